@@ -1,0 +1,2 @@
+//! pipe
+pub mod ml;
