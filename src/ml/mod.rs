@@ -1,1 +1,10 @@
 //! The machine learning: models, training, compression and data; knows no stages, no cache, no TOML.
+
+pub mod classifier;
+pub mod device;
+pub mod dropout;
+pub mod lora;
+pub mod model;
+pub mod prune;
+pub mod quantize;
+pub mod watch;
