@@ -1,1 +1,5 @@
 //! The machine learning: models, training, compression and data; knows no stages, no cache, no TOML.
+
+pub mod data;
+pub mod tokenizer;
+pub mod watch;
