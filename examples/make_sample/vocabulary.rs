@@ -1,12 +1,13 @@
 //! The files of `models/tiny-roberta`: a byte-level BPE tokenizer learned from the sample, and a small config.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow};
 use pipe::ml::data::spec::{Format, Purpose, Source};
 use pipe::ml::data::{Spec, preprocess};
 use pipe::ml::watch::Silent;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use tokenizers::models::bpe::{BPE, BpeTrainerBuilder};
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::processors::roberta::RobertaProcessing;
@@ -28,7 +29,7 @@ pub fn files(root: &Path) -> Result<Vec<(&'static str, Vec<u8>)>> {
     let size = tokenizer.get_vocab_size(true);
     Ok(vec![
         ("config.json", text(&config(size))?),
-        ("tokenizer.json", text(&parsed)?),
+        ("tokenizer.json", (whole + "\n").into_bytes()),
         ("vocab.json", text(&vocabulary(&tokenizer, size)?)?),
         ("merges.txt", merges.into_bytes()),
         ("tokenizer_config.json", text(&tokenizer_config())?),
@@ -36,7 +37,7 @@ pub fn files(root: &Path) -> Result<Vec<(&'static str, Vec<u8>)>> {
     ])
 }
 
-fn text(value: &Value) -> Result<Vec<u8>> {
+fn text(value: &impl serde::Serialize) -> Result<Vec<u8>> {
     let mut text = serde_json::to_string_pretty(value)?;
     text.push('\n');
     Ok(text.into_bytes())
@@ -83,13 +84,9 @@ fn merges(tokenizer: &Value) -> Option<String> {
     Some(out)
 }
 
-fn vocabulary(tokenizer: &Tokenizer, size: usize) -> Result<Value> {
-    let mut map = Map::new();
-    for id in 0..size as u32 {
-        let token = tokenizer.id_to_token(id).with_context(|| format!("id {id} has no token"))?;
-        map.insert(token, json!(id));
-    }
-    Ok(Value::Object(map))
+fn vocabulary(tokenizer: &Tokenizer, size: usize) -> Result<BTreeMap<String, u32>> {
+    let token = |id| tokenizer.id_to_token(id).with_context(|| format!("id {id} has no token"));
+    (0..size as u32).map(|id| Ok((token(id)?, id))).collect()
 }
 
 /// Small enough to train in a minute on two cores, deep enough to learn what negation does to the word after it.
