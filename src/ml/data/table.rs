@@ -49,16 +49,22 @@ pub fn delimited(source: &Source, bytes: &[u8], file: &str, decoder: Decoder) ->
         }
         number += 1;
         let (start, line) = record.position().map_or((0, 0), |at| (at.byte() as usize, at.line()));
-        let span = bytes.get(start..reader.position().byte() as usize).unwrap_or_default();
-        let lines = span.iter().filter(|byte| **byte == b'\n').count();
+        let end = reader.position().byte() as usize;
+        let span = bytes.get(start..end).unwrap_or_default();
+        // The parser counts blank lines before a record as part of it.
+        let blank = span.iter().take_while(|byte| b"\r\n".contains(byte)).count();
+        let (blank, span) = span.split_at(blank);
+        let line = line + line_ends(blank) as u64;
+        let lines = line_ends(span);
         let mut reject = |reason: String| unusable.push(Unusable { place: format!("{file}:{line}"), reason });
-        if !tsv && reader.is_done() && lines > 1 && span.iter().filter(|byte| **byte == b'"').count() % 2 == 1 {
+        if !tsv && end >= bytes.len() && lines > 1 && span.iter().filter(|byte| **byte == b'"').count() % 2 == 1 {
             reject(format!("a quote opens here and never closes; it swallowed the file's last {lines} lines"));
             continue;
         }
         if fields.len() != names.len() {
             let hint = if lines > 1 { format!(" (it spans {lines} lines: is a quote missing?)") } else { String::new() };
-            reject(format!("{} fields where the header names {}{hint}", fields.len(), names.len()));
+            let noun = if fields.len() == 1 { "field" } else { "fields" };
+            reject(format!("{} {noun} where the header names {}{hint}", fields.len(), names.len()));
             continue;
         }
         let get = |at: usize| decoder.decode(fields[at]);
@@ -75,6 +81,10 @@ pub fn delimited(source: &Source, bytes: &[u8], file: &str, decoder: Decoder) ->
         }
     }
     Ok((rows, unusable))
+}
+
+fn line_ends(bytes: &[u8]) -> usize {
+    bytes.iter().filter(|byte| **byte == b'\n').count()
 }
 
 /// A record's fields, the last one without the CR of its line end.
@@ -240,7 +250,7 @@ mod tests {
         assert_eq!(
             found,
             [
-                ("x.csv:3", "1 fields where the header names 2"),
+                ("x.csv:3", "1 field where the header names 2"),
                 ("x.csv:4", "no label"),
                 ("x.csv:5", "3 fields where the header names 2"),
                 ("x.csv:7", "a quote opens here and never closes; it swallowed the file's last 2 lines"),
