@@ -1,6 +1,5 @@
 //! Rows of tokens into padded batches of about equal length.
 
-use anyhow::Result;
 use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
 use rand::SeedableRng;
 use rand::rngs::ChaCha8Rng;
@@ -108,4 +107,62 @@ pub fn by_length(split: &Split, size: usize) -> Vec<Vec<usize>> {
     let mut rows: Vec<usize> = (0..split.len()).collect();
     rows.sort_by_key(|&row| std::cmp::Reverse(split.row(row).len()));
     rows.chunks(size.max(1)).map(<[usize]>::to_vec).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Rows of 1 to 30 tokens; row `i` begins with the token `i`.
+    fn split(rows: usize) -> Split {
+        let mut split = Split::default();
+        for row in 0..rows {
+            let mut ids = vec![7; 1 + row * 17 % 30];
+            ids[0] = row as u32;
+            split.push(&ids, (row % 3) as u32, format!("r{row}"));
+        }
+        split
+    }
+
+    #[test]
+    fn rows_are_padded_to_the_longest() {
+        let split = split(5); // 1, 18, 5, 22 and 9 tokens
+        let batch = Batch::collect(&split, &[2, 0], 99, Padding::Bucketed);
+        assert_eq!(batch.ids, [2, 7, 7, 7, 7, 0, 99, 99, 99, 99]);
+        assert_eq!(batch.mask, [true, true, true, true, true, true, false, false, false, false]);
+        assert_eq!((batch.labels, batch.width, batch.tokens), (vec![2, 0], 5, 6));
+        assert_eq!(Batch::collect(&split, &[2], 99, Padding::Fixed(8)).width, 8);
+    }
+
+    #[test]
+    fn an_epoch_has_every_row_once_in_an_order_of_its_own() {
+        let split = split(203);
+        let mut orders = Vec::new();
+        for (seed, number) in [(1, 0), (1, 1), (2, 0)] {
+            for padding in [Padding::Bucketed, Padding::Fixed(30)] {
+                let steps = epoch(&split, 8, padding, seed, number);
+                assert_eq!(steps.len(), 26);
+                assert!(steps.iter().filter(|rows| rows.len() != 8).count() <= 1);
+                assert_eq!(steps, epoch(&split, 8, padding, seed, number));
+                let mut rows = steps.concat();
+                assert!(!orders.contains(&rows));
+                orders.push(rows.clone());
+                rows.sort();
+                assert!(rows.into_iter().eq(0..203));
+            }
+        }
+    }
+
+    #[test]
+    fn buckets_save_most_of_the_padding() {
+        let split = split(1000);
+        let positions = |padding| -> usize {
+            let steps = epoch(&split, 16, padding, 3, 0);
+            let widths = steps.iter().map(|rows| Batch::collect(&split, rows, 0, Padding::Bucketed).width * rows.len());
+            widths.sum()
+        };
+        let padding = |positions: usize| 1.0 - split.tokens() as f64 / positions as f64;
+        assert!(padding(positions(Padding::Bucketed)) < 0.08);
+        assert!(padding(positions(Padding::Fixed(30))) > 0.40); // Widest row of each batch, without buckets.
+    }
 }

@@ -3,6 +3,8 @@
 mod options;
 mod report;
 mod state;
+#[cfg(test)]
+mod tests;
 
 use std::path::Path;
 use std::time::Instant;
@@ -272,12 +274,16 @@ fn identity(model: &Model, tokens: &Tokens, objective: &Objective, options: &Fit
         let ids = tokens.train.row(row);
         hasher.update(&tokens.train.label(row).to_le_bytes());
         hasher.update(&(ids.len() as u64).to_le_bytes());
-        ids.iter().for_each(|id| drop(hasher.update(&id.to_le_bytes())));
+        for id in ids {
+            hasher.update(&id.to_le_bytes());
+        }
     }
     match objective {
         Objective::CrossEntropy { .. } => hasher.update(format!("{objective:?}").as_bytes()),
         Objective::Distill { teacher, alpha, temperature } => {
-            teacher.iter().for_each(|x| drop(hasher.update(&x.to_le_bytes())));
+            for logit in teacher {
+                hasher.update(&logit.to_le_bytes());
+            }
             hasher.update(format!("{alpha} {temperature}").as_bytes())
         }
     };

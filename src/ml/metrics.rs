@@ -145,7 +145,7 @@ pub type Forward<'a> = &'a dyn Fn(Tensor<2, Int>, Tensor<2, Bool>) -> Result<Vec
 pub fn forward(model: &Model) -> impl Fn(Tensor<2, Int>, Tensor<2, Bool>) -> Result<Vec<f32>> {
     |ids, mask| {
         let data = model.forward(ids, mask, &mut Noise::Off).try_into_data()?;
-        data.into_vec::<f32>().map_err(|error| anyhow!("the logits could not be read as f32: {error:?}"))
+        data.try_into_vec::<f32>().map_err(|error| anyhow!("the logits could not be read as f32: {error:?}"))
     }
 }
 
@@ -254,4 +254,85 @@ pub struct Speed {
 fn percentile(sorted: &[f64], share: f64) -> f64 {
     let rank = (share * sorted.len() as f64).ceil() as usize;
     sorted.get(rank.saturating_sub(1)).copied().unwrap_or(0.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::watch::Silent;
+    use super::*;
+
+    fn names(n: usize) -> Vec<String> {
+        (0..n).map(|i| format!("c{i}")).collect()
+    }
+
+    fn close(a: f64, b: f64) -> bool {
+        (a - b).abs() < 1e-6
+    }
+
+    // Expected values: scikit-learn 1.7 on the same numbers (f32 logits, softmax in f64).
+    #[test]
+    fn metrics_are_scikit_learns() {
+        let logits = [
+            [2.0, 0.5, -1.0, 0.0],
+            [0.1, 0.2, 0.3, -0.4],
+            [1.5, 1.5, 0.0, -2.0], // A tie: the first wins.
+            [-1.0, 2.0, 0.5, 0.0],
+            [0.0, 0.0, 1.0, 0.5],
+            [3.0, -1.0, 0.2, 0.1],
+            [0.2, 1.1, 0.9, -0.5],
+            [0.7, -0.3, 2.2, 1.0],
+        ];
+        let labels = [0, 1, 1, 1, 2, 0, 2, 0]; // Class 3 is neither a label nor predicted.
+        let m = Metrics::of(&logits.concat(), &labels, &names(4)).unwrap();
+        assert!(close(m.accuracy, 0.5) && m.rows == 8);
+        assert!(close(m.macro_precision, 0.5) && close(m.macro_recall, 0.5) && close(m.macro_f1, 0.4888888888888889));
+        assert!(close(m.macro_auc.unwrap(), 0.8333333333333334));
+        assert!(close(m.loss, 0.850535780306648));
+        assert_eq!(m.confusion, [[2, 0, 1, 0], [1, 1, 1, 0], [0, 1, 1, 0], [0, 0, 0, 0]]);
+        let classes: Vec<_> = m.per_class.iter().map(|c| (c.precision, c.recall, c.f1, c.support)).collect();
+        let expected =
+            [(2.0 / 3.0, 2.0 / 3.0, 2.0 / 3.0, 3), (0.5, 1.0 / 3.0, 0.4, 3), (1.0 / 3.0, 0.5, 0.4, 2), (0.0, 0.0, 0.0, 0)];
+        for (got, want) in classes.iter().zip(expected) {
+            assert!(close(got.0, want.0) && close(got.1, want.1) && close(got.2, want.2) && got.3 == want.3, "{got:?}");
+        }
+        let areas: Vec<f64> = m.per_class.iter().filter_map(|class| class.auc).collect();
+        assert!(areas.len() == 3 && close(areas[0], 0.7333333333333333) && close(areas[1], 0.9333333333333333));
+    }
+
+    #[test]
+    fn equal_scores_share_their_ranks() {
+        assert!(close(auc(&[0.5, 0.5, 0.7, 0.2, 0.7], &[1, 0, 1, 0, 0], 1).unwrap(), 2.0 / 3.0));
+        assert!(close(auc(&[0.1; 4], &[1, 0, 1, 0], 1).unwrap(), 0.5));
+        assert_eq!(auc(&[0.1; 4], &[1; 4], 1), None);
+    }
+
+    #[test]
+    fn what_cannot_be_judged_is_refused() {
+        assert!(Metrics::of(&[], &[], &names(2)).is_err());
+        assert!(Metrics::of(&[0.0; 3], &[0, 1], &names(2)).is_err());
+        assert!(Metrics::of(&[0.0; 4], &[0, 2], &names(2)).unwrap_err().to_string().contains("label 2"));
+    }
+
+    #[test]
+    fn scores_come_back_in_row_order() {
+        let mut split = Split::default();
+        for row in 0..50u32 {
+            split.push(&vec![row; 1 + (row as usize * 7) % 13], 0, String::new());
+        }
+        let device = Device::flex();
+        let scoring = Scoring { split: &split, pad_id: 99, batch_size: 8, device: &device };
+        // Logits: the first token, and the number of real tokens.
+        let forward = |ids: Tensor<2, Int>, mask: Tensor<2, Bool>| {
+            let rows = ids.dims()[0];
+            let first = ids.slice([0..rows, 0..1]).float();
+            Ok(Tensor::cat(vec![first, mask.float().sum_dim(1)], 1).into_data().try_into_vec().unwrap())
+        };
+        let logits: Vec<f32> = scoring.logits(&forward, &Silent).unwrap();
+        for (row, logits) in logits.chunks(2).enumerate() {
+            assert_eq!(logits, [row as f32, split.row(row).len() as f32]);
+        }
+        let speed = scoring.speed(&forward, Duration::from_millis(20)).unwrap();
+        assert!(0.0 < speed.latency_p50_ms && speed.latency_p50_ms <= speed.latency_p95_ms);
+        assert!(speed.samples_per_second > 0.0);
+    }
 }

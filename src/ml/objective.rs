@@ -127,3 +127,60 @@ fn targets(labels: &[u32], classes: usize, smoothing: f64, weights: Option<&[f32
     }
     out
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::tensor::Device;
+
+    fn batch() -> Batch {
+        Batch { rows: vec![0, 1], labels: vec![2, 1], ids: vec![0, 0], mask: vec![true, true], width: 1, tokens: 2 }
+    }
+
+    fn loss(objective: &Objective) -> f32 {
+        let logits = [[1.0f32, -0.5, 0.25], [0.0, 2.0, -1.0]];
+        objective.check(2, 3).unwrap();
+        let total = objective.weight([2, 1].into_iter());
+        objective.loss(Tensor::from_data(logits, &Device::flex()), &batch(), total).into_scalar()
+    }
+
+    // Expected values: the formulas of torch's documentation in numpy, in f64.
+    #[test]
+    fn losses_are_torchs() {
+        let weighted = |smoothing| Objective::CrossEntropy { smoothing, class_weights: Some(vec![0.5, 2.0, 1.5]) };
+        let distill = Objective::Distill { teacher: vec![0.5, 1.0, -1.0, 2.0, 0.0, 0.0], alpha: 0.3, temperature: 2.0 };
+        let cases = [
+            (Objective::cross_entropy(), 0.7239108817057978),
+            (weighted(0.0), 0.6447587585415818),
+            (weighted(0.1), 0.6985332355792939),
+            (distill, 0.9741081845339048),
+        ];
+        for (objective, expected) in cases {
+            assert!((loss(&objective) - expected).abs() < 1e-6, "{objective:?}: {} != {expected}", loss(&objective));
+        }
+    }
+
+    #[test]
+    fn a_student_like_its_teacher_has_no_loss_to_it() {
+        let same = Objective::Distill { teacher: vec![1.0, -0.5, 0.25, 0.0, 2.0, -1.0], alpha: 0.0, temperature: 3.0 };
+        assert!(loss(&same).abs() < 1e-6);
+    }
+
+    #[test]
+    fn balanced_weights_are_scikit_learns() {
+        let weights = Objective::balanced(&[0, 1, 1, 1, 2, 0, 2, 0], 4);
+        let expected = [8.0 / 12.0, 8.0 / 12.0, 1.0, 0.0]; // Four classes, so 8 / (4 · n).
+        assert!(weights.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-6), "{weights:?}");
+    }
+
+    #[test]
+    fn what_does_not_fit_the_rows_is_refused() {
+        let message = |objective: Objective| objective.check(4, 3).unwrap_err().to_string();
+        let teacher = |teacher, temperature| Objective::Distill { teacher, alpha: 0.5, temperature };
+        assert!(message(teacher(vec![0.0; 11], 2.0)).contains("11 logits for 4 train rows of 3 classes"));
+        assert!(message(teacher(vec![0.0; 12], 0.0)).contains("temperature is 0"));
+        assert!(message(Objective::CrossEntropy { smoothing: 1.0, class_weights: None }).contains("label smoothing is 1"));
+        let weights = Objective::CrossEntropy { smoothing: 0.0, class_weights: Some(vec![1.0]) };
+        assert!(message(weights).contains("1 class weights for 3 classes"));
+    }
+}

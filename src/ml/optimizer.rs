@@ -3,7 +3,7 @@
 //! Ours, and not burn-optim's, for three reasons: torch's order of operations, moments that a checkpoint can read and
 //! write, and on the CPU one pass over each parameter in place instead of ten tensor operations.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use anyhow::{Result, anyhow, ensure};
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
@@ -38,14 +38,18 @@ impl Default for AdamWSettings {
 /// Gradients of one optimizer step: one per trainable parameter, added up over micro-batches.
 #[derive(Default)]
 pub struct Accumulated {
-    grads: BTreeMap<ParamId, Flat>,
+    /// By place in the optimizer's list of parameters.
+    grads: BTreeMap<usize, Flat>,
 }
 
 /// AdamW with its state.
 pub struct AdamW {
     settings: AdamWSettings,
     steps: u64,
-    parameters: BTreeMap<ParamId, Slot>,
+    /// In the order of [`Model::parameters`]: ids differ between two loads of one model, and the order in which the
+    /// gradient norm is summed must not.
+    slots: Vec<Slot>,
+    places: HashMap<ParamId, usize>,
     device: Device,
     on_host: bool,
 }
@@ -86,7 +90,7 @@ impl Flat {
             Self::Host(data) => return Ok(data.as_slice::<f32>().map_err(unreadable)?.to_vec()),
             Self::Device(tensor) => tensor.try_to_data()?,
         };
-        data.into_vec::<f32>().map_err(unreadable)
+        data.try_into_vec::<f32>().map_err(unreadable)
     }
 }
 
@@ -97,7 +101,7 @@ fn unreadable(error: impl std::fmt::Debug) -> anyhow::Error {
 impl Accumulated {
     /// Add the gradients that `grads` holds for the parameters of `model`.
     pub fn add(&mut self, model: &Model, grads: Gradients, optimizer: &AdamW) -> Result<()> {
-        let mut visitor = Collect { grads, into: self, on_host: optimizer.on_host, failed: None };
+        let mut visitor = Collect { grads, into: self, optimizer, failed: None };
         model.visit(&mut visitor);
         visitor.failed.map_or(Ok(()), Err)
     }
@@ -159,15 +163,16 @@ fn sum_of_squares(values: &[f32]) -> f64 {
 struct Collect<'a> {
     grads: Gradients,
     into: &'a mut Accumulated,
-    on_host: bool,
+    optimizer: &'a AdamW,
     failed: Option<anyhow::Error>,
 }
 
 impl Collect<'_> {
     fn collect<const D: usize>(&mut self, param: &Param<Tensor<D>>) -> Result<()> {
         let Some(grad) = param.val().grad_remove(&mut self.grads) else { return Ok(()) };
-        let grad = Flat::of(grad, self.on_host)?;
-        let sum = match (self.into.grads.remove(&param.id), grad) {
+        let Some(&place) = self.optimizer.places.get(&param.id) else { return Ok(()) };
+        let grad = Flat::of(grad, self.optimizer.on_host)?;
+        let sum = match (self.into.grads.remove(&place), grad) {
             (None, grad) => grad,
             (Some(Flat::Host(mut sum)), Flat::Host(grad)) => {
                 let values = grad.as_slice::<f32>().map_err(unreadable)?;
@@ -179,7 +184,7 @@ impl Collect<'_> {
             (Some(Flat::Device(sum)), Flat::Device(grad)) => Flat::Device(sum + grad),
             (Some(_), _) => return Err(anyhow!("gradients of one parameter on two devices")),
         };
-        self.into.grads.insert(param.id, sum);
+        self.into.grads.insert(place, sum);
         Ok(())
     }
 }
@@ -201,10 +206,12 @@ impl AdamW {
             len: named.shape.iter().product(),
             moments: None,
         };
-        let named = model.parameters();
-        let parameters = named.iter().filter(|named| named.trainable).map(|named| (named.id, slot(named))).collect();
-        let on_host = *device == Device::flex(); // Equal whether or not it does autodiff.
-        Self { settings, steps: 0, parameters, device: device.clone(), on_host }
+        let mut named = model.parameters();
+        named.retain(|named| named.trainable);
+        let slots = named.iter().map(slot).collect();
+        let places = named.iter().enumerate().map(|(place, named)| (named.id, place)).collect();
+        let on_host = super::device::is_cpu(device);
+        Self { settings, steps: 0, slots, places, device: device.clone(), on_host }
     }
 
     /// One step: clip all gradients together to `max_norm`, then update. Returns the norm before clipping.
@@ -233,16 +240,20 @@ impl AdamW {
         self.steps
     }
 
+    /// Numbers that the moments hold once the first step is taken.
+    pub fn state_len(&self) -> usize {
+        self.slots.iter().map(|slot| 2 * slot.len).sum()
+    }
+
     /// The moments on the host, by Hugging Face name, in our layout; empty before the first step.
     pub fn to_host(&self) -> Result<BTreeMap<String, [Vec<f32>; 2]>> {
-        let slots = self.parameters.values();
-        let known = slots.filter_map(|slot| slot.moments.as_ref().map(|moments| (slot, moments)));
+        let known = self.slots.iter().filter_map(|slot| slot.moments.as_ref().map(|moments| (slot, moments)));
         known.map(|(slot, (first, second))| Ok((slot.name.clone(), [first.to_vec()?, second.to_vec()?]))).collect()
     }
 
     /// Take back what [`to_host`](Self::to_host) gave after `steps` steps.
     pub fn restore(&mut self, steps: u64, mut moments: BTreeMap<String, [Vec<f32>; 2]>) -> Result<()> {
-        for slot in self.parameters.values_mut() {
+        for slot in &mut self.slots {
             let Some([first, second]) = moments.remove(&slot.name) else {
                 slot.moments = None;
                 continue;
@@ -268,7 +279,7 @@ enum Scale {
 /// The update of one step, parameter by parameter.
 struct Update<'a> {
     optimizer: &'a mut AdamW,
-    grads: BTreeMap<ParamId, Flat>,
+    grads: BTreeMap<usize, Flat>,
     lr: f64,
     scale: Scale,
     failed: Option<anyhow::Error>,
@@ -302,14 +313,13 @@ impl Update<'_> {
         }
     }
 
-    fn update<const D: usize>(&mut self, param: Param<Tensor<D>>, grad: Flat) -> Result<Param<Tensor<D>>> {
+    fn update<const D: usize>(&mut self, place: usize, param: Param<Tensor<D>>, grad: Flat) -> Result<Param<Tensor<D>>> {
         let (id, tensor, mapper) = param.consume();
         let device = tensor.device();
         let shape = tensor.shape();
-        let decay = self.optimizer.parameters.get(&id).is_some_and(|slot| slot.decay);
-        let numbers = self.numbers(decay);
+        let numbers = self.numbers(self.optimizer.slots[place].decay);
         let on_host = self.optimizer.on_host;
-        let slot = self.optimizer.parameters.get_mut(&id).ok_or_else(|| anyhow!("a gradient for a frozen parameter"))?;
+        let slot = &mut self.optimizer.slots[place];
         let plain = device.clone().inner();
         let (first, second) =
             slot.moments.take().unwrap_or_else(|| (Flat::zeros(slot.len, on_host, &plain), Flat::zeros(slot.len, on_host, &plain)));
@@ -350,12 +360,10 @@ impl Update<'_> {
 
 impl ModuleMapper for Update<'_> {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        let Some(grad) = self.grads.remove(&param.id) else { return param };
-        if self.failed.is_some() {
-            return param;
-        }
+        let Some(&place) = self.optimizer.places.get(&param.id) else { return param };
+        let Some(grad) = self.grads.remove(&place) else { return param };
         let (id, shape, device) = (param.id, param.shape(), param.device());
-        self.update(param, grad).unwrap_or_else(|error| {
+        self.update(place, param, grad).unwrap_or_else(|error| {
             self.failed = Some(error); // `step` then gives no model back, so this value is never used.
             Param::initialized(id, Tensor::zeros(shape, &device))
         })

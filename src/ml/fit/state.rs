@@ -134,7 +134,7 @@ fn read_weights(model: &Model) -> Result<Tensors> {
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
             if let (Some(name), Ok(weights)) = (self.names.remove(&param.id), &mut self.weights) {
                 let values = param.val().inner().try_into_data().map_err(anyhow::Error::from);
-                match values.and_then(|data| data.into_vec::<f32>().map_err(|error| anyhow!("{name}: {error:?}"))) {
+                match values.and_then(|data| data.try_into_vec::<f32>().map_err(|error| anyhow!("{name}: {error:?}"))) {
                     Ok(values) => drop(weights.insert(name, values)),
                     Err(error) => self.weights = Err(error),
                 }
