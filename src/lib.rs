@@ -1,2 +1,6 @@
 //! pipe
+pub mod cli;
+pub mod engine;
+pub mod error;
 pub mod ml;
+pub mod report;
