@@ -254,6 +254,7 @@ pub struct Context<'a> {
     pub(super) stop: &'a AtomicBool,
     pub(super) observer: &'a dyn Observer,
     pub(super) facts: BTreeMap<String, f64>,
+    pub(super) device_used: Option<String>,
 }
 
 impl Context<'_> {
@@ -322,6 +323,11 @@ impl Context<'_> {
     /// A number for the history database and the entry: `accuracy`, `samples-per-second`.
     pub fn fact(&mut self, name: impl Into<String>, value: f64) {
         self.facts.insert(name.into(), value);
+    }
+
+    /// Record what the stage really computed on, for the entry.
+    pub fn used_device(&mut self, name: &str) {
+        self.device_used = Some(name.into());
     }
 
     /// True once the user asked to stop; long work checks it, saves what it has and returns.

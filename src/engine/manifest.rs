@@ -23,16 +23,16 @@ impl Manifest {
 
     /// One line for each leaf of `value`, objects by sorted key.
     pub fn push_tree(&mut self, label: &str, value: &serde_json::Value) {
-        use serde_json::Value::*;
+        use serde_json::Value;
         match value {
-            Null => {}
-            Object(map) => {
+            Value::Null => {}
+            Value::Object(map) => {
                 let mut keys: Vec<&String> = map.keys().collect();
                 keys.sort();
                 keys.iter().for_each(|k| self.push_tree(&join(label, k), &map[k.as_str()]));
             }
             // A list of plain values reads best on one line; lists of tables get a line a leaf.
-            Array(all) if all.iter().any(|v| v.is_object() || v.is_array()) => {
+            Value::Array(all) if all.iter().any(|v| v.is_object() || v.is_array()) => {
                 all.iter().enumerate().for_each(|(i, v)| self.push_tree(&format!("{label}[{i}]"), v));
             }
             other => self.push(label, other.to_string()),

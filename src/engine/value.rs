@@ -160,8 +160,8 @@ pub fn read<T: DeserializeOwned>(table: &Table, owner: &str, owner_place: &Place
         };
         match error.kind {
             // A field that is missing because its bad value was taken out is not a second mistake.
-            ErrorKind::Missing(field) if removed.contains(&field) => return Err(problems),
-            ErrorKind::Missing(field) => {
+            ErrorKind::Missing(field) if error.top.is_none() && removed.contains(&field) => return Err(problems),
+            ErrorKind::Missing(field) if error.top.is_none() => {
                 problems.push(Diagnostic::new(format!("{owner} needs `{field}`")).at(owner_place).label(format!("`{field}` is missing")));
                 return Err(problems);
             }
@@ -275,17 +275,16 @@ fn unexpected(got: de::Unexpected<'_>) -> String {
 
 /// serde names Rust's types; users know numbers and strings.
 fn plain(expected: &dyn de::Expected) -> String {
-    match expected.to_string().as_str() {
-        "f64" | "f32" => "a number".into(),
-        "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number, 0 or more,".into(),
-        "i8" | "i16" | "i32" | "i64" | "isize" => "a whole number".into(),
-        "a boolean" => "`true` or `false`".into(),
-        "a sequence" => "a list".into(),
-        other if other.starts_with("struct ") => "a table".into(),
-        other if other.contains("enum ") => "one of the values by name".into(),
-        other => other.into(),
+    let text = expected.to_string();
+    match text.as_str() {
+        "f64" | "f32" => "a number",
+        "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number, 0 or more",
+        "i8" | "i16" | "i32" | "i64" | "isize" => "a whole number",
+        "a boolean" => "`true` or `false`",
+        "a sequence" => "a list",
+        other if other.starts_with("struct ") => "a table",
+        other => other,
     }
-    .trim_end_matches(',')
     .to_string()
 }
 
@@ -370,14 +369,11 @@ impl<'de> de::Deserializer<'de> for ValueReader<'_> {
     }
 
     /// Enums are written as a string, or as a table of one key whose value is the variant's content.
-    fn deserialize_enum<V: de::Visitor<'de>>(self, name: &'static str, variants: &'static [&'static str], visitor: V) -> Result<V::Value, ReadError> {
+    fn deserialize_enum<V: de::Visitor<'de>>(self, _: &'static str, variants: &'static [&'static str], visitor: V) -> Result<V::Value, ReadError> {
         match &self.0.node {
             Node::String(s) => visitor.visit_enum(s.as_str().into_deserializer()),
             Node::Table(t) if t.0.len() == 1 => visitor.visit_enum(OneOf(&t.0[0])),
-            _ => {
-                let _ = name;
-                Err(ReadError::of(ErrorKind::Type { got: self.0.describe(), expected: format!("one of {}", listed(variants.iter().copied())) }))
-            }
+            _ => Err(ReadError::of(ErrorKind::Type { got: self.0.describe(), expected: format!("one of {}", listed(variants.iter().copied())) })),
         }
     }
 
