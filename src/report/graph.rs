@@ -238,6 +238,6 @@ corpus (preprocess)
 
     #[test]
     fn columns_put_a_stage_behind_all_its_inputs() {
-        assert_eq!(graph().columns(), [vec![0], vec![1], vec![2, 3], vec![5, 4], vec![6], vec![7]]);
+        assert_eq!(graph().columns(), [vec![0], vec![1], vec![2, 3], vec![4, 5], vec![6], vec![7]]);
     }
 }

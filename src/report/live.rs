@@ -288,8 +288,8 @@ mod tests {
     #[test]
     fn a_row_for_each_running_stage_and_one_for_the_run() {
         assert_eq!(
-            draw(140),
-            "\
+            format!("\n{}", draw(140)),
+            "
   ▸  teacher  ━━━━━━╌╌╌╌╌╌╌╌╌╌╌╌╌╌  step   500/1,500  epoch 2/3  loss 0.4123  lr 3e-4  412/s  padding 8%  1m 10s left
   ▸  adapted  35s
      1 of 4 done  35s"
