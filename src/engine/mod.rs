@@ -14,6 +14,7 @@ pub mod kind;
 pub mod manifest;
 pub mod pipeline;
 pub mod plan;
+pub mod project;
 pub mod resolve;
 pub mod schedule;
 pub mod value;

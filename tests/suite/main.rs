@@ -1,0 +1,4 @@
+//! One test program: every test here talks to the engine or to the binary as a user would.
+
+mod engine;
+mod toys;
