@@ -136,7 +136,8 @@ impl Lines {
     }
 }
 
-fn reasons(why: &[String]) -> String {
+/// Why a stage runs, as a phrase.
+pub fn reasons(why: &[String]) -> String {
     let mut text = why.iter().take(REASONS).cloned().collect::<Vec<_>>().join(", ");
     if why.len() > REASONS {
         text.push_str(&format!(" and {} more", why.len() - REASONS));
