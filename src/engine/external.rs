@@ -75,7 +75,7 @@ pub fn find(pipeline: &Pipeline, needed: &[bool], root: &Path, remotes: &[Remote
                 Some(remote) => {
                     let result = fetched.entry(external.path.clone()).or_insert_with(|| {
                         observer.event(&Event::Fetching { reference: external.path.clone() });
-                        (remote.fetch)(&external.path).map(|f| (f.dir, f.identity)).map_err(|e| format!("{e:#}"))
+                        (remote.fetch)(&external.path, observer).map(|f| (f.dir, f.identity)).map_err(|e| format!("{e:#}"))
                     });
                     match result {
                         Ok((dir, identity)) => Ok(Found { name: external.name.clone(), path: dir.clone(), pin: Pin::Identity(identity.clone()) }),

@@ -105,7 +105,7 @@ pub enum What {
 pub struct Remote {
     /// Names that start so are fetched before the first stage runs.
     pub prefix: &'static str,
-    pub fetch: fn(&str) -> anyhow::Result<Fetched>,
+    pub fetch: fn(&str, &dyn Observer) -> anyhow::Result<Fetched>,
 }
 
 /// A fetched folder and what pins its content, such as a commit.

@@ -1,14 +1,14 @@
 //! The machine learning: models, training, compression and data; knows no stages, no cache, no TOML.
 
-pub mod classifier;
+pub mod watch;
+
 pub mod data;
+pub mod tokenizer;
+
 pub mod device;
 pub mod dropout;
-pub mod lora;
 pub mod model;
-pub mod prune;
-pub mod quantize;
-pub mod tokenizer;
+
 pub mod batch;
 pub mod checkpoint;
 pub mod fit;
@@ -16,4 +16,10 @@ pub mod metrics;
 pub mod objective;
 pub mod optimizer;
 pub mod schedule;
-pub mod watch;
+
+pub mod lora;
+pub mod prune;
+pub mod quantize;
+pub mod student;
+
+pub mod classifier;

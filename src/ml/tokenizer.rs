@@ -13,7 +13,7 @@ use tokenizers::Tokenizer as Library;
 use crate::ml::watch::{Interrupted, Progress, Watch};
 use words::{Cache, Words};
 
-pub use files::{copy_files, files};
+pub use files::{FILES, copy_files, files};
 
 /// Texts encoded between two looks at the watch: small enough to stop at once, large enough to keep threads busy.
 const CHUNK: usize = 512;

@@ -4,18 +4,51 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
 
+use crate::engine::event::{self, Event, Observer};
 use crate::engine::kind::{Context, External, Fetched, Remote, What};
 use crate::ml::data::Tokens;
-use crate::ml::device::{self, Chosen};
+use crate::ml::device::{self, Chosen, Want};
 use crate::ml::model::config::Config;
 use crate::ml::model::hub;
+use crate::ml::watch::{Progress, Watch};
 
 /// `hf:OWNER/NAME@REVISION`, pinned by its commit.
 pub const HUB: Remote = Remote { prefix: "hf:", fetch };
 
-fn fetch(reference: &str) -> Result<Fetched> {
-    let found = hub::resolve(reference)?;
+fn fetch(reference: &str, observer: &dyn Observer) -> Result<Fetched> {
+    let found = hub::resolve(reference, &Download { reference, observer })?;
     Ok(Fetched { dir: found.dir, identity: found.commit })
+}
+
+/// Tells how far a download is; it happens before the first stage, so Ctrl-C simply ends the process.
+struct Download<'a> {
+    reference: &'a str,
+    observer: &'a dyn Observer,
+}
+
+impl Watch for Download<'_> {
+    fn progress(&self, p: Progress) {
+        let progress = event::Progress { done: p.done, total: p.total, unit: p.unit.into(), ..event::Progress::default() };
+        self.observer.event(&Event::Progress { stage: self.reference.into(), progress });
+    }
+
+    fn note(&self, text: String) {
+        self.observer.event(&Event::Note { stage: self.reference.into(), text });
+    }
+
+    fn stopped(&self) -> bool {
+        false
+    }
+}
+
+/// How many GPUs a `--device` gives to stages: none for the CPU.
+pub fn gpus(device: &str) -> Result<usize> {
+    let want: Want = device.parse()?;
+    Ok(match want {
+        Want::Cpu => 0,
+        Want::Cuda(_) | Want::Wgpu(_) => 1,
+        Want::Auto => usize::from(device::open(&want)?.name != "cpu"),
+    })
 }
 
 /// A base model: a folder, or a name on the Hub.

@@ -17,6 +17,8 @@ mod watched;
 
 use crate::engine::kind::{Kind, Remote};
 
+pub use base::gpus;
+
 /// Every kind, in the order in which a pipeline usually has them.
 pub const KINDS: &[Kind] = &[
     Kind::of::<preprocess::Preprocess>(),

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::base::copy_but;
 use super::types::MODEL;
 use crate::engine::kind::{Context, Invalid, Port, Stage};
+use crate::ml::model::config::Config;
 use crate::ml::model::weights;
 use crate::ml::prune::{Scope, magnitude};
 
@@ -36,7 +37,8 @@ impl Stage for Prune {
 
     fn run(&self, cx: &mut Context) -> anyhow::Result<()> {
         let dir = cx.input("model")?.dir.clone();
-        anyhow::ensure!(!crate::ml::quantize::is_quantized(&dir)?, "the model is quantized; prune it before `quantize`");
+        let quantized = Config::open(&dir)?.field("quantization_config").is_some_and(|v| !v.is_null());
+        anyhow::ensure!(!quantized, "the model is quantized; prune it before `quantize`");
         let files = weights::files(&dir)?;
         let mut tensors = weights::read(&files)?;
         let report = magnitude(&mut tensors, self.sparsity, self.scope)?;

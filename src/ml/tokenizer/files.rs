@@ -10,7 +10,7 @@ use tokenizers::processors::roberta::RobertaProcessing;
 use tokenizers::{AddedToken, Tokenizer as Library};
 
 /// Every file that may belong to a tokenizer.
-const FILES: [&str; 8] = [
+pub const FILES: [&str; 8] = [
     "tokenizer.json",
     "vocab.json",
     "merges.txt",
