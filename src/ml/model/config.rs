@@ -11,6 +11,9 @@ use super::roberta::RobertaConfig;
 /// The families that [`Model`](super::Model) can compute, by their `model_type`.
 pub const FAMILIES: &[&str] = &["roberta", "xlm-roberta"];
 
+/// `quant_method` of the int8 folders that [`quantize`](crate::ml::quantize) writes.
+pub const INT8: &str = "pipe-int8";
+
 /// What `config.json` says about a text classifier.
 ///
 /// Fields that `pipe` does not use are kept as they are and written again by [`Config::to_json`].
@@ -63,6 +66,10 @@ impl Config {
             ),
             other => bail!("field `model_type` is `{other}`; known families: {}", FAMILIES.join(", ")),
         };
+        if let Some(quantization) = read.get("quantization_config") {
+            let method = &quantization["quant_method"];
+            ensure!(*method == INT8, "field `quantization_config` has the method {method}; only \"{INT8}\" is read");
+        }
         let labels = read.labels()?;
         Ok(Config { family, labels, fields })
     }

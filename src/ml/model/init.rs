@@ -120,5 +120,5 @@ mod tests {
         assert_eq!(bits, PINNED);
     }
 
-    const PINNED: [u32; 4] = [0, 0, 0, 0];
+    const PINNED: [u32; 4] = [3_206_762_343, 1_058_453_848, 3_210_795_359, 3_212_305_220];
 }

@@ -2,11 +2,15 @@
 
 pub mod config;
 pub mod embedding;
+#[cfg(test)]
+pub(crate) mod fixture;
 pub mod host;
-mod init;
+pub mod init;
 pub mod linear;
 mod load;
 pub mod norm;
+#[cfg(test)]
+mod parity;
 pub mod roberta;
 pub mod walk;
 pub mod weights;
