@@ -15,4 +15,5 @@ pub mod optimizer;
 pub mod prune;
 pub mod quantize;
 pub mod schedule;
+pub mod tokenizer;
 pub mod watch;

@@ -2,16 +2,19 @@
 
 pub mod clean;
 pub mod corpus;
+pub mod labels;
 pub mod preprocess;
 pub mod reader;
 pub mod report;
 pub mod spec;
 pub mod split;
 pub mod table;
+pub mod tokenize;
 pub mod tokens;
 
 pub use corpus::{Corpus, Example};
 pub use preprocess::preprocess;
 pub use report::Report;
 pub use spec::Spec;
+pub use tokenize::{TokenReport, tokenize};
 pub use tokens::{Split, Tokens};

@@ -123,7 +123,7 @@ pub struct SplitReport {
 }
 
 /// A row that could not be used.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unusable {
     /// `FILE:LINE`.
     pub place: String,
