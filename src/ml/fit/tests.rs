@@ -1,6 +1,5 @@
 //! What the loop promises: torch's numbers, the same bits every time, and no step lost to an interruption.
 
-use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -11,6 +10,8 @@ use serde_json::Value;
 
 use super::*;
 use crate::ml::data::tokens::Split;
+use crate::ml::lora::LoraConfig;
+use crate::ml::model::fixture::Fixture;
 use crate::ml::model::{Config, HostTensors};
 use crate::ml::optimizer::AdamWSettings;
 use crate::ml::schedule::{Schedule, Warmup};
@@ -80,36 +81,20 @@ fn difference(a: &Model, b: &Model) -> f32 {
     pairs.map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
 }
 
-/// A fixture of the repository, or of the shared folder where there is one.
-fn fixture(name: &str) -> Option<(PathBuf, Value)> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let shared = std::env::var_os("PIPE_SHARED").map_or_else(|| root.join("../shared"), PathBuf::from);
-    let places = [root.join("tests/fixtures/parity"), shared.join("parity/fixtures")];
-    let Some(dir) = places.iter().map(|place| place.join(name)).find(|dir| dir.is_dir()) else {
-        println!("skipped: fixture {name} is neither in the repository nor in {}", shared.display());
-        return None;
-    };
-    let expected = serde_json::from_str(&std::fs::read_to_string(dir.join("expected.json")).unwrap()).unwrap();
-    Some((dir, expected))
-}
-
-fn numbers(value: &Value) -> Vec<f64> {
-    match value.as_array() {
-        Some(values) => values.iter().flat_map(numbers).collect(),
-        None => vec![value.as_f64().unwrap()],
-    }
-}
-
 #[test]
 fn five_steps_are_torchs() {
-    let Some((dir, expected)) = fixture("roberta-tiny") else { return };
+    let Some(fixture) = Fixture::open("roberta-tiny") else { return };
     let device = Device::flex();
-    let model = Model::load(&dir, None, 0, &device).unwrap().model;
+    let model = Model::load(&fixture.dir, None, 0, &device).unwrap().model;
+    let numbers = |value: &Value| -> Vec<f64> { serde_json::from_value(value.clone()).unwrap() };
+    let expected_losses = numbers(&fixture.expected["train"]["losses"]);
+    let expected_logits = fixture.expected["train"]["logits"].as_array().unwrap().iter().flat_map(numbers).collect::<Vec<_>>();
+    let (ids, [_, width]) = fixture.matrix("input_ids");
+    let (mask, _) = fixture.matrix("attention_mask");
     let mut train = Split::default();
-    let rows = expected["input_ids"].as_array().unwrap().iter().zip(expected["attention_mask"].as_array().unwrap());
-    for ((ids, mask), label) in rows.zip(numbers(&expected["labels"])) {
-        let real = numbers(mask).iter().sum::<f64>() as usize;
-        let ids: Vec<u32> = numbers(ids).iter().take(real).map(|&id| id as u32).collect();
+    for ((ids, mask), label) in ids.chunks(width).zip(mask.chunks(width)).zip(fixture.labels()) {
+        let real = mask.iter().sum::<f64>() as usize;
+        let ids: Vec<u32> = ids[..real].iter().map(|&id| id as u32).collect();
         train.push(&ids, label as u32, String::new());
     }
     let labels = model.config().labels().to_vec();
@@ -126,12 +111,12 @@ fn five_steps_are_torchs() {
         let options = FitOptions { batch_size, accumulation, ..options.clone() };
         let fitted = run(model.clone(), &tokens, &options).unwrap();
         let losses: Vec<f64> = fitted.training.curve.iter().map(|point| point.loss).collect();
-        for (got, want) in losses.iter().zip(numbers(&expected["train"]["losses"])) {
+        for (got, want) in losses.iter().zip(&expected_losses) {
             assert!((got - want).abs() < 1e-4, "losses {losses:?}");
         }
         let scoring = Scoring { split: &tokens.train, pad_id: 1, batch_size: 6, device: &device };
         let logits = scoring.logits(&metrics::forward(&fitted.model), &Silent).unwrap();
-        let differences = logits.iter().zip(numbers(&expected["train"]["logits"])).map(|(got, want)| (f64::from(*got) - want).abs());
+        let differences = logits.iter().zip(&expected_logits).map(|(got, want)| (f64::from(*got) - want).abs());
         let worst = differences.fold(0.0, f64::max);
         assert!(logits.len() == 30 && worst < 1e-3, "logits differ by {worst}");
         println!("batch {batch_size} × {accumulation}: losses {losses:?}, logits differ by {worst:e}");
@@ -284,6 +269,29 @@ fn frozen_parameters_stay_and_have_no_state() {
     }
     assert_eq!(fitted.training.trainable_parameters, 16 * 16 + 16 + 16 * 3 + 3);
     assert_eq!(optimizer.state_len(), 2 * (16 * 16 + 16 + 16 * 3 + 3));
+}
+
+#[test]
+fn lora_trains_adapters_and_head_alone_and_resumes_too() {
+    let tokens = tokens(44);
+    let lora = LoraConfig { rank: 2, alpha: 4.0, dropout: 0.1, targets: vec!["query".into(), "value".into()], rslora: false };
+    let start = || model(0.1, 11).add_lora(&lora, 1).unwrap();
+    let before = start().to_host().unwrap();
+    let undisturbed = run(start(), &tokens, &options()).unwrap();
+    for (name, tensor) in undisturbed.model.to_host().unwrap() {
+        let trained = name.contains("lora_") || name.starts_with("classifier");
+        assert_eq!(tensor != before[&name], trained, "{name}");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let fitted = loop {
+        let watch = StopAfter(4, AtomicU64::new(0));
+        let objective = Objective::cross_entropy();
+        match fit(start(), &tokens, &objective, &options(), Some(folder.path()), &Device::flex(), &watch) {
+            Ok(fitted) => break fitted,
+            Err(error) => assert!(error.is::<Interrupted>(), "{error:#}"),
+        }
+    };
+    assert!(weights(&undisturbed) == weights(&fitted));
 }
 
 #[test]
