@@ -101,7 +101,7 @@ mod tests {
     }
 
     fn values(x: Tensor<2>) -> Vec<f32> {
-        x.into_data().to_vec().expect("f32 on the CPU")
+        x.into_data().try_to_vec().expect("f32 on the CPU")
     }
 
     #[test]

@@ -5,6 +5,7 @@ pub mod embedding;
 #[cfg(test)]
 pub(crate) mod fixture;
 pub mod host;
+pub mod hub;
 pub mod init;
 pub mod linear;
 mod load;

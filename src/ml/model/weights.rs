@@ -1,6 +1,6 @@
 //! Safetensors files: read by memory map, single or sharded, and written whole or not at all.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -39,29 +39,31 @@ pub fn files(dir: &Path) -> Result<Vec<PathBuf>> {
     Ok(Vec::new())
 }
 
-/// The files that a sharded model's index names, each once.
+/// The files that a sharded model's index names.
 fn shards(index: &Path) -> Result<Vec<PathBuf>> {
+    let dir = index.parent().unwrap_or(Path::new("."));
+    let existing = |name: String| {
+        let path = dir.join(&name);
+        ensure!(path.is_file(), "{} names the shard {name}, which is not there", index.display());
+        Ok(path)
+    };
+    shard_names(index)?.into_iter().map(existing).collect()
+}
+
+/// The names of a sharded model's files, each once, by its index.
+pub fn shard_names(index: &Path) -> Result<Vec<String>> {
     let text = fs::read_to_string(index).with_context(|| format!("reading {}", index.display()))?;
     let value: Value =
         serde_json::from_str(&text).with_context(|| format!("{} is not valid JSON", index.display()))?;
     let map = value["weight_map"]
         .as_object()
         .ok_or_else(|| anyhow!("{} has no `weight_map`", index.display()))?;
-    let mut names: Vec<&str> = map.values().filter_map(Value::as_str).collect();
-    names.sort_unstable();
-    names.dedup();
-    let dir = index.parent().unwrap_or(Path::new("."));
-    names
-        .into_iter()
-        .map(|name| {
-            // A name is a file beside the index, never a path that leads elsewhere.
-            let plain = Path::new(name).file_name().is_some_and(|file| file == name);
-            ensure!(plain, "{} names the shard `{name}`, which is not a plain file name", index.display());
-            let path = dir.join(name);
-            ensure!(path.is_file(), "{} names the shard {name}, which is not there", index.display());
-            Ok(path)
-        })
-        .collect()
+    let names: BTreeSet<&str> = map.values().filter_map(Value::as_str).collect();
+    // A name is a file beside the index, never a path that leads elsewhere.
+    if let Some(name) = names.iter().find(|name| Path::new(name).file_name().is_none_or(|file| file != **name)) {
+        bail!("{} names the shard `{name}`, which is not a plain file name", index.display());
+    }
+    Ok(names.into_iter().map(str::to_owned).collect())
 }
 
 /// Reads every tensor of the files as f32; our int8 weights are multiplied by their scales.
