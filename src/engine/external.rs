@@ -23,7 +23,8 @@ pub struct Found {
 #[derive(Debug, Clone)]
 enum Pin {
     File { shown: String },
-    Folder { shown: String },
+    /// Only the `names` where there are any.
+    Folder { shown: String, names: &'static [&'static str] },
     /// Already pinned by its origin, such as a commit.
     Identity(String),
 }
@@ -35,8 +36,8 @@ impl Found {
         match &self.pin {
             Pin::Identity(identity) => lines.push(format!("{} content", self.name), identity.clone()),
             Pin::File { shown } => lines.push(format!("file {shown}"), stats.digest(&self.path)?),
-            Pin::Folder { shown } => {
-                for file in files_in(&self.path)? {
+            Pin::Folder { shown, names } => {
+                for file in files_in(&self.path, names)? {
                     let name = file.file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned());
                     lines.push(format!("file {shown}/{name}"), stats.digest(&file)?);
                 }
@@ -46,12 +47,15 @@ impl Found {
     }
 }
 
-/// Every file directly in a folder whose name does not start with a dot, sorted.
-fn files_in(dir: &Path) -> std::io::Result<Vec<PathBuf>> {
+/// Every file directly in a folder whose name does not start with a dot, sorted; only the `names` where there are any.
+fn files_in(dir: &Path, names: &[&str]) -> std::io::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for entry in std::fs::read_dir(dir)? {
         let entry = entry?;
-        if !entry.file_name().to_string_lossy().starts_with('.') && entry.path().is_file() {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        let counts = if names.is_empty() { !name.starts_with('.') } else { names.contains(&name.as_ref()) };
+        if counts && entry.path().is_file() {
             files.push(entry.path());
         }
     }
@@ -71,7 +75,7 @@ pub fn find(pipeline: &Pipeline, needed: &[bool], root: &Path, remotes: &[Remote
                 Some(remote) => {
                     let result = fetched.entry(external.path.clone()).or_insert_with(|| {
                         observer.event(&Event::Fetching { reference: external.path.clone() });
-                        (remote.fetch)(&external.path).map(|f| (f.dir, f.identity)).map_err(|e| format!("{e:#}"))
+                        (remote.fetch)(&external.path, observer).map(|f| (f.dir, f.identity)).map_err(|e| format!("{e:#}"))
                     });
                     match result {
                         Ok((dir, identity)) => Ok(Found { name: external.name.clone(), path: dir.clone(), pin: Pin::Identity(identity.clone()) }),
@@ -99,7 +103,7 @@ fn local(instance: &Instance, external: &External, root: &Path) -> Result<Found,
     let shown = external.path.trim_end_matches('/').to_string();
     let (is_right, wanted) = match external.what {
         What::File => (path.is_file(), "file"),
-        What::Folder => (path.is_dir(), "folder"),
+        What::Folder | What::Files(_) => (path.is_dir(), "folder"),
     };
     if !is_right {
         let state = if path.exists() { format!("is not a {wanted}") } else { "does not exist".into() };
@@ -111,7 +115,8 @@ fn local(instance: &Instance, external: &External, root: &Path) -> Result<Found,
     }
     let pin = match external.what {
         What::File => Pin::File { shown },
-        What::Folder => Pin::Folder { shown },
+        What::Folder => Pin::Folder { shown, names: &[] },
+        What::Files(names) => Pin::Folder { shown, names },
     };
     Ok(Found { name: external.name.clone(), path, pin })
 }

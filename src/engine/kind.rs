@@ -5,13 +5,12 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context as _;
-use schemars::{JsonSchema, Schema};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use schemars::Schema;
 
 use super::diagnostic::{Diagnostic, Place};
 use super::event::{Event, Observer, Progress};
-use super::value::{self, Table};
+use super::parameters::Parameters;
+use super::value::Table;
 
 /// The type of an artifact. The engine compares names; what they mean is the stages' business.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -97,6 +96,8 @@ pub enum What {
     File,
     /// A folder: every file directly in it, unless its name starts with a dot.
     Folder,
+    /// A folder of which only these files count, where they are there.
+    Files(&'static [&'static str]),
 }
 
 /// A name that stands for a folder somewhere else, such as `hf:OWNER/NAME`, and how to get it.
@@ -104,7 +105,7 @@ pub enum What {
 pub struct Remote {
     /// Names that start so are fetched before the first stage runs.
     pub prefix: &'static str,
-    pub fetch: fn(&str) -> anyhow::Result<Fetched>,
+    pub fetch: fn(&str, &dyn Observer) -> anyhow::Result<Fetched>,
 }
 
 /// A fetched folder and what pins its content, such as a commit.
@@ -125,7 +126,7 @@ pub enum Resource {
 /// A kind of stage: its parameters are the type itself, read from the pipeline file.
 ///
 /// The doc comments of the type and its fields are the user's documentation.
-pub trait Stage: Serialize + DeserializeOwned + JsonSchema + Send + Sync + 'static {
+pub trait Stage: Parameters {
     const KIND: &'static str;
     /// Raise when the same inputs would give another result.
     const VERSION: u32;
@@ -179,7 +180,7 @@ impl<S: Stage> Erased for S {
     }
 
     fn parameters(&self) -> anyhow::Result<serde_json::Value> {
-        Ok(serde_json::to_value(self)?)
+        Parameters::to_json(self)
     }
 
     fn run(&self, cx: &mut Context) -> anyhow::Result<()> {
@@ -214,8 +215,8 @@ impl Kind {
             outputs: S::OUTPUTS,
             seeded: S::SEEDED,
             operational: S::OPERATIONAL,
-            schema: || schemars::schema_for!(S),
-            read: |table, owner, place| Ok(Box::new(value::read::<S>(table, owner, place)?)),
+            schema: S::schema,
+            read: |table, owner, place| Ok(Box::new(S::read(table, owner, place)?)),
         }
     }
 

@@ -12,6 +12,7 @@ pub mod graph;
 pub mod history;
 pub mod kind;
 pub mod manifest;
+pub mod parameters;
 pub mod pipeline;
 pub mod plan;
 pub mod project;

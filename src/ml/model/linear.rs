@@ -1,0 +1,78 @@
+//! The affine layer `x·W + b`, with an optional low-rank adapter beside the frozen weight.
+
+use burn::module::{Module, Param, ParamId};
+use burn::tensor::{Device, Tensor};
+
+use crate::ml::dropout::Noise;
+
+/// `y = x·W + b`, and with an adapter `y = x·W + b + s · dropout(x)·A·B`.
+///
+/// `W` is kept as `[in, out]`, the transpose of the `[out, in]` in Hugging Face files.
+#[derive(Module, Debug)]
+pub struct Linear {
+    pub weight: Param<Tensor<2>>,
+    pub bias: Param<Tensor<1>>,
+    pub lora: Option<Lora>,
+}
+
+/// A low-rank adapter (Hu et al. 2021) as PEFT computes it.
+///
+/// The product `A·B` is never formed in training: neither it nor a gradient of the size of `W` is
+/// needed.
+#[derive(Module, Debug)]
+pub struct Lora {
+    /// `[in, r]`
+    pub a: Param<Tensor<2>>,
+    /// `[r, out]`
+    pub b: Param<Tensor<2>>,
+    /// `alpha / r`, or `alpha / √r` with rank stabilisation.
+    pub scale: f64,
+    pub dropout: f64,
+}
+
+impl Linear {
+    /// A layer whose values are still to be filled in; zeros if nobody does.
+    pub fn empty(inputs: usize, outputs: usize, device: &Device) -> Self {
+        Linear { weight: empty([inputs, outputs], device), bias: empty([outputs], device), lora: None }
+    }
+
+    /// `x` `[.., in]` → `[.., out]`; leading axes are flattened for the product, because a batched
+    /// product would compute one weight gradient per batch row and then sum them.
+    pub fn forward<const D: usize>(&self, x: Tensor<D>, noise: &mut Noise) -> Tensor<D> {
+        let dims = x.dims();
+        let [inputs, outputs] = self.weight.dims();
+        let rows = dims[..D - 1].iter().product();
+        let mut shape = dims;
+        shape[D - 1] = outputs;
+        self.forward_rows(x.reshape([rows, inputs]), noise).reshape(shape)
+    }
+
+    /// `x` `[N, in]` → `[N, out]`
+    fn forward_rows(&self, x: Tensor<2>, noise: &mut Noise) -> Tensor<2> {
+        let Some(lora) = &self.lora else {
+            return x.matmul(self.weight.val()) + self.bias.val().unsqueeze();
+        };
+        let base = x.clone().matmul(self.weight.val()) + self.bias.val().unsqueeze();
+        let low = noise.dropout(x, lora.dropout).matmul(lora.a.val()); // [N, r]
+        base + (low * lora.scale).matmul(lora.b.val())
+    }
+
+    /// The same layer with the adapter added into the weight.
+    pub fn merge(mut self) -> Self {
+        let Some(lora) = self.lora.take() else { return self };
+        let delta = lora.a.val().matmul(lora.b.val()) * lora.scale;
+        self.weight = self.weight.map(|weight| (weight + delta).detach());
+        self
+    }
+}
+
+/// A parameter that allocates nothing until it is read or filled in.
+pub fn empty<const D: usize>(shape: [usize; D], device: &Device) -> Param<Tensor<D>> {
+    Param::uninitialized(
+        ParamId::new(),
+        move |device, require_grad| Tensor::zeros(shape, device).set_require_grad(require_grad),
+        device.clone(),
+        true,
+        shape.into(),
+    )
+}

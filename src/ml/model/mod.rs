@@ -1,0 +1,128 @@
+//! The models: one file per family, and what every family shares behind [`Model`].
+
+pub mod config;
+pub mod embedding;
+#[cfg(test)]
+pub(crate) mod fixture;
+pub mod host;
+pub mod hub;
+pub mod init;
+pub mod linear;
+mod load;
+pub mod norm;
+#[cfg(test)]
+mod parity;
+pub mod roberta;
+pub mod walk;
+pub mod weights;
+
+use std::collections::BTreeMap;
+
+use anyhow::{Result, ensure};
+use burn::module::Module;
+use burn::tensor::{Bool, Device, Gradients, Int, Tensor};
+
+pub use config::{Config, Family};
+pub use host::{HostTensor, HostTensors};
+pub use load::{Initialised, Loaded};
+pub use walk::Named;
+
+use super::dropout::Noise;
+
+/// A text classifier of one of the known families.
+#[derive(Module, Debug)]
+pub enum Model {
+    Roberta(roberta::Roberta),
+}
+
+impl Model {
+    /// A model with fresh weights from `seed`: the same on every machine and device.
+    ///
+    /// Training needs `device.autodiff()` here and for the batches; without it there are no
+    /// gradients.
+    pub fn init(config: &Config, seed: u64, device: &Device) -> Result<Self> {
+        let model = Self::empty(config, device);
+        let fresh = init::all(&model.parameters(), config, seed);
+        Ok(walk::fill(model, fresh)?.0)
+    }
+
+    /// A model whose parameters allocate nothing until they are filled in.
+    fn empty(config: &Config, device: &Device) -> Self {
+        match &config.family {
+            Family::Roberta(own) => Model::Roberta(roberta::Roberta::empty(config, own, device)),
+        }
+    }
+
+    /// `ids` `[B, T]`, `mask` `[B, T]` (true = a real token) → logits `[B, C]`.
+    ///
+    /// For gradients, model and batch must have been made on `device.autodiff()`; for evaluation,
+    /// use [`Module::valid`] and [`Noise::Off`], which also takes the fused kernels. Tokens beyond
+    /// [`Config::max_length`] have no position and are the caller's to cut.
+    pub fn forward(&self, ids: Tensor<2, Int>, mask: Tensor<2, Bool>, noise: &mut Noise) -> Tensor<2> {
+        match self {
+            Model::Roberta(model) => model.forward(ids, mask, noise),
+        }
+    }
+
+    /// Every parameter with its Hugging Face name, in a fixed order.
+    pub fn parameters(&self) -> Vec<Named> {
+        walk::list(self)
+    }
+
+    /// How many numbers the model holds, adapters included.
+    pub fn count(&self) -> usize {
+        self.parameters().iter().map(Named::size).sum()
+    }
+
+    /// How many numbers training changes.
+    pub fn count_trainable(&self) -> usize {
+        self.parameters().iter().filter(|p| p.trainable).map(Named::size).sum()
+    }
+
+    /// Copies the parameters into main memory, by name, in the layout of the files.
+    pub fn to_host(&self) -> Result<HostTensors> {
+        walk::to_host(self)
+    }
+
+    /// The same model with the values of [`Model::to_host`]; names and shapes must be those of the
+    /// model. Which parameters are trainable does not change, nor do their ids.
+    pub fn from_host(self, host: HostTensors) -> Result<Self> {
+        let parameters = self.parameters();
+        let missing = parameters.iter().map(|p| &p.name).find(|name| !host.contains_key(*name));
+        ensure!(missing.is_none(), "no values for parameter {}", missing.map_or("", String::as_str));
+        let (model, unknown) = walk::fill(self, host)?;
+        ensure!(unknown.is_empty(), "values for {}, which the model does not have", unknown.join(", "));
+        Ok(model)
+    }
+
+    /// The same model with training limited to the parameters whose name `wanted` accepts.
+    /// Gradients of the others are not computed.
+    pub fn set_trainable(self, wanted: impl FnMut(&str) -> bool) -> Self {
+        walk::set_trainable(self, wanted)
+    }
+
+    /// The L2 norm of each parameter's gradient, by name; parameters without one are left out.
+    pub fn gradient_norms(&self, gradients: &Gradients) -> Result<BTreeMap<String, f64>> {
+        walk::gradient_norms(self, gradients)
+    }
+
+    pub fn config(&self) -> &Config {
+        match self {
+            Model::Roberta(model) => &model.config,
+        }
+    }
+
+    /// Gives the model other label names; their number must be that of the logits.
+    pub fn set_labels(&mut self, labels: &[String]) {
+        match self {
+            Model::Roberta(model) => model.config = model.config.clone().with_labels(labels),
+        }
+    }
+
+    /// Applies `change` to every [`linear::Linear`] with its Hugging Face name.
+    pub fn map_linears(&mut self, change: &mut dyn FnMut(&str, &mut linear::Linear)) {
+        match self {
+            Model::Roberta(model) => model.map_linears(change),
+        }
+    }
+}

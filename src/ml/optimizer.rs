@@ -1,0 +1,393 @@
+//! AdamW with global-norm clipping over a model's trainable parameters.
+//!
+//! Ours, and not burn-optim's, for three reasons: torch's order of operations, moments that a checkpoint can read and
+//! write, and on the CPU one pass over each parameter in place instead of ten tensor operations.
+
+use std::collections::{BTreeMap, HashMap};
+
+use anyhow::{Result, anyhow, ensure};
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
+use burn::tensor::{Device, Gradients, Tensor, TensorData};
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use super::model::Model;
+
+/// Elements that one thread updates at a time: four streams of 64 KiB stay in a core's second-level cache.
+const CHUNK: usize = 16 * 1024;
+
+/// The numbers of AdamW.
+///
+/// Source: Loshchilov and Hutter, "Decoupled Weight Decay Regularization", 2019; `torch.optim.AdamW`.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct AdamWSettings {
+    pub beta1: f64,
+    pub beta2: f64,
+    pub epsilon: f64,
+    /// Taken from weights only: [`Named::decay`](super::model::Named) is false for biases and LayerNorm.
+    pub weight_decay: f64,
+}
+
+impl Default for AdamWSettings {
+    fn default() -> Self {
+        Self { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 0.0 }
+    }
+}
+
+/// Gradients of one optimizer step: one per trainable parameter, added up over micro-batches.
+#[derive(Default)]
+pub struct Accumulated {
+    /// By place in the optimizer's list of parameters.
+    grads: BTreeMap<usize, Flat>,
+}
+
+/// AdamW with its state.
+pub struct AdamW {
+    settings: AdamWSettings,
+    steps: u64,
+    /// In the order of [`Model::parameters`]: ids differ between two loads of one model, and the order in which the
+    /// gradient norm is summed must not.
+    slots: Vec<Slot>,
+    places: HashMap<ParamId, usize>,
+    device: Device,
+    on_host: bool,
+}
+
+/// What is known of one trainable parameter.
+struct Slot {
+    name: String,
+    decay: bool,
+    len: usize,
+    /// Running means of the gradient and of its square; none before the first step.
+    moments: Option<(Flat, Flat)>,
+}
+
+/// A parameter's values as one row: on the host for CPU devices, whose tensors can be taken without a copy, else where
+/// the model is.
+enum Flat {
+    Host(TensorData),
+    Device(Tensor<1>),
+}
+
+impl Flat {
+    fn of<const D: usize>(tensor: Tensor<D>, on_host: bool) -> Result<Self> {
+        let len = tensor.shape().num_elements();
+        let flat = tensor.reshape([len]);
+        if on_host { Ok(Self::Host(flat.try_into_data()?)) } else { Ok(Self::Device(flat)) }
+    }
+
+    fn zeros(len: usize, on_host: bool, device: &Device) -> Self {
+        if on_host {
+            Self::Host(TensorData::new(vec![0f32; len], [len]))
+        } else {
+            Self::Device(Tensor::zeros([len], device))
+        }
+    }
+
+    fn to_vec(&self) -> Result<Vec<f32>> {
+        let data = match self {
+            Self::Host(data) => return Ok(data.as_slice::<f32>().map_err(unreadable)?.to_vec()),
+            Self::Device(tensor) => tensor.try_to_data()?,
+        };
+        data.try_into_vec::<f32>().map_err(unreadable)
+    }
+}
+
+fn unreadable(error: impl std::fmt::Debug) -> anyhow::Error {
+    anyhow!("a parameter could not be read as f32: {error:?}")
+}
+
+impl Accumulated {
+    /// Add the gradients that `grads` holds for the parameters of `model`.
+    pub fn add(&mut self, model: &Model, grads: Gradients, optimizer: &AdamW) -> Result<()> {
+        let mut visitor = Collect { grads, into: self, optimizer, failed: None };
+        model.visit(&mut visitor);
+        visitor.failed.map_or(Ok(()), Err)
+    }
+
+    /// The L2 norm over all gradients together, as `torch.nn.utils.clip_grad_norm_` reports it.
+    fn norm(&self, device: &Device) -> Result<Norm> {
+        let mut on_host = 0.0f64;
+        let mut on_device: Option<Tensor<1>> = None;
+        for grad in self.grads.values() {
+            match grad {
+                // Partial sums in a fixed order: the result does not depend on the number of threads.
+                Flat::Host(data) => {
+                    let values = data.as_slice::<f32>().map_err(unreadable)?;
+                    on_host += values.par_chunks(CHUNK).map(sum_of_squares).collect::<Vec<f64>>().iter().sum::<f64>();
+                }
+                Flat::Device(tensor) => {
+                    let sum = tensor.clone().square().sum();
+                    on_device = Some(match on_device {
+                        Some(total) => total + sum,
+                        None => sum,
+                    });
+                }
+            }
+        }
+        Ok(match on_device {
+            None => Norm::Host(on_host.sqrt()),
+            Some(sum) => Norm::Device((sum + Tensor::from_data([on_host as f32], device)).sqrt()),
+        })
+    }
+}
+
+/// A gradient norm; on a GPU it is read after the step is queued, so that the device need not wait for the host.
+pub enum Norm {
+    Host(f64),
+    Device(Tensor<1>),
+}
+
+impl Norm {
+    /// The number.
+    pub fn read(self) -> Result<f64> {
+        match self {
+            Self::Host(norm) => Ok(norm),
+            Self::Device(norm) => Ok(f64::from(norm.try_into_scalar::<f32>()?)),
+        }
+    }
+}
+
+/// In eight lanes, so that it vectorises; in f64, so that millions of squares do not lose the small ones.
+fn sum_of_squares(values: &[f32]) -> f64 {
+    let mut lanes = [0f64; 8];
+    let mut chunks = values.chunks_exact(8);
+    for chunk in &mut chunks {
+        lanes.iter_mut().zip(chunk).for_each(|(lane, &x)| *lane += f64::from(x) * f64::from(x));
+    }
+    let rest: f64 = chunks.remainder().iter().map(|&x| f64::from(x) * f64::from(x)).sum();
+    lanes.iter().sum::<f64>() + rest
+}
+
+struct Collect<'a> {
+    grads: Gradients,
+    into: &'a mut Accumulated,
+    optimizer: &'a AdamW,
+    failed: Option<anyhow::Error>,
+}
+
+impl Collect<'_> {
+    fn collect<const D: usize>(&mut self, param: &Param<Tensor<D>>) -> Result<()> {
+        let Some(grad) = param.val().grad_remove(&mut self.grads) else { return Ok(()) };
+        let Some(&place) = self.optimizer.places.get(&param.id) else { return Ok(()) };
+        let grad = Flat::of(grad, self.optimizer.on_host)?;
+        let sum = match (self.into.grads.remove(&place), grad) {
+            (None, grad) => grad,
+            (Some(Flat::Host(mut sum)), Flat::Host(grad)) => {
+                let values = grad.as_slice::<f32>().map_err(unreadable)?;
+                let sums = sum.as_mut_slice::<f32>().map_err(unreadable)?;
+                let chunks = sums.par_chunks_mut(CHUNK).zip(values.par_chunks(CHUNK));
+                chunks.for_each(|(sums, values)| sums.iter_mut().zip(values).for_each(|(sum, x)| *sum += x));
+                Flat::Host(sum)
+            }
+            (Some(Flat::Device(sum)), Flat::Device(grad)) => Flat::Device(sum + grad),
+            (Some(_), _) => return Err(anyhow!("gradients of one parameter on two devices")),
+        };
+        self.into.grads.insert(place, sum);
+        Ok(())
+    }
+}
+
+impl ModuleVisitor for Collect<'_> {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if self.failed.is_none() && param.is_require_grad() {
+            self.failed = self.collect(param).err();
+        }
+    }
+}
+
+impl AdamW {
+    /// State for the trainable parameters of `model`; frozen ones have none.
+    pub fn new(settings: AdamWSettings, model: &Model, device: &Device) -> Self {
+        let slot = |named: &super::model::Named| Slot {
+            name: named.name.clone(),
+            decay: named.decay,
+            len: named.shape.iter().product(),
+            moments: None,
+        };
+        let mut named = model.parameters();
+        named.retain(|named| named.trainable);
+        let slots = named.iter().map(slot).collect();
+        let places = named.iter().enumerate().map(|(place, named)| (named.id, place)).collect();
+        let on_host = super::device::is_cpu(device);
+        Self { settings, steps: 0, slots, places, device: device.clone(), on_host }
+    }
+
+    /// One step: clip all gradients together to `max_norm`, then update. Returns the norm before clipping.
+    ///
+    /// Clipping as `torch.nn.utils.clip_grad_norm_`: all are scaled by min(1, max_norm / (norm + 1e-6)).
+    pub fn step(&mut self, model: Model, grads: Accumulated, lr: f64, max_norm: Option<f64>) -> Result<(Model, Norm)> {
+        let norm = grads.norm(&self.device)?;
+        let scale = match (&norm, max_norm) {
+            (_, None) => Scale::Host(1.0),
+            (Norm::Host(norm), Some(max)) => Scale::Host((max / (norm + 1e-6)).min(1.0) as f32),
+            (Norm::Device(norm), Some(max)) => {
+                Scale::Device((norm.clone().add_scalar(1e-6)).recip().mul_scalar(max).clamp_max(1.0))
+            }
+        };
+        self.steps += 1;
+        let mut update = Update { optimizer: self, grads: grads.grads, lr, scale, failed: None };
+        let model = model.map(&mut update);
+        match update.failed {
+            Some(error) => Err(error),
+            None => Ok((model, norm)),
+        }
+    }
+
+    /// Steps taken.
+    pub fn steps(&self) -> u64 {
+        self.steps
+    }
+
+    /// Numbers that the moments hold once the first step is taken.
+    pub fn state_len(&self) -> usize {
+        self.slots.iter().map(|slot| 2 * slot.len).sum()
+    }
+
+    /// The moments on the host, by Hugging Face name, in our layout; empty before the first step.
+    pub fn to_host(&self) -> Result<BTreeMap<String, [Vec<f32>; 2]>> {
+        let known = self.slots.iter().filter_map(|slot| slot.moments.as_ref().map(|moments| (slot, moments)));
+        known.map(|(slot, (first, second))| Ok((slot.name.clone(), [first.to_vec()?, second.to_vec()?]))).collect()
+    }
+
+    /// Take back what [`to_host`](Self::to_host) gave after `steps` steps.
+    pub fn restore(&mut self, steps: u64, mut moments: BTreeMap<String, [Vec<f32>; 2]>) -> Result<()> {
+        for slot in &mut self.slots {
+            let Some([first, second]) = moments.remove(&slot.name) else {
+                slot.moments = None;
+                continue;
+            };
+            let len = slot.len;
+            ensure!(first.len() == len && second.len() == len, "moments of `{}` have another size", slot.name);
+            let flat = |values: Vec<f32>| {
+                let data = TensorData::new(values, [len]);
+                if self.on_host { Flat::Host(data) } else { Flat::Device(Tensor::from_data(data, &self.device.clone().inner())) }
+            };
+            slot.moments = Some((flat(first), flat(second)));
+        }
+        self.steps = steps;
+        Ok(())
+    }
+}
+
+enum Scale {
+    Host(f32),
+    Device(Tensor<1>),
+}
+
+/// The update of one step, parameter by parameter.
+struct Update<'a> {
+    optimizer: &'a mut AdamW,
+    grads: BTreeMap<usize, Flat>,
+    lr: f64,
+    scale: Scale,
+    failed: Option<anyhow::Error>,
+}
+
+/// What the update of one parameter needs, in torch's terms.
+#[derive(Clone, Copy)]
+struct Numbers {
+    beta1: f32,
+    beta2: f32,
+    epsilon: f32,
+    /// 1 − lr · weight_decay, or 1.
+    keep: f32,
+    /// lr / (1 − beta1^t).
+    step_size: f32,
+    /// √(1 − beta2^t).
+    root_correction: f32,
+}
+
+impl Update<'_> {
+    fn numbers(&self, decay: bool) -> Numbers {
+        let AdamWSettings { beta1, beta2, epsilon, weight_decay } = self.optimizer.settings;
+        let t = self.optimizer.steps as f64;
+        Numbers {
+            beta1: beta1 as f32,
+            beta2: beta2 as f32,
+            epsilon: epsilon as f32,
+            keep: if decay { (1.0 - self.lr * weight_decay) as f32 } else { 1.0 },
+            step_size: (self.lr / (1.0 - beta1.powf(t))) as f32,
+            root_correction: (1.0 - beta2.powf(t)).sqrt() as f32,
+        }
+    }
+
+    fn update<const D: usize>(&mut self, place: usize, param: Param<Tensor<D>>, grad: Flat) -> Result<Param<Tensor<D>>> {
+        let (id, tensor, mapper) = param.consume();
+        let device = tensor.device();
+        let shape = tensor.shape();
+        let numbers = self.numbers(self.optimizer.slots[place].decay);
+        let on_host = self.optimizer.on_host;
+        let slot = &mut self.optimizer.slots[place];
+        let plain = device.clone().inner();
+        let (first, second) =
+            slot.moments.take().unwrap_or_else(|| (Flat::zeros(slot.len, on_host, &plain), Flat::zeros(slot.len, on_host, &plain)));
+        let strategy = tensor.gradient_checkpointing_strategy();
+        let tensor = tensor.inner();
+        let (tensor, moments) = match (&self.scale, grad, first, second) {
+            (Scale::Host(scale), Flat::Host(grad), Flat::Host(mut first), Flat::Host(mut second)) => {
+                let mut data = tensor.try_into_data()?; // No copy: nobody else holds this parameter now.
+                let values = (
+                    data.as_mut_slice::<f32>().map_err(unreadable)?,
+                    grad.as_slice::<f32>().map_err(unreadable)?,
+                    first.as_mut_slice::<f32>().map_err(unreadable)?,
+                    second.as_mut_slice::<f32>().map_err(unreadable)?,
+                );
+                on_cpu(values, numbers, *scale);
+                (Tensor::from_data(data, &device), (Flat::Host(first), Flat::Host(second)))
+            }
+            (scale, Flat::Device(grad), Flat::Device(first), Flat::Device(second)) => {
+                let grad = match scale {
+                    Scale::Host(scale) => grad.mul_scalar(*scale),
+                    Scale::Device(scale) => grad * scale.clone(),
+                };
+                let flat = tensor.reshape([slot.len]);
+                let (flat, first, second) = on_device(flat, grad, first, second, numbers);
+                let tensor = Tensor::<D>::from_inner(flat.reshape(shape));
+                let tensor = match strategy {
+                    Some(strategy) => tensor.with_gradient_checkpointing_strategy(strategy),
+                    None => tensor,
+                };
+                (tensor, (Flat::Device(first), Flat::Device(second)))
+            }
+            _ => return Err(anyhow!("the state of `{}` is on another device than the model", slot.name)),
+        };
+        slot.moments = Some(moments);
+        Ok(Param::from_mapped_value(id, tensor.require_grad(), mapper))
+    }
+}
+
+impl ModuleMapper for Update<'_> {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let Some(&place) = self.optimizer.places.get(&param.id) else { return param };
+        let Some(grad) = self.grads.remove(&place) else { return param };
+        let (id, shape, device) = (param.id, param.shape(), param.device());
+        self.update(place, param, grad).unwrap_or_else(|error| {
+            self.failed = Some(error); // `step` then gives no model back, so this value is never used.
+            Param::initialized(id, Tensor::zeros(shape, &device))
+        })
+    }
+}
+
+/// parameter, gradient, first and second moment of the same elements, all in one pass.
+fn on_cpu((p, g, m, v): (&mut [f32], &[f32], &mut [f32], &mut [f32]), n: Numbers, scale: f32) {
+    let chunks = p.par_chunks_mut(CHUNK).zip(g.par_chunks(CHUNK)).zip(m.par_chunks_mut(CHUNK)).zip(v.par_chunks_mut(CHUNK));
+    chunks.for_each(|(((p, g), m), v)| {
+        for (((p, g), m), v) in p.iter_mut().zip(g).zip(m).zip(v) {
+            let g = g * scale;
+            *m += (1.0 - n.beta1) * (g - *m);
+            *v = n.beta2 * *v + (1.0 - n.beta2) * g * g;
+            *p = *p * n.keep - n.step_size * (*m / (v.sqrt() / n.root_correction + n.epsilon));
+        }
+    });
+}
+
+/// The same in tensor operations.
+fn on_device(p: Tensor<1>, g: Tensor<1>, m: Tensor<1>, v: Tensor<1>, n: Numbers) -> (Tensor<1>, Tensor<1>, Tensor<1>) {
+    let m = m.clone() + (g.clone() - m).mul_scalar(1.0 - n.beta1);
+    let v = v.mul_scalar(n.beta2) + g.square().mul_scalar(1.0 - n.beta2);
+    let root = v.clone().sqrt().div_scalar(n.root_correction).add_scalar(n.epsilon);
+    let p = p.mul_scalar(n.keep) - (m.clone() / root).mul_scalar(n.step_size);
+    (p, m, v)
+}
