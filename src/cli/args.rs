@@ -126,8 +126,8 @@ mod tests {
 
     #[test]
     fn unknown_commands_are_bad_usage_and_suggest() {
-        let error = Args::try_parse_from(["pipe", "rnu", "x.toml"]).unwrap_err();
+        let error = Args::try_parse_from(["pipe", "histroy"]).unwrap_err();
         assert_eq!(error.exit_code(), 2);
-        assert!(error.to_string().contains("'run'"), "{error}");
+        assert!(error.to_string().contains("'history'"), "{error}");
     }
 }

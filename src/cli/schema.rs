@@ -28,7 +28,7 @@ pub fn pipeline(kinds: &[Kind]) -> Value {
     definitions.insert("seed".into(), json!({ "type": "integer", "minimum": 0, "default": 0, "description": "Where random numbers start." }));
     let text = |about: &str| json!({ "type": "string", "description": about });
     let stages = |of: Value, about: &str| {
-        json!({ "type": "object", "description": about, "propertyNames": { "pattern": r"^[\p{L}\p{N}_-]+$" }, "additionalProperties": of })
+        json!({ "type": "object", "description": about, "propertyNames": { "pattern": r"^[^\s!-,./:-@\[-\^`{-~]+$" }, "additionalProperties": of })
     };
     let layer = json!({
         "type": "object",

@@ -123,7 +123,7 @@ impl Lines {
         if outcome.interrupted {
             Some(match self.stopped.as_slice() {
                 [] => "the same command goes on from here".into(),
-                stopped => format!("the same command goes on from the last checkpoint of {}", stopped.join(", ")),
+                stopped => format!("the same command goes on with {}, from the last checkpoint if there is one", stopped.join(", ")),
             })
         } else if outcome.failed > 0 {
             Some(match self.failed.as_slice() {
@@ -278,7 +278,7 @@ run roberta-full: 1 stage
 wait teacher  another process is making this result
 stop teacher  interrupted
 interrupted: 4 cached, 1 run, 1 stopped in 1m 52s
-help: the same command goes on from the last checkpoint of teacher
+help: the same command goes on with teacher, from the last checkpoint if there is one
 "
         );
     }

@@ -1,11 +1,10 @@
 //! A bar for each running stage on a terminal; finished stages and notes scroll above as plain lines.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use super::color::{ACTIVE, Color, FAINT, STRONG};
@@ -28,8 +27,7 @@ pub struct Live {
 }
 
 struct Screen {
-    /// The block of rows; `indicatif` knows how to take it away, print above it and put it back.
-    block: ProgressBar,
+    block: Block,
     lines: Lines,
     board: Board,
     over: bool,
@@ -38,14 +36,12 @@ struct Screen {
 impl Live {
     /// `None` where standard error cannot be drawn on.
     pub fn new(color: Color) -> Option<Self> {
-        let target = ProgressDrawTarget::stderr();
-        let style = ProgressStyle::with_template("{msg}").ok()?;
-        if target.is_hidden() {
+        let is_dumb = std::env::var_os("TERM").is_none_or(|term| term.is_empty() || term == "dumb");
+        if is_dumb || !std::io::stderr().is_terminal() {
             return None;
         }
-        let block = ProgressBar::with_draw_target(None, target).with_style(style);
-        let board = Board::default();
-        let screen = Arc::new(Mutex::new(Screen { block, lines: Lines::new(color), board, over: false }));
+        let screen = Screen { block: Block::default(), lines: Lines::new(color), board: Board::default(), over: false };
+        let screen = Arc::new(Mutex::new(screen));
         let ticker = std::thread::Builder::new().name("report".into()).spawn({
             let screen = screen.clone();
             move || {
@@ -68,10 +64,10 @@ impl Live {
 
 impl Observer for Live {
     fn event(&self, event: &Event) {
+        lock(&self.screen).event(event, Instant::now());
         if matches!(event, Event::RunFinished { .. }) {
             self.close();
         }
-        lock(&self.screen).event(event, Instant::now());
     }
 }
 
@@ -88,35 +84,65 @@ fn lock(screen: &Mutex<Screen>) -> MutexGuard<'_, Screen> {
 impl Screen {
     fn event(&mut self, event: &Event, now: Instant) {
         self.board.event(event, now);
-        let Some(text) = self.lines.event(event) else { return };
-        if self.over {
-            let _ = writeln!(std::io::stderr(), "{text}");
-        } else {
-            self.show(now);
-            self.block.println(text);
+        if let Some(text) = self.lines.event(event) {
+            self.show(&text, now);
         }
     }
 
     /// False once there is nothing to draw any more.
     fn tick(&mut self) -> bool {
         if !self.over {
-            self.show(Instant::now());
+            self.show("", Instant::now());
         }
         !self.over
     }
 
-    fn show(&mut self, now: Instant) {
-        let width = terminal_size::terminal_size_of(std::io::stderr()).map_or(80, |(w, _)| usize::from(w.0));
-        // One cell less: a full last column makes some terminals wrap.
-        let rows = self.board.draw(self.lines.width(), width.saturating_sub(1), now, self.lines.color());
-        self.block.set_message(rows.join("\n"));
+    fn show(&mut self, above: &str, now: Instant) {
+        let (width, height) = terminal_size::terminal_size_of(std::io::stderr()).map_or((80, 24), |(w, h)| (usize::from(w.0), usize::from(h.0)));
+        // One cell less than there is: a full last column makes some terminals wrap.
+        let mut rows = self.board.draw(self.lines.width(), width.saturating_sub(1), now, self.lines.color());
+        // What has scrolled off the top cannot be taken back.
+        rows.truncate(height.saturating_sub(1));
+        let rows = if self.over { Vec::new() } else { rows };
+        // Where nobody looks any more, there is nobody to tell.
+        let _ = std::io::stderr().write_all(self.block.frame(above, rows).as_bytes());
     }
 
     fn close(&mut self) {
         if !self.over {
             self.over = true;
-            self.block.finish_and_clear();
+            self.show("", Instant::now());
         }
+    }
+}
+
+/// The rows at the bottom of the terminal, the cursor on the line below them.
+#[derive(Debug, Default)]
+struct Block {
+    rows: Vec<String>,
+}
+
+impl Block {
+    /// What to write so that `above` stands over the new rows. Old rows are written over and not taken away first, in
+    /// one piece, so that no eye sees them gone; where nothing changes nothing is written.
+    fn frame(&mut self, above: &str, rows: Vec<String>) -> String {
+        if above.is_empty() && rows == self.rows {
+            return String::new();
+        }
+        let mut out = match self.rows.len() {
+            0 => String::new(),
+            up => format!("\u{1b}[{up}A\r"),
+        };
+        for line in above.lines().chain(rows.iter().map(String::as_str)) {
+            out.push_str(line);
+            // To the end of the line, whatever stood there.
+            out.push_str("\u{1b}[K\n");
+        }
+        if !self.rows.is_empty() {
+            out.push_str("\u{1b}[J");
+        }
+        self.rows = rows;
+        out
     }
 }
 
@@ -317,6 +343,17 @@ mod tests {
         assert_eq!(board.draw(7, 80, start, Color::Never), Vec::<String>::new());
         board.event(&Event::StageWaiting { stage: "scores".into(), fingerprint: "f".into() }, start);
         assert_eq!(board.draw(7, 80, start, Color::Never), ["  ▸  scores   waits for another process", "     3 of 4 done  0s"]);
+    }
+
+    #[test]
+    fn a_frame_writes_over_the_last_one() {
+        let mut block = Block::default();
+        let rows = |texts: &[&str]| texts.iter().map(|t| t.to_string()).collect::<Vec<_>>();
+        assert_eq!(block.frame("run p", rows(&[])), "run p\u{1b}[K\n");
+        assert_eq!(block.frame("", rows(&["a 1", "b 1"])), "a 1\u{1b}[K\nb 1\u{1b}[K\n");
+        assert_eq!(block.frame("", rows(&["a 1", "b 1"])), "");
+        assert_eq!(block.frame("done a", rows(&["b 2"])), "\u{1b}[2A\rdone a\u{1b}[K\nb 2\u{1b}[K\n\u{1b}[J");
+        assert_eq!(block.frame("", rows(&[])), "\u{1b}[1A\r\u{1b}[J");
     }
 
     #[test]
