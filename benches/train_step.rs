@@ -21,8 +21,11 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> anyhow::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
-    let options: HashMap<&str, &str> =
-        arguments.windows(2).filter(|pair| pair[0].starts_with("--")).map(|pair| (&pair[0][2..], pair[1].as_str())).collect();
+    let options: HashMap<&str, &str> = arguments
+        .windows(2)
+        .filter(|pair| pair[0].starts_with("--"))
+        .map(|pair| (&pair[0][2..], pair[1].as_str()))
+        .collect();
     let number = |name: &str, default: usize| options.get(name).and_then(|text| text.parse().ok()).unwrap_or(default);
     let (batch, length, steps) = (number("batch", 16), number("length", 64), number("steps", 8));
     let name = options.get("model").copied().unwrap_or("roberta-mini");

@@ -35,7 +35,8 @@ struct Head<S> {
 impl Checkpoints {
     /// Use `folder`, which is made if it is not there.
     pub fn open(folder: &Path) -> Result<Self> {
-        fs::create_dir_all(folder).with_context(|| format!("cannot make the checkpoint folder {}", folder.display()))?;
+        fs::create_dir_all(folder)
+            .with_context(|| format!("cannot make the checkpoint folder {}", folder.display()))?;
         Ok(Self { folder: folder.to_owned() })
     }
 
@@ -129,7 +130,8 @@ fn read_file<S: DeserializeOwned>(path: &Path) -> Result<Option<(S, Tensors)>> {
     let head: Head<S> = serde_json::from_slice(head).context("its head cannot be read")?;
     let mut tensors = Tensors::new();
     for (name, length) in head.tensors {
-        let (values, rest) = length.checked_mul(4).and_then(|length| body.split_at_checked(length)).ok_or_else(damaged)?;
+        let (values, rest) =
+            length.checked_mul(4).and_then(|length| body.split_at_checked(length)).ok_or_else(damaged)?;
         let values = values.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
         tensors.insert(name, values);
         body = rest;
@@ -142,7 +144,8 @@ mod tests {
     use super::*;
 
     fn write(checkpoints: &Checkpoints, step: u64) {
-        let tensors = Tensors::from([("a".to_owned(), vec![step as f32, f32::MIN_POSITIVE, -0.0]), ("b".to_owned(), vec![])]);
+        let tensors =
+            Tensors::from([("a".to_owned(), vec![step as f32, f32::MIN_POSITIVE, -0.0]), ("b".to_owned(), vec![])]);
         checkpoints.write(&step, &tensors).unwrap();
     }
 

@@ -9,7 +9,7 @@ mod tests;
 use std::path::Path;
 use std::time::Instant;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 
@@ -46,6 +46,7 @@ pub fn fit(
     watch: &dyn Watch,
 ) -> Result<Fitted> {
     options.check(tokens)?;
+    check(&model, tokens)?;
     objective.check(tokens.train.len(), tokens.labels.len())?;
     let train = &tokens.train;
     let steps_per_epoch = train.len().div_ceil(options.step_rows()) as u64;
@@ -83,7 +84,7 @@ pub fn fit(
         let epoch = state.step / steps_per_epoch;
 
         // An epoch's end that has no evaluation yet: judge the model, keep it if it is the best.
-        if state.step % steps_per_epoch == 0 && state.evaluations.len() < epoch as usize {
+        if state.step.is_multiple_of(steps_per_epoch) && state.evaluations.len() < epoch as usize {
             let validation = match validate(&model, tokens, options, &device, watch) {
                 Err(error) if error.is::<Interrupted>() => {
                     state.seconds = clock.seconds();
@@ -163,7 +164,7 @@ pub fn fit(
         state.epoch.add(loss, norm);
         state.smooth = if state.step == 1 { loss } else { 0.95 * state.smooth + 0.05 * loss };
         let rate = state.rows as f64 / state.train_seconds;
-        if state.step % total.div_ceil(CURVE_POINTS) == 0 || state.step == total {
+        if state.step.is_multiple_of(total.div_ceil(CURVE_POINTS)) || state.step == total {
             let (loss, grad_norm) = state.point.take();
             let epoch = state.step as f64 / steps_per_epoch as f64;
             state.curve.push(Point { step: state.step, epoch, loss, learning_rate: lr, grad_norm });
@@ -207,6 +208,32 @@ pub fn fit(
     Ok(Fitted { model: best.unwrap_or(model).valid(), training, timings })
 }
 
+/// Whether the model can read these tokens and knows these labels; inside the model this would be a panic.
+fn check(model: &Model, tokens: &Tokens) -> Result<()> {
+    let config = model.config();
+    let (classes, labels) = (config.labels().len(), tokens.labels.len());
+    ensure!(
+        classes == labels,
+        "the model has {classes} labels and the tokens have {labels}; load the model with the tokens' labels"
+    );
+    for (name, split) in [("train", &tokens.train), ("validation", &tokens.validation)] {
+        for row in 0..split.len() {
+            let (ids, at) = (split.row(row), split.id(row));
+            let (length, longest, known) = (ids.len(), config.max_length(), config.vocab_size());
+            ensure!(
+                length <= longest,
+                "{name} row `{at}` has {length} tokens, the model takes {longest}; set max-length to {longest}"
+            );
+            if let Some(id) = ids.iter().find(|&&id| id as usize >= known) {
+                bail!(
+                    "{name} row `{at}` holds token {id}, the model knows {known}; tokenize with the model's own tokenizer"
+                );
+            }
+        }
+    }
+    Ok(())
+}
+
 /// A watch whose progress line stays the training's.
 struct Quiet<'a>(&'a dyn Watch);
 
@@ -221,7 +248,13 @@ impl Watch for Quiet<'_> {
 }
 
 /// Judge a model on the validation rows; none where there are none.
-fn validate(model: &Model, tokens: &Tokens, options: &FitOptions, device: &Device, watch: &dyn Watch) -> Result<Option<Metrics>> {
+fn validate(
+    model: &Model,
+    tokens: &Tokens,
+    options: &FitOptions,
+    device: &Device,
+    watch: &dyn Watch,
+) -> Result<Option<Metrics>> {
     let split = &tokens.validation;
     if split.is_empty() {
         return Ok(None);

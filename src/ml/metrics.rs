@@ -175,7 +175,13 @@ impl Scoring<'_> {
             }
             done += batch.len();
             let rate = Some(done as f64 / start.elapsed().as_secs_f64());
-            watch.progress(Progress { done: done as u64, total: rows as u64, unit: "row", rate, ..Progress::default() });
+            watch.progress(Progress {
+                done: done as u64,
+                total: rows as u64,
+                unit: "row",
+                rate,
+                ..Progress::default()
+            });
         }
         Ok(out)
     }
@@ -290,8 +296,12 @@ mod tests {
         assert!(close(m.loss, 0.850535780306648));
         assert_eq!(m.confusion, [[2, 0, 1, 0], [1, 1, 1, 0], [0, 1, 1, 0], [0, 0, 0, 0]]);
         let classes: Vec<_> = m.per_class.iter().map(|c| (c.precision, c.recall, c.f1, c.support)).collect();
-        let expected =
-            [(2.0 / 3.0, 2.0 / 3.0, 2.0 / 3.0, 3), (0.5, 1.0 / 3.0, 0.4, 3), (1.0 / 3.0, 0.5, 0.4, 2), (0.0, 0.0, 0.0, 0)];
+        let expected = [
+            (2.0 / 3.0, 2.0 / 3.0, 2.0 / 3.0, 3),
+            (0.5, 1.0 / 3.0, 0.4, 3),
+            (1.0 / 3.0, 0.5, 0.4, 2),
+            (0.0, 0.0, 0.0, 0),
+        ];
         for (got, want) in classes.iter().zip(expected) {
             assert!(close(got.0, want.0) && close(got.1, want.1) && close(got.2, want.2) && got.3 == want.3, "{got:?}");
         }

@@ -107,7 +107,7 @@ impl Accumulated {
     }
 
     /// The L2 norm over all gradients together, as `torch.nn.utils.clip_grad_norm_` reports it.
-    fn norm(&self, device: &Device) -> Result<Norm> {
+    fn norm(&self) -> Result<Norm> {
         let mut on_host = 0.0f64;
         let mut on_device: Option<Tensor<1>> = None;
         for grad in self.grads.values() {
@@ -128,7 +128,7 @@ impl Accumulated {
         }
         Ok(match on_device {
             None => Norm::Host(on_host.sqrt()),
-            Some(sum) => Norm::Device((sum + Tensor::from_data([on_host as f32], device)).sqrt()),
+            Some(sum) => Norm::Device(Box::new(sum.sqrt())),
         })
     }
 }
@@ -136,7 +136,7 @@ impl Accumulated {
 /// A gradient norm; on a GPU it is read after the step is queued, so that the device need not wait for the host.
 pub enum Norm {
     Host(f64),
-    Device(Tensor<1>),
+    Device(Box<Tensor<1>>),
 }
 
 impl Norm {
@@ -200,6 +200,10 @@ impl ModuleVisitor for Collect<'_> {
 impl AdamW {
     /// State for the trainable parameters of `model`; frozen ones have none.
     pub fn new(settings: AdamWSettings, model: &Model, device: &Device) -> Self {
+        Self::placed(settings, model, device, super::device::is_cpu(device))
+    }
+
+    fn placed(settings: AdamWSettings, model: &Model, device: &Device, on_host: bool) -> Self {
         let slot = |named: &super::model::Named| Slot {
             name: named.name.clone(),
             decay: named.decay,
@@ -210,7 +214,6 @@ impl AdamW {
         named.retain(|named| named.trainable);
         let slots = named.iter().map(slot).collect();
         let places = named.iter().enumerate().map(|(place, named)| (named.id, place)).collect();
-        let on_host = super::device::is_cpu(device);
         Self { settings, steps: 0, slots, places, device: device.clone(), on_host }
     }
 
@@ -218,12 +221,13 @@ impl AdamW {
     ///
     /// Clipping as `torch.nn.utils.clip_grad_norm_`: all are scaled by min(1, max_norm / (norm + 1e-6)).
     pub fn step(&mut self, model: Model, grads: Accumulated, lr: f64, max_norm: Option<f64>) -> Result<(Model, Norm)> {
-        let norm = grads.norm(&self.device)?;
+        let norm = grads.norm()?;
         let scale = match (&norm, max_norm) {
             (_, None) => Scale::Host(1.0),
             (Norm::Host(norm), Some(max)) => Scale::Host((max / (norm + 1e-6)).min(1.0) as f32),
             (Norm::Device(norm), Some(max)) => {
-                Scale::Device((norm.clone().add_scalar(1e-6)).recip().mul_scalar(max).clamp_max(1.0))
+                let norm = norm.as_ref().clone();
+                Scale::Device(Box::new(norm.add_scalar(1e-6).recip().mul_scalar(max).clamp_max(1.0)))
             }
         };
         self.steps += 1;
@@ -262,7 +266,11 @@ impl AdamW {
             ensure!(first.len() == len && second.len() == len, "moments of `{}` have another size", slot.name);
             let flat = |values: Vec<f32>| {
                 let data = TensorData::new(values, [len]);
-                if self.on_host { Flat::Host(data) } else { Flat::Device(Tensor::from_data(data, &self.device.clone().inner())) }
+                if self.on_host {
+                    Flat::Host(data)
+                } else {
+                    Flat::Device(Tensor::from_data(data, &self.device.clone().inner()))
+                }
             };
             slot.moments = Some((flat(first), flat(second)));
         }
@@ -273,7 +281,7 @@ impl AdamW {
 
 enum Scale {
     Host(f32),
-    Device(Tensor<1>),
+    Device(Box<Tensor<1>>),
 }
 
 /// The update of one step, parameter by parameter.
@@ -313,7 +321,12 @@ impl Update<'_> {
         }
     }
 
-    fn update<const D: usize>(&mut self, place: usize, param: Param<Tensor<D>>, grad: Flat) -> Result<Param<Tensor<D>>> {
+    fn update<const D: usize>(
+        &mut self,
+        place: usize,
+        param: Param<Tensor<D>>,
+        grad: Flat,
+    ) -> Result<Param<Tensor<D>>> {
         let (id, tensor, mapper) = param.consume();
         let device = tensor.device();
         let shape = tensor.shape();
@@ -321,8 +334,10 @@ impl Update<'_> {
         let on_host = self.optimizer.on_host;
         let slot = &mut self.optimizer.slots[place];
         let plain = device.clone().inner();
-        let (first, second) =
-            slot.moments.take().unwrap_or_else(|| (Flat::zeros(slot.len, on_host, &plain), Flat::zeros(slot.len, on_host, &plain)));
+        let (first, second) = slot
+            .moments
+            .take()
+            .unwrap_or_else(|| (Flat::zeros(slot.len, on_host, &plain), Flat::zeros(slot.len, on_host, &plain)));
         let strategy = tensor.gradient_checkpointing_strategy();
         let tensor = tensor.inner();
         let (tensor, moments) = match (&self.scale, grad, first, second) {
@@ -340,7 +355,7 @@ impl Update<'_> {
             (scale, Flat::Device(grad), Flat::Device(first), Flat::Device(second)) => {
                 let grad = match scale {
                     Scale::Host(scale) => grad.mul_scalar(*scale),
-                    Scale::Device(scale) => grad * scale.clone(),
+                    Scale::Device(scale) => grad * scale.as_ref().clone(),
                 };
                 let flat = tensor.reshape([slot.len]);
                 let (flat, first, second) = on_device(flat, grad, first, second, numbers);
@@ -372,7 +387,8 @@ impl ModuleMapper for Update<'_> {
 
 /// parameter, gradient, first and second moment of the same elements, all in one pass.
 fn on_cpu((p, g, m, v): (&mut [f32], &[f32], &mut [f32], &mut [f32]), n: Numbers, scale: f32) {
-    let chunks = p.par_chunks_mut(CHUNK).zip(g.par_chunks(CHUNK)).zip(m.par_chunks_mut(CHUNK)).zip(v.par_chunks_mut(CHUNK));
+    let chunks =
+        p.par_chunks_mut(CHUNK).zip(g.par_chunks(CHUNK)).zip(m.par_chunks_mut(CHUNK)).zip(v.par_chunks_mut(CHUNK));
     chunks.for_each(|(((p, g), m), v)| {
         for (((p, g), m), v) in p.iter_mut().zip(g).zip(m).zip(v) {
             let g = g * scale;
@@ -390,4 +406,48 @@ fn on_device(p: Tensor<1>, g: Tensor<1>, m: Tensor<1>, v: Tensor<1>, n: Numbers)
     let root = v.clone().sqrt().div_scalar(n.root_correction).add_scalar(n.epsilon);
     let p = p.mul_scalar(n.keep) - (m.clone() / root).mul_scalar(n.step_size);
     (p, m, v)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ml::dropout::Noise;
+    use crate::ml::model::fixture::Fixture;
+
+    /// Five steps on a fixture's batch: the norms, and the weights by name.
+    fn steps(fixture: &Fixture, on_host: bool) -> (Vec<f64>, Vec<f32>) {
+        let device = Device::flex().autodiff();
+        let mut model = Model::load(&fixture.dir, None, 0, &device).unwrap().model;
+        let settings = AdamWSettings { weight_decay: 0.01, ..AdamWSettings::default() };
+        let mut optimizer = AdamW::placed(settings, &model, &device, on_host);
+        let mut norms = Vec::new();
+        for step in 0..5 {
+            if step == 3 {
+                // Through the host and back, as a checkpoint does.
+                let (steps, moments) = (optimizer.steps(), optimizer.to_host().unwrap());
+                optimizer = AdamW::placed(settings, &model, &device, on_host);
+                optimizer.restore(steps, moments).unwrap();
+            }
+            let mut grads = Accumulated::default();
+            for _ in 0..2 {
+                let (ids, mask) = fixture.batch(&device);
+                let loss = model.forward(ids, mask, &mut Noise::Off).square().mean();
+                grads.add(&model, loss.backward(), &optimizer).unwrap();
+            }
+            let (updated, norm) = optimizer.step(model, grads, 1e-3, Some(0.1)).unwrap();
+            (model, norms) = (updated, [norms, vec![norm.read().unwrap()]].concat());
+        }
+        let weights = model.to_host().unwrap();
+        let seen = weights.into_iter().filter(|(name, _)| !name.ends_with("key.bias")); // Their gradient is noise.
+        (norms, seen.flat_map(|(_, tensor)| tensor.data).collect())
+    }
+
+    #[test]
+    fn tensor_operations_give_what_the_pass_on_the_host_gives() {
+        let Some(fixture) = Fixture::open("roberta-tiny") else { return };
+        let (host, device) = (steps(&fixture, true), steps(&fixture, false));
+        assert!(host.0.iter().zip(&device.0).all(|(a, b)| (a - b).abs() < 1e-4 * a), "{:?} {:?}", host.0, device.0);
+        let worst = host.1.iter().zip(&device.1).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(worst < 1e-4, "weights differ by {worst}");
+    }
 }

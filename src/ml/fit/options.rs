@@ -89,14 +89,19 @@ impl FitOptions {
         let lr = self.learning_rate;
         ensure!(lr.is_finite() && lr > 0.0, "learning-rate is {lr}; it must be above 0");
         let AdamWSettings { beta1, beta2, epsilon, weight_decay } = self.adamw;
-        ensure!((0.0..1.0).contains(&beta1) && (0.0..1.0).contains(&beta2), "betas are {beta1} and {beta2}; they must be in 0..1");
+        ensure!(
+            (0.0..1.0).contains(&beta1) && (0.0..1.0).contains(&beta2),
+            "betas are {beta1} and {beta2}; they must be in 0..1"
+        );
         ensure!(epsilon > 0.0, "epsilon is {epsilon}; it must be above 0");
         ensure!(weight_decay >= 0.0, "weight-decay is {weight_decay}; it must be 0 or more");
         if let Some(clip) = self.clip {
             ensure!(clip > 0.0, "the gradient norm is clipped to {clip}; it must be above 0");
         }
         match self.warmup {
-            Warmup::Ratio(ratio) => ensure!((0.0..=1.0).contains(&ratio), "warmup-ratio is {ratio}; it must be in 0..=1"),
+            Warmup::Ratio(ratio) => {
+                ensure!((0.0..=1.0).contains(&ratio), "warmup-ratio is {ratio}; it must be in 0..=1")
+            }
             Warmup::Steps(_) => {}
         }
         if let Schedule::CosineWithRestarts { cycles } = self.schedule {
@@ -114,7 +119,11 @@ impl FitOptions {
         let classes = tokens.labels.len();
         for (name, split) in [("train", &tokens.train), ("validation", &tokens.validation)] {
             if let Some(row) = (0..split.len()).find(|&row| split.label(row) as usize >= classes) {
-                anyhow::bail!("{name} row `{}` has label {}, but there are {classes} labels", split.id(row), split.label(row));
+                anyhow::bail!(
+                    "{name} row `{}` has label {}, but there are {classes} labels",
+                    split.id(row),
+                    split.label(row)
+                );
             }
         }
         Ok(())

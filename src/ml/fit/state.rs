@@ -73,7 +73,13 @@ impl State {
 }
 
 /// Write everything that [`resume`] needs. Frozen parameters are left out: the caller has them.
-pub fn save(checkpoints: &Checkpoints, state: &State, model: &Model, optimizer: &AdamW, best: Option<&Model>) -> Result<()> {
+pub fn save(
+    checkpoints: &Checkpoints,
+    state: &State,
+    model: &Model,
+    optimizer: &AdamW,
+    best: Option<&Model>,
+) -> Result<()> {
     let mut tensors = Tensors::new();
     let mut put = |group: &str, weights: Tensors| {
         tensors.extend(weights.into_iter().map(|(name, values)| (format!("{group}/{name}"), values)));
@@ -103,13 +109,15 @@ pub struct Resumed {
 pub fn resume((state, tensors): (State, Tensors), model: Model, optimizer: &mut AdamW) -> Result<Resumed> {
     let mut groups: BTreeMap<String, Tensors> = BTreeMap::new();
     for (name, values) in tensors {
-        let (group, name) = name.split_once('/').ok_or_else(|| anyhow!("the checkpoint has a tensor `{name}` of no group"))?;
+        let (group, name) =
+            name.split_once('/').ok_or_else(|| anyhow!("the checkpoint has a tensor `{name}` of no group"))?;
         groups.entry(group.to_owned()).or_default().insert(name.to_owned(), values);
     }
     let mut take = |group: &str| groups.remove(group).unwrap_or_default();
     let mut second = take("second");
     let moments = take("first").into_iter().map(|(name, first)| {
-        let second = second.remove(&name).ok_or_else(|| anyhow!("the checkpoint lacks the second moment of `{name}`"))?;
+        let second =
+            second.remove(&name).ok_or_else(|| anyhow!("the checkpoint lacks the second moment of `{name}`"))?;
         Ok((name, [first, second]))
     });
     optimizer.restore(state.step, moments.collect::<Result<_>>()?)?;

@@ -1,6 +1,5 @@
 //! What the loop promises: torch's numbers, the same bits every time, and no step lost to an interruption.
 
-use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -11,6 +10,8 @@ use serde_json::Value;
 
 use super::*;
 use crate::ml::data::tokens::Split;
+use crate::ml::lora::LoraConfig;
+use crate::ml::model::fixture::Fixture;
 use crate::ml::model::{Config, HostTensors};
 use crate::ml::optimizer::AdamWSettings;
 use crate::ml::schedule::{Schedule, Warmup};
@@ -76,44 +77,31 @@ fn story(fitted: &Fitted) -> String {
 /// rounding noise, which Adam blows up to full steps.
 fn difference(a: &Model, b: &Model) -> f32 {
     let (a, b) = (a.to_host().unwrap(), b.to_host().unwrap());
-    let pairs = a.iter().filter(|(name, _)| !name.ends_with("key.bias")).flat_map(|(name, a)| a.data.iter().zip(&b[name].data));
+    let pairs =
+        a.iter().filter(|(name, _)| !name.ends_with("key.bias")).flat_map(|(name, a)| a.data.iter().zip(&b[name].data));
     pairs.map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
-}
-
-/// A fixture of the repository, or of the shared folder where there is one.
-fn fixture(name: &str) -> Option<(PathBuf, Value)> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let shared = std::env::var_os("PIPE_SHARED").map_or_else(|| root.join("../shared"), PathBuf::from);
-    let places = [root.join("tests/fixtures/parity"), shared.join("parity/fixtures")];
-    let Some(dir) = places.iter().map(|place| place.join(name)).find(|dir| dir.is_dir()) else {
-        println!("skipped: fixture {name} is neither in the repository nor in {}", shared.display());
-        return None;
-    };
-    let expected = serde_json::from_str(&std::fs::read_to_string(dir.join("expected.json")).unwrap()).unwrap();
-    Some((dir, expected))
-}
-
-fn numbers(value: &Value) -> Vec<f64> {
-    match value.as_array() {
-        Some(values) => values.iter().flat_map(numbers).collect(),
-        None => vec![value.as_f64().unwrap()],
-    }
 }
 
 #[test]
 fn five_steps_are_torchs() {
-    let Some((dir, expected)) = fixture("roberta-tiny") else { return };
+    let Some(fixture) = Fixture::open("roberta-tiny") else { return };
     let device = Device::flex();
-    let model = Model::load(&dir, None, 0, &device).unwrap().model;
+    let model = Model::load(&fixture.dir, None, 0, &device).unwrap().model;
+    let numbers = |value: &Value| -> Vec<f64> { serde_json::from_value(value.clone()).unwrap() };
+    let expected_losses = numbers(&fixture.expected["train"]["losses"]);
+    let expected_logits =
+        fixture.expected["train"]["logits"].as_array().unwrap().iter().flat_map(numbers).collect::<Vec<_>>();
+    let (ids, [_, width]) = fixture.matrix("input_ids");
+    let (mask, _) = fixture.matrix("attention_mask");
     let mut train = Split::default();
-    let rows = expected["input_ids"].as_array().unwrap().iter().zip(expected["attention_mask"].as_array().unwrap());
-    for ((ids, mask), label) in rows.zip(numbers(&expected["labels"])) {
-        let real = numbers(mask).iter().sum::<f64>() as usize;
-        let ids: Vec<u32> = numbers(ids).iter().take(real).map(|&id| id as u32).collect();
+    for ((ids, mask), label) in ids.chunks(width).zip(mask.chunks(width)).zip(fixture.labels()) {
+        let real = mask.iter().sum::<f64>() as usize;
+        let ids: Vec<u32> = ids[..real].iter().map(|&id| id as u32).collect();
         train.push(&ids, label as u32, String::new());
     }
     let labels = model.config().labels().to_vec();
-    let tokens = Tokens { labels, pad_id: 1, max_length: 128, train, validation: Split::default(), test: Split::default() };
+    let tokens =
+        Tokens { labels, pad_id: 1, max_length: 128, train, validation: Split::default(), test: Split::default() };
     let options = FitOptions {
         epochs: 5,
         batch_size: tokens.train.len(),
@@ -126,12 +114,12 @@ fn five_steps_are_torchs() {
         let options = FitOptions { batch_size, accumulation, ..options.clone() };
         let fitted = run(model.clone(), &tokens, &options).unwrap();
         let losses: Vec<f64> = fitted.training.curve.iter().map(|point| point.loss).collect();
-        for (got, want) in losses.iter().zip(numbers(&expected["train"]["losses"])) {
+        for (got, want) in losses.iter().zip(&expected_losses) {
             assert!((got - want).abs() < 1e-4, "losses {losses:?}");
         }
         let scoring = Scoring { split: &tokens.train, pad_id: 1, batch_size: 6, device: &device };
         let logits = scoring.logits(&metrics::forward(&fitted.model), &Silent).unwrap();
-        let differences = logits.iter().zip(numbers(&expected["train"]["logits"])).map(|(got, want)| (f64::from(*got) - want).abs());
+        let differences = logits.iter().zip(&expected_logits).map(|(got, want)| (f64::from(*got) - want).abs());
         let worst = differences.fold(0.0, f64::max);
         assert!(logits.len() == 30 && worst < 1e-3, "logits differ by {worst}");
         println!("batch {batch_size} × {accumulation}: losses {losses:?}, logits differ by {worst:e}");
@@ -172,7 +160,8 @@ fn it_learns_and_tells_the_whole_story() {
     }
     let (tokens, watch) = (tokens(96), Notes::default());
     let options = FitOptions { epochs: 12, ..options() };
-    let fitted = fit(model(0.1, 2), &tokens, &Objective::cross_entropy(), &options, None, &Device::flex(), &watch).unwrap();
+    let fitted =
+        fit(model(0.1, 2), &tokens, &Objective::cross_entropy(), &options, None, &Device::flex(), &watch).unwrap();
     let training = &fitted.training;
     assert_eq!((training.steps, training.stop, training.evaluations.len()), (144, Stop::Finished, 12));
     assert!(training.best.unwrap().value > 0.95, "{:?}", training.best);
@@ -243,7 +232,8 @@ fn an_interrupted_fit_ends_in_the_same_bits() {
         assert_eq!(story(&undisturbed), story(&fitted));
         // A finished fit is there at once.
         let watch = StopAfter(0, AtomicU64::new(0));
-        let again = fit(model(0.1, 4), &tokens, &objective, &options, Some(folder.path()), &Device::flex(), &watch).unwrap();
+        let again =
+            fit(model(0.1, 4), &tokens, &objective, &options, Some(folder.path()), &Device::flex(), &watch).unwrap();
         assert!(weights(&fitted) == weights(&again) && watch.1.load(Ordering::Relaxed) == 0);
     }
 }
@@ -287,6 +277,30 @@ fn frozen_parameters_stay_and_have_no_state() {
 }
 
 #[test]
+fn lora_trains_adapters_and_head_alone_and_resumes_too() {
+    let tokens = tokens(44);
+    let lora =
+        LoraConfig { rank: 2, alpha: 4.0, dropout: 0.1, targets: vec!["query".into(), "value".into()], rslora: false };
+    let start = || model(0.1, 11).add_lora(&lora, 1).unwrap();
+    let before = start().to_host().unwrap();
+    let undisturbed = run(start(), &tokens, &options()).unwrap();
+    for (name, tensor) in undisturbed.model.to_host().unwrap() {
+        let trained = name.contains("lora_") || name.starts_with("classifier");
+        assert_eq!(tensor != before[&name], trained, "{name}");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let fitted = loop {
+        let watch = StopAfter(4, AtomicU64::new(0));
+        let objective = Objective::cross_entropy();
+        match fit(start(), &tokens, &objective, &options(), Some(folder.path()), &Device::flex(), &watch) {
+            Ok(fitted) => break fitted,
+            Err(error) => assert!(error.is::<Interrupted>(), "{error:#}"),
+        }
+    };
+    assert!(weights(&undisturbed) == weights(&fitted));
+}
+
+#[test]
 fn patience_ends_a_fit_that_no_longer_gets_better() {
     let options = FitOptions { epochs: 50, patience: Some(2), learning_rate: 1e-9, ..options() };
     let fitted = run(model(0.1, 6), &tokens(32), &options).unwrap();
@@ -302,7 +316,8 @@ fn patience_ends_a_fit_that_no_longer_gets_better() {
 fn a_student_follows_its_teacher_against_the_labels() {
     let tokens = tokens(96);
     let shifted = |row: usize| (tokens.train.label(row) as usize + 1) % 3;
-    let teacher = (0..96).flat_map(|row| (0..3).map(move |class| if class == shifted(row) { 4.0 } else { 0.0 })).collect();
+    let teacher =
+        (0..96).flat_map(|row| (0..3).map(move |class| if class == shifted(row) { 4.0 } else { 0.0 })).collect();
     let objective = Objective::Distill { teacher, alpha: 0.0, temperature: 2.0 };
     let options = FitOptions { epochs: 12, metric: Criterion::Loss, ..options() };
     let mut blind = tokens.clone();
@@ -324,15 +339,33 @@ fn a_loss_that_is_not_a_number_stops_with_the_rows() {
 }
 
 #[test]
+fn tokens_that_the_model_cannot_read_are_refused() {
+    let message = |change: fn(&mut Tokens)| {
+        let mut tokens = tokens(8);
+        change(&mut tokens);
+        run(model(0.0, 12), &tokens, &options()).unwrap_err().to_string()
+    };
+    assert!(message(|tokens| tokens.labels.truncate(2)).contains("label"));
+    assert!(message(|tokens| tokens.labels.push("d".into())).contains("3 labels and the tokens have 4"));
+    let long = message(|tokens| tokens.train.push(&[5; 39], 0, "long".into()));
+    assert!(long.contains("train row `long` has 39 tokens, the model takes 38"), "{long}");
+    let foreign = message(|tokens| tokens.validation.push(&[40], 0, "new".into()));
+    assert!(foreign.contains("validation row `new` holds token 40, the model knows 40"), "{foreign}");
+    assert!(message(|tokens| tokens.train = Split::default()).contains("no train rows"));
+}
+
+#[test]
 fn clipping_and_decay_have_their_effect() {
     let tokens = tokens(32);
     let fitted = |options: FitOptions| run(model(0.0, 10), &tokens, &options).unwrap();
     let free = fitted(FitOptions { clip: None, ..options() });
     let clipped = fitted(FitOptions { clip: Some(1e-3), ..options() });
-    let decayed = fitted(FitOptions { adamw: AdamWSettings { weight_decay: 0.5, ..AdamWSettings::default() }, ..options() });
+    let decayed =
+        fitted(FitOptions { adamw: AdamWSettings { weight_decay: 0.5, ..AdamWSettings::default() }, ..options() });
     assert!(difference(&free.model, &clipped.model) > 1e-5); // Adam forgives the scale, but not ε and not its changes.
     assert_eq!(free.training.curve[0].grad_norm, clipped.training.curve[0].grad_norm); // Reported before clipping.
-    let norm = |fitted: &Fitted, name: &str| fitted.model.to_host().unwrap()[name].data.iter().map(|x| x * x).sum::<f32>();
+    let norm =
+        |fitted: &Fitted, name: &str| fitted.model.to_host().unwrap()[name].data.iter().map(|x| x * x).sum::<f32>();
     let matrix = "roberta.encoder.layer.0.output.dense.weight";
     assert!(norm(&decayed, matrix) < 0.99 * norm(&free, matrix));
     let scale = "roberta.encoder.layer.0.output.LayerNorm.weight";
