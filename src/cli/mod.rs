@@ -6,6 +6,7 @@ pub mod completions;
 pub mod context;
 pub mod graph;
 pub mod history;
+pub mod init;
 pub mod interrupt;
 pub mod metrics;
 pub mod parameter;

@@ -30,7 +30,8 @@ pub fn description(kind: &Kind) -> Vec<String> {
 pub fn parameters(kind: &Kind) -> Vec<Parameter> {
     let schema = (kind.schema)();
     let root = schema.as_value();
-    let mut all = Reader { definitions: root.get("$defs").and_then(Value::as_object) }.fields(root, 0);
+    let reader = Reader { definitions: root.get("$defs").and_then(Value::as_object) };
+    let mut all = reader.fields(reader.inner(root), 0);
     all.sort_by_key(|p| (kind.main != Some(p.name.as_str()), !p.required));
     all
 }
@@ -60,7 +61,7 @@ impl<'a> Reader<'a> {
                     required: required.contains(&name.as_str()),
                     default: property.get("default").filter(|d| !d.is_null()).map(toml),
                     doc: if own.is_empty() { doc(inner) } else { own },
-                    choices: choices(inner),
+                    choices: self.choices(inner),
                     fields: self.fields(inner.get("items").map_or(inner, |items| self.inner(items)), depth + 1),
                 }
             })
@@ -83,6 +84,23 @@ impl<'a> Reader<'a> {
         schema
     }
 
+    /// The values that have a documentation of their own.
+    fn choices(&self, schema: &'a Value) -> Vec<(String, String)> {
+        let options = ["oneOf", "anyOf"].iter().find_map(|k| schema.get(*k)).and_then(Value::as_array);
+        let described = |option: &'a Value| {
+            Some((self.variant(option), doc(option).join(" "))).filter(|(_, text)| !text.is_empty())
+        };
+        options.map_or(Vec::new(), |all| all.iter().filter_map(described).collect())
+    }
+
+    /// One of several: an enum's variant with a value is a table of one key.
+    fn variant(&self, schema: &'a Value) -> String {
+        match one_key(schema) {
+            Some((key, value)) => format!("{{ {key} = {} }}", self.type_name(value)),
+            None => self.type_name(schema),
+        }
+    }
+
     fn type_name(&self, schema: &'a Value) -> String {
         let schema = self.inner(schema);
         if let Some(all) = schema.get("enum").and_then(Value::as_array) {
@@ -93,7 +111,7 @@ impl<'a> Reader<'a> {
         }
         for key in ["oneOf", "anyOf"] {
             if let Some(options) = schema.get(key).and_then(Value::as_array) {
-                return or(options.iter().filter(|o| !is_null(o)).map(|o| self.type_name(o)));
+                return or(options.iter().filter(|o| !is_null(o)).map(|o| self.variant(o)));
             }
         }
         match types(schema).as_slice() {
@@ -111,6 +129,13 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// The key of a table that can have only this one.
+fn one_key(schema: &Value) -> Option<(&String, &Value)> {
+    let properties = schema.get("properties")?.as_object()?;
+    let is_closed = schema.get("additionalProperties") == Some(&Value::Bool(false));
+    properties.iter().next().filter(|_| is_closed && properties.len() == 1)
+}
+
 /// `type` is a name or a list of names; "null" only says that the key may be left out.
 fn types(schema: &Value) -> Vec<&str> {
     match schema.get("type") {
@@ -122,15 +147,6 @@ fn types(schema: &Value) -> Vec<&str> {
 
 fn is_null(schema: &Value) -> bool {
     schema.get("type").and_then(Value::as_str) == Some("null")
-}
-
-fn choices(schema: &Value) -> Vec<(String, String)> {
-    let options = ["oneOf", "anyOf"].iter().find_map(|k| schema.get(*k)).and_then(Value::as_array);
-    let described = |o: &Value| {
-        let value = o.get("const").or_else(|| o.get("enum").and_then(|e| e.get(0)))?;
-        Some((toml(value), doc(o).join(" "))).filter(|(_, text)| !text.is_empty())
-    };
-    options.map_or(Vec::new(), |all| all.iter().filter_map(described).collect())
 }
 
 /// The paragraphs of a description; line breaks inside a paragraph are those of the source code.

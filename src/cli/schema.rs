@@ -128,8 +128,17 @@ fn hoist(kind: &Kind, definitions: &mut Map<String, Value>) {
     let mut schema = (kind.schema)().to_value();
     rename(&mut schema, kind.name);
     let Value::Object(mut map) = schema else { return };
-    for (name, inner) in map.remove("$defs").and_then(|d| d.as_object().cloned()).unwrap_or_default() {
-        definitions.insert(format!("{}.{name}", kind.name), inner);
+    let mut inner = map.remove("$defs").and_then(|d| d.as_object().cloned()).unwrap_or_default();
+    // A kind that wraps another type refers to it: its keys belong here all the same.
+    let wrapped = map.get("$ref").and_then(Value::as_str).and_then(|r| r.strip_prefix(&format!("#/$defs/{}.", kind.name)));
+    if let Some(Value::Object(target)) = wrapped.map(str::to_string).and_then(|name| inner.remove(&name)) {
+        map.remove("$ref");
+        for (key, value) in target {
+            map.entry(key).or_insert(value);
+        }
+    }
+    for (name, definition) in inner {
+        definitions.insert(format!("{}.{name}", kind.name), definition);
     }
     map.remove("$schema");
     map.remove("title");

@@ -263,6 +263,9 @@ struct Rich {
     schedule: Fall,
     /// What to read.
     sources: Vec<Item>,
+    /// Where the weights come from.
+    #[serde(default)]
+    weights: Weights,
     /// Give up after this many epochs.
     #[serde(default)]
     patience: Option<u32>,
@@ -279,6 +282,31 @@ enum Fall {
     Linear,
     /// A half wave.
     Cosine,
+}
+
+#[derive(Serialize, Deserialize, JsonSchema, Default)]
+#[serde(rename_all = "kebab-case")]
+enum Weights {
+    #[default]
+    Random,
+    /// These very numbers.
+    Given(Vec<f64>),
+}
+
+/// Another type's parameters.
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(transparent)]
+struct Wrapped(Item);
+
+impl Stage for Wrapped {
+    const KIND: &'static str = "wrapped";
+    const VERSION: u32 = 1;
+    const INPUTS: &'static [Port] = &[];
+    const OUTPUTS: &'static [Port] = &[Port::one("model", Type("model"))];
+
+    fn run(&self, _: &mut Context) -> anyhow::Result<()> {
+        Ok(())
+    }
 }
 
 #[derive(Serialize, Deserialize, JsonSchema)]
@@ -302,7 +330,7 @@ impl Stage for Rich {
     }
 }
 
-const RICH: Stock = Stock { kinds: &[Kind::of::<Rich>(), toys::KINDS[2]], remotes: &[], gpus: |_| Ok(0) };
+const RICH: Stock = Stock { kinds: &[Kind::of::<Rich>(), toys::KINDS[2], Kind::of::<Wrapped>()], remotes: &[], gpus: |_| Ok(0) };
 
 #[test]
 fn the_kinds_document_themselves() {
@@ -312,6 +340,7 @@ fn the_kinds_document_themselves() {
 kind        takes                    gives  what it does
 rich@STEPS  teacher: model, tokens?  model  Pretend to train.
 join        texts…: text             text   All texts, by label.
+wrapped     -                        model  Another type's parameters.
 "
     );
     let documented = r#"rich: Pretend to train.
@@ -339,11 +368,28 @@ parameters
       How the learning rate falls.
       "linear": Down to zero.
       "cosine": A half wave.
+  weights  "random" or { given = list of numbers }, default "random"
+      Where the weights come from.
+      { given = list of numbers }: These very numbers.
 
 The result depends on the seed: the file's, or `seed` of the stage.
 "#;
     assert_eq!(pipe(RICH, &["stages", "rich"]).0, documented);
     assert_eq!(pipe(RICH, &["stages", "rich@3"]).0, documented);
+    assert_eq!(
+        pipe(RICH, &["stages", "wrapped"]).0,
+        "\
+wrapped: Another type's parameters.
+
+use
+  use = \"wrapped\"
+  gives model  a model
+
+parameters
+  path  string, required
+      Where it is.
+"
+    );
 }
 
 #[test]
@@ -353,14 +399,15 @@ fn the_schema_covers_a_whole_file() {
     let names = |v: &serde_json::Value| v.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
     assert_eq!(names(&schema["properties"]), ["description", "name", "profile", "seed", "stage"]);
     let definitions = &schema["$defs"];
-    assert_eq!(names(definitions), ["join", "rich", "rich.Fall", "rich.Item", "seed", "stage"]);
-    assert_eq!(definitions["stage"]["properties"]["use"]["pattern"], "^(rich|join)(@.*)?$");
+    assert_eq!(names(definitions), ["join", "rich", "rich.Fall", "rich.Item", "rich.Weights", "seed", "stage", "wrapped"]);
+    assert_eq!(definitions["stage"]["properties"]["use"]["pattern"], "^(rich|join|wrapped)(@.*)?$");
     assert_eq!(definitions["stage"]["allOf"][0]["then"]["$ref"], "#/$defs/rich");
     let rich = &definitions["rich"];
-    assert_eq!(names(&rich["properties"]), ["export", "in", "log-every", "matrix", "patience", "schedule", "seed", "sources", "steps", "use"]);
+    assert_eq!(names(&rich["properties"]), ["export", "in", "log-every", "matrix", "patience", "schedule", "seed", "sources", "steps", "use", "weights"]);
     assert_eq!(names(&rich["properties"]["in"]["properties"]), ["teacher", "tokens"]);
     assert_eq!(rich["properties"]["sources"]["items"]["$ref"], "#/$defs/rich.Item");
     assert_eq!(rich["additionalProperties"], false);
+    assert_eq!(names(&definitions["wrapped"]["properties"]), ["export", "in", "matrix", "path", "seed", "use"]);
     // What a matrix or `@` may give is not required outright.
     assert_eq!(rich.get("required"), None);
     assert_eq!(rich["allOf"][0]["properties"]["in"]["required"], serde_json::json!(["teacher"]));
