@@ -4,6 +4,7 @@ pub mod config;
 pub mod embedding;
 #[cfg(test)]
 pub(crate) mod fixture;
+pub mod gelu;
 pub mod host;
 pub mod hub;
 pub mod init;

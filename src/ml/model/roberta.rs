@@ -5,12 +5,13 @@
 
 use anyhow::{Result, ensure};
 use burn::module::Module;
-use burn::tensor::activation::{gelu, softmax};
+use burn::tensor::activation::softmax;
 use burn::tensor::{Bool, Device, Int, Tensor};
 use serde_json::json;
 
 use super::config::{Config, Fields};
 use super::embedding::Embedding;
+use super::gelu::gelu;
 use super::linear::Linear;
 use super::norm::LayerNorm;
 use crate::ml::dropout::Noise;
