@@ -1,0 +1,101 @@
+//! Training steps of `pipe` at the shapes of `shared/peers/hf_train_step.py`, one JSON line as it prints.
+//!
+//! `cargo bench --bench train_step -- [--model roberta-mini|roberta-base] [--batch 16] [--length 64] [--steps 8] [--parts]`
+
+use std::collections::HashMap;
+use std::time::Instant;
+
+use burn::module::Module;
+use burn::tensor::{Device, Tensor};
+use pipe::ml::batch::{Batch, Padding};
+use pipe::ml::data::tokens::Split;
+use pipe::ml::dropout::Noise;
+use pipe::ml::fit::peak_memory_bytes;
+use pipe::ml::model::{Config, Model};
+use pipe::ml::objective::Objective;
+use pipe::ml::optimizer::{Accumulated, AdamW, AdamWSettings};
+
+// As in the binary: glibc gives a step's big buffers back to the kernel every time.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> anyhow::Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
+    let options: HashMap<&str, &str> = arguments
+        .windows(2)
+        .filter(|pair| pair[0].starts_with("--"))
+        .map(|pair| (&pair[0][2..], pair[1].as_str()))
+        .collect();
+    let number = |name: &str, default: usize| options.get(name).and_then(|text| text.parse().ok()).unwrap_or(default);
+    let (batch, length, steps) = (number("batch", 16), number("length", 64), number("steps", 8));
+    let name = options.get("model").copied().unwrap_or("roberta-mini");
+    let (layers, hidden, heads) = match name {
+        "roberta-mini" => (4, 256, 4),
+        "roberta-base" => (12, 768, 12),
+        other => anyhow::bail!("unknown model {other}: roberta-mini or roberta-base"),
+    };
+    let config = serde_json::json!({
+        "architectures": ["RobertaForSequenceClassification"], "model_type": "roberta", "vocab_size": 50265,
+        "hidden_size": hidden, "num_hidden_layers": layers, "num_attention_heads": heads, "intermediate_size": 4 * hidden,
+        "max_position_embeddings": 514, "type_vocab_size": 1, "pad_token_id": 1, "layer_norm_eps": 1e-5,
+        "id2label": {"0": "a", "1": "b", "2": "c", "3": "d", "4": "e"},
+        "label2id": {"a": 0, "b": 1, "c": 2, "d": 3, "e": 4},
+    });
+    let device = Device::flex().autodiff();
+    let mut model = Model::init(&Config::parse(&config.to_string())?, 0, &device)?.train();
+    let mut split = Split::default();
+    for row in 0..batch {
+        let ids: Vec<u32> = (0..length).map(|i| 5 + ((row * length + i) * 7919 % 50_000) as u32).collect();
+        split.push(&ids, (row % 5) as u32, String::new());
+    }
+    let rows: Vec<usize> = (0..batch).collect();
+    let objective = Objective::cross_entropy();
+    let mut optimizer = AdamW::new(AdamWSettings { weight_decay: 0.01, ..AdamWSettings::default() }, &model, &device);
+    let (mut times, mut parts) = (Vec::new(), [const { Vec::new() }; 4]);
+    for step in 0..steps + 2 {
+        let start = Instant::now();
+        let mut last = start;
+        let mut lap = |part: usize| {
+            if step >= 2 {
+                parts[part].push(last.elapsed().as_secs_f64() * 1e3);
+            }
+            last = Instant::now();
+        };
+        let batch = Batch::collect(&split, &rows, 1, Padding::Bucketed);
+        let (ids, mask) = batch.to_device(&device);
+        let logits = model.forward(ids, mask, &mut Noise::step(1, step as u64));
+        let loss: Tensor<1> = objective.loss(logits, &batch, batch.len() as f64);
+        lap(0);
+        let gradients = loss.backward();
+        lap(1);
+        let mut grads = Accumulated::default();
+        grads.add(&model, gradients, &optimizer)?;
+        lap(2);
+        let (updated, norm) = optimizer.step(model, grads, 2e-5, Some(1.0))?;
+        model = updated;
+        norm.read()?;
+        let loss = loss.into_scalar::<f32>();
+        lap(3);
+        anyhow::ensure!(loss.is_finite(), "the loss is {loss}");
+        if step >= 2 {
+            times.push(start.elapsed().as_secs_f64() * 1e3);
+        }
+    }
+    let median = |values: &mut Vec<f64>| {
+        values.sort_by(f64::total_cmp);
+        values[values.len() / 2]
+    };
+    let ms = median(&mut times);
+    let [forward, backward, collect, update] = parts.each_mut().map(median);
+    println!(
+        "{}",
+        serde_json::json!({
+            "model": name, "device": "cpu", "dtype": "f32", "batch": batch, "length": length, "steps": steps,
+            "threads": std::thread::available_parallelism().map_or(1, usize::from),
+            "ms_per_step": ms, "samples_per_s": batch as f64 / ms * 1e3,
+            "forward_ms": forward, "backward_ms": backward, "collect_ms": collect, "update_ms": update,
+            "peak_memory_mb": peak_memory_bytes().map(|bytes| bytes / 1_000_000),
+        })
+    );
+    Ok(())
+}

@@ -1,0 +1,137 @@
+//! The command line: what is common to all commands, and which command it is.
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+use super::context::{Context, Stock};
+use super::{cache, completions, graph, history, init, metrics, plan, predict, run, schema, show, stages, why};
+use crate::error::Error;
+use crate::report::Color;
+
+/// A declarative pipeline engine for fine-tuning and compressing transformer text classifiers.
+///
+/// A TOML file declares stages; `pipe run FILE` runs what a change made necessary and takes the rest from the cache.
+#[derive(Debug, Parser)]
+#[command(name = "pipe", version, infer_long_args = true, disable_help_subcommand = true)]
+#[command(after_help = "Exit codes: 0 done, 1 a stage failed, 2 bad usage or pipeline file, 3 differences found, 130 interrupted.")]
+pub struct Args {
+    /// Where results are kept [default: $PIPE_CACHE, else `cache/` in the project root].
+    #[arg(long, global = true, value_name = "DIR")]
+    cache_dir: Option<PathBuf>,
+    /// Colours; NO_COLOR counts under `auto`.
+    #[arg(long, global = true, value_enum, default_value_t = When::Auto, value_name = "WHEN")]
+    color: When,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum When {
+    Auto,
+    Always,
+    Never,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Run(run::Run),
+    Plan(plan::Plan),
+    Why(why::Why),
+    Show(show::Show),
+    Graph(graph::Graph),
+    Stages(stages::Stages),
+    Schema(schema::Schema),
+    History(history::History),
+    Metrics(metrics::Metrics),
+    Predict(predict::Predict),
+    Cache(cache::Cache),
+    Init(init::Init),
+    Completions(completions::Completions),
+}
+
+/// Parse the process's arguments, do what they say, and turn the outcome into an exit code.
+pub fn main(stock: Stock) -> ExitCode {
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(e) => {
+            // Help goes to standard output and mistakes to standard error; a closed pipe is nobody's concern.
+            let _ = e.print();
+            return ExitCode::from(u8::try_from(e.exit_code()).unwrap_or(2));
+        }
+    };
+    match args.color {
+        When::Auto => anstream::ColorChoice::Auto.write_global(),
+        When::Always => anstream::ColorChoice::Always.write_global(),
+        When::Never => anstream::ColorChoice::Never.write_global(),
+    }
+    match args.go(stock, Color::of_stdout(), &mut std::io::stdout()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = std::io::stderr().write_all(error.render(Color::of_stderr()).as_bytes());
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+/// One command, its results written to `out` without colours; for tests and for embedding.
+pub fn execute<T: Into<OsString> + Clone>(args: impl IntoIterator<Item = T>, stock: Stock, out: &mut dyn Write) -> Result<(), Error> {
+    let args = Args::try_parse_from(args).map_err(|e| Error::usage(e.to_string()))?;
+    args.go(stock, Color::Never, out)
+}
+
+impl Args {
+    fn go(self, stock: Stock, color: Color, out: &mut dyn Write) -> Result<(), Error> {
+        // An empty variable means none, as everywhere.
+        let from_environment = || std::env::var_os("PIPE_CACHE").filter(|v| !v.is_empty()).map(PathBuf::from);
+        let cache_dir = self.cache_dir.or_else(from_environment);
+        let mut cx = Context { stock, cache_dir, color, out };
+        match self.command {
+            Command::Run(c) => c.run(&mut cx),
+            Command::Plan(c) => c.run(&mut cx),
+            Command::Why(c) => c.run(&mut cx),
+            Command::Show(c) => c.run(&mut cx),
+            Command::Graph(c) => c.run(&mut cx),
+            Command::Stages(c) => c.run(&mut cx),
+            Command::Schema(c) => c.run(&mut cx),
+            Command::History(c) => c.run(&mut cx),
+            Command::Metrics(c) => c.run(&mut cx),
+            Command::Predict(c) => c.run(&mut cx),
+            Command::Cache(c) => c.run(&mut cx),
+            Command::Init(c) => c.run(&mut cx),
+            Command::Completions(c) => c.run(&mut cx),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_and_option_has_help() {
+        for command in Args::command().get_subcommands() {
+            assert!(command.get_about().is_some(), "{}", command.get_name());
+            for arg in command.get_arguments() {
+                assert!(arg.get_help().is_some(), "{} {}", command.get_name(), arg.get_id());
+            }
+        }
+    }
+
+    #[test]
+    fn unknown_commands_are_bad_usage_and_suggest() {
+        let error = Args::try_parse_from(["pipe", "histroy"]).unwrap_err();
+        assert_eq!(error.exit_code(), 2);
+        assert!(error.to_string().contains("'history'"), "{error}");
+    }
+}

@@ -1,0 +1,158 @@
+//! `pipe cache`: look at what is kept, and check it.
+
+use std::path::PathBuf;
+
+use clap::Subcommand;
+use serde::Serialize;
+
+use super::context::{Context, File, named, verdicts};
+use crate::engine::cache::{CacheError, Entry};
+use crate::engine::event::Quiet;
+use crate::engine::project::Project;
+use crate::error::Error;
+use crate::report::format;
+use crate::report::table::Table;
+
+/// Inspect the cache.
+#[derive(Debug, clap::Args)]
+pub struct Cache {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// List the results.
+    Ls {
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Check every byte; what is damaged is set aside and made again by the next run.
+    Verify,
+    /// Print the folder of a stage's artifact.
+    Path(Path),
+}
+
+#[derive(Debug, clap::Args)]
+struct Path {
+    #[command(flatten)]
+    file: File,
+    /// The stage, or `stage.port` where it gives several artifacts.
+    stage: String,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct Listed {
+    fingerprint: String,
+    kind: String,
+    bytes: u64,
+    made: u64,
+    seconds: f64,
+    device: String,
+}
+
+impl Cache {
+    pub fn run(self, cx: &mut Context<'_>) -> Result<(), Error> {
+        match self.command {
+            Command::Ls { json } => list(cx, json),
+            Command::Verify => verify(cx),
+            Command::Path(path) => path.run(cx),
+        }
+    }
+}
+
+/// All results whose files are there.
+fn entries(project: &Project) -> Result<Vec<(String, Entry)>, Error> {
+    let mut all = Vec::new();
+    for fingerprint in project.cache.fingerprints()? {
+        if let Some(entry) = project.cache.entry(&fingerprint)? {
+            all.push((fingerprint, entry));
+        }
+    }
+    Ok(all)
+}
+
+fn list(cx: &mut Context<'_>, json: bool) -> Result<(), Error> {
+    let project = cx.project(None)?;
+    let mut all: Vec<Listed> = entries(&project)?
+        .into_iter()
+        .map(|(fingerprint, e)| {
+            let bytes = e.outputs.values().map(|a| a.bytes()).sum();
+            Listed { fingerprint, kind: e.kind, bytes, made: e.made.at, seconds: e.made.seconds, device: e.made.device }
+        })
+        .collect();
+    all.sort_by(|a, b| b.made.cmp(&a.made).then_with(|| a.fingerprint.cmp(&b.fingerprint)));
+    if json {
+        return cx.print_json(&all);
+    }
+    let mut table = Table::new(["result", "kind", ">size", "made (UTC)", ">took", "on"]);
+    for l in &all {
+        table.row([l.fingerprint[..12].to_string(), l.kind.clone(), format::bytes(l.bytes), format::moment(l.made as f64), format::duration(l.seconds), l.device.clone()]);
+    }
+    cx.print(&if all.is_empty() { "the cache is empty\n".to_string() } else { table.render() })
+}
+
+fn verify(cx: &mut Context<'_>) -> Result<(), Error> {
+    let project = cx.project(None)?;
+    let (mut files, mut bytes, mut damaged) = (0, 0, 0);
+    for fingerprint in project.cache.fingerprints()? {
+        let Some(entry) = project.cache.entry(&fingerprint)? else {
+            damaged += 1;
+            cx.print(&format!("{}: a file of it is missing or damaged\n", &fingerprint[..12]))?;
+            continue;
+        };
+        for file in entry.outputs.values().flat_map(|a| &a.files) {
+            match project.cache.verify(&file.digest) {
+                Ok(()) => (files, bytes) = (files + 1, bytes + file.size),
+                Err(CacheError::Damaged(found)) => {
+                    damaged += 1;
+                    cx.print(&format!("{} ({}): {found}\n", &fingerprint[..12], entry.kind))?;
+                }
+                Err(other) => return Err(other.into()),
+            }
+        }
+    }
+    if damaged > 0 {
+        return Err(Error::failed(format!("{} in the cache", format::plural(damaged, "damaged result"))).help("the next run makes them again"));
+    }
+    cx.print(&format!("{}, {}: all sound\n", format::plural(files, "file"), format::bytes(bytes)))
+}
+
+impl Path {
+    fn run(self, cx: &mut Context<'_>) -> Result<(), Error> {
+        for dir in folders(cx, &self.file, &self.stage, None)? {
+            cx.print(&format!("{}\n", dir.display()))?;
+        }
+        Ok(())
+    }
+}
+
+/// The folders of what a stage gave, one for each instance and output; `stage` may be `stage.port`, `ty` keeps one type.
+pub fn folders(cx: &Context<'_>, file: &File, stage: &str, ty: Option<&str>) -> Result<Vec<PathBuf>, Error> {
+    let pipeline = cx.resolve(file)?;
+    let project = cx.project(Some(&file.file))?;
+    let (word, port) = match stage.rsplit_once('.') {
+        Some((stage, port)) if named(&pipeline, &format!("{stage}.{port}")).is_empty() => (stage, Some(port)),
+        _ => (stage, None),
+    };
+    let prepared = cx.prepare(&project, &pipeline, &[word.to_string()], &[], &Quiet)?;
+    let verdicts = verdicts(&prepared.job())?;
+    let mut found = Vec::new();
+    for at in named(&pipeline, word) {
+        let name = &pipeline.instances[at].name;
+        let Some(entry) = verdicts[at].as_ref().and_then(|v| v.entry.as_ref()) else {
+            return Err(Error::failed(format!("`{name}` has no result yet")).help("`pipe run` makes it"));
+        };
+        let outputs: Vec<_> = entry.outputs.iter().filter(|(p, a)| port.is_none_or(|wanted| wanted == *p) && ty.is_none_or(|t| t == a.ty)).collect();
+        if outputs.is_empty() && ty.is_none() {
+            let ports: Vec<&str> = entry.outputs.keys().map(String::as_str).collect();
+            return Err(Error::usage(format!("`{name}` has no output `{}`", port.unwrap_or_default())).help(format!("outputs: {}", ports.join(", "))));
+        }
+        for (_, artifact) in outputs {
+            found.push(project.cache.view(artifact)?);
+        }
+    }
+    Ok(found)
+}

@@ -1,0 +1,25 @@
+//! `pipe completions`: what a shell needs to complete commands and options.
+
+use clap::CommandFactory;
+use clap_complete::Shell;
+
+use super::args::Args;
+use super::context::Context;
+use crate::error::Error;
+
+/// Print a completion script for a shell.
+#[derive(Debug, clap::Args)]
+pub struct Completions {
+    /// The shell.
+    #[arg(value_enum)]
+    shell: Shell,
+}
+
+impl Completions {
+    pub fn run(self, cx: &mut Context<'_>) -> Result<(), Error> {
+        // Into memory first: the generator does not survive a closed pipe.
+        let mut script = Vec::new();
+        clap_complete::generate(self.shell, &mut Args::command(), "pipe", &mut script);
+        cx.print(&String::from_utf8_lossy(&script))
+    }
+}

@@ -1,0 +1,49 @@
+//! `pipe graph`: how the stages hang together.
+
+use clap::ValueEnum;
+
+use super::context::{Context, File};
+use crate::engine::graph::Graph as Dag;
+use crate::engine::resolve::Pipeline;
+use crate::error::Error;
+use crate::report::graph;
+
+/// Draw the stages and what flows between them.
+#[derive(Debug, clap::Args)]
+pub struct Graph {
+    #[command(flatten)]
+    file: File,
+    /// How to draw it.
+    #[arg(long, short, value_enum, default_value_t = Format::Ascii)]
+    format: Format,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// A tree for the terminal.
+    Ascii,
+    /// For Markdown on GitHub and GitLab.
+    Mermaid,
+    /// For Graphviz.
+    Dot,
+    /// A picture.
+    Svg,
+}
+
+impl Graph {
+    pub fn run(self, cx: &mut Context<'_>) -> Result<(), Error> {
+        let graph = drawn(&cx.resolve(&self.file)?);
+        let text = match self.format {
+            Format::Ascii => graph.ascii(),
+            Format::Mermaid => graph.mermaid(),
+            Format::Dot => graph.dot(),
+            Format::Svg => graph.svg(),
+        };
+        cx.print(&text)
+    }
+}
+
+fn drawn(pipeline: &Pipeline) -> graph::Graph {
+    let nodes = pipeline.instances.iter().map(|i| graph::Node { name: i.name.clone(), kind: i.kind.name.into() }).collect();
+    graph::Graph { name: pipeline.name.clone(), nodes, edges: Dag::of(&pipeline.instances).edges().collect() }
+}

@@ -1,0 +1,98 @@
+//! `pipe history`: the runs of a project.
+
+use std::path::PathBuf;
+
+use super::context::{Context, File};
+use crate::engine::history::{History as Database, RunRecord};
+use crate::engine::project::Project;
+use crate::error::Error;
+use crate::report::format;
+use crate::report::table::Table;
+
+/// List past runs, the newest first.
+#[derive(Debug, clap::Args)]
+pub struct History {
+    /// Only runs of this pipeline file.
+    file: Option<PathBuf>,
+    /// How many.
+    #[arg(long, short = 'n', default_value_t = 20, value_name = "N")]
+    limit: usize,
+    /// As JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+impl History {
+    pub fn run(self, cx: &mut Context<'_>) -> Result<(), Error> {
+        let pipeline = pipeline_name(cx, self.file.as_ref())?;
+        let project = cx.project(self.file.as_deref())?;
+        let runs = database(&project)?.runs(pipeline.as_deref(), self.limit)?;
+        if self.json { cx.print_json(&runs) } else { cx.print(&render(&runs)) }
+    }
+}
+
+/// The name under which a file's runs are recorded.
+pub fn pipeline_name(cx: &Context<'_>, file: Option<&PathBuf>) -> Result<Option<String>, Error> {
+    let Some(file) = file else { return Ok(None) };
+    let file = File { file: file.clone(), profile: None, set: Vec::new() };
+    Ok(Some(cx.resolve(&file)?.name))
+}
+
+pub fn database(project: &Project) -> Result<&Database, Error> {
+    project.history.as_ref().ok_or_else(|| Error::failed(project.history_problem.clone().unwrap_or_default()))
+}
+
+impl From<rusqlite::Error> for Error {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::failed(format!("cannot read the run database: {error}")).help("results do not depend on it: delete history.sqlite in the cache to start a new one")
+    }
+}
+
+fn render(runs: &[RunRecord]) -> String {
+    if runs.is_empty() {
+        return "no runs yet\n".into();
+    }
+    let mut table = Table::new([">run", "started (UTC)", "pipeline", "profile", "ended", ">cached", ">run", ">failed", ">took"]);
+    for run in runs {
+        let mut cells = vec![run.id.to_string(), format::moment(run.started as f64), run.pipeline.clone(), run.profile.clone().unwrap_or_default()];
+        match &run.outcome {
+            None => cells.push("did not end".into()),
+            Some(o) => {
+                let word = if o.interrupted {
+                    "interrupted"
+                } else if o.failed > 0 {
+                    "failed"
+                } else {
+                    "done"
+                };
+                cells.extend([word.into(), o.hits.to_string(), o.ran.to_string(), o.failed.to_string(), format::duration(o.seconds)]);
+            }
+        }
+        table.row(cells);
+    }
+    table.render()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::event::Outcome;
+
+    #[test]
+    fn a_row_for_each_run() {
+        let run = |id, outcome| RunRecord { id, pipeline: "p".into(), profile: None, started: 1_769_850_300, outcome };
+        let done = Outcome { hits: 4, ran: 5, seconds: 112.0, ..Outcome::default() };
+        let failed = Outcome { failed: 1, ..done.clone() };
+        let text = render(&[run(12, None), run(2, Some(failed)), run(1, Some(done))]);
+        assert_eq!(
+            text,
+            "\
+run  started (UTC)     pipeline  profile  ended        cached  run  failed    took
+ 12  2026-01-31 09:05  p                  did not end
+  2  2026-01-31 09:05  p                  failed            4    5       1  1m 52s
+  1  2026-01-31 09:05  p                  done              4    5       0  1m 52s
+"
+        );
+        assert_eq!(render(&[]), "no runs yet\n");
+    }
+}

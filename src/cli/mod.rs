@@ -1,0 +1,23 @@
+//! The commands, one file each: arguments in, engine called, results on standard output.
+
+pub mod args;
+pub mod cache;
+pub mod completions;
+pub mod context;
+pub mod graph;
+pub mod history;
+pub mod init;
+pub mod interrupt;
+pub mod metrics;
+pub mod parameter;
+pub mod plan;
+pub mod predict;
+pub mod run;
+pub mod schema;
+pub mod show;
+pub mod stages;
+pub mod toml_text;
+pub mod why;
+
+pub use args::{Args, execute, main};
+pub use context::{Context, Stock};

@@ -1,0 +1,134 @@
+//! What is wrong with a pipeline file, and where: facts only, drawn by `report`.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+/// A text that values come from: a pipeline file, or one `--set` argument.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Source {
+    /// As shown to the user: a path, or `--set`.
+    pub name: String,
+    pub text: String,
+}
+
+impl Source {
+    pub fn new(name: impl Into<String>, text: impl Into<String>) -> Arc<Self> {
+        Arc::new(Self { name: name.into(), text: text.into() })
+    }
+}
+
+/// A range of bytes in a source.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    pub source: Arc<Source>,
+    pub span: Range<usize>,
+}
+
+impl Place {
+    pub fn new(source: &Arc<Source>, span: Range<usize>) -> Self {
+        Self { source: source.clone(), span }
+    }
+
+    /// Line and column, from 1, as editors count them.
+    pub fn line_column(&self) -> (usize, usize) {
+        let before = &self.source.text[..self.span.start.min(self.source.text.len())];
+        let line = before.matches('\n').count() + 1;
+        let column = before.rsplit('\n').next().unwrap_or("").chars().count() + 1;
+        (line, column)
+    }
+}
+
+/// One thing that is wrong: what, where, and what to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Diagnostic {
+    pub message: String,
+    pub place: Option<Place>,
+    /// Beside the caret.
+    pub label: String,
+    /// Lines after the snippet.
+    pub help: Vec<String>,
+}
+
+impl Diagnostic {
+    pub fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into(), place: None, label: String::new(), help: Vec::new() }
+    }
+
+    pub fn at(mut self, place: &Place) -> Self {
+        self.place = Some(place.clone());
+        self
+    }
+
+    pub fn label(mut self, label: impl Into<String>) -> Self {
+        self.label = label.into();
+        self
+    }
+
+    pub fn help(mut self, help: impl Into<String>) -> Self {
+        self.help.push(help.into());
+        self
+    }
+
+    /// "did you mean" when one of `known` is close to `word`.
+    pub fn suggest<'a>(self, word: &str, known: impl IntoIterator<Item = &'a str>) -> Self {
+        match closest(word, known) {
+            Some(near) => self.help(format!("did you mean `{near}`?")),
+            None => self,
+        }
+    }
+}
+
+/// All that is wrong with one pipeline file, in the order of the text.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{} problem(s) in the pipeline file: {}", .0.len(), .0.first().map_or("", |d| d.message.as_str()))]
+pub struct Diagnostics(pub Vec<Diagnostic>);
+
+impl Diagnostics {
+    /// In the order of the text, each once (profiles are checked together and share most of a file).
+    pub fn new(mut all: Vec<Diagnostic>) -> Self {
+        all.sort_by_key(|d| d.place.as_ref().map_or((1, 0), |p| (0, p.span.start)));
+        let mut unique: Vec<Diagnostic> = Vec::new();
+        for one in all {
+            if !unique.contains(&one) {
+                unique.push(one);
+            }
+        }
+        Self(unique)
+    }
+}
+
+/// The word of `known` that the user may have meant; at most a third of the letters differ.
+pub fn closest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let limit = (word.chars().count() / 3).max(1);
+    known
+        .into_iter()
+        .map(|k| (strsim::damerau_levenshtein(word, k), k))
+        .filter(|(distance, _)| *distance <= limit)
+        .min()
+        .map(|(_, k)| k)
+}
+
+/// `a, b, c` for messages; names quoted as code.
+pub fn listed<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
+    let all: Vec<String> = names.into_iter().map(|n| format!("`{n}`")).collect();
+    if all.is_empty() { "none".into() } else { all.join(", ") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn closest_finds_typos_and_not_strangers() {
+        assert_eq!(closest("tran", ["train", "prune"]), Some("train"));
+        assert_eq!(closest("quantise", ["quantize", "prune"]), Some("quantize"));
+        assert_eq!(closest("frobnicate", ["train", "prune"]), None);
+    }
+
+    #[test]
+    fn places_count_lines_and_columns_from_one() {
+        let source = Source::new("f.toml", "a = 1\nbé = 2\n");
+        assert_eq!(Place::new(&source, 0..1).line_column(), (1, 1));
+        assert_eq!(Place::new(&source, 12..13).line_column(), (2, 6));
+    }
+}

@@ -1,0 +1,167 @@
+//! One stage, computed under its lock and committed.
+
+use std::any::Any;
+use std::collections::BTreeMap;
+use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Instant, SystemTime};
+
+use super::cache::{CacheError, Damaged, Entry, Made};
+use super::event::{Event, Observer};
+use super::external::Found;
+use super::kind::{Context, Input, Interrupted};
+use super::manifest::Manifest;
+use super::plan::Job;
+
+/// How an attempt at a stage ended.
+pub enum Attempt {
+    /// `was_made` is false when another process had made it meanwhile.
+    Done { entry: Box<Entry>, was_made: bool },
+    Failed { error: String },
+    Interrupted,
+    /// An input turned out damaged: the instance that made it has to run again.
+    DamagedInput { from: usize, damaged: Damaged },
+}
+
+/// What an attempt works with.
+pub struct Order<'a> {
+    pub at: usize,
+    pub manifest: Manifest,
+    pub fingerprint: String,
+    /// Entries of the instances above, by index.
+    pub upstream: BTreeMap<usize, Entry>,
+    pub forced: bool,
+    pub device: &'a str,
+    pub stop: &'a AtomicBool,
+    pub observer: &'a dyn Observer,
+}
+
+/// Why an attempt ends early.
+enum Halt {
+    Interrupted,
+    Damaged { from: usize, damaged: Damaged },
+    Failed(String),
+}
+
+impl From<CacheError> for Halt {
+    fn from(error: CacheError) -> Self {
+        match error {
+            CacheError::Interrupted => Self::Interrupted,
+            other => Self::Failed(other.to_string()),
+        }
+    }
+}
+
+pub fn attempt(job: &Job<'_>, order: &Order<'_>) -> Attempt {
+    match try_attempt(job, order) {
+        Ok(attempt) => attempt,
+        Err(Halt::Interrupted) => Attempt::Interrupted,
+        Err(Halt::Damaged { from, damaged }) => Attempt::DamagedInput { from, damaged },
+        Err(Halt::Failed(error)) => Attempt::Failed { error },
+    }
+}
+
+fn try_attempt(job: &Job<'_>, order: &Order<'_>) -> Result<Attempt, Halt> {
+    let instance = job.instance(order.at);
+    let stopped = || order.stop.load(Ordering::Relaxed);
+    let on_wait = || order.observer.event(&Event::StageWaiting { stage: instance.name.clone(), fingerprint: order.fingerprint.clone() });
+    let _lock = job.cache.lock(&order.fingerprint, &stopped, &on_wait)?;
+    if !order.forced && let Some(entry) = job.cache.entry(&order.fingerprint)? {
+        return Ok(Attempt::Done { entry: Box::new(entry), was_made: false });
+    }
+    let partial = job.cache.partial_path(&order.fingerprint);
+    let out = partial.join("out");
+    remove_dir(&out)?;
+    fs::create_dir_all(&out).map_err(|e| CacheError::io("create", &out, e))?;
+
+    let started = Instant::now();
+    let mut context = Context {
+        stage: &instance.name,
+        seed: instance.seed,
+        device: order.device,
+        root: job.root,
+        inputs: open_inputs(job, order)?,
+        externals: job.externals[order.at].iter().map(|f| (f.name.clone(), f.path.clone())).collect(),
+        partial: partial.clone(),
+        outputs: instance.kind.outputs,
+        stop: order.stop,
+        observer: order.observer,
+        facts: BTreeMap::new(),
+        device_used: None,
+    };
+    match catch_unwind(AssertUnwindSafe(|| instance.work.run(&mut context))) {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) if error.is::<Interrupted>() => return Err(Halt::Interrupted),
+        Ok(Err(error)) => return Err(Halt::Failed(format!("{error:#}"))),
+        Err(panic) => return Err(Halt::Failed(format!("the stage panicked, which is a bug: {}", panic_text(panic.as_ref())))),
+    }
+    let (facts, device) = (context.facts, context.device_used);
+
+    if let Some(moved) = moved_input(&order.manifest, &job.externals[order.at], job)? {
+        let reason = format!("{moved} changed while the stage ran");
+        order.observer.event(&Event::NotCached { stage: instance.name.clone(), reason: reason.clone() });
+        return Err(Halt::Failed(format!("{reason}: its result is not kept; run again")));
+    }
+    let mut outputs = BTreeMap::new();
+    for port in instance.kind.outputs {
+        let dir = out.join(port.name);
+        if !dir.is_dir() {
+            return Err(CacheError::NoOutput { port: port.name.into() }.into());
+        }
+        outputs.insert(port.name.to_string(), job.cache.measure(&dir, port.ty.0)?);
+    }
+    let made = Made {
+        at: SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |d| d.as_secs()),
+        seconds: started.elapsed().as_secs_f64(),
+        device: device.unwrap_or_else(|| "cpu".into()),
+        version: env!("CARGO_PKG_VERSION").into(),
+        facts,
+    };
+    let entry = Entry { kind: instance.kind.name.into(), manifest: order.manifest.clone(), outputs, made };
+    job.cache.commit(&order.fingerprint, &out, &entry)?;
+    // The result is safe; what is left of the work is only rubbish by now.
+    let _ = fs::remove_dir_all(&partial);
+    Ok(Attempt::Done { entry: Box::new(entry), was_made: true })
+}
+
+/// Verify every input artifact and lay it out as a folder.
+fn open_inputs(job: &Job<'_>, order: &Order<'_>) -> Result<BTreeMap<&'static str, Vec<Input>>, Halt> {
+    let mut inputs: BTreeMap<&'static str, Vec<Input>> = BTreeMap::new();
+    for wire in &job.instance(order.at).inputs {
+        let artifact = order.upstream.get(&wire.from).and_then(|e| e.outputs.get(wire.output));
+        let stage = &job.instance(wire.from).name;
+        let Some(artifact) = artifact else { return Err(Halt::Failed(format!("the result of `{stage}` has no output `{}`", wire.output))) };
+        let dir = match job.cache.view(artifact) {
+            Ok(dir) => dir,
+            Err(CacheError::Damaged(damaged)) => return Err(Halt::Damaged { from: wire.from, damaged }),
+            Err(other) => return Err(other.into()),
+        };
+        let input = Input { stage: stage.clone(), label: wire.label.clone(), dir, digest: artifact.digest.clone() };
+        inputs.entry(wire.port).or_default().push(input);
+    }
+    Ok(inputs)
+}
+
+/// The first external input whose content is no longer what the manifest says.
+fn moved_input(manifest: &Manifest, externals: &[Found], job: &Job<'_>) -> Result<Option<String>, CacheError> {
+    for found in externals {
+        let lines = found.lines(job.stats).map_err(|e| CacheError::io("read", &found.path, e))?;
+        if let Some(line) = lines.0.iter().find(|l| !manifest.0.contains(l)) {
+            return Ok(Some(line.label.trim_start_matches("file ").to_string()));
+        }
+    }
+    Ok(None)
+}
+
+fn remove_dir(dir: &Path) -> Result<(), CacheError> {
+    match fs::remove_dir_all(dir) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(CacheError::io("remove", dir, e)),
+        _ => Ok(()),
+    }
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> &str {
+    panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
+}

@@ -1,0 +1,64 @@
+//! Copies of artifacts where the pipeline file wants them, below the project root.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::artifact::Artifact;
+use super::cache::{CacheError, Entry};
+use super::plan::Job;
+
+/// Bring an instance's outputs to `folder`; says the folder if anything had to be written.
+pub fn export(job: &Job<'_>, at: usize, folder: &str, entry: &Entry) -> Result<Option<String>, CacheError> {
+    let instance = job.instance(at);
+    let mut base = PathBuf::from(folder);
+    if !instance.coordinates.is_empty() {
+        // Labels come from the file and may hold anything; a path takes only harmless letters.
+        let label: String = instance.name.chars().map(|c| if c.is_alphanumeric() || "-_=.[],".contains(c) { c } else { '_' }).collect();
+        base.push(label);
+    }
+    let mut wrote = false;
+    for (port, artifact) in &entry.outputs {
+        let below = if entry.outputs.len() > 1 { base.join(port) } else { base.clone() };
+        wrote |= copy(job, artifact, &below)?;
+    }
+    Ok(wrote.then(|| base.display().to_string()))
+}
+
+fn copy(job: &Job<'_>, artifact: &Artifact, below: &Path) -> Result<bool, CacheError> {
+    let mut wrote = false;
+    for file in &artifact.files {
+        let relative = below.join(&file.path);
+        let to = job.root.join(&relative);
+        stay_inside(job.root, &relative)?;
+        if job.stats.digest(&to).is_ok_and(|d| d == file.digest) {
+            continue;
+        }
+        job.cache.verify(&file.digest)?;
+        let dir = to.parent().unwrap_or(job.root);
+        let write = || -> io::Result<()> {
+            fs::create_dir_all(dir)?;
+            let mut temp = tempfile::NamedTempFile::new_in(dir)?;
+            io::copy(&mut fs::File::open(job.cache.object_path(&file.digest))?, &mut temp)?;
+            fs::set_permissions(temp.path(), std::os::unix::fs::PermissionsExt::from_mode(0o644))?;
+            temp.persist(&to).map_err(|e| e.error)?;
+            Ok(())
+        };
+        write().map_err(|e| CacheError::io("write", &to, e))?;
+        wrote = true;
+    }
+    Ok(wrote)
+}
+
+/// A link on the way could lead anywhere: refuse it. The root itself may be one.
+fn stay_inside(root: &Path, relative: &Path) -> Result<(), CacheError> {
+    let mut path = root.to_path_buf();
+    for part in relative.components() {
+        path.push(part);
+        if fs::symlink_metadata(&path).is_ok_and(|m| m.file_type().is_symlink()) {
+            let e = io::Error::other("it is a symbolic link, which could lead out of the project");
+            return Err(CacheError::io("write through", &path, e));
+        }
+    }
+    Ok(())
+}

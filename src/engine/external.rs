@@ -1,0 +1,158 @@
+//! Files and folders outside the cache that results depend on: found, fetched and digested before the first stage.
+
+use std::collections::HashMap;
+use std::path::{Component, Path, PathBuf};
+
+use super::diagnostic::{Diagnostic, Diagnostics, Place, closest};
+use super::digest::StatCache;
+use super::event::{Event, Observer};
+use super::kind::{External, Remote, What};
+use super::manifest::Manifest;
+use super::resolve::{Instance, Pipeline};
+use super::value::{Node, Value};
+
+/// One external input of one instance, found on this machine.
+#[derive(Debug, Clone)]
+pub struct Found {
+    pub name: String,
+    pub path: PathBuf,
+    pin: Pin,
+}
+
+/// What stands for the content in the manifest.
+#[derive(Debug, Clone)]
+enum Pin {
+    File { shown: String },
+    /// Only the `names` where there are any.
+    Folder { shown: String, names: &'static [&'static str] },
+    /// Already pinned by its origin, such as a commit.
+    Identity(String),
+}
+
+impl Found {
+    /// The lines that the content gives to a manifest.
+    pub fn lines(&self, stats: &StatCache) -> std::io::Result<Manifest> {
+        let mut lines = Manifest::default();
+        match &self.pin {
+            Pin::Identity(identity) => lines.push(format!("{} content", self.name), identity.clone()),
+            Pin::File { shown } => lines.push(format!("file {shown}"), stats.digest(&self.path)?),
+            Pin::Folder { shown, names } => {
+                for file in files_in(&self.path, names)? {
+                    let name = file.file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned());
+                    lines.push(format!("file {shown}/{name}"), stats.digest(&file)?);
+                }
+            }
+        }
+        Ok(lines)
+    }
+}
+
+/// Every file directly in a folder whose name does not start with a dot, sorted; only the `names` where there are any.
+fn files_in(dir: &Path, names: &[&str]) -> std::io::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(dir)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        let counts = if names.is_empty() { !name.starts_with('.') } else { names.contains(&name.as_ref()) };
+        if counts && entry.path().is_file() {
+            files.push(entry.path());
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// Find all external inputs of the needed instances, by index; everything that is missing is reported at once.
+pub fn find(pipeline: &Pipeline, needed: &[bool], root: &Path, remotes: &[Remote], observer: &dyn Observer) -> Result<Vec<Vec<Found>>, Diagnostics> {
+    let mut problems = Vec::new();
+    let mut fetched: HashMap<String, Result<(PathBuf, String), String>> = HashMap::new();
+    let mut all = Vec::with_capacity(pipeline.instances.len());
+    for (instance, needed) in pipeline.instances.iter().zip(needed) {
+        let mut mine = Vec::new();
+        for external in if *needed { instance.work.externals() } else { Vec::new() } {
+            let found = match remotes.iter().find(|r| external.path.starts_with(r.prefix)) {
+                Some(remote) => {
+                    let result = fetched.entry(external.path.clone()).or_insert_with(|| {
+                        observer.event(&Event::Fetching { reference: external.path.clone() });
+                        (remote.fetch)(&external.path, observer).map(|f| (f.dir, f.identity)).map_err(|e| format!("{e:#}"))
+                    });
+                    match result {
+                        Ok((dir, identity)) => Ok(Found { name: external.name.clone(), path: dir.clone(), pin: Pin::Identity(identity.clone()) }),
+                        Err(message) => Err(Diagnostic::new(message.clone())),
+                    }
+                }
+                None => local(instance, &external, root),
+            };
+            match found {
+                Ok(found) => mine.push(found),
+                Err(d) => problems.push(d.at(&place_of(instance, &external))),
+            }
+        }
+        all.push(mine);
+    }
+    if problems.is_empty() { Ok(all) } else { Err(Diagnostics::new(problems)) }
+}
+
+fn local(instance: &Instance, external: &External, root: &Path) -> Result<Found, Diagnostic> {
+    let written = Path::new(&external.path);
+    if written.is_relative() && escapes(written) {
+        return Err(Diagnostic::new(format!("`{}` leaves the project", external.path)).label("outside the project root").help("use an absolute path if that is meant"));
+    }
+    let path = root.join(written);
+    let shown = external.path.trim_end_matches('/').to_string();
+    let (is_right, wanted) = match external.what {
+        What::File => (path.is_file(), "file"),
+        What::Folder | What::Files(_) => (path.is_dir(), "folder"),
+    };
+    if !is_right {
+        let state = if path.exists() { format!("is not a {wanted}") } else { "does not exist".into() };
+        let d = Diagnostic::new(format!("stage `{}` reads `{shown}`, which {state}", instance.name)).label(format!("no such {wanted}"));
+        return Err(match near(&path) {
+            Some(near) => d.help(format!("did you mean `{}`?", written.with_file_name(near).display())),
+            None => d.help(format!("paths start from the project root, {}", root.display())),
+        });
+    }
+    let pin = match external.what {
+        What::File => Pin::File { shown },
+        What::Folder => Pin::Folder { shown, names: &[] },
+        What::Files(names) => Pin::Folder { shown, names },
+    };
+    Ok(Found { name: external.name.clone(), path, pin })
+}
+
+/// A file of a similar name beside a missing one.
+fn near(path: &Path) -> Option<String> {
+    let name = path.file_name()?.to_str()?;
+    let names: Vec<String> = std::fs::read_dir(path.parent()?).ok()?.flatten().map(|e| e.file_name().to_string_lossy().into_owned()).collect();
+    closest(name, names.iter().map(String::as_str)).map(str::to_string)
+}
+
+/// Whether a relative path climbs above where it starts.
+fn escapes(path: &Path) -> bool {
+    let mut depth = 0i32;
+    path.components().any(|c| {
+        match c {
+            Component::ParentDir => depth -= 1,
+            Component::Normal(_) => depth += 1,
+            _ => {}
+        }
+        depth < 0
+    })
+}
+
+/// Where the path stands in the file: the very string if it is there, else its parameter, else the stage.
+fn place_of(instance: &Instance, external: &External) -> Place {
+    fn search<'a>(value: &'a Value, text: &str) -> Option<&'a Place> {
+        match &value.node {
+            Node::String(s) if s == text => Some(&value.place),
+            Node::Array(all) => all.iter().find_map(|v| search(v, text)),
+            Node::Table(t) => t.0.iter().find_map(|i| search(&i.value, text)),
+            _ => None,
+        }
+    }
+    match instance.table.get(external.key) {
+        Some(item) => search(&item.value, &external.path).unwrap_or(&item.value.place).clone(),
+        None => instance.place.clone(),
+    }
+}

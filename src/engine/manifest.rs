@@ -1,0 +1,121 @@
+//! The labelled lines that a result depends on: hashed they are the fingerprint, compared they are the explanation.
+
+use serde::{Deserialize, Serialize};
+
+/// Raise when the files of an artifact change their form.
+pub const ARTIFACT_FORMAT: u32 = 1;
+
+/// Lines in a fixed order; labels are unique.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Manifest(pub Vec<Line>);
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Line {
+    pub label: String,
+    pub value: String,
+}
+
+impl Manifest {
+    pub fn push(&mut self, label: impl Into<String>, value: impl Into<String>) {
+        self.0.push(Line { label: label.into(), value: value.into() });
+    }
+
+    /// One line for each leaf of `value`, objects by sorted key.
+    pub fn push_tree(&mut self, label: &str, value: &serde_json::Value) {
+        use serde_json::Value;
+        match value {
+            Value::Null => {}
+            Value::Object(map) => {
+                let mut keys: Vec<&String> = map.keys().collect();
+                keys.sort();
+                keys.iter().for_each(|k| self.push_tree(&join(label, k), &map[k.as_str()]));
+            }
+            // A list of plain values reads best on one line; lists of tables get a line a leaf.
+            Value::Array(all) if all.iter().any(|v| v.is_object() || v.is_array()) => {
+                all.iter().enumerate().for_each(|(i, v)| self.push_tree(&format!("{label}[{i}]"), v));
+            }
+            other => self.push(label, other.to_string()),
+        }
+    }
+
+    /// blake3 of the lines, each length-prefixed so that no value can pass for two lines; hexadecimal.
+    pub fn fingerprint(&self) -> String {
+        let mut hasher = blake3::Hasher::new();
+        for Line { label, value } in &self.0 {
+            for part in [label, value] {
+                hasher.update(&(part.len() as u64).to_le_bytes());
+                hasher.update(part.as_bytes());
+            }
+        }
+        hasher.finalize().to_hex().to_string()
+    }
+
+    fn get(&self, label: &str) -> Option<&str> {
+        self.0.iter().find(|l| l.label == label).map(|l| l.value.as_str())
+    }
+
+    /// What changed since `old`, a phrase a line: `learning-rate 0.0005 → 0.0003`.
+    pub fn explain(&self, old: &Manifest) -> Vec<String> {
+        let mut said = Vec::new();
+        for Line { label, value } in &self.0 {
+            match old.get(label) {
+                Some(before) if before == value => {}
+                Some(before) => said.push(format!("{label} {} → {}", short(before), short(value))),
+                None => said.push(format!("{label} {} is new", short(value))),
+            }
+        }
+        for Line { label, value } in &old.0 {
+            if self.get(label).is_none() {
+                said.push(format!("{label} {} is gone", short(value)));
+            }
+        }
+        said
+    }
+}
+
+fn join(label: &str, key: &str) -> String {
+    if label.is_empty() { key.to_string() } else { format!("{label}.{key}") }
+}
+
+/// Digests are shortened and long values cut: an explanation is one line.
+fn short(value: &str) -> String {
+    let is_digest = value.len() == 64 && value.bytes().all(|b| b.is_ascii_hexdigit());
+    match value.char_indices().nth(if is_digest { 8 } else { 60 }) {
+        Some((at, _)) if is_digest => value[..at].to_string(),
+        Some((at, _)) => format!("{}…", &value[..at]),
+        None => value.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn of(value: serde_json::Value) -> Manifest {
+        let mut m = Manifest::default();
+        m.push("kind", "train");
+        m.push_tree("", &value);
+        m
+    }
+
+    #[test]
+    fn the_explanation_names_what_the_fingerprint_saw() {
+        let old = of(json!({"learning-rate": 5e-4, "epochs": 3, "sources": [{"path": "a"}]}));
+        let new = of(json!({"learning-rate": 3e-4, "epochs": 3, "sources": [{"path": "b"}], "clip": 1.0}));
+        assert_ne!(old.fingerprint(), new.fingerprint());
+        assert_eq!(new.explain(&old), ["clip 1.0 is new", "learning-rate 0.0005 → 0.0003", "sources[0].path \"a\" → \"b\""]);
+    }
+
+    #[test]
+    fn key_order_does_not_matter_and_values_cannot_pose_as_lines() {
+        assert_eq!(of(json!({"a": 1, "b": 2})).fingerprint(), of(json!({"b": 2, "a": 1})).fingerprint());
+        let mut one = Manifest::default();
+        one.push("a", "1b2");
+        let mut two = Manifest::default();
+        two.push("a", "1");
+        two.push("b", "2");
+        assert_ne!(one.fingerprint(), two.fingerprint());
+    }
+}

@@ -1,0 +1,105 @@
+//! The project a pipeline file belongs to: its root, cache and run database, and the job made of a file.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::cache::{Cache, CacheError, advice};
+use super::diagnostic::{Diagnostic, Diagnostics, Source, listed};
+use super::digest::StatCache;
+use super::event::Observer;
+use super::external::{self, Found};
+use super::graph::Graph;
+use super::history::History;
+use super::kind::Remote;
+use super::plan::Job;
+use super::resolve::Pipeline;
+
+pub struct Project {
+    pub root: PathBuf,
+    pub cache: Cache,
+    pub stats: StatCache,
+    /// Absent where it cannot be opened; `history_problem` says why.
+    pub history: Option<History>,
+    pub history_problem: Option<String>,
+}
+
+/// A pipeline with everything around it found: owns what a `Job` borrows.
+pub struct Prepared<'a> {
+    project: &'a Project,
+    pipeline: &'a Pipeline,
+    pub graph: Graph,
+    externals: Vec<Vec<Found>>,
+    needed: Vec<bool>,
+    forced: Vec<bool>,
+}
+
+impl Project {
+    /// The nearest folder above `file` that has `cache/` or `.git`, else the folder of the file.
+    pub fn root_of(file: &Path) -> PathBuf {
+        let file = std::path::absolute(file).unwrap_or_else(|_| file.to_path_buf());
+        let dir = file.parent().unwrap_or(Path::new("/")).to_path_buf();
+        let root = dir.ancestors().find(|d| d.join("cache").is_dir() || d.join(".git").exists()).map(Path::to_path_buf);
+        root.unwrap_or(dir)
+    }
+
+    /// Open the cache at `cache_dir`, or at `cache/` below the root.
+    pub fn open(root: &Path, cache_dir: Option<&Path>) -> Result<Self, CacheError> {
+        let cache = Cache::open(&cache_dir.map_or_else(|| root.join("cache"), Path::to_path_buf))?;
+        let stats = StatCache::open(cache.dir().join("stat-cache.json"));
+        let (history, history_problem) = match History::open(&cache.dir().join("history.sqlite")) {
+            Ok(history) => (Some(history), None),
+            Err(e) => (None, Some(format!("the run database cannot be used: {e}"))),
+        };
+        Ok(Self { root: root.to_path_buf(), cache, stats, history, history_problem })
+    }
+
+    /// Find what the wanted stages need outside the cache. No targets means all stages.
+    pub fn prepare<'a>(&'a self, pipeline: &'a Pipeline, targets: &[String], force: &[String], remotes: &[Remote], observer: &dyn Observer) -> Result<Prepared<'a>, Diagnostics> {
+        let graph = Graph::of(&pipeline.instances);
+        let mut problems = Vec::new();
+        let targets: Vec<usize> = targets.iter().flat_map(|t| select(pipeline, t, &mut problems)).collect();
+        let forced: Vec<usize> = force.iter().flat_map(|t| select(pipeline, t, &mut problems)).collect();
+        if !problems.is_empty() {
+            return Err(Diagnostics::new(problems));
+        }
+        let needed = if targets.is_empty() { vec![true; pipeline.instances.len()] } else { graph.closure(&targets) };
+        let externals = external::find(pipeline, &needed, &self.root, remotes, observer)?;
+        let forced = (0..pipeline.instances.len()).map(|at| forced.contains(&at)).collect();
+        Ok(Prepared { project: self, pipeline, graph, externals, needed, forced })
+    }
+}
+
+impl Prepared<'_> {
+    pub fn job(&self) -> Job<'_> {
+        Job {
+            pipeline: self.pipeline,
+            graph: &self.graph,
+            cache: &self.project.cache,
+            stats: &self.project.stats,
+            externals: &self.externals,
+            history: self.project.history.as_ref(),
+            root: &self.project.root,
+            needed: &self.needed,
+            forced: &self.forced,
+        }
+    }
+}
+
+/// The instances that a word on the command line means: a stage's name means all of its instances.
+fn select(pipeline: &Pipeline, word: &str, problems: &mut Vec<Diagnostic>) -> Vec<usize> {
+    let found: Vec<usize> = (0..pipeline.instances.len()).filter(|&at| pipeline.instances[at].name == word || pipeline.instances[at].stage == word).collect();
+    if found.is_empty() {
+        let mut known: Vec<&str> = pipeline.instances.iter().flat_map(|i| [i.stage.as_str(), i.name.as_str()]).collect();
+        known.dedup();
+        problems.push(Diagnostic::new(format!("{} has no stage `{word}`", pipeline.source.name)).suggest(word, known.iter().copied()).help(format!("stages: {}", listed(known))));
+    }
+    found
+}
+
+/// Read a pipeline file.
+pub fn read_source(file: &Path) -> Result<Arc<Source>, Diagnostics> {
+    let one = |d: Diagnostic| Diagnostics(vec![d]);
+    let bytes = std::fs::read(file).map_err(|e| one(Diagnostic::new(format!("cannot read {}: {e}{}", file.display(), advice(&e)))))?;
+    let text = String::from_utf8(bytes).map_err(|e| one(Diagnostic::new(format!("{} is not UTF-8 from byte {} on", file.display(), e.utf8_error().valid_up_to()))))?;
+    Ok(Source::new(file.display().to_string(), text))
+}

@@ -1,0 +1,284 @@
+//! Text repaired and cleaned, and the form in which two texts count as the same.
+
+use std::borrow::Cow;
+use std::sync::LazyLock;
+
+use regex::Regex;
+
+use super::report::Changed;
+use super::spec::{Spec, Treatment};
+
+/// Everything from a scheme or `www.` to the next white space.
+static URL: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"(?i)\bhttps?://\S+|\bwww\.\S+").ok());
+/// An `@name` that does not stand inside an address.
+static MENTION: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"\B@\w+").ok());
+static REFERENCE: LazyLock<Option<Regex>> =
+    LazyLock::new(|| Regex::new(r"&(?:#([0-9]{1,7})|#[xX]([0-9a-fA-F]{1,6})|([a-zA-Z]{2,8}));").ok());
+
+/// What bytes 0x80 to 0x9F mean in Windows-1252; NUL where they mean nothing.
+const HIGH: [char; 32] = [
+    '€', '\0', '‚', 'ƒ', '„', '…', '†', '‡', 'ˆ', '‰', 'Š', '‹', 'Œ', '\0', 'Ž', '\0', '\0', '‘', '’', '“', '”', '•',
+    '–', '—', '˜', '™', 'š', '›', 'œ', '\0', 'ž', 'Ÿ',
+];
+
+/// Named references that occur in tweets; others stay as they are.
+const NAMED: [(&str, char); 22] = [
+    ("amp", '&'),
+    ("lt", '<'),
+    ("gt", '>'),
+    ("quot", '"'),
+    ("apos", '\''),
+    ("nbsp", '\u{A0}'),
+    ("hellip", '…'),
+    ("lsquo", '‘'),
+    ("rsquo", '’'),
+    ("ldquo", '“'),
+    ("rdquo", '”'),
+    ("ndash", '–'),
+    ("mdash", '—'),
+    ("bull", '•'),
+    ("middot", '·'),
+    ("pound", '£'),
+    ("euro", '€'),
+    ("cent", '¢'),
+    ("copy", '©'),
+    ("reg", '®'),
+    ("trade", '™'),
+    ("deg", '°'),
+];
+
+/// The character of a Windows-1252 byte; none for the five that have no meaning.
+pub fn windows_1252(byte: u8) -> Option<char> {
+    match byte {
+        0x80..=0x9F => Some(HIGH[usize::from(byte - 0x80)]).filter(|letter| *letter != '\0'),
+        _ => Some(char::from(byte)),
+    }
+}
+
+/// The byte that a character beyond ASCII is in Windows-1252, C1 controls standing for themselves.
+fn windows_1252_byte(letter: char) -> Option<u8> {
+    match letter as u32 {
+        code @ 0x80..=0xFF => Some(code as u8),
+        _ => HIGH.iter().position(|high| *high == letter && letter != '\0').map(|at| at as u8 + 0x80),
+    }
+}
+
+/// Clean a text as the specification says, counting what changes.
+pub fn clean(text: &str, spec: &Spec, changed: &mut Changed) -> String {
+    let mut text = Cow::Borrowed(text);
+    if spec.repair_encoding && !text.is_ascii() {
+        text = Cow::Owned(repair(&text, changed));
+    }
+    if spec.unescape_html && text.contains('&') {
+        text = Cow::Owned(unescape(&text, &mut changed.html_references));
+    }
+    if spec.urls != Treatment::Keep {
+        text = Cow::Owned(treat(&text, URL.as_ref(), &spec.urls, &mut changed.urls));
+    }
+    if spec.mentions != Treatment::Keep {
+        text = Cow::Owned(treat(&text, MENTION.as_ref(), &spec.mentions, &mut changed.mentions));
+    }
+    if spec.collapse_whitespace {
+        let collapsed = collapse(&text);
+        changed.collapsed_texts += u64::from(collapsed != text);
+        return collapsed;
+    }
+    text.into_owned()
+}
+
+/// The form in which texts are compared: no case, no URLs, single spaces. Links of shared tweets differ each time.
+pub fn key(text: &str) -> String {
+    let lower = text.to_lowercase();
+    let bare = URL.as_ref().map_or(Cow::Borrowed(lower.as_str()), |url| url.replace_all(&lower, " "));
+    let key = collapse(&bare);
+    // A text that is nothing but a link is told from others by the link.
+    if key.is_empty() { collapse(&lower) } else { key }
+}
+
+/// Undo wrong decoding: UTF-8 that was read as Windows-1252 or Latin-1, and Windows-1252 that was read as Latin-1.
+fn repair(text: &str, changed: &mut Changed) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text.chars();
+    while let Some(letter) = rest.next() {
+        if let Some((decoded, used)) = decoded_again(letter, rest.as_str()) {
+            changed.wrongly_decoded += 1;
+            out.extend(meant(decoded));
+            rest = rest.as_str()[used..].chars();
+        } else if matches!(letter, '\u{80}'..='\u{9F}') {
+            changed.control_characters += 1;
+            out.extend(meant(letter));
+        } else {
+            out.push(letter);
+        }
+    }
+    out
+}
+
+/// A C1 control character as the Windows-1252 character of its number; nothing where there is none.
+fn meant(letter: char) -> Option<char> {
+    match letter {
+        '\u{80}'..='\u{9F}' => windows_1252(letter as u8),
+        other => Some(other),
+    }
+}
+
+/// The character whose UTF-8 bytes, read as Windows-1252, are `lead` and the next letters; and the bytes of those.
+///
+/// Only the four leads that occur in practice (`Â`, `Ã`, `â`, `ð`) are tried: `É™` may well be meant.
+fn decoded_again(lead: char, rest: &str) -> Option<(char, usize)> {
+    let length = match lead {
+        'Â' | 'Ã' => 2,
+        'â' => 3,
+        'ð' => 4,
+        _ => return None,
+    };
+    let mut bytes = [lead as u8, 0, 0, 0];
+    let mut used = 0;
+    let mut letters = rest.chars();
+    for byte in &mut bytes[1..length] {
+        let letter = letters.next()?;
+        *byte = windows_1252_byte(letter).filter(|byte| (0x80..=0xBF).contains(byte))?;
+        used += letter.len_utf8();
+    }
+    let decoded = std::str::from_utf8(&bytes[..length]).ok()?.chars().next()?;
+    Some((decoded, used))
+}
+
+fn unescape(text: &str, count: &mut u64) -> String {
+    let Some(reference) = REFERENCE.as_ref() else { return text.to_owned() };
+    let replaced = reference.replace_all(text, |found: &regex::Captures| {
+        let number = |at: usize, radix| found.get(at).and_then(|digits| u32::from_str_radix(digits.as_str(), radix).ok());
+        let letter = match number(1, 10).or_else(|| number(2, 16)) {
+            // As HTML has it, 128 to 159 are Windows-1252.
+            Some(code @ 0x80..=0x9F) => windows_1252(code as u8),
+            Some(code) => char::from_u32(code).filter(|letter| !letter.is_control() || letter.is_whitespace()),
+            None => NAMED.iter().find(|(name, _)| found.get(3).is_some_and(|it| it.as_str() == *name)).map(|it| it.1),
+        };
+        match letter {
+            Some(letter) => {
+                *count += 1;
+                letter.to_string()
+            }
+            None => found[0].to_owned(),
+        }
+    });
+    replaced.into_owned()
+}
+
+fn treat(text: &str, pattern: Option<&Regex>, treatment: &Treatment, count: &mut u64) -> String {
+    let token = match treatment {
+        Treatment::Keep => return text.to_owned(),
+        Treatment::Drop => "",
+        Treatment::Token(token) => token,
+    };
+    let Some(pattern) = pattern else { return text.to_owned() };
+    let replaced = pattern.replace_all(text, |_: &regex::Captures| {
+        *count += 1;
+        token.to_owned()
+    });
+    replaced.into_owned()
+}
+
+fn collapse(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for word in text.split_whitespace() {
+        if !out.is_empty() {
+            out.push(' ');
+        }
+        out.push_str(word);
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn cleaned(text: &str, change: impl Fn(&mut Spec)) -> (String, Changed) {
+        let mut spec = Spec::new(Vec::new());
+        change(&mut spec);
+        let mut changed = Changed::default();
+        (clean(text, &spec, &mut changed), changed)
+    }
+
+    fn plain(text: &str) -> String {
+        cleaned(text, |_| ()).0
+    }
+
+    #[test]
+    fn control_characters_become_what_they_stood_for() {
+        let (text, changed) = cleaned("don\u{92}t \u{93}x\u{94} \u{96} wait\u{85} \u{81}", |_| ());
+        assert_eq!(text, "don’t “x” – wait…");
+        assert_eq!(changed.control_characters, 6);
+    }
+
+    #[test]
+    fn wrong_decoding_is_undone() {
+        assert_eq!(plain("donÂ’t"), "don’t");
+        assert_eq!(plain("donÂ\u{92}t"), "don’t");
+        assert_eq!(plain("donâ€™t"), "don’t");
+        assert_eq!(plain("cafÃ© Â£5 ðŸ˜€"), "café £5 😀");
+        assert_eq!(cleaned("donÂ’t", |_| ()).1.wrongly_decoded, 1);
+    }
+
+    #[test]
+    fn right_accents_stay() {
+        for text in ["São Paulo, Âge, âme, Zürich £5 ’", "CAFÉ™", "naïve Ã la"] {
+            assert_eq!(plain(text), text);
+        }
+    }
+
+    #[test]
+    fn repair_can_be_left_out() {
+        assert_eq!(cleaned("donÂ’t\u{92}", |spec| spec.repair_encoding = false).0, "donÂ’t\u{92}");
+    }
+
+    #[test]
+    fn html_references_are_replaced_once() {
+        let (text, changed) = cleaned("a &amp; b &lt;3 &#39;x&#x2019; &#146; &amp;lt; &foo; &#0; R&D;", |_| ());
+        assert_eq!(text, "a & b <3 'x’ ’ &lt; &foo; &#0; R&D;");
+        assert_eq!(changed.html_references, 6);
+    }
+
+    #[test]
+    fn white_space_becomes_single_spaces() {
+        let (text, changed) = cleaned(" one\r\r\n two\u{A0}\t three\r", |_| ());
+        assert_eq!((text.as_str(), changed.collapsed_texts), ("one two three", 1));
+        assert_eq!(cleaned("a\r\r\nb ", |spec| spec.collapse_whitespace = false).0, "a\r\r\nb ");
+    }
+
+    #[test]
+    fn urls_and_mentions_are_kept_dropped_or_replaced() {
+        let text = "@Jo_1 see https://t.co/x,y me@home.org www.a.b";
+        assert_eq!(plain(text), text);
+        let (dropped, changed) = cleaned(text, |spec| {
+            spec.urls = Treatment::Drop;
+            spec.mentions = Treatment::Token("@user".to_owned());
+        });
+        assert_eq!(dropped, "@user see me@home.org");
+        assert_eq!((changed.urls, changed.mentions), (2, 1));
+    }
+
+    #[test]
+    fn keys_ignore_case_space_and_links() {
+        assert_eq!(key("Buy  NOW https://t.co/a"), key("buy now\nhttps://t.co/b"));
+        assert_ne!(key("https://t.co/a"), key("https://t.co/b"));
+    }
+
+    proptest! {
+        #[test]
+        fn cleaning_twice_changes_nothing_more(text in "[a-zÂâÃð€™’\u{80}-\u{9F} \r\n@:/.]{0,40}") {
+            let spec = |spec: &mut Spec| spec.repair_encoding = false;
+            let once = cleaned(&text, spec).0;
+            prop_assert_eq!(cleaned(&once, spec).0, once);
+        }
+
+        #[test]
+        fn repair_leaves_no_control_characters(text in "[a-zÂâÃ€™’\u{80}-\u{9F} ]{0,40}") {
+            let left = plain(&text).chars().filter(|letter| matches!(letter, '\u{80}'..='\u{9F}')).count();
+            prop_assert_eq!(left, 0);
+        }
+    }
+}

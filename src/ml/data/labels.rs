@@ -1,0 +1,79 @@
+//! The labels of a corpus: declared or found, and what is said about those that don't belong.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::{Result, bail};
+
+use super::reader::{Raw, shown};
+use super::spec::{Purpose, Spec};
+use super::table::closest;
+
+/// Undeclared labels named in a message before it says how many more there are.
+const LISTED: usize = 10;
+
+/// Labels in the order of their ids.
+pub struct Labels {
+    names: Vec<String>,
+    ids: BTreeMap<String, u32>,
+}
+
+impl Labels {
+    /// The declared labels, or those of the training sources; an error if a row has another one.
+    pub fn settle(spec: &Spec, tables: &[Vec<Raw>]) -> Result<Self> {
+        let names = spec.known_labels().unwrap_or_else(|| found(spec, tables));
+        let ids = names.iter().enumerate().map(|(id, name)| (name.clone(), id as u32)).collect();
+        let labels = Labels { names, ids };
+        labels.check(spec, tables)?;
+        Ok(labels)
+    }
+
+    pub fn id(&self, name: &str) -> Option<u32> {
+        self.ids.get(name).copied()
+    }
+
+    pub fn into_names(self) -> Vec<String> {
+        self.names
+    }
+
+    fn check(&self, spec: &Spec, tables: &[Vec<Raw>]) -> Result<()> {
+        // Each strange label with the place of its first row and its number of rows.
+        let mut strange: Vec<(&str, String, u64)> = Vec::new();
+        for (table, source) in tables.iter().zip(&spec.sources) {
+            for row in table.iter().filter(|row| self.id(&row.label).is_none()) {
+                match strange.iter_mut().find(|(label, ..)| *label == row.label) {
+                    Some((.., count)) => *count += 1,
+                    None => strange.push((&row.label, format!("{}:{}", shown(&source.path), row.line), 1)),
+                }
+            }
+        }
+        if strange.is_empty() {
+            return Ok(());
+        }
+        let mut lines: Vec<String> = strange.iter().take(LISTED).map(|found| self.complaint(found)).collect();
+        if strange.len() > LISTED {
+            lines.push(format!("and {} more labels", strange.len() - LISTED));
+        }
+        let declared: Vec<String> = self.names.iter().map(|name| format!("`{name}`")).collect();
+        let known = if spec.known_labels().is_some() { "the declared labels" } else { "the labels of the training rows" };
+        lines.push(format!("{known} are {}; correct the rows, or set `labels`", declared.join(", ")));
+        bail!(lines.join("\n"))
+    }
+
+    fn complaint(&self, (label, place, count): &(&str, String, u64)) -> String {
+        let hint = closest(label, self.names.iter().map(String::as_str))
+            .map_or_else(String::new, |name| format!("; did you mean `{name}`?"));
+        let rows = if *count == 1 { "1 row".to_owned() } else { format!("{count} rows, the first") };
+        format!("label `{label}` is not declared: {rows} at {place}{hint}")
+    }
+}
+
+/// Distinct labels of the training rows, sorted: as numbers if all are numbers, else as text.
+fn found(spec: &Spec, tables: &[Vec<Raw>]) -> Vec<String> {
+    let training = tables.iter().zip(&spec.sources).filter(|(_, source)| source.split == Purpose::Train);
+    let distinct: BTreeSet<&str> = training.flat_map(|(table, _)| table.iter().map(|row| row.label.as_str())).collect();
+    let mut names: Vec<String> = distinct.into_iter().map(str::to_owned).collect();
+    if names.iter().all(|name| name.parse::<i64>().is_ok()) {
+        names.sort_by_key(|name| name.parse::<i64>().unwrap_or(i64::MAX));
+    }
+    names
+}

@@ -1,0 +1,131 @@
+//! What preprocessing read, changed, dropped and kept: every row is accounted for.
+
+use serde::{Deserialize, Serialize};
+
+/// Unusable rows listed one by one; the rest is only counted.
+pub const LISTED: usize = 20;
+
+/// The account of a whole `preprocess`: `rows == kept + dropped.total()`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// Rows read from all sources.
+    pub rows: u64,
+    /// Rows in the three splits.
+    pub kept: u64,
+    pub dropped: Dropped,
+    pub changed: Changed,
+    /// Texts that occur more than once within test; kept, so that scores compare with published ones.
+    pub test_duplicates: u64,
+    pub sources: Vec<SourceReport>,
+    pub splits: Splits,
+    /// The first rows that could not be used; `dropped.unusable` counts all.
+    pub unusable: Vec<Unusable>,
+}
+
+/// The account of one source: `rows == kept + dropped.total()`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct SourceReport {
+    pub name: String,
+    pub split: String,
+    /// `utf-8` or `windows-1252`, as found.
+    pub encoding: String,
+    pub rows: u64,
+    pub kept: u64,
+    pub dropped: Dropped,
+    pub changed: Changed,
+    pub dates: Option<Dates>,
+}
+
+/// Rows left out, by reason. A row counts once, under the first reason in this order.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct Dropped {
+    /// Rows that could not be read: a wrong number of fields, no label, broken JSON.
+    pub unusable: u64,
+    /// Rows beyond the source's `limit`.
+    pub over_limit: u64,
+    /// Nothing was left of the text.
+    pub empty: u64,
+    /// The text is also in test (or, for training rows, in validation).
+    pub leaked: u64,
+    /// The text occurs with different labels; all of its rows are dropped, for none can be trusted.
+    pub conflicting: u64,
+    /// The text occurred before with the same label.
+    pub duplicate: u64,
+}
+
+impl Dropped {
+    pub fn total(&self) -> u64 {
+        self.unusable + self.over_limit + self.empty + self.leaked + self.conflicting + self.duplicate
+    }
+
+    pub fn add(&mut self, other: &Dropped) {
+        self.unusable += other.unusable;
+        self.over_limit += other.over_limit;
+        self.empty += other.empty;
+        self.leaked += other.leaked;
+        self.conflicting += other.conflicting;
+        self.duplicate += other.duplicate;
+    }
+}
+
+/// What cleaning changed in the texts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Changed {
+    /// Bytes of characters that were cut in half, removed.
+    pub cut_characters: u64,
+    /// C1 control characters turned into the Windows-1252 characters they stood for.
+    pub control_characters: u64,
+    /// Characters that had been decoded with the wrong encoding (`Â’`, `â€™`, `Ã©`).
+    pub wrongly_decoded: u64,
+    /// HTML character references replaced (`&amp;`).
+    pub html_references: u64,
+    /// URLs dropped or replaced by the token.
+    pub urls: u64,
+    /// @mentions dropped or replaced by the token.
+    pub mentions: u64,
+    /// Texts in which white space was collapsed or trimmed.
+    pub collapsed_texts: u64,
+}
+
+impl Changed {
+    pub fn add(&mut self, other: &Changed) {
+        self.cut_characters += other.cut_characters;
+        self.control_characters += other.control_characters;
+        self.wrongly_decoded += other.wrongly_decoded;
+        self.html_references += other.html_references;
+        self.urls += other.urls;
+        self.mentions += other.mentions;
+        self.collapsed_texts += other.collapsed_texts;
+    }
+}
+
+/// First and last day of a covid19 source, as `YYYY-MM-DD`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Dates {
+    pub first: String,
+    pub last: String,
+    /// Rows whose date could not be read; they are used all the same.
+    pub unreadable: u64,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Splits {
+    pub train: SplitReport,
+    pub validation: SplitReport,
+    pub test: SplitReport,
+}
+
+/// Rows of a split, and of each label in the order of the label ids.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct SplitReport {
+    pub rows: u64,
+    pub labels: Vec<u64>,
+}
+
+/// A row that could not be used.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unusable {
+    /// `FILE:LINE`.
+    pub place: String,
+    pub reason: String,
+}

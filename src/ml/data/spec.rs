@@ -1,0 +1,173 @@
+//! What a user writes to say which files make a corpus, and how they are cleaned.
+
+use std::path::{Path, PathBuf};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Share of the training rows set aside when no validation is asked for.
+pub const DEFAULT_VALIDATION: f64 = 0.1;
+
+/// The five labels of the COVID-19 tweets, from bad to good.
+pub const COVID19_LABELS: [&str; 5] = ["Extremely Negative", "Negative", "Neutral", "Positive", "Extremely Positive"];
+
+/// Which files make the corpus, and how they are cleaned and split.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Spec {
+    /// The files to read: `{ path = "data/train.csv", format = "covid19" }`. At least one must be for training.
+    pub sources: Vec<Source>,
+    /// The labels, in the order of their ids. Default: the five of the COVID-19 tweets when every source is of that
+    /// format, else the distinct labels of the training sources, sorted (as numbers if all are numbers).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub labels: Option<Vec<String>>,
+    /// Share of the training rows set aside for validation, stratified by label and seeded. Default: 0.1, or 0 when a
+    /// source has `split = "validation"`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validation: Option<f64>,
+    /// What becomes of URLs: `"keep"`, `"drop"`, or `{ token = "http" }` to put a word in their place.
+    #[serde(default)]
+    pub urls: Treatment,
+    /// What becomes of @mentions: `"keep"`, `"drop"`, or `{ token = "@user" }`.
+    #[serde(default)]
+    pub mentions: Treatment,
+    /// Replace HTML character references: `&amp;` becomes `&`.
+    #[serde(default = "yes")]
+    pub unescape_html: bool,
+    /// Repair what wrong encodings did: characters cut in half are removed, `don\u{92}t`, `donÂ’t` and `donâ€™t` become
+    /// `don’t`.
+    #[serde(default = "yes")]
+    pub repair_encoding: bool,
+    /// Make every run of white space, line breaks included, one space, and trim the ends.
+    #[serde(default = "yes")]
+    pub collapse_whitespace: bool,
+    /// Drop repeated texts of train and validation; texts count as equal without regard to case, white space and URLs. Of
+    /// repetitions with one label the first stays; with different labels none stays. Test is never thinned.
+    #[serde(default = "yes")]
+    pub dedupe: bool,
+    /// Drop training rows whose text is also in a test or validation source, and validation rows that are in test.
+    #[serde(default = "yes")]
+    pub leakage: bool,
+}
+
+/// One file of labelled texts; gzip is recognised by its content.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Source {
+    /// The file, relative to the project's root.
+    pub path: PathBuf,
+    /// How the file is laid out.
+    pub format: Format,
+    /// What its rows are for.
+    #[serde(default)]
+    pub split: Purpose,
+    /// Column with the text. Default: `text`; for covid19 `OriginalTweet`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+    /// Column with the label. Default: `label`; for covid19 `Sentiment`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
+    /// Column with a unique name for each row. Default: none; rows are called `FILE:NUMBER`, counted from 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// Use only so many rows of the file, drawn with the seed (the same ones on every machine).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<usize>,
+}
+
+/// File formats.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Format {
+    /// The Kaggle file of COVID-19 tweets (`OriginalTweet`, `Sentiment`, `TweetAt`).
+    Covid19,
+    /// Comma-separated with a header line, quoted as in RFC 4180.
+    Csv,
+    /// Tab-separated with a header line; quotes have no meaning.
+    Tsv,
+    /// One JSON object a line.
+    Jsonl,
+}
+
+/// What the rows of a source are for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Purpose {
+    /// For training (and the share set aside for validation).
+    #[default]
+    Train,
+    /// For choosing the best epoch.
+    Validation,
+    /// For the final scores.
+    Test,
+}
+
+impl Purpose {
+    pub fn name(self) -> &'static str {
+        match self {
+            Purpose::Train => "train",
+            Purpose::Validation => "validation",
+            Purpose::Test => "test",
+        }
+    }
+}
+
+/// What becomes of URLs or mentions.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Treatment {
+    /// Leave them as they are.
+    #[default]
+    Keep,
+    /// Remove them.
+    Drop,
+    /// Put this word in their place.
+    Token(String),
+}
+
+fn yes() -> bool {
+    true
+}
+
+impl Spec {
+    /// A specification with every default.
+    pub fn new(sources: Vec<Source>) -> Self {
+        Spec {
+            sources,
+            labels: None,
+            validation: None,
+            urls: Treatment::Keep,
+            mentions: Treatment::Keep,
+            unescape_html: true,
+            repair_encoding: true,
+            collapse_whitespace: true,
+            dedupe: true,
+            leakage: true,
+        }
+    }
+
+    /// The files it reads, for whoever has to digest them.
+    pub fn files(&self, root: &Path) -> Vec<PathBuf> {
+        self.sources.iter().map(|source| root.join(&source.path)).collect()
+    }
+
+    /// The labels that are known before any file is read.
+    pub fn known_labels(&self) -> Option<Vec<String>> {
+        let covid = !self.sources.is_empty() && self.sources.iter().all(|source| source.format == Format::Covid19);
+        self.labels.clone().or_else(|| covid.then(|| COVID19_LABELS.map(str::to_owned).to_vec()))
+    }
+}
+
+impl Source {
+    pub fn new(path: impl Into<PathBuf>, format: Format, split: Purpose) -> Self {
+        Source { path: path.into(), format, split, text: None, label: None, id: None, limit: None }
+    }
+
+    pub fn text_column(&self) -> &str {
+        self.text.as_deref().unwrap_or(if self.format == Format::Covid19 { "OriginalTweet" } else { "text" })
+    }
+
+    pub fn label_column(&self) -> &str {
+        self.label.as_deref().unwrap_or(if self.format == Format::Covid19 { "Sentiment" } else { "label" })
+    }
+}

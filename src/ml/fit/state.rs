@@ -1,0 +1,202 @@
+//! Everything a fit knows between two steps, and how it survives a crash.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use anyhow::{Result, anyhow};
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
+use burn::tensor::{Tensor, TensorData};
+use serde::{Deserialize, Serialize};
+
+use super::report::{Best, Evaluation, Point, Stop};
+use crate::ml::checkpoint::{Checkpoints, Tensors};
+use crate::ml::model::Model;
+use crate::ml::optimizer::AdamW;
+
+/// The numbers of a fit between two steps. Batch order and dropout are functions of seed, epoch and step, so there is
+/// no generator to save.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct State {
+    /// What the fit was asked to do: a checkpoint of another fit is not used.
+    pub identity: String,
+    /// Optimizer steps done.
+    pub step: u64,
+    pub best: Option<Best>,
+    /// Evaluations since the metric got better by more than the threshold.
+    pub stale: u32,
+    pub stop: Option<Stop>,
+    pub curve: Vec<Point>,
+    pub evaluations: Vec<Evaluation>,
+    /// Since the last point of the curve, and since the epoch's start.
+    pub point: Sums,
+    pub epoch: Sums,
+    /// Exponential mean of the loss, for display.
+    pub smooth: f64,
+    /// Positions that went through the model, and those that held a token.
+    pub positions: u64,
+    pub tokens: u64,
+    /// Wall time up to the checkpoint, and the part of it spent on `rows` train rows.
+    pub seconds: f64,
+    pub train_seconds: f64,
+    pub rows: u64,
+    pub rates: Vec<f64>,
+}
+
+/// Sums over some steps.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct Sums {
+    pub steps: u64,
+    pub loss: f64,
+    pub norm: f64,
+}
+
+impl Sums {
+    pub fn add(&mut self, loss: f64, norm: f64) {
+        self.steps += 1;
+        self.loss += loss;
+        self.norm += norm;
+    }
+
+    /// Mean loss and norm; starts again from zero.
+    pub fn take(&mut self) -> (f64, f64) {
+        let Self { steps, loss, norm } = std::mem::take(self);
+        let steps = steps.max(1) as f64;
+        (loss / steps, norm / steps)
+    }
+}
+
+impl State {
+    /// Share of padding so far.
+    pub fn padding(&self) -> f64 {
+        if self.positions == 0 { 0.0 } else { 1.0 - self.tokens as f64 / self.positions as f64 }
+    }
+}
+
+/// Write everything that [`resume`] needs. Frozen parameters are left out: the caller has them.
+pub fn save(
+    checkpoints: &Checkpoints,
+    state: &State,
+    model: &Model,
+    optimizer: &AdamW,
+    best: Option<&Model>,
+) -> Result<()> {
+    let mut tensors = Tensors::new();
+    let mut put = |group: &str, weights: Tensors| {
+        tensors.extend(weights.into_iter().map(|(name, values)| (format!("{group}/{name}"), values)));
+    };
+    put("weights", read_weights(model)?);
+    // Right after the best epoch the model is the best one; once is enough then.
+    if let (Some(best), Some(at)) = (best, &state.best)
+        && at.step != state.step
+    {
+        put("best", read_weights(best)?);
+    }
+    for (name, [first, second]) in optimizer.to_host()? {
+        put("first", Tensors::from([(name.clone(), first)]));
+        put("second", Tensors::from([(name, second)]));
+    }
+    checkpoints.write(state, &tensors)
+}
+
+/// What a checkpoint gave back.
+pub struct Resumed {
+    pub state: State,
+    pub model: Model,
+    pub best: Option<Model>,
+}
+
+/// Go on from a checkpoint that [`save`] wrote: `model` and `optimizer` as they were at the fit's start.
+pub fn resume((state, tensors): (State, Tensors), model: Model, optimizer: &mut AdamW) -> Result<Resumed> {
+    let mut groups: BTreeMap<String, Tensors> = BTreeMap::new();
+    for (name, values) in tensors {
+        let (group, name) =
+            name.split_once('/').ok_or_else(|| anyhow!("the checkpoint has a tensor `{name}` of no group"))?;
+        groups.entry(group.to_owned()).or_default().insert(name.to_owned(), values);
+    }
+    let mut take = |group: &str| groups.remove(group).unwrap_or_default();
+    let mut second = take("second");
+    let moments = take("first").into_iter().map(|(name, first)| {
+        let second =
+            second.remove(&name).ok_or_else(|| anyhow!("the checkpoint lacks the second moment of `{name}`"))?;
+        Ok((name, [first, second]))
+    });
+    optimizer.restore(state.step, moments.collect::<Result<_>>()?)?;
+    let best = take("best");
+    let started = model.clone();
+    let model = write_weights(model, take("weights"))?;
+    let best = match &state.best {
+        None => None,
+        Some(at) if at.step == state.step => Some(model.clone()),
+        Some(_) => Some(write_weights(started, best)?),
+    };
+    Ok(Resumed { state, model, best })
+}
+
+/// The trainable parameters on the host, by Hugging Face name, in our layout.
+fn read_weights(model: &Model) -> Result<Tensors> {
+    struct Reader {
+        names: BTreeMap<ParamId, String>,
+        weights: Result<Tensors>,
+    }
+    impl ModuleVisitor for Reader {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            if let (Some(name), Ok(weights)) = (self.names.remove(&param.id), &mut self.weights) {
+                let values = param.val().inner().try_into_data().map_err(anyhow::Error::from);
+                match values.and_then(|data| data.try_into_vec::<f32>().map_err(|error| anyhow!("{name}: {error:?}"))) {
+                    Ok(values) => drop(weights.insert(name, values)),
+                    Err(error) => self.weights = Err(error),
+                }
+            }
+        }
+    }
+    let mut reader = Reader { names: trainable(model), weights: Ok(Tensors::new()) };
+    model.visit(&mut reader);
+    reader.weights
+}
+
+/// Put weights from [`read_weights`] into a model of the same shape.
+fn write_weights(model: Model, weights: Tensors) -> Result<Model> {
+    struct Writer {
+        names: BTreeMap<ParamId, String>,
+        weights: Tensors,
+        failed: Option<anyhow::Error>,
+    }
+    impl ModuleMapper for Writer {
+        fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+            let Some(name) = self.names.remove(&param.id) else { return param };
+            let values = self.weights.remove(&name).unwrap_or_default();
+            if values.len() != param.shape().num_elements() {
+                self.failed = Some(anyhow!("the checkpoint does not have the weights of `{name}`"));
+                return param;
+            }
+            param.map(|tensor| {
+                let (shape, device) = (tensor.shape(), tensor.device());
+                let tensor = Tensor::<D>::from_data(TensorData::new(values, shape), &device);
+                if device.is_autodiff() { tensor.require_grad() } else { tensor }
+            })
+        }
+    }
+    let mut writer = Writer { names: trainable(&model), weights, failed: None };
+    let model = model.map(&mut writer);
+    writer.failed.map_or(Ok(model), Err)
+}
+
+fn trainable(model: &Model) -> BTreeMap<ParamId, String> {
+    model.parameters().into_iter().filter(|named| named.trainable).map(|named| (named.id, named.name)).collect()
+}
+
+/// Seconds of work, without what went before a resume counted twice.
+pub struct Clock {
+    start: Instant,
+    before: f64,
+}
+
+impl Clock {
+    pub fn start(before: f64) -> Self {
+        Self { start: Instant::now(), before }
+    }
+
+    pub fn seconds(&self) -> f64 {
+        self.before + self.start.elapsed().as_secs_f64()
+    }
+}

@@ -1,0 +1,99 @@
+//! Events for machines: one JSON object a line on standard output.
+//!
+//! Every object has `event` (a name such as `stage-done`) and `elapsed` (seconds since the first event); the first,
+//! `run-started`, also has `version`, the version of this format, which is raised when a field changes its meaning or
+//! goes. Fields and events may be added without that: readers skip what they do not know.
+//!
+//! ```json
+//! {"version":1,"elapsed":0.0,"event":"run-started","pipeline":"x","profile":null,"stages":[{"name":"a","kind":"train"}],"jobs":2}
+//! {"elapsed":0.012,"event":"stage-started","stage":"a","fingerprint":"3f…","why":["new"]}
+//! {"elapsed":1.5,"event":"progress","stage":"a","progress":{"done":3,"total":9,"unit":"step","loss":0.7}}
+//! {"elapsed":9.1,"event":"stage-done","stage":"a","fingerprint":"3f…","seconds":9.0,"unchanged":false,"facts":[["loss",0.4]]}
+//! {"elapsed":9.1,"event":"run-finished","outcome":{"hits":0,"ran":1,"failed":0,"blocked":0,"interrupted":false,"seconds":9.1}}
+//! ```
+
+use std::io::Write;
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
+
+use serde::Serialize;
+
+use crate::engine::event::{Event, Observer};
+
+/// Raised when a field changes its meaning or goes.
+pub const VERSION: u32 = 1;
+
+/// Writes events to `W`, standard output in a run.
+pub struct Json<W>(Mutex<State<W>>);
+
+struct State<W> {
+    out: W,
+    start: Option<Instant>,
+}
+
+#[derive(Serialize)]
+struct Record<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    version: Option<u32>,
+    elapsed: f64,
+    #[serde(flatten)]
+    event: &'a Event,
+}
+
+impl<W: Write> Json<W> {
+    pub fn new(out: W) -> Self {
+        Self(Mutex::new(State { out, start: None }))
+    }
+}
+
+impl<W: Write + Send> Observer for Json<W> {
+    fn event(&self, event: &Event) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).event(event, Instant::now());
+    }
+}
+
+impl<W: Write> State<W> {
+    fn event(&mut self, event: &Event, now: Instant) {
+        let elapsed = (now - *self.start.get_or_insert(now)).as_millis() as f64 / 1e3;
+        let version = matches!(event, Event::RunStarted { .. }).then_some(VERSION);
+        // Events are plain data and always serialise; a reader that left gets nothing, and the run goes on.
+        if let Ok(text) = serde_json::to_string(&Record { version, elapsed, event }) {
+            let _ = writeln!(self.out, "{text}");
+            let _ = self.out.flush();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::engine::event::{Outcome, Progress, StageInfo};
+
+    #[test]
+    fn one_object_a_line_and_the_version_first() {
+        let start = Instant::now();
+        let mut state = State { out: Vec::new(), start: None };
+        let stages = vec![StageInfo { name: "a".into(), kind: "train".into() }];
+        let progress = Progress { done: 3, total: 9, unit: "step".into(), learning_rate: Some(0.5), loss: Some(f64::NAN), ..Progress::default() };
+        let facts = vec![("macro-f1".to_string(), 0.842)];
+        let events = [
+            Event::RunStarted { pipeline: "x".into(), profile: None, stages, jobs: 2 },
+            Event::Progress { stage: "a".into(), progress },
+            Event::StageDone { stage: "a".into(), fingerprint: "3f".into(), seconds: 1.5, unchanged: true, facts },
+            Event::RunFinished { outcome: Outcome { ran: 1, seconds: 1.5, ..Outcome::default() } },
+        ];
+        for (i, event) in events.iter().enumerate() {
+            state.event(event, start + Duration::from_millis(500 * i as u64));
+        }
+        assert_eq!(
+            String::from_utf8(state.out).unwrap(),
+            r#"{"version":1,"elapsed":0.0,"event":"run-started","pipeline":"x","profile":null,"stages":[{"name":"a","kind":"train"}],"jobs":2}
+{"elapsed":0.5,"event":"progress","stage":"a","progress":{"done":3,"total":9,"unit":"step","loss":null,"learning-rate":0.5}}
+{"elapsed":1.0,"event":"stage-done","stage":"a","fingerprint":"3f","seconds":1.5,"unchanged":true,"facts":[["macro-f1",0.842]]}
+{"elapsed":1.5,"event":"run-finished","outcome":{"hits":0,"ran":1,"failed":0,"blocked":0,"interrupted":false,"seconds":1.5}}
+"#
+        );
+    }
+}

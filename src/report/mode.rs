@@ -1,0 +1,27 @@
+//! Which reporter a run gets.
+
+use super::color::Color;
+use super::json::Json;
+use super::live::Live;
+use super::plain::Plain;
+use crate::engine::event::Observer;
+
+/// How a run is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Live on a terminal, plain elsewhere.
+    Auto,
+    Json,
+}
+
+/// A reporter on the process's own streams: people read standard error, machines standard output.
+pub fn reporter(mode: Mode) -> Box<dyn Observer + Send> {
+    let color = Color::of_stderr();
+    match mode {
+        Mode::Json => Box::new(Json::new(std::io::stdout())),
+        Mode::Auto => match Live::new(color) {
+            Some(live) => Box::new(live),
+            None => Box::new(Plain::new(std::io::stderr(), color)),
+        },
+    }
+}

@@ -1,0 +1,108 @@
+//! What the kinds that run a model have in common: finding a base model, opening the device, checking tokens against it.
+
+use std::path::Path;
+
+use anyhow::{Context as _, Result, ensure};
+
+use crate::engine::event::{self, Event, Observer};
+use crate::engine::kind::{Context, External, Fetched, Remote, What};
+use crate::ml::data::Tokens;
+use crate::ml::device::{self, Chosen, Want};
+use crate::ml::model::config::Config;
+use crate::ml::model::hub;
+use crate::ml::watch::{Progress, Watch};
+
+/// `hf:OWNER/NAME@REVISION`, pinned by its commit.
+pub const HUB: Remote = Remote { prefix: "hf:", fetch };
+
+fn fetch(reference: &str, observer: &dyn Observer) -> Result<Fetched> {
+    let found = hub::resolve(reference, &Download { reference, observer })?;
+    Ok(Fetched { dir: found.dir, identity: found.commit })
+}
+
+/// Tells how far a download is; it happens before the first stage, so Ctrl-C simply ends the process.
+struct Download<'a> {
+    reference: &'a str,
+    observer: &'a dyn Observer,
+}
+
+impl Watch for Download<'_> {
+    fn progress(&self, p: Progress) {
+        let progress = event::Progress { done: p.done, total: p.total, unit: p.unit.into(), ..event::Progress::default() };
+        self.observer.event(&Event::Progress { stage: self.reference.into(), progress });
+    }
+
+    fn note(&self, text: String) {
+        self.observer.event(&Event::Note { stage: self.reference.into(), text });
+    }
+
+    fn stopped(&self) -> bool {
+        false
+    }
+}
+
+/// How many GPUs a `--device` gives to stages: none for the CPU.
+pub fn gpus(device: &str) -> Result<usize> {
+    let want: Want = device.parse()?;
+    Ok(match want {
+        Want::Cpu => 0,
+        Want::Cuda(_) | Want::Wgpu(_) => 1,
+        Want::Auto => usize::from(device::open(&want)?.name != "cpu"),
+    })
+}
+
+/// A base model: a folder, or a name on the Hub.
+pub fn external(key: &'static str, path: &str) -> External {
+    External { name: key.into(), key, path: path.into(), what: What::Folder }
+}
+
+/// The device that `--device` asks for; says which, and why.
+pub fn device(cx: &mut Context) -> Result<Chosen> {
+    let chosen = device::open(&cx.device().parse()?)?;
+    cx.used_device(&chosen.name);
+    if cx.device() == "auto" && chosen.name != "cpu" {
+        cx.note(format!("device {}: {}", chosen.name, chosen.why));
+    }
+    Ok(chosen)
+}
+
+/// Whether `tokens` can go through the model in `dir`: long rows and foreign ids would fail deep inside, or worse, not fail.
+pub fn check_fit(tokens: &Tokens, dir: &Path) -> Result<()> {
+    let config = Config::open(dir)?;
+    let splits = [&tokens.train, &tokens.validation, &tokens.test];
+    let longest = splits.iter().flat_map(|s| (0..s.len()).map(|i| s.row(i).len())).max().unwrap_or(0);
+    ensure!(
+        longest <= config.max_length(),
+        "the longest row has {longest} tokens, but the model in {} has {} positions; lower the max-length of `tokenize`",
+        dir.display(),
+        config.max_length()
+    );
+    let highest = splits.iter().flat_map(|s| (0..s.len()).flat_map(|i| s.row(i))).max().copied().unwrap_or(0);
+    ensure!(
+        (highest as usize) < config.vocab_size(),
+        "the tokens hold id {highest}, but the model in {} knows {} ids; tokenize with the tokenizer of the model",
+        dir.display(),
+        config.vocab_size()
+    );
+    Ok(())
+}
+
+/// Whether a model that is an artifact of its own classifies into the labels of `tokens`.
+pub fn check_labels(labels: &[String], tokens: &Tokens, whose: &str) -> Result<()> {
+    ensure!(labels == tokens.labels, "{whose} classifies into {}, but the tokens are labelled {}", labels.join(", "), tokens.labels.join(", "));
+    Ok(())
+}
+
+/// Copy every file of an artifact but `except` into `to`.
+pub fn copy_but(from: &Path, to: &Path, except: &[&str]) -> Result<()> {
+    for entry in std::fs::read_dir(from).with_context(|| format!("cannot read {}", from.display()))? {
+        let path = entry?.path();
+        let Some(name) = path.file_name() else { continue };
+        if path.is_file() && !except.iter().any(|e| name == *e) {
+            // Bytes, not `fs::copy`: the copy must not inherit the cache's read-only mode.
+            let bytes = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+            std::fs::write(to.join(name), bytes).with_context(|| format!("cannot write {}", to.join(name).display()))?;
+        }
+    }
+    Ok(())
+}

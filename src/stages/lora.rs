@@ -1,0 +1,125 @@
+//! Train low-rank adapters on a frozen base.
+
+use schemars::{JsonSchema, Schema};
+use serde::{Deserialize, Serialize};
+
+use super::base;
+use super::training::{self, ClassWeights, Training, check_smoothing, save_model};
+use super::types::{ADAPTER, MODEL, TOKENS};
+use crate::engine::diagnostic::{Diagnostic, Place};
+use crate::engine::kind::{Context, External, Invalid, Port, Resource, Stage};
+use crate::engine::parameters::{Parameters, json_of_both, read_both, schema_of_both};
+use crate::engine::value::Table;
+use crate::ml::data::Tokens;
+use crate::ml::lora::{LoraConfig, save_adapter};
+use crate::ml::model::Model;
+use crate::ml::objective::Objective;
+
+/// Trains low-rank adapters on a frozen base model, as PEFT does; gives the adapter and the merged model.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Own {
+    /// The frozen model: a folder, or `hf:OWNER/NAME@REVISION`.
+    base: String,
+    /// Rank r of the adapters.
+    rank: usize,
+    /// The adapters' output is scaled by alpha / r. Default: twice the rank.
+    #[serde(default)]
+    alpha: Option<f64>,
+    /// Dropout on the adapters' input.
+    #[serde(default = "tenth")]
+    dropout: f64,
+    /// Layers that get an adapter, by the end of their name as in PEFT.
+    #[serde(default = "query_and_value")]
+    targets: Vec<String>,
+    /// Scale by alpha / √r instead (rank-stabilised LoRA).
+    #[serde(default)]
+    rslora: bool,
+    /// Share of each target that is spread over all classes.
+    #[serde(default)]
+    label_smoothing: f64,
+    /// How much each class counts: `"none"`, `"balanced"`, or `{ given = [1.0, 2.0] }`.
+    #[serde(default)]
+    class_weights: ClassWeights,
+}
+
+fn tenth() -> f64 {
+    0.1
+}
+
+fn query_and_value() -> Vec<String> {
+    vec!["query".into(), "value".into()]
+}
+
+pub struct Lora {
+    own: Own,
+    training: Training,
+}
+
+impl Parameters for Lora {
+    fn read(table: &Table, owner: &str, place: &Place) -> Result<Self, Vec<Diagnostic>> {
+        read_both(table, owner, place).map(|(own, training)| Self { own, training })
+    }
+
+    fn schema() -> Schema {
+        schema_of_both::<Own, Training>()
+    }
+
+    fn to_json(&self) -> anyhow::Result<serde_json::Value> {
+        json_of_both(&self.own, &self.training)
+    }
+}
+
+impl Stage for Lora {
+    const KIND: &'static str = "lora";
+    const VERSION: u32 = 1;
+    const MAIN: Option<&'static str> = Some("rank");
+    const INPUTS: &'static [Port] = &[Port::one("tokens", TOKENS)];
+    const OUTPUTS: &'static [Port] = &[Port::one("model", MODEL), Port::one("adapter", ADAPTER)];
+    const SEEDED: bool = true;
+    const OPERATIONAL: &'static [&'static str] = training::OPERATIONAL;
+
+    fn resource(&self) -> Resource {
+        Resource::Device
+    }
+
+    fn check(&self) -> Vec<Invalid> {
+        let own = &self.own;
+        let mut wrong: Vec<Invalid> = self.training.check().into_iter().chain(check_smoothing(own.label_smoothing)).collect();
+        if own.rank == 0 {
+            wrong.push(Invalid::new("rank", "rank is 0; at least 1 is needed"));
+        }
+        if !(0.0..1.0).contains(&own.dropout) {
+            wrong.push(Invalid::new("dropout", format!("dropout is {}; it must be at least 0 and below 1", own.dropout)));
+        }
+        if let Some(alpha) = own.alpha.filter(|a| !(a.is_finite() && *a > 0.0)) {
+            wrong.push(Invalid::new("alpha", format!("alpha is {alpha}; it must be above 0")));
+        }
+        if own.targets.is_empty() {
+            wrong.push(Invalid::new("targets", "targets is empty; name at least one layer, such as \"query\""));
+        }
+        wrong
+    }
+
+    fn externals(&self) -> Vec<External> {
+        vec![base::external("base", &self.own.base)]
+    }
+
+    fn run(&self, cx: &mut Context) -> anyhow::Result<()> {
+        let dir = cx.input("tokens")?.dir.clone();
+        let tokens = Tokens::open(&dir)?;
+        base::check_fit(&tokens, cx.external("base")?)?;
+        let device = base::device(cx)?;
+        let loaded = Model::load(cx.external("base")?, Some(&tokens.labels), cx.seed(), &device.device)?;
+        loaded.notes.into_iter().for_each(|n| cx.note(n));
+        let own = &self.own;
+        let alpha = own.alpha.unwrap_or(2.0 * own.rank as f64);
+        let config = LoraConfig { rank: own.rank, alpha, dropout: own.dropout, targets: own.targets.clone(), rslora: own.rslora };
+        let model = loaded.model.add_lora(&config, cx.seed())?;
+        cx.note(format!("{} of {} parameters are trained", model.count_trainable(), model.count()));
+        let objective = Objective::CrossEntropy { smoothing: own.label_smoothing, class_weights: own.class_weights.of(&tokens) };
+        let fitted = self.training.fit(cx, model, &tokens, &objective, &device, 2e-4)?;
+        save_adapter(&fitted.model, &config, &own.base, &cx.output("adapter")?)?;
+        save_model(&fitted.model.merge_lora(), &fitted.training, &tokens.labels, &dir, &cx.output("model")?)
+    }
+}

@@ -1,0 +1,38 @@
+//! The kinds: one file each, listed in `KINDS`.
+
+pub mod compare;
+pub mod distill;
+pub mod evaluate;
+pub mod lora;
+pub mod preprocess;
+pub mod prune;
+pub mod quantize;
+pub mod tokenize;
+pub mod train;
+
+pub mod predictor;
+
+mod base;
+mod training;
+mod types;
+mod watched;
+
+use crate::engine::kind::{Kind, Remote};
+
+pub use base::gpus;
+
+/// Every kind, in the order in which a pipeline usually has them.
+pub const KINDS: &[Kind] = &[
+    Kind::of::<preprocess::Preprocess>(),
+    Kind::of::<tokenize::Tokenize>(),
+    Kind::of::<train::Train>(),
+    Kind::of::<lora::Lora>(),
+    Kind::of::<prune::Prune>(),
+    Kind::of::<quantize::Quantize>(),
+    Kind::of::<distill::Distill>(),
+    Kind::of::<evaluate::Evaluate>(),
+    Kind::of::<compare::Compare>(),
+];
+
+/// Names that stand for folders somewhere else.
+pub const REMOTES: &[Remote] = &[base::HUB];

@@ -1,0 +1,81 @@
+//! Fine-tune a whole model.
+
+use schemars::{JsonSchema, Schema};
+use serde::{Deserialize, Serialize};
+
+use super::base;
+use super::training::{self, ClassWeights, Training, check_smoothing, save_model};
+use super::types::{MODEL, TOKENS};
+use crate::engine::diagnostic::{Diagnostic, Place};
+use crate::engine::kind::{Context, External, Invalid, Port, Resource, Stage};
+use crate::engine::parameters::{Parameters, json_of_both, read_both, schema_of_both};
+use crate::engine::value::Table;
+use crate::ml::data::Tokens;
+use crate::ml::model::Model;
+use crate::ml::objective::Objective;
+
+/// Fine-tunes all weights of a model; the best epoch on the validation rows is kept.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Own {
+    /// The model to start from: a folder, or `hf:OWNER/NAME@REVISION`. A folder without weights starts from random ones.
+    base: String,
+    /// Share of each target that is spread over all classes.
+    #[serde(default)]
+    label_smoothing: f64,
+    /// How much each class counts: `"none"`, `"balanced"`, or `{ given = [1.0, 2.0] }`.
+    #[serde(default)]
+    class_weights: ClassWeights,
+}
+
+pub struct Train {
+    own: Own,
+    training: Training,
+}
+
+impl Parameters for Train {
+    fn read(table: &Table, owner: &str, place: &Place) -> Result<Self, Vec<Diagnostic>> {
+        read_both(table, owner, place).map(|(own, training)| Self { own, training })
+    }
+
+    fn schema() -> Schema {
+        schema_of_both::<Own, Training>()
+    }
+
+    fn to_json(&self) -> anyhow::Result<serde_json::Value> {
+        json_of_both(&self.own, &self.training)
+    }
+}
+
+impl Stage for Train {
+    const KIND: &'static str = "train";
+    const VERSION: u32 = 1;
+    const INPUTS: &'static [Port] = &[Port::one("tokens", TOKENS)];
+    const OUTPUTS: &'static [Port] = &[Port::one("model", MODEL)];
+    const SEEDED: bool = true;
+    const OPERATIONAL: &'static [&'static str] = training::OPERATIONAL;
+
+    fn resource(&self) -> Resource {
+        Resource::Device
+    }
+
+    fn check(&self) -> Vec<Invalid> {
+        self.training.check().into_iter().chain(check_smoothing(self.own.label_smoothing)).collect()
+    }
+
+    fn externals(&self) -> Vec<External> {
+        vec![base::external("base", &self.own.base)]
+    }
+
+    fn run(&self, cx: &mut Context) -> anyhow::Result<()> {
+        let dir = cx.input("tokens")?.dir.clone();
+        let tokens = Tokens::open(&dir)?;
+        base::check_fit(&tokens, cx.external("base")?)?;
+        let device = base::device(cx)?;
+        let loaded = Model::load(cx.external("base")?, Some(&tokens.labels), cx.seed(), &device.device)?;
+        loaded.notes.into_iter().for_each(|n| cx.note(n));
+        let objective = Objective::CrossEntropy { smoothing: self.own.label_smoothing, class_weights: self.own.class_weights.of(&tokens) };
+        let fitted = self.training.fit(cx, loaded.model, &tokens, &objective, &device, 5e-5)?;
+        save_model(&fitted.model, &fitted.training, &tokens.labels, &dir, &cx.output("model")?)
+    }
+}

@@ -1,0 +1,233 @@
+//! What `train`, `lora` and `distill` have in common: the parameters of the one loop, and running it.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::watched::{Watched, finished};
+use crate::engine::kind::{Context, Invalid};
+use crate::ml::batch::Padding;
+use crate::ml::data::Tokens;
+use crate::ml::device::Chosen;
+use crate::ml::fit::{Criterion, FitOptions, Fitted, fit};
+use crate::ml::model::Model;
+use crate::ml::objective::Objective;
+use crate::ml::optimizer::AdamWSettings;
+use crate::ml::schedule::{Schedule, Warmup};
+use crate::ml::tokenizer;
+
+/// Parameters that only change how fast a model comes about.
+pub const OPERATIONAL: &[&str] = &["eval-batch-size", "checkpoint-minutes"];
+
+/// How a model is trained. The names and meanings are those of the Hugging Face Trainer.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Training {
+    /// Passes over the training rows.
+    #[serde(default = "three")]
+    pub epochs: u32,
+    /// Rows that go through the model together.
+    #[serde(default = "sixteen")]
+    pub batch_size: usize,
+    /// Batches that make one optimizer step; the mean is over all of their rows.
+    #[serde(default = "one")]
+    pub accumulation: usize,
+    /// Highest learning rate. Default: 5e-5, for `lora` 2e-4.
+    #[serde(default)]
+    pub learning_rate: Option<f64>,
+    /// AdamW's decoupled weight decay; biases and LayerNorm are exempt.
+    #[serde(default)]
+    pub weight_decay: f64,
+    /// How the learning rate falls after warm-up.
+    #[serde(default)]
+    pub schedule: Shape,
+    /// Restarts of `cosine-with-restarts`.
+    #[serde(default = "one_cycle")]
+    pub cycles: u32,
+    /// Optimizer steps over which the learning rate climbs from 0.
+    #[serde(default)]
+    pub warmup_steps: Option<u64>,
+    /// The same as a share of all steps.
+    #[serde(default)]
+    pub warmup_ratio: Option<f64>,
+    /// Gradients are scaled down together to this global norm; 0 leaves them.
+    #[serde(default = "one_point")]
+    pub clip: f64,
+    /// Epochs without a better metric before training stops. Default: never stops early.
+    #[serde(default)]
+    pub patience: Option<u32>,
+    /// A metric must be better by more than this to count.
+    #[serde(default)]
+    pub threshold: f64,
+    /// The validation metric that decides which epoch's model is kept.
+    #[serde(default)]
+    pub metric: Criterion,
+    /// `"bucketed"`: rows of about equal length together, each batch as wide as its longest row; `{ fixed = 200 }`: always
+    /// this wide.
+    #[serde(default)]
+    pub padding: Padding,
+    /// Rows per batch of validation. Not part of the result.
+    #[serde(default = "sixty_four")]
+    pub eval_batch_size: usize,
+    /// Minutes between checkpoints; one is also written after each epoch and on Ctrl-C. Not part of the result.
+    #[serde(default = "five")]
+    pub checkpoint_minutes: f64,
+}
+
+/// Shapes of the learning rate over a run.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Shape {
+    /// Down to zero in a straight line.
+    #[default]
+    Linear,
+    /// Half a cosine wave down to zero.
+    Cosine,
+    /// As many half cosine waves as `cycles` says.
+    CosineWithRestarts,
+    /// The full rate to the end.
+    Constant,
+}
+
+fn three() -> u32 {
+    3
+}
+
+fn sixteen() -> usize {
+    16
+}
+
+fn one() -> usize {
+    1
+}
+
+fn one_cycle() -> u32 {
+    1
+}
+
+fn one_point() -> f64 {
+    1.0
+}
+
+fn sixty_four() -> usize {
+    64
+}
+
+fn five() -> f64 {
+    5.0
+}
+
+impl Training {
+    pub fn check(&self) -> Vec<Invalid> {
+        let mut wrong = Vec::new();
+        let mut must = |holds: bool, key: &'static str, message: String| {
+            if !holds {
+                wrong.push(Invalid::new(key, message));
+            }
+        };
+        must(self.epochs > 0, "epochs", "epochs is 0; at least 1 is needed".into());
+        must(self.batch_size > 0, "batch-size", "batch-size is 0; at least 1 is needed".into());
+        must(self.accumulation > 0, "accumulation", "accumulation is 0; at least 1 is needed".into());
+        must(self.eval_batch_size > 0, "eval-batch-size", "eval-batch-size is 0; at least 1 is needed".into());
+        must(self.cycles > 0, "cycles", "cycles is 0; at least 1 is needed".into());
+        if let Some(lr) = self.learning_rate {
+            must(lr > 0.0 && lr.is_finite(), "learning-rate", format!("learning-rate is {lr}; it must be above 0"));
+        }
+        for (key, value) in [("weight-decay", self.weight_decay), ("clip", self.clip), ("threshold", self.threshold), ("checkpoint-minutes", self.checkpoint_minutes)] {
+            must(value >= 0.0 && value.is_finite(), key, format!("{key} is {value}; it must be 0 or more"));
+        }
+        if let Some(ratio) = self.warmup_ratio {
+            must((0.0..=1.0).contains(&ratio), "warmup-ratio", format!("warmup-ratio is {ratio}; it must be from 0 to 1"));
+            must(self.warmup_steps.is_none(), "warmup-ratio", "warm-up is given twice: by warmup-steps and by warmup-ratio; keep one".into());
+        }
+        wrong
+    }
+
+    fn options(&self, seed: u64, learning_rate: f64) -> FitOptions {
+        FitOptions {
+            epochs: self.epochs,
+            batch_size: self.batch_size,
+            accumulation: self.accumulation,
+            learning_rate: self.learning_rate.unwrap_or(learning_rate),
+            schedule: match self.schedule {
+                Shape::Linear => Schedule::Linear,
+                Shape::Cosine => Schedule::Cosine,
+                Shape::CosineWithRestarts => Schedule::CosineWithRestarts { cycles: self.cycles },
+                Shape::Constant => Schedule::Constant,
+            },
+            warmup: match (self.warmup_steps, self.warmup_ratio) {
+                (Some(steps), _) => Warmup::Steps(steps),
+                (None, Some(ratio)) => Warmup::Ratio(ratio),
+                (None, None) => Warmup::Steps(0),
+            },
+            adamw: AdamWSettings { weight_decay: self.weight_decay, ..AdamWSettings::default() },
+            clip: (self.clip > 0.0).then_some(self.clip),
+            padding: self.padding,
+            metric: self.metric,
+            patience: self.patience,
+            threshold: self.threshold,
+            seed,
+            eval_batch_size: self.eval_batch_size,
+            checkpoint_every: Duration::from_secs_f64(self.checkpoint_minutes * 60.0),
+        }
+    }
+
+    /// Run the loop and record what it says. `learning_rate` is the kind's default.
+    pub fn fit(&self, cx: &mut Context, model: Model, tokens: &Tokens, objective: &Objective, device: &Chosen, learning_rate: f64) -> Result<Fitted> {
+        let options = self.options(cx.seed(), learning_rate);
+        let checkpoints = cx.checkpoints()?;
+        let fitted = finished(fit(model, tokens, objective, &options, Some(&checkpoints), &device.device, &Watched::new(cx)))?;
+        if let Some(best) = fitted.training.best {
+            cx.fact("validation", best.value);
+            cx.fact("best-epoch", f64::from(best.epoch));
+        }
+        cx.fact("steps", fitted.training.steps as f64);
+        cx.fact("padding", fitted.training.padding);
+        cx.fact("trainable-parameters", fitted.training.trainable_parameters as f64);
+        cx.fact("samples-per-second", fitted.timings.samples_per_second);
+        if let Some(bytes) = fitted.timings.peak_memory_bytes {
+            cx.fact("peak-memory-bytes", bytes as f64);
+        }
+        Ok(fitted)
+    }
+}
+
+/// A model folder: weights, config, the tokenizer of `tokens`, and how it was trained.
+pub fn save_model(model: &Model, training: &impl Serialize, labels: &[String], tokens: &Path, out: &Path) -> Result<()> {
+    model.save(out, labels)?;
+    tokenizer::copy_files(tokens, out)?;
+    let path = out.join("training.json");
+    let text = serde_json::to_string_pretty(training)?;
+    std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// How much each class counts in the loss.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum ClassWeights {
+    /// All alike.
+    #[default]
+    None,
+    /// Rare classes more: rows / (classes · rows of the class).
+    Balanced,
+    /// One weight for each label, in their order: `{ given = [1.0, 2.0] }`.
+    Given(Vec<f32>),
+}
+
+impl ClassWeights {
+    pub fn of(&self, tokens: &Tokens) -> Option<Vec<f32>> {
+        match self {
+            Self::None => None,
+            Self::Balanced => Some(Objective::balanced(tokens.train.labels(), tokens.labels.len())),
+            Self::Given(weights) => Some(weights.clone()),
+        }
+    }
+}
+
+/// Label smoothing below 1, where a kind has it.
+pub fn check_smoothing(smoothing: f64) -> Option<Invalid> {
+    (!(0.0..1.0).contains(&smoothing)).then(|| Invalid::new("label-smoothing", format!("label-smoothing is {smoothing}; it must be at least 0 and below 1")))
+}

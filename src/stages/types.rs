@@ -1,0 +1,11 @@
+//! The types of artifact that flow between the kinds.
+
+use crate::engine::kind::Type;
+
+pub const CORPUS: Type = Type("corpus");
+pub const TOKENS: Type = Type("tokens");
+pub const MODEL: Type = Type("model");
+pub const ADAPTER: Type = Type("adapter");
+pub const PREDICTIONS: Type = Type("predictions");
+pub const METRICS: Type = Type("metrics");
+pub const TABLE: Type = Type("table");

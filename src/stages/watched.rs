@@ -1,0 +1,50 @@
+//! A stage's context as what `ml` reports to.
+
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+
+use crate::engine::event;
+use crate::engine::kind::{Context, Interrupted};
+use crate::ml::watch::{self, Progress, Watch};
+
+/// Progress is told at most this often: more than anyone can read, little enough to cost nothing.
+const INTERVAL: Duration = Duration::from_millis(100);
+
+pub struct Watched<'a, 'b> {
+    context: &'a Context<'b>,
+    last: Mutex<Option<Instant>>,
+}
+
+impl<'a, 'b> Watched<'a, 'b> {
+    pub fn new(context: &'a Context<'b>) -> Self {
+        Self { context, last: Mutex::new(None) }
+    }
+}
+
+impl Watch for Watched<'_, '_> {
+    fn progress(&self, p: Progress) {
+        // Contended only when another thread is telling something newer.
+        let Ok(mut last) = self.last.try_lock() else { return };
+        if last.is_some_and(|last| last.elapsed() < INTERVAL) && p.done != p.total {
+            return;
+        }
+        *last = Some(Instant::now());
+        let unit = p.unit.to_string();
+        self.context.progress(event::Progress { done: p.done, total: p.total, unit, epoch: p.epoch, loss: p.loss, learning_rate: p.lr, rate: p.rate, padding: p.padding });
+    }
+
+    fn note(&self, text: String) {
+        self.context.note(text);
+    }
+
+    fn stopped(&self) -> bool {
+        self.context.stopped()
+    }
+}
+
+/// What `ml` calls an interruption, as the engine knows it.
+pub fn finished<T>(result: Result<T>) -> Result<T> {
+    result.map_err(|e| if e.is::<watch::Interrupted>() { Interrupted.into() } else { e })
+}

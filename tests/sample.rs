@@ -1,0 +1,26 @@
+//! The embedded sample is what its generator writes.
+
+#[path = "../examples/make_sample/generate.rs"]
+mod generate;
+#[path = "../examples/make_sample/vocabulary.rs"]
+mod vocabulary;
+
+use std::path::Path;
+
+fn committed(name: &str) -> Vec<u8> {
+    std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap()
+}
+
+#[test]
+fn the_files_are_as_generated() {
+    let (train, test) = generate::sample();
+    assert!(committed("data/sample/train.csv") == train, "run `cargo run --release --example make_sample`");
+    assert!(committed("data/sample/test.csv") == test, "run `cargo run --release --example make_sample`");
+}
+
+#[test]
+fn the_tokenizer_is_as_trained() {
+    for (name, bytes) in vocabulary::files(Path::new(env!("CARGO_MANIFEST_DIR"))).unwrap() {
+        assert!(committed(&format!("models/tiny-roberta/{name}")) == bytes, "{name}: run make_sample");
+    }
+}

@@ -1,0 +1,5 @@
+//! One test program: every test here talks to the engine or to the binary as a user would.
+
+mod cli;
+mod engine;
+mod toys;
