@@ -5,7 +5,6 @@ use serde::Serialize;
 
 use super::context::{Context, File, named, verdicts};
 use crate::engine::cache::{CacheError, Entry};
-use crate::engine::event::Quiet;
 use crate::engine::project::Project;
 use crate::error::Error;
 use crate::report::format;
@@ -126,7 +125,7 @@ impl Path {
             Some((stage, port)) if named(&pipeline, &self.stage).is_empty() => (stage, Some(port)),
             _ => (self.stage.as_str(), None),
         };
-        let prepared = cx.prepare(&project, &pipeline, &[word.to_string()], &[], &Quiet)?;
+        let prepared = cx.prepare(&project, &pipeline, &[word.to_string()], &[])?;
         let verdicts = verdicts(&prepared.job())?;
         for at in named(&pipeline, word) {
             let name = &pipeline.instances[at].name;
