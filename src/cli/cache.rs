@@ -7,7 +7,6 @@ use serde::Serialize;
 
 use super::context::{Context, File, named, verdicts};
 use crate::engine::cache::{CacheError, Entry};
-use crate::engine::event::Quiet;
 use crate::engine::project::Project;
 use crate::error::Error;
 use crate::report::format;
@@ -137,7 +136,7 @@ pub fn folders(cx: &Context<'_>, file: &File, stage: &str, ty: Option<&str>) -> 
         Some((stage, port)) if named(&pipeline, &format!("{stage}.{port}")).is_empty() => (stage, Some(port)),
         _ => (stage, None),
     };
-    let prepared = cx.prepare(&project, &pipeline, &[word.to_string()], &[], &Quiet)?;
+    let prepared = cx.prepare(&project, &pipeline, &[word.to_string()], &[])?;
     let verdicts = verdicts(&prepared.job())?;
     let mut found = Vec::new();
     for at in named(&pipeline, word) {

@@ -4,13 +4,12 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use crate::engine::cache::CacheError;
-use crate::engine::event::Observer;
 use crate::engine::kind::{Kind, Remote};
 use crate::engine::plan::{Job, Upstream, Verdict};
 use crate::engine::project::{Prepared, Project, read_source};
 use crate::engine::resolve::{Pipeline, resolve};
 use crate::error::Error;
-use crate::report::Color;
+use crate::report::{Color, Mode, reporter};
 
 /// What a build of `pipe` can do; `main` hands it in, tests hand in toys.
 #[derive(Clone, Copy)]
@@ -65,8 +64,10 @@ impl Context<'_> {
         Ok(Project::open(&root, self.cache_dir.as_deref())?)
     }
 
-    pub fn prepare<'p>(&self, project: &'p Project, pipeline: &'p Pipeline, stages: &[String], force: &[String], observer: &dyn Observer) -> Result<Prepared<'p>, Error> {
-        Ok(project.prepare(pipeline, stages, force, self.stock.remotes, observer)?)
+    /// Find what the wanted stages need, for a command that looks and does not run; downloads are told.
+    pub fn prepare<'p>(&self, project: &'p Project, pipeline: &'p Pipeline, stages: &[String], force: &[String]) -> Result<Prepared<'p>, Error> {
+        let reporter = reporter(Mode::Plain);
+        Ok(project.prepare(pipeline, stages, force, self.stock.remotes, reporter.as_ref())?)
     }
 }
 

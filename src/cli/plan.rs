@@ -1,7 +1,6 @@
 //! `pipe plan`: what `run` would do, and why, without doing it.
 
 use super::context::{Context, File};
-use crate::engine::event::Quiet;
 use crate::engine::plan::{self as engine, Action};
 use crate::error::Error;
 use crate::report::color::{ACTIVE, FAINT, STRONG};
@@ -31,7 +30,7 @@ impl Plan {
     pub fn run(self, cx: &mut Context<'_>) -> Result<(), Error> {
         let pipeline = cx.resolve(&self.file)?;
         let project = cx.project(Some(&self.file.file))?;
-        let prepared = cx.prepare(&project, &pipeline, &self.stages, &self.force, &Quiet)?;
+        let prepared = cx.prepare(&project, &pipeline, &self.stages, &self.force)?;
         let plan = prepared.job().plan()?;
         // What was digested now need not be digested again by the run.
         let _ = project.stats.save();

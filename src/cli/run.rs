@@ -50,7 +50,7 @@ impl Run {
         if let Some(text) = &project.history_problem {
             reporter.event(&Event::Warning { stage: None, text: text.clone() });
         }
-        let prepared = cx.prepare(&project, &pipeline, &self.stages, &self.force, reporter.as_ref())?;
+        let prepared = project.prepare(&pipeline, &self.stages, &self.force, cx.stock.remotes, reporter.as_ref())?;
         let job = prepared.job();
         if self.dry_run {
             return if self.json { cx.print_json(&job.plan()?) } else { plan::print(cx, &job.plan()?) };

@@ -4,7 +4,6 @@ use super::context::{Context, File, named, verdicts};
 use super::parameter::toml;
 use super::toml_text;
 use crate::engine::cache::Entry;
-use crate::engine::event::Quiet;
 use crate::engine::resolve::{Instance, Pipeline};
 use crate::error::Error;
 use crate::report::format;
@@ -24,7 +23,7 @@ impl Show {
         let pipeline = cx.resolve(&self.file)?;
         let Some(stage) = self.stage else { return cx.print(&resolved(&pipeline)) };
         let project = cx.project(Some(&self.file.file))?;
-        let prepared = cx.prepare(&project, &pipeline, std::slice::from_ref(&stage), &[], &Quiet)?;
+        let prepared = cx.prepare(&project, &pipeline, std::slice::from_ref(&stage), &[])?;
         let verdicts = verdicts(&prepared.job())?;
         let mut text = String::new();
         for at in named(&pipeline, &stage) {

@@ -11,6 +11,8 @@ use crate::engine::event::Observer;
 pub enum Mode {
     /// Live on a terminal, plain elsewhere.
     Auto,
+    /// A line each, for commands that have little to tell.
+    Plain,
     Json,
 }
 
@@ -19,6 +21,7 @@ pub fn reporter(mode: Mode) -> Box<dyn Observer + Send> {
     let color = Color::of_stderr();
     match mode {
         Mode::Json => Box::new(Json::new(std::io::stdout())),
+        Mode::Plain => Box::new(Plain::new(std::io::stderr(), color)),
         Mode::Auto => match Live::new(color) {
             Some(live) => Box::new(live),
             None => Box::new(Plain::new(std::io::stderr(), color)),
