@@ -70,7 +70,9 @@ fn train(root: &Path) -> Result<Tokenizer> {
     let mut trainer = tokenizers::models::TrainerWrapper::from(trainer);
     tokenizer.train(&mut trainer, texts.iter()).map_err(|error| anyhow!(error))?;
     tokenizer.with_post_processor(Some(
-        RobertaProcessing::new(("</s>".to_owned(), 2), ("<s>".to_owned(), 0)).trim_offsets(true).add_prefix_space(false),
+        RobertaProcessing::new(("</s>".to_owned(), 2), ("<s>".to_owned(), 0))
+            .trim_offsets(true)
+            .add_prefix_space(false),
     ));
     Ok(tokenizer)
 }
@@ -90,18 +92,20 @@ fn vocabulary(tokenizer: &Tokenizer, size: usize) -> Result<BTreeMap<String, u32
 }
 
 /// Small enough to train in a minute on two cores, deep enough to learn what negation does to the word after it.
+///
+/// Chosen by trial: in as many epochs, dropout and narrower initial weights (0.1 and 0.02 in the big models) learned less.
 fn config(vocabulary: usize) -> Value {
     json!({
         "architectures": ["RobertaForSequenceClassification"],
-        "attention_probs_dropout_prob": 0.1,
+        "attention_probs_dropout_prob": 0.0,
         "bos_token_id": 0,
         "classifier_dropout": null,
         "eos_token_id": 2,
         "hidden_act": "gelu",
-        "hidden_dropout_prob": 0.1,
-        "hidden_size": 96,
-        "initializer_range": 0.02,
-        "intermediate_size": 384,
+        "hidden_dropout_prob": 0.0,
+        "hidden_size": 64,
+        "initializer_range": 0.1,
+        "intermediate_size": 256,
         "layer_norm_eps": 1e-5,
         "max_position_embeddings": 258,
         "model_type": "roberta",
