@@ -2,6 +2,7 @@
 
 mod cli;
 mod engine;
+mod house;
 mod mistakes;
 mod real;
 mod toys;

@@ -1,0 +1,110 @@
+//! Rules of the tree, kept true.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use pipe::stages::KINDS;
+
+fn sources(below: &str) -> Vec<(PathBuf, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut open = vec![root.join(below)];
+    let mut found = Vec::new();
+    while let Some(path) = open.pop() {
+        if path.is_dir() {
+            open.extend(fs::read_dir(path).unwrap().map(|e| e.unwrap().path()));
+        } else if path.extension().is_some_and(|e| e == "rs") {
+            let text = fs::read_to_string(&path).unwrap();
+            found.push((path.strip_prefix(root).unwrap().to_path_buf(), text));
+        }
+    }
+    found.sort();
+    found
+}
+
+/// Lines of code, without comments and without the tests at a file's end.
+fn code(text: &str) -> impl Iterator<Item = &str> {
+    let end = text.find("#[cfg(test)]\nmod").unwrap_or(text.len());
+    text[..end].lines().filter(|l| !l.trim_start().starts_with("//"))
+}
+
+#[track_caller]
+fn nowhere(needles: &[&str], allowed: impl Fn(&Path) -> bool) {
+    let mut offenders = Vec::new();
+    for (path, text) in sources("src").into_iter().filter(|(p, _)| !allowed(p)) {
+        for line in code(&text) {
+            offenders.extend(needles.iter().filter(|n| line.contains(**n)).map(|n| format!("{}: {n}: {}", path.display(), line.trim())));
+        }
+    }
+    assert_eq!(offenders, Vec::<String>::new());
+}
+
+#[test]
+fn burn_is_named_only_in_ml() {
+    nowhere(&["burn::", "use burn"], |p| p.starts_with("src/ml"));
+}
+
+#[test]
+fn imports_go_one_way() {
+    nowhere(&["crate::stages", "crate::cli", "crate::report", "crate::ml", "crate::error"], |p| !p.starts_with("src/engine"));
+    nowhere(&["crate::stages", "crate::cli", "crate::report", "crate::engine", "crate::error"], |p| !p.starts_with("src/ml"));
+    nowhere(&["crate::cli", "crate::report", "crate::error"], |p| !p.starts_with("src/stages"));
+    nowhere(&["crate::ml"], |p| !p.starts_with("src/cli") && !p.starts_with("src/report"));
+}
+
+#[test]
+fn only_report_and_cli_print() {
+    nowhere(&["println!(", "eprintln!(", "print!(", "eprint!("], |p| p.starts_with("src/report") || p.starts_with("src/cli"));
+}
+
+#[test]
+fn devices_are_chosen_never_defaulted_and_backends_named_in_one_file() {
+    nowhere(&["Device::default()"], |_| false);
+    nowhere(&["cfg(feature", "cfg!(feature"], |p| p.ends_with("ml/device.rs"));
+}
+
+#[test]
+fn nothing_is_left_unfinished() {
+    nowhere(&["todo!(", "unimplemented!(", "dbg!("], |_| false);
+}
+
+#[test]
+fn every_file_opens_with_one_sentence_about_itself() {
+    for (path, text) in sources("src").into_iter().chain(sources("tests")).chain(sources("examples")) {
+        assert!(text.starts_with("//! "), "{}", path.display());
+    }
+}
+
+#[test]
+fn every_kind_has_a_file_and_docs_for_itself_and_each_parameter() {
+    for kind in KINDS {
+        let path = format!("src/stages/{}.rs", kind.name);
+        assert!(Path::new(env!("CARGO_MANIFEST_DIR")).join(&path).is_file(), "{path}");
+        let schema = (kind.schema)();
+        let properties = schema.get("properties").and_then(|p| p.as_object()).cloned().unwrap_or_default();
+        for (name, property) in &properties {
+            assert!(property.get("description").is_some(), "{}: {name} is not documented", kind.name);
+        }
+        for name in kind.operational.iter().chain(&kind.main) {
+            assert!(properties.contains_key(*name), "{}: no parameter {name}", kind.name);
+        }
+    }
+    let mut names: Vec<&str> = KINDS.iter().map(|k| k.name).collect();
+    names.sort();
+    names.dedup();
+    assert_eq!(names.len(), KINDS.len());
+}
+
+#[test]
+fn the_shipped_pipelines_resolve_with_every_profile() {
+    use pipe::engine::{project::read_source, resolve::resolve};
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("pipelines");
+    for file in fs::read_dir(dir).unwrap() {
+        let source = read_source(&file.unwrap().path()).unwrap();
+        let profiles: Vec<&str> = if source.text.contains("[profile.full") { vec!["full"] } else { Vec::new() };
+        for profile in std::iter::once(None).chain(profiles.into_iter().map(Some)) {
+            if let Err(e) = resolve(&source, profile, &[], KINDS) {
+                panic!("{} {profile:?}: {:#?}", source.name, e.0);
+            }
+        }
+    }
+}
