@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand, ValueEnum};
 
 use super::context::{Context, Stock};
-use super::{cache, completions, graph, history, init, metrics, plan, run, schema, show, stages, why};
+use super::{cache, completions, graph, history, init, metrics, plan, predict, run, schema, show, stages, why};
 use crate::error::Error;
 use crate::report::Color;
 
@@ -47,6 +47,7 @@ enum Command {
     Schema(schema::Schema),
     History(history::History),
     Metrics(metrics::Metrics),
+    Predict(predict::Predict),
     Cache(cache::Cache),
     Init(init::Init),
     Completions(completions::Completions),
@@ -98,6 +99,7 @@ impl Args {
             Command::Schema(c) => c.run(&mut cx),
             Command::History(c) => c.run(&mut cx),
             Command::Metrics(c) => c.run(&mut cx),
+            Command::Predict(c) => c.run(&mut cx),
             Command::Cache(c) => c.run(&mut cx),
             Command::Init(c) => c.run(&mut cx),
             Command::Completions(c) => c.run(&mut cx),

@@ -1,5 +1,7 @@
 //! `pipe cache`: look at what is kept, and check it.
 
+use std::path::PathBuf;
+
 use clap::Subcommand;
 use serde::Serialize;
 
@@ -119,29 +121,37 @@ fn verify(cx: &mut Context<'_>) -> Result<(), Error> {
 
 impl Path {
     fn run(self, cx: &mut Context<'_>) -> Result<(), Error> {
-        let pipeline = cx.resolve(&self.file)?;
-        let project = cx.project(Some(&self.file.file))?;
-        let (word, port) = match self.stage.rsplit_once('.') {
-            Some((stage, port)) if named(&pipeline, &self.stage).is_empty() => (stage, Some(port)),
-            _ => (self.stage.as_str(), None),
-        };
-        let prepared = cx.prepare(&project, &pipeline, &[word.to_string()], &[])?;
-        let verdicts = verdicts(&prepared.job())?;
-        for at in named(&pipeline, word) {
-            let name = &pipeline.instances[at].name;
-            let Some(entry) = verdicts[at].as_ref().and_then(|v| v.entry.as_ref()) else {
-                return Err(Error::failed(format!("`{name}` has no result yet")).help("`pipe run` makes it"));
-            };
-            let outputs: Vec<_> = entry.outputs.iter().filter(|(p, _)| port.is_none_or(|wanted| wanted == *p)).collect();
-            if outputs.is_empty() {
-                let ports: Vec<&str> = entry.outputs.keys().map(String::as_str).collect();
-                return Err(Error::usage(format!("`{name}` has no output `{}`", port.unwrap_or_default())).help(format!("outputs: {}", ports.join(", "))));
-            }
-            for (_, artifact) in outputs {
-                let dir = project.cache.view(artifact)?;
-                cx.print(&format!("{}\n", dir.display()))?;
-            }
+        for dir in folders(cx, &self.file, &self.stage, None)? {
+            cx.print(&format!("{}\n", dir.display()))?;
         }
         Ok(())
     }
+}
+
+/// The folders of what a stage gave, one for each instance and output; `stage` may be `stage.port`, `ty` keeps one type.
+pub fn folders(cx: &Context<'_>, file: &File, stage: &str, ty: Option<&str>) -> Result<Vec<PathBuf>, Error> {
+    let pipeline = cx.resolve(file)?;
+    let project = cx.project(Some(&file.file))?;
+    let (word, port) = match stage.rsplit_once('.') {
+        Some((stage, port)) if named(&pipeline, &format!("{stage}.{port}")).is_empty() => (stage, Some(port)),
+        _ => (stage, None),
+    };
+    let prepared = cx.prepare(&project, &pipeline, &[word.to_string()], &[])?;
+    let verdicts = verdicts(&prepared.job())?;
+    let mut found = Vec::new();
+    for at in named(&pipeline, word) {
+        let name = &pipeline.instances[at].name;
+        let Some(entry) = verdicts[at].as_ref().and_then(|v| v.entry.as_ref()) else {
+            return Err(Error::failed(format!("`{name}` has no result yet")).help("`pipe run` makes it"));
+        };
+        let outputs: Vec<_> = entry.outputs.iter().filter(|(p, a)| port.is_none_or(|wanted| wanted == *p) && ty.is_none_or(|t| t == a.ty)).collect();
+        if outputs.is_empty() && ty.is_none() {
+            let ports: Vec<&str> = entry.outputs.keys().map(String::as_str).collect();
+            return Err(Error::usage(format!("`{name}` has no output `{}`", port.unwrap_or_default())).help(format!("outputs: {}", ports.join(", "))));
+        }
+        for (_, artifact) in outputs {
+            found.push(project.cache.view(artifact)?);
+        }
+    }
+    Ok(found)
 }

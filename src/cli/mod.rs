@@ -11,6 +11,7 @@ pub mod interrupt;
 pub mod metrics;
 pub mod parameter;
 pub mod plan;
+pub mod predict;
 pub mod run;
 pub mod schema;
 pub mod show;

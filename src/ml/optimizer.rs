@@ -3,14 +3,19 @@
 //! Ours, and not burn-optim's, for three reasons: torch's order of operations, moments that a checkpoint can read and
 //! write, and on the CPU one pass over each parameter in place instead of ten tensor operations.
 
+mod gradients;
+
 use std::collections::{BTreeMap, HashMap};
 
 use anyhow::{Result, anyhow, ensure};
-use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
-use burn::tensor::{Device, Gradients, Tensor, TensorData};
+use burn::module::{Module, ModuleMapper, Param, ParamId};
+use burn::tensor::{Device, Tensor, TensorData};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+pub use self::gradients::{Accumulated, Norm};
+
+use self::gradients::{Flat, unreadable};
 use super::model::Model;
 
 /// Elements that one thread updates at a time: four streams of 64 KiB stay in a core's second-level cache.
@@ -35,13 +40,6 @@ impl Default for AdamWSettings {
     }
 }
 
-/// Gradients of one optimizer step: one per trainable parameter, added up over micro-batches.
-#[derive(Default)]
-pub struct Accumulated {
-    /// By place in the optimizer's list of parameters.
-    grads: BTreeMap<usize, Flat>,
-}
-
 /// AdamW with its state.
 pub struct AdamW {
     settings: AdamWSettings,
@@ -61,140 +59,6 @@ struct Slot {
     len: usize,
     /// Running means of the gradient and of its square; none before the first step.
     moments: Option<(Flat, Flat)>,
-}
-
-/// A parameter's values as one row: on the host for CPU devices, whose tensors can be taken without a copy, else where
-/// the model is.
-enum Flat {
-    Host(TensorData),
-    Device(Tensor<1>),
-}
-
-impl Flat {
-    fn of<const D: usize>(tensor: Tensor<D>, on_host: bool) -> Result<Self> {
-        let len = tensor.shape().num_elements();
-        let flat = tensor.reshape([len]);
-        if on_host { Ok(Self::Host(flat.try_into_data()?)) } else { Ok(Self::Device(flat)) }
-    }
-
-    fn zeros(len: usize, on_host: bool, device: &Device) -> Self {
-        if on_host {
-            Self::Host(TensorData::new(vec![0f32; len], [len]))
-        } else {
-            Self::Device(Tensor::zeros([len], device))
-        }
-    }
-
-    fn to_vec(&self) -> Result<Vec<f32>> {
-        let data = match self {
-            Self::Host(data) => return Ok(data.as_slice::<f32>().map_err(unreadable)?.to_vec()),
-            Self::Device(tensor) => tensor.try_to_data()?,
-        };
-        data.try_into_vec::<f32>().map_err(unreadable)
-    }
-}
-
-fn unreadable(error: impl std::fmt::Debug) -> anyhow::Error {
-    anyhow!("a parameter could not be read as f32: {error:?}")
-}
-
-impl Accumulated {
-    /// Add the gradients that `grads` holds for the parameters of `model`.
-    pub fn add(&mut self, model: &Model, grads: Gradients, optimizer: &AdamW) -> Result<()> {
-        let mut visitor = Collect { grads, into: self, optimizer, failed: None };
-        model.visit(&mut visitor);
-        visitor.failed.map_or(Ok(()), Err)
-    }
-
-    /// The L2 norm over all gradients together, as `torch.nn.utils.clip_grad_norm_` reports it.
-    fn norm(&self) -> Result<Norm> {
-        let mut on_host = 0.0f64;
-        let mut on_device: Option<Tensor<1>> = None;
-        for grad in self.grads.values() {
-            match grad {
-                // Partial sums in a fixed order: the result does not depend on the number of threads.
-                Flat::Host(data) => {
-                    let values = data.as_slice::<f32>().map_err(unreadable)?;
-                    on_host += values.par_chunks(CHUNK).map(sum_of_squares).collect::<Vec<f64>>().iter().sum::<f64>();
-                }
-                Flat::Device(tensor) => {
-                    let sum = tensor.clone().square().sum();
-                    on_device = Some(match on_device {
-                        Some(total) => total + sum,
-                        None => sum,
-                    });
-                }
-            }
-        }
-        Ok(match on_device {
-            None => Norm::Host(on_host.sqrt()),
-            Some(sum) => Norm::Device(Box::new(sum.sqrt())),
-        })
-    }
-}
-
-/// A gradient norm; on a GPU it is read after the step is queued, so that the device need not wait for the host.
-pub enum Norm {
-    Host(f64),
-    Device(Box<Tensor<1>>),
-}
-
-impl Norm {
-    /// The number.
-    pub fn read(self) -> Result<f64> {
-        match self {
-            Self::Host(norm) => Ok(norm),
-            Self::Device(norm) => Ok(f64::from(norm.try_into_scalar::<f32>()?)),
-        }
-    }
-}
-
-/// In eight lanes, so that it vectorises; in f64, so that millions of squares do not lose the small ones.
-fn sum_of_squares(values: &[f32]) -> f64 {
-    let mut lanes = [0f64; 8];
-    let mut chunks = values.chunks_exact(8);
-    for chunk in &mut chunks {
-        lanes.iter_mut().zip(chunk).for_each(|(lane, &x)| *lane += f64::from(x) * f64::from(x));
-    }
-    let rest: f64 = chunks.remainder().iter().map(|&x| f64::from(x) * f64::from(x)).sum();
-    lanes.iter().sum::<f64>() + rest
-}
-
-struct Collect<'a> {
-    grads: Gradients,
-    into: &'a mut Accumulated,
-    optimizer: &'a AdamW,
-    failed: Option<anyhow::Error>,
-}
-
-impl Collect<'_> {
-    fn collect<const D: usize>(&mut self, param: &Param<Tensor<D>>) -> Result<()> {
-        let Some(grad) = param.val().grad_remove(&mut self.grads) else { return Ok(()) };
-        let Some(&place) = self.optimizer.places.get(&param.id) else { return Ok(()) };
-        let grad = Flat::of(grad, self.optimizer.on_host)?;
-        let sum = match (self.into.grads.remove(&place), grad) {
-            (None, grad) => grad,
-            (Some(Flat::Host(mut sum)), Flat::Host(grad)) => {
-                let values = grad.as_slice::<f32>().map_err(unreadable)?;
-                let sums = sum.as_mut_slice::<f32>().map_err(unreadable)?;
-                let chunks = sums.par_chunks_mut(CHUNK).zip(values.par_chunks(CHUNK));
-                chunks.for_each(|(sums, values)| sums.iter_mut().zip(values).for_each(|(sum, x)| *sum += x));
-                Flat::Host(sum)
-            }
-            (Some(Flat::Device(sum)), Flat::Device(grad)) => Flat::Device(sum + grad),
-            (Some(_), _) => return Err(anyhow!("gradients of one parameter on two devices")),
-        };
-        self.into.grads.insert(place, sum);
-        Ok(())
-    }
-}
-
-impl ModuleVisitor for Collect<'_> {
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        if self.failed.is_none() && param.is_require_grad() {
-            self.failed = self.collect(param).err();
-        }
-    }
 }
 
 impl AdamW {

@@ -1,6 +1,7 @@
 //! A tokenizer opened from a model folder, and its parallel encoding of many texts.
 
 mod files;
+pub mod learn;
 mod words;
 
 use std::path::Path;

@@ -10,6 +10,8 @@ pub mod quantize;
 pub mod tokenize;
 pub mod train;
 
+pub mod predictor;
+
 mod base;
 mod training;
 mod types;

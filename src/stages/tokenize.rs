@@ -1,6 +1,5 @@
 //! Turn a corpus into token ids.
 
-use anyhow::Context as _;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -10,6 +9,7 @@ use crate::engine::kind::{Context, External, Invalid, Port, Stage, What};
 use crate::ml::data::Corpus;
 use crate::ml::data::tokenize::tokenize;
 use crate::ml::tokenizer;
+use crate::ml::tokenizer::learn::{Learn, SMALLEST};
 
 /// Turns texts into token ids with the tokenizer of a model.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
@@ -18,7 +18,11 @@ pub struct Tokenize {
     /// Longest row in tokens, special tokens included; longer texts lose their end.
     max_length: usize,
     /// Folder with the tokenizer's files, or `hf:OWNER/NAME@REVISION`: the base model's.
-    tokenizer: String,
+    #[serde(default)]
+    tokenizer: Option<String>,
+    /// Learn a byte-level BPE of so many tokens from the training rows instead, for a model trained from scratch.
+    #[serde(default)]
+    learn: Option<usize>,
 }
 
 impl Stage for Tokenize {
@@ -29,19 +33,44 @@ impl Stage for Tokenize {
     const OUTPUTS: &'static [Port] = &[Port::one("tokens", TOKENS)];
 
     fn check(&self) -> Vec<Invalid> {
-        let too_short = self.max_length < 3;
-        too_short.then(|| Invalid::new("max-length", format!("max-length is {}; a row needs at least 3 tokens", self.max_length))).into_iter().collect()
+        let mut wrong = Vec::new();
+        if self.max_length < 3 {
+            let message = format!("max-length is {}; a row needs at least 3 tokens", self.max_length);
+            wrong.push(Invalid::new("max-length", message));
+        }
+        match (&self.tokenizer, self.learn) {
+            (None, None) => wrong.push(
+                Invalid::new("tokenizer", "`tokenize` needs a `tokenizer`")
+                    .help("give the base model's folder, or `learn = 8000` to learn one from the training rows"),
+            ),
+            (Some(_), Some(_)) => {
+                wrong.push(Invalid::new("learn", "`tokenizer` and `learn` are both given").help("keep one of the two"));
+            }
+            (None, Some(size)) if size <= SMALLEST => {
+                wrong.push(Invalid::new("learn", format!("learn is {size}; it must be above {SMALLEST}")));
+            }
+            _ => {}
+        }
+        wrong
     }
 
     fn externals(&self) -> Vec<External> {
         let what = What::Files(&tokenizer::FILES);
-        vec![External { name: "tokenizer".into(), key: "tokenizer", path: self.tokenizer.clone(), what }]
+        let external = |path: &String| External { name: "tokenizer".into(), key: "tokenizer", path: path.clone(), what };
+        self.tokenizer.iter().map(external).collect()
     }
 
     fn run(&self, cx: &mut Context) -> anyhow::Result<()> {
         let corpus = Corpus::open(&cx.input("corpus")?.dir)?;
-        let dir = cx.external("tokenizer")?.to_path_buf();
-        let (tokens, report) = finished(tokenize(&corpus, &dir, self.max_length, &Watched::new(cx)))?;
+        let out = cx.output("tokens")?;
+        match self.learn {
+            Some(vocabulary) => {
+                let learn = Learn { vocabulary, min_frequency: 2 };
+                learn.write(corpus.train.iter().map(|row| row.text.as_str()), &out)?;
+            }
+            None => tokenizer::copy_files(cx.external("tokenizer")?, &out)?,
+        }
+        let (tokens, report) = finished(tokenize(&corpus, &out, self.max_length, &Watched::new(cx)))?;
         for (name, lengths) in [("train", &report.train), ("validation", &report.validation), ("test", &report.test)] {
             if lengths.rows > 0 {
                 cx.note(format!(
@@ -52,10 +81,7 @@ impl Stage for Tokenize {
         }
         cx.fact("tokens", (report.train.tokens + report.validation.tokens + report.test.tokens) as f64);
         cx.fact("truncated", (report.train.truncated + report.validation.truncated + report.test.truncated) as f64);
-        let out = cx.output("tokens")?;
         tokens.write(&out)?;
-        let text = serde_json::to_string_pretty(&report)?;
-        std::fs::write(out.join("lengths.json"), text).with_context(|| format!("cannot write {}", out.join("lengths.json").display()))?;
-        tokenizer::copy_files(&dir, &out)
+        report.write(&out)
     }
 }

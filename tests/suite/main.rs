@@ -2,4 +2,6 @@
 
 mod cli;
 mod engine;
+mod mistakes;
+mod real;
 mod toys;

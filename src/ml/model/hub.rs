@@ -152,20 +152,16 @@ impl Hub {
         for name in SMALL.iter().filter(|name| has(name)) {
             download.fetch(name)?;
         }
-        if has(weights::SINGLE) {
-            download.fetch(weights::SINGLE)?;
-        } else if has(weights::INDEX) {
-            for shard in weights::shard_names(&download.fetch(weights::INDEX)?)? {
-                download.fetch(&shard)?;
+        let kinds = [(weights::SINGLE, weights::INDEX), (weights::PICKLE, weights::PICKLE_INDEX)];
+        let kind = kinds.into_iter().find(|(single, index)| has(single) || has(index));
+        match kind {
+            Some((single, _)) if has(single) => drop(download.fetch(single)?),
+            Some((_, index)) => {
+                for shard in weights::shard_names(&download.fetch(index)?)? {
+                    download.fetch(&shard)?;
+                }
             }
-        } else if has("pytorch_model.bin") {
-            bail!(
-                "the repository has its weights in PyTorch's pickle format alone, which is not read; name a \
-                 revision that has model.safetensors (the hub's converter offers one as `@refs/pr/N`), or \
-                 convert it in Python with `save_pretrained`"
-            );
-        } else {
-            bail!("the repository has no {}", weights::SINGLE);
+            None => bail!("the repository has neither {} nor {}", weights::SINGLE, weights::PICKLE),
         }
         let cache = Cache::new(self.cache.clone());
         cache.repo(wanted.repo(&wanted.revision)).create_ref(&info.sha).context("writing the cache")?;
@@ -358,10 +354,10 @@ mod tests {
     #[test]
     fn what_the_hub_lacks_is_said_plainly() {
         let cache = tempfile::tempdir().expect("a folder");
-        let files = HashMap::from([("config.json", b"{}".to_vec()), ("pytorch_model.bin", b"x".to_vec())]);
+        let files = HashMap::from([("config.json", b"{}".to_vec()), ("tf_model.h5", b"x".to_vec())]);
         let online = hub(cache.path(), Some(serve(files)), false);
         assert!(error(&online, "hf:some/other").contains(": the hub has no some/other at revision main"));
-        assert!(error(&online, "hf:some/model").contains("PyTorch's pickle format alone"));
+        assert!(error(&online, "hf:some/model").contains("has neither model.safetensors nor pytorch_model.bin"));
         let nobody = hub(cache.path(), Some("http://127.0.0.1:9".into()), false);
         let text = error(&nobody, "hf:some/model");
         assert!(text.starts_with("downloading hf:some/model failed; try again, or put config.json"), "{text}");

@@ -13,6 +13,7 @@ mod load;
 pub mod norm;
 #[cfg(test)]
 mod parity;
+pub mod pickle;
 pub mod roberta;
 pub mod walk;
 pub mod weights;

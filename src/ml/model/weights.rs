@@ -1,41 +1,40 @@
-//! Safetensors files: read by memory map, single or sharded, and written whole or not at all.
+//! Weight files: safetensors read by memory map, single or sharded, and written whole or not at all.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::{self, File};
-use std::io::Write;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use memmap2::Mmap;
 use rayon::prelude::*;
 use safetensors::tensor::TensorView;
-use safetensors::{Dtype, SafeTensors};
+use safetensors::{Dtype, SafeTensorError, SafeTensors};
 use serde_json::Value;
 
 use super::host::{HostTensor, HostTensors};
+use super::pickle;
 
 pub const SINGLE: &str = "model.safetensors";
 pub const INDEX: &str = "model.safetensors.index.json";
+/// What PyTorch wrote before safetensors; read where there is nothing else, never written.
+pub const PICKLE: &str = "pytorch_model.bin";
+pub const PICKLE_INDEX: &str = "pytorch_model.bin.index.json";
 /// Appended to the name of an int8 weight to name its scales.
 pub const SCALE: &str = "_scale";
 
 /// The weight files of a model folder; none where it holds a config alone.
 pub fn files(dir: &Path) -> Result<Vec<PathBuf>> {
-    let single = dir.join(SINGLE);
-    if single.is_file() {
-        return Ok(vec![single]);
+    for (single, index) in [(SINGLE, INDEX), (PICKLE, PICKLE_INDEX)] {
+        let (single, index) = (dir.join(single), dir.join(index));
+        if single.is_file() {
+            return Ok(vec![single]);
+        }
+        if index.is_file() {
+            return shards(&index);
+        }
     }
-    let index = dir.join(INDEX);
-    if index.is_file() {
-        return shards(&index);
-    }
-    let bin = dir.join("pytorch_model.bin");
-    ensure!(
-        !bin.is_file(),
-        "{} holds weights in PyTorch's pickle format, which is not read; convert it in Python with \
-         `AutoModelForSequenceClassification.from_pretrained(DIR).save_pretrained(DIR)`",
-        bin.display()
-    );
     Ok(Vec::new())
 }
 
@@ -70,6 +69,10 @@ pub fn shard_names(index: &Path) -> Result<Vec<String>> {
 pub fn read(files: &[PathBuf]) -> Result<HostTensors> {
     let mut tensors = HostTensors::new();
     for path in files {
+        if path.extension().is_some_and(|extension| extension == "bin") {
+            tensors.extend(pickle::read(path)?);
+            continue;
+        }
         let file = File::open(path).with_context(|| format!("opening {}", path.display()))?;
         // SAFETY: the map is read once, here; a file cut short meanwhile by another program would
         // end this one, as with every memory map, but model files are written by renaming.
@@ -159,7 +162,7 @@ impl safetensors::View for &Encoded {
     fn shape(&self) -> &[usize] {
         &self.shape
     }
-    fn data(&self) -> std::borrow::Cow<'_, [u8]> {
+    fn data(&self) -> Cow<'_, [u8]> {
         (&self.bytes).into()
     }
     fn data_len(&self) -> usize {
@@ -167,29 +170,54 @@ impl safetensors::View for &Encoded {
     }
 }
 
+/// Encodes a tensor only while it is being written, so that a model is not in memory twice more.
+impl safetensors::View for &HostTensor {
+    fn dtype(&self) -> Dtype {
+        Dtype::F32
+    }
+    fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+    fn data(&self) -> Cow<'_, [u8]> {
+        Encoded::f32(self).bytes.into()
+    }
+    fn data_len(&self) -> usize {
+        self.data.len() * 4
+    }
+}
+
 /// Writes tensors to a safetensors file with the metadata that `from_pretrained` looks for.
 pub fn write(path: &Path, tensors: &BTreeMap<String, Encoded>) -> Result<()> {
-    let metadata = std::collections::HashMap::from([("format".to_owned(), "pt".to_owned())]);
-    let bytes = safetensors::serialize(tensors, Some(metadata))
-        .map_err(|error| anyhow!("encoding {}: {error}", path.display()))?;
-    write_whole(path, &bytes)
+    write_views(path, tensors.iter().collect())
 }
 
 /// Writes f32 tensors.
 pub fn write_f32(path: &Path, tensors: &HostTensors) -> Result<()> {
-    let encoded: Vec<(&String, Encoded)> =
-        tensors.par_iter().map(|(name, tensor)| (name, Encoded::f32(tensor))).collect();
-    write(path, &encoded.into_iter().map(|(name, tensor)| (name.clone(), tensor)).collect())
+    write_views(path, tensors.iter().collect())
 }
 
-/// Writes a file so that its name only ever stands for the whole content: a temporary file in the
-/// same folder, fsync, rename.
+fn write_views<V: safetensors::View>(path: &Path, tensors: Vec<(&String, V)>) -> Result<()> {
+    let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
+    replace(path, |temporary| match safetensors::serialize_to_file(tensors, Some(metadata), temporary) {
+        Err(SafeTensorError::IoError(error)) => Err(error),
+        Err(error) => Err(io::Error::other(error)),
+        Ok(()) => Ok(()),
+    })
+}
+
+/// Writes a file whole or not at all.
 pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
+    replace(path, |temporary| fs::write(temporary, bytes))
+}
+
+/// Lets `fill` write a temporary file in the folder of `path`, then syncs and renames it: the name
+/// only ever stands for whole content.
+fn replace(path: &Path, fill: impl FnOnce(&Path) -> io::Result<()>) -> Result<()> {
     let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let write = || -> std::io::Result<()> {
+    let write = || -> io::Result<()> {
         fs::create_dir_all(dir)?;
-        let mut file = tempfile::Builder::new().prefix(".writing-").tempfile_in(dir)?;
-        file.write_all(bytes)?;
+        let file = tempfile::Builder::new().prefix(".writing-").tempfile_in(dir)?;
+        fill(file.path())?;
         file.as_file().sync_all()?;
         // Temporary files are private; a model is for everyone who may read the folder.
         #[cfg(unix)]
@@ -265,9 +293,9 @@ mod tests {
             assert!(text.contains(SINGLE), "{length}: {text}");
         }
         fs::remove_file(&path).expect("removed");
-        fs::write(dir.path().join("pytorch_model.bin"), b"x").expect("written");
-        let text = files(dir.path()).map(|_| ()).expect_err("pickle").to_string();
-        assert!(text.contains("PyTorch's pickle format"), "{text}");
+        fs::write(dir.path().join(PICKLE), b"x").expect("written");
+        let text = error(&files(dir.path()).expect("found"));
+        assert!(text.contains("not the zip that PyTorch writes"), "{text}");
     }
 
     #[test]

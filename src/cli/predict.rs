@@ -1,0 +1,175 @@
+//! `pipe predict`: labels for texts, from any model a pipeline made.
+
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+
+use clap::ValueEnum;
+use serde::Serialize;
+
+use super::cache::folders;
+use super::context::{Context, File};
+use crate::error::Error;
+use crate::stages::predictor::{Prediction, Predictor};
+
+/// Label texts with a model.
+///
+/// Texts come from --text, --input or standard input (a line each), and go through the tokenizer as they are: the cleaning
+/// of `preprocess` is not applied.
+#[derive(Debug, clap::Args)]
+pub struct Predict {
+    /// A model folder, or FILE:STAGE for the model that a stage of a pipeline file made.
+    model: String,
+    /// A text; may be given several times.
+    #[arg(long, short, value_name = "TEXT")]
+    text: Vec<String>,
+    /// A file of texts: .csv and .tsv with a header, .jsonl, else a text a line.
+    #[arg(long, short, value_name = "FILE", conflicts_with = "text")]
+    input: Option<PathBuf>,
+    /// Column or field that holds the text in .csv, .tsv and .jsonl files.
+    #[arg(long, default_value = "text", value_name = "NAME")]
+    column: String,
+    /// How predictions are written.
+    #[arg(long, value_enum, default_value_t = Format::Jsonl)]
+    format: Format,
+    /// Where to compute: auto, cpu, cuda, cuda:N, wgpu or wgpu:N.
+    #[arg(long, default_value = "auto", value_name = "DEVICE")]
+    device: String,
+    /// Profile of the pipeline file in FILE:STAGE.
+    #[arg(long, short, value_name = "NAME")]
+    profile: Option<String>,
+    /// Overrides of the pipeline file in FILE:STAGE.
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    Jsonl,
+    Csv,
+}
+
+#[derive(Serialize)]
+struct Line<'a> {
+    text: &'a str,
+    label: &'a str,
+    scores: serde_json::Map<String, serde_json::Value>,
+    logits: &'a [f32],
+    /// Tokens cut off the text's end.
+    #[serde(skip_serializing_if = "is_zero")]
+    truncated: usize,
+}
+
+fn is_zero(n: &usize) -> bool {
+    *n == 0
+}
+
+/// Texts between two writes: enough to fill batches of like length, few enough that a pipe sees results soon.
+const CHUNK: usize = 256;
+
+type Texts = Box<dyn Iterator<Item = Result<String, Error>>>;
+
+impl Predict {
+    pub fn run(self, cx: &mut Context<'_>) -> Result<(), Error> {
+        let dir = self.folder(cx)?;
+        let predictor = Predictor::open(&dir, &self.device).map_err(|e| Error::failed(format!("{e:#}")))?;
+        if self.format == Format::Csv {
+            cx.print(&header(&predictor)?)?;
+        }
+        let mut texts = self.texts()?.peekable();
+        while texts.peek().is_some() {
+            let chunk: Vec<String> = texts.by_ref().take(CHUNK).collect::<Result<_, _>>()?;
+            let predictions = predictor.predict(&chunk).map_err(|e| Error::failed(format!("{e:#}")))?;
+            for (text, prediction) in chunk.iter().zip(&predictions) {
+                let line = match self.format {
+                    Format::Jsonl => json(&predictor, text, prediction)?,
+                    Format::Csv => csv_line(&record(text, prediction))?,
+                };
+                cx.print(&line)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The model's folder: as given, or the artifact of a stage.
+    fn folder(&self, cx: &Context<'_>) -> Result<PathBuf, Error> {
+        let path = Path::new(&self.model);
+        if path.is_dir() {
+            return Ok(path.to_path_buf());
+        }
+        match self.model.rsplit_once(':') {
+            Some((file, stage)) if Path::new(file).is_file() => {
+                let file = File { file: file.into(), profile: self.profile.clone(), set: self.set.clone() };
+                let mut found = folders(cx, &file, stage, Some("model"))?;
+                match (found.pop(), found.is_empty()) {
+                    (Some(dir), true) => Ok(dir),
+                    (Some(_), false) => Err(Error::usage(format!("`{stage}` has several instances")).help("name one of them, as `pipe show` does")),
+                    (None, _) => Err(Error::usage(format!("`{stage}` gives no model"))),
+                }
+            }
+            _ => Err(Error::usage(format!("there is no model `{}`", self.model)).help("give a model folder, or FILE:STAGE such as `pipelines/roberta_full.toml:teacher`")),
+        }
+    }
+
+    fn texts(&self) -> Result<Texts, Error> {
+        let Some(path) = &self.input else {
+            return Ok(if self.text.is_empty() { lines(std::io::stdin(), "standard input".into()) } else { Box::new(self.text.clone().into_iter().map(Ok)) });
+        };
+        let file = std::fs::File::open(path).map_err(|e| Error::failed(format!("cannot read {}: {e}", path.display())))?;
+        let (name, column) = (path.display().to_string(), self.column.clone());
+        match path.extension().and_then(|e| e.to_str()) {
+            Some("csv") => rows(file, b',', name, &column),
+            Some("tsv") => rows(file, b'\t', name, &column),
+            Some("jsonl") => {
+                let place = name.clone();
+                Ok(Box::new(lines(file, name).enumerate().map(move |(i, line)| field(&line?, &column, &place, i + 1))))
+            }
+            _ => Ok(lines(file, name)),
+        }
+    }
+}
+
+fn lines(from: impl Read + 'static, name: String) -> Texts {
+    Box::new(BufReader::new(from).lines().map(move |l| l.map_err(|e| Error::failed(format!("cannot read {name}: {e}")))))
+}
+
+fn rows(file: std::fs::File, delimiter: u8, name: String, column: &str) -> Result<Texts, Error> {
+    let mut reader = csv::ReaderBuilder::new().delimiter(delimiter).from_reader(file);
+    let failed = |name: &str, e: csv::Error| Error::failed(format!("cannot read {name}: {e}"));
+    let header = reader.headers().map_err(|e| failed(&name, e))?.clone();
+    let at = header.iter().position(|h| h == column).ok_or_else(|| {
+        let known: Vec<&str> = header.iter().collect();
+        Error::failed(format!("{name} has no column `{column}`")).help(format!("columns: {}; choose one with --column", known.join(", ")))
+    })?;
+    Ok(Box::new(reader.into_records().map(move |row| row.map(|r| r.get(at).unwrap_or_default().to_string()).map_err(|e| failed(&name, e)))))
+}
+
+fn field(line: &str, column: &str, name: &str, number: usize) -> Result<String, Error> {
+    let value: serde_json::Value = serde_json::from_str(line).map_err(|e| Error::failed(format!("{name}:{number}: not JSON: {e}")))?;
+    let text = value.get(column).and_then(|v| v.as_str());
+    text.map(str::to_string).ok_or_else(|| Error::failed(format!("{name}:{number}: no text in the field `{column}`")).help("choose another with --column"))
+}
+
+fn json(predictor: &Predictor, text: &str, p: &Prediction) -> Result<String, Error> {
+    let scores = predictor.labels().iter().zip(&p.scores).map(|(l, s)| (l.clone(), (*s).into())).collect();
+    let line = Line { text, label: &p.label, scores, logits: &p.logits, truncated: p.truncated };
+    serde_json::to_string(&line).map(|l| l + "\n").map_err(|e| Error::failed(format!("cannot write JSON: {e}")))
+}
+
+fn header(predictor: &Predictor) -> Result<String, Error> {
+    let column = |kind: &'static str| predictor.labels().iter().map(move |l| format!("{kind}:{l}"));
+    let fields: Vec<String> = ["text".to_string(), "label".to_string()].into_iter().chain(column("score")).chain(column("logit")).collect();
+    csv_line(&fields)
+}
+
+fn record(text: &str, p: &Prediction) -> Vec<String> {
+    let numbers = p.scores.iter().chain(&p.logits).map(f32::to_string);
+    [text.to_string(), p.label.clone()].into_iter().chain(numbers).collect()
+}
+
+fn csv_line(fields: &[String]) -> Result<String, Error> {
+    let failed = |e: &dyn std::fmt::Display| Error::failed(format!("cannot write CSV: {e}"));
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    writer.write_record(fields).map_err(|e| failed(&e))?;
+    let bytes = writer.into_inner().map_err(|e| failed(&e))?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}

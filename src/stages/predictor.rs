@@ -1,0 +1,63 @@
+//! A trained model as a function from texts to labels: what `pipe predict` runs.
+
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+
+use crate::ml::classifier::Classifier;
+use crate::ml::data::Split;
+use crate::ml::device;
+use crate::ml::metrics::{Scoring, argmax, log_softmax};
+use crate::ml::tokenizer::Tokenizer;
+use crate::ml::watch::Silent;
+
+pub struct Predictor {
+    classifier: Classifier,
+    tokenizer: Tokenizer,
+}
+
+/// What a model says of one text.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Prediction {
+    pub label: String,
+    /// Probabilities, by label.
+    pub scores: Vec<f32>,
+    pub logits: Vec<f32>,
+    /// Tokens of the text that were cut off because the model has no more positions.
+    pub truncated: usize,
+}
+
+impl Predictor {
+    /// Rows that go through the model together.
+    const BATCH: usize = 32;
+
+    /// Open a model folder with its tokenizer; `device` as in `--device`.
+    pub fn open(dir: &Path, device: &str) -> Result<Self> {
+        let device = device::open(&device.parse()?)?;
+        let classifier = Classifier::open(dir, &device.device)?;
+        let tokenizer = Tokenizer::open(dir)?;
+        let (ids, rows) = (tokenizer.vocabulary(), classifier.config().vocab_size());
+        anyhow::ensure!(ids <= rows, "the tokenizer in {} has {ids} ids, but the model knows {rows}", dir.display());
+        Ok(Self { classifier, tokenizer })
+    }
+
+    pub fn labels(&self) -> &[String] {
+        self.classifier.labels()
+    }
+
+    /// Predictions in the order of the texts.
+    pub fn predict<T: AsRef<str> + Sync>(&self, texts: &[T]) -> Result<Vec<Prediction>> {
+        let encoded = self.tokenizer.encode_batch(texts, self.classifier.max_length(), &Silent)?;
+        let mut split = Split::default();
+        encoded.iter().for_each(|e| split.push(&e.ids, 0, String::new()));
+        let scoring = Scoring { split: &split, pad_id: self.tokenizer.pad_id(), batch_size: Self::BATCH, device: self.classifier.device() };
+        let logits = scoring.logits(&|ids, mask| self.classifier.logits(ids, mask), &Silent)?;
+        let judge = |(logits, encoded): (&[f32], &crate::ml::tokenizer::Encoded)| -> Result<Prediction> {
+            let wide: Vec<f64> = logits.iter().map(|&v| f64::from(v)).collect();
+            let label = self.labels().get(argmax(&wide)).context("the model has no label for its highest logit")?.clone();
+            let scores = log_softmax(&wide).iter().map(|l| l.exp() as f32).collect();
+            Ok(Prediction { label, scores, logits: logits.to_vec(), truncated: encoded.full - encoded.ids.len() })
+        };
+        logits.chunks(self.labels().len()).zip(&encoded).map(judge).collect()
+    }
+}

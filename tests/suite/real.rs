@@ -1,0 +1,320 @@
+//! The real kinds, through the binary, on a corpus that trains in seconds.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+/// A project folder with a small corpus and every kind in one pipeline.
+pub struct Project {
+    pub temp: tempfile::TempDir,
+}
+
+pub const PIPELINE: &str = r#"
+name = "small"
+seed = 7
+[stage.corpus]
+use = "preprocess"
+sources = [
+  { path = "train.csv", format = "csv" },
+  { path = "test.tsv", format = "tsv", split = "test", text = "words", label = "class" },
+]
+validation = 0.2
+[stage.tokens]
+use = "tokenize@32"
+in.corpus = "corpus"
+tokenizer = "tiny"
+[stage.teacher]
+use = "train"
+in.tokens = "tokens"
+base = "tiny"
+epochs = 2
+learning-rate = 2e-3
+[stage.adapted]
+use = "lora@4"
+in.tokens = "tokens"
+base = "tiny"
+epochs = 1
+[stage.pruned]
+use = "prune@0.3"
+in.model = "teacher"
+[stage.int8]
+use = "quantize@int8"
+in.model = "teacher"
+[stage.student]
+use = "distill"
+in.teacher = "teacher"
+in.tokens = "tokens"
+epochs = 1
+[stage.scores]
+use = "evaluate"
+in.model = ["teacher", "adapted", "pruned", "int8", "student"]
+in.tokens = "tokens"
+speed-seconds = 0
+[stage.comparison]
+use = "compare"
+in.metrics = "scores"
+export = "out"
+"#;
+
+impl Project {
+    pub fn new() -> Self {
+        let temp = tempfile::tempdir().unwrap();
+        let project = Self { temp };
+        fs::create_dir(project.path("cache")).unwrap();
+        project.write("p.toml", PIPELINE);
+        project.write("train.csv", &Self::csv(160));
+        let test: String = (0..40).map(|i| format!("{}\t{}\n", Self::text(i + 1000), Self::label(i + 1000))).collect();
+        project.write("test.tsv", &format!("words\tclass\n{test}"));
+        let bundled = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/tiny-roberta");
+        fs::create_dir(project.path("tiny")).unwrap();
+        for file in fs::read_dir(bundled).unwrap() {
+            let file = file.unwrap().path();
+            fs::copy(&file, project.path("tiny").join(file.file_name().unwrap())).unwrap();
+        }
+        project
+    }
+
+    fn text(i: usize) -> String {
+        let things = ["store", "queue", "bread", "driver", "price", "mask", "market"];
+        let moods = ["great", "awful", "good", "bad", "lovely", "nasty"];
+        format!("the {} was {} on day {i}", things[i % things.len()], moods[i % moods.len()])
+    }
+
+    fn label(i: usize) -> &'static str {
+        if i.is_multiple_of(2) { "happy" } else { "cross" }
+    }
+
+    pub fn csv(rows: usize) -> String {
+        let rows: String = (0..rows).map(|i| format!("\"{}\",{}\n", Self::text(i), Self::label(i))).collect();
+        format!("text,label\n{rows}")
+    }
+
+    pub fn path(&self, below: &str) -> PathBuf {
+        self.temp.path().join(below)
+    }
+
+    pub fn write(&self, below: &str, text: &str) {
+        fs::write(self.path(below), text).unwrap();
+    }
+
+    pub fn command(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_pipe"));
+        command.current_dir(self.temp.path()).args(words).stdin(Stdio::null());
+        command.env_remove("PIPE_CACHE").env("NO_COLOR", "1").env("HF_HUB_OFFLINE", "1").env("HF_HOME", self.path("hub"));
+        command
+    }
+
+    pub fn pipe(&self, words: &[&str]) -> (i32, String, String) {
+        let Output { status, stdout, stderr } = self.command(words).output().unwrap();
+        (status.code().unwrap_or(-1), String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap())
+    }
+
+    /// Runs and must succeed; the stages that ran.
+    pub fn run(&self, words: &[&str]) -> Vec<String> {
+        let (code, _, stderr) = self.pipe(&[&["run", "p.toml"], words].concat());
+        assert_eq!(code, 0, "{stderr}");
+        let mut ran: Vec<String> = stderr.lines().filter_map(|l| l.strip_prefix("done ")?.split_whitespace().next().map(str::to_string)).collect();
+        ran.sort();
+        ran
+    }
+
+    /// Content digests of a stage's outputs, from its entry.
+    pub fn digest(&self, stage: &str) -> Vec<(String, String)> {
+        let (code, out, err) = self.pipe(&["cache", "path", "p.toml", stage]);
+        assert_eq!(code, 0, "{err}");
+        let mut all = Vec::new();
+        for dir in out.lines() {
+            for file in fs::read_dir(dir).unwrap() {
+                let path = file.unwrap().path();
+                let name = path.file_name().unwrap().to_string_lossy().into_owned();
+                all.push((name, blake3::hash(&fs::read(path).unwrap()).to_hex().to_string()));
+            }
+        }
+        all.sort();
+        all
+    }
+}
+
+#[test]
+fn a_pipeline_of_every_kind_runs_once_and_then_only_what_changes() {
+    let p = Project::new();
+    let all = ["adapted", "comparison", "corpus", "int8", "pruned", "scores[adapted]", "scores[int8]", "scores[pruned]", "scores[student]", "scores[teacher]", "student", "teacher", "tokens"];
+    assert_eq!(p.run(&[]), all);
+    assert_eq!(p.run(&[]), [""; 0]);
+    let csv = fs::read_to_string(p.path("out/comparison.csv")).unwrap();
+    let variants: Vec<&str> = csv.lines().skip(1).map(|l| l.split(',').next().unwrap()).collect();
+    assert_eq!(variants, ["teacher", "adapted", "pruned", "int8", "student"]);
+    assert!(fs::read_to_string(p.path("out/comparison.md")).unwrap().starts_with("| variant | accuracy |"));
+
+    // One line changes: only what hangs on it runs.
+    p.write("p.toml", &PIPELINE.replace("prune@0.3", "prune@0.4"));
+    assert_eq!(p.run(&[]), ["comparison", "pruned", "scores[pruned]"]);
+    // Rows that change nothing of the corpus: the rebuild stops there.
+    p.write("p.toml", PIPELINE);
+    p.write("train.csv", &Project::csv(160).replace("\n\"the", "\n\"  the"));
+    assert_eq!(p.run(&["tokens"]), ["corpus"]);
+
+    // The artifacts are what other tools expect.
+    let model = p.pipe(&["cache", "path", "p.toml", "teacher"]).1;
+    let mut names: Vec<String> = fs::read_dir(model.trim()).unwrap().map(|f| f.unwrap().file_name().to_string_lossy().into_owned()).collect();
+    names.sort();
+    assert_eq!(names, ["config.json", "merges.txt", "model.safetensors", "special_tokens_map.json", "tokenizer.json", "tokenizer_config.json", "training.json", "vocab.json"]);
+    let adapter = p.pipe(&["cache", "path", "p.toml", "adapted.adapter"]).1;
+    assert!(Path::new(adapter.trim()).join("adapter_config.json").is_file() && Path::new(adapter.trim()).join("adapter_model.safetensors").is_file());
+    let metrics: serde_json::Value = serde_json::from_slice(&fs::read(Path::new(p.pipe(&["cache", "path", "p.toml", "scores[int8].metrics"]).1.trim()).join("metrics.json")).unwrap()).unwrap();
+    for key in ["accuracy", "macro_precision", "macro_recall", "macro_f1", "macro_auc", "loss", "parameters", "non_zero", "bytes", "latency_p50_ms", "samples_per_second"] {
+        assert!(metrics[key].is_number(), "{key}: {metrics}");
+    }
+    assert_eq!(metrics["confusion"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn predict_labels_texts_from_a_folder_a_stage_and_a_file() {
+    let p = Project::new();
+    p.run(&["teacher", "int8"]);
+    let dir = p.pipe(&["cache", "path", "p.toml", "teacher"]).1.trim().to_string();
+    let (code, out, err) = p.pipe(&["predict", &dir, "--text", "the store was great", "--text", ""]);
+    assert_eq!(code, 0, "{err}");
+    let lines: Vec<serde_json::Value> = out.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    assert_eq!(lines.len(), 2);
+    assert_eq!(lines[0]["text"], "the store was great");
+    let total: f64 = lines[0]["scores"].as_object().unwrap().values().map(|v| v.as_f64().unwrap()).sum();
+    assert!((total - 1.0).abs() < 1e-5 && lines[0]["logits"].as_array().unwrap().len() == 2);
+    p.write("some.csv", "id,tweet\n1,\"the store, it was great\"\n2,awful\n");
+    let (code, out, err) = p.pipe(&["predict", "p.toml:int8", "--input", "some.csv", "--column", "tweet", "--format", "csv"]);
+    assert_eq!(code, 0, "{err}");
+    assert_eq!(out.lines().next().unwrap(), "text,label,score:cross,score:happy,logit:cross,logit:happy");
+    assert!(out.lines().nth(1).unwrap().starts_with("\"the store, it was great\","), "{out}");
+    assert_eq!(out.lines().count(), 3);
+    let (code, _, err) = p.pipe(&["predict", "p.toml:int8", "--input", "some.csv"]);
+    assert_eq!((code, err.as_str()), (1, "error: some.csv has no column `text`\nhelp: columns: id, tweet; choose one with --column\n"));
+    let (code, _, err) = p.pipe(&["predict", "p.toml:techer", "--text", "x"]);
+    assert_eq!(code, 2);
+    assert!(err.contains("did you mean `teacher`?"), "{err}");
+}
+
+#[test]
+fn kill_9_while_training_loses_nothing_and_changes_nothing() {
+    let long = PIPELINE.replace("epochs = 2\n", "epochs = 40\ncheckpoint-minutes = 0\n");
+    let undisturbed = Project::new();
+    undisturbed.write("p.toml", &long);
+    undisturbed.run(&["teacher"]);
+    let p = Project::new();
+    p.write("p.toml", &long);
+    let mut kills = 0;
+    for attempt in 0.. {
+        let mut child = p.command(&["run", "p.toml", "teacher"]).stderr(Stdio::null()).spawn().unwrap();
+        let start = Instant::now();
+        let status = loop {
+            if let Some(status) = child.try_wait().unwrap() {
+                break Some(status);
+            }
+            if kills < 6 && start.elapsed() > Duration::from_millis(150 + 170 * attempt) {
+                child.kill().unwrap();
+                child.wait().unwrap();
+                kills += 1;
+                break None;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        };
+        if let Some(status) = status {
+            assert!(status.success());
+            break;
+        }
+    }
+    assert!(kills > 0, "the run was over before it could be killed");
+    assert_eq!(p.digest("teacher"), undisturbed.digest("teacher"));
+    assert_eq!(p.run(&["teacher"]), [""; 0]);
+    assert_eq!(fs::read_dir(p.path("cache/partial")).unwrap().count(), 0, "nothing is left over");
+}
+
+#[test]
+fn ctrl_c_checkpoints_and_exits_130() {
+    let p = Project::new();
+    p.write("p.toml", &PIPELINE.replace("epochs = 2\n", "epochs = 4000\n"));
+    let child = p.command(&["run", "p.toml", "teacher"]).stderr(Stdio::piped()).spawn().unwrap();
+    let started = Instant::now();
+    while !fs::read_dir(p.path("cache/partial")).unwrap().flatten().any(|e| e.path().join("work").is_dir()) {
+        assert!(started.elapsed() < Duration::from_secs(30), "training did not start");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    std::thread::sleep(Duration::from_millis(300));
+    let killed = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(killed.success());
+    let output = child.wait_with_output().unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(130), "{stderr}");
+    let plan = p.pipe(&["plan", "p.toml"]).1;
+    assert!(plan.contains("continues where it was interrupted"), "{plan}");
+}
+
+#[test]
+fn a_full_disk_fails_the_stage_says_so_and_keeps_what_was_there() {
+    // A file system of its own, 200 kB: needs root or user namespaces, and is skipped where neither is to be had.
+    let p = Project::new();
+    let script = format!(
+        "mount -t tmpfs -o size=200k none cache && '{}' run p.toml; echo code $?; ls cache/entries | wc -l; mount -o remount,size=50m cache && '{}' run p.toml corpus tokens; echo code $?",
+        env!("CARGO_BIN_EXE_pipe"),
+        env!("CARGO_BIN_EXE_pipe")
+    );
+    let output = Command::new("unshare").args(["-rm", "sh", "-c", &script]).current_dir(p.temp.path()).env("NO_COLOR", "1").env_remove("PIPE_CACHE").output();
+    let Some(output) = output.ok().filter(|o| String::from_utf8_lossy(&o.stdout).contains("code")) else {
+        println!("skipped: no file system can be mounted here");
+        return;
+    };
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(out.starts_with("code 1\n"), "{out}{err}");
+    assert!(err.contains("No space left on device"), "{err}");
+    assert!(out.trim_end().ends_with("code 0"), "once there is room the run goes on: {out}{err}");
+}
+
+#[test]
+fn a_cache_that_cannot_be_written_is_said_before_anything_runs() {
+    let p = Project::new();
+    p.write("occupied", "a file where the folder should be");
+    let (code, _, err) = p.pipe(&["run", "p.toml", "--cache-dir", "occupied/cache"]);
+    assert_eq!(code, 1);
+    assert!(err.starts_with("error: cannot create the cache folder occupied/cache/objects: "), "{err}");
+    let script = format!("mount --bind cache cache && mount -o remount,ro,bind cache && '{}' run p.toml; echo code $?", env!("CARGO_BIN_EXE_pipe"));
+    let output = Command::new("unshare").args(["-rm", "sh", "-c", &script]).current_dir(p.temp.path()).env("NO_COLOR", "1").env_remove("PIPE_CACHE").output();
+    let Some(output) = output.ok().filter(|o| String::from_utf8_lossy(&o.stdout).contains("code")) else {
+        println!("skipped: nothing can be mounted here");
+        return;
+    };
+    let err = String::from_utf8_lossy(&output.stderr);
+    assert!(err.contains("Read-only file system") && err.contains("--cache-dir or $PIPE_CACHE"), "{err}");
+}
+
+#[test]
+fn what_is_wrong_with_data_and_models_is_said_with_its_place() {
+    let cases: &[(&str, &dyn Fn(&Project), &[&str])] = &[
+        ("an undeclared label", &|p| p.write("p.toml", &PIPELINE.replace("validation = 0.2", "labels = [\"happy\", \"crass\"]")), &["`cross`", "train.csv:3", "did you mean `crass`?"]),
+        ("a missing column", &|p| p.write("train.csv", "txt,label\na,happy\n"), &["train.csv", "`text`", "txt, label", "did you mean `txt`?"]),
+        ("zero rows", &|p| p.write("train.csv", "text,label\n"), &["train.csv", "no rows"]),
+        ("one class only", &|p| p.write("train.csv", "text,label\na,happy\nb,happy\nc,happy\n"), &["happy", "class"]),
+        ("a model without config", &|p| fs::remove_file(p.path("tiny/config.json")).unwrap(), &["tiny", "config.json"]),
+        ("an unknown family", &|p| p.write("tiny/config.json", "{\"model_type\": \"mamba\"}"), &["model_type", "mamba", "roberta"]),
+        ("a missing tokenizer", &|p| ["tokenizer.json", "vocab.json"].iter().for_each(|f| fs::remove_file(p.path("tiny").join(f)).unwrap()), &["no tokenizer", "tokenizer.json", "merges.txt"]),
+        ("rows longer than the model", &|p| p.write("tiny/config.json", &fs::read_to_string(p.path("tiny/config.json")).unwrap().replace("258", "8")), &["positions", "max-length"]),
+    ];
+    for (name, spoil, said) in cases {
+        let p = Project::new();
+        spoil(&p);
+        let (code, _, err) = p.pipe(&["run", "p.toml", "teacher"]);
+        assert_eq!(code, 1, "{name}: {err}");
+        for words in *said {
+            assert!(err.contains(words), "{name}: `{words}` is not in\n{err}");
+        }
+        assert!(!err.contains("panicked"), "{name}: {err}");
+    }
+}
+
+#[test]
+fn a_hub_model_without_a_network_says_which_folder_the_files_go_to() {
+    let p = Project::new();
+    p.write("p.toml", &PIPELINE.replace("base = \"tiny\"", "base = \"hf:someone/something\""));
+    let (code, _, err) = p.pipe(&["run", "p.toml"]);
+    assert_eq!(code, 2, "{err}");
+    assert!(err.contains("p.toml:19:8") && err.contains("someone/something") && err.contains("hub"), "{err}");
+}
