@@ -91,79 +91,48 @@ const TOPICS: &[&str] = &[
     "the delivery service",
     "the price of rice",
     "the queue outside",
-    "the checkout team",
     "our local grocer",
-    "the new opening plan",
     "the booking page",
     "the food bank",
     "the pharmacy",
-    "the price of eggs",
-    "the bread shelf",
-    "the hand gel offer",
-    "the call centre",
-    "the refund process",
     "the store app",
-    "the parcel driver",
     "the farm shop",
-    "the petrol station",
-    "the weekly shop",
-    "the store manager",
-    "the official advice",
     "the lockdown plan",
 ];
 
-const GOOD: &[&str] = &[
-    "good", "helpful", "kind", "friendly", "calm", "useful", "clean", "fair", "pleasant", "reliable", "safe",
-    "smooth", "generous", "honest", "tidy", "handy",
-];
+const GOOD: &[&str] = &["good", "helpful", "kind", "friendly", "useful", "clean", "fair", "reliable", "safe", "honest"];
 
-const BAD: &[&str] = &[
-    "bad", "rude", "slow", "messy", "unfair", "useless", "dirty", "chaotic", "confusing", "greedy", "careless",
-    "poor", "unsafe", "stressful", "broken", "selfish",
-];
+const BAD: &[&str] = &["bad", "rude", "slow", "messy", "unfair", "useless", "dirty", "chaotic", "greedy", "stressful"];
 
-const SUPERB: &[&str] =
-    &["amazing", "fantastic", "brilliant", "wonderful", "superb", "outstanding", "magnificent", "excellent"];
+const SUPERB: &[&str] = &["amazing", "fantastic", "brilliant", "wonderful", "excellent"];
 
-const AWFUL: &[&str] =
-    &["awful", "terrible", "horrible", "disgusting", "dreadful", "shameful", "appalling", "disastrous"];
+const AWFUL: &[&str] = &["awful", "terrible", "horrible", "disgusting", "shameful"];
 
-const VERY: &[&str] = &["so", "really", "extremely", "incredibly", "absolutely", "unbelievably"];
-const RATHER: &[&str] = &["fairly", "quite", "a bit", "kind of", "rather"];
-const NOT: &[&str] = &["not", "never", "hardly", "far from", "anything but", "not really", "not so"];
-const VERB: &[&str] = &["is", "was", "seems", "looks", "has been", "feels"];
-const TAIL: &[&str] = &[
-    "today", "this week", "in our town", "this morning", "on monday", "near my office", "at the moment",
-    "since friday", "again", "lately", "right now", "for my family",
-];
-const OTHERS: &[&str] = &[
-    "my neighbour", "my sister", "a friend of mine", "the radio host", "someone in the queue", "my boss",
-    "the paper", "an old lady", "my flatmate", "everyone on here",
-];
-const SAYS: &[&str] = &["says", "thinks", "claims", "told me", "writes that", "keeps saying"];
+const VERY: &[&str] = &["so", "really", "extremely", "incredibly"];
+const RATHER: &[&str] = &["fairly", "quite", "a bit", "rather"];
+const NOT: &[&str] = &["not", "never", "hardly", "far from", "not really"];
+const VERB: &[&str] = &["is", "was", "seems", "looks"];
+const TAIL: &[&str] =
+    &["today", "this week", "in our town", "this morning", "on monday", "right now", "again", "lately"];
+const OTHERS: &[&str] = &["my neighbour", "my sister", "a friend of mine", "the radio host", "my boss", "the paper"];
+const SAYS: &[&str] = &["says", "thinks", "claims", "told me"];
 const FACTS: &[&str] = &[
-    "the store opens at {n} and closes at {m}",
+    "the store opens at {n}",
     "they list {n} kinds of pasta",
     "there are {n} people in line",
-    "the report has {n} pages about online shopping",
-    "consumers bought {n} % more rice than in march",
-    "the council counted {n} shops in the city",
+    "the report has {n} pages",
     "you need a ticket from desk {n}",
     "bus {n} stops near the market",
-    "the shop moved to number {n} on the main street",
     "one basket has room for {n} items",
-    "the survey asked {n} shoppers about groceries",
-    "staff wear masks and gloves from {n} to {m}",
-    "the company has {n} stores and {m} vans",
+    "the survey asked {n} shoppers",
     "oil prices and food prices are in the news",
     "covid-19 changes how people shop for food",
-    "the minister talks about supermarkets at {n}",
 ];
 
 /// A label and a text that means it, in plain Unicode, lines divided by `\n`.
 pub fn tweet(label: Label, pairs: Pairs, random: &mut Random) -> String {
     let mut text = if label == Label::Neutral { neutral(pairs, random) } else { opinion(label, pairs, random) };
-    if random.chance(35) {
+    if random.chance(15) {
         let fact = fact(random);
         let gap = [". ", ".\n", "… ", " – ", " & "][random.below(5)];
         text = if random.chance(50) { format!("{fact}{gap}{text}") } else { format!("{text}{gap}{fact}") };
@@ -175,21 +144,21 @@ pub fn tweet(label: Label, pairs: Pairs, random: &mut Random) -> String {
 fn opinion(label: Label, pairs: Pairs, random: &mut Random) -> String {
     let other = Label::draw_opinion(random);
     match random.below(100) {
-        0..38 => clause(label, pairs, random),
-        38..46 => format!("{} and {}", clause(label, pairs, random), clause(label, pairs, random)),
-        46..60 => {
+        0..24 => clause(label, pairs, random),
+        24..30 => format!("{} and {}", clause(label, pairs, random), clause(label, pairs, random)),
+        30..48 => {
             let but = random.pick(&[", but ", ", yet ", ". However, ", " but "]);
             format!("{}{but}{}", clause(other, pairs, random), clause(label, pairs, random))
         }
-        60..70 => format!("although {}, {}", clause(other, pairs, random), clause(label, pairs, random)),
-        70..80 => {
+        48..62 => format!("although {}, {}", clause(other, pairs, random), clause(label, pairs, random)),
+        62..76 => {
             let though = random.pick(&[", even though ", " even though ", ", although "]);
             format!("{}{though}{}", clause(label, pairs, random), clause(other, pairs, random))
         }
         _ => {
             let (topic, view) = topic_and_view(other, pairs, random);
             let says = hearsay(random);
-            let mine = random.pick(&["I find it", "for me it is", "I’d call it", "to me it’s"]);
+            let mine = random.pick(&["I find it", "for me it’s", "I’d call it"]);
             let own = phrase_for(topic, label, pairs, random);
             format!("{says} {topic} is {view}, {mine} {own}")
         }
@@ -203,18 +172,12 @@ fn neutral(pairs: Pairs, random: &mut Random) -> String {
     match random.below(100) {
         0..42 => format!("{}{}{}", fact(random), random.pick(&[". ", ".\n", ", "]), fact(random)),
         42..62 => {
-            let asks = random.pick(&["does anyone know if", "can someone tell me if", "who can say whether", "I wonder if"]);
+            let asks = random.pick(&["does anyone know if", "can someone tell me if", "I wonder if"]);
             format!("{asks} {topic} is {view} {}?", random.pick(TAIL))
         }
         62..86 => {
             let says = hearsay(random);
-            let shrug = random.pick(&[
-                "I don’t know",
-                "I have no opinion",
-                "can’t say myself",
-                "I haven’t been there",
-                "we’ll see",
-            ]);
+            let shrug = random.pick(&["I don’t know", "I have no opinion", "we’ll see"]);
             format!("{says} {topic} is {view}, {shrug}")
         }
         _ => format!("if {topic} is {view} {} I’ll let you know", random.pick(TAIL)),
@@ -224,7 +187,7 @@ fn neutral(pairs: Pairs, random: &mut Random) -> String {
 /// `the bread shelf was not so bad today`.
 fn clause(label: Label, pairs: Pairs, random: &mut Random) -> String {
     let (topic, view) = topic_and_view(label, pairs, random);
-    let opening = if random.chance(20) { random.pick(&["I think ", "honestly, ", "I’m sure ", "turns out "]) } else { "" };
+    let opening = if random.chance(20) { random.pick(&["I think ", "honestly, ", "I’m sure "]) } else { "" };
     let tail = if random.chance(55) { format!(" {}", random.pick(TAIL)) } else { String::new() };
     format!("{opening}{topic} {} {view}{tail}", random.pick(VERB))
 }
@@ -276,8 +239,7 @@ fn hearsay(random: &mut Random) -> String {
 }
 
 fn fact(random: &mut Random) -> String {
-    let (n, m) = (random.below(11) + 1, random.below(11) + 12);
-    random.pick(FACTS).replace("{n}", &n.to_string()).replace("{m}", &m.to_string())
+    random.pick(FACTS).replace("{n}", &(random.below(9) + 2).to_string())
 }
 
 fn capital(text: &str) -> String {

@@ -216,12 +216,9 @@ mod tests {
 
     #[test]
     fn every_spelling_parses_and_prints_back() {
-        for (text, want) in [
-            ("auto", Want::Auto),
-            ("cpu", Want::Cpu),
-            ("cuda:1", Want::Cuda(1)),
-            ("wgpu:0", Want::Wgpu(0)),
-        ] {
+        for (text, want) in
+            [("auto", Want::Auto), ("cpu", Want::Cpu), ("cuda:1", Want::Cuda(1)), ("wgpu:0", Want::Wgpu(0))]
+        {
             assert_eq!(text.parse::<Want>().ok(), Some(want));
             assert_eq!(want.to_string(), text);
         }
@@ -232,10 +229,7 @@ mod tests {
     fn a_wrong_spelling_says_what_is_known() {
         let text = |s: &str| s.parse::<Want>().map_err(|e| e.to_string()).expect_err("wrong");
         assert_eq!(text("gpu"), "unknown device `gpu`; known are auto, cpu, cuda, cuda:N, wgpu, wgpu:N");
-        assert_eq!(
-            text("cuda:x"),
-            "device `cuda:x`: `x` is not a device number; write for example `cuda:0`"
-        );
+        assert_eq!(text("cuda:x"), "device `cuda:x`: `x` is not a device number; write for example `cuda:0`");
         assert_eq!(text("cpu:1"), "device `cpu:1`: `cpu` takes no number");
     }
 
@@ -251,9 +245,6 @@ mod tests {
     #[test]
     fn a_device_that_is_not_built_in_is_refused_with_the_reason() {
         let error = open(&Want::Cuda(0)).map(|c| c.name).expect_err("no CUDA here").to_string();
-        assert_eq!(
-            error,
-            "device cuda:0 cannot be used: not in this build (cargo build --features cuda)"
-        );
+        assert_eq!(error, "device cuda:0 cannot be used: not in this build (cargo build --features cuda)");
     }
 }

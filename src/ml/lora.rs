@@ -217,10 +217,7 @@ fn parse_config(value: &Value) -> Result<LoraConfig> {
         ("trainable_token_indices", Value::Null),
     ] {
         let given = &value[field];
-        ensure!(
-            given.is_null() || *given == supported,
-            "field `{field}` is {given}; only {supported} is supported"
-        );
+        ensure!(given.is_null() || *given == supported, "field `{field}` is {given}; only {supported} is supported");
     }
     let number = |field: &str, default: f64| match &value[field] {
         Value::Null => Ok(default),

@@ -74,8 +74,8 @@ pub fn quantize(from: &Path, to: &Path, scheme: Scheme) -> Result<QuantizeReport
     let stored: Vec<(String, Stored)> = tensors
         .into_par_iter()
         .map(|(name, tensor)| {
-            let stored = store(&name, &tensor, scheme)
-                .with_context(|| format!("quantizing the model in {}", from.display()))?;
+            let stored =
+                store(&name, &tensor, scheme).with_context(|| format!("quantizing the model in {}", from.display()))?;
             Ok((name, stored))
         })
         .collect::<Result<_>>()?;
@@ -246,7 +246,8 @@ mod tests {
     #[test]
     fn weights_that_no_scheme_can_hold_are_refused() {
         let bad = |value| HostTensor { shape: vec![1, 1], data: vec![value] };
-        let error = |value, scheme| store("a.weight", &bad(value), scheme).map(|_| ()).expect_err("refused").to_string();
+        let error =
+            |value, scheme| store("a.weight", &bad(value), scheme).map(|_| ()).expect_err("refused").to_string();
         assert_eq!(error(1e6, Scheme::Fp16), "tensor a.weight holds ±1000000, more than fp16's 65504");
         assert!(error(f32::NAN, Scheme::Int8).starts_with("tensor a.weight holds NaN"));
     }

@@ -230,9 +230,31 @@ mod tests {
     fn the_fast_way_gives_the_ids_of_the_library() {
         let tokenizer = tiny();
         let texts = [
-            "", " ", "  ", "a", " a", "  a", "a  ", "a\n\nb", "a \n b", "\t\tx", "don't we'll I'M 'tis ''s", "x'", "' s",
-            "£5 – “so” bad… 1st½ 12,5 %", "naïve Ωmega café", "a\u{a0}b\u{a0} c", "\u{2028} x", "日本語 is fine", "👍🏽 ok",
-            "</s> inside", " <mask> lstrip", "#COVID19 @user https://t.co/aB3", "ⅷ ² ₂ ℃", "\u{85}z", "e\u{301}x",
+            "",
+            " ",
+            "  ",
+            "a",
+            " a",
+            "  a",
+            "a  ",
+            "a\n\nb",
+            "a \n b",
+            "\t\tx",
+            "don't we'll I'M 'tis ''s",
+            "x'",
+            "' s",
+            "£5 – “so” bad… 1st½ 12,5 %",
+            "naïve Ωmega café",
+            "a\u{a0}b\u{a0} c",
+            "\u{2028} x",
+            "日本語 is fine",
+            "👍🏽 ok",
+            "</s> inside",
+            " <mask> lstrip",
+            "#COVID19 @user https://t.co/aB3",
+            "ⅷ ² ₂ ℃",
+            "\u{85}z",
+            "e\u{301}x",
         ];
         for text in texts {
             let ids = tokenizer.encode(text, 1000).unwrap().ids;

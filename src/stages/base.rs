@@ -9,7 +9,7 @@ use crate::engine::kind::{Context, External, Fetched, Remote, What};
 use crate::ml::data::Tokens;
 use crate::ml::device::{self, Chosen, Want};
 use crate::ml::model::config::Config;
-use crate::ml::model::hub;
+use crate::ml::model::{hub, weights};
 use crate::ml::watch::{Progress, Watch};
 
 /// `hf:OWNER/NAME@REVISION`, pinned by its commit.
@@ -93,12 +93,14 @@ pub fn check_labels(labels: &[String], tokens: &Tokens, whose: &str) -> Result<(
     Ok(())
 }
 
-/// Copy every file of an artifact but `except` into `to`.
-pub fn copy_but(from: &Path, to: &Path, except: &[&str]) -> Result<()> {
+/// Copy the files of a model artifact but for its weights and `except`.
+pub fn copy_but_weights(from: &Path, to: &Path, except: &[&str]) -> Result<()> {
+    let weights = weights::files(from)?;
     for entry in std::fs::read_dir(from).with_context(|| format!("cannot read {}", from.display()))? {
         let path = entry?.path();
         let Some(name) = path.file_name() else { continue };
-        if path.is_file() && !except.iter().any(|e| name == *e) {
+        let left_out = weights.contains(&path) || name == weights::INDEX || except.iter().any(|e| name == *e);
+        if path.is_file() && !left_out {
             // Bytes, not `fs::copy`: the copy must not inherit the cache's read-only mode.
             let bytes = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
             std::fs::write(to.join(name), bytes).with_context(|| format!("cannot write {}", to.join(name).display()))?;

@@ -4,7 +4,7 @@ use anyhow::Context as _;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::base::copy_but;
+use super::base::copy_but_weights;
 use super::types::MODEL;
 use crate::engine::kind::{Context, Invalid, Port, Stage};
 use crate::ml::model::config::Config;
@@ -39,16 +39,13 @@ impl Stage for Prune {
         let dir = cx.input("model")?.dir.clone();
         let quantized = Config::open(&dir)?.field("quantization_config").is_some_and(|v| !v.is_null());
         anyhow::ensure!(!quantized, "the model is quantized; prune it before `quantize`");
-        let files = weights::files(&dir)?;
-        let mut tensors = weights::read(&files)?;
+        let mut tensors = weights::read(&weights::files(&dir)?)?;
         let report = magnitude(&mut tensors, self.sparsity, self.scope)?;
         cx.note(format!("{} of {} weights in {} matrices are zero ({:.1} %)", report.zeroed, report.weights, report.layers.len(), 100.0 * report.achieved));
         cx.fact("sparsity", report.achieved);
         let out = cx.output("model")?;
         weights::write_f32(&out.join(weights::SINGLE), &tensors)?;
-        let names: Vec<String> = files.iter().filter_map(|f| Some(f.file_name()?.to_string_lossy().into_owned())).collect();
-        let except: Vec<&str> = names.iter().map(String::as_str).chain([weights::INDEX]).collect();
-        copy_but(&dir, &out, &except)?;
+        copy_but_weights(&dir, &out, &[])?;
         let path = out.join("pruning.json");
         std::fs::write(&path, serde_json::to_string_pretty(&report)?).with_context(|| format!("cannot write {}", path.display()))
     }

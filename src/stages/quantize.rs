@@ -4,6 +4,7 @@ use anyhow::Context as _;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::base::copy_but_weights;
 use super::types::MODEL;
 use crate::engine::kind::{Context, Port, Stage};
 use crate::ml::quantize::{Scheme, quantize};
@@ -27,6 +28,7 @@ impl Stage for Quantize {
         let dir = cx.input("model")?.dir.clone();
         let out = cx.output("model")?;
         let report = quantize(&dir, &out, self.scheme)?;
+        copy_but_weights(&dir, &out, &["config.json"])?;
         let worst = report.tensors.iter().max_by(|a, b| a.relative_error.total_cmp(&b.relative_error));
         let ratio = report.bytes_after as f64 / report.bytes_before as f64;
         cx.note(format!("{:.2} of the size: {} → {} bytes", ratio, report.bytes_before, report.bytes_after));

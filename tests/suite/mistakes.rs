@@ -65,7 +65,7 @@ fn an_unknown_kind() {
         &[],
         r#"
 error: there is no kind `trian`
-  --> p.toml:9:7
+ --> p.toml:9:7
   |
 9 | use = "trian"
   |       ^^^^^^^ unknown kind
@@ -168,7 +168,7 @@ fn a_cycle() {
         &[],
         r#"
 error: the stages form a cycle: a → b → c → a
-  --> p.toml:3:12
+ --> p.toml:3:12
   |
 3 | in.model = "c"
   |            ^^^ `a` needs `c`
@@ -213,7 +213,7 @@ fn a_missing_file_and_folder() {
         &[],
         r#"
 error: stage `corpus` reads `a.csv`, which does not exist
-  --> p.toml:3:21
+ --> p.toml:3:21
   |
 3 | sources = [{ path = "a.csv", format = "csv" }]
   |                     ^^^^^^^ no such file
@@ -221,7 +221,7 @@ error: stage `corpus` reads `a.csv`, which does not exist
 help: paths start from the project root, ROOT
 
 error: stage `tokens` reads `m`, which does not exist
-  --> p.toml:7:13
+ --> p.toml:7:13
   |
 7 | tokenizer = "m"
   |             ^^^ no such folder

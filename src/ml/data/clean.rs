@@ -147,7 +147,8 @@ fn decoded_again(lead: char, rest: &str) -> Option<(char, usize)> {
 fn unescape(text: &str, count: &mut u64) -> String {
     let Some(reference) = REFERENCE.as_ref() else { return text.to_owned() };
     let replaced = reference.replace_all(text, |found: &regex::Captures| {
-        let number = |at: usize, radix| found.get(at).and_then(|digits| u32::from_str_radix(digits.as_str(), radix).ok());
+        let number =
+            |at: usize, radix| found.get(at).and_then(|digits| u32::from_str_radix(digits.as_str(), radix).ok());
         let letter = match number(1, 10).or_else(|| number(2, 16)) {
             // As HTML has it, 128 to 159 are Windows-1252.
             Some(code @ 0x80..=0x9F) => windows_1252(code as u8),

@@ -51,8 +51,8 @@ impl Corpus {
     pub fn open(dir: &Path) -> Result<Self> {
         let path = dir.join("corpus.json");
         let bytes = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        let Description { labels, report } =
-            serde_json::from_slice(&bytes).with_context(|| format!("{} is not a corpus description", path.display()))?;
+        let Description { labels, report } = serde_json::from_slice(&bytes)
+            .with_context(|| format!("{} is not a corpus description", path.display()))?;
         let read = |name: &str| read_split(&dir.join(name), labels.len());
         let (train, validation, test) = (read("train.parquet")?, read("validation.parquet")?, read("test.parquet")?);
         Ok(Corpus { labels, train, validation, test, report })
@@ -84,9 +84,8 @@ fn schema() -> Arc<Schema> {
 }
 
 fn write_split(path: &Path, rows: &[Example]) -> Result<()> {
-    let text = |column: fn(&Example) -> &str| -> ArrayRef {
-        Arc::new(StringArray::from_iter_values(rows.iter().map(column)))
-    };
+    let text =
+        |column: fn(&Example) -> &str| -> ArrayRef { Arc::new(StringArray::from_iter_values(rows.iter().map(column))) };
     let columns: Vec<ArrayRef> = vec![
         text(|row| &row.text),
         Arc::new(Int32Array::from_iter_values(rows.iter().map(|row| row.label as i32))),
@@ -122,8 +121,9 @@ fn read_split(path: &Path, classes: usize) -> Result<Vec<Example>> {
                 column(name)?.as_string_opt().with_context(|| format!("its column `{name}` is not text"))
             };
             let (texts, sources, ids) = (text("text")?, text("source")?, text("id")?);
-            let labels =
-                column("label")?.as_primitive_opt::<Int32Type>().context("its column `label` is not 32-bit integers")?;
+            let labels = column("label")?
+                .as_primitive_opt::<Int32Type>()
+                .context("its column `label` is not 32-bit integers")?;
             for row in 0..batch.num_rows() {
                 let label = labels.value(row);
                 if label < 0 || label as usize >= classes || texts.is_null(row) {

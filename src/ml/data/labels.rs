@@ -54,7 +54,8 @@ impl Labels {
             lines.push(format!("and {} more labels", strange.len() - LISTED));
         }
         let declared: Vec<String> = self.names.iter().map(|name| format!("`{name}`")).collect();
-        let known = if spec.known_labels().is_some() { "the declared labels" } else { "the labels of the training rows" };
+        let known =
+            if spec.known_labels().is_some() { "the declared labels" } else { "the labels of the training rows" };
         lines.push(format!("{known} are {}; correct the rows, or set `labels`", declared.join(", ")));
         bail!(lines.join("\n"))
     }

@@ -64,7 +64,10 @@ fn stop(watch: &dyn Watch) -> Result<()> {
 /// What can be said before any file is read.
 fn check(spec: &Spec) -> Result<()> {
     if !spec.sources.iter().any(|source| source.split == Purpose::Train) {
-        bail!("none of the {} sources is for training: leave `split` out of one, or set it to \"train\"", spec.sources.len());
+        bail!(
+            "none of the {} sources is for training: leave `split` out of one, or set it to \"train\"",
+            spec.sources.len()
+        );
     }
     if let Some(labels) = &spec.labels {
         let distinct: HashSet<&String> = labels.iter().collect();

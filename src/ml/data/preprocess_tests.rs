@@ -160,7 +160,12 @@ fn data_that_cannot_be_learned_from_is_an_error() {
     let message = error(&[], &spec);
     assert!(message.starts_with("no such file: ") && message.ends_with("train.csv"), "{message}");
     let message = error(&[("train.csv", "tweet,label\na,x\n")], &spec);
-    assert!(message.ends_with("it has no column `text` for the text; its columns are `tweet`, `label`; did you mean text = \"tweet\"?"), "{message}");
+    assert!(
+        message.ends_with(
+            "it has no column `text` for the text; its columns are `tweet`, `label`; did you mean text = \"tweet\"?"
+        ),
+        "{message}"
+    );
     let mut split = spec.clone();
     split.validation = Some(0.1);
     let message = error(&[("train.csv", "text,label\na,x\nb,x\nc,y\n")], &split);
@@ -217,9 +222,15 @@ fn the_sample_is_read_with_all_its_quirks() {
     assert_eq!((report.sources[0].rows, report.sources[1].rows), (4000, 600));
     assert_eq!(report.dropped.unusable, 0);
     assert_eq!(corpus.labels[0], "Extremely Negative");
-    assert!(report.dropped.leaked >= 2 && report.dropped.duplicate >= 6 && report.dropped.conflicting >= 2, "{report:?}");
+    assert!(
+        report.dropped.leaked >= 2 && report.dropped.duplicate >= 6 && report.dropped.conflicting >= 2,
+        "{report:?}"
+    );
     let changed = &report.changed;
-    assert!(changed.cut_characters >= 4 && changed.control_characters > 300 && changed.html_references > 50, "{changed:?}");
+    assert!(
+        changed.cut_characters >= 4 && changed.control_characters > 300 && changed.html_references > 50,
+        "{changed:?}"
+    );
     assert_eq!(report.sources[0].dates.as_ref().unwrap().first, "2020-03-16");
     let text: String = corpus.train.iter().map(|row| row.text.as_str()).collect();
     assert!(!text.chars().any(char::is_control) && text.contains("don’t"));
@@ -227,10 +238,8 @@ fn the_sample_is_read_with_all_its_quirks() {
 
 /// The published files, if they are beside the checkout.
 fn covid(name: &str) -> Option<std::path::PathBuf> {
-    let root = std::env::var_os("PIPE_SHARED").map_or_else(
-        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared"),
-        std::path::PathBuf::from,
-    );
+    let root = std::env::var_os("PIPE_SHARED")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared"), std::path::PathBuf::from);
     let path = root.join("data/covid19-tweets").join(name);
     if !path.exists() {
         println!("skipped: no {}", path.display());

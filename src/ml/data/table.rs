@@ -62,7 +62,8 @@ pub fn delimited(source: &Source, bytes: &[u8], file: &str, decoder: Decoder) ->
             continue;
         }
         if fields.len() != names.len() {
-            let hint = if lines > 1 { format!(" (it spans {lines} lines: is a quote missing?)") } else { String::new() };
+            let hint =
+                if lines > 1 { format!(" (it spans {lines} lines: is a quote missing?)") } else { String::new() };
             let noun = if fields.len() == 1 { "field" } else { "fields" };
             reject(format!("{} {noun} where the header names {}{hint}", fields.len(), names.len()));
             continue;

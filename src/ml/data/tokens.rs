@@ -108,8 +108,7 @@ impl Tokens {
         write_split(&dir.join("validation.arrow"), &self.validation)?;
         write_split(&dir.join("test.arrow"), &self.test)?;
         let path = dir.join("tokens.json");
-        let description =
-            Description { labels: self.labels.clone(), pad_id: self.pad_id, max_length: self.max_length };
+        let description = Description { labels: self.labels.clone(), pad_id: self.pad_id, max_length: self.max_length };
         let mut text = serde_json::to_string_pretty(&description)?;
         text.push('\n');
         std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))

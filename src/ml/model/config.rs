@@ -78,8 +78,7 @@ impl Config {
     pub fn to_json(&self) -> Value {
         let mut fields = self.fields.clone();
         let numbered = self.labels.iter().enumerate();
-        let id2label: Map<_, _> =
-            numbered.clone().map(|(i, label)| (i.to_string(), json!(label))).collect();
+        let id2label: Map<_, _> = numbered.clone().map(|(i, label)| (i.to_string(), json!(label))).collect();
         let label2id: Map<_, _> = numbered.map(|(i, label)| (label.clone(), json!(i))).collect();
         fields.insert("id2label".into(), Value::Object(id2label));
         fields.insert("label2id".into(), Value::Object(label2id));
@@ -269,18 +268,12 @@ mod tests {
             r#"field `position_embedding_type` is "relative_key"; only "absolute" is supported"#
         );
         assert_eq!(refused(r#""is_decoder": true"#), "field `is_decoder` is true; only false is supported");
-        assert_eq!(
-            refused(r#""hidden_act": "relu""#),
-            r#"field `hidden_act` is "relu"; only "gelu" is supported"#
-        );
+        assert_eq!(refused(r#""hidden_act": "relu""#), r#"field `hidden_act` is "relu"; only "gelu" is supported"#);
         assert_eq!(
             refused(r#""pruned_heads": {"0": [1]}"#),
             r#"field `pruned_heads` is {"0":[1]}; it is not supported"#
         );
-        assert_eq!(
-            refused(r#""hidden_size": "big""#),
-            r#"field `hidden_size` is "big"; it must be a whole number"#
-        );
+        assert_eq!(refused(r#""hidden_size": "big""#), r#"field `hidden_size` is "big"; it must be a whole number"#);
         assert_eq!(
             refused(r#""hidden_size": 100, "num_attention_heads": 12"#),
             "field `hidden_size` is 100, which 12 attention heads (`num_attention_heads`) do not divide"

@@ -24,6 +24,6 @@ impl Embedding {
 
     /// The vector of one id, `[1, 1, H]`.
     pub fn row(&self, id: usize) -> Tensor<3> {
-        self.weight.val().slice([id..id + 1]).unsqueeze()
+        self.weight.val().narrow(0, id, 1).unsqueeze()
     }
 }

@@ -89,11 +89,10 @@ fn normal(x: f32) -> (f32, f32) {
     let square = -0.5 * x * x;
     let e = exp(if square > -87.0 { square } else { -87.0 });
     let t = 1.0 / (1.0 + 0.327_591_1 * std::f32::consts::FRAC_1_SQRT_2 * x.abs());
-    let series = t
-        * (0.254_829_6 + t * (-0.284_496_74 + t * (1.421_413_7 + t * (-1.453_152 + t * 1.061_405_4))));
+    let series = t * (0.254_829_6 + t * (-0.284_496_74 + t * (1.421_413_7 + t * (-1.453_152 + t * 1.061_405_4))));
     let tail = 0.5 * series * e; // Φ(−|x|)
     let cdf = if x < 0.0 { tail } else { 1.0 - tail };
-    (cdf, e * 0.398_942_28)
+    (cdf, e * 0.398_942_3)
 }
 
 /// `e^x` for −87 ≤ x ≤ 0: 2^n times a polynomial of what rounding `x / ln 2` to n leaves (Cephes).
@@ -104,8 +103,8 @@ fn exp(x: f32) -> f32 {
     let shifted = x * std::f32::consts::LOG2_E + ROUND;
     let n = shifted - ROUND;
     let r = (x - n * 0.693_359_4) - n * -2.121_944_4e-4;
-    let series = 5.000_000_1e-1
-        + r * (1.666_666_5e-1 + r * (4.166_579_6e-2 + r * (8.333_452e-3 + r * (1.398_2e-3 + r * 1.987_569_2e-4))));
+    let series =
+        0.5 + r * (1.666_666_5e-1 + r * (4.166_579_6e-2 + r * (8.333_452e-3 + r * (1.398_2e-3 + r * 1.987_569_2e-4))));
     let power = f32::from_bits((shifted.to_bits() << 23).wrapping_add(0x3f80_0000)); // 2^n
     (series * r * r + r + 1.0) * power
 }

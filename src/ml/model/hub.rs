@@ -11,14 +11,8 @@ use crate::ml::watch::{Interrupted, Progress, Watch};
 
 const SCHEME: &str = "hf:";
 /// What a classifier needs beside its weights; those that a repository lacks are left out.
-const SMALL: &[&str] = &[
-    "config.json",
-    "tokenizer.json",
-    "vocab.json",
-    "merges.txt",
-    "special_tokens_map.json",
-    "tokenizer_config.json",
-];
+const SMALL: &[&str] =
+    &["config.json", "tokenizer.json", "vocab.json", "merges.txt", "special_tokens_map.json", "tokenizer_config.json"];
 
 /// A model of the hub that is in the local cache.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -102,10 +96,8 @@ impl Hub {
             return Ok(found);
         }
         let by_hand = self.snapshots(&wanted).join(&wanted.revision);
-        let advice = format!(
-            "or put config.json, model.safetensors and the tokenizer files into {}",
-            by_hand.display()
-        );
+        let advice =
+            format!("or put config.json, model.safetensors and the tokenizer files into {}", by_hand.display());
         ensure!(
             !self.offline,
             "{reference} is not in the cache and HF_HUB_OFFLINE forbids to download it; unset it, {advice}"
@@ -264,7 +256,8 @@ mod tests {
         let mut lines = BufReader::new(stream.try_clone().expect("a stream")).lines().map_while(Result::ok);
         let request = lines.next().unwrap_or_default();
         let headers: Vec<String> = lines.take_while(|line| !line.is_empty()).collect();
-        let range = headers.iter().find_map(|line| line.to_lowercase().strip_prefix("range: bytes=").map(str::to_owned));
+        let range =
+            headers.iter().find_map(|line| line.to_lowercase().strip_prefix("range: bytes=").map(str::to_owned));
         let path = request.split(' ').nth(1).unwrap_or_default();
         let (status, extra, body) = if path == "/api/models/some/model/revision/main" {
             let siblings: Vec<_> = files.keys().map(|name| serde_json::json!({"rfilename": name})).collect();

@@ -236,7 +236,9 @@ mod tests {
         assert_eq!(loaded.initialised, Initialised::Part(fresh));
         assert_eq!(
             loaded.notes,
-            ["of another shape for 5 labels, start fresh from seed 7: classifier.out_proj.weight, classifier.out_proj.bias"]
+            [
+                "of another shape for 5 labels, start fresh from seed 7: classifier.out_proj.weight, classifier.out_proj.bias"
+            ]
         );
         let (before, after) = (model.to_host().expect("host"), loaded.model.to_host().expect("host"));
         assert_eq!(before["classifier.dense.weight"], after["classifier.dense.weight"]);
@@ -293,7 +295,8 @@ mod tests {
         assert!(text.ends_with("has shape [32, 16]; config.json asks for [64, 16]"), "{text}");
 
         fs::write(dir.path().join("config.json"), TINY).expect("written");
-        let strange = HostTensors::from([("wte.weight".into(), super::super::HostTensor { shape: vec![1], data: vec![0.0] })]);
+        let strange =
+            HostTensors::from([("wte.weight".into(), super::super::HostTensor { shape: vec![1], data: vec![0.0] })]);
         weights::write_f32(&dir.path().join("model.safetensors"), &strange).expect("written");
         let text = error(dir.path());
         assert!(text.contains("none of its tensors has a name of the `roberta` family"), "{text}");

@@ -162,9 +162,10 @@ impl Tensor {
         let mut data = Vec::with_capacity(size);
         let mut index = vec![0usize; self.shape.len()];
         for _ in 0..size {
-            let at = index.iter().zip(&self.strides).try_fold(self.offset, |at, (i, stride)| {
-                i.checked_mul(*stride).and_then(|step| at.checked_add(step))
-            });
+            let at = index
+                .iter()
+                .zip(&self.strides)
+                .try_fold(self.offset, |at, (i, stride)| i.checked_mul(*stride).and_then(|step| at.checked_add(step)));
             let at = at.filter(|at| *at < limit).ok_or_else(cut)?;
             data.push(convert(&bytes[at * width..(at + 1) * width]));
             // The next index, last axis first.
@@ -194,21 +195,21 @@ impl<'a> Machine<'a> {
         let mut machine = Machine { code, at: 0, stack: Vec::new(), memo: HashMap::new() };
         loop {
             match machine.number::<1>()? as u8 {
-                0x80 => drop(machine.number::<1>()?),                          // PROTO
-                b'.' => return machine.pop(),                                  // STOP
-                b'(' => machine.stack.push(Value::Mark),                       // MARK
-                b'N' | 0x89 => machine.stack.push(Value::Nothing),             // NONE, NEWFALSE
-                0x88 => machine.stack.push(Value::Number(1)),                  // NEWTRUE
-                b'}' => machine.stack.push(Value::Dict(Vec::new())),           // EMPTY_DICT
-                b')' | b']' => machine.stack.push(Value::Tuple(Vec::new())),   // EMPTY_TUPLE, EMPTY_LIST
-                b'K' => machine.push_number::<1>()?,                           // BININT1
-                b'M' => machine.push_number::<2>()?,                           // BININT2
+                0x80 => drop(machine.number::<1>()?),                        // PROTO
+                b'.' => return machine.pop(),                                // STOP
+                b'(' => machine.stack.push(Value::Mark),                     // MARK
+                b'N' | 0x89 => machine.stack.push(Value::Nothing),           // NONE, NEWFALSE
+                0x88 => machine.stack.push(Value::Number(1)),                // NEWTRUE
+                b'}' => machine.stack.push(Value::Dict(Vec::new())),         // EMPTY_DICT
+                b')' | b']' => machine.stack.push(Value::Tuple(Vec::new())), // EMPTY_TUPLE, EMPTY_LIST
+                b'K' => machine.push_number::<1>()?,                         // BININT1
+                b'M' => machine.push_number::<2>()?,                         // BININT2
                 b'J' => {
-                    let number = machine.number::<4>()? as u32 as i32;         // BININT
+                    let number = machine.number::<4>()? as u32 as i32; // BININT
                     machine.stack.push(Value::Number(number.into()));
                 }
                 0x8a => {
-                    let length = machine.number::<1>()?;                       // LONG1
+                    let length = machine.number::<1>()?; // LONG1
                     let bytes = machine.take(length)?;
                     ensure!(bytes.len() <= 7, "a number in its pickle is too large");
                     let mut whole = [0u8; 8];
@@ -216,11 +217,11 @@ impl<'a> Machine<'a> {
                     machine.stack.push(Value::Number(i64::from_le_bytes(whole)));
                 }
                 b'G' => {
-                    machine.take(8)?;                                          // BINFLOAT
+                    machine.take(8)?; // BINFLOAT
                     machine.stack.push(Value::Nothing);
                 }
                 b'X' => {
-                    let length = machine.number::<4>()?;                       // BINUNICODE
+                    let length = machine.number::<4>()?; // BINUNICODE
                     let text = String::from_utf8_lossy(machine.take(length)?).into_owned();
                     machine.stack.push(Value::Text(text));
                 }
@@ -228,12 +229,12 @@ impl<'a> Machine<'a> {
                     let global = format!("{} {}", machine.line()?, machine.line()?); // GLOBAL
                     machine.stack.push(Value::Global(global));
                 }
-                b'q' => machine.remember::<1>()?,                              // BINPUT
-                b'r' => machine.remember::<4>()?,                              // LONG_BINPUT
-                b'h' => machine.recall::<1>()?,                                // BINGET
-                b'j' => machine.recall::<4>()?,                                // LONG_BINGET
+                b'q' => machine.remember::<1>()?, // BINPUT
+                b'r' => machine.remember::<4>()?, // LONG_BINPUT
+                b'h' => machine.recall::<1>()?,   // BINGET
+                b'j' => machine.recall::<4>()?,   // LONG_BINGET
                 b't' => {
-                    let items = machine.since_mark()?;                         // TUPLE
+                    let items = machine.since_mark()?; // TUPLE
                     machine.stack.push(Value::Tuple(items));
                 }
                 op @ 0x85..=0x87 => {
@@ -241,19 +242,19 @@ impl<'a> Machine<'a> {
                     let items = machine.stack.split_off(keep.ok_or_else(cut)?);
                     machine.stack.push(Value::Tuple(items));
                 }
-                b'a' => drop(machine.pop()?),                                  // APPEND
-                b'e' => drop(machine.since_mark()?),                           // APPENDS
+                b'a' => drop(machine.pop()?),        // APPEND
+                b'e' => drop(machine.since_mark()?), // APPENDS
                 b's' => {
-                    let (value, key) = (machine.pop()?, machine.pop()?);       // SETITEM
+                    let (value, key) = (machine.pop()?, machine.pop()?); // SETITEM
                     machine.insert(vec![key, value])?;
                 }
                 b'u' => {
-                    let items = machine.since_mark()?;                         // SETITEMS
+                    let items = machine.since_mark()?; // SETITEMS
                     machine.insert(items)?;
                 }
-                b'b' => drop(machine.pop()?),                                  // BUILD: attributes of the dict
-                b'Q' => machine.storage()?,                                    // BINPERSID
-                b'R' => machine.reduce()?,                                     // REDUCE
+                b'b' => drop(machine.pop()?), // BUILD: attributes of the dict
+                b'Q' => machine.storage()?,   // BINPERSID
+                b'R' => machine.reduce()?,    // REDUCE
                 other => bail!("its pickle has an instruction (0x{other:02x}) that no state dict needs"),
             }
         }

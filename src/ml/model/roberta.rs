@@ -63,7 +63,7 @@ impl RobertaConfig {
             classifier_dropout: fields.probability("classifier_dropout", hidden_dropout_prob)?,
         };
         ensure!(
-            config.hidden_size % config.num_attention_heads == 0,
+            config.hidden_size.is_multiple_of(config.num_attention_heads),
             "field `hidden_size` is {}, which {} attention heads (`num_attention_heads`) do not divide",
             config.hidden_size,
             config.num_attention_heads
@@ -111,9 +111,7 @@ impl Roberta {
         Roberta {
             roberta: Body {
                 embeddings: Embeddings::empty(own, device),
-                encoder: Encoder {
-                    layer: (0..own.num_hidden_layers).map(|_| Layer::empty(own, device)).collect(),
-                },
+                encoder: Encoder { layer: (0..own.num_hidden_layers).map(|_| Layer::empty(own, device)).collect() },
             },
             classifier: Head::empty(own, config.labels().len(), device),
             config: config.clone(),

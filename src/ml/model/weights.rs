@@ -52,11 +52,8 @@ fn shards(index: &Path) -> Result<Vec<PathBuf>> {
 /// The names of a sharded model's files, each once, by its index.
 pub fn shard_names(index: &Path) -> Result<Vec<String>> {
     let text = fs::read_to_string(index).with_context(|| format!("reading {}", index.display()))?;
-    let value: Value =
-        serde_json::from_str(&text).with_context(|| format!("{} is not valid JSON", index.display()))?;
-    let map = value["weight_map"]
-        .as_object()
-        .ok_or_else(|| anyhow!("{} has no `weight_map`", index.display()))?;
+    let value: Value = serde_json::from_str(&text).with_context(|| format!("{} is not valid JSON", index.display()))?;
+    let map = value["weight_map"].as_object().ok_or_else(|| anyhow!("{} has no `weight_map`", index.display()))?;
     let names: BTreeSet<&str> = map.values().filter_map(Value::as_str).collect();
     // A name is a file beside the index, never a path that leads elsewhere.
     if let Some(name) = names.iter().find(|name| Path::new(name).file_name().is_none_or(|file| file != **name)) {
@@ -104,12 +101,8 @@ fn decode(view: &TensorView, scales: Option<&TensorView>) -> Result<Vec<f32>> {
     Ok(match (view.dtype(), scales) {
         (Dtype::F32, _) => floats(bytes),
         (Dtype::F64, _) => bytes.as_chunks::<8>().0.iter().map(|b| f64::from_le_bytes(*b) as f32).collect(),
-        (Dtype::F16, _) => {
-            bytes.as_chunks::<2>().0.iter().map(|b| half::f16::from_le_bytes(*b).to_f32()).collect()
-        }
-        (Dtype::BF16, _) => {
-            bytes.as_chunks::<2>().0.iter().map(|b| half::bf16::from_le_bytes(*b).to_f32()).collect()
-        }
+        (Dtype::F16, _) => bytes.as_chunks::<2>().0.iter().map(|b| half::f16::from_le_bytes(*b).to_f32()).collect(),
+        (Dtype::BF16, _) => bytes.as_chunks::<2>().0.iter().map(|b| half::bf16::from_le_bytes(*b).to_f32()).collect(),
         (Dtype::I8, Some(scales)) => {
             let rows = view.shape().first().copied().unwrap_or(0);
             ensure!(
@@ -124,9 +117,7 @@ fn decode(view: &TensorView, scales: Option<&TensorView>) -> Result<Vec<f32>> {
             rows.flat_map(|(row, scale)| row.iter().map(move |b| f32::from(*b as i8) * scale)).collect()
         }
         // Index buffers that old checkpoints carry; no parameter has their name.
-        (Dtype::I64, _) => {
-            bytes.as_chunks::<8>().0.iter().map(|b| i64::from_le_bytes(*b) as f32).collect()
-        }
+        (Dtype::I64, _) => bytes.as_chunks::<8>().0.iter().map(|b| i64::from_le_bytes(*b) as f32).collect(),
         (dtype, _) => bail!("values of type {dtype:?} are not supported; f32, f16, bf16 and pipe's int8 are"),
     })
 }

@@ -156,7 +156,10 @@ fn byte_level(vocab: &Path, merges: &Path, special: &Special, dir: &Path) -> Res
     library.add_tokens(others).map_err(|error| anyhow!(error))?;
     for (id, token) in &special.added {
         if library.token_to_id(token).map(u64::from) != Some(*id) {
-            bail!("added_tokens.json in {} gives `{token}` the id {id}, which does not follow the vocabulary", dir.display());
+            bail!(
+                "added_tokens.json in {} gives `{token}` the id {id}, which does not follow the vocabulary",
+                dir.display()
+            );
         }
     }
     Ok(library)
