@@ -70,6 +70,8 @@ impl Lines {
                 self.failed.push(stage.clone());
                 self.line(ERROR, "fail", stage, &format!("{}  {error}", format::duration(*seconds)))
             }
+            // After an interruption everything else is to be done: the last line says how much.
+            Event::StageBlocked { because, .. } if self.stopped.contains(because) => return None,
             Event::StageBlocked { stage, because } => self.line(WARNING, "skip", stage, &format!("blocked by {because}")),
             Event::StageInterrupted { stage } => {
                 self.stopped.push(stage.clone());
@@ -111,7 +113,8 @@ impl Lines {
         let mut counts = vec![format!("{hits} cached"), format!("{ran} run")];
         counts.extend((*failed > 0).then(|| format!("{failed} failed")));
         counts.extend((!self.stopped.is_empty()).then(|| format!("{} stopped", self.stopped.len())));
-        counts.extend((*blocked > 0).then(|| format!("{blocked} blocked")));
+        let word_for_rest = if *interrupted { "to do" } else { "blocked" };
+        counts.extend((*blocked > 0).then(|| format!("{blocked} {word_for_rest}")));
         let mut text = format!("{} {} in {}", self.color.paint(style, word), counts.join(", "), format::duration(*seconds));
         if let Some(help) = self.next_step(outcome) {
             text.push_str(&format!("\n{} {help}", self.color.paint(HELP, "help:")));
@@ -269,7 +272,8 @@ help: what is done is kept; the next run starts at int8
             started(&["teacher"]),
             Event::StageWaiting { stage: s("teacher"), fingerprint: s("f") },
             Event::StageInterrupted { stage: s("teacher") },
-            Event::RunFinished { outcome: Outcome { ran: 1, interrupted: true, ..outcome() } },
+            Event::StageBlocked { stage: s("pruned"), because: s("teacher") },
+            Event::RunFinished { outcome: Outcome { ran: 1, blocked: 1, interrupted: true, ..outcome() } },
         ]);
         assert_eq!(
             text,
@@ -277,7 +281,7 @@ help: what is done is kept; the next run starts at int8
 run roberta-full: 1 stage
 wait teacher  another process is making this result
 stop teacher  interrupted
-interrupted: 4 cached, 1 run, 1 stopped in 1m 52s
+interrupted: 4 cached, 1 run, 1 stopped, 1 to do in 1m 52s
 help: the same command goes on with teacher, from the last checkpoint if there is one
 "
         );
