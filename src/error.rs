@@ -124,7 +124,8 @@ mod tests {
     fn texts() {
         let error = Error::usage("no kind is named `trian`").help("did you mean `train`?");
         assert_eq!(error.render(Color::Never), "error: no kind is named `trian`\nhelp: did you mean `train`?\n");
-        let chain = Err::<(), _>(std::io::Error::from(std::io::ErrorKind::NotFound)).context("cannot read x.toml").unwrap_err();
+        let chain =
+            Err::<(), _>(std::io::Error::from(std::io::ErrorKind::NotFound)).context("cannot read x.toml").unwrap_err();
         assert_eq!(Error::from(chain).render(Color::Never), "error: cannot read x.toml: entity not found\n");
         let pipeline: Error = Diagnostics(vec![Diagnostic::new("bad")]).into();
         assert_eq!(pipeline.render(Color::Never), "error: bad\n");

@@ -17,7 +17,9 @@ use crate::report::Color;
 /// A TOML file declares stages; `pipe run FILE` runs what a change made necessary and takes the rest from the cache.
 #[derive(Debug, Parser)]
 #[command(name = "pipe", version, infer_long_args = true, disable_help_subcommand = true)]
-#[command(after_help = "Exit codes: 0 done, 1 a stage failed, 2 bad usage or pipeline file, 3 differences found, 130 interrupted.")]
+#[command(
+    after_help = "Exit codes: 0 done, 1 a stage failed, 2 bad usage or pipeline file, 3 differences found, 130 interrupted."
+)]
 pub struct Args {
     /// Where results are kept [default: $PIPE_CACHE, else `cache/` in the project root].
     #[arg(long, global = true, value_name = "DIR")]
@@ -78,7 +80,11 @@ pub fn main(stock: Stock) -> ExitCode {
 }
 
 /// One command, its results written to `out` without colours; for tests and for embedding.
-pub fn execute<T: Into<OsString> + Clone>(args: impl IntoIterator<Item = T>, stock: Stock, out: &mut dyn Write) -> Result<(), Error> {
+pub fn execute<T: Into<OsString> + Clone>(
+    args: impl IntoIterator<Item = T>,
+    stock: Stock,
+    out: &mut dyn Write,
+) -> Result<(), Error> {
     let args = Args::try_parse_from(args).map_err(|e| Error::usage(e.to_string()))?;
     args.go(stock, Color::Never, out)
 }

@@ -88,7 +88,14 @@ fn list(cx: &mut Context<'_>, json: bool) -> Result<(), Error> {
     }
     let mut table = Table::new(["result", "kind", ">size", "made (UTC)", ">took", "on"]);
     for l in &all {
-        table.row([l.fingerprint[..12].to_string(), l.kind.clone(), format::bytes(l.bytes), format::moment(l.made as f64), format::duration(l.seconds), l.device.clone()]);
+        table.row([
+            l.fingerprint[..12].to_string(),
+            l.kind.clone(),
+            format::bytes(l.bytes),
+            format::moment(l.made as f64),
+            format::duration(l.seconds),
+            l.device.clone(),
+        ]);
     }
     cx.print(&if all.is_empty() { "the cache is empty\n".to_string() } else { table.render() })
 }
@@ -114,7 +121,8 @@ fn verify(cx: &mut Context<'_>) -> Result<(), Error> {
         }
     }
     if damaged > 0 {
-        return Err(Error::failed(format!("{} in the cache", format::plural(damaged, "damaged result"))).help("the next run makes them again"));
+        return Err(Error::failed(format!("{} in the cache", format::plural(damaged, "damaged result")))
+            .help("the next run makes them again"));
     }
     cx.print(&format!("{}, {}: all sound\n", format::plural(files, "file"), format::bytes(bytes)))
 }
@@ -144,10 +152,15 @@ pub fn folders(cx: &Context<'_>, file: &File, stage: &str, ty: Option<&str>) -> 
         let Some(entry) = verdicts[at].as_ref().and_then(|v| v.entry.as_ref()) else {
             return Err(Error::failed(format!("`{name}` has no result yet")).help("`pipe run` makes it"));
         };
-        let outputs: Vec<_> = entry.outputs.iter().filter(|(p, a)| port.is_none_or(|wanted| wanted == *p) && ty.is_none_or(|t| t == a.ty)).collect();
+        let outputs: Vec<_> = entry
+            .outputs
+            .iter()
+            .filter(|(p, a)| port.is_none_or(|wanted| wanted == *p) && ty.is_none_or(|t| t == a.ty))
+            .collect();
         if outputs.is_empty() && ty.is_none() {
             let ports: Vec<&str> = entry.outputs.keys().map(String::as_str).collect();
-            return Err(Error::usage(format!("`{name}` has no output `{}`", port.unwrap_or_default())).help(format!("outputs: {}", ports.join(", "))));
+            return Err(Error::usage(format!("`{name}` has no output `{}`", port.unwrap_or_default()))
+                .help(format!("outputs: {}", ports.join(", "))));
         }
         for (_, artifact) in outputs {
             found.push(project.cache.view(artifact)?);

@@ -65,7 +65,13 @@ impl Context<'_> {
     }
 
     /// Find what the wanted stages need, for a command that looks and does not run; downloads are told.
-    pub fn prepare<'p>(&self, project: &'p Project, pipeline: &'p Pipeline, stages: &[String], force: &[String]) -> Result<Prepared<'p>, Error> {
+    pub fn prepare<'p>(
+        &self,
+        project: &'p Project,
+        pipeline: &'p Pipeline,
+        stages: &[String],
+        force: &[String],
+    ) -> Result<Prepared<'p>, Error> {
         let reporter = reporter(Mode::Plain);
         Ok(project.prepare(pipeline, stages, force, self.stock.remotes, reporter.as_ref())?)
     }
@@ -85,7 +91,9 @@ pub fn verdicts(job: &Job<'_>) -> Result<Vec<Option<Verdict>>, Error> {
     let mut all: Vec<Option<Verdict>> = Vec::with_capacity(job.needed.len());
     for (at, needed) in job.needed.iter().enumerate() {
         let known = |from: usize| all.get(from).and_then(|v| v.as_ref()).and_then(|v| v.entry.as_ref());
-        let verdict = needed.then(|| job.judge(at, &|from| known(from).map_or(Upstream::Pending, Upstream::Known))).transpose()?;
+        let verdict = needed
+            .then(|| job.judge(at, &|from| known(from).map_or(Upstream::Pending, Upstream::Known)))
+            .transpose()?;
         all.push(verdict);
     }
     Ok(all)
@@ -93,5 +101,7 @@ pub fn verdicts(job: &Job<'_>) -> Result<Vec<Option<Verdict>>, Error> {
 
 /// The indices of the instances that a word on the command line means: one, or all of a stage.
 pub fn named(pipeline: &Pipeline, word: &str) -> Vec<usize> {
-    (0..pipeline.instances.len()).filter(|&at| pipeline.instances[at].name == word || pipeline.instances[at].stage == word).collect()
+    (0..pipeline.instances.len())
+        .filter(|&at| pipeline.instances[at].name == word || pipeline.instances[at].stage == word)
+        .collect()
 }

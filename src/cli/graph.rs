@@ -44,6 +44,7 @@ impl Graph {
 }
 
 fn drawn(pipeline: &Pipeline) -> graph::Graph {
-    let nodes = pipeline.instances.iter().map(|i| graph::Node { name: i.name.clone(), kind: i.kind.name.into() }).collect();
+    let nodes =
+        pipeline.instances.iter().map(|i| graph::Node { name: i.name.clone(), kind: i.kind.name.into() }).collect();
     graph::Graph { name: pipeline.name.clone(), nodes, edges: Dag::of(&pipeline.instances).edges().collect() }
 }

@@ -44,7 +44,8 @@ pub fn database(project: &Project) -> Result<&Database, Error> {
 
 impl From<rusqlite::Error> for Error {
     fn from(error: rusqlite::Error) -> Self {
-        Self::failed(format!("cannot read the run database: {error}")).help("results do not depend on it: delete history.sqlite in the cache to start a new one")
+        Self::failed(format!("cannot read the run database: {error}"))
+            .help("results do not depend on it: delete history.sqlite in the cache to start a new one")
     }
 }
 
@@ -52,9 +53,15 @@ fn render(runs: &[RunRecord]) -> String {
     if runs.is_empty() {
         return "no runs yet\n".into();
     }
-    let mut table = Table::new([">run", "started (UTC)", "pipeline", "profile", "ended", ">cached", ">run", ">failed", ">took"]);
+    let mut table =
+        Table::new([">run", "started (UTC)", "pipeline", "profile", "ended", ">cached", ">run", ">failed", ">took"]);
     for run in runs {
-        let mut cells = vec![run.id.to_string(), format::moment(run.started as f64), run.pipeline.clone(), run.profile.clone().unwrap_or_default()];
+        let mut cells = vec![
+            run.id.to_string(),
+            format::moment(run.started as f64),
+            run.pipeline.clone(),
+            run.profile.clone().unwrap_or_default(),
+        ];
         match &run.outcome {
             None => cells.push("did not end".into()),
             Some(o) => {
@@ -65,7 +72,13 @@ fn render(runs: &[RunRecord]) -> String {
                 } else {
                     "done"
                 };
-                cells.extend([word.into(), o.hits.to_string(), o.ran.to_string(), o.failed.to_string(), format::duration(o.seconds)]);
+                cells.extend([
+                    word.into(),
+                    o.hits.to_string(),
+                    o.ran.to_string(),
+                    o.failed.to_string(),
+                    format::duration(o.seconds),
+                ]);
             }
         }
         table.row(cells);

@@ -21,7 +21,9 @@ impl Init {
     pub fn run(self, cx: &mut Context<'_>) -> Result<(), Error> {
         write_new(&self.file)?;
         let file = self.file.display();
-        cx.print(&format!("wrote {file}: put labelled texts into data/train.csv and data/test.csv, then `pipe run {file}`\n"))
+        cx.print(&format!(
+            "wrote {file}: put labelled texts into data/train.csv and data/test.csv, then `pipe run {file}`\n"
+        ))
     }
 }
 
@@ -33,7 +35,8 @@ fn write_new(file: &Path) -> Result<(), Error> {
     match fs::OpenOptions::new().write(true).create_new(true).open(file) {
         Ok(mut out) => out.write_all(starter(file).as_bytes()).map_err(cannot),
         Err(e) if e.kind() == ErrorKind::AlreadyExists => {
-            Err(Error::usage(format!("{} is there already", file.display())).help("name another file: `pipe init FILE`"))
+            Err(Error::usage(format!("{} is there already", file.display()))
+                .help("name another file: `pipe init FILE`"))
         }
         Err(e) => Err(cannot(e)),
     }

@@ -30,6 +30,9 @@ fn signalled() {
     }
     let listener = LISTENER.lock().unwrap_or_else(PoisonError::into_inner).clone();
     if let Some(reporter) = listener.and_then(|weak| weak.upgrade()) {
-        reporter.event(&Event::Warning { stage: None, text: "stopping at the next checkpoint; Ctrl-C again stops at once".into() });
+        reporter.event(&Event::Warning {
+            stage: None,
+            text: "stopping at the next checkpoint; Ctrl-C again stops at once".into(),
+        });
     }
 }

@@ -45,7 +45,11 @@ impl Metrics {
             return Err(Error::usage(which).help("`pipe history` lists the runs"));
         };
         let mut metrics = database.facts(run.id)?;
-        let is_wanted = |name: &str| self.stage.iter().any(|s| name == s || name.strip_prefix(s.as_str()).is_some_and(|rest| rest.starts_with('[')));
+        let is_wanted = |name: &str| {
+            self.stage
+                .iter()
+                .any(|s| name == s || name.strip_prefix(s.as_str()).is_some_and(|rest| rest.starts_with('[')))
+        };
         metrics.retain(|f| self.stage.is_empty() || is_wanted(&f.stage));
         if self.json {
             return cx.print_json(&Report { run, metrics });
@@ -77,7 +81,10 @@ fn render(run: &RunRecord, facts: &[Fact]) -> String {
         let headers: Vec<String> = members.iter().map(|(stage, _)| format!(">{stage}")).collect();
         let mut table = Table::new(std::iter::once("metric").chain(headers.iter().map(String::as_str)));
         for (row, name) in names.iter().enumerate() {
-            table.row(std::iter::once(name.to_string()).chain(members.iter().map(|(_, mine)| format::fact(name, mine[row].value))));
+            table.row(
+                std::iter::once(name.to_string())
+                    .chain(members.iter().map(|(_, mine)| format::fact(name, mine[row].value))),
+            );
         }
         text.push('\n');
         text.push_str(&table.render());

@@ -49,7 +49,10 @@ impl<'a> Reader<'a> {
         if depth > DEEPEST {
             return Vec::new();
         }
-        let required: Vec<&str> = schema.get("required").and_then(Value::as_array).map_or(Vec::new(), |all| all.iter().filter_map(Value::as_str).collect());
+        let required: Vec<&str> = schema
+            .get("required")
+            .and_then(Value::as_array)
+            .map_or(Vec::new(), |all| all.iter().filter_map(Value::as_str).collect());
         properties
             .iter()
             .map(|(name, property)| {
@@ -74,7 +77,10 @@ impl<'a> Reader<'a> {
             return self.definitions.and_then(|d| d.get(name)).map_or(schema, |target| self.inner(target));
         }
         for key in ["anyOf", "oneOf", "allOf"] {
-            let options: Vec<&Value> = schema.get(key).and_then(Value::as_array).map_or(Vec::new(), |all| all.iter().filter(|o| !is_null(o)).collect());
+            let options: Vec<&Value> = schema
+                .get(key)
+                .and_then(Value::as_array)
+                .map_or(Vec::new(), |all| all.iter().filter(|o| !is_null(o)).collect());
             if let [one] = options.as_slice()
                 && one.get("const").is_none()
             {
@@ -180,7 +186,11 @@ fn plural(name: &str) -> String {
 pub fn toml(value: &Value) -> String {
     match value {
         Value::Object(map) => {
-            let entries: Vec<String> = map.iter().filter(|(_, v)| !v.is_null()).map(|(k, v)| format!("{} = {}", super::toml_text::key(k), toml(v))).collect();
+            let entries: Vec<String> = map
+                .iter()
+                .filter(|(_, v)| !v.is_null())
+                .map(|(k, v)| format!("{} = {}", super::toml_text::key(k), toml(v)))
+                .collect();
             if entries.is_empty() { "{}".into() } else { format!("{{ {} }}", entries.join(", ")) }
         }
         Value::Array(all) => format!("[{}]", all.iter().map(toml).collect::<Vec<_>>().join(", ")),

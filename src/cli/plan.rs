@@ -34,7 +34,11 @@ impl Plan {
         let plan = prepared.job().plan()?;
         // What was digested now need not be digested again by the run.
         let _ = project.stats.save();
-        if self.json { cx.print_json(&plan)? } else { print(cx, &plan)? }
+        if self.json {
+            cx.print_json(&plan)?
+        } else {
+            print(cx, &plan)?
+        }
         if self.exit_code && plan.runs() > 0 { Err(Error::Differences) } else { Ok(()) }
     }
 }
@@ -46,7 +50,11 @@ pub fn print(cx: &mut Context<'_>, plan: &engine::Plan) -> Result<(), Error> {
 
 fn render(plan: &engine::Plan, color: Color) -> String {
     let profile = plan.profile.as_ref().map(|p| format!(" (profile {p})")).unwrap_or_default();
-    let mut counts = vec![format::plural(plan.stages.len(), "stage"), format!("{} cached", plan.hits()), format!("{} to run", plan.runs())];
+    let mut counts = vec![
+        format::plural(plan.stages.len(), "stage"),
+        format!("{} cached", plan.hits()),
+        format!("{} to run", plan.runs()),
+    ];
     counts.extend(plan.seconds().map(|s| format!("about {}", format::duration(s))));
     let mut table = Table::new(["", "", "", ">"]).indent(2);
     for stage in &plan.stages {
@@ -54,13 +62,21 @@ fn render(plan: &engine::Plan, color: Color) -> String {
             Action::Hit => ("hit", None),
             Action::Run | Action::MayStop => ("run", stage.seconds),
         };
-        table.row([word.to_string(), stage.stage.clone(), line::reasons(&stage.why), seconds.map(format::duration).unwrap_or_default()]);
+        table.row([
+            word.to_string(),
+            stage.stage.clone(),
+            line::reasons(&stage.why),
+            seconds.map(format::duration).unwrap_or_default(),
+        ]);
     }
     let mut text = format!("{} {}{profile}: {}\n", color.paint(STRONG, "plan"), plan.pipeline, counts.join(", "));
     for row in table.render().split_inclusive('\n') {
         // Painted after the columns are aligned: escapes have no width.
         let (word, rest) = row.split_at(5);
-        text.push_str(&format!("  {}{rest}", color.paint(if word == "  hit" { FAINT } else { ACTIVE }, word.trim_start())));
+        text.push_str(&format!(
+            "  {}{rest}",
+            color.paint(if word == "  hit" { FAINT } else { ACTIVE }, word.trim_start())
+        ));
     }
     text
 }
@@ -99,7 +115,10 @@ plan roberta-full (profile full): 4 stages, 1 cached, 3 to run, about 1m 14s
   run  comparison       no result yet
 "
         );
-        assert_eq!(anstream::adapter::strip_str(&render(&plan(), Color::Always)).to_string(), render(&plan(), Color::Never));
+        assert_eq!(
+            anstream::adapter::strip_str(&render(&plan(), Color::Always)).to_string(),
+            render(&plan(), Color::Never)
+        );
     }
 
     #[test]

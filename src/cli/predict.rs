@@ -102,19 +102,26 @@ impl Predict {
                 let mut found = folders(cx, &file, stage, Some("model"))?;
                 match (found.pop(), found.is_empty()) {
                     (Some(dir), true) => Ok(dir),
-                    (Some(_), false) => Err(Error::usage(format!("`{stage}` has several instances")).help("name one of them, as `pipe show` does")),
+                    (Some(_), false) => Err(Error::usage(format!("`{stage}` has several instances"))
+                        .help("name one of them, as `pipe show` does")),
                     (None, _) => Err(Error::usage(format!("`{stage}` gives no model"))),
                 }
             }
-            _ => Err(Error::usage(format!("there is no model `{}`", self.model)).help("give a model folder, or FILE:STAGE such as `pipelines/roberta_full.toml:teacher`")),
+            _ => Err(Error::usage(format!("there is no model `{}`", self.model))
+                .help("give a model folder, or FILE:STAGE such as `pipelines/roberta_full.toml:teacher`")),
         }
     }
 
     fn texts(&self) -> Result<Texts, Error> {
         let Some(path) = &self.input else {
-            return Ok(if self.text.is_empty() { lines(std::io::stdin(), "standard input".into()) } else { Box::new(self.text.clone().into_iter().map(Ok)) });
+            return Ok(if self.text.is_empty() {
+                lines(std::io::stdin(), "standard input".into())
+            } else {
+                Box::new(self.text.clone().into_iter().map(Ok))
+            });
         };
-        let file = std::fs::File::open(path).map_err(|e| Error::failed(format!("cannot read {}: {e}", path.display())))?;
+        let file =
+            std::fs::File::open(path).map_err(|e| Error::failed(format!("cannot read {}: {e}", path.display())))?;
         let (name, column) = (path.display().to_string(), self.column.clone());
         match path.extension().and_then(|e| e.to_str()) {
             Some("csv") => rows(file, b',', name, &column),
@@ -129,7 +136,9 @@ impl Predict {
 }
 
 fn lines(from: impl Read + 'static, name: String) -> Texts {
-    Box::new(BufReader::new(from).lines().map(move |l| l.map_err(|e| Error::failed(format!("cannot read {name}: {e}")))))
+    Box::new(
+        BufReader::new(from).lines().map(move |l| l.map_err(|e| Error::failed(format!("cannot read {name}: {e}")))),
+    )
 }
 
 fn rows(file: std::fs::File, delimiter: u8, name: String, column: &str) -> Result<Texts, Error> {
@@ -138,15 +147,23 @@ fn rows(file: std::fs::File, delimiter: u8, name: String, column: &str) -> Resul
     let header = reader.headers().map_err(|e| failed(&name, e))?.clone();
     let at = header.iter().position(|h| h == column).ok_or_else(|| {
         let known: Vec<&str> = header.iter().collect();
-        Error::failed(format!("{name} has no column `{column}`")).help(format!("columns: {}; choose one with --column", known.join(", ")))
+        Error::failed(format!("{name} has no column `{column}`"))
+            .help(format!("columns: {}; choose one with --column", known.join(", ")))
     })?;
-    Ok(Box::new(reader.into_records().map(move |row| row.map(|r| r.get(at).unwrap_or_default().to_string()).map_err(|e| failed(&name, e)))))
+    Ok(Box::new(
+        reader
+            .into_records()
+            .map(move |row| row.map(|r| r.get(at).unwrap_or_default().to_string()).map_err(|e| failed(&name, e))),
+    ))
 }
 
 fn field(line: &str, column: &str, name: &str, number: usize) -> Result<String, Error> {
-    let value: serde_json::Value = serde_json::from_str(line).map_err(|e| Error::failed(format!("{name}:{number}: not JSON: {e}")))?;
+    let value: serde_json::Value =
+        serde_json::from_str(line).map_err(|e| Error::failed(format!("{name}:{number}: not JSON: {e}")))?;
     let text = value.get(column).and_then(|v| v.as_str());
-    text.map(str::to_string).ok_or_else(|| Error::failed(format!("{name}:{number}: no text in the field `{column}`")).help("choose another with --column"))
+    text.map(str::to_string).ok_or_else(|| {
+        Error::failed(format!("{name}:{number}: no text in the field `{column}`")).help("choose another with --column")
+    })
 }
 
 fn json(predictor: &Predictor, text: &str, p: &Prediction) -> Result<String, Error> {
@@ -157,7 +174,8 @@ fn json(predictor: &Predictor, text: &str, p: &Prediction) -> Result<String, Err
 
 fn header(predictor: &Predictor) -> Result<String, Error> {
     let column = |kind: &'static str| predictor.labels().iter().map(move |l| format!("{kind}:{l}"));
-    let fields: Vec<String> = ["text".to_string(), "label".to_string()].into_iter().chain(column("score")).chain(column("logit")).collect();
+    let fields: Vec<String> =
+        ["text".to_string(), "label".to_string()].into_iter().chain(column("score")).chain(column("logit")).collect();
     csv_line(&fields)
 }
 

@@ -25,11 +25,12 @@ pub fn pipeline(kinds: &[Kind]) -> Value {
         hoist(kind, &mut definitions);
     }
     definitions.insert("stage".into(), stage(kinds));
-    definitions.insert("seed".into(), json!({ "type": "integer", "minimum": 0, "default": 0, "description": "Where random numbers start." }));
+    definitions.insert(
+        "seed".into(),
+        json!({ "type": "integer", "minimum": 0, "default": 0, "description": "Where random numbers start." }),
+    );
     let text = |about: &str| json!({ "type": "string", "description": about });
-    let stages = |of: Value, about: &str| {
-        json!({ "type": "object", "description": about, "propertyNames": { "pattern": r"^[^\s!-,./:-@\[-\^`{-~]+$" }, "additionalProperties": of })
-    };
+    let stages = |of: Value, about: &str| json!({ "type": "object", "description": about, "propertyNames": { "pattern": r"^[^\s!-,./:-@\[-\^`{-~]+$" }, "additionalProperties": of });
     let layer = json!({
         "type": "object",
         "description": "Laid over the file by `--profile`, leaf by leaf.",
@@ -75,7 +76,10 @@ fn stage(kinds: &[Kind]) -> Value {
 
 fn use_of(kinds: &[Kind]) -> Value {
     let names: Vec<&str> = kinds.iter().map(|k| k.name).collect();
-    let list: Vec<String> = kinds.iter().map(|k| format!("`{}`: {}", k.name, description(k).first().cloned().unwrap_or_default())).collect();
+    let list: Vec<String> = kinds
+        .iter()
+        .map(|k| format!("`{}`: {}", k.name, description(k).first().cloned().unwrap_or_default()))
+        .collect();
     json!({
         "type": "string",
         "pattern": format!("^({})(@.*)?$", names.join("|")),
@@ -130,7 +134,8 @@ fn hoist(kind: &Kind, definitions: &mut Map<String, Value>) {
     let Value::Object(mut map) = schema else { return };
     let mut inner = map.remove("$defs").and_then(|d| d.as_object().cloned()).unwrap_or_default();
     // A kind that wraps another type refers to it: its keys belong here all the same.
-    let wrapped = map.get("$ref").and_then(Value::as_str).and_then(|r| r.strip_prefix(&format!("#/$defs/{}.", kind.name)));
+    let wrapped =
+        map.get("$ref").and_then(Value::as_str).and_then(|r| r.strip_prefix(&format!("#/$defs/{}.", kind.name)));
     if let Some(Value::Object(target)) = wrapped.map(str::to_string).and_then(|name| inner.remove(&name)) {
         map.remove("$ref");
         for (key, value) in target {

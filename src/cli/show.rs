@@ -39,10 +39,21 @@ impl Show {
 
 fn artifacts(name: &str, fingerprint: &str, entry: &Entry) -> String {
     let made = &entry.made;
-    let mut text = format!("{name} ({}), made on {} UTC in {} on {}\n", entry.kind, format::moment(made.at as f64), format::duration(made.seconds), made.device);
+    let mut text = format!(
+        "{name} ({}), made on {} UTC in {} on {}\n",
+        entry.kind,
+        format::moment(made.at as f64),
+        format::duration(made.seconds),
+        made.device
+    );
     text.push_str(&format!("  fingerprint {fingerprint}\n"));
     for (port, artifact) in &entry.outputs {
-        text.push_str(&format!("  {port}: {}, {}, {}\n", artifact.ty, format::plural(artifact.files.len(), "file"), format::bytes(artifact.bytes())));
+        text.push_str(&format!(
+            "  {port}: {}, {}, {}\n",
+            artifact.ty,
+            format::plural(artifact.files.len(), "file"),
+            format::bytes(artifact.bytes())
+        ));
         let mut table = Table::new(["", ">"]).indent(4);
         artifact.files.iter().for_each(|f| table.row([f.path.clone(), format::bytes(f.size)]));
         text.push_str(&table.render());
@@ -73,7 +84,11 @@ fn table(instance: &Instance, pipeline: &Pipeline) -> String {
     for port in instance.kind.inputs {
         let mut sources = instance.inputs.iter().filter(|w| w.port == port.name).map(|w| {
             let from = &pipeline.instances[w.from];
-            toml_text::string(&if from.kind.outputs.len() > 1 { format!("{}.{}", from.name, w.output) } else { from.name.clone() })
+            toml_text::string(&if from.kind.outputs.len() > 1 {
+                format!("{}.{}", from.name, w.output)
+            } else {
+                from.name.clone()
+            })
         });
         let text = match (sources.next(), sources.collect::<Vec<_>>()) {
             (None, _) => continue,

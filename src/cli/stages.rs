@@ -38,7 +38,12 @@ fn overview(kinds: &[Kind]) -> String {
     let mut table = Table::new(["kind", "takes", "gives", "what it does"]);
     for kind in kinds {
         let use_as = kind.main.map_or(kind.name.to_string(), |main| format!("{}@{}", kind.name, main.to_uppercase()));
-        table.row([use_as, ports(kind.inputs), ports(kind.outputs), description(kind).into_iter().next().unwrap_or_default()]);
+        table.row([
+            use_as,
+            ports(kind.inputs),
+            ports(kind.outputs),
+            description(kind).into_iter().next().unwrap_or_default(),
+        ]);
     }
     table.render()
 }
@@ -103,7 +108,9 @@ fn parameter(p: &Parameter, kind: &Kind, indent: usize, out: &mut String) {
         (None, false) => Some("optional".into()),
     });
     facts.extend((is_top && kind.main == Some(p.name.as_str())).then(|| format!("also `{}@VALUE`", kind.name)));
-    facts.extend((is_top && kind.operational.contains(&p.name.as_str())).then(|| "changes nothing of the result".to_string()));
+    facts.extend(
+        (is_top && kind.operational.contains(&p.name.as_str())).then(|| "changes nothing of the result".to_string()),
+    );
     out.push_str(&format!("{pad}{}  {}\n", p.name, facts.join(", ")));
     p.doc.iter().for_each(|line| out.push_str(&format!("{pad}    {line}\n")));
     p.choices.iter().for_each(|(value, text)| out.push_str(&format!("{pad}    {value}: {text}\n")));

@@ -50,7 +50,8 @@ impl Artifact {
 
     /// Whether the record is as it was written, and its paths stay inside.
     pub fn is_sound(&self) -> bool {
-        self.digest == Self::digest_of(&self.ty, &self.files) && self.files.iter().all(|f| is_inside(&f.path) && is_digest(&f.digest))
+        self.digest == Self::digest_of(&self.ty, &self.files)
+            && self.files.iter().all(|f| is_inside(&f.path) && is_digest(&f.digest))
     }
 
     pub fn bytes(&self) -> u64 {

@@ -65,8 +65,12 @@ impl CacheError {
 /// What to do about the errors that users can mend.
 pub(super) fn advice(error: &io::Error) -> &'static str {
     match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "; free some space and run again: what was committed before is kept",
-        io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied => "; make it writable, or choose another place with --cache-dir or $PIPE_CACHE",
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            "; free some space and run again: what was committed before is kept"
+        }
+        io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied => {
+            "; make it writable, or choose another place with --cache-dir or $PIPE_CACHE"
+        }
         _ => "",
     }
 }
@@ -86,7 +90,11 @@ impl Cache {
         }
         // Found out now rather than after an hour of training.
         let lock = dir.join("lock");
-        OpenOptions::new().create(true).append(true).open(&lock).map_err(|e| CacheError::io("write to the cache: open", &lock, e))?;
+        OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&lock)
+            .map_err(|e| CacheError::io("write to the cache: open", &lock, e))?;
         Ok(Self { dir: dir.to_path_buf(), verified: Mutex::default() })
     }
 
@@ -167,14 +175,17 @@ impl Cache {
         if self.is_view_of(&dir, artifact) {
             return Ok(dir);
         }
-        let temp = tempfile::tempdir_in(self.dir.join("views")).map_err(|e| CacheError::io("create a folder in", &self.dir.join("views"), e))?;
+        let temp = tempfile::tempdir_in(self.dir.join("views"))
+            .map_err(|e| CacheError::io("create a folder in", &self.dir.join("views"), e))?;
         for file in &artifact.files {
             let to = temp.path().join(&file.path);
             if let Some(parent) = to.parent() {
                 fs::create_dir_all(parent).map_err(|e| CacheError::io("create", parent, e))?;
             }
             let from = self.object_path(&file.digest);
-            fs::hard_link(&from, &to).or_else(|_| fs::copy(&from, &to).map(drop)).map_err(|e| CacheError::io("link", &to, e))?;
+            fs::hard_link(&from, &to)
+                .or_else(|_| fs::copy(&from, &to).map(drop))
+                .map_err(|e| CacheError::io("link", &to, e))?;
         }
         let _ = fs::remove_dir_all(&dir);
         let temp = temp.keep();
@@ -242,7 +253,8 @@ impl Cache {
                 let folder = to.parent().unwrap_or(&self.dir).to_path_buf();
                 fs::create_dir_all(&folder).map_err(|e| CacheError::io("create", &folder, e))?;
                 File::open(&from).and_then(|f| f.sync_all()).map_err(|e| CacheError::io("write", &from, e))?;
-                fs::set_permissions(&from, Permissions::from_mode(0o444)).map_err(|e| CacheError::io("protect", &from, e))?;
+                fs::set_permissions(&from, Permissions::from_mode(0o444))
+                    .map_err(|e| CacheError::io("protect", &from, e))?;
                 self.place(&from, &to, &file.digest)?;
                 folders.insert(folder);
             }
@@ -250,7 +262,8 @@ impl Cache {
         for folder in folders {
             sync_dir(&folder)?;
         }
-        let bytes = serde_json::to_vec_pretty(entry).map_err(|e| CacheError::io("write down", &self.entry_path(fingerprint), e.into()))?;
+        let bytes = serde_json::to_vec_pretty(entry)
+            .map_err(|e| CacheError::io("write down", &self.entry_path(fingerprint), e.into()))?;
         self.write_entry(fingerprint, &bytes)
     }
 
@@ -292,11 +305,21 @@ impl Cache {
     }
 
     /// Take the lock of a fingerprint, waiting for whoever has it. The system drops it when the process dies.
-    pub fn lock(&self, fingerprint: &str, stopped: &dyn Fn() -> bool, on_wait: &dyn Fn()) -> Result<StageLock, CacheError> {
+    pub fn lock(
+        &self,
+        fingerprint: &str,
+        stopped: &dyn Fn() -> bool,
+        on_wait: &dyn Fn(),
+    ) -> Result<StageLock, CacheError> {
         let path = self.dir.join("partial").join(format!("{fingerprint}.lock"));
         let mut waited = false;
         loop {
-            let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path).map_err(|e| CacheError::io("open the lock", &path, e))?;
+            let file = OpenOptions::new()
+                .create(true)
+                .truncate(false)
+                .write(true)
+                .open(&path)
+                .map_err(|e| CacheError::io("open the lock", &path, e))?;
             match file.try_lock() {
                 // The holder before us removes the file: a lock on what is no longer there locks nothing.
                 Ok(()) if same_file(&file, &path) => return Ok(StageLock { _file: file, path }),

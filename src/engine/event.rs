@@ -17,30 +17,84 @@ impl Observer for Quiet {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "event", rename_all = "kebab-case", rename_all_fields = "kebab-case")]
 pub enum Event {
-    RunStarted { pipeline: String, profile: Option<String>, stages: Vec<StageInfo>, jobs: usize },
+    RunStarted {
+        pipeline: String,
+        profile: Option<String>,
+        stages: Vec<StageInfo>,
+        jobs: usize,
+    },
     /// A remote input is being fetched, before the first stage.
-    Fetching { reference: String },
+    Fetching {
+        reference: String,
+    },
     /// The result was in the cache; `seconds` is what it took when it was made.
-    StageHit { stage: String, fingerprint: String, seconds: f64 },
-    StageStarted { stage: String, fingerprint: String, why: Vec<String> },
+    StageHit {
+        stage: String,
+        fingerprint: String,
+        seconds: f64,
+    },
+    StageStarted {
+        stage: String,
+        fingerprint: String,
+        why: Vec<String>,
+    },
     /// Another process is computing the same result.
-    StageWaiting { stage: String, fingerprint: String },
-    Progress { stage: String, progress: Progress },
-    Note { stage: String, text: String },
-    Warning { stage: Option<String>, text: String },
+    StageWaiting {
+        stage: String,
+        fingerprint: String,
+    },
+    Progress {
+        stage: String,
+        progress: Progress,
+    },
+    Note {
+        stage: String,
+        text: String,
+    },
+    Warning {
+        stage: Option<String>,
+        text: String,
+    },
     /// `unchanged`: the outputs equal those of the last result, so what follows may stop early.
-    StageDone { stage: String, fingerprint: String, seconds: f64, unchanged: bool, facts: Vec<(String, f64)> },
-    StageFailed { stage: String, error: String, seconds: f64 },
+    StageDone {
+        stage: String,
+        fingerprint: String,
+        seconds: f64,
+        unchanged: bool,
+        facts: Vec<(String, f64)>,
+    },
+    StageFailed {
+        stage: String,
+        error: String,
+        seconds: f64,
+    },
     /// Not run because of a stage before it.
-    StageBlocked { stage: String, because: String },
+    StageBlocked {
+        stage: String,
+        because: String,
+    },
     /// Stopped by the user; what it had is kept for the next run.
-    StageInterrupted { stage: String },
+    StageInterrupted {
+        stage: String,
+    },
     /// An input moved while the stage ran: the result is not kept.
-    NotCached { stage: String, reason: String },
+    NotCached {
+        stage: String,
+        reason: String,
+    },
     /// A damaged file of the cache was set aside; the stage that made it runs again.
-    Damaged { stage: String, file: String, aside: String },
-    Exported { stage: String, path: String },
-    RunFinished { outcome: Outcome },
+    Damaged {
+        stage: String,
+        file: String,
+        aside: String,
+    },
+    Exported {
+        stage: String,
+        path: String,
+    },
+    RunFinished {
+        outcome: Outcome,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

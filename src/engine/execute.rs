@@ -18,11 +18,19 @@ use super::plan::Job;
 /// How an attempt at a stage ended.
 pub enum Attempt {
     /// `was_made` is false when another process had made it meanwhile.
-    Done { entry: Box<Entry>, was_made: bool },
-    Failed { error: String },
+    Done {
+        entry: Box<Entry>,
+        was_made: bool,
+    },
+    Failed {
+        error: String,
+    },
     Interrupted,
     /// An input turned out damaged: the instance that made it has to run again.
-    DamagedInput { from: usize, damaged: Damaged },
+    DamagedInput {
+        from: usize,
+        damaged: Damaged,
+    },
 }
 
 /// What an attempt works with.
@@ -66,9 +74,15 @@ pub fn attempt(job: &Job<'_>, order: &Order<'_>) -> Attempt {
 fn try_attempt(job: &Job<'_>, order: &Order<'_>) -> Result<Attempt, Halt> {
     let instance = job.instance(order.at);
     let stopped = || order.stop.load(Ordering::Relaxed);
-    let on_wait = || order.observer.event(&Event::StageWaiting { stage: instance.name.clone(), fingerprint: order.fingerprint.clone() });
+    let on_wait = || {
+        order
+            .observer
+            .event(&Event::StageWaiting { stage: instance.name.clone(), fingerprint: order.fingerprint.clone() })
+    };
     let _lock = job.cache.lock(&order.fingerprint, &stopped, &on_wait)?;
-    if !order.forced && let Some(entry) = job.cache.entry(&order.fingerprint)? {
+    if !order.forced
+        && let Some(entry) = job.cache.entry(&order.fingerprint)?
+    {
         return Ok(Attempt::Done { entry: Box::new(entry), was_made: false });
     }
     let partial = job.cache.partial_path(&order.fingerprint);
@@ -95,7 +109,9 @@ fn try_attempt(job: &Job<'_>, order: &Order<'_>) -> Result<Attempt, Halt> {
         Ok(Ok(())) => {}
         Ok(Err(error)) if error.is::<Interrupted>() => return Err(Halt::Interrupted),
         Ok(Err(error)) => return Err(Halt::Failed(format!("{error:#}"))),
-        Err(panic) => return Err(Halt::Failed(format!("the stage panicked, which is a bug: {}", panic_text(panic.as_ref())))),
+        Err(panic) => {
+            return Err(Halt::Failed(format!("the stage panicked, which is a bug: {}", panic_text(panic.as_ref()))));
+        }
     }
     let (facts, device) = (context.facts, context.device_used);
 
@@ -132,7 +148,9 @@ fn open_inputs(job: &Job<'_>, order: &Order<'_>) -> Result<BTreeMap<&'static str
     for wire in &job.instance(order.at).inputs {
         let artifact = order.upstream.get(&wire.from).and_then(|e| e.outputs.get(wire.output));
         let stage = &job.instance(wire.from).name;
-        let Some(artifact) = artifact else { return Err(Halt::Failed(format!("the result of `{stage}` has no output `{}`", wire.output))) };
+        let Some(artifact) = artifact else {
+            return Err(Halt::Failed(format!("the result of `{stage}` has no output `{}`", wire.output)));
+        };
         let dir = match job.cache.view(artifact) {
             Ok(dir) => dir,
             Err(CacheError::Damaged(damaged)) => return Err(Halt::Damaged { from: wire.from, damaged }),
@@ -163,5 +181,9 @@ fn remove_dir(dir: &Path) -> Result<(), CacheError> {
 }
 
 fn panic_text(panic: &(dyn Any + Send)) -> &str {
-    panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
+    panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("no message")
 }

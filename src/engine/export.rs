@@ -14,7 +14,8 @@ pub fn export(job: &Job<'_>, at: usize, folder: &str, entry: &Entry) -> Result<O
     let mut base = PathBuf::from(folder);
     if !instance.coordinates.is_empty() {
         // Labels come from the file and may hold anything; a path takes only harmless letters.
-        let label: String = instance.name.chars().map(|c| if c.is_alphanumeric() || "-_=.[],".contains(c) { c } else { '_' }).collect();
+        let label: String =
+            instance.name.chars().map(|c| if c.is_alphanumeric() || "-_=.[],".contains(c) { c } else { '_' }).collect();
         base.push(label);
     }
     let mut wrote = false;

@@ -22,9 +22,14 @@ pub struct Found {
 /// What stands for the content in the manifest.
 #[derive(Debug, Clone)]
 enum Pin {
-    File { shown: String },
+    File {
+        shown: String,
+    },
     /// Only the `names` where there are any.
-    Folder { shown: String, names: &'static [&'static str] },
+    Folder {
+        shown: String,
+        names: &'static [&'static str],
+    },
     /// Already pinned by its origin, such as a commit.
     Identity(String),
 }
@@ -64,7 +69,13 @@ fn files_in(dir: &Path, names: &[&str]) -> std::io::Result<Vec<PathBuf>> {
 }
 
 /// Find all external inputs of the needed instances, by index; everything that is missing is reported at once.
-pub fn find(pipeline: &Pipeline, needed: &[bool], root: &Path, remotes: &[Remote], observer: &dyn Observer) -> Result<Vec<Vec<Found>>, Diagnostics> {
+pub fn find(
+    pipeline: &Pipeline,
+    needed: &[bool],
+    root: &Path,
+    remotes: &[Remote],
+    observer: &dyn Observer,
+) -> Result<Vec<Vec<Found>>, Diagnostics> {
     let mut problems = Vec::new();
     let mut fetched: HashMap<String, Result<(PathBuf, String), String>> = HashMap::new();
     let mut all = Vec::with_capacity(pipeline.instances.len());
@@ -75,11 +86,19 @@ pub fn find(pipeline: &Pipeline, needed: &[bool], root: &Path, remotes: &[Remote
                 Some(remote) => {
                     let result = fetched.entry(external.path.clone()).or_insert_with(|| {
                         observer.event(&Event::Fetching { reference: external.path.clone() });
-                        (remote.fetch)(&external.path, observer).map(|f| (f.dir, f.identity)).map_err(|e| format!("{e:#}"))
+                        (remote.fetch)(&external.path, observer)
+                            .map(|f| (f.dir, f.identity))
+                            .map_err(|e| format!("{e:#}"))
                     });
                     match result {
-                        Ok((dir, identity)) => Ok(Found { name: external.name.clone(), path: dir.clone(), pin: Pin::Identity(identity.clone()) }),
-                        Err(message) => Err(Diagnostic::new(message.clone())),
+                        Ok((dir, identity)) => Ok(Found {
+                            name: external.name.clone(),
+                            path: dir.clone(),
+                            pin: Pin::Identity(identity.clone()),
+                        }),
+                        // Said once, where it is first needed.
+                        Err(message) if message.is_empty() => continue,
+                        Err(message) => Err(Diagnostic::new(std::mem::take(message))),
                     }
                 }
                 None => local(instance, &external, root),
@@ -97,7 +116,9 @@ pub fn find(pipeline: &Pipeline, needed: &[bool], root: &Path, remotes: &[Remote
 fn local(instance: &Instance, external: &External, root: &Path) -> Result<Found, Diagnostic> {
     let written = Path::new(&external.path);
     if written.is_relative() && escapes(written) {
-        return Err(Diagnostic::new(format!("`{}` leaves the project", external.path)).label("outside the project root").help("use an absolute path if that is meant"));
+        return Err(Diagnostic::new(format!("`{}` leaves the project", external.path))
+            .label("outside the project root")
+            .help("use an absolute path if that is meant"));
     }
     let path = root.join(written);
     let shown = external.path.trim_end_matches('/').to_string();
@@ -107,7 +128,8 @@ fn local(instance: &Instance, external: &External, root: &Path) -> Result<Found,
     };
     if !is_right {
         let state = if path.exists() { format!("is not a {wanted}") } else { "does not exist".into() };
-        let d = Diagnostic::new(format!("stage `{}` reads `{shown}`, which {state}", instance.name)).label(format!("no such {wanted}"));
+        let d = Diagnostic::new(format!("stage `{}` reads `{shown}`, which {state}", instance.name))
+            .label(format!("no such {wanted}"));
         return Err(match near(&path) {
             Some(near) => d.help(format!("did you mean `{}`?", written.with_file_name(near).display())),
             None => d.help(format!("paths start from the project root, {}", root.display())),
@@ -124,7 +146,11 @@ fn local(instance: &Instance, external: &External, root: &Path) -> Result<Found,
 /// A file of a similar name beside a missing one.
 fn near(path: &Path) -> Option<String> {
     let name = path.file_name()?.to_str()?;
-    let names: Vec<String> = std::fs::read_dir(path.parent()?).ok()?.flatten().map(|e| e.file_name().to_string_lossy().into_owned()).collect();
+    let names: Vec<String> = std::fs::read_dir(path.parent()?)
+        .ok()?
+        .flatten()
+        .map(|e| e.file_name().to_string_lossy().into_owned())
+        .collect();
     closest(name, names.iter().map(String::as_str)).map(str::to_string)
 }
 

@@ -1,16 +1,19 @@
 //! The petgraph DAG of a pipeline: order, cycles, what is above and below a stage.
 
+use petgraph::Direction;
 use petgraph::algo::{tarjan_scc, toposort};
 use petgraph::graph::{DiGraph, NodeIndex};
 use petgraph::visit::{Dfs, EdgeRef, Reversed};
-use petgraph::Direction;
 
 use super::resolve::Instance;
 
 /// Stages in an order that respects `edges` (from, to), ties by the order of the file; or all cycles.
 ///
 /// A cycle lists its members so that each is needed by the next and the last by the first.
-pub fn stage_order(count: usize, edges: impl IntoIterator<Item = (usize, usize)>) -> Result<Vec<usize>, Vec<Vec<usize>>> {
+pub fn stage_order(
+    count: usize,
+    edges: impl IntoIterator<Item = (usize, usize)>,
+) -> Result<Vec<usize>, Vec<Vec<usize>>> {
     let mut dag: DiGraph<(), ()> = DiGraph::with_capacity(count, count);
     // toposort visits later nodes first; adding them in reverse keeps the order of the file.
     for _ in 0..count {

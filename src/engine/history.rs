@@ -76,7 +76,10 @@ impl History {
     pub fn start_run(&self, pipeline: &str, profile: Option<&str>) -> rusqlite::Result<i64> {
         let db = self.db();
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |d| d.as_secs());
-        db.execute("insert into run (pipeline, profile, started) values (?1, ?2, ?3)", params![pipeline, profile, now as i64])?;
+        db.execute(
+            "insert into run (pipeline, profile, started) values (?1, ?2, ?3)",
+            params![pipeline, profile, now as i64],
+        )?;
         Ok(db.last_insert_rowid())
     }
 
@@ -85,9 +88,17 @@ impl History {
         let mut db = self.db();
         let tx = db.transaction()?;
         for s in stages {
-            tx.prepare_cached("insert into stage values (?1, ?2, ?3, ?4, ?5, ?6)")?.execute(params![run, s.name, s.kind, s.fingerprint, s.state, s.seconds])?;
+            tx.prepare_cached("insert into stage values (?1, ?2, ?3, ?4, ?5, ?6)")?.execute(params![
+                run,
+                s.name,
+                s.kind,
+                s.fingerprint,
+                s.state,
+                s.seconds
+            ])?;
             for (name, value) in &s.facts {
-                tx.prepare_cached("insert into fact values (?1, ?2, ?3, ?4)")?.execute(params![run, s.name, name, value])?;
+                tx.prepare_cached("insert into fact values (?1, ?2, ?3, ?4)")?
+                    .execute(params![run, s.name, name, value])?;
             }
         }
         tx.commit()
@@ -129,7 +140,14 @@ impl History {
         let rows = query.query_map(params![pipeline, most as i64], |r| {
             let outcome = match r.get::<_, Option<f64>>(4)? {
                 None => None,
-                Some(seconds) => Some(Outcome { hits: count(r, 5)?, ran: count(r, 6)?, failed: count(r, 7)?, blocked: count(r, 8)?, interrupted: r.get(9)?, seconds }),
+                Some(seconds) => Some(Outcome {
+                    hits: count(r, 5)?,
+                    ran: count(r, 6)?,
+                    failed: count(r, 7)?,
+                    blocked: count(r, 8)?,
+                    interrupted: r.get(9)?,
+                    seconds,
+                }),
             };
             Ok(RunRecord { id: r.get(0)?, pipeline: r.get(1)?, profile: r.get(2)?, started: r.get(3)?, outcome })
         })?;

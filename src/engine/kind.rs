@@ -290,7 +290,10 @@ impl Context<'_> {
 
     /// The local path of an external file or folder.
     pub fn external(&self, name: &str) -> anyhow::Result<&Path> {
-        self.externals.get(name).map(PathBuf::as_path).with_context(|| format!("`{name}` was not declared as an external input"))
+        self.externals
+            .get(name)
+            .map(PathBuf::as_path)
+            .with_context(|| format!("`{name}` was not declared as an external input"))
     }
 
     /// A fresh folder to write an output artifact into; committed when the stage returns.

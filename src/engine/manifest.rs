@@ -105,7 +105,10 @@ mod tests {
         let old = of(json!({"learning-rate": 5e-4, "epochs": 3, "sources": [{"path": "a"}]}));
         let new = of(json!({"learning-rate": 3e-4, "epochs": 3, "sources": [{"path": "b"}], "clip": 1.0}));
         assert_ne!(old.fingerprint(), new.fingerprint());
-        assert_eq!(new.explain(&old), ["clip 1.0 is new", "learning-rate 0.0005 → 0.0003", "sources[0].path \"a\" → \"b\""]);
+        assert_eq!(
+            new.explain(&old),
+            ["clip 1.0 is new", "learning-rate 0.0005 → 0.0003", "sources[0].path \"a\" → \"b\""]
+        );
     }
 
     #[test]

@@ -36,7 +36,11 @@ impl<T: Serialize + DeserializeOwned + JsonSchema + Send + Sync + 'static> Param
 /// Read two sets of parameters that a file writes side by side, such as a kind's own and those of training.
 ///
 /// serde's `flatten` would lose the places of values; here each part reads its own keys.
-pub fn read_both<A: Parameters, B: Parameters>(table: &Table, owner: &str, place: &Place) -> Result<(A, B), Vec<Diagnostic>> {
+pub fn read_both<A: Parameters, B: Parameters>(
+    table: &Table,
+    owner: &str,
+    place: &Place,
+) -> Result<(A, B), Vec<Diagnostic>> {
     let (ours, theirs) = (keys(&A::schema()), keys(&B::schema()));
     let known = || ours.iter().chain(&theirs).map(String::as_str);
     let (mut a, mut b, mut problems) = (Table::default(), Table::default(), Vec::new());
@@ -46,7 +50,9 @@ pub fn read_both<A: Parameters, B: Parameters>(table: &Table, owner: &str, place
         } else if theirs.contains(&item.key) {
             b.0.push(item.clone());
         } else {
-            let d = Diagnostic::new(format!("{owner} has no parameter `{}`", item.key)).at(&item.key_place).label("unknown key");
+            let d = Diagnostic::new(format!("{owner} has no parameter `{}`", item.key))
+                .at(&item.key_place)
+                .label("unknown key");
             problems.push(match closest(&item.key, known()) {
                 Some(near) => d.help(format!("did you mean `{near}`?")),
                 None => d.help(format!("known: {}", listed(known()))),

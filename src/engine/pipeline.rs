@@ -30,7 +30,11 @@ impl Definition {
             None => Vec::new(),
             Some(Value { node: Node::Table(table), .. }) => table.0,
             Some(other) => {
-                problems.push(Diagnostic::new(format!("{} stands where profiles belong", other.describe())).at(&other.place).label("expected `[profile.NAME.…]`"));
+                problems.push(
+                    Diagnostic::new(format!("{} stands where profiles belong", other.describe()))
+                        .at(&other.place)
+                        .label("expected `[profile.NAME.…]`"),
+                );
                 Vec::new()
             }
         };
@@ -52,14 +56,24 @@ impl Definition {
     }
 
     /// The file with one profile and the `--set` arguments laid over it.
-    pub fn with(&self, profile: Option<&str>, sets: &[String], kinds: &[Kind], problems: &mut Vec<Diagnostic>) -> Table {
+    pub fn with(
+        &self,
+        profile: Option<&str>,
+        sets: &[String],
+        kinds: &[Kind],
+        problems: &mut Vec<Diagnostic>,
+    ) -> Table {
         let mut table = self.base.clone();
         if let Some(name) = profile {
             match self.profiles.iter().find(|p| p.key == name) {
                 Some(Item { value: Value { node: Node::Table(layer), .. }, .. }) => table.merge(layer.clone()),
                 _ => {
                     let known: Vec<&str> = self.profiles.iter().map(|p| p.key.as_str()).collect();
-                    problems.push(Diagnostic::new(format!("{} has no profile `{name}`", self.source.name)).help(format!("profiles: {}", listed(known.iter().copied()))).suggest(name, known));
+                    problems.push(
+                        Diagnostic::new(format!("{} has no profile `{name}`", self.source.name))
+                            .help(format!("profiles: {}", listed(known.iter().copied())))
+                            .suggest(name, known),
+                    );
                 }
             }
         }
@@ -79,7 +93,10 @@ impl Definition {
 fn layer(mut item: Item, kinds: &[Kind], problems: &mut Vec<Diagnostic>) -> Option<Item> {
     const KNOWN: [&str; 3] = ["description", "seed", "stage"];
     let Node::Table(table) = &mut item.value.node else {
-        problems.push(Diagnostic::new(format!("profile `{}` is {} where a table belongs", item.key, item.value.describe())).at(&item.value.place));
+        problems.push(
+            Diagnostic::new(format!("profile `{}` is {} where a table belongs", item.key, item.value.describe()))
+                .at(&item.value.place),
+        );
         return None;
     };
     for inner in &table.0 {
@@ -106,10 +123,15 @@ fn parse_set(text: &str, problems: &mut Vec<Diagnostic>) -> Option<Table> {
     };
     let (key, raw) = (key.trim(), raw.trim());
     let quoted = serde_json::Value::String(raw.to_string()).to_string();
-    [raw, quoted.as_str()].iter().find_map(|v| value::parse(&Source::new("--set", format!("{key} = {v}"))).ok()).or_else(|| {
-        problems.push(Diagnostic::new(format!("`--set {text}` is not KEY=VALUE")).help("write `--set stage.NAME.KEY=VALUE`"));
-        None
-    })
+    [raw, quoted.as_str()]
+        .iter()
+        .find_map(|v| value::parse(&Source::new("--set", format!("{key} = {v}"))).ok())
+        .or_else(|| {
+            problems.push(
+                Diagnostic::new(format!("`--set {text}` is not KEY=VALUE")).help("write `--set stage.NAME.KEY=VALUE`"),
+            );
+            None
+        })
 }
 
 /// `--set` changes what is there: a stage that does not exist is a slip, not a new stage.
@@ -122,7 +144,9 @@ fn check_set(layer: &Table, table: &Table, problems: &mut Vec<Diagnostic>) {
     };
     for item in &layer.0 {
         if !["description", "seed", "stage", "name"].contains(&item.key.as_str()) {
-            let d = Diagnostic::new(format!("a pipeline file has no key `{}`", item.key)).at(&item.key_place).label("unknown key");
+            let d = Diagnostic::new(format!("a pipeline file has no key `{}`", item.key))
+                .at(&item.key_place)
+                .label("unknown key");
             problems.push(d.help(format!("write `--set stage.{}…`", item.key)));
         }
     }
@@ -144,7 +168,11 @@ fn check_set(layer: &Table, table: &Table, problems: &mut Vec<Diagnostic>) {
 ///
 /// Done before layers are merged, so that a profile may override the value by either spelling.
 fn split_uses(layer: &mut Table, kinds: &[Kind], problems: &mut Vec<Diagnostic>) {
-    let Some(Item { value: Value { node: Node::Table(stages), .. }, .. }) = layer.0.iter_mut().find(|i| i.key == "stage") else { return };
+    let Some(Item { value: Value { node: Node::Table(stages), .. }, .. }) =
+        layer.0.iter_mut().find(|i| i.key == "stage")
+    else {
+        return;
+    };
     for stage in &mut stages.0 {
         let Node::Table(table) = &mut stage.value.node else { continue };
         let Some(item) = table.0.iter_mut().find(|i| i.key == "use") else { continue };
@@ -154,7 +182,11 @@ fn split_uses(layer: &mut Table, kinds: &[Kind], problems: &mut Vec<Diagnostic>)
         item.value.node = Node::String(name.into());
         let Some(kind) = kinds.iter().find(|k| k.name == name) else { continue };
         let Some(main) = kind.main else {
-            problems.push(Diagnostic::new(format!("`{name}` takes no value after `@`")).at(&place).label(format!("write `use = \"{name}\"`")));
+            problems.push(
+                Diagnostic::new(format!("`{name}` takes no value after `@`"))
+                    .at(&place)
+                    .label(format!("write `use = \"{name}\"`")),
+            );
             continue;
         };
         if let Some(both) = table.get(main) {
@@ -192,7 +224,11 @@ pub(super) fn take_string(table: &mut Table, key: &str, problems: &mut Vec<Diagn
     match item.value.node {
         Node::String(s) => Some((s, item.value.place)),
         _ => {
-            problems.push(Diagnostic::new(format!("{} stands where `{key}` needs a string", item.value.describe())).at(&item.value.place).label("expected a string"));
+            problems.push(
+                Diagnostic::new(format!("{} stands where `{key}` needs a string", item.value.describe()))
+                    .at(&item.value.place)
+                    .label("expected a string"),
+            );
             None
         }
     }
@@ -204,7 +240,14 @@ pub(super) fn take_seed(table: &mut Table, problems: &mut Vec<Diagnostic>) -> Op
     match item.value.node {
         Node::Integer(i) if i >= 0 => Some(i as u64),
         _ => {
-            problems.push(Diagnostic::new(format!("{} stands where `seed` needs a whole number, 0 or more", item.value.describe())).at(&item.value.place).label("expected a whole number"));
+            problems.push(
+                Diagnostic::new(format!(
+                    "{} stands where `seed` needs a whole number, 0 or more",
+                    item.value.describe()
+                ))
+                .at(&item.value.place)
+                .label("expected a whole number"),
+            );
             None
         }
     }

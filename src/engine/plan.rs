@@ -52,7 +52,11 @@ impl Job<'_> {
     }
 
     /// The lines that instance `at` depends on.
-    fn manifest<'e>(&self, at: usize, upstream: &dyn Fn(usize) -> Upstream<'e>) -> Result<(Manifest, Vec<String>), CacheError> {
+    fn manifest<'e>(
+        &self,
+        at: usize,
+        upstream: &dyn Fn(usize) -> Upstream<'e>,
+    ) -> Result<(Manifest, Vec<String>), CacheError> {
         let instance = self.instance(at);
         let mut lines = Manifest::default();
         let mut pending = Vec::new();
@@ -71,7 +75,9 @@ impl Job<'_> {
             let many = instance.kind.input(wire.port).is_some_and(|p| p.arity == Arity::Many);
             let label = if many { format!("in.{}[{}]", wire.port, wire.label) } else { format!("in.{}", wire.port) };
             match upstream(wire.from) {
-                Upstream::Known(entry) => lines.push(label, entry.outputs.get(wire.output).map_or("", |a| a.digest.as_str())),
+                Upstream::Known(entry) => {
+                    lines.push(label, entry.outputs.get(wire.output).map_or("", |a| a.digest.as_str()))
+                }
                 Upstream::Pending => pending.push(format!("{label}: {} will change", self.instance(wire.from).name)),
             }
         }
@@ -148,7 +154,13 @@ impl Job<'_> {
                 (None, Some(_)) => (Action::Run, self.seconds(at)),
                 (None, None) => (Action::MayStop, self.seconds(at)),
             };
-            stages.push(Planned { stage: instance.name.clone(), kind: instance.kind.name.into(), action, why: verdict.why, seconds });
+            stages.push(Planned {
+                stage: instance.name.clone(),
+                kind: instance.kind.name.into(),
+                action,
+                why: verdict.why,
+                seconds,
+            });
             entries[at] = verdict.entry;
         }
         Ok(Plan { pipeline: self.pipeline.name.clone(), profile: self.pipeline.profile.clone(), stages })
@@ -195,7 +207,8 @@ impl Plan {
 
     /// The sum of what the stages to run took last, if any of them was ever timed.
     pub fn seconds(&self) -> Option<f64> {
-        let timed: Vec<f64> = self.stages.iter().filter(|s| s.action != Action::Hit).filter_map(|s| s.seconds).collect();
+        let timed: Vec<f64> =
+            self.stages.iter().filter(|s| s.action != Action::Hit).filter_map(|s| s.seconds).collect();
         (!timed.is_empty()).then(|| timed.iter().sum())
     }
 }

@@ -54,7 +54,14 @@ impl Project {
     }
 
     /// Find what the wanted stages need outside the cache. No targets means all stages.
-    pub fn prepare<'a>(&'a self, pipeline: &'a Pipeline, targets: &[String], force: &[String], remotes: &[Remote], observer: &dyn Observer) -> Result<Prepared<'a>, Diagnostics> {
+    pub fn prepare<'a>(
+        &'a self,
+        pipeline: &'a Pipeline,
+        targets: &[String],
+        force: &[String],
+        remotes: &[Remote],
+        observer: &dyn Observer,
+    ) -> Result<Prepared<'a>, Diagnostics> {
         let graph = Graph::of(&pipeline.instances);
         let mut problems = Vec::new();
         let targets: Vec<usize> = targets.iter().flat_map(|t| select(pipeline, t, &mut problems)).collect();
@@ -87,11 +94,21 @@ impl Prepared<'_> {
 
 /// The instances that a word on the command line means: a stage's name means all of its instances.
 fn select(pipeline: &Pipeline, word: &str, problems: &mut Vec<Diagnostic>) -> Vec<usize> {
-    let found: Vec<usize> = (0..pipeline.instances.len()).filter(|&at| pipeline.instances[at].name == word || pipeline.instances[at].stage == word).collect();
+    let found: Vec<usize> = (0..pipeline.instances.len())
+        .filter(|&at| pipeline.instances[at].name == word || pipeline.instances[at].stage == word)
+        .collect();
     if found.is_empty() {
-        let mut known: Vec<&str> = pipeline.instances.iter().flat_map(|i| [i.stage.as_str(), i.name.as_str()]).collect();
-        known.dedup();
-        problems.push(Diagnostic::new(format!("{} has no stage `{word}`", pipeline.source.name)).suggest(word, known.iter().copied()).help(format!("stages: {}", listed(known))));
+        let mut known: Vec<&str> = Vec::new();
+        for name in pipeline.instances.iter().flat_map(|i| [i.stage.as_str(), i.name.as_str()]) {
+            if !known.contains(&name) {
+                known.push(name);
+            }
+        }
+        problems.push(
+            Diagnostic::new(format!("{} has no stage `{word}`", pipeline.source.name))
+                .suggest(word, known.iter().copied())
+                .help(format!("stages: {}", listed(known))),
+        );
     }
     found
 }
@@ -99,7 +116,10 @@ fn select(pipeline: &Pipeline, word: &str, problems: &mut Vec<Diagnostic>) -> Ve
 /// Read a pipeline file.
 pub fn read_source(file: &Path) -> Result<Arc<Source>, Diagnostics> {
     let one = |d: Diagnostic| Diagnostics(vec![d]);
-    let bytes = std::fs::read(file).map_err(|e| one(Diagnostic::new(format!("cannot read {}: {e}{}", file.display(), advice(&e)))))?;
-    let text = String::from_utf8(bytes).map_err(|e| one(Diagnostic::new(format!("{} is not UTF-8 from byte {} on", file.display(), e.utf8_error().valid_up_to()))))?;
+    let bytes = std::fs::read(file)
+        .map_err(|e| one(Diagnostic::new(format!("cannot read {}: {e}{}", file.display(), advice(&e)))))?;
+    let text = String::from_utf8(bytes).map_err(|e| {
+        one(Diagnostic::new(format!("{} is not UTF-8 from byte {} on", file.display(), e.utf8_error().valid_up_to())))
+    })?;
     Ok(Source::new(file.display().to_string(), text))
 }

@@ -85,9 +85,16 @@ struct Reference {
 }
 
 /// Read, check and wire a pipeline; on failure everything that is wrong, in every profile.
-pub fn resolve(source: &Arc<Source>, profile: Option<&str>, sets: &[String], kinds: &[Kind]) -> Result<Pipeline, Diagnostics> {
+pub fn resolve(
+    source: &Arc<Source>,
+    profile: Option<&str>,
+    sets: &[String],
+    kinds: &[Kind],
+) -> Result<Pipeline, Diagnostics> {
     let mut problems = Vec::new();
-    let Some(definition) = Definition::parse(source, kinds, &mut problems) else { return Err(Diagnostics::new(problems)) };
+    let Some(definition) = Definition::parse(source, kinds, &mut problems) else {
+        return Err(Diagnostics::new(problems));
+    };
     let pipeline = resolve_one(&definition, profile, sets, kinds, &mut problems);
     for other in &definition.profiles {
         if Some(other.key.as_str()) != profile {
@@ -112,22 +119,41 @@ fn inside(item: &Item, place: &Place) -> bool {
     }
 }
 
-fn resolve_one(definition: &Definition, profile: Option<&str>, sets: &[String], kinds: &[Kind], problems: &mut Vec<Diagnostic>) -> Option<Pipeline> {
+fn resolve_one(
+    definition: &Definition,
+    profile: Option<&str>,
+    sets: &[String],
+    kinds: &[Kind],
+    problems: &mut Vec<Diagnostic>,
+) -> Option<Pipeline> {
     let mut table = definition.with(profile, sets, kinds, problems);
-    let stem = || std::path::Path::new(&definition.source.name).file_stem().map_or("pipeline".into(), |s| s.to_string_lossy().into_owned());
+    let stem = || {
+        std::path::Path::new(&definition.source.name)
+            .file_stem()
+            .map_or("pipeline".into(), |s| s.to_string_lossy().into_owned())
+    };
     let name = take_string(&mut table, "name", problems).map_or_else(stem, |(s, _)| s);
     let description = take_string(&mut table, "description", problems).map(|(s, _)| s);
     let seed = take_seed(&mut table, problems).unwrap_or(0);
     let stages = match table.take("stage").map(|i| i.value) {
         Some(Value { node: Node::Table(t), .. }) if !t.0.is_empty() => t,
         _ => {
-            problems.push(Diagnostic::new(format!("{} declares no stage", definition.source.name)).help("a stage is `[stage.NAME]` with `use = \"KIND\"`; `pipe stages` lists the kinds"));
+            problems.push(
+                Diagnostic::new(format!("{} declares no stage", definition.source.name))
+                    .help("a stage is `[stage.NAME]` with `use = \"KIND\"`; `pipe stages` lists the kinds"),
+            );
             return None;
         }
     };
     let before = problems.len();
     let drawn = draw(stages, kinds, problems);
-    let order = match graph::stage_order(drawn.len(), drawn.iter().enumerate().flat_map(|(to, d)| d.ports.iter().flat_map(move |p| p.sources.iter().map(move |r| (r.stage, to))))) {
+    let order = match graph::stage_order(
+        drawn.len(),
+        drawn
+            .iter()
+            .enumerate()
+            .flat_map(|(to, d)| d.ports.iter().flat_map(move |p| p.sources.iter().map(move |r| (r.stage, to)))),
+    ) {
         Ok(order) => order,
         Err(cycles) => {
             problems.extend(cycles.iter().map(|c| describe_cycle(c, &drawn)));
@@ -135,15 +161,29 @@ fn resolve_one(definition: &Definition, profile: Option<&str>, sets: &[String], 
         }
     };
     let instances = fan_out(&drawn, &order, seed, problems);
-    (problems.len() == before).then(|| Pipeline { name, description, profile: profile.map(str::to_string), source: definition.source.clone(), instances })
+    (problems.len() == before).then(|| Pipeline {
+        name,
+        description,
+        profile: profile.map(str::to_string),
+        source: definition.source.clone(),
+        instances,
+    })
 }
 
 fn describe_cycle(cycle: &[usize], drawn: &[Drawn]) -> Diagnostic {
     let mut names: Vec<&str> = cycle.iter().map(|&i| drawn[i].name.as_str()).collect();
     names.push(names[0]);
     let last = cycle[cycle.len() - 1];
-    let place = drawn[cycle[0]].ports.iter().flat_map(|p| &p.sources).find(|r| r.stage == last).map_or(&drawn[cycle[0]].place, |r| &r.place);
-    Diagnostic::new(format!("the stages form a cycle: {}", names.join(" → "))).at(place).label(format!("`{}` needs `{}`", drawn[cycle[0]].name, drawn[last].name)).help("take one of these edges out")
+    let place = drawn[cycle[0]]
+        .ports
+        .iter()
+        .flat_map(|p| &p.sources)
+        .find(|r| r.stage == last)
+        .map_or(&drawn[cycle[0]].place, |r| &r.place);
+    Diagnostic::new(format!("the stages form a cycle: {}", names.join(" → ")))
+        .at(place)
+        .label(format!("`{}` needs `{}`", drawn[cycle[0]].name, drawn[last].name))
+        .help("take one of these edges out")
 }
 
 /// Type each stage and its wires.
@@ -154,16 +194,24 @@ fn draw(stages: Table, kinds: &[Kind], problems: &mut Vec<Diagnostic>) -> Vec<Dr
     for item in stages.0 {
         let place = item.key_place;
         let Node::Table(mut table) = item.value.node else {
-            problems.push(Diagnostic::new(format!("stage `{}` is {} where a table belongs", item.key, item.value.describe())).at(&item.value.place));
+            problems.push(
+                Diagnostic::new(format!("stage `{}` is {} where a table belongs", item.key, item.value.describe()))
+                    .at(&item.value.place),
+            );
             continue;
         };
         if !item.key.chars().all(|c| c.is_alphanumeric() || c == '-' || c == '_') {
-            problems.push(Diagnostic::new(format!("`{}` cannot name a stage", item.key)).at(&place).help("use letters, digits, `-` and `_`"));
+            problems.push(
+                Diagnostic::new(format!("`{}` cannot name a stage", item.key))
+                    .at(&place)
+                    .help("use letters, digits, `-` and `_`"),
+            );
             continue;
         }
         let Some(kind) = take_kind(&item.key, &place, &mut table, kinds, &names, problems) else { continue };
         let axes = take_matrix(&mut table, problems);
-        let export = take_string(&mut table, "export", problems).and_then(|(text, at)| check_export(text, &at, problems));
+        let export =
+            take_string(&mut table, "export", problems).and_then(|(text, at)| check_export(text, &at, problems));
         let seed = take_seed(&mut table, problems);
         wires.push(table.take("in"));
         drawn.push(Drawn { name: item.key, place, kind, parameters: table, seed, ports: Vec::new(), axes, export });
@@ -176,17 +224,33 @@ fn draw(stages: Table, kinds: &[Kind], problems: &mut Vec<Diagnostic>) -> Vec<Dr
     drawn
 }
 
-fn take_kind(stage: &str, place: &Place, table: &mut Table, kinds: &[Kind], names: &[String], problems: &mut Vec<Diagnostic>) -> Option<Kind> {
+fn take_kind(
+    stage: &str,
+    place: &Place,
+    table: &mut Table,
+    kinds: &[Kind],
+    names: &[String],
+    problems: &mut Vec<Diagnostic>,
+) -> Option<Kind> {
     let known = || kinds.iter().map(|k| k.name);
     if table.get("use").is_none() {
         let d = Diagnostic::new(format!("stage `{stage}` has no `use`")).at(place).label("which kind is it?");
-        problems.push(d.suggest(stage, names.iter().map(String::as_str).filter(|n| *n != stage)).help(format!("add `use = \"KIND\"`; kinds: {}", listed(known()))));
+        problems.push(
+            d.suggest(stage, names.iter().map(String::as_str).filter(|n| *n != stage))
+                .help(format!("add `use = \"KIND\"`; kinds: {}", listed(known()))),
+        );
         return None;
     }
     let (name, at) = take_string(table, "use", problems)?;
     let kind = kinds.iter().find(|k| k.name == name).copied();
     if kind.is_none() {
-        problems.push(Diagnostic::new(format!("there is no kind `{name}`")).at(&at).label("unknown kind").suggest(&name, known()).help(format!("kinds: {}", listed(known()))));
+        problems.push(
+            Diagnostic::new(format!("there is no kind `{name}`"))
+                .at(&at)
+                .label("unknown kind")
+                .suggest(&name, known())
+                .help(format!("kinds: {}", listed(known()))),
+        );
     }
     kind
 }
@@ -194,7 +258,11 @@ fn take_kind(stage: &str, place: &Place, table: &mut Table, kinds: &[Kind], name
 fn take_matrix(table: &mut Table, problems: &mut Vec<Diagnostic>) -> Vec<(String, Vec<Value>)> {
     let Some(item) = table.take("matrix") else { return Vec::new() };
     let Node::Table(axes) = item.value.node else {
-        problems.push(Diagnostic::new("`matrix` needs a table of lists").at(&item.value.place).label("expected e.g. `{ seed = [1, 2, 3] }`"));
+        problems.push(
+            Diagnostic::new("`matrix` needs a table of lists")
+                .at(&item.value.place)
+                .label("expected e.g. `{ seed = [1, 2, 3] }`"),
+        );
         return Vec::new();
     };
     let mut out = Vec::new();
@@ -205,14 +273,23 @@ fn take_matrix(table: &mut Table, problems: &mut Vec<Diagnostic>) -> Vec<(String
                 labels.sort();
                 labels.dedup();
                 if labels.len() < values.len() {
-                    problems.push(Diagnostic::new(format!("matrix axis `{}` has a value twice", axis.key)).at(&axis.value.place));
+                    problems.push(
+                        Diagnostic::new(format!("matrix axis `{}` has a value twice", axis.key)).at(&axis.value.place),
+                    );
                 }
                 if let Some(both) = table.take(&axis.key) {
-                    problems.push(Diagnostic::new(format!("`{}` is given twice: by `matrix` and by its own line", axis.key)).at(&both.key_place).help("keep one of the two"));
+                    problems.push(
+                        Diagnostic::new(format!("`{}` is given twice: by `matrix` and by its own line", axis.key))
+                            .at(&both.key_place)
+                            .help("keep one of the two"),
+                    );
                 }
                 out.push((axis.key, values));
             }
-            _ => problems.push(Diagnostic::new(format!("matrix axis `{}` needs a list of numbers or strings, at least one", axis.key)).at(&axis.value.place)),
+            _ => problems.push(
+                Diagnostic::new(format!("matrix axis `{}` needs a list of numbers or strings, at least one", axis.key))
+                    .at(&axis.value.place),
+            ),
         }
     }
     out
@@ -220,22 +297,38 @@ fn take_matrix(table: &mut Table, problems: &mut Vec<Diagnostic>) -> Vec<(String
 
 fn check_export(text: String, at: &Place, problems: &mut Vec<Diagnostic>) -> Option<String> {
     use std::path::{Component, Path};
-    let bad = text.is_empty() || Path::new(&text).components().any(|c| !matches!(c, Component::Normal(_) | Component::CurDir));
+    let bad = text.is_empty()
+        || Path::new(&text).components().any(|c| !matches!(c, Component::Normal(_) | Component::CurDir));
     if bad {
-        problems.push(Diagnostic::new(format!("`export = \"{text}\"` leaves the project")).at(at).label("a folder below the project root, without `..`"));
+        problems.push(
+            Diagnostic::new(format!("`export = \"{text}\"` leaves the project"))
+                .at(at)
+                .label("a folder below the project root, without `..`"),
+        );
     }
     (!bad).then_some(text)
 }
 
 /// Check one stage's `in` table: ports, stages, outputs, types.
-fn plug(drawn: &[Drawn], at: usize, wire: Option<Item>, index: &HashMap<String, usize>, names: &[String], problems: &mut Vec<Diagnostic>) -> Vec<Plug> {
+fn plug(
+    drawn: &[Drawn],
+    at: usize,
+    wire: Option<Item>,
+    index: &HashMap<String, usize>,
+    names: &[String],
+    problems: &mut Vec<Diagnostic>,
+) -> Vec<Plug> {
     let me = &drawn[at];
     let mut plugs = Vec::new();
     let items = match wire.map(|i| i.value) {
         None => Vec::new(),
         Some(Value { node: Node::Table(t), .. }) => t.0,
         Some(other) => {
-            problems.push(Diagnostic::new(format!("`in` is {} where edges belong", other.describe())).at(&other.place).label("write `in.PORT = \"STAGE\"`"));
+            problems.push(
+                Diagnostic::new(format!("`in` is {} where edges belong", other.describe()))
+                    .at(&other.place)
+                    .label("write `in.PORT = \"STAGE\"`"),
+            );
             return plugs;
         }
     };
@@ -259,13 +352,20 @@ fn plug(drawn: &[Drawn], at: usize, wire: Option<Item>, index: &HashMap<String, 
             node => vec![Value { node, place: item.value.place.clone() }],
         };
         if entries.is_empty() {
-            problems.push(Diagnostic::new(format!("port `{}` of stage `{}` is given an empty list", port.name, me.name)).at(&item.value.place));
+            problems.push(
+                Diagnostic::new(format!("port `{}` of stage `{}` is given an empty list", port.name, me.name))
+                    .at(&item.value.place),
+            );
         }
         let mut seen: Vec<String> = Vec::new();
         let mut sources = Vec::new();
         for entry in entries {
             let Some(text) = entry.as_str() else {
-                problems.push(Diagnostic::new(format!("{} stands where a stage's name belongs", entry.describe())).at(&entry.place).label("expected a string"));
+                problems.push(
+                    Diagnostic::new(format!("{} stands where a stage's name belongs", entry.describe()))
+                        .at(&entry.place)
+                        .label("expected a string"),
+                );
                 continue;
             };
             if seen.iter().any(|s| s == text) {
@@ -283,20 +383,39 @@ fn plug(drawn: &[Drawn], at: usize, wire: Option<Item>, index: &HashMap<String, 
             Diagnostic::new(format!("stage `{}` has nothing on its port `{}`", me.name, port.name))
                 .at(&me.place)
                 .label(format!("`{}` needs {}", me.kind.name, port.ty.with_article()))
-                .help(format!("add `in.{} = \"STAGE\"`; stages that give {}: {}", port.name, port.ty.with_article(), givers)),
+                .help(format!(
+                    "add `in.{} = \"STAGE\"`; stages that give {}: {}",
+                    port.name,
+                    port.ty.with_article(),
+                    givers
+                )),
         );
     }
     plugs
 }
 
 fn giving(drawn: &[Drawn], port: &Port, but: usize) -> String {
-    let names: Vec<&str> = drawn.iter().enumerate().filter(|(i, d)| *i != but && d.kind.outputs.iter().any(|o| o.ty == port.ty)).map(|(_, d)| d.name.as_str()).collect();
+    let names: Vec<&str> = drawn
+        .iter()
+        .enumerate()
+        .filter(|(i, d)| *i != but && d.kind.outputs.iter().any(|o| o.ty == port.ty))
+        .map(|(_, d)| d.name.as_str())
+        .collect();
     if names.is_empty() { "none".into() } else { names.join(", ") }
 }
 
 /// `stage`, `stage.port` or `stage[instance]` → what it refers to, if its type fits the port.
 #[expect(clippy::too_many_arguments, reason = "one lookup with everything it must be able to name in a message")]
-fn refer(drawn: &[Drawn], me: &Drawn, port: &Port, text: &str, place: &Place, index: &HashMap<String, usize>, names: &[String], problems: &mut Vec<Diagnostic>) -> Option<Reference> {
+fn refer(
+    drawn: &[Drawn],
+    me: &Drawn,
+    port: &Port,
+    text: &str,
+    place: &Place,
+    index: &HashMap<String, usize>,
+    names: &[String],
+    problems: &mut Vec<Diagnostic>,
+) -> Option<Reference> {
     let (whole, output) = match text.rsplit_once('.') {
         Some((stage, output)) if !text.ends_with(']') => (stage, Some(output)),
         _ => (text, None),
@@ -309,16 +428,31 @@ fn refer(drawn: &[Drawn], me: &Drawn, port: &Port, text: &str, place: &Place, in
         // A stage that is there but could not be read has been complained about already.
         if !names.iter().any(|n| n == stage) {
             let known = || names.iter().map(String::as_str);
-            problems.push(Diagnostic::new(format!("there is no stage `{stage}`")).at(place).label("unknown stage").suggest(stage, known()).help(format!("stages: {}", listed(known()))));
+            problems.push(
+                Diagnostic::new(format!("there is no stage `{stage}`"))
+                    .at(place)
+                    .label("unknown stage")
+                    .suggest(stage, known())
+                    .help(format!("stages: {}", listed(known()))),
+            );
         }
         return None;
     };
     let them = &drawn[at];
     let wrong_type = |given: &Port| {
-        Diagnostic::new(format!("stage `{}` gets {} where it needs {}", me.name, given.ty.with_article(), port.ty.with_article()))
-            .at(place)
-            .label(format!("`{text}` ({}) gives {}", them.kind.name, given.ty.with_article()))
-            .help(format!("stages that give {}: {}", port.ty.with_article(), giving(drawn, port, index[&me.name])))
+        Diagnostic::new(format!(
+            "stage `{}` gets {} where it needs {}",
+            me.name,
+            given.ty.with_article(),
+            port.ty.with_article()
+        ))
+        .at(place)
+        .label(format!("`{text}` ({}) gives {}", them.kind.name, given.ty.with_article()))
+        .help(format!(
+            "stages that give {}: {}",
+            port.ty.with_article(),
+            giving(drawn, port, index[&me.name])
+        ))
     };
     let found = match output {
         Some(name) => match them.kind.output(name) {
@@ -329,7 +463,13 @@ fn refer(drawn: &[Drawn], me: &Drawn, port: &Port, text: &str, place: &Place, in
             }
             None => {
                 let known = || them.kind.outputs.iter().map(|p| p.name);
-                problems.push(Diagnostic::new(format!("`{}` has no output port `{name}`", them.kind.name)).at(place).label("unknown port").suggest(name, known()).help(format!("outputs of `{stage}`: {}", listed(known()))));
+                problems.push(
+                    Diagnostic::new(format!("`{}` has no output port `{name}`", them.kind.name))
+                        .at(place)
+                        .label("unknown port")
+                        .suggest(name, known())
+                        .help(format!("outputs of `{stage}`: {}", listed(known()))),
+                );
                 return None;
             }
         },
@@ -347,7 +487,12 @@ fn refer(drawn: &[Drawn], me: &Drawn, port: &Port, text: &str, place: &Place, in
                 }
                 (several, _) => {
                     let options: Vec<String> = several.iter().map(|o| format!("{stage}.{}", o.name)).collect();
-                    problems.push(Diagnostic::new(format!("`{stage}` gives more than one {}", port.ty.0)).at(place).label("which one?").help(format!("write one of {}", listed(options.iter().map(String::as_str)))));
+                    problems.push(
+                        Diagnostic::new(format!("`{stage}` gives more than one {}", port.ty.0))
+                            .at(place)
+                            .label("which one?")
+                            .help(format!("write one of {}", listed(options.iter().map(String::as_str)))),
+                    );
                     return None;
                 }
             }
@@ -372,7 +517,10 @@ fn fan_out(drawn: &[Drawn], order: &[usize], seed: u64, problems: &mut Vec<Diagn
             for (extra, overrides) in points(stage) {
                 let mut coordinates = combination.coordinates.clone();
                 coordinates.extend(extra);
-                let Some(instance) = build(stage, coordinates, combination.wires.clone(), &overrides, seed, problems) else { continue };
+                let Some(instance) = build(stage, coordinates, combination.wires.clone(), &overrides, seed, problems)
+                else {
+                    continue;
+                };
                 of_stage.entry(at).or_default().push(instances.len());
                 instances.push(instance);
             }
@@ -382,16 +530,31 @@ fn fan_out(drawn: &[Drawn], order: &[usize], seed: u64, problems: &mut Vec<Diagn
 }
 
 /// All ways to plug the single ports, joined over the axes they share; `many` ports take everything.
-fn combine(stage: &Drawn, instances: &[Instance], of_stage: &BTreeMap<usize, Vec<usize>>, problems: &mut Vec<Diagnostic>) -> Vec<Combination> {
+fn combine(
+    stage: &Drawn,
+    instances: &[Instance],
+    of_stage: &BTreeMap<usize, Vec<usize>>,
+    problems: &mut Vec<Diagnostic>,
+) -> Vec<Combination> {
     let mut combinations = vec![Combination::default()];
     for plug in &stage.ports {
         let mut candidates: Vec<(usize, &Reference)> = Vec::new();
         for reference in &plug.sources {
             let all = of_stage.get(&reference.stage).map_or(&[][..], Vec::as_slice);
-            let picked: Vec<usize> = all.iter().copied().filter(|&i| reference.instance.as_ref().is_none_or(|name| instances[i].name == *name)).collect();
+            let picked: Vec<usize> = all
+                .iter()
+                .copied()
+                .filter(|&i| reference.instance.as_ref().is_none_or(|name| instances[i].name == *name))
+                .collect();
             if let (true, false, Some(name)) = (picked.is_empty(), all.is_empty(), &reference.instance) {
                 let known = || all.iter().map(|&i| instances[i].name.as_str());
-                problems.push(Diagnostic::new(format!("there is no `{name}`")).at(&reference.place).label("unknown instance").suggest(name, known()).help(format!("instances: {}", listed(known()))));
+                problems.push(
+                    Diagnostic::new(format!("there is no `{name}`"))
+                        .at(&reference.place)
+                        .label("unknown instance")
+                        .suggest(name, known())
+                        .help(format!("instances: {}", listed(known()))),
+                );
             }
             candidates.extend(picked.into_iter().map(|i| (i, reference)));
         }
@@ -399,7 +562,11 @@ fn combine(stage: &Drawn, instances: &[Instance], of_stage: &BTreeMap<usize, Vec
             let one_stage = plug.sources.len() == 1;
             let wires = candidates.iter().map(|&(from, r)| {
                 let source = &instances[from];
-                let label = if one_stage && !source.coordinates.is_empty() { label(&source.coordinates) } else { source.name.clone() };
+                let label = if one_stage && !source.coordinates.is_empty() {
+                    label(&source.coordinates)
+                } else {
+                    source.name.clone()
+                };
                 Wire { port: plug.port.name, from, output: r.output, label }
             });
             let wires: Vec<Wire> = wires.collect();
@@ -411,16 +578,26 @@ fn combine(stage: &Drawn, instances: &[Instance], of_stage: &BTreeMap<usize, Vec
             for &(from, reference) in &candidates {
                 let source = &instances[from];
                 let mut joined = combination.clone();
-                let list_axis = plug.is_list.then(|| Coordinate { axis: format!("{}.{}", stage.name, plug.port.name), label: source.stage.clone() });
-                let fits = list_axis.iter().chain(&source.coordinates).all(|c| match joined.coordinates.iter().find(|k| k.axis == c.axis) {
-                    Some(known) => known.label == c.label,
-                    None => {
-                        joined.coordinates.push(c.clone());
-                        true
+                let list_axis = plug.is_list.then(|| Coordinate {
+                    axis: format!("{}.{}", stage.name, plug.port.name),
+                    label: source.stage.clone(),
+                });
+                let fits = list_axis.iter().chain(&source.coordinates).all(|c| {
+                    match joined.coordinates.iter().find(|k| k.axis == c.axis) {
+                        Some(known) => known.label == c.label,
+                        None => {
+                            joined.coordinates.push(c.clone());
+                            true
+                        }
                     }
                 });
                 if fits {
-                    joined.wires.push(Wire { port: plug.port.name, from, output: reference.output, label: source.name.clone() });
+                    joined.wires.push(Wire {
+                        port: plug.port.name,
+                        from,
+                        output: reference.output,
+                        label: source.name.clone(),
+                    });
                     next.push(joined);
                 }
             }
@@ -439,7 +616,10 @@ fn points(stage: &Drawn) -> Vec<(Vec<Coordinate>, Vec<(String, Value)>)> {
             .flat_map(|(coordinates, overrides): &(Vec<Coordinate>, Vec<(String, Value)>)| {
                 values.iter().map(move |v| {
                     let (mut c, mut o) = (coordinates.clone(), overrides.clone());
-                    c.push(Coordinate { axis: format!("{}@{axis}", stage.name), label: format!("{axis}={}", v.scalar().unwrap_or_default()) });
+                    c.push(Coordinate {
+                        axis: format!("{}@{axis}", stage.name),
+                        label: format!("{axis}={}", v.scalar().unwrap_or_default()),
+                    });
                     o.push((axis.clone(), v.clone()));
                     (c, o)
                 })
@@ -449,7 +629,14 @@ fn points(stage: &Drawn) -> Vec<(Vec<Coordinate>, Vec<(String, Value)>)> {
     all
 }
 
-fn build(stage: &Drawn, coordinates: Vec<Coordinate>, inputs: Vec<Wire>, overrides: &[(String, Value)], seed: u64, problems: &mut Vec<Diagnostic>) -> Option<Instance> {
+fn build(
+    stage: &Drawn,
+    coordinates: Vec<Coordinate>,
+    inputs: Vec<Wire>,
+    overrides: &[(String, Value)],
+    seed: u64,
+    problems: &mut Vec<Diagnostic>,
+) -> Option<Instance> {
     let mut table = stage.parameters.clone();
     for (key, value) in overrides {
         table.0.push(Item { key: key.clone(), key_place: value.place.clone(), value: value.clone() });
@@ -477,12 +664,28 @@ fn build(stage: &Drawn, coordinates: Vec<Coordinate>, inputs: Vec<Wire>, overrid
     let parameters = match work.parameters() {
         Ok(p) => p,
         Err(e) => {
-            problems.push(Diagnostic::new(format!("the parameters of stage `{}` cannot be written down: {e}", stage.name)).at(&stage.place));
+            problems.push(
+                Diagnostic::new(format!("the parameters of stage `{}` cannot be written down: {e}", stage.name))
+                    .at(&stage.place),
+            );
             return None;
         }
     };
-    let name = if coordinates.is_empty() { stage.name.clone() } else { format!("{}[{}]", stage.name, label(&coordinates)) };
-    Some(Instance { name, stage: stage.name.clone(), coordinates, kind: stage.kind, work: Arc::from(work), table: Arc::new(table), parameters, seed, inputs, export: stage.export.clone(), place: stage.place.clone() })
+    let name =
+        if coordinates.is_empty() { stage.name.clone() } else { format!("{}[{}]", stage.name, label(&coordinates)) };
+    Some(Instance {
+        name,
+        stage: stage.name.clone(),
+        coordinates,
+        kind: stage.kind,
+        work: Arc::from(work),
+        table: Arc::new(table),
+        parameters,
+        seed,
+        inputs,
+        export: stage.export.clone(),
+        place: stage.place.clone(),
+    })
 }
 
 fn label(coordinates: &[Coordinate]) -> String {

@@ -32,12 +32,32 @@ enum State {
     Unneeded,
     Waiting,
     /// Judged: it has to run, and waits for a slot.
-    Queued { manifest: Manifest, fingerprint: String, why: Vec<String> },
-    Running { fingerprint: String, since: Instant },
-    Hit { entry: Box<Entry>, fingerprint: String },
-    Done { entry: Box<Entry>, fingerprint: String, unchanged: bool, seconds: f64 },
-    Failed { error: String, seconds: f64 },
-    Blocked { because: String },
+    Queued {
+        manifest: Manifest,
+        fingerprint: String,
+        why: Vec<String>,
+    },
+    Running {
+        fingerprint: String,
+        since: Instant,
+    },
+    Hit {
+        entry: Box<Entry>,
+        fingerprint: String,
+    },
+    Done {
+        entry: Box<Entry>,
+        fingerprint: String,
+        unchanged: bool,
+        seconds: f64,
+    },
+    Failed {
+        error: String,
+        seconds: f64,
+    },
+    Blocked {
+        because: String,
+    },
     Interrupted,
 }
 
@@ -67,11 +87,21 @@ struct Schedule<'a> {
 }
 
 /// Run what is needed. Everything that happens is told to `observer`; the outcome says how it ended.
-pub fn run(job: &Job<'_>, options: &RunOptions<'_>, observer: &dyn Observer, stop: &AtomicBool) -> Result<Outcome, CacheError> {
+pub fn run(
+    job: &Job<'_>,
+    options: &RunOptions<'_>,
+    observer: &dyn Observer,
+    stop: &AtomicBool,
+) -> Result<Outcome, CacheError> {
     let begin = Instant::now();
     let info = (0..job.pipeline.instances.len()).filter(|&at| job.needed[at]).map(|at| job.instance(at));
     let stages = info.map(|i| StageInfo { name: i.name.clone(), kind: i.kind.name.into() }).collect();
-    observer.event(&Event::RunStarted { pipeline: job.pipeline.name.clone(), profile: job.pipeline.profile.clone(), stages, jobs: options.jobs });
+    observer.event(&Event::RunStarted {
+        pipeline: job.pipeline.name.clone(),
+        profile: job.pipeline.profile.clone(),
+        stages,
+        jobs: options.jobs,
+    });
     let mut schedule = Schedule {
         job,
         options,
@@ -100,14 +130,30 @@ impl Schedule<'_> {
                 self.judge_ready()?;
                 while let Some(at) = self.next(&mut urgency) {
                     let State::Queued { manifest, fingerprint, why } = self.states[at].clone() else { continue };
-                    observer.event(&Event::StageStarted { stage: job.instance(at).name.clone(), fingerprint: fingerprint.clone(), why });
+                    observer.event(&Event::StageStarted {
+                        stage: job.instance(at).name.clone(),
+                        fingerprint: fingerprint.clone(),
+                        why,
+                    });
                     self.set(at, State::Running { fingerprint: fingerprint.clone(), since: Instant::now() });
-                    let order = Order { at, manifest, fingerprint, upstream: self.upstream_of(at), forced: std::mem::take(&mut self.forced[at]), device, stop, observer };
+                    let order = Order {
+                        at,
+                        manifest,
+                        fingerprint,
+                        upstream: self.upstream_of(at),
+                        forced: std::mem::take(&mut self.forced[at]),
+                        device,
+                        stop,
+                        observer,
+                    };
                     let send = send.clone();
                     // Autodiff graphs of deep models are dropped recursively: more than the usual 2 MiB of stack.
-                    let spawned = thread::Builder::new().name(format!("stage {}", job.instance(at).name)).stack_size(32 << 20).spawn_scoped(scope, move || {
-                        let _ = send.send((order.at, attempt(job, &order)));
-                    });
+                    let spawned = thread::Builder::new()
+                        .name(format!("stage {}", job.instance(at).name))
+                        .stack_size(32 << 20)
+                        .spawn_scoped(scope, move || {
+                            let _ = send.send((order.at, attempt(job, &order)));
+                        });
                     if let Err(e) = spawned {
                         self.set(at, State::Failed { error: format!("cannot start a thread: {e}"), seconds: 0.0 });
                     }
@@ -129,7 +175,12 @@ impl Schedule<'_> {
             if !matches!(self.states[at], State::Waiting) {
                 continue;
             }
-            if let Some(from) = self.job.graph.upstream(at).find(|&from| self.states[from].is_over() && self.states[from].entry().is_none()) {
+            if let Some(from) = self
+                .job
+                .graph
+                .upstream(at)
+                .find(|&from| self.states[from].is_over() && self.states[from].entry().is_none())
+            {
                 let because = match &self.states[from] {
                     State::Blocked { because } => because.clone(),
                     _ => self.job.instance(from).name.clone(),
@@ -141,7 +192,8 @@ impl Schedule<'_> {
                 continue;
             }
             let states = &self.states;
-            let verdict = self.job.judge(at, &|from| states[from].entry().map_or(Upstream::Pending, Upstream::Known))?;
+            let verdict =
+                self.job.judge(at, &|from| states[from].entry().map_or(Upstream::Pending, Upstream::Known))?;
             let Some(fingerprint) = verdict.fingerprint else { continue };
             let state = match verdict.entry {
                 Some(entry) if !self.forced[at] => State::Hit { entry: Box::new(entry), fingerprint },
@@ -158,16 +210,24 @@ impl Schedule<'_> {
             return None;
         }
         let takes_gpu = |at: usize| self.options.gpus > 0 && self.job.instance(at).work.resource() == Resource::Device;
-        let running = |gpu: bool| (0..self.states.len()).filter(|&at| matches!(self.states[at], State::Running { .. }) && takes_gpu(at) == gpu).count();
+        let running = |gpu: bool| {
+            (0..self.states.len())
+                .filter(|&at| matches!(self.states[at], State::Running { .. }) && takes_gpu(at) == gpu)
+                .count()
+        };
         let free = |gpu: bool| running(gpu) < if gpu { self.options.gpus } else { self.options.jobs };
-        let queued: Vec<usize> = (0..self.states.len()).filter(|&at| matches!(self.states[at], State::Queued { .. })).collect();
+        let queued: Vec<usize> =
+            (0..self.states.len()).filter(|&at| matches!(self.states[at], State::Queued { .. })).collect();
         if queued.is_empty() {
             return None;
         }
         let (gpu_free, cpu_free) = (free(true), free(false));
         let urgency = urgency.get_or_insert_with(|| self.job.graph.urgency(&self.job.estimates()));
         // The first of equals, so that the order is that of the file.
-        queued.into_iter().filter(|&at| if takes_gpu(at) { gpu_free } else { cpu_free }).reduce(|a, b| if urgency[b] > urgency[a] { b } else { a })
+        queued
+            .into_iter()
+            .filter(|&at| if takes_gpu(at) { gpu_free } else { cpu_free })
+            .reduce(|a, b| if urgency[b] > urgency[a] { b } else { a })
     }
 
     fn upstream_of(&self, at: usize) -> BTreeMap<usize, Entry> {
@@ -187,7 +247,11 @@ impl Schedule<'_> {
             Attempt::Interrupted => self.set(at, State::Interrupted),
             Attempt::DamagedInput { from, damaged } => {
                 let name = &self.job.instance(from).name;
-                self.observer.event(&Event::Damaged { stage: name.clone(), file: damaged.file.display().to_string(), aside: damaged.aside.display().to_string() });
+                self.observer.event(&Event::Damaged {
+                    stage: name.clone(),
+                    file: damaged.file.display().to_string(),
+                    aside: damaged.aside.display().to_string(),
+                });
                 // Another consumer may have found the same damage and sent the stage back already.
                 if let State::Hit { fingerprint, .. } | State::Done { fingerprint, .. } = &self.states[from] {
                     self.job.cache.forget(fingerprint)?;
@@ -201,7 +265,8 @@ impl Schedule<'_> {
 
     /// Whether a stage that ran gave what it gave last time: then what follows stops early.
     fn is_unchanged(&self, at: usize, entry: &Entry) -> bool {
-        let last = self.job.history.and_then(|h| h.last_fingerprint(&self.job.pipeline.name, &self.job.instance(at).name));
+        let last =
+            self.job.history.and_then(|h| h.last_fingerprint(&self.job.pipeline.name, &self.job.instance(at).name));
         let last = last.and_then(|f| self.job.cache.entry(&f).ok().flatten());
         last.is_some_and(|last| last.outputs == entry.outputs)
     }
@@ -211,12 +276,22 @@ impl Schedule<'_> {
         let stage = self.job.instance(at).name.clone();
         match &state {
             State::Hit { entry, fingerprint } => {
-                self.observer.event(&Event::StageHit { stage, fingerprint: fingerprint.clone(), seconds: entry.made.seconds });
+                self.observer.event(&Event::StageHit {
+                    stage,
+                    fingerprint: fingerprint.clone(),
+                    seconds: entry.made.seconds,
+                });
             }
             State::Done { entry, fingerprint, unchanged, seconds } => {
                 self.record(&[record(self.job, at, fingerprint, entry, "run", *seconds)]);
                 let facts = entry.made.facts.iter().map(|(k, v)| (k.clone(), *v)).collect();
-                self.observer.event(&Event::StageDone { stage, fingerprint: fingerprint.clone(), seconds: *seconds, unchanged: *unchanged, facts });
+                self.observer.event(&Event::StageDone {
+                    stage,
+                    fingerprint: fingerprint.clone(),
+                    seconds: *seconds,
+                    unchanged: *unchanged,
+                    facts,
+                });
             }
             State::Failed { error, seconds } => {
                 self.failed = true;
@@ -234,14 +309,17 @@ impl Schedule<'_> {
         let (Some(run), Some(history)) = (self.run, self.job.history) else { return };
         if let Err(e) = history.record(run, records) {
             self.run = None;
-            self.observer.event(&Event::Warning { stage: None, text: format!("the run database cannot be written: {e}") });
+            self.observer
+                .event(&Event::Warning { stage: None, text: format!("the run database cannot be written: {e}") });
         }
     }
 
     /// Copy the outputs of finished stages to where the file wants them.
     fn export(&mut self) {
         for at in 0..self.states.len() {
-            let (Some(entry), Some(folder)) = (self.states[at].entry(), &self.job.instance(at).export) else { continue };
+            let (Some(entry), Some(folder)) = (self.states[at].entry(), &self.job.instance(at).export) else {
+                continue;
+            };
             let stage = self.job.instance(at).name.clone();
             match export::export(self.job, at, folder, entry) {
                 Ok(None) => {}
@@ -261,7 +339,9 @@ impl Schedule<'_> {
                 State::Failed { .. } => outcome.failed += 1,
                 State::Interrupted => outcome.interrupted = true,
                 State::Blocked { .. } => outcome.blocked += 1,
-                State::Waiting | State::Queued { .. } | State::Running { .. } if was_stopped => outcome.interrupted = true,
+                State::Waiting | State::Queued { .. } | State::Running { .. } if was_stopped => {
+                    outcome.interrupted = true
+                }
                 State::Waiting | State::Queued { .. } | State::Running { .. } => outcome.blocked += 1,
                 State::Unneeded => {}
             }
@@ -272,7 +352,9 @@ impl Schedule<'_> {
             .iter()
             .enumerate()
             .filter_map(|(at, s)| match s {
-                State::Hit { entry, fingerprint } => Some(record(job, at, fingerprint, entry, "hit", entry.made.seconds)),
+                State::Hit { entry, fingerprint } => {
+                    Some(record(job, at, fingerprint, entry, "hit", entry.made.seconds))
+                }
                 _ => None,
             })
             .collect();
@@ -286,7 +368,14 @@ impl Schedule<'_> {
     }
 }
 
-fn record<'a>(job: &'a Job<'_>, at: usize, fingerprint: &'a str, entry: &'a Entry, state: &'a str, seconds: f64) -> StageRecord<'a> {
+fn record<'a>(
+    job: &'a Job<'_>,
+    at: usize,
+    fingerprint: &'a str,
+    entry: &'a Entry,
+    state: &'a str,
+    seconds: f64,
+) -> StageRecord<'a> {
     let instance = job.instance(at);
     let facts = entry.made.facts.iter().map(|(k, v)| (k.as_str(), *v)).collect();
     StageRecord { name: &instance.name, kind: instance.kind.name, fingerprint, state, seconds, facts }

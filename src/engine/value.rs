@@ -124,7 +124,12 @@ fn convert_table(source: &Arc<Source>, table: &DeTable<'_>, problems: &mut Vec<D
     Table(items)
 }
 
-fn convert(source: &Arc<Source>, value: &DeValue<'_>, span: std::ops::Range<usize>, problems: &mut Vec<Diagnostic>) -> Value {
+fn convert(
+    source: &Arc<Source>,
+    value: &DeValue<'_>,
+    span: std::ops::Range<usize>,
+    problems: &mut Vec<Diagnostic>,
+) -> Value {
     let place = Place::new(source, span);
     let node = match value {
         DeValue::Boolean(b) => Node::Bool(*b),
@@ -138,7 +143,9 @@ fn convert(source: &Arc<Source>, value: &DeValue<'_>, span: std::ops::Range<usiz
         },
         DeValue::Float(f) => Node::Float(f.as_str().parse().unwrap_or(f64::NAN)),
         DeValue::Datetime(d) => Node::String(d.to_string()),
-        DeValue::Array(all) => Node::Array(all.iter().map(|v| convert(source, v.get_ref(), v.span(), problems)).collect()),
+        DeValue::Array(all) => {
+            Node::Array(all.iter().map(|v| convert(source, v.get_ref(), v.span(), problems)).collect())
+        }
         DeValue::Table(t) => Node::Table(convert_table(source, t, problems)),
     };
     Value { node, place }
@@ -162,7 +169,11 @@ pub fn read<T: DeserializeOwned>(table: &Table, owner: &str, owner_place: &Place
             // A field that is missing because its bad value was taken out is not a second mistake.
             ErrorKind::Missing(field) if error.top.is_none() && removed.contains(&field) => return Err(problems),
             ErrorKind::Missing(field) if error.top.is_none() => {
-                problems.push(Diagnostic::new(format!("{owner} needs `{field}`")).at(owner_place).label(format!("`{field}` is missing")));
+                problems.push(
+                    Diagnostic::new(format!("{owner} needs `{field}`"))
+                        .at(owner_place)
+                        .label(format!("`{field}` is missing")),
+                );
                 return Err(problems);
             }
             kind => {
@@ -205,11 +216,15 @@ impl ErrorKind {
                     None => d.help(format!("known: {}", listed(known.iter().copied()))),
                 }
             }
-            Self::Variant { word, known } => Diagnostic::new(format!("`{word}` is not one of {}", listed(known.iter().copied())))
-                .label("unknown value")
-                .suggest(&word, known.iter().copied()),
+            Self::Variant { word, known } => {
+                Diagnostic::new(format!("`{word}` is not one of {}", listed(known.iter().copied())))
+                    .label("unknown value")
+                    .suggest(&word, known.iter().copied())
+            }
             Self::Missing(field) => Diagnostic::new(format!("`{field}` is missing")).label(format!("needs `{field}`")),
-            Self::Type { got, expected } => Diagnostic::new(format!("{got} stands where {expected} belongs")).label(format!("expected {expected}")),
+            Self::Type { got, expected } => {
+                Diagnostic::new(format!("{got} stands where {expected} belongs")).label(format!("expected {expected}"))
+            }
             Self::Other(message) => Diagnostic::new(message),
         }
     }
@@ -364,16 +379,28 @@ impl<'de> de::Deserializer<'de> for ValueReader<'_> {
         visitor.visit_some(self)
     }
 
-    fn deserialize_newtype_struct<V: de::Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, ReadError> {
+    fn deserialize_newtype_struct<V: de::Visitor<'de>>(
+        self,
+        _: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, ReadError> {
         visitor.visit_newtype_struct(self)
     }
 
     /// Enums are written as a string, or as a table of one key whose value is the variant's content.
-    fn deserialize_enum<V: de::Visitor<'de>>(self, _: &'static str, variants: &'static [&'static str], visitor: V) -> Result<V::Value, ReadError> {
+    fn deserialize_enum<V: de::Visitor<'de>>(
+        self,
+        _: &'static str,
+        variants: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, ReadError> {
         match &self.0.node {
             Node::String(s) => visitor.visit_enum(s.as_str().into_deserializer()),
             Node::Table(t) if t.0.len() == 1 => visitor.visit_enum(OneOf(&t.0[0])),
-            _ => Err(ReadError::of(ErrorKind::Type { got: self.0.describe(), expected: format!("one of {}", listed(variants.iter().copied())) })),
+            _ => Err(ReadError::of(ErrorKind::Type {
+                got: self.0.describe(),
+                expected: format!("one of {}", listed(variants.iter().copied())),
+            })),
         }
     }
 
@@ -391,7 +418,9 @@ impl<'de, 'a> de::EnumAccess<'de> for OneOf<'a> {
     type Variant = OneOf<'a>;
 
     fn variant_seed<V: de::DeserializeSeed<'de>>(self, seed: V) -> Result<(V::Value, OneOf<'a>), ReadError> {
-        let value = seed.deserialize(self.0.key.as_str().into_deserializer()).map_err(|e: ReadError| e.within(&self.0.key_place))?;
+        let value = seed
+            .deserialize(self.0.key.as_str().into_deserializer())
+            .map_err(|e: ReadError| e.within(&self.0.key_place))?;
         Ok((value, self))
     }
 }
@@ -411,7 +440,11 @@ impl<'de> de::VariantAccess<'de> for OneOf<'_> {
         de::Deserializer::deserialize_any(ValueReader(&self.0.value), visitor)
     }
 
-    fn struct_variant<V: de::Visitor<'de>>(self, _: &'static [&'static str], visitor: V) -> Result<V::Value, ReadError> {
+    fn struct_variant<V: de::Visitor<'de>>(
+        self,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, ReadError> {
         de::Deserializer::deserialize_any(ValueReader(&self.0.value), visitor)
     }
 }

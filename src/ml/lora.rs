@@ -33,6 +33,8 @@ pub struct LoraConfig {
     pub targets: Vec<String>,
     /// Scale by `alpha / √rank` instead (Kalajdzievski 2023).
     pub rslora: bool,
+    /// Modules beside the head that are trained in full and stored with the adapter, by a part of their name.
+    pub modules_to_save: Vec<String>,
 }
 
 impl LoraConfig {
@@ -59,10 +61,11 @@ impl LoraConfig {
             module == target.as_str() || module.strip_suffix(target.as_str()).is_some_and(|rest| rest.ends_with('.'))
         })
     }
-}
 
-fn in_head(name: &str) -> bool {
-    name.split('.').any(|part| part == HEAD)
+    /// Whether a module or parameter is trained in full.
+    fn is_saved(&self, name: &str) -> bool {
+        name.split('.').any(|part| part == HEAD || self.modules_to_save.iter().any(|module| module == part))
+    }
 }
 
 impl Model {
@@ -79,7 +82,7 @@ impl Model {
         let mut modules = Vec::new();
         let mut matched = Vec::new();
         self.map_linears(&mut |name, linear| {
-            if in_head(name) {
+            if config.is_saved(name) {
                 return;
             }
             modules.push(name.to_owned());
@@ -96,7 +99,12 @@ impl Model {
             unmatched.iter().map(|target| format!("`{target}`")).collect::<Vec<_>>().join(", "),
             kinds(&modules)
         );
-        Ok(self.set_trainable(|name| name.contains(".lora_") || in_head(name)))
+        let parameters = self.parameters();
+        let has = |module: &String| parameters.iter().any(|p| p.name.split('.').any(|part| part == module));
+        if let Some(missing) = config.modules_to_save.iter().find(|module| !has(module)) {
+            bail!("lora: module `{missing}` of modules-to-save is not in the model");
+        }
+        Ok(self.set_trainable(|name| name.contains(".lora_") || config.is_saved(name)))
     }
 
     /// Adds every adapter into its weight: the same logits at the cost of the plain model. All
@@ -142,7 +150,7 @@ fn kinds(modules: &[String]) -> String {
 pub fn save_adapter(model: &Model, config: &LoraConfig, base: &str, dir: &Path) -> Result<()> {
     let mut tensors = HostTensors::new();
     for (name, tensor) in model.to_host()? {
-        if name.contains(".lora_") || in_head(&name) {
+        if name.contains(".lora_") || config.is_saved(&name) {
             tensors.insert(format!("{PREFIX}{name}"), tensor);
         }
     }
@@ -156,7 +164,7 @@ pub fn save_adapter(model: &Model, config: &LoraConfig, base: &str, dir: &Path) 
         "lora_alpha": config.alpha,
         "lora_dropout": config.dropout,
         "target_modules": config.targets,
-        "modules_to_save": [HEAD],
+        "modules_to_save": std::iter::once(HEAD).chain(config.modules_to_save.iter().map(String::as_str)).collect::<Vec<_>>(),
         "use_rslora": config.rslora,
         "bias": "none",
         "fan_in_fan_out": false,
@@ -231,7 +239,9 @@ fn parse_config(value: &Value) -> Result<LoraConfig> {
     });
     let targets = targets
         .ok_or_else(|| anyhow!("field `target_modules` is {}; a list of names is needed", value["target_modules"]))?;
+    let saved = value["modules_to_save"].as_array().into_iter().flatten().filter_map(Value::as_str);
     let config = LoraConfig {
+        modules_to_save: saved.filter(|module| *module != HEAD && *module != "score").map(str::to_owned).collect(),
         rank: number("r", 8.0)? as usize,
         alpha: number("lora_alpha", 8.0)?,
         dropout: number("lora_dropout", 0.0)?,
@@ -256,6 +266,7 @@ mod tests {
             dropout: 0.0,
             targets: targets.iter().map(|t| t.to_string()).collect(),
             rslora: false,
+            modules_to_save: Vec::new(),
         }
     }
 
@@ -320,6 +331,24 @@ mod tests {
         // Per layer query, attention output and output, two factors each, and four of the head.
         assert_eq!(norms.len(), 3 * 3 * 2 + 4);
         assert!(norms.iter().all(|(name, norm)| !name.contains("lora_B") || *norm > 0.0));
+    }
+
+    #[test]
+    fn modules_to_save_are_trained_in_full_and_stored_with_the_adapter() {
+        let Some(fixture) = Fixture::open("lora-roberta") else { return };
+        let device = Device::flex();
+        let config = LoraConfig { modules_to_save: vec!["word_embeddings".into()], ..config(&["query"]) };
+        let model = base(&fixture, &device).add_lora(&config, 3).expect("added");
+        let full: Vec<String> = model.parameters().into_iter().filter(|p| p.trainable).map(|p| p.name).collect();
+        assert!(full.contains(&"roberta.embeddings.word_embeddings.weight".to_owned()), "{full:?}");
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        save_adapter(&model, &config, "the/base", dir.path()).expect("saved");
+        let (again, read) = load_adapter(base(&fixture, &device), dir.path()).expect("loads");
+        assert_eq!(read, config);
+        assert!(again.to_host().expect("host") == model.to_host().expect("host"));
+        let wrong = LoraConfig { modules_to_save: vec!["embedings".into()], ..config };
+        let error = base(&fixture, &device).add_lora(&wrong, 3).expect_err("no such module");
+        assert_eq!(error.to_string(), "lora: module `embedings` of modules-to-save is not in the model");
     }
 
     #[test]

@@ -18,7 +18,8 @@ pub fn with_layers(teacher: &Model, layers: Option<usize>, device: &Device) -> R
     let mut json = teacher.config().to_json();
     json["num_hidden_layers"] = wanted.into();
     let config = Config::parse(&json.to_string()).context("the student's config")?;
-    let host = teacher.to_host()?.into_iter().filter_map(|(name, tensor)| Some((renamed(&name, &kept)?, tensor))).collect();
+    let host =
+        teacher.to_host()?.into_iter().filter_map(|(name, tensor)| Some((renamed(&name, &kept)?, tensor))).collect();
     let student = Model::init(&config, 0, device)?.from_host(host)?;
     Ok((student, kept))
 }
@@ -41,7 +42,10 @@ mod tests {
     fn layers_move_up_and_the_rest_stays() {
         let kept = [0, 2];
         let name = |n: &str| renamed(n, &kept);
-        assert_eq!(name("roberta.encoder.layer.2.output.dense.weight").as_deref(), Some("roberta.encoder.layer.1.output.dense.weight"));
+        assert_eq!(
+            name("roberta.encoder.layer.2.output.dense.weight").as_deref(),
+            Some("roberta.encoder.layer.1.output.dense.weight")
+        );
         assert_eq!(name("roberta.encoder.layer.1.output.dense.weight"), None);
         assert_eq!(name("classifier.dense.bias").as_deref(), Some("classifier.dense.bias"));
     }

@@ -41,7 +41,8 @@ fn snippet(diagnostic: &Diagnostic, place: &Place, color: Color) -> String {
         Color::Never => Renderer::plain(),
         Color::Always => Renderer::styled(),
     };
-    let annotation = AnnotationKind::Primary.span(visible(place)).label(Some(diagnostic.label.as_str()).filter(|l| !l.is_empty()));
+    let annotation =
+        AnnotationKind::Primary.span(visible(place)).label(Some(diagnostic.label.as_str()).filter(|l| !l.is_empty()));
     let source = Snippet::source(place.source.text.as_str()).path(place.source.name.as_str()).annotation(annotation);
     let group: Group<'_> = Level::ERROR.primary_title(diagnostic.message.as_str()).element(source);
     let mut text = renderer.render(&[group]);
@@ -72,7 +73,8 @@ fn visible(place: &Place) -> Range<usize> {
 
 /// The line with only the bar that sets a snippet apart from its help lines, as wide as the snippet's own.
 fn gutter(snippet: &str, color: Color) -> String {
-    let width = anstream::adapter::strip_str(snippet).to_string().lines().nth(1).and_then(|line| line.find("-->")).unwrap_or(1);
+    let width =
+        anstream::adapter::strip_str(snippet).to_string().lines().nth(1).and_then(|line| line.find("-->")).unwrap_or(1);
     let style = match color {
         Color::Never => anstyle::Style::new(),
         Color::Always => annotate_snippets::renderer::DEFAULT_LINE_NUM_STYLE,
@@ -175,7 +177,10 @@ help: known: `y`, `z`
             assert_eq!(plain(&at("a = ", span).label("a value is missing")), expected);
         }
         assert_eq!(plain(&at("", 0..0)), "error: something is wrong\n --> p.toml:1:1\n  |\n1 |\n  | ^\n");
-        assert_eq!(plain(&at("a = 1\n\n", 7..7)), "error: something is wrong\n --> p.toml:1:6\n  |\n1 | a = 1\n  |      ^\n");
+        assert_eq!(
+            plain(&at("a = 1\n\n", 7..7)),
+            "error: something is wrong\n --> p.toml:1:6\n  |\n1 | a = 1\n  |      ^\n"
+        );
     }
 
     #[test]

@@ -31,7 +31,8 @@ impl Graph {
     pub fn ascii(&self) -> String {
         let depths = self.depths();
         // The last of the deepest inputs: everything that the stage waits for is above it.
-        let parents: Vec<Option<usize>> = (0..self.nodes.len()).map(|n| self.inputs(n).into_iter().max_by_key(|&i| (depths[i], i))).collect();
+        let parents: Vec<Option<usize>> =
+            (0..self.nodes.len()).map(|n| self.inputs(n).into_iter().max_by_key(|&i| (depths[i], i))).collect();
         let mut out = String::new();
         for root in (0..self.nodes.len()).filter(|&n| parents[n].is_none()) {
             self.branch(root, "", "", &parents, &mut out);
@@ -41,7 +42,12 @@ impl Graph {
 
     fn branch(&self, node: usize, lead: &str, under: &str, parents: &[Option<usize>], out: &mut String) {
         let Node { name, kind } = &self.nodes[node];
-        let others: Vec<&str> = self.inputs(node).into_iter().filter(|&i| Some(i) != parents[node]).map(|i| self.nodes[i].name.as_str()).collect();
+        let others: Vec<&str> = self
+            .inputs(node)
+            .into_iter()
+            .filter(|&i| Some(i) != parents[node])
+            .map(|i| self.nodes[i].name.as_str())
+            .collect();
         let also = if others.is_empty() { String::new() } else { format!("  + {}", others.join(", ")) };
         out.push_str(&format!("{lead}{name} ({kind}){also}\n"));
         let children: Vec<usize> = (0..self.nodes.len()).filter(|&n| parents[n] == Some(node)).collect();
@@ -65,7 +71,8 @@ impl Graph {
 
     /// Graphviz.
     pub fn dot(&self) -> String {
-        let mut out = format!("digraph {} {{\n  rankdir=LR;\n  node [shape=box, fontname=\"sans-serif\"];\n", quoted(&self.name));
+        let mut out =
+            format!("digraph {} {{\n  rankdir=LR;\n  node [shape=box, fontname=\"sans-serif\"];\n", quoted(&self.name));
         for Node { name, kind } in &self.nodes {
             out.push_str(&format!("  {} [label={}];\n", quoted(name), quoted(&format!("{name}\n{kind}"))));
         }
@@ -104,9 +111,13 @@ impl Graph {
     /// Boxes and curves from left to right, in columns by distance from the start.
     pub fn svg(&self) -> String {
         let columns = self.columns();
-        let wide = self.nodes.iter().map(|n| n.name.width().max(n.kind.width())).max().unwrap_or(0) as f64 * LETTER + 2.0 * PADDING;
+        let wide = self.nodes.iter().map(|n| n.name.width().max(n.kind.width())).max().unwrap_or(0) as f64 * LETTER
+            + 2.0 * PADDING;
         let rows = columns.iter().map(Vec::len).max().unwrap_or(0) as f64;
-        let (width, height) = (columns.len() as f64 * (wide + ACROSS) - ACROSS + 2.0 * MARGIN, rows * (TALL + DOWN) - DOWN + 2.0 * MARGIN);
+        let (width, height) = (
+            columns.len() as f64 * (wide + ACROSS) - ACROSS + 2.0 * MARGIN,
+            rows * (TALL + DOWN) - DOWN + 2.0 * MARGIN,
+        );
         let mut corners = vec![(0.0, 0.0); self.nodes.len()];
         for (c, column) in columns.iter().enumerate() {
             // Shorter columns are centred.
@@ -115,7 +126,10 @@ impl Graph {
                 corners[node] = (MARGIN + c as f64 * (wide + ACROSS), top + r as f64 * (TALL + DOWN));
             }
         }
-        let mut out = format!("<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width:.0} {height:.0}\" width=\"{width:.0}\" height=\"{height:.0}\" font-family=\"sans-serif\" font-size=\"13\" text-anchor=\"middle\">\n<title>{}</title>\n", html(&self.name));
+        let mut out = format!(
+            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width:.0} {height:.0}\" width=\"{width:.0}\" height=\"{height:.0}\" font-family=\"sans-serif\" font-size=\"13\" text-anchor=\"middle\">\n<title>{}</title>\n",
+            html(&self.name)
+        );
         for (from, to) in self.unique_edges() {
             let (x1, y1) = (corners[from].0 + wide, corners[from].1 + TALL / 2.0);
             let (x2, y2) = (corners[to].0, corners[to].1 + TALL / 2.0);
@@ -125,8 +139,16 @@ impl Graph {
         for (Node { name, kind }, (x, y)) in self.nodes.iter().zip(&corners) {
             let middle = x + wide / 2.0;
             out.push_str(&format!("<rect x=\"{x:.0}\" y=\"{y:.0}\" width=\"{wide:.0}\" height=\"{TALL:.0}\" rx=\"6\" fill=\"#eef2f8\" stroke=\"#5b6b86\"/>\n"));
-            out.push_str(&format!("<text x=\"{middle:.0}\" y=\"{:.0}\" fill=\"#1c2534\">{}</text>\n", y + 18.0, html(name)));
-            out.push_str(&format!("<text x=\"{middle:.0}\" y=\"{:.0}\" fill=\"#5b6b86\" font-size=\"11\">{}</text>\n", y + 34.0, html(kind)));
+            out.push_str(&format!(
+                "<text x=\"{middle:.0}\" y=\"{:.0}\" fill=\"#1c2534\">{}</text>\n",
+                y + 18.0,
+                html(name)
+            ));
+            out.push_str(&format!(
+                "<text x=\"{middle:.0}\" y=\"{:.0}\" fill=\"#5b6b86\" font-size=\"11\">{}</text>\n",
+                y + 34.0,
+                html(kind)
+            ));
         }
         out + "</svg>\n"
     }
@@ -198,7 +220,9 @@ corpus (preprocess)
     }
 
     fn small() -> Graph {
-        let nodes = [("a", "train"), ("b[x<y]", "prune")].map(|(name, kind)| Node { name: name.into(), kind: kind.into() }).to_vec();
+        let nodes = [("a", "train"), ("b[x<y]", "prune")]
+            .map(|(name, kind)| Node { name: name.into(), kind: kind.into() })
+            .to_vec();
         Graph { name: "p \"q\"".into(), nodes, edges: vec![(0, 1)] }
     }
 

@@ -76,7 +76,14 @@ mod tests {
         let start = Instant::now();
         let mut state = State { out: Vec::new(), start: None };
         let stages = vec![StageInfo { name: "a".into(), kind: "train".into() }];
-        let progress = Progress { done: 3, total: 9, unit: "step".into(), learning_rate: Some(0.5), loss: Some(f64::NAN), ..Progress::default() };
+        let progress = Progress {
+            done: 3,
+            total: 9,
+            unit: "step".into(),
+            learning_rate: Some(0.5),
+            loss: Some(f64::NAN),
+            ..Progress::default()
+        };
         let facts = vec![("macro-f1".to_string(), 0.842)];
         let events = [
             Event::RunStarted { pipeline: "x".into(), profile: None, stages, jobs: 2 },

@@ -49,12 +49,18 @@ impl Lines {
                 self.width = stages.iter().map(|s| s.name.width()).max().unwrap_or(0).min(WIDEST);
                 let profile = profile.as_ref().map(|p| format!(" (profile {p})")).unwrap_or_default();
                 let jobs = if *jobs > 1 { format!(", {jobs} at a time") } else { String::new() };
-                format!("{} {pipeline}{profile}: {}{jobs}", self.color.paint(STRONG, "run"), format::plural(stages.len(), "stage"))
+                format!(
+                    "{} {pipeline}{profile}: {}{jobs}",
+                    self.color.paint(STRONG, "run"),
+                    format::plural(stages.len(), "stage")
+                )
             }
             Event::Fetching { reference } => self.line(ACTIVE, "get", reference, ""),
             Event::StageHit { stage, .. } => self.line(FAINT, "hit", stage, ""),
             Event::StageStarted { stage, why, .. } => self.line(ACTIVE, "run", stage, &reasons(why)),
-            Event::StageWaiting { stage, .. } => self.line(FAINT, "wait", stage, "another process is making this result"),
+            Event::StageWaiting { stage, .. } => {
+                self.line(FAINT, "wait", stage, "another process is making this result")
+            }
             Event::Progress { .. } => return None,
             Event::Note { stage, text } => self.line(FAINT, "note", stage, text),
             Event::Warning { stage: Some(stage), text } => self.line(WARNING, "warn", stage, text),
@@ -62,7 +68,9 @@ impl Lines {
             Event::StageDone { stage, seconds, unchanged, facts, .. } => {
                 let mut parts = vec![format::duration(*seconds)];
                 parts.extend(unchanged.then(|| "same result as before".to_string()));
-                parts.extend(facts.iter().take(FACTS).map(|(name, value)| format!("{name} {}", format::fact(name, *value))));
+                parts.extend(
+                    facts.iter().take(FACTS).map(|(name, value)| format!("{name} {}", format::fact(name, *value))),
+                );
                 parts.extend((facts.len() > FACTS).then(|| "…".to_string()));
                 self.line(GOOD, "done", stage, &parts.join("  "))
             }
@@ -72,15 +80,22 @@ impl Lines {
             }
             // After an interruption everything else is to be done: the last line says how much.
             Event::StageBlocked { because, .. } if self.stopped.contains(because) => return None,
-            Event::StageBlocked { stage, because } => self.line(WARNING, "skip", stage, &format!("blocked by {because}")),
+            Event::StageBlocked { stage, because } => {
+                self.line(WARNING, "skip", stage, &format!("blocked by {because}"))
+            }
             Event::StageInterrupted { stage } => {
                 self.stopped.push(stage.clone());
                 self.line(WARNING, "stop", stage, "interrupted")
             }
-            Event::NotCached { stage, reason } => self.line(WARNING, "warn", stage, &format!("the result is not kept: {reason}")),
-            Event::Damaged { stage, file, aside } => {
-                self.line(WARNING, "warn", stage, &format!("{file} was damaged: moved to {aside}, the stage runs again"))
+            Event::NotCached { stage, reason } => {
+                self.line(WARNING, "warn", stage, &format!("the result is not kept: {reason}"))
             }
+            Event::Damaged { stage, file, aside } => self.line(
+                WARNING,
+                "warn",
+                stage,
+                &format!("{file} was damaged: moved to {aside}, the stage runs again"),
+            ),
             Event::Exported { stage, path } => self.line(GOOD, "out", stage, path),
             Event::RunFinished { outcome } => self.finish(outcome),
         })
@@ -115,7 +130,8 @@ impl Lines {
         counts.extend((!self.stopped.is_empty()).then(|| format!("{} stopped", self.stopped.len())));
         let word_for_rest = if *interrupted { "to do" } else { "blocked" };
         counts.extend((*blocked > 0).then(|| format!("{blocked} {word_for_rest}")));
-        let mut text = format!("{} {} in {}", self.color.paint(style, word), counts.join(", "), format::duration(*seconds));
+        let mut text =
+            format!("{} {} in {}", self.color.paint(style, word), counts.join(", "), format::duration(*seconds));
         if let Some(help) = self.next_step(outcome) {
             text.push_str(&format!("\n{} {help}", self.color.paint(HELP, "help:")));
         }
@@ -126,7 +142,10 @@ impl Lines {
         if outcome.interrupted {
             Some(match self.stopped.as_slice() {
                 [] => "the same command goes on from here".into(),
-                stopped => format!("the same command goes on with {}, from the last checkpoint if there is one", stopped.join(", ")),
+                stopped => format!(
+                    "the same command goes on with {}, from the last checkpoint if there is one",
+                    stopped.join(", ")
+                ),
             })
         } else if outcome.failed > 0 {
             Some(match self.failed.as_slice() {
@@ -208,7 +227,11 @@ mod tests {
             Event::RunStarted { pipeline: s("roberta-full"), profile: Some(s("full")), stages, jobs: 2 },
             Event::Fetching { reference: s("hf:a/b") },
             Event::StageHit { stage: s("corpus"), fingerprint: s("f"), seconds: 4.0 },
-            Event::StageStarted { stage: s("teacher"), fingerprint: s("f"), why: vec![s("learning-rate 0.0005 → 0.0003")] },
+            Event::StageStarted {
+                stage: s("teacher"),
+                fingerprint: s("f"),
+                why: vec![s("learning-rate 0.0005 → 0.0003")],
+            },
             Event::Note { stage: s("teacher"), text: s("best epoch 3") },
             Event::Warning { stage: Some(s("teacher")), text: s("the head does not fit\nit starts afresh") },
             Event::Warning { stage: None, text: s("no GPU answers") },
@@ -221,7 +244,13 @@ mod tests {
                 facts: vec![(s("macro-f1"), 0.842), (s("samples-per-second"), 412.3)],
             },
             Event::StageStarted { stage: s("comparison"), fingerprint: s("f"), why: vec![] },
-            Event::StageDone { stage: s("comparison"), fingerprint: s("f"), seconds: 0.038, unchanged: true, facts: vec![] },
+            Event::StageDone {
+                stage: s("comparison"),
+                fingerprint: s("f"),
+                seconds: 0.038,
+                unchanged: true,
+                facts: vec![],
+            },
             Event::Exported { stage: s("comparison"), path: s("out/roberta-full") },
             Event::RunFinished { outcome: outcome() },
         ]);
@@ -249,7 +278,11 @@ done: 4 cached, 5 run in 1m 52s
     fn a_failed_run_says_where_the_next_one_starts() {
         let text = said(&[
             started(&["int8", "scores"]),
-            Event::StageFailed { stage: s("int8"), error: s("cannot write /x/y\nno space left on device"), seconds: 4.2 },
+            Event::StageFailed {
+                stage: s("int8"),
+                error: s("cannot write /x/y\nno space left on device"),
+                seconds: 4.2,
+            },
             Event::StageBlocked { stage: s("scores"), because: s("int8") },
             Event::RunFinished { outcome: Outcome { ran: 3, failed: 1, blocked: 1, ..outcome() } },
         ]);

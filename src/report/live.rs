@@ -98,7 +98,8 @@ impl Screen {
     }
 
     fn show(&mut self, above: &str, now: Instant) {
-        let (width, height) = terminal_size::terminal_size_of(std::io::stderr()).map_or((80, 24), |(w, h)| (usize::from(w.0), usize::from(h.0)));
+        let (width, height) = terminal_size::terminal_size_of(std::io::stderr())
+            .map_or((80, 24), |(w, h)| (usize::from(w.0), usize::from(h.0)));
         // One cell less than there is: a full last column makes some terminals wrap.
         let mut rows = self.board.draw(self.lines.width(), width.saturating_sub(1), now, self.lines.color());
         // What has scrolled off the top cannot be taken back.
@@ -224,7 +225,10 @@ impl Row {
         let pad = " ".repeat(head - 5 - name.width());
         let mut line = format!("  {}  {}{pad}", color.paint(ACTIVE, "▸"), color.paint(STRONG, &name));
         let (bar, tail) = match &self.progress {
-            _ if self.waiting => (None, fit(vec![Part { rank: 0, text: "waits for another process".into() }], width.saturating_sub(head + 2))),
+            _ if self.waiting => (
+                None,
+                fit(vec![Part { rank: 0, text: "waits for another process".into() }], width.saturating_sub(head + 2)),
+            ),
             None => (None, fit(vec![Part { rank: 0, text: clock(now - self.start) }], width.saturating_sub(head + 2))),
             Some((progress, pace)) => {
                 let cells = if width < head + 60 { NARROW_BAR } else { BAR };
@@ -270,7 +274,10 @@ fn cut(text: &str, width: usize) -> String {
         return text.to_string();
     }
     let mut left = width.saturating_sub(1);
-    let kept: String = text.chars().take_while(|c| left.checked_sub(c.width().unwrap_or(0)).map(|rest| left = rest).is_some()).collect();
+    let kept: String = text
+        .chars()
+        .take_while(|c| left.checked_sub(c.width().unwrap_or(0)).map(|rest| left = rest).is_some())
+        .collect();
     if width == 0 { kept } else { kept + "…" }
 }
 
@@ -295,7 +302,8 @@ mod tests {
 
     fn board(start: Instant) -> Board {
         let mut board = Board::default();
-        let stages = ["corpus", "teacher", "adapted", "scores"].map(|n| StageInfo { name: n.into(), kind: "x".into() }).to_vec();
+        let stages =
+            ["corpus", "teacher", "adapted", "scores"].map(|n| StageInfo { name: n.into(), kind: "x".into() }).to_vec();
         board.event(&Event::RunStarted { pipeline: "p".into(), profile: None, stages, jobs: 2 }, start);
         board.event(&Event::StageHit { stage: "corpus".into(), fingerprint: "f".into(), seconds: 1.0 }, start);
         for stage in ["teacher", "adapted"] {
@@ -324,7 +332,10 @@ mod tests {
 
     #[test]
     fn narrow_terminals_lose_the_least_important_first() {
-        assert_eq!(draw(90).lines().next(), Some("  ▸  teacher  ━━━━━━╌╌╌╌╌╌╌╌╌╌╌╌╌╌  step   500/1,500  epoch 2/3  loss 0.4123  1m 10s left"));
+        assert_eq!(
+            draw(90).lines().next(),
+            Some("  ▸  teacher  ━━━━━━╌╌╌╌╌╌╌╌╌╌╌╌╌╌  step   500/1,500  epoch 2/3  loss 0.4123  1m 10s left")
+        );
         assert_eq!(draw(60).lines().next(), Some("  ▸  teacher  ━━╌╌╌╌╌╌  step   500/1,500  1m 10s left"));
         for width in 0..140 {
             for line in draw(width).lines().filter(|_| width > 24) {
@@ -338,11 +349,23 @@ mod tests {
         let start = Instant::now();
         let mut board = board(start);
         for stage in ["teacher", "adapted"] {
-            board.event(&Event::StageDone { stage: stage.into(), fingerprint: "f".into(), seconds: 1.0, unchanged: false, facts: vec![] }, start);
+            board.event(
+                &Event::StageDone {
+                    stage: stage.into(),
+                    fingerprint: "f".into(),
+                    seconds: 1.0,
+                    unchanged: false,
+                    facts: vec![],
+                },
+                start,
+            );
         }
         assert_eq!(board.draw(7, 80, start, Color::Never), Vec::<String>::new());
         board.event(&Event::StageWaiting { stage: "scores".into(), fingerprint: "f".into() }, start);
-        assert_eq!(board.draw(7, 80, start, Color::Never), ["  ▸  scores   waits for another process", "     3 of 4 done  0s"]);
+        assert_eq!(
+            board.draw(7, 80, start, Color::Never),
+            ["  ▸  scores   waits for another process", "     3 of 4 done  0s"]
+        );
     }
 
     #[test]

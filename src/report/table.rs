@@ -41,7 +41,9 @@ impl Table {
         let header = self.headers.iter().any(|h| !h.is_empty()).then_some(&self.headers);
         let lines: Vec<&Vec<String>> = header.into_iter().chain(&self.rows).collect();
         let columns = lines.iter().map(|l| l.len()).max().unwrap_or(0);
-        let widths: Vec<usize> = (0..columns).map(|c| lines.iter().filter_map(|l| l.get(c)).map(|cell| cell.width()).max().unwrap_or(0)).collect();
+        let widths: Vec<usize> = (0..columns)
+            .map(|c| lines.iter().filter_map(|l| l.get(c)).map(|cell| cell.width()).max().unwrap_or(0))
+            .collect();
         let mut out = String::new();
         for cells in lines {
             let mut line = " ".repeat(self.indent);

@@ -28,7 +28,8 @@ struct Download<'a> {
 
 impl Watch for Download<'_> {
     fn progress(&self, p: Progress) {
-        let progress = event::Progress { done: p.done, total: p.total, unit: p.unit.into(), ..event::Progress::default() };
+        let progress =
+            event::Progress { done: p.done, total: p.total, unit: p.unit.into(), ..event::Progress::default() };
         self.observer.event(&Event::Progress { stage: self.reference.into(), progress });
     }
 
@@ -89,7 +90,12 @@ pub fn check_fit(tokens: &Tokens, dir: &Path) -> Result<()> {
 
 /// Whether a model that is an artifact of its own classifies into the labels of `tokens`.
 pub fn check_labels(labels: &[String], tokens: &Tokens, whose: &str) -> Result<()> {
-    ensure!(labels == tokens.labels, "{whose} classifies into {}, but the tokens are labelled {}", labels.join(", "), tokens.labels.join(", "));
+    ensure!(
+        labels == tokens.labels,
+        "{whose} classifies into {}, but the tokens are labelled {}",
+        labels.join(", "),
+        tokens.labels.join(", ")
+    );
     Ok(())
 }
 
@@ -103,7 +109,8 @@ pub fn copy_but_weights(from: &Path, to: &Path, except: &[&str]) -> Result<()> {
         if path.is_file() && !left_out {
             // Bytes, not `fs::copy`: the copy must not inherit the cache's read-only mode.
             let bytes = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
-            std::fs::write(to.join(name), bytes).with_context(|| format!("cannot write {}", to.join(name).display()))?;
+            std::fs::write(to.join(name), bytes)
+                .with_context(|| format!("cannot write {}", to.join(name).display()))?;
         }
     }
     Ok(())

@@ -48,7 +48,8 @@ impl Stage for Compare {
     const OUTPUTS: &'static [Port] = &[Port::one("table", TABLE)];
 
     fn run(&self, cx: &mut Context) -> Result<()> {
-        let all: Vec<(String, Scores)> = cx.inputs("metrics").iter().map(|i| Ok((i.label.clone(), Scores::read(&i.dir)?))).collect::<Result<_>>()?;
+        let all: Vec<(String, Scores)> =
+            cx.inputs("metrics").iter().map(|i| Ok((i.label.clone(), Scores::read(&i.dir)?))).collect::<Result<_>>()?;
         let rows = compare(&all, self.baseline.as_deref())?;
         let out = cx.output("table")?;
         write(&out.join("comparison.md"), markdown(&rows).as_bytes())?;
@@ -63,7 +64,10 @@ fn write(path: &Path, bytes: &[u8]) -> Result<()> {
 fn compare(all: &[(String, Scores)], baseline: Option<&str>) -> Result<Vec<Row>> {
     let known = || all.iter().map(|(label, _)| label.as_str()).collect::<Vec<_>>().join(", ");
     let base = match baseline {
-        Some(name) => all.iter().find(|(label, _)| label == name).with_context(|| format!("there is no variant `{name}` to be the baseline; variants: {}", known()))?,
+        Some(name) => all
+            .iter()
+            .find(|(label, _)| label == name)
+            .with_context(|| format!("there is no variant `{name}` to be the baseline; variants: {}", known()))?,
         None => all.first().context("there is nothing to compare")?,
     };
     let base = &base.1;
@@ -134,16 +138,36 @@ mod tests {
     use crate::ml::metrics::{Metrics, Speed};
 
     fn scores(accuracy: f64, bytes: u64, speed: f64) -> Scores {
-        let metrics = Metrics { accuracy, macro_precision: 0.5, macro_recall: 0.25, macro_f1: 0.125, macro_auc: None, loss: 1.5, rows: 4, per_class: Vec::new(), confusion: Vec::new() };
+        let metrics = Metrics {
+            accuracy,
+            macro_precision: 0.5,
+            macro_recall: 0.25,
+            macro_f1: 0.125,
+            macro_auc: None,
+            loss: 1.5,
+            rows: 4,
+            per_class: Vec::new(),
+            confusion: Vec::new(),
+        };
         let size = Size { parameters: 10, non_zero: 9, bytes };
-        Scores { metrics, size, speed: Speed { latency_p50_ms: 1.0, latency_p95_ms: 2.0, samples_per_second: speed, batch_size: 32 } }
+        Scores {
+            metrics,
+            size,
+            speed: Speed { latency_p50_ms: 1.0, latency_p95_ms: 2.0, samples_per_second: speed, batch_size: 32 },
+        }
     }
 
     #[test]
     fn rows_are_relative_to_the_baseline() {
-        let all = vec![("teacher".to_string(), scores(0.75, 4_000_000, 100.0)), ("int8".to_string(), scores(0.5, 1_000_000, 250.0))];
+        let all = vec![
+            ("teacher".to_string(), scores(0.75, 4_000_000, 100.0)),
+            ("int8".to_string(), scores(0.5, 1_000_000, 250.0)),
+        ];
         let rows = compare(&all, None).unwrap();
-        assert_eq!(markdown(&rows).lines().nth(3).unwrap(), "| int8 | 0.5000 | -0.2500 | 0.1250 | 0.5000 | 0.2500 | – | 1.5000 | 10 | 9 | 1.00 | 0.25× | 1.00 | 2.00 | 250 | 2.50× |");
+        assert_eq!(
+            markdown(&rows).lines().nth(3).unwrap(),
+            "| int8 | 0.5000 | -0.2500 | 0.1250 | 0.5000 | 0.2500 | – | 1.5000 | 10 | 9 | 1.00 | 0.25× | 1.00 | 2.00 | 250 | 2.50× |"
+        );
         assert_eq!(
             String::from_utf8(csv(&rows).unwrap()).unwrap().lines().next().unwrap(),
             "variant,accuracy,accuracy_change,macro_precision,macro_recall,macro_f1,macro_auc,loss,parameters,non_zero,bytes,size_ratio,latency_p50_ms,latency_p95_ms,samples_per_second,speed_up"

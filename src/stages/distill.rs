@@ -91,7 +91,10 @@ impl Stage for Distill {
             wrong.push(Invalid::new("layers", "layers is 0; a student needs at least 1"));
         }
         if own.layers.is_some() && own.student.is_some() {
-            wrong.push(Invalid::new("layers", "`layers` and `student` are both given").help("`layers` takes layers over from the teacher; a `student` of its own has its own: keep one"));
+            wrong.push(
+                Invalid::new("layers", "`layers` and `student` are both given")
+                    .help("`layers` takes layers over from the teacher; a `student` of its own has its own: keep one"),
+            );
         }
         wrong
     }
@@ -116,14 +119,24 @@ impl Stage for Distill {
             }
             None => {
                 let (model, kept) = student::with_layers(teacher.model(), self.own.layers, &device.device)?;
-                cx.note(format!("the student has {} of the teacher's {} layers: {kept:?}", kept.len(), teacher.config().layers()));
+                cx.note(format!(
+                    "the student has {} of the teacher's {} layers: {kept:?}",
+                    kept.len(),
+                    teacher.config().layers()
+                ));
                 model
             }
         };
-        let scoring = Scoring { split: &tokens.train, pad_id: tokens.pad_id, batch_size: self.training.eval_batch_size, device: &device.device };
+        let scoring = Scoring {
+            split: &tokens.train,
+            pad_id: tokens.pad_id,
+            batch_size: self.training.eval_batch_size,
+            device: &device.device,
+        };
         let logits = finished(scoring.logits(&|ids, mask| teacher.logits(ids, mask), &Watched::new(cx)))?;
         drop(teacher);
-        let objective = Objective::Distill { teacher: logits, alpha: self.own.alpha, temperature: self.own.temperature };
+        let objective =
+            Objective::Distill { teacher: logits, alpha: self.own.alpha, temperature: self.own.temperature };
         let fitted = self.training.fit(cx, model, &tokens, &objective, &device, 5e-5)?;
         save_model(&fitted.model, &fitted.training, &tokens.labels, &dir, &cx.output("model")?)
     }

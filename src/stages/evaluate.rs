@@ -59,18 +59,27 @@ impl Scores {
         let path = dir.join(Self::FILE);
         let bytes = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
         let read = || -> Result<Self, serde_json::Error> {
-            Ok(Self { metrics: serde_json::from_slice(&bytes)?, size: serde_json::from_slice(&bytes)?, speed: serde_json::from_slice(&bytes)? })
+            Ok(Self {
+                metrics: serde_json::from_slice(&bytes)?,
+                size: serde_json::from_slice(&bytes)?,
+                speed: serde_json::from_slice(&bytes)?,
+            })
         };
         read().with_context(|| format!("{} is not what `evaluate` writes", path.display()))
     }
 
     fn write(&self, dir: &Path) -> Result<()> {
         let mut all = serde_json::Map::new();
-        for part in [serde_json::to_value(&self.metrics)?, serde_json::to_value(&self.size)?, serde_json::to_value(&self.speed)?] {
+        for part in [
+            serde_json::to_value(&self.metrics)?,
+            serde_json::to_value(&self.size)?,
+            serde_json::to_value(&self.speed)?,
+        ] {
             all.extend(part.as_object().into_iter().flatten().map(|(k, v)| (k.clone(), v.clone())));
         }
         let path = dir.join(Self::FILE);
-        std::fs::write(&path, serde_json::to_string_pretty(&all)?).with_context(|| format!("cannot write {}", path.display()))
+        std::fs::write(&path, serde_json::to_string_pretty(&all)?)
+            .with_context(|| format!("cannot write {}", path.display()))
     }
 }
 
@@ -90,7 +99,10 @@ impl Stage for Evaluate {
             wrong.push(Invalid::new("batch-size", "batch-size is 0; at least 1 is needed"));
         }
         if !(self.speed_seconds >= 0.0 && self.speed_seconds.is_finite()) {
-            wrong.push(Invalid::new("speed-seconds", format!("speed-seconds is {}; it must be 0 or more", self.speed_seconds)));
+            wrong.push(Invalid::new(
+                "speed-seconds",
+                format!("speed-seconds is {}; it must be 0 or more", self.speed_seconds),
+            ));
         }
         wrong
     }
@@ -109,7 +121,13 @@ impl Stage for Evaluate {
         let metrics = Metrics::of(&logits, split.labels(), &tokens.labels)?;
         let speed = scoring.speed(&forward, Duration::from_secs_f64(self.speed_seconds))?;
         let scores = Scores { metrics, size: classifier.size(), speed };
-        cx.note(format!("accuracy {:.4}, macro F1 {:.4} on {} {} rows", scores.metrics.accuracy, scores.metrics.macro_f1, split.len(), self.split.name()));
+        cx.note(format!(
+            "accuracy {:.4}, macro F1 {:.4} on {} {} rows",
+            scores.metrics.accuracy,
+            scores.metrics.macro_f1,
+            split.len(),
+            self.split.name()
+        ));
         for (name, value) in [
             ("accuracy", scores.metrics.accuracy),
             ("macro-f1", scores.metrics.macro_f1),
@@ -132,7 +150,12 @@ impl Evaluate {
             Purpose::Validation => &tokens.validation,
             Purpose::Test => &tokens.test,
         };
-        ensure!(!split.is_empty(), "there are no {} rows to evaluate on; give `preprocess` a source with split = \"{}\", or choose another `split` here", self.split.name(), self.split.name());
+        ensure!(
+            !split.is_empty(),
+            "there are no {} rows to evaluate on; give `preprocess` a source with split = \"{}\", or choose another `split` here",
+            self.split.name(),
+            self.split.name()
+        );
         Ok(split)
     }
 }

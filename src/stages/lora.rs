@@ -35,6 +35,9 @@ pub struct Own {
     /// Scale by alpha / √r instead (rank-stabilised LoRA).
     #[serde(default)]
     rslora: bool,
+    /// Modules beside the head that are trained in full and stored with the adapter, such as `word_embeddings`.
+    #[serde(default)]
+    modules_to_save: Vec<String>,
     /// Share of each target that is spread over all classes.
     #[serde(default)]
     label_smoothing: f64,
@@ -85,12 +88,16 @@ impl Stage for Lora {
 
     fn check(&self) -> Vec<Invalid> {
         let own = &self.own;
-        let mut wrong: Vec<Invalid> = self.training.check().into_iter().chain(check_smoothing(own.label_smoothing)).collect();
+        let mut wrong: Vec<Invalid> =
+            self.training.check().into_iter().chain(check_smoothing(own.label_smoothing)).collect();
         if own.rank == 0 {
             wrong.push(Invalid::new("rank", "rank is 0; at least 1 is needed"));
         }
         if !(0.0..1.0).contains(&own.dropout) {
-            wrong.push(Invalid::new("dropout", format!("dropout is {}; it must be at least 0 and below 1", own.dropout)));
+            wrong.push(Invalid::new(
+                "dropout",
+                format!("dropout is {}; it must be at least 0 and below 1", own.dropout),
+            ));
         }
         if let Some(alpha) = own.alpha.filter(|a| !(a.is_finite() && *a > 0.0)) {
             wrong.push(Invalid::new("alpha", format!("alpha is {alpha}; it must be above 0")));
@@ -114,10 +121,18 @@ impl Stage for Lora {
         loaded.notes.into_iter().for_each(|n| cx.note(n));
         let own = &self.own;
         let alpha = own.alpha.unwrap_or(2.0 * own.rank as f64);
-        let config = LoraConfig { rank: own.rank, alpha, dropout: own.dropout, targets: own.targets.clone(), rslora: own.rslora };
+        let config = LoraConfig {
+            rank: own.rank,
+            alpha,
+            dropout: own.dropout,
+            targets: own.targets.clone(),
+            rslora: own.rslora,
+            modules_to_save: own.modules_to_save.clone(),
+        };
         let model = loaded.model.add_lora(&config, cx.seed())?;
         cx.note(format!("{} of {} parameters are trained", model.count_trainable(), model.count()));
-        let objective = Objective::CrossEntropy { smoothing: own.label_smoothing, class_weights: own.class_weights.of(&tokens) };
+        let objective =
+            Objective::CrossEntropy { smoothing: own.label_smoothing, class_weights: own.class_weights.of(&tokens) };
         let fitted = self.training.fit(cx, model, &tokens, &objective, &device, 2e-4)?;
         save_adapter(&fitted.model, &config, &own.base, &cx.output("adapter")?)?;
         save_model(&fitted.model.merge_lora(), &fitted.training, &tokens.labels, &dir, &cx.output("model")?)

@@ -50,11 +50,17 @@ impl Predictor {
         let encoded = self.tokenizer.encode_batch(texts, self.classifier.max_length(), &Silent)?;
         let mut split = Split::default();
         encoded.iter().for_each(|e| split.push(&e.ids, 0, String::new()));
-        let scoring = Scoring { split: &split, pad_id: self.tokenizer.pad_id(), batch_size: Self::BATCH, device: self.classifier.device() };
+        let scoring = Scoring {
+            split: &split,
+            pad_id: self.tokenizer.pad_id(),
+            batch_size: Self::BATCH,
+            device: self.classifier.device(),
+        };
         let logits = scoring.logits(&|ids, mask| self.classifier.logits(ids, mask), &Silent)?;
         let judge = |(logits, encoded): (&[f32], &crate::ml::tokenizer::Encoded)| -> Result<Prediction> {
             let wide: Vec<f64> = logits.iter().map(|&v| f64::from(v)).collect();
-            let label = self.labels().get(argmax(&wide)).context("the model has no label for its highest logit")?.clone();
+            let label =
+                self.labels().get(argmax(&wide)).context("the model has no label for its highest logit")?.clone();
             let scores = log_softmax(&wide).iter().map(|l| l.exp() as f32).collect();
             Ok(Prediction { label, scores, logits: logits.to_vec(), truncated: encoded.full - encoded.ids.len() })
         };

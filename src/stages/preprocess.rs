@@ -24,7 +24,9 @@ impl Stage for Preprocess {
     fn check(&self) -> Vec<Invalid> {
         let mut wrong = Vec::new();
         if !self.0.sources.iter().any(|s| s.split == Purpose::Train) {
-            wrong.push(Invalid::new("sources", "no source is for training").help("leave `split` out of at least one source"));
+            wrong.push(
+                Invalid::new("sources", "no source is for training").help("leave `split` out of at least one source"),
+            );
         }
         if let Some(share) = self.0.validation.filter(|v| !(0.0..1.0).contains(v)) {
             wrong.push(Invalid::new("validation", format!("validation is {share}; it must be at least 0 and below 1")));
@@ -69,7 +71,10 @@ fn said(report: &Report) -> Vec<String> {
     ];
     let dropped: Vec<String> = counts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
     let splits = &report.splits;
-    let mut lines = vec![format!("{} rows: {} train, {} validation, {} test", report.rows, splits.train.rows, splits.validation.rows, splits.test.rows)];
+    let mut lines = vec![format!(
+        "{} rows: {} train, {} validation, {} test",
+        report.rows, splits.train.rows, splits.validation.rows, splits.test.rows
+    )];
     if !dropped.is_empty() {
         lines.push(format!("dropped {}", dropped.join(", ")));
     }

@@ -31,7 +31,10 @@ impl Stage for Prune {
 
     fn check(&self) -> Vec<Invalid> {
         let wrong = !(0.0..1.0).contains(&self.sparsity);
-        let invalid = || Invalid::new("sparsity", format!("sparsity is {}; it must be at least 0 and below 1", self.sparsity)).help("0.3 sets 30 % of the weights to zero");
+        let invalid = || {
+            Invalid::new("sparsity", format!("sparsity is {}; it must be at least 0 and below 1", self.sparsity))
+                .help("0.3 sets 30 % of the weights to zero")
+        };
         wrong.then(invalid).into_iter().collect()
     }
 
@@ -41,12 +44,19 @@ impl Stage for Prune {
         anyhow::ensure!(!quantized, "the model is quantized; prune it before `quantize`");
         let mut tensors = weights::read(&weights::files(&dir)?)?;
         let report = magnitude(&mut tensors, self.sparsity, self.scope)?;
-        cx.note(format!("{} of {} weights in {} matrices are zero ({:.1} %)", report.zeroed, report.weights, report.layers.len(), 100.0 * report.achieved));
+        cx.note(format!(
+            "{} of {} weights in {} matrices are zero ({:.1} %)",
+            report.zeroed,
+            report.weights,
+            report.layers.len(),
+            100.0 * report.achieved
+        ));
         cx.fact("sparsity", report.achieved);
         let out = cx.output("model")?;
         weights::write_f32(&out.join(weights::SINGLE), &tensors)?;
         copy_but_weights(&dir, &out, &[])?;
         let path = out.join("pruning.json");
-        std::fs::write(&path, serde_json::to_string_pretty(&report)?).with_context(|| format!("cannot write {}", path.display()))
+        std::fs::write(&path, serde_json::to_string_pretty(&report)?)
+            .with_context(|| format!("cannot write {}", path.display()))
     }
 }

@@ -38,6 +38,7 @@ impl Stage for Quantize {
         }
         cx.fact("size-ratio", ratio);
         let path = out.join("quantization.json");
-        std::fs::write(&path, serde_json::to_string_pretty(&report)?).with_context(|| format!("cannot write {}", path.display()))
+        std::fs::write(&path, serde_json::to_string_pretty(&report)?)
+            .with_context(|| format!("cannot write {}", path.display()))
     }
 }

@@ -56,7 +56,8 @@ impl Stage for Tokenize {
 
     fn externals(&self) -> Vec<External> {
         let what = What::Files(&tokenizer::FILES);
-        let external = |path: &String| External { name: "tokenizer".into(), key: "tokenizer", path: path.clone(), what };
+        let external =
+            |path: &String| External { name: "tokenizer".into(), key: "tokenizer", path: path.clone(), what };
         self.tokenizer.iter().map(external).collect()
     }
 
@@ -75,7 +76,14 @@ impl Stage for Tokenize {
             if lengths.rows > 0 {
                 cx.note(format!(
                     "{name}: mean {:.1}, median {}, p95 {}, p99 {}, max {} tokens; {} of {} rows truncated at {}",
-                    lengths.mean, lengths.median, lengths.p95, lengths.p99, lengths.max, lengths.truncated, lengths.rows, self.max_length
+                    lengths.mean,
+                    lengths.median,
+                    lengths.p95,
+                    lengths.p99,
+                    lengths.max,
+                    lengths.truncated,
+                    lengths.rows,
+                    self.max_length
                 ));
             }
         }

@@ -74,7 +74,10 @@ impl Stage for Train {
         let device = base::device(cx)?;
         let loaded = Model::load(cx.external("base")?, Some(&tokens.labels), cx.seed(), &device.device)?;
         loaded.notes.into_iter().for_each(|n| cx.note(n));
-        let objective = Objective::CrossEntropy { smoothing: self.own.label_smoothing, class_weights: self.own.class_weights.of(&tokens) };
+        let objective = Objective::CrossEntropy {
+            smoothing: self.own.label_smoothing,
+            class_weights: self.own.class_weights.of(&tokens),
+        };
         let fitted = self.training.fit(cx, loaded.model, &tokens, &objective, &device, 5e-5)?;
         save_model(&fitted.model, &fitted.training, &tokens.labels, &dir, &cx.output("model")?)
     }

@@ -136,12 +136,25 @@ impl Training {
         if let Some(lr) = self.learning_rate {
             must(lr > 0.0 && lr.is_finite(), "learning-rate", format!("learning-rate is {lr}; it must be above 0"));
         }
-        for (key, value) in [("weight-decay", self.weight_decay), ("clip", self.clip), ("threshold", self.threshold), ("checkpoint-minutes", self.checkpoint_minutes)] {
+        for (key, value) in [
+            ("weight-decay", self.weight_decay),
+            ("clip", self.clip),
+            ("threshold", self.threshold),
+            ("checkpoint-minutes", self.checkpoint_minutes),
+        ] {
             must(value >= 0.0 && value.is_finite(), key, format!("{key} is {value}; it must be 0 or more"));
         }
         if let Some(ratio) = self.warmup_ratio {
-            must((0.0..=1.0).contains(&ratio), "warmup-ratio", format!("warmup-ratio is {ratio}; it must be from 0 to 1"));
-            must(self.warmup_steps.is_none(), "warmup-ratio", "warm-up is given twice: by warmup-steps and by warmup-ratio; keep one".into());
+            must(
+                (0.0..=1.0).contains(&ratio),
+                "warmup-ratio",
+                format!("warmup-ratio is {ratio}; it must be from 0 to 1"),
+            );
+            must(
+                self.warmup_steps.is_none(),
+                "warmup-ratio",
+                "warm-up is given twice: by warmup-steps and by warmup-ratio; keep one".into(),
+            );
         }
         wrong
     }
@@ -176,10 +189,19 @@ impl Training {
     }
 
     /// Run the loop and record what it says. `learning_rate` is the kind's default.
-    pub fn fit(&self, cx: &mut Context, model: Model, tokens: &Tokens, objective: &Objective, device: &Chosen, learning_rate: f64) -> Result<Fitted> {
+    pub fn fit(
+        &self,
+        cx: &mut Context,
+        model: Model,
+        tokens: &Tokens,
+        objective: &Objective,
+        device: &Chosen,
+        learning_rate: f64,
+    ) -> Result<Fitted> {
         let options = self.options(cx.seed(), learning_rate);
         let checkpoints = cx.checkpoints()?;
-        let fitted = finished(fit(model, tokens, objective, &options, Some(&checkpoints), &device.device, &Watched::new(cx)))?;
+        let fitted =
+            finished(fit(model, tokens, objective, &options, Some(&checkpoints), &device.device, &Watched::new(cx)))?;
         if let Some(best) = fitted.training.best {
             cx.fact("validation", best.value);
             cx.fact("best-epoch", f64::from(best.epoch));
@@ -196,7 +218,13 @@ impl Training {
 }
 
 /// A model folder: weights, config, the tokenizer of `tokens`, and how it was trained.
-pub fn save_model(model: &Model, training: &impl Serialize, labels: &[String], tokens: &Path, out: &Path) -> Result<()> {
+pub fn save_model(
+    model: &Model,
+    training: &impl Serialize,
+    labels: &[String],
+    tokens: &Path,
+    out: &Path,
+) -> Result<()> {
     model.save(out, labels)?;
     tokenizer::copy_files(tokens, out)?;
     let path = out.join("training.json");
@@ -229,5 +257,7 @@ impl ClassWeights {
 
 /// Label smoothing below 1, where a kind has it.
 pub fn check_smoothing(smoothing: f64) -> Option<Invalid> {
-    (!(0.0..1.0).contains(&smoothing)).then(|| Invalid::new("label-smoothing", format!("label-smoothing is {smoothing}; it must be at least 0 and below 1")))
+    (!(0.0..1.0).contains(&smoothing)).then(|| {
+        Invalid::new("label-smoothing", format!("label-smoothing is {smoothing}; it must be at least 0 and below 1"))
+    })
 }

@@ -32,7 +32,16 @@ impl Watch for Watched<'_, '_> {
         }
         *last = Some(Instant::now());
         let unit = p.unit.to_string();
-        self.context.progress(event::Progress { done: p.done, total: p.total, unit, epoch: p.epoch, loss: p.loss, learning_rate: p.lr, rate: p.rate, padding: p.padding });
+        self.context.progress(event::Progress {
+            done: p.done,
+            total: p.total,
+            unit,
+            epoch: p.epoch,
+            loss: p.loss,
+            learning_rate: p.lr,
+            rate: p.rate,
+            padding: p.padding,
+        });
     }
 
     fn note(&self, text: String) {

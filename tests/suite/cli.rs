@@ -29,7 +29,9 @@ times = 3
 "#;
 
 fn stock() -> Stock {
-    let gpus = |device: &str| if device == "auto" || device == "cpu" { Ok(0) } else { anyhow::bail!("unknown device `{device}`") };
+    let gpus = |device: &str| {
+        if device == "auto" || device == "cpu" { Ok(0) } else { anyhow::bail!("unknown device `{device}`") }
+    };
     Stock { kinds: toys::KINDS, remotes: &[], gpus }
 }
 
@@ -101,7 +103,10 @@ plan chain: 5 stages, 5 cached, 0 to run
 fn why_says_what_changed_or_that_nothing_did() {
     let dir = Dir::new(CHAIN);
     on(&dir, "run p.toml");
-    assert_eq!(on(&dir, "why p.toml b --set stage.b.times=5"), "run  b[a]\n  times 2 → 5\nrun  b[other]\n  times 2 → 5\n");
+    assert_eq!(
+        on(&dir, "why p.toml b --set stage.b.times=5"),
+        "run  b[a]\n  times 2 → 5\nrun  b[other]\n  times 2 → 5\n"
+    );
     let hit = on(&dir, "why p.toml a --all");
     assert!(hit.starts_with("hit  a: all 5 lines that it depends on are as they were on 2"), "{hit}");
     assert!(hit.ends_with("depends on\n  kind             write\n  kind version     1\n  artifact format  1\n  meddle           false\n  text             \"hello\"\n"), "{hit}");
@@ -180,7 +185,8 @@ fn history_and_metrics() {
     assert_eq!(fails(&dir, "metrics p.toml"), (2, "error: no runs yet\nhelp: `pipe history` lists the runs\n".into()));
     on(&dir, "run p.toml");
     on(&dir, "run p.toml");
-    let rows: Vec<String> = on(&dir, "history p.toml").lines().map(|l| l.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+    let rows: Vec<String> =
+        on(&dir, "history p.toml").lines().map(|l| l.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
     assert_eq!(rows[0], "run started (UTC) pipeline profile ended cached run failed took");
     assert!(rows[1].starts_with("2 ") && rows[1].contains(" chain done 5 0 0 "), "{rows:?}");
     assert!(rows[2].starts_with("1 ") && rows[2].contains(" chain done 0 5 0 "), "{rows:?}");
@@ -188,7 +194,10 @@ fn history_and_metrics() {
     assert!(metrics.starts_with("run 2 of chain, 2"), "{metrics}");
     assert!(metrics.ends_with(" UTC\n\nmetric   b[a]  b[other]\nletters     5         1\n"), "{metrics}");
     assert!(on(&dir, "metrics p.toml --run 1 --stage a").ends_with("no metrics\n"));
-    assert_eq!(fails(&dir, "metrics p.toml --run 9").1, "error: there is no run 9\nhelp: `pipe history` lists the runs\n");
+    assert_eq!(
+        fails(&dir, "metrics p.toml --run 9").1,
+        "error: there is no run 9\nhelp: `pipe history` lists the runs\n"
+    );
     let json: serde_json::Value = serde_json::from_str(&on(&dir, "metrics p.toml --json")).unwrap();
     assert_eq!(json["metrics"][0], serde_json::json!({ "stage": "b[a]", "name": "letters", "value": 5.0 }));
 }
@@ -196,7 +205,10 @@ fn history_and_metrics() {
 #[test]
 fn cache_paths_and_checks() {
     let dir = Dir::new(CHAIN);
-    assert_eq!(fails(&dir, "cache path p.toml a"), (1, "error: `a` has no result yet\nhelp: `pipe run` makes it\n".into()));
+    assert_eq!(
+        fails(&dir, "cache path p.toml a"),
+        (1, "error: `a` has no result yet\nhelp: `pipe run` makes it\n".into())
+    );
     on(&dir, "run p.toml");
     let cache = dir.path("cache");
     let global = format!("--cache-dir {} cache", cache.display());
@@ -204,7 +216,10 @@ fn cache_paths_and_checks() {
         let folder = on(&dir, &format!("cache path p.toml {word}"));
         assert_eq!(dir.read(Path::new(folder.trim_end()).join("text").to_str().unwrap()), "hello");
     }
-    assert_eq!(fails(&dir, "cache path p.toml a.nothing"), (2, "error: `a` has no output `nothing`\nhelp: outputs: text\n".into()));
+    assert_eq!(
+        fails(&dir, "cache path p.toml a.nothing"),
+        (2, "error: `a` has no output `nothing`\nhelp: outputs: text\n".into())
+    );
     assert_eq!(on(&dir, &format!("{global} ls")).lines().count(), 6);
     assert_eq!(on(&dir, &format!("{global} verify")), "5 files, 40 B: all sound\n");
     let object = std::fs::read_dir(dir.path("cache/objects")).unwrap().next().unwrap().unwrap().path();
@@ -212,7 +227,10 @@ fn cache_paths_and_checks() {
     let damage = "?".repeat(std::fs::read(&object).unwrap().len());
     std::fs::remove_file(&object).unwrap();
     std::fs::write(&object, damage).unwrap();
-    assert_eq!(fails(&dir, &format!("{global} verify")), (1, "error: 1 damaged result in the cache\nhelp: the next run makes them again\n".into()));
+    assert_eq!(
+        fails(&dir, &format!("{global} verify")),
+        (1, "error: 1 damaged result in the cache\nhelp: the next run makes them again\n".into())
+    );
 }
 
 #[test]
@@ -243,7 +261,10 @@ error: 2 problems in p.toml
         )
     );
     assert_eq!(fails(&dir, "run p.toml --device tpu"), (2, "error: unknown device `tpu`\n".into()));
-    assert_eq!(fails(&dir, "stages shuot"), (2, "error: there is no kind `shuot`\nhelp: did you mean `shout`?\n".into()));
+    assert_eq!(
+        fails(&dir, "stages shuot"),
+        (2, "error: there is no kind `shuot`\nhelp: did you mean `shout`?\n".into())
+    );
     assert_eq!(fails(&dir, "run p.toml --set").0, 2);
     let dir = Dir::new("[stage.a]\nuse = \"fail@error\"\n");
     assert_eq!(fails(&dir, "run p.toml"), (1, String::new()));
@@ -330,7 +351,8 @@ impl Stage for Rich {
     }
 }
 
-const RICH: Stock = Stock { kinds: &[Kind::of::<Rich>(), toys::KINDS[2], Kind::of::<Wrapped>()], remotes: &[], gpus: |_| Ok(0) };
+const RICH: Stock =
+    Stock { kinds: &[Kind::of::<Rich>(), toys::KINDS[2], Kind::of::<Wrapped>()], remotes: &[], gpus: |_| Ok(0) };
 
 #[test]
 fn the_kinds_document_themselves() {
@@ -399,11 +421,17 @@ fn the_schema_covers_a_whole_file() {
     let names = |v: &serde_json::Value| v.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
     assert_eq!(names(&schema["properties"]), ["description", "name", "profile", "seed", "stage"]);
     let definitions = &schema["$defs"];
-    assert_eq!(names(definitions), ["join", "rich", "rich.Fall", "rich.Item", "rich.Weights", "seed", "stage", "wrapped"]);
+    assert_eq!(
+        names(definitions),
+        ["join", "rich", "rich.Fall", "rich.Item", "rich.Weights", "seed", "stage", "wrapped"]
+    );
     assert_eq!(definitions["stage"]["properties"]["use"]["pattern"], "^(rich|join|wrapped)(@.*)?$");
     assert_eq!(definitions["stage"]["allOf"][0]["then"]["$ref"], "#/$defs/rich");
     let rich = &definitions["rich"];
-    assert_eq!(names(&rich["properties"]), ["export", "in", "log-every", "matrix", "patience", "schedule", "seed", "sources", "steps", "use", "weights"]);
+    assert_eq!(
+        names(&rich["properties"]),
+        ["export", "in", "log-every", "matrix", "patience", "schedule", "seed", "sources", "steps", "use", "weights"]
+    );
     assert_eq!(names(&rich["properties"]["in"]["properties"]), ["teacher", "tokens"]);
     assert_eq!(rich["properties"]["sources"]["items"]["$ref"], "#/$defs/rich.Item");
     assert_eq!(rich["additionalProperties"], false);

@@ -23,14 +23,20 @@ in.text = "b"
 "#;
 
 fn objects(dir: &Dir) -> Vec<PathBuf> {
-    let mut all: Vec<PathBuf> = fs::read_dir(dir.path("cache/objects")).unwrap().flat_map(|d| fs::read_dir(d.unwrap().path()).unwrap().map(|f| f.unwrap().path())).collect();
+    let mut all: Vec<PathBuf> = fs::read_dir(dir.path("cache/objects"))
+        .unwrap()
+        .flat_map(|d| fs::read_dir(d.unwrap().path()).unwrap().map(|f| f.unwrap().path()))
+        .collect();
     all.sort();
     all
 }
 
 /// The object that holds `text`.
 fn object_of(dir: &Dir, text: &str) -> PathBuf {
-    objects(dir).into_iter().find(|p| fs::read_to_string(p).unwrap() == text).unwrap_or_else(|| panic!("no object holds {text}"))
+    objects(dir)
+        .into_iter()
+        .find(|p| fs::read_to_string(p).unwrap() == text)
+        .unwrap_or_else(|| panic!("no object holds {text}"))
 }
 
 fn overwrite(path: &PathBuf, bytes: &[u8]) {
@@ -101,10 +107,15 @@ fn external_files_count_by_content() {
 
 #[test]
 fn an_input_that_moves_during_the_run_is_not_cached() {
-    let dir = Dir::new("[stage.a]\nuse = \"write\"\npath = \"in.txt\"\nmeddle = true\n[stage.b]\nuse = \"shout\"\nin.text = \"a\"\n");
+    let dir = Dir::new(
+        "[stage.a]\nuse = \"write\"\npath = \"in.txt\"\nmeddle = true\n[stage.b]\nuse = \"shout\"\nin.text = \"a\"\n",
+    );
     dir.write("in.txt", "one");
     let ran = dir.run();
-    assert_eq!(ran.summary(), ["fail a: in.txt changed while the stage ran: its result is not kept; run again", "blocked b by a"]);
+    assert_eq!(
+        ran.summary(),
+        ["fail a: in.txt changed while the stage ran: its result is not kept; run again", "blocked b by a"]
+    );
     assert!(ran.events.iter().any(|e| matches!(e, Event::NotCached { .. })));
     assert_eq!(fs::read_dir(dir.path("cache/entries")).unwrap().count(), 0);
 }
@@ -114,7 +125,10 @@ fn a_failure_leaves_other_branches_alone_and_blocks_its_own() {
     let text = "[stage.bad]\nuse = \"fail@error\"\n[stage.after]\nuse = \"shout\"\nin.text = \"bad\"\n[stage.later]\nuse = \"count\"\nin.text = \"after\"\n[stage.good]\nuse = \"write@x\"\n[stage.fine]\nuse = \"shout\"\nin.text = \"good\"\n";
     let dir = Dir::new(text);
     let ran = dir.run();
-    assert_eq!(ran.sorted(), ["blocked after by bad", "blocked later by bad", "fail bad: it was told to", "run fine", "run good"]);
+    assert_eq!(
+        ran.sorted(),
+        ["blocked after by bad", "blocked later by bad", "fail bad: it was told to", "run fine", "run good"]
+    );
     assert_eq!((ran.outcome.ran, ran.outcome.failed, ran.outcome.blocked), (2, 1, 2));
 }
 
@@ -134,14 +148,19 @@ fn an_output_that_is_a_link_is_refused() {
 #[test]
 fn damaged_objects_are_set_aside_and_rebuilt_never_used() {
     // The same length, so that only the digest can tell; then a truncated one.
-    for (damage, said) in [("jello", &["hit a", "damaged a", "run a", "run b", "run c"][..]), ("h", &["run a", "run b", "run c"][..])] {
+    for (damage, said) in
+        [("jello", &["hit a", "damaged a", "run a", "run b", "run c"][..]), ("h", &["run a", "run b", "run c"][..])]
+    {
         let dir = Dir::new(CHAIN);
         dir.run();
         overwrite(&object_of(&dir, "hello"), damage.as_bytes());
         dir.write("p.toml", &CHAIN.replace("shout@2", "shout@3"));
         assert_eq!(dir.run().summary(), said);
         assert_eq!(fs::read_to_string(object_of(&dir, "15")).unwrap(), "15");
-        let aside: Vec<_> = fs::read_dir(dir.path("cache/damaged")).unwrap().map(|f| fs::read_to_string(f.unwrap().path()).unwrap()).collect();
+        let aside: Vec<_> = fs::read_dir(dir.path("cache/damaged"))
+            .unwrap()
+            .map(|f| fs::read_to_string(f.unwrap().path()).unwrap())
+            .collect();
         assert_eq!(aside, [damage]);
     }
 }
@@ -168,7 +187,12 @@ fn an_entry_that_was_edited_is_not_believed() {
     for entry in fs::read_dir(dir.path("cache/entries")).unwrap() {
         let path = entry.unwrap().path();
         let text = fs::read_to_string(&path).unwrap();
-        fs::write(&path, text.replace("\"path\": \"text\"", "\"path\": \"../../text\"").replace("\"path\": \"number\"", "\"path\": \"/tmp/number\"")).unwrap();
+        fs::write(
+            &path,
+            text.replace("\"path\": \"text\"", "\"path\": \"../../text\"")
+                .replace("\"path\": \"number\"", "\"path\": \"/tmp/number\""),
+        )
+        .unwrap();
     }
     assert_eq!(dir.run().summary(), ["run a", "run b", "run c"]);
 }
@@ -182,7 +206,11 @@ fn an_interrupted_stage_goes_on_from_its_checkpoint() {
     assert!(ran.outcome.interrupted);
     assert_eq!(dir.planned()[0], "run a: continues where it was interrupted");
     // As if the process had been killed after 30 ticks.
-    let work = fs::read_dir(dir.path("cache/partial")).unwrap().map(|e| e.unwrap().path().join("work/tick")).find(|p| p.exists()).unwrap();
+    let work = fs::read_dir(dir.path("cache/partial"))
+        .unwrap()
+        .map(|e| e.unwrap().path().join("work/tick"))
+        .find(|p| p.exists())
+        .unwrap();
     fs::write(work, "30").unwrap();
     let ran = dir.run();
     assert!(ran.events.contains(&Event::Note { stage: "a".into(), text: "from tick 30".into() }), "{:?}", ran.events);
@@ -213,11 +241,15 @@ fn two_stages_that_are_the_same_are_computed_once() {
 fn independent_stages_run_at_the_same_time() {
     let stages: String = (0..4).map(|i| format!("[stage.s{i}]\nuse = \"wait@20\"\ntag = \"{i}\"\n")).collect();
     let ran = Dir::new(&stages).run();
-    let order: Vec<bool> = ran.events.iter().filter_map(|e| match e {
-        Event::StageStarted { .. } => Some(true),
-        Event::StageDone { .. } => Some(false),
-        _ => None,
-    }).collect();
+    let order: Vec<bool> = ran
+        .events
+        .iter()
+        .filter_map(|e| match e {
+            Event::StageStarted { .. } => Some(true),
+            Event::StageDone { .. } => Some(false),
+            _ => None,
+        })
+        .collect();
     assert_eq!(order[..4], [true; 4], "all four start before the first ends");
 }
 
@@ -242,7 +274,10 @@ fn exports_are_copied_after_success_and_follow_changes() {
     let dir = Dir::new(&text);
     dir.run();
     assert_eq!(dir.read("out/c/number"), "10");
-    assert!(!dir.run().events.iter().any(|e| matches!(e, Event::Exported { .. })), "an export that is right is left alone");
+    assert!(
+        !dir.run().events.iter().any(|e| matches!(e, Event::Exported { .. })),
+        "an export that is right is left alone"
+    );
     dir.write("out/c/number", "tampered");
     dir.run();
     assert_eq!(dir.read("out/c/number"), "10");
@@ -276,7 +311,10 @@ fn a_matrix_fans_out_and_its_consumers_follow_the_same_axes() {
         "[stage.a]\nuse = \"write@x\"\n[stage.loud]\nuse = \"shout\"\nin.text = \"a\"\nmatrix = { times = [1, 2], seed = [7, 8] }\n[stage.n]\nuse = \"shout\"\nin.text = \"loud\"\n[stage.all]\nuse = \"join\"\nin.texts = [\"n\", \"a\"]\nexport = \"out\"\n",
     );
     dir.run();
-    assert_eq!(dir.read("out/text"), "n[times=1, seed=7]=X;n[times=1, seed=8]=X;n[times=2, seed=7]=XX;n[times=2, seed=8]=XX;a=x;");
+    assert_eq!(
+        dir.read("out/text"),
+        "n[times=1, seed=7]=X;n[times=1, seed=8]=X;n[times=2, seed=7]=XX;n[times=2, seed=8]=XX;a=x;"
+    );
 }
 
 #[test]

@@ -32,7 +32,12 @@ fn nowhere(needles: &[&str], allowed: impl Fn(&Path) -> bool) {
     let mut offenders = Vec::new();
     for (path, text) in sources("src").into_iter().filter(|(p, _)| !allowed(p)) {
         for line in code(&text) {
-            offenders.extend(needles.iter().filter(|n| line.contains(**n)).map(|n| format!("{}: {n}: {}", path.display(), line.trim())));
+            offenders.extend(
+                needles
+                    .iter()
+                    .filter(|n| line.contains(**n))
+                    .map(|n| format!("{}: {n}: {}", path.display(), line.trim())),
+            );
         }
     }
     assert_eq!(offenders, Vec::<String>::new());
@@ -45,15 +50,21 @@ fn burn_is_named_only_in_ml() {
 
 #[test]
 fn imports_go_one_way() {
-    nowhere(&["crate::stages", "crate::cli", "crate::report", "crate::ml", "crate::error"], |p| !p.starts_with("src/engine"));
-    nowhere(&["crate::stages", "crate::cli", "crate::report", "crate::engine", "crate::error"], |p| !p.starts_with("src/ml"));
+    nowhere(&["crate::stages", "crate::cli", "crate::report", "crate::ml", "crate::error"], |p| {
+        !p.starts_with("src/engine")
+    });
+    nowhere(&["crate::stages", "crate::cli", "crate::report", "crate::engine", "crate::error"], |p| {
+        !p.starts_with("src/ml")
+    });
     nowhere(&["crate::cli", "crate::report", "crate::error"], |p| !p.starts_with("src/stages"));
     nowhere(&["crate::ml"], |p| !p.starts_with("src/cli") && !p.starts_with("src/report"));
 }
 
 #[test]
 fn only_report_and_cli_print() {
-    nowhere(&["println!(", "eprintln!(", "print!(", "eprint!("], |p| p.starts_with("src/report") || p.starts_with("src/cli"));
+    nowhere(&["println!(", "eprintln!(", "print!(", "eprint!("], |p| {
+        p.starts_with("src/report") || p.starts_with("src/cli")
+    });
 }
 
 #[test]

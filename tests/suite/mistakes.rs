@@ -79,7 +79,9 @@ help: kinds: `preprocess`, `tokenize`, `train`, `lora`, `prune`, `quantize`, `di
 #[test]
 fn an_unknown_key_a_string_for_a_number_and_a_missing_input_all_at_once() {
     says(
-        &GOOD.replace("base = \"m\"", "base = \"m\"\nlearnig-rate = 1e-3\nepochs = \"three\"").replace("in.model = \"teacher\"", ""),
+        &GOOD
+            .replace("base = \"m\"", "base = \"m\"\nlearnig-rate = 1e-3\nepochs = \"three\"")
+            .replace("in.model = \"teacher\"", ""),
         &[],
         r#"
 error: `train` has no parameter `learnig-rate`
@@ -180,7 +182,9 @@ help: take one of these edges out
 
 #[test]
 fn values_out_of_range_and_given_twice() {
-    let text = format!("{GOOD}[stage.pruned]\nuse = \"prune@1.5\"\nin.model = \"teacher\"\n[stage.again]\nuse = \"quantize@int8\"\nscheme = \"fp16\"\nin.model = \"teacher\"\n");
+    let text = format!(
+        "{GOOD}[stage.pruned]\nuse = \"prune@1.5\"\nin.model = \"teacher\"\n[stage.again]\nuse = \"quantize@int8\"\nscheme = \"fp16\"\nin.model = \"teacher\"\n"
+    );
     says(
         &text,
         &[],
@@ -245,5 +249,8 @@ error: 3 problems in p.toml
 fn a_path_that_leaves_the_project_and_broken_toml() {
     assert!(refused(&GOOD.replace("a.csv", "../a.csv"), &[]).contains("`../a.csv` leaves the project"));
     let said = refused("[stage.a\nuse = \"train\"\nx = = 2\n", &[]);
-    assert!(said.contains("p.toml:1") && said.contains("p.toml:3") && said.contains("this is not valid TOML"), "{said}");
+    assert!(
+        said.contains("p.toml:1") && said.contains("p.toml:3") && said.contains("this is not valid TOML"),
+        "{said}"
+    );
 }

@@ -101,7 +101,11 @@ impl Project {
     pub fn command(&self, words: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_pipe"));
         command.current_dir(self.temp.path()).args(words).stdin(Stdio::null());
-        command.env_remove("PIPE_CACHE").env("NO_COLOR", "1").env("HF_HUB_OFFLINE", "1").env("HF_HOME", self.path("hub"));
+        command
+            .env_remove("PIPE_CACHE")
+            .env("NO_COLOR", "1")
+            .env("HF_HUB_OFFLINE", "1")
+            .env("HF_HOME", self.path("hub"));
         command
     }
 
@@ -114,7 +118,10 @@ impl Project {
     pub fn run(&self, words: &[&str]) -> Vec<String> {
         let (code, _, stderr) = self.pipe(&[&["run", "p.toml"], words].concat());
         assert_eq!(code, 0, "{stderr}");
-        let mut ran: Vec<String> = stderr.lines().filter_map(|l| l.strip_prefix("done ")?.split_whitespace().next().map(str::to_string)).collect();
+        let mut ran: Vec<String> = stderr
+            .lines()
+            .filter_map(|l| l.strip_prefix("done ")?.split_whitespace().next().map(str::to_string))
+            .collect();
         ran.sort();
         ran
     }
@@ -139,7 +146,21 @@ impl Project {
 #[test]
 fn a_pipeline_of_every_kind_runs_once_and_then_only_what_changes() {
     let p = Project::new();
-    let all = ["adapted", "comparison", "corpus", "int8", "pruned", "scores[adapted]", "scores[int8]", "scores[pruned]", "scores[student]", "scores[teacher]", "student", "teacher", "tokens"];
+    let all = [
+        "adapted",
+        "comparison",
+        "corpus",
+        "int8",
+        "pruned",
+        "scores[adapted]",
+        "scores[int8]",
+        "scores[pruned]",
+        "scores[student]",
+        "scores[teacher]",
+        "student",
+        "teacher",
+        "tokens",
+    ];
     assert_eq!(p.run(&[]), all);
     assert_eq!(p.run(&[]), [""; 0]);
     let csv = fs::read_to_string(p.path("out/comparison.csv")).unwrap();
@@ -157,13 +178,47 @@ fn a_pipeline_of_every_kind_runs_once_and_then_only_what_changes() {
 
     // The artifacts are what other tools expect.
     let model = p.pipe(&["cache", "path", "p.toml", "teacher"]).1;
-    let mut names: Vec<String> = fs::read_dir(model.trim()).unwrap().map(|f| f.unwrap().file_name().to_string_lossy().into_owned()).collect();
+    let mut names: Vec<String> =
+        fs::read_dir(model.trim()).unwrap().map(|f| f.unwrap().file_name().to_string_lossy().into_owned()).collect();
     names.sort();
-    assert_eq!(names, ["config.json", "merges.txt", "model.safetensors", "special_tokens_map.json", "tokenizer.json", "tokenizer_config.json", "training.json", "vocab.json"]);
+    assert_eq!(
+        names,
+        [
+            "config.json",
+            "merges.txt",
+            "model.safetensors",
+            "special_tokens_map.json",
+            "tokenizer.json",
+            "tokenizer_config.json",
+            "training.json",
+            "vocab.json"
+        ]
+    );
     let adapter = p.pipe(&["cache", "path", "p.toml", "adapted.adapter"]).1;
-    assert!(Path::new(adapter.trim()).join("adapter_config.json").is_file() && Path::new(adapter.trim()).join("adapter_model.safetensors").is_file());
-    let metrics: serde_json::Value = serde_json::from_slice(&fs::read(Path::new(p.pipe(&["cache", "path", "p.toml", "scores[int8].metrics"]).1.trim()).join("metrics.json")).unwrap()).unwrap();
-    for key in ["accuracy", "macro_precision", "macro_recall", "macro_f1", "macro_auc", "loss", "parameters", "non_zero", "bytes", "latency_p50_ms", "samples_per_second"] {
+    assert!(
+        Path::new(adapter.trim()).join("adapter_config.json").is_file()
+            && Path::new(adapter.trim()).join("adapter_model.safetensors").is_file()
+    );
+    let metrics: serde_json::Value = serde_json::from_slice(
+        &fs::read(
+            Path::new(p.pipe(&["cache", "path", "p.toml", "scores[int8].metrics"]).1.trim()).join("metrics.json"),
+        )
+        .unwrap(),
+    )
+    .unwrap();
+    for key in [
+        "accuracy",
+        "macro_precision",
+        "macro_recall",
+        "macro_f1",
+        "macro_auc",
+        "loss",
+        "parameters",
+        "non_zero",
+        "bytes",
+        "latency_p50_ms",
+        "samples_per_second",
+    ] {
         assert!(metrics[key].is_number(), "{key}: {metrics}");
     }
     assert_eq!(metrics["confusion"].as_array().unwrap().len(), 2);
@@ -182,13 +237,17 @@ fn predict_labels_texts_from_a_folder_a_stage_and_a_file() {
     let total: f64 = lines[0]["scores"].as_object().unwrap().values().map(|v| v.as_f64().unwrap()).sum();
     assert!((total - 1.0).abs() < 1e-5 && lines[0]["logits"].as_array().unwrap().len() == 2);
     p.write("some.csv", "id,tweet\n1,\"the store, it was great\"\n2,awful\n");
-    let (code, out, err) = p.pipe(&["predict", "p.toml:int8", "--input", "some.csv", "--column", "tweet", "--format", "csv"]);
+    let (code, out, err) =
+        p.pipe(&["predict", "p.toml:int8", "--input", "some.csv", "--column", "tweet", "--format", "csv"]);
     assert_eq!(code, 0, "{err}");
     assert_eq!(out.lines().next().unwrap(), "text,label,score:cross,score:happy,logit:cross,logit:happy");
     assert!(out.lines().nth(1).unwrap().starts_with("\"the store, it was great\","), "{out}");
     assert_eq!(out.lines().count(), 3);
     let (code, _, err) = p.pipe(&["predict", "p.toml:int8", "--input", "some.csv"]);
-    assert_eq!((code, err.as_str()), (1, "error: some.csv has no column `text`\nhelp: columns: id, tweet; choose one with --column\n"));
+    assert_eq!(
+        (code, err.as_str()),
+        (1, "error: some.csv has no column `text`\nhelp: columns: id, tweet; choose one with --column\n")
+    );
     let (code, _, err) = p.pipe(&["predict", "p.toml:techer", "--text", "x"]);
     assert_eq!(code, 2);
     assert!(err.contains("did you mean `teacher`?"), "{err}");
@@ -235,7 +294,8 @@ fn ctrl_c_checkpoints_and_exits_130() {
     p.write("p.toml", &PIPELINE.replace("epochs = 2\n", "epochs = 4000\n"));
     let child = p.command(&["run", "p.toml", "teacher"]).stderr(Stdio::piped()).spawn().unwrap();
     let started = Instant::now();
-    let training = || fs::read_dir(p.path("cache/partial")).is_ok_and(|all| all.flatten().any(|e| e.path().join("work").is_dir()));
+    let training =
+        || fs::read_dir(p.path("cache/partial")).is_ok_and(|all| all.flatten().any(|e| e.path().join("work").is_dir()));
     while !training() {
         assert!(started.elapsed() < Duration::from_secs(30), "training did not start");
         std::thread::sleep(Duration::from_millis(10));
@@ -259,7 +319,12 @@ fn a_full_disk_fails_the_stage_says_so_and_keeps_what_was_there() {
         env!("CARGO_BIN_EXE_pipe"),
         env!("CARGO_BIN_EXE_pipe")
     );
-    let output = Command::new("unshare").args(["-rm", "sh", "-c", &script]).current_dir(p.temp.path()).env("NO_COLOR", "1").env_remove("PIPE_CACHE").output();
+    let output = Command::new("unshare")
+        .args(["-rm", "sh", "-c", &script])
+        .current_dir(p.temp.path())
+        .env("NO_COLOR", "1")
+        .env_remove("PIPE_CACHE")
+        .output();
     let Some(output) = output.ok().filter(|o| String::from_utf8_lossy(&o.stdout).contains("code")) else {
         println!("skipped: no file system can be mounted here");
         return;
@@ -277,8 +342,16 @@ fn a_cache_that_cannot_be_written_is_said_before_anything_runs() {
     let (code, _, err) = p.pipe(&["run", "p.toml", "--cache-dir", "occupied/cache"]);
     assert_eq!(code, 1);
     assert!(err.starts_with("error: cannot create the cache folder occupied/cache/objects: "), "{err}");
-    let script = format!("mount --bind cache cache && mount -o remount,ro,bind cache && '{}' run p.toml; echo code $?", env!("CARGO_BIN_EXE_pipe"));
-    let output = Command::new("unshare").args(["-rm", "sh", "-c", &script]).current_dir(p.temp.path()).env("NO_COLOR", "1").env_remove("PIPE_CACHE").output();
+    let script = format!(
+        "mount --bind cache cache && mount -o remount,ro,bind cache && '{}' run p.toml; echo code $?",
+        env!("CARGO_BIN_EXE_pipe")
+    );
+    let output = Command::new("unshare")
+        .args(["-rm", "sh", "-c", &script])
+        .current_dir(p.temp.path())
+        .env("NO_COLOR", "1")
+        .env_remove("PIPE_CACHE")
+        .output();
     let Some(output) = output.ok().filter(|o| String::from_utf8_lossy(&o.stdout).contains("code")) else {
         println!("skipped: nothing can be mounted here");
         return;
@@ -290,14 +363,39 @@ fn a_cache_that_cannot_be_written_is_said_before_anything_runs() {
 #[test]
 fn what_is_wrong_with_data_and_models_is_said_with_its_place() {
     let cases: &[(&str, &dyn Fn(&Project), &[&str])] = &[
-        ("an undeclared label", &|p| p.write("p.toml", &PIPELINE.replace("validation = 0.2", "labels = [\"happy\", \"crass\"]")), &["`cross`", "train.csv:3", "did you mean `crass`?"]),
-        ("a missing column", &|p| p.write("train.csv", "txt,label\na,happy\n"), &["train.csv", "`text`", "`txt`, `label`", "did you mean text = \"txt\"?"]),
+        (
+            "an undeclared label",
+            &|p| p.write("p.toml", &PIPELINE.replace("validation = 0.2", "labels = [\"happy\", \"crass\"]")),
+            &["`cross`", "train.csv:3", "did you mean `crass`?"],
+        ),
+        (
+            "a missing column",
+            &|p| p.write("train.csv", "txt,label\na,happy\n"),
+            &["train.csv", "`text`", "`txt`, `label`", "did you mean text = \"txt\"?"],
+        ),
         ("zero rows", &|p| p.write("train.csv", "text,label\n"), &["train.csv", "no rows"]),
         ("one class only", &|p| p.write("train.csv", "text,label\na,happy\nb,happy\nc,happy\n"), &["happy", "class"]),
         ("a model without config", &|p| fs::remove_file(p.path("tiny/config.json")).unwrap(), &["tiny", "config.json"]),
-        ("an unknown family", &|p| p.write("tiny/config.json", "{\"model_type\": \"mamba\"}"), &["model_type", "mamba", "roberta"]),
-        ("a missing tokenizer", &|p| ["tokenizer.json", "vocab.json"].iter().for_each(|f| fs::remove_file(p.path("tiny").join(f)).unwrap()), &["no tokenizer", "tokenizer.json", "merges.txt"]),
-        ("rows longer than the model", &|p| p.write("tiny/config.json", &fs::read_to_string(p.path("tiny/config.json")).unwrap().replace("258", "8")), &["positions", "max-length"]),
+        (
+            "an unknown family",
+            &|p| p.write("tiny/config.json", "{\"model_type\": \"mamba\"}"),
+            &["model_type", "mamba", "roberta"],
+        ),
+        (
+            "a missing tokenizer",
+            &|p| ["tokenizer.json", "vocab.json"].iter().for_each(|f| fs::remove_file(p.path("tiny").join(f)).unwrap()),
+            &["no tokenizer", "tokenizer.json", "merges.txt"],
+        ),
+        (
+            "rows longer than the model",
+            &|p| {
+                p.write(
+                    "tiny/config.json",
+                    &fs::read_to_string(p.path("tiny/config.json")).unwrap().replace("258", "8"),
+                )
+            },
+            &["positions", "max-length"],
+        ),
     ];
     for (name, spoil, said) in cases {
         let p = Project::new();

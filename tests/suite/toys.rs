@@ -19,7 +19,14 @@ use serde::{Deserialize, Serialize};
 const TEXT: Type = Type("text");
 const NUMBER: Type = Type("number");
 
-pub const KINDS: &[Kind] = &[Kind::of::<Write>(), Kind::of::<Shout>(), Kind::of::<Join>(), Kind::of::<Count>(), Kind::of::<Fail>(), Kind::of::<Wait>()];
+pub const KINDS: &[Kind] = &[
+    Kind::of::<Write>(),
+    Kind::of::<Shout>(),
+    Kind::of::<Join>(),
+    Kind::of::<Count>(),
+    Kind::of::<Fail>(),
+    Kind::of::<Wait>(),
+];
 
 /// Writes a text, or the content of a file.
 #[derive(Serialize, Deserialize, JsonSchema)]
@@ -42,7 +49,10 @@ impl Stage for Write {
     const OUTPUTS: &'static [Port] = &[Port::one("text", TEXT)];
 
     fn externals(&self) -> Vec<External> {
-        self.path.iter().map(|p| External { name: "path".into(), key: "path", path: p.clone(), what: What::File }).collect()
+        self.path
+            .iter()
+            .map(|p| External { name: "path".into(), key: "path", path: p.clone(), what: What::File })
+            .collect()
     }
 
     fn run(&self, cx: &mut Context) -> anyhow::Result<()> {
@@ -95,7 +105,8 @@ impl Stage for Shout {
     const OPERATIONAL: &'static [&'static str] = &["log-every"];
 
     fn check(&self) -> Vec<Invalid> {
-        let range = (!(0.0..=1.0).contains(&self.volume)).then(|| Invalid::new("volume", format!("volume is {}, outside 0…1", self.volume)));
+        let range = (!(0.0..=1.0).contains(&self.volume))
+            .then(|| Invalid::new("volume", format!("volume is {}, outside 0…1", self.volume)));
         range.into_iter().collect()
     }
 
@@ -310,7 +321,9 @@ impl Dir {
         let pipeline = self.resolve(None, &[]).unwrap_or_else(|e| panic!("{:#?}", e.0));
         let owned = |all: &[&str]| all.iter().map(|s| s.to_string()).collect::<Vec<_>>();
         let project = self.open();
-        let prepared = project.prepare(&pipeline, &owned(targets), &owned(force), &[], &log).unwrap_or_else(|e| panic!("{:#?}", e.0));
+        let prepared = project
+            .prepare(&pipeline, &owned(targets), &owned(force), &[], &log)
+            .unwrap_or_else(|e| panic!("{:#?}", e.0));
         let options = RunOptions { jobs: 4, keep_going, device: "cpu", gpus: 0 };
         let outcome = run(&prepared.job(), &options, &log, stop).unwrap();
         Ran { outcome, events: log.events.into_inner().unwrap() }

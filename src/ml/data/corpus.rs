@@ -97,10 +97,8 @@ fn write_split(path: &Path, rows: &[Example]) -> Result<()> {
 
 /// Write one parquet file; the same columns give the same bytes.
 pub(super) fn write_parquet(path: &Path, schema: Arc<Schema>, columns: Vec<ArrayRef>) -> Result<()> {
-    let properties = WriterProperties::builder()
-        .set_created_by("pipe".to_owned())
-        .set_compression(Compression::SNAPPY)
-        .build();
+    let properties =
+        WriterProperties::builder().set_created_by("pipe".to_owned()).set_compression(Compression::SNAPPY).build();
     let write = || -> Result<()> {
         let mut writer = ArrowWriter::try_new(File::create(path)?, schema.clone(), Some(properties))?;
         writer.write(&RecordBatch::try_new(schema, columns)?)?;

@@ -279,8 +279,14 @@ fn frozen_parameters_stay_and_have_no_state() {
 #[test]
 fn lora_trains_adapters_and_head_alone_and_resumes_too() {
     let tokens = tokens(44);
-    let lora =
-        LoraConfig { rank: 2, alpha: 4.0, dropout: 0.1, targets: vec!["query".into(), "value".into()], rslora: false };
+    let lora = LoraConfig {
+        rank: 2,
+        alpha: 4.0,
+        dropout: 0.1,
+        targets: vec!["query".into(), "value".into()],
+        rslora: false,
+        modules_to_save: Vec::new(),
+    };
     let start = || model(0.1, 11).add_lora(&lora, 1).unwrap();
     let before = start().to_host().unwrap();
     let undisturbed = run(start(), &tokens, &options()).unwrap();
