@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::cache::folders;
 use super::context::{Context, File};
@@ -52,11 +52,23 @@ enum Format {
 struct Line<'a> {
     text: &'a str,
     label: &'a str,
-    scores: serde_json::Map<String, serde_json::Value>,
+    scores: Scores<'a>,
     logits: &'a [f32],
     /// Tokens cut off the text's end.
     #[serde(skip_serializing_if = "is_zero")]
     truncated: usize,
+}
+
+/// Probabilities by label, in the order of the labels.
+struct Scores<'a> {
+    labels: &'a [String],
+    values: &'a [f32],
+}
+
+impl Serialize for Scores<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.labels.iter().zip(self.values))
+    }
 }
 
 fn is_zero(n: &usize) -> bool {
@@ -167,7 +179,7 @@ fn field(line: &str, column: &str, name: &str, number: usize) -> Result<String, 
 }
 
 fn json(predictor: &Predictor, text: &str, p: &Prediction) -> Result<String, Error> {
-    let scores = predictor.labels().iter().zip(&p.scores).map(|(l, s)| (l.clone(), (*s).into())).collect();
+    let scores = Scores { labels: predictor.labels(), values: &p.scores };
     let line = Line { text, label: &p.label, scores, logits: &p.logits, truncated: p.truncated };
     serde_json::to_string(&line).map(|l| l + "\n").map_err(|e| Error::failed(format!("cannot write JSON: {e}")))
 }

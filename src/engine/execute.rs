@@ -11,7 +11,7 @@ use std::time::{Instant, SystemTime};
 use super::cache::{CacheError, Damaged, Entry, Made};
 use super::event::{Event, Observer};
 use super::external::Found;
-use super::kind::{Context, Input, Interrupted};
+use super::kind::{Context, Input, Interrupted, below};
 use super::manifest::Manifest;
 use super::plan::Job;
 
@@ -67,7 +67,7 @@ pub fn attempt(job: &Job<'_>, order: &Order<'_>) -> Attempt {
         Ok(attempt) => attempt,
         Err(Halt::Interrupted) => Attempt::Interrupted,
         Err(Halt::Damaged { from, damaged }) => Attempt::DamagedInput { from, damaged },
-        Err(Halt::Failed(error)) => Attempt::Failed { error },
+        Err(Halt::Failed(error)) => Attempt::Failed { error: below(job.root, &error) },
     }
 }
 

@@ -317,11 +317,12 @@ impl Context<'_> {
 
     /// A line worth keeping.
     pub fn note(&self, text: impl Into<String>) {
-        self.observer.event(&Event::Note { stage: self.stage.into(), text: text.into() });
+        self.observer.event(&Event::Note { stage: self.stage.into(), text: below(self.root, &text.into()) });
     }
 
     pub fn warn(&self, text: impl Into<String>) {
-        self.observer.event(&Event::Warning { stage: Some(self.stage.into()), text: text.into() });
+        let text = below(self.root, &text.into());
+        self.observer.event(&Event::Warning { stage: Some(self.stage.into()), text });
     }
 
     /// A number for the history database and the entry: `accuracy`, `samples-per-second`.
@@ -344,3 +345,8 @@ impl Context<'_> {
 #[derive(Debug, Clone, Copy, thiserror::Error)]
 #[error("interrupted")]
 pub struct Interrupted;
+
+/// A message with the paths of the project as users write them: relative to its root.
+pub(super) fn below(root: &Path, text: &str) -> String {
+    text.replace(&format!("{}/", root.display()), "")
+}

@@ -59,7 +59,8 @@ impl Job<'_> {
     ) -> Result<(Manifest, Vec<String>), CacheError> {
         let instance = self.instance(at);
         let mut lines = Manifest::default();
-        let mut pending = Vec::new();
+        // Ports with sources that run first, and those sources.
+        let mut pending: Vec<(&str, Vec<&str>)> = Vec::new();
         lines.push("kind", instance.kind.name);
         lines.push("kind version", instance.kind.version.to_string());
         lines.push("artifact format", ARTIFACT_FORMAT.to_string());
@@ -78,13 +79,24 @@ impl Job<'_> {
                 Upstream::Known(entry) => {
                     lines.push(label, entry.outputs.get(wire.output).map_or("", |a| a.digest.as_str()))
                 }
-                Upstream::Pending => pending.push(format!("{label}: {} will change", self.instance(wire.from).name)),
+                Upstream::Pending => {
+                    let name = self.instance(wire.from).name.as_str();
+                    match pending.iter_mut().find(|(port, _)| *port == wire.port) {
+                        Some((_, names)) => names.push(name),
+                        None => pending.push((wire.port, vec![name])),
+                    }
+                }
             }
         }
         for found in &self.externals[at] {
             lines.0.extend(found.lines(self.stats).map_err(|e| CacheError::io("read", &found.path, e))?.0);
         }
-        Ok((lines, pending))
+        let said = |(port, names): &(&str, Vec<&str>)| match names.as_slice() {
+            [one] => format!("in.{port}: {one} will change"),
+            [first, rest @ ..] => format!("in.{port}: {first} and {} more will change", rest.len()),
+            [] => format!("in.{port} will change"),
+        };
+        Ok((lines, pending.iter().map(said).collect()))
     }
 
     /// Judge one instance, given what is known of those above it.

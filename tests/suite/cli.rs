@@ -71,7 +71,7 @@ plan chain: 5 stages, 0 cached, 5 to run
   run  other     no result yet
   run  b[a]      in.text: a will change
   run  b[other]  in.text: other will change
-  run  all       in.texts[a]: b[a] will change, in.texts[other]: b[other] will change
+  run  all       in.texts: b[a] and 1 more will change
 ";
     assert_eq!(on(&dir, "plan p.toml"), before);
     assert_eq!(fails(&dir, "plan p.toml --exit-code"), (3, String::new()));
