@@ -1,16 +1,13 @@
 //! Train a smaller student from a teacher's logits.
 
-use schemars::{JsonSchema, Schema};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::base;
-use super::training::{self, Training, save_model};
+use super::training::{self, Trained, save_model};
 use super::types::{MODEL, TOKENS};
 use super::watched::{Watched, finished};
-use crate::engine::diagnostic::{Diagnostic, Place};
 use crate::engine::kind::{Context, External, Invalid, Port, Resource, Stage};
-use crate::engine::parameters::{Parameters, json_of_both, read_both, schema_of_both};
-use crate::engine::value::Table;
 use crate::ml::classifier::Classifier;
 use crate::ml::data::Tokens;
 use crate::ml::metrics::Scoring;
@@ -47,24 +44,7 @@ fn two() -> f64 {
     2.0
 }
 
-pub struct Distill {
-    own: Own,
-    training: Training,
-}
-
-impl Parameters for Distill {
-    fn read(table: &Table, owner: &str, place: &Place) -> Result<Self, Vec<Diagnostic>> {
-        read_both(table, owner, place).map(|(own, training)| Self { own, training })
-    }
-
-    fn schema() -> Schema {
-        schema_of_both::<Own, Training>()
-    }
-
-    fn to_json(&self) -> anyhow::Result<serde_json::Value> {
-        json_of_both(&self.own, &self.training)
-    }
-}
+pub type Distill = Trained<Own>;
 
 impl Stage for Distill {
     const KIND: &'static str = "distill";
@@ -112,7 +92,6 @@ impl Stage for Distill {
         base::check_fit(&tokens, &teacher_dir)?;
         let model = match &self.own.student {
             Some(_) => {
-                base::check_fit(&tokens, cx.external("student")?)?;
                 let loaded = Model::load(cx.external("student")?, Some(&tokens.labels), cx.seed(), &device.device)?;
                 loaded.notes.into_iter().for_each(|n| cx.note(n));
                 loaded.model

@@ -1,15 +1,12 @@
 //! Train low-rank adapters on a frozen base.
 
-use schemars::{JsonSchema, Schema};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::base;
-use super::training::{self, ClassWeights, Training, check_smoothing, save_model};
+use super::training::{self, ClassWeights, Trained, check_smoothing, save_model};
 use super::types::{ADAPTER, MODEL, TOKENS};
-use crate::engine::diagnostic::{Diagnostic, Place};
 use crate::engine::kind::{Context, External, Invalid, Port, Resource, Stage};
-use crate::engine::parameters::{Parameters, json_of_both, read_both, schema_of_both};
-use crate::engine::value::Table;
 use crate::ml::data::Tokens;
 use crate::ml::lora::{LoraConfig, save_adapter};
 use crate::ml::model::Model;
@@ -54,24 +51,7 @@ fn query_and_value() -> Vec<String> {
     vec!["query".into(), "value".into()]
 }
 
-pub struct Lora {
-    own: Own,
-    training: Training,
-}
-
-impl Parameters for Lora {
-    fn read(table: &Table, owner: &str, place: &Place) -> Result<Self, Vec<Diagnostic>> {
-        read_both(table, owner, place).map(|(own, training)| Self { own, training })
-    }
-
-    fn schema() -> Schema {
-        schema_of_both::<Own, Training>()
-    }
-
-    fn to_json(&self) -> anyhow::Result<serde_json::Value> {
-        json_of_both(&self.own, &self.training)
-    }
-}
+pub type Lora = Trained<Own>;
 
 impl Stage for Lora {
     const KIND: &'static str = "lora";
@@ -115,7 +95,6 @@ impl Stage for Lora {
     fn run(&self, cx: &mut Context) -> anyhow::Result<()> {
         let dir = cx.input("tokens")?.dir.clone();
         let tokens = Tokens::open(&dir)?;
-        base::check_fit(&tokens, cx.external("base")?)?;
         let device = base::device(cx)?;
         let loaded = Model::load(cx.external("base")?, Some(&tokens.labels), cx.seed(), &device.device)?;
         loaded.notes.into_iter().for_each(|n| cx.note(n));

@@ -1,15 +1,12 @@
 //! Fine-tune a whole model.
 
-use schemars::{JsonSchema, Schema};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::base;
-use super::training::{self, ClassWeights, Training, check_smoothing, save_model};
+use super::training::{self, ClassWeights, Trained, check_smoothing, save_model};
 use super::types::{MODEL, TOKENS};
-use crate::engine::diagnostic::{Diagnostic, Place};
 use crate::engine::kind::{Context, External, Invalid, Port, Resource, Stage};
-use crate::engine::parameters::{Parameters, json_of_both, read_both, schema_of_both};
-use crate::engine::value::Table;
 use crate::ml::data::Tokens;
 use crate::ml::model::Model;
 use crate::ml::objective::Objective;
@@ -28,24 +25,7 @@ pub struct Own {
     class_weights: ClassWeights,
 }
 
-pub struct Train {
-    own: Own,
-    training: Training,
-}
-
-impl Parameters for Train {
-    fn read(table: &Table, owner: &str, place: &Place) -> Result<Self, Vec<Diagnostic>> {
-        read_both(table, owner, place).map(|(own, training)| Self { own, training })
-    }
-
-    fn schema() -> Schema {
-        schema_of_both::<Own, Training>()
-    }
-
-    fn to_json(&self) -> anyhow::Result<serde_json::Value> {
-        json_of_both(&self.own, &self.training)
-    }
-}
+pub type Train = Trained<Own>;
 
 impl Stage for Train {
     const KIND: &'static str = "train";
@@ -70,7 +50,6 @@ impl Stage for Train {
     fn run(&self, cx: &mut Context) -> anyhow::Result<()> {
         let dir = cx.input("tokens")?.dir.clone();
         let tokens = Tokens::open(&dir)?;
-        base::check_fit(&tokens, cx.external("base")?)?;
         let device = base::device(cx)?;
         let loaded = Model::load(cx.external("base")?, Some(&tokens.labels), cx.seed(), &device.device)?;
         loaded.notes.into_iter().for_each(|n| cx.note(n));

@@ -4,11 +4,14 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Serialize};
 
 use super::watched::{Watched, finished};
+use crate::engine::diagnostic::{Diagnostic, Place};
 use crate::engine::kind::{Context, Invalid};
+use crate::engine::parameters::{Parameters, json_of_both, read_both, schema_of_both};
+use crate::engine::value::Table;
 use crate::ml::batch::Padding;
 use crate::ml::data::Tokens;
 use crate::ml::device::Chosen;
@@ -75,6 +78,26 @@ pub struct Training {
     /// Minutes between checkpoints; one is also written after each epoch and on Ctrl-C. Not part of the result.
     #[serde(default = "five")]
     pub checkpoint_minutes: f64,
+}
+
+/// A kind's own parameters and those of training, side by side in the file.
+pub struct Trained<A> {
+    pub own: A,
+    pub training: Training,
+}
+
+impl<A: Parameters> Parameters for Trained<A> {
+    fn read(table: &Table, owner: &str, place: &Place) -> Result<Self, Vec<Diagnostic>> {
+        read_both(table, owner, place).map(|(own, training)| Self { own, training })
+    }
+
+    fn schema() -> Schema {
+        schema_of_both::<A, Training>()
+    }
+
+    fn to_json(&self) -> anyhow::Result<serde_json::Value> {
+        json_of_both(&self.own, &self.training)
+    }
 }
 
 /// Shapes of the learning rate over a run.

@@ -341,3 +341,19 @@ fn a_stopped_run_starts_nothing_more() {
     assert!(ran.outcome.interrupted);
     eventually(|| fs::read_dir(dir.path("cache/entries")).unwrap().count() == 0);
 }
+
+#[test]
+fn a_commit_cut_short_is_made_good() {
+    // Killed after the objects and before the entry; and while the entry was being written beside its place.
+    let dir = Dir::new(CHAIN);
+    dir.run();
+    let before = objects(&dir);
+    for entry in fs::read_dir(dir.path("cache/entries")).unwrap() {
+        fs::remove_file(entry.unwrap().path()).unwrap();
+    }
+    dir.write("cache/entries/.tmpA1b2C3", "{\"kind\": \"wri");
+    dir.write("cache/partial/0000/out/text/text", "left over");
+    assert_eq!(dir.run().summary(), ["run a", "run b", "run c"]);
+    assert_eq!(objects(&dir), before, "the same objects, none doubled");
+    assert_eq!(dir.run().summary(), ["hit a", "hit b", "hit c"]);
+}

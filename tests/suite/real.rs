@@ -373,7 +373,7 @@ fn what_is_wrong_with_data_and_models_is_said_with_its_place() {
             &|p| p.write("train.csv", "txt,label\na,happy\n"),
             &["train.csv", "`text`", "`txt`, `label`", "did you mean text = \"txt\"?"],
         ),
-        ("zero rows", &|p| p.write("train.csv", "text,label\n"), &["train.csv", "no rows"]),
+        ("zero rows", &|p| p.write("train.csv", "text,label\n"), &["train.csv", "no usable rows"]),
         ("one class only", &|p| p.write("train.csv", "text,label\na,happy\nb,happy\nc,happy\n"), &["happy", "class"]),
         ("a model without config", &|p| fs::remove_file(p.path("tiny/config.json")).unwrap(), &["tiny", "config.json"]),
         (
@@ -394,7 +394,7 @@ fn what_is_wrong_with_data_and_models_is_said_with_its_place() {
                     &fs::read_to_string(p.path("tiny/config.json")).unwrap().replace("258", "8"),
                 )
             },
-            &["positions", "max-length"],
+            &["tokens, the model takes 6; set max-length to 6"],
         ),
     ];
     for (name, spoil, said) in cases {
