@@ -374,7 +374,14 @@ fn what_is_wrong_with_data_and_models_is_said_with_its_place() {
             &["train.csv", "`text`", "`txt`, `label`", "did you mean text = \"txt\"?"],
         ),
         ("zero rows", &|p| p.write("train.csv", "text,label\n"), &["train.csv", "no usable rows"]),
-        ("one class only", &|p| p.write("train.csv", "text,label\na,happy\nb,happy\nc,happy\n"), &["happy", "class"]),
+        (
+            "one class only",
+            &|p| {
+                p.write("train.csv", "text,label\na,happy\nb,happy\nc,happy\n");
+                p.write("test.tsv", "words\tclass\nd\thappy\n");
+            },
+            &["have the label `happy`", "at least two"],
+        ),
         ("a model without config", &|p| fs::remove_file(p.path("tiny/config.json")).unwrap(), &["tiny", "config.json"]),
         (
             "an unknown family",
