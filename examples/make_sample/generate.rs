@@ -177,7 +177,7 @@ fn encode(text: &str, random: &mut Random) -> Vec<u8> {
         match letter {
             '’' if random.chance(30) => out.push(b'\''),
             '’' => out.extend([0xC2, 0x92]),
-            '“' | '”' if text.len() % 2 == 0 => out.push(b'"'),
+            '“' | '”' if text.len().is_multiple_of(2) => out.push(b'"'),
             '“' => out.extend([0xC2, 0x93]),
             '”' => out.extend([0xC2, 0x94]),
             '…' => out.extend([0xC2, 0x85]),

@@ -23,10 +23,11 @@ pub(super) fn fan_out(drawn: &[Drawn], order: &[usize], seed: u64, problems: &mu
     for &at in order {
         let stage = &drawn[at];
         for combination in combine(stage, &instances, &of_stage, problems) {
-            for (extra, overrides) in points(stage) {
+            for point in points(stage) {
                 let mut coordinates = combination.coordinates.clone();
-                coordinates.extend(extra);
-                let Some(instance) = build(stage, coordinates, combination.wires.clone(), &overrides, seed, problems)
+                coordinates.extend(point.coordinates);
+                let Some(instance) =
+                    build(stage, coordinates, combination.wires.clone(), &point.overrides, seed, problems)
                 else {
                     continue;
                 };
@@ -116,24 +117,25 @@ fn combine(
     combinations
 }
 
+/// A point of a stage's own matrix: where it stands, and the parameters it sets.
+#[derive(Clone, Default)]
+struct Point {
+    coordinates: Vec<Coordinate>,
+    overrides: Vec<(String, Value)>,
+}
+
 /// The points of a stage's own matrix: one empty point where it has none.
-fn points(stage: &Drawn) -> Vec<(Vec<Coordinate>, Vec<(String, Value)>)> {
-    let mut all = vec![(Vec::new(), Vec::new())];
+fn points(stage: &Drawn) -> Vec<Point> {
+    let mut all = vec![Point::default()];
     for (axis, values) in &stage.axes {
-        all = all
-            .iter()
-            .flat_map(|(coordinates, overrides): &(Vec<Coordinate>, Vec<(String, Value)>)| {
-                values.iter().map(move |v| {
-                    let (mut c, mut o) = (coordinates.clone(), overrides.clone());
-                    c.push(Coordinate {
-                        axis: format!("{}@{axis}", stage.name),
-                        label: format!("{axis}={}", v.scalar().unwrap_or_default()),
-                    });
-                    o.push((axis.clone(), v.clone()));
-                    (c, o)
-                })
-            })
-            .collect();
+        let at = |point: &Point, value: &Value| {
+            let mut next = point.clone();
+            let label = format!("{axis}={}", value.scalar().unwrap_or_default());
+            next.coordinates.push(Coordinate { axis: format!("{}@{axis}", stage.name), label });
+            next.overrides.push((axis.clone(), value.clone()));
+            next
+        };
+        all = all.iter().flat_map(|point| values.iter().map(|value| at(point, value)).collect::<Vec<_>>()).collect();
     }
     all
 }

@@ -22,7 +22,7 @@ const CHUNK: usize = 512;
 /// Text → token ids, special tokens included.
 ///
 /// The ids are those of Hugging Face's `tokenizers`. Byte-level BPE (RoBERTa, GPT-2) takes a faster way to the same ids,
-/// see [`Words`]; everything else goes through the library.
+/// see `words.rs`; everything else goes through the library.
 pub struct Tokenizer {
     library: Library,
     /// Special tokens before and after a text.

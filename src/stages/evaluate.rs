@@ -27,7 +27,8 @@ pub struct Evaluate {
     /// Rows per batch, for scoring and for the throughput.
     #[serde(default = "thirty_two")]
     batch_size: usize,
-    /// Seconds that measuring latency and throughput may take, each.
+    /// Seconds that measuring latency and throughput may take, each. Other stages that run at the same time slow them
+    /// down: run with `--jobs 1` where the figures matter.
     #[serde(default = "two")]
     speed_seconds: f64,
 }
@@ -70,11 +71,9 @@ impl Scores {
 
     fn write(&self, dir: &Path) -> Result<()> {
         let mut all = serde_json::Map::new();
-        for part in [
-            serde_json::to_value(&self.metrics)?,
-            serde_json::to_value(&self.size)?,
-            serde_json::to_value(&self.speed)?,
-        ] {
+        for part in
+            [serde_json::to_value(&self.metrics)?, serde_json::to_value(self.size)?, serde_json::to_value(&self.speed)?]
+        {
             all.extend(part.as_object().into_iter().flatten().map(|(k, v)| (k.clone(), v.clone())));
         }
         let path = dir.join(Self::FILE);

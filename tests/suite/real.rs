@@ -360,9 +360,12 @@ fn a_cache_that_cannot_be_written_is_said_before_anything_runs() {
     assert!(err.contains("Read-only file system") && err.contains("--cache-dir or $PIPE_CACHE"), "{err}");
 }
 
+/// A mistake, how it is made, and what the message has to say.
+type Case<'a> = (&'a str, &'a dyn Fn(&Project), &'a [&'a str]);
+
 #[test]
 fn what_is_wrong_with_data_and_models_is_said_with_its_place() {
-    let cases: &[(&str, &dyn Fn(&Project), &[&str])] = &[
+    let cases: &[Case] = &[
         (
             "an undeclared label",
             &|p| p.write("p.toml", &PIPELINE.replace("validation = 0.2", "labels = [\"happy\", \"crass\"]")),

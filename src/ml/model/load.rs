@@ -266,7 +266,7 @@ mod tests {
         tiny().save(dir.path(), &names(2)).expect("saved");
         // As the checkpoint of a bare encoder with old names, plus a language-model head.
         let path = dir.path().join("model.safetensors");
-        let host = weights::read(&[path.clone()]).expect("read");
+        let host = weights::read(std::slice::from_ref(&path)).expect("read");
         let renamed = host.into_iter().filter(|(name, _)| !name.starts_with("classifier")).map(|(name, tensor)| {
             let name = name.trim_start_matches("roberta.").replace("LayerNorm.weight", "LayerNorm.gamma");
             (name.replace("LayerNorm.bias", "LayerNorm.beta"), tensor)

@@ -2,7 +2,7 @@
 //! and checkpoints use.
 //!
 //! A name is the path of fields in our modules, which mirror those of transformers; where a Rust
-//! field cannot have that name, [`rename`] says what it stands for.
+//! field cannot have that name, `rename` says what it stands for.
 
 use std::collections::BTreeMap;
 

@@ -280,7 +280,7 @@ mod tests {
         let whole = fs::read(&path).expect("read");
         for length in [0, 7, 60, whole.len() - 1] {
             fs::write(&path, &whole[..length]).expect("written");
-            let text = error(&[path.clone()]);
+            let text = error(std::slice::from_ref(&path));
             assert!(text.contains(SINGLE), "{length}: {text}");
         }
         fs::remove_file(&path).expect("removed");
