@@ -69,6 +69,8 @@ fn files_in(dir: &Path, names: &[&str]) -> std::io::Result<Vec<PathBuf>> {
 }
 
 /// Find all external inputs of the needed instances, by index; everything that is missing is reported at once.
+///
+/// Nothing is fetched while something local is wrong: a slip in a path must not cost a download.
 pub fn find(
     pipeline: &Pipeline,
     needed: &[bool],
@@ -77,38 +79,42 @@ pub fn find(
     observer: &dyn Observer,
 ) -> Result<Vec<Vec<Found>>, Diagnostics> {
     let mut problems = Vec::new();
-    let mut fetched: HashMap<String, Result<(PathBuf, String), String>> = HashMap::new();
-    let mut all = Vec::with_capacity(pipeline.instances.len());
-    for (instance, needed) in pipeline.instances.iter().zip(needed) {
-        let mut mine = Vec::new();
-        for external in if *needed { instance.work.externals() } else { Vec::new() } {
-            let found = match remotes.iter().find(|r| external.path.starts_with(r.prefix)) {
-                Some(remote) => {
-                    let result = fetched.entry(external.path.clone()).or_insert_with(|| {
-                        observer.event(&Event::Fetching { reference: external.path.clone() });
-                        (remote.fetch)(&external.path, observer)
-                            .map(|f| (f.dir, f.identity))
-                            .map_err(|e| format!("{e:#}"))
-                    });
-                    match result {
-                        Ok((dir, identity)) => Ok(Found {
-                            name: external.name.clone(),
-                            path: dir.clone(),
-                            pin: Pin::Identity(identity.clone()),
-                        }),
-                        // Said once, where it is first needed.
-                        Err(message) if message.is_empty() => continue,
-                        Err(message) => Err(Diagnostic::new(std::mem::take(message))),
-                    }
-                }
-                None => local(instance, &external, root),
-            };
-            match found {
-                Ok(found) => mine.push(found),
-                Err(d) => problems.push(d.at(&place_of(instance, &external))),
+    let mut all: Vec<Vec<Found>> = vec![Vec::new(); pipeline.instances.len()];
+    let mut distant = Vec::new();
+    for (at, instance) in pipeline.instances.iter().enumerate().filter(|(at, _)| needed[*at]) {
+        for external in instance.work.externals() {
+            match remotes.iter().find(|r| external.path.starts_with(r.prefix)) {
+                Some(remote) => distant.push((at, external, remote)),
+                None => match local(instance, &external, root) {
+                    Ok(found) => all[at].push(found),
+                    Err(d) => problems.push(d.at(&place_of(instance, &external))),
+                },
             }
         }
-        all.push(mine);
+    }
+    if !problems.is_empty() {
+        return Err(Diagnostics::new(problems));
+    }
+    // By reference: the folder and what pins it, or none once it has been complained about.
+    let mut fetched: HashMap<String, Option<(PathBuf, String)>> = HashMap::new();
+    for (at, external, remote) in distant {
+        let result = match fetched.get(&external.path) {
+            Some(known) => known.clone(),
+            None => {
+                observer.event(&Event::Fetching { reference: external.path.clone() });
+                let result = (remote.fetch)(&external.path, observer);
+                let known = result.map(|f| (f.dir, f.identity)).map_err(|e| {
+                    let place = place_of(&pipeline.instances[at], &external);
+                    problems.push(Diagnostic::new(format!("{e:#}")).at(&place));
+                });
+                fetched.entry(external.path.clone()).or_insert(known.ok()).clone()
+            }
+        };
+        all[at].extend(result.map(|(path, identity)| Found {
+            name: external.name,
+            path,
+            pin: Pin::Identity(identity),
+        }));
     }
     if problems.is_empty() { Ok(all) } else { Err(Diagnostics::new(problems)) }
 }

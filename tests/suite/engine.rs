@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 
 use pipe::engine::event::Event;
+use pipe::engine::kind::{Fetched, Remote};
 
 use super::toys::{Dir, Log, eventually};
 
@@ -356,4 +357,30 @@ fn a_commit_cut_short_is_made_good() {
     assert_eq!(dir.run().summary(), ["run a", "run b", "run c"]);
     assert_eq!(objects(&dir), before, "the same objects, none doubled");
     assert_eq!(dir.run().summary(), ["hit a", "hit b", "hit c"]);
+}
+
+#[test]
+fn remote_inputs_are_fetched_once_and_not_while_something_local_is_wrong() {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    static FETCHED: AtomicUsize = AtomicUsize::new(0);
+    let fetch = |name: &str, _: &dyn pipe::engine::event::Observer| {
+        FETCHED.fetch_add(1, Ordering::Relaxed);
+        anyhow::ensure!(!name.ends_with("gone"), "{name} is not there");
+        Ok(Fetched { dir: "/".into(), identity: "c0ffee".into() })
+    };
+    let remotes = [Remote { prefix: "far:", fetch }];
+    let problems = |text: &str| -> Vec<String> {
+        let dir = Dir::new(text);
+        let pipeline = dir.resolve(None, &[]).unwrap();
+        let result = dir.open().prepare(&pipeline, &[], &[], &remotes, &Log::default()).map(drop);
+        result.err().map_or(Vec::new(), |e| e.0.into_iter().map(|d| d.message).collect())
+    };
+    let stage = |name: &str, path: &str| format!("[stage.{name}]\nuse = \"write\"\npath = \"{path}\"\n");
+    let both = stage("a", "far:x") + &stage("b", "far:x");
+    assert_eq!((problems(&both), FETCHED.swap(0, Ordering::Relaxed)), (vec![], 1));
+    let slip = both.clone() + &stage("c", "slip.txt");
+    assert_eq!(problems(&slip), ["stage `c` reads `slip.txt`, which does not exist"]);
+    assert_eq!(FETCHED.swap(0, Ordering::Relaxed), 0);
+    let gone = stage("a", "far:gone") + &stage("b", "far:gone");
+    assert_eq!((problems(&gone), FETCHED.load(Ordering::Relaxed)), (vec!["far:gone is not there".to_string()], 1));
 }
