@@ -97,7 +97,7 @@ fn try_attempt(job: &Job<'_>, order: &Order<'_>) -> Result<Attempt, Halt> {
         device: order.device,
         root: job.root,
         inputs: open_inputs(job, order)?,
-        externals: job.externals[order.at].iter().map(|f| (f.name.clone(), f.path.clone())).collect(),
+        externals: job.externals.found[order.at].iter().map(|f| (f.name.clone(), f.path.clone())).collect(),
         partial: partial.clone(),
         outputs: instance.kind.outputs,
         stop: order.stop,
@@ -115,7 +115,7 @@ fn try_attempt(job: &Job<'_>, order: &Order<'_>) -> Result<Attempt, Halt> {
     }
     let (facts, device) = (context.facts, context.device_used);
 
-    if let Some(moved) = moved_input(&order.manifest, &job.externals[order.at], job)? {
+    if let Some(moved) = moved_input(&order.manifest, &job.externals.found[order.at], job)? {
         let reason = format!("{moved} changed while the stage ran");
         order.observer.event(&Event::NotCached { stage: instance.name.clone(), reason: reason.clone() });
         return Err(Halt::Failed(format!("{reason}: its result is not kept; run again")));

@@ -37,6 +37,8 @@ pub struct Instance {
     pub inputs: Vec<Wire>,
     /// Folder below the project root that the outputs are copied to.
     pub export: Option<String>,
+    /// Instances of one group never run at the same time.
+    pub exclusive: Option<String>,
     pub place: Place,
 }
 

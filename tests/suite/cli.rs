@@ -430,7 +430,20 @@ fn the_schema_covers_a_whole_file() {
     let rich = &definitions["rich"];
     assert_eq!(
         names(&rich["properties"]),
-        ["export", "in", "log-every", "matrix", "patience", "schedule", "seed", "sources", "steps", "use", "weights"]
+        [
+            "exclusive",
+            "export",
+            "in",
+            "log-every",
+            "matrix",
+            "patience",
+            "schedule",
+            "seed",
+            "sources",
+            "steps",
+            "use",
+            "weights"
+        ]
     );
     assert_eq!(names(&rich["properties"]["in"]["properties"]), ["teacher", "tokens"]);
     assert_eq!(rich["properties"]["sources"]["items"]["$ref"], "#/$defs/rich.Item");

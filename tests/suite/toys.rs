@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use pipe::engine::diagnostic::Diagnostics;
 use pipe::engine::event::{Event, Observer, Outcome};
 use pipe::engine::kind::{Context, External, Interrupted, Invalid, Kind, Port, Stage, Type, What};
-use pipe::engine::plan::{Action, Plan};
+use pipe::engine::planned::{Action, Plan, Planned, Request};
 use pipe::engine::project::{Project, read_source};
 use pipe::engine::resolve::{Pipeline, resolve};
 use pipe::engine::schedule::{RunOptions, run};
@@ -321,10 +321,9 @@ impl Dir {
         let pipeline = self.resolve(None, &[]).unwrap_or_else(|e| panic!("{:#?}", e.0));
         let owned = |all: &[&str]| all.iter().map(|s| s.to_string()).collect::<Vec<_>>();
         let project = self.open();
-        let prepared = project
-            .prepare(&pipeline, &owned(targets), &owned(force), &[], &log)
-            .unwrap_or_else(|e| panic!("{:#?}", e.0));
-        let options = RunOptions { jobs: 4, keep_going, device: "cpu", gpus: 0 };
+        let prepared =
+            project.prepare(&pipeline, &owned(targets), &owned(force), &[]).unwrap_or_else(|e| panic!("{:#?}", e.0));
+        let options = RunOptions { jobs: 4, keep_going, device: "cpu", gpus: 0, plan: None };
         let outcome = run(&prepared.job(), &options, &log, stop).unwrap();
         Ran { outcome, events: log.events.into_inner().unwrap() }
     }
@@ -332,16 +331,17 @@ impl Dir {
     pub fn plan(&self) -> Plan {
         let pipeline = self.resolve(None, &[]).unwrap_or_else(|e| panic!("{:#?}", e.0));
         let project = self.open();
-        let prepared = project.prepare(&pipeline, &[], &[], &[], &Log::default()).unwrap();
-        prepared.job().plan().unwrap()
+        let prepared = project.prepare(&pipeline, &[], &[], &[]).unwrap();
+        prepared.job().plan(Request::default()).unwrap()
     }
 
     /// `hit a`, `run b: why`, `may c: why`.
     pub fn planned(&self) -> Vec<String> {
-        let line = |s: &pipe::engine::plan::Planned| match s.action {
+        let line = |s: &Planned| match s.action {
             Action::Hit => format!("hit {}", s.stage),
             Action::Run => format!("run {}: {}", s.stage, s.why.join("; ")),
             Action::MayStop => format!("may {}: {}", s.stage, s.why.join("; ")),
+            Action::Blocked => format!("blocked {}: {}", s.stage, s.why.join("; ")),
         };
         self.plan().stages.iter().map(line).collect()
     }
