@@ -4,5 +4,7 @@ mod cli;
 mod engine;
 mod house;
 mod mistakes;
+mod plan;
 mod real;
+mod schedule;
 mod toys;

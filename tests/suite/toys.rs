@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use pipe::engine::diagnostic::Diagnostics;
 use pipe::engine::event::{Event, Observer, Outcome};
-use pipe::engine::kind::{Context, External, Interrupted, Invalid, Kind, Port, Stage, Type, What};
+use pipe::engine::kind::{Context, External, Interrupted, Invalid, Kind, Port, Resource, Stage, Type, What};
 use pipe::engine::planned::{Action, Plan, Planned, Request};
 use pipe::engine::project::{Project, read_source};
 use pipe::engine::resolve::{Pipeline, resolve};
@@ -195,6 +195,9 @@ pub struct Wait {
     /// Distinguishes stages that would be one and the same.
     #[serde(default)]
     tag: String,
+    /// Occupies a GPU where there is one.
+    #[serde(default)]
+    on_device: bool,
 }
 
 impl Stage for Wait {
@@ -203,6 +206,10 @@ impl Stage for Wait {
     const MAIN: Option<&'static str> = Some("ticks");
     const INPUTS: &'static [Port] = &[];
     const OUTPUTS: &'static [Port] = &[Port::one("text", TEXT)];
+
+    fn resource(&self) -> Resource {
+        if self.on_device { Resource::Device } else { Resource::Cpu }
+    }
 
     fn run(&self, cx: &mut Context) -> anyhow::Result<()> {
         let checkpoint = cx.checkpoints()?.join("tick");
@@ -329,9 +336,14 @@ impl Dir {
     }
 
     pub fn plan(&self) -> Plan {
+        self.plan_with(&[])
+    }
+
+    pub fn plan_with(&self, force: &[&str]) -> Plan {
+        let force: Vec<String> = force.iter().map(|s| s.to_string()).collect();
         let pipeline = self.resolve(None, &[]).unwrap_or_else(|e| panic!("{:#?}", e.0));
         let project = self.open();
-        let prepared = project.prepare(&pipeline, &[], &[], &[]).unwrap();
+        let prepared = project.prepare(&pipeline, &[], &force, &[]).unwrap();
         prepared.job().plan(Request::default()).unwrap()
     }
 
