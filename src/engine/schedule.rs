@@ -126,9 +126,13 @@ impl Schedule<'_> {
         let (send, receive) = mpsc::channel();
         thread::scope(|scope| {
             let mut urgency: Option<Vec<f64>> = None;
+            let mut has_started = false;
             loop {
                 self.judge_ready()?;
                 while let Some(at) = self.next(&mut urgency) {
+                    if !std::mem::replace(&mut has_started, true) {
+                        job.cache.writable()?;
+                    }
                     let State::Queued { manifest, fingerprint, why } = self.states[at].clone() else { continue };
                     observer.event(&Event::StageStarted {
                         stage: job.instance(at).name.clone(),
