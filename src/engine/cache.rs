@@ -38,6 +38,8 @@ pub struct Made {
 pub enum CacheError {
     #[error("cannot {what} {}: {source}{}", path.display(), advice(source))]
     Io { what: &'static str, path: PathBuf, source: io::Error },
+    #[error("cannot {what} {}: {source}{}", path.display(), make_room(source))]
+    Export { what: &'static str, path: PathBuf, source: io::Error },
     #[error("{} is neither a file nor a folder: a stage may write only those", path.display())]
     NotAFile { path: PathBuf },
     #[error("the name of {} is not Unicode: a stage may write only such files", path.display())]
@@ -65,12 +67,18 @@ impl CacheError {
 }
 
 /// What to do about the errors that users can mend.
-pub(super) fn advice(error: &io::Error) -> &'static str {
+fn advice(error: &io::Error) -> &'static str {
+    if is_read_only(error) {
+        return "; make it writable, or choose another place with --cache-dir or $PIPE_CACHE";
+    }
+    make_room(error)
+}
+
+fn make_room(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
             "; free some space and run again: what was committed before is kept"
         }
-        _ if is_read_only(error) => "; make it writable, or choose another place with --cache-dir or $PIPE_CACHE",
         _ => "",
     }
 }

@@ -112,7 +112,11 @@ fn try_attempt(job: &Job<'_>, order: &Order<'_>) -> Result<Attempt, Halt> {
     }
     let (facts, device) = (context.facts, context.device_used);
 
-    if let Some(moved) = moved_input(&order.manifest, &job.externals[order.at], job)? {
+    let moved = match damaged_input(job, order)? {
+        Some(damaged) => Some(damaged),
+        None => moved_input(&order.manifest, &job.externals[order.at], job)?,
+    };
+    if let Some(moved) = moved {
         let reason = format!("{moved} changed while the stage ran");
         order.observer.event(&Event::NotCached { stage: instance.name.clone(), reason: reason.clone() });
         return Err(Halt::Failed(format!("{reason}: its result is not kept; run again")));
@@ -157,6 +161,22 @@ fn open_inputs(job: &Job<'_>, order: &Order<'_>) -> Result<BTreeMap<&'static str
         inputs.entry(wire.port).or_default().push(input);
     }
     Ok(inputs)
+}
+
+/// The first input artifact that is no longer what it was: the stage, or anything else, wrote into the folder it reads.
+fn damaged_input(job: &Job<'_>, order: &Order<'_>) -> Result<Option<String>, CacheError> {
+    for wire in &job.instance(order.at).inputs {
+        let artifact = order.upstream.get(&wire.from).and_then(|e| e.outputs.get(wire.output));
+        for file in artifact.into_iter().flat_map(|a| &a.files) {
+            match job.cache.verify(&file.digest) {
+                Err(CacheError::Damaged(_)) => {
+                    return Ok(Some(format!("{} of `{}`", file.path, job.instance(wire.from).name)));
+                }
+                other => other?,
+            }
+        }
+    }
+    Ok(None)
 }
 
 /// The first external input whose content is no longer what the manifest says.

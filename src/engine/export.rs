@@ -39,7 +39,7 @@ fn copy(job: &Job<'_>, artifact: &Artifact, below: &Path) -> Result<bool, CacheE
         job.cache.verify(&file.digest)?;
         // One name and one writer at a time: what a killed run left is found and cleared by the next.
         let _lock = job.cache.lock("export", &|| false, &|| {})?;
-        write(job, &file.digest, &to).map_err(|e| CacheError::io("write", &to, e))?;
+        write(job, &file.digest, &to).map_err(|e| refused("write", &to, e))?;
         wrote = true;
     }
     Ok(wrote)
@@ -60,6 +60,10 @@ fn write(job: &Job<'_>, digest: &str, to: &Path) -> io::Result<()> {
     disk.change(Change::Rename { from: temp, to })
 }
 
+fn refused(what: &'static str, path: &Path, source: io::Error) -> CacheError {
+    CacheError::Export { what, path: path.into(), source }
+}
+
 /// A link on the way could lead anywhere: refuse it. The root itself may be one.
 fn stay_inside(root: &Path, relative: &Path) -> Result<(), CacheError> {
     let mut path = root.to_path_buf();
@@ -67,7 +71,7 @@ fn stay_inside(root: &Path, relative: &Path) -> Result<(), CacheError> {
         path.push(part);
         if fs::symlink_metadata(&path).is_ok_and(|m| m.file_type().is_symlink()) {
             let e = io::Error::other("it is a symbolic link, which could lead out of the project");
-            return Err(CacheError::io("write through", &path, e));
+            return Err(refused("write through", &path, e));
         }
     }
     Ok(())

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::cache::{Cache, CacheError, advice};
+use super::cache::{Cache, CacheError};
 use super::diagnostic::{Diagnostic, Diagnostics, Source, listed};
 use super::digest::StatCache;
 use super::disk::{Disk, Os};
@@ -126,8 +126,8 @@ fn select(pipeline: &Pipeline, word: &str, problems: &mut Vec<Diagnostic>) -> Ve
 /// Read a pipeline file.
 pub fn read_source(file: &Path) -> Result<Arc<Source>, Diagnostics> {
     let one = |d: Diagnostic| Diagnostics(vec![d]);
-    let bytes = std::fs::read(file)
-        .map_err(|e| one(Diagnostic::new(format!("cannot read {}: {e}{}", file.display(), advice(&e)))))?;
+    let bytes =
+        std::fs::read(file).map_err(|e| one(Diagnostic::new(format!("cannot read {}: {e}", file.display()))))?;
     let text = String::from_utf8(bytes).map_err(|e| {
         one(Diagnostic::new(format!("{} is not UTF-8 from byte {} on", file.display(), e.utf8_error().valid_up_to())))
     })?;

@@ -256,8 +256,15 @@ impl Schedule<'_> {
                     file: damaged.file.display().to_string(),
                     aside: damaged.aside.display().to_string(),
                 });
+                // Made in this very run: making it once more would only go round in circles.
+                if let State::Done { fingerprint, .. } = &self.states[from]
+                    && self.job.cache.entry(fingerprint)?.is_none()
+                {
+                    let error = format!("the result of `{name}` was damaged as soon as it was made: check the disk");
+                    return Ok(self.set(at, State::Failed { error, seconds }));
+                }
                 // Another consumer may have found the same damage and sent the stage back already.
-                if let State::Hit { fingerprint, .. } | State::Done { fingerprint, .. } = &self.states[from] {
+                if let State::Hit { fingerprint, .. } = &self.states[from] {
                     self.job.cache.forget(fingerprint)?;
                     self.set(from, State::Waiting);
                 }
