@@ -9,7 +9,7 @@ use super::digest::StatCache;
 use super::external::Externals;
 use super::graph::Graph;
 use super::history::{History, Latest};
-use super::kind::Arity;
+use super::kind::{Arity, below};
 use super::manifest::{ARTIFACT_FORMAT, Manifest};
 use super::planned::{Action, Plan, Planned, Request, VERSION};
 use super::resolve::{Instance, Pipeline};
@@ -155,10 +155,13 @@ impl Job<'_> {
     }
 
     fn why_missing(&self, at: usize, manifest: &Manifest, fingerprint: &str) -> Vec<String> {
+        if let Some(damaged) = self.cache.take_damaged(fingerprint) {
+            return vec![below(self.root, &damaged.to_string())];
+        }
         if self.cache.manifest(fingerprint).is_some() {
             return vec!["an object of its result is missing from the cache".into()];
         }
-        if self.cache.partial_path(fingerprint).join("work").exists() {
+        if self.cache.partial(fingerprint).work().exists() {
             return vec!["continues where it was interrupted".into()];
         }
         match self.compared_with_last(at, manifest, false) {

@@ -4,14 +4,15 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-use super::cache::{Cache, CacheError, advice};
+use super::cache::{Cache, CacheError};
 use super::diagnostic::{Diagnostic, Diagnostics, Source, listed};
 use super::digest::StatCache;
+use super::disk::{Disk, Os};
 use super::event::Observer;
 use super::external::Externals;
 use super::graph::Graph;
 use super::history::{History, Latest};
-use super::kind::Remote;
+use super::kind::{Remote, below};
 use super::plan::Job;
 use super::resolve::Pipeline;
 
@@ -46,11 +47,20 @@ impl Project {
 
     /// Open the cache at `cache_dir`, or at `cache/` below the root.
     pub fn open(root: &Path, cache_dir: Option<&Path>) -> Result<Self, CacheError> {
-        let cache = Cache::open(&cache_dir.map_or_else(|| root.join("cache"), Path::to_path_buf))?;
-        let stats = StatCache::open(cache.dir().join("stat-cache.json"));
-        let (history, history_problem) = match History::open(&cache.dir().join("history.sqlite")) {
+        Self::open_on(root, cache_dir, Arc::new(Os))
+    }
+
+    pub fn open_on(root: &Path, cache_dir: Option<&Path>, disk: Arc<dyn Disk>) -> Result<Self, CacheError> {
+        let cache = Cache::open_on(&cache_dir.map_or_else(|| root.join("cache"), Path::to_path_buf), disk.clone())?;
+        let stats = StatCache::open(cache.dir().join("stat-cache.json"), disk);
+        let database = cache.dir().join("history.sqlite");
+        let (history, history_problem) = match History::open(&database) {
             Ok(history) => (Some(history), None),
-            Err(e) => (None, Some(format!("the run database cannot be used: {e}"))),
+            Err(e) => {
+                let text =
+                    format!("runs are not recorded: the run database {} cannot be used: {e}", database.display());
+                (None, Some(below(root, &text)))
+            }
         };
         Ok(Self { root: root.to_path_buf(), cache, stats, history, history_problem })
     }
@@ -128,8 +138,8 @@ fn select(pipeline: &Pipeline, word: &str, problems: &mut Vec<Diagnostic>) -> Ve
 /// Read a pipeline file.
 pub fn read_source(file: &Path) -> Result<Arc<Source>, Diagnostics> {
     let one = |d: Diagnostic| Diagnostics(vec![d]);
-    let bytes = std::fs::read(file)
-        .map_err(|e| one(Diagnostic::new(format!("cannot read {}: {e}{}", file.display(), advice(&e)))))?;
+    let bytes =
+        std::fs::read(file).map_err(|e| one(Diagnostic::new(format!("cannot read {}: {e}", file.display()))))?;
     let text = String::from_utf8(bytes).map_err(|e| {
         one(Diagnostic::new(format!("{} is not UTF-8 from byte {} on", file.display(), e.utf8_error().valid_up_to())))
     })?;

@@ -199,23 +199,25 @@ impl<'a> Schedule<'a> {
                 let states = &self.states;
                 let known = |from: usize| states[from].entry().map_or(Upstream::Pending, Upstream::Known);
                 let verdict = self.job.judge(at, &known)?;
-                self.judged(at, verdict);
+                self.judged(at, verdict)?;
             }
         }
         Ok(())
     }
 
-    fn judged(&mut self, at: usize, verdict: Verdict) {
+    fn judged(&mut self, at: usize, verdict: Verdict) -> Result<(), CacheError> {
         let name = self.job.instance(at).name.as_str();
         // Damage found on the way makes a planned hit run again: that is no move of the user's.
         let planned = self.planned.as_mut().and_then(|all| all.remove(name));
         let moved = planned.and_then(|p| p.moved(verdict.action, &verdict.manifest, &verdict.why));
         if let Some(moved) = moved {
             let error = format!("moved since it was planned: {}", moved.what);
-            return self.set(at, State::Failed { error, seconds: 0.0 });
+            self.set(at, State::Failed { error, seconds: 0.0 });
+            return Ok(());
         }
         let (Some(fingerprint), false) = (verdict.fingerprint, verdict.action == Action::Blocked) else {
-            return self.set(at, State::Failed { error: verdict.why.join("; "), seconds: 0.0 });
+            self.set(at, State::Failed { error: verdict.why.join("; "), seconds: 0.0 });
+            return Ok(());
         };
         match verdict.entry {
             Some(entry) if !self.forced[at] => self.set(at, State::Hit { entry: Box::new(entry), fingerprint }),
@@ -223,12 +225,18 @@ impl<'a> Schedule<'a> {
                 if !self.forced[at]
                     && let Some(waiting) = self.making.get_mut(&fingerprint)
                 {
-                    return waiting.push(at);
+                    waiting.push(at);
+                    return Ok(());
+                }
+                if self.urgency.is_none() {
+                    // Before the first stage, not after an hour of it.
+                    self.job.cache.writable()?;
                 }
                 self.making.entry(fingerprint.clone()).or_default();
                 self.set(at, State::Queued { manifest: verdict.manifest, fingerprint, why: verdict.why });
             }
         }
+        Ok(())
     }
 
     /// Start the most urgent queued instance that has a slot.
@@ -287,8 +295,15 @@ impl<'a> Schedule<'a> {
                     file: damaged.file.display().to_string(),
                     aside: damaged.aside.display().to_string(),
                 });
+                // Made in this very run: making it once more would only go round in circles.
+                if let State::Done { fingerprint, .. } = &self.states[from]
+                    && self.job.cache.entry(fingerprint)?.is_none()
+                {
+                    let error = format!("the result of `{name}` was damaged as soon as it was made: check the disk");
+                    return Ok(self.set(at, State::Failed { error, seconds }));
+                }
                 // Another consumer may have found the same damage and sent the stage back already.
-                if let State::Hit { fingerprint, .. } | State::Done { fingerprint, .. } = &self.states[from] {
+                if let State::Hit { fingerprint, .. } = &self.states[from] {
                     self.job.cache.forget(fingerprint)?;
                     self.set(from, State::Waiting);
                 }
