@@ -4,6 +4,7 @@ pub mod args;
 pub mod cache;
 pub mod completions;
 pub mod context;
+pub mod gc;
 pub mod graph;
 pub mod history;
 pub mod init;

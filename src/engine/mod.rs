@@ -2,6 +2,7 @@
 
 pub mod artifact;
 pub mod cache;
+pub mod collect;
 pub mod diagnostic;
 pub mod digest;
 pub mod disk;
@@ -14,6 +15,7 @@ mod fan_out;
 pub mod graph;
 pub mod history;
 pub mod kind;
+pub mod lease;
 pub mod lock;
 pub mod manifest;
 pub mod parameters;

@@ -15,6 +15,8 @@ pub struct Pipeline {
     pub name: String,
     pub description: Option<String>,
     pub profile: Option<String>,
+    /// All that the file declares.
+    pub profiles: Vec<String>,
     pub source: Arc<Source>,
     /// In topological order.
     pub instances: Vec<Instance>,
@@ -140,6 +142,7 @@ fn resolve_one(
         name,
         description,
         profile: profile.map(str::to_string),
+        profiles: definition.profiles.iter().map(|p| p.key.clone()).collect(),
         source: definition.source.clone(),
         instances,
     })

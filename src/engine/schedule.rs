@@ -12,6 +12,7 @@ use super::execute::{Attempt, Order, attempt};
 use super::export;
 use super::history::StageRecord;
 use super::kind::Resource;
+use super::lease::Lease;
 use super::manifest::Manifest;
 use super::plan::{Job, Upstream, Verdict};
 use super::planned::{Action, Plan, Planned};
@@ -102,6 +103,9 @@ struct Schedule<'a> {
     /// Longest chain below each instance, in seconds; there once something has to run.
     urgency: Option<Vec<f64>>,
     planned: Option<HashMap<&'a str, &'a Planned>>,
+    lease: &'a Lease,
+    /// Fingerprints of hits that the lease does not name yet.
+    hits: Vec<String>,
     /// Instances that still have to run although the cache has them.
     forced: Vec<bool>,
     run: Option<i64>,
@@ -124,6 +128,7 @@ pub fn run(
         stages,
         jobs: options.jobs,
     });
+    let lease = job.cache.lease()?;
     let all = 0..job.pipeline.instances.len();
     let mut schedule = Schedule {
         job,
@@ -137,6 +142,8 @@ pub fn run(
         slots: Slots::new(options.jobs, options.gpus),
         urgency: None,
         planned: options.plan.map(Plan::index),
+        lease: &lease,
+        hits: Vec::new(),
         forced: job.forced.to_vec(),
         run: job.history.and_then(|h| h.start_run(&job.pipeline.name, job.pipeline.profile.as_deref()).ok()),
         failed: false,
@@ -184,6 +191,10 @@ impl<'a> Schedule<'a> {
 
     /// Give every waiting instance whose upstream is complete its verdict; hits complete others, so go on until none is left.
     fn judge_stirred(&mut self) -> Result<(), CacheError> {
+        if self.stirred.is_empty() {
+            return Ok(());
+        }
+        let shared = self.job.cache.shared()?;
         while let Some(at) = self.stirred.pop_first() {
             if !matches!(self.states[at], State::Waiting) {
                 continue;
@@ -202,7 +213,7 @@ impl<'a> Schedule<'a> {
                 self.judged(at, verdict)?;
             }
         }
-        Ok(())
+        self.lease.keep(&std::mem::take(&mut self.hits), &shared)
     }
 
     fn judged(&mut self, at: usize, verdict: Verdict) -> Result<(), CacheError> {
@@ -260,6 +271,7 @@ impl<'a> Schedule<'a> {
             device: self.options.device,
             stop: self.stop,
             observer: self.observer,
+            lease: self.lease,
         })
     }
 
@@ -324,6 +336,7 @@ impl<'a> Schedule<'a> {
         let stage = self.job.instance(at).name.clone();
         match &state {
             State::Hit { entry, fingerprint } => {
+                self.hits.push(fingerprint.clone());
                 self.observer.event(&Event::StageHit {
                     stage,
                     fingerprint: fingerprint.clone(),
