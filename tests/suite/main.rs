@@ -7,5 +7,6 @@ mod house;
 mod mistakes;
 mod plan;
 mod real;
+mod saved;
 mod schedule;
 mod toys;
