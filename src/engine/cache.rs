@@ -74,7 +74,7 @@ fn advice(error: &io::Error) -> &'static str {
     make_room(error)
 }
 
-fn make_room(error: &io::Error) -> &'static str {
+pub(super) fn make_room(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
             "; free some space and run again: what was committed before is kept"

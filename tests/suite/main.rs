@@ -1,8 +1,16 @@
 //! One test program: every test here talks to the engine or to the binary as a user would.
 
 mod cli;
+mod crash;
+mod damage;
+mod disks;
 mod engine;
+mod escape;
+mod faults;
 mod house;
 mod mistakes;
 mod real;
+mod state;
 mod toys;
+mod trouble;
+mod trust;
