@@ -17,7 +17,8 @@ pub fn end_state(root: &Path) -> BTreeMap<String, String> {
         let name = path.strip_prefix(root).unwrap().display().to_string();
         let told = match serde_json::from_slice::<serde_json::Value>(&bytes) {
             Ok(mut entry) if name.starts_with("cache/entries/") => {
-                let made = entry["made"].as_object_mut().unwrap();
+                entry.as_object_mut().unwrap().remove("check").unwrap();
+                let made = entry["entry"]["made"].as_object_mut().unwrap();
                 made.remove("at").unwrap();
                 made.remove("seconds").unwrap();
                 entry.to_string()
