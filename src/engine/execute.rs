@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Instant, SystemTime};
 
-use super::cache::{CacheError, Damaged, Entry, Made};
+use super::cache::{CacheError, Damaged, Entry, Made, make_room};
 use super::event::{Event, Observer};
 use super::external::Found;
 use super::kind::{Context, Input, Interrupted, below};
@@ -107,7 +107,10 @@ fn try_attempt(job: &Job<'_>, order: &Order<'_>) -> Result<Attempt, Halt> {
     match catch_unwind(AssertUnwindSafe(|| instance.work.run(&mut context))) {
         Ok(Ok(())) => {}
         Ok(Err(error)) if error.is::<Interrupted>() => return Err(Halt::Interrupted),
-        Ok(Err(error)) => return Err(Halt::Failed(format!("{error:#}"))),
+        Ok(Err(error)) => {
+            let advice = error.chain().find_map(|e| e.downcast_ref()).map_or("", make_room);
+            return Err(Halt::Failed(format!("{error:#}{advice}")));
+        }
         Err(panic) => {
             return Err(Halt::Failed(format!("the stage panicked, which is a bug: {}", panic_text(panic.as_ref()))));
         }

@@ -7,6 +7,7 @@ pub mod diagnostic;
 pub mod digest;
 pub mod disk;
 mod draw;
+pub mod entry;
 pub mod event;
 pub mod execute;
 pub mod export;

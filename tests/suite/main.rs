@@ -2,11 +2,19 @@
 
 mod cli;
 mod collect;
+mod crash;
+mod damage;
+mod disks;
 mod engine;
+mod escape;
+mod faults;
 mod house;
 mod mistakes;
 mod plan;
 mod real;
 mod saved;
 mod schedule;
+mod state;
 mod toys;
+mod trouble;
+mod trust;
