@@ -56,7 +56,7 @@ impl Stat {
     fn settled(&self, now: SystemTime) -> bool {
         let last = self.mtime.max(self.ctime);
         match now.duration_since(SystemTime::UNIX_EPOCH) {
-            Ok(since) => since.as_secs() as i64 > last + RACY.as_secs() as i64,
+            Ok(since) => since.as_secs() as i64 > last.saturating_add(RACY.as_secs() as i64),
             Err(_) => false,
         }
     }

@@ -2,7 +2,9 @@
 
 mod cli;
 mod engine;
+mod fuzz;
 mod house;
+mod memory;
 mod mistakes;
 mod real;
 mod toys;
