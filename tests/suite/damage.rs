@@ -268,9 +268,13 @@ fn a_partial_full_of_leftovers_is_no_obstacle() {
             0 => dir.write(&partial, "a file where the folder should be"),
             1 => link(""),
             2 => link("/out"),
-            3 => link("/work"),
+            3 => {
+                link("/work");
+                dir.write(&format!("{partial}/out/text/more"), "that no stage of now writes");
+            }
             _ => {
                 dir.write(&format!("{partial}/out/text/text"), "of a dead process");
+                dir.write(&format!("{partial}/out/text/more"), "that no stage of now writes");
                 dir.write(&format!("{partial}/entry.json"), "{\"kind\": \"wri");
                 link("/work/state");
                 link(".lock");
