@@ -109,9 +109,14 @@ pub fn run(
         stop,
         states: job.needed.iter().map(|n| if *n { State::Waiting } else { State::Unneeded }).collect(),
         forced: job.forced.to_vec(),
-        run: job.history.and_then(|h| h.start_run(&job.pipeline.name, job.pipeline.profile.as_deref()).ok()),
+        run: None,
         failed: false,
     };
+    match job.history.map(|h| h.start_run(&job.pipeline.name, job.pipeline.profile.as_deref())) {
+        Some(Ok(run)) => schedule.run = Some(run),
+        Some(Err(e)) => schedule.unrecorded(&e),
+        None => {}
+    }
     schedule.drive()?;
     schedule.export();
     let outcome = schedule.finish(begin.elapsed());
@@ -320,9 +325,13 @@ impl Schedule<'_> {
         let (Some(run), Some(history)) = (self.run, self.job.history) else { return };
         if let Err(e) = history.record(run, records) {
             self.run = None;
-            self.observer
-                .event(&Event::Warning { stage: None, text: format!("the run database cannot be written: {e}") });
+            self.unrecorded(&e);
         }
+    }
+
+    fn unrecorded(&self, error: &rusqlite::Error) {
+        let text = format!("the run database cannot be written: {error}");
+        self.observer.event(&Event::Warning { stage: None, text });
     }
 
     /// Copy the outputs of finished stages to where the file wants them.

@@ -245,7 +245,17 @@ fn garbage_beside_the_results_costs_time_at_most() {
         problem.starts_with("runs are not recorded: the run database cache/history.sqlite cannot be used: "),
         "{problem}"
     );
-    fs::remove_file(dir.path("cache/stat-cache.json")).unwrap();
+    // A database with a sound head and nothing else.
+    let dir = finished();
+    let mut bytes = fs::read(dir.path("cache/history.sqlite")).unwrap();
+    bytes[100..].fill(b'#');
+    let _ = fs::remove_file(dir.path("cache/history.sqlite-wal"));
+    fs::write(dir.path("cache/history.sqlite"), bytes).unwrap();
+    let ran = dir.run();
+    assert!(ran.summary().iter().all(|s| s.starts_with("hit ")));
+    let was_warned = |e: &Event| matches!(e, Event::Warning { text, .. } if text.contains("database"));
+    assert!(ran.events.iter().any(was_warned) || dir.open().history_problem.is_some());
+    let _ = fs::remove_file(dir.path("cache/stat-cache.json"));
     fs::create_dir(dir.path("cache/stat-cache.json")).unwrap();
     assert!(dir.run().summary().iter().all(|s| s.starts_with("hit ")));
 }

@@ -1,1 +1,1 @@
-//! Soon.
+//! Placeholder.
