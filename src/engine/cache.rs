@@ -40,6 +40,10 @@ pub struct Damaged {
 }
 
 impl CacheError {
+    pub(super) fn is_read_only(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if is_read_only(source))
+    }
+
     pub(super) fn io(what: &'static str, path: &Path, source: io::Error) -> Self {
         Self::Io { what, path: path.into(), source }
     }
@@ -182,7 +186,7 @@ impl Cache {
         self.read_entry(fingerprint).ok().flatten().map(|e| e.manifest)
     }
 
-    fn read_entry(&self, fingerprint: &str) -> Result<Option<Entry>, CacheError> {
+    pub(super) fn read_entry(&self, fingerprint: &str) -> Result<Option<Entry>, CacheError> {
         let path = self.entry_path(fingerprint);
         match fs::symlink_metadata(&path) {
             Ok(m) if m.is_file() => {}

@@ -10,6 +10,7 @@ use super::cache::{CacheError, Damaged, Entry, Made, make_room};
 use super::event::{Event, Observer};
 use super::external::Found;
 use super::kind::{Context, Input, Interrupted, below};
+use super::lease::Lease;
 use super::manifest::Manifest;
 use super::partial::is_folder;
 use super::plan::Job;
@@ -43,6 +44,7 @@ pub struct Order<'a> {
     pub device: &'a str,
     pub stop: &'a AtomicBool,
     pub observer: &'a dyn Observer,
+    pub lease: &'a Lease,
 }
 
 /// Why an attempt ends early.
@@ -80,7 +82,7 @@ fn try_attempt(job: &Job<'_>, order: &Order<'_>) -> Result<Attempt, Halt> {
     };
     let _lock = job.cache.lock(&order.fingerprint, &stopped, &on_wait)?;
     if !order.forced
-        && let Some(entry) = job.cache.entry(&order.fingerprint)?
+        && let Some(entry) = made_meanwhile(job, order)?
     {
         return Ok(Attempt::Done { entry: Box::new(entry), was_made: false });
     }
@@ -94,7 +96,7 @@ fn try_attempt(job: &Job<'_>, order: &Order<'_>) -> Result<Attempt, Halt> {
         device: order.device,
         root: job.root,
         inputs: open_inputs(job, order)?,
-        externals: job.externals[order.at].iter().map(|f| (f.name.clone(), f.path.clone())).collect(),
+        externals: job.externals.found[order.at].iter().map(|f| (f.name.clone(), f.path.clone())).collect(),
         partial: partial.clone(),
         outputs: instance.kind.outputs,
         stop: order.stop,
@@ -117,7 +119,7 @@ fn try_attempt(job: &Job<'_>, order: &Order<'_>) -> Result<Attempt, Halt> {
 
     let moved = match damaged_input(job, order)? {
         Some(damaged) => Some(damaged),
-        None => moved_input(&order.manifest, &job.externals[order.at], job)?,
+        None => moved_input(&order.manifest, &job.externals.found[order.at], job)?,
     };
     if let Some(moved) = moved {
         let reason = format!("{moved} changed while the stage ran");
@@ -141,9 +143,22 @@ fn try_attempt(job: &Job<'_>, order: &Order<'_>) -> Result<Attempt, Halt> {
         facts,
     };
     let entry = Entry { kind: instance.kind.name.into(), manifest: order.manifest.clone(), outputs, made };
+    let shared = job.cache.shared()?;
     job.cache.commit(&order.fingerprint, &entry)?;
+    order.lease.keep(std::slice::from_ref(&order.fingerprint), &shared)?;
+    drop(shared);
     partial.clear();
     Ok(Attempt::Done { entry: Box::new(entry), was_made: true })
+}
+
+/// The result of another process, kept for this one.
+fn made_meanwhile(job: &Job<'_>, order: &Order<'_>) -> Result<Option<Entry>, CacheError> {
+    let shared = job.cache.shared()?;
+    let entry = job.cache.entry(&order.fingerprint)?;
+    if entry.is_some() {
+        order.lease.keep(std::slice::from_ref(&order.fingerprint), &shared)?;
+    }
+    Ok(entry)
 }
 
 /// Verify every input artifact and lay it out as a folder.

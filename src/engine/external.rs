@@ -6,12 +6,12 @@ use std::path::{Component, Path, PathBuf};
 use super::diagnostic::{Diagnostic, Diagnostics, Place, closest};
 use super::digest::StatCache;
 use super::event::{Event, Observer};
-use super::kind::{External, Remote, What};
+use super::kind::{External, Fetched, Remote, What};
 use super::manifest::Manifest;
 use super::resolve::{Instance, Pipeline};
 use super::value::{Node, Value};
 
-/// One external input of one instance, found on this machine.
+/// One external input of one instance.
 #[derive(Debug, Clone)]
 pub struct Found {
     pub name: String,
@@ -32,6 +32,29 @@ enum Pin {
     },
     /// Already pinned by its origin, such as a commit.
     Identity(String),
+    /// On another machine; what it holds is known once it is fetched.
+    Distant {
+        reference: String,
+    },
+}
+
+/// An input that is not there.
+#[derive(Debug, Clone)]
+pub struct Missing {
+    /// Index of the instance that needs it.
+    pub at: usize,
+    /// `data/train.csv does not exist`.
+    pub why: String,
+    pub diagnostic: Diagnostic,
+}
+
+/// What the instances of a pipeline need outside the cache.
+#[derive(Debug)]
+pub struct Externals {
+    /// By instance.
+    pub found: Vec<Vec<Found>>,
+    /// In the order of the instances.
+    missing: Vec<Missing>,
 }
 
 impl Found {
@@ -40,6 +63,7 @@ impl Found {
         let mut lines = Manifest::default();
         match &self.pin {
             Pin::Identity(identity) => lines.push(format!("{} content", self.name), identity.clone()),
+            Pin::Distant { .. } => {}
             Pin::File { shown } => lines.push(format!("file {shown}"), stats.digest(&self.path)?),
             Pin::Folder { shown, names } => {
                 for file in files_in(&self.path, names)? {
@@ -49,6 +73,14 @@ impl Found {
             }
         }
         Ok(lines)
+    }
+
+    /// What has to be fetched before the content is known.
+    pub fn distant(&self) -> Option<&str> {
+        match &self.pin {
+            Pin::Distant { reference } => Some(reference),
+            _ => None,
+        }
     }
 }
 
@@ -68,85 +100,140 @@ fn files_in(dir: &Path, names: &[&str]) -> std::io::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// Find all external inputs of the needed instances, by index; everything that is missing is reported at once.
-///
-/// Nothing is fetched while something local is wrong: a slip in a path must not cost a download.
-pub fn find(
-    pipeline: &Pipeline,
-    needed: &[bool],
-    root: &Path,
-    remotes: &[Remote],
-    observer: &dyn Observer,
-) -> Result<Vec<Vec<Found>>, Diagnostics> {
-    let mut problems = Vec::new();
-    let mut all: Vec<Vec<Found>> = vec![Vec::new(); pipeline.instances.len()];
-    let mut distant = Vec::new();
-    for (at, instance) in pipeline.instances.iter().enumerate().filter(|(at, _)| needed[*at]) {
-        for external in instance.work.externals() {
-            match remotes.iter().find(|r| external.path.starts_with(r.prefix)) {
-                Some(remote) => distant.push((at, external, remote)),
-                None => match local(instance, &external, root) {
-                    Ok(found) => all[at].push(found),
-                    Err(d) => problems.push(d.at(&place_of(instance, &external))),
-                },
+impl Externals {
+    /// Find what the needed instances read on this machine; what a remote holds locally counts as found.
+    pub fn find(pipeline: &Pipeline, needed: &[bool], root: &Path, remotes: &[Remote]) -> Self {
+        let mut all = Self { found: vec![Vec::new(); pipeline.instances.len()], missing: Vec::new() };
+        // Thousands of instances may read one and the same file.
+        let mut seen: HashMap<(String, What), Result<Pin, Absent>> = HashMap::new();
+        for (at, instance) in pipeline.instances.iter().enumerate().filter(|(at, _)| needed[*at]) {
+            for external in instance.work.externals() {
+                if let Some(remote) = remote_of(&external.path, remotes) {
+                    all.found[at].push(distant(external, remote));
+                    continue;
+                }
+                let known =
+                    seen.entry((external.path.clone(), external.what)).or_insert_with(|| local(&external, root));
+                match known {
+                    Ok(pin) => {
+                        let path = root.join(&external.path);
+                        all.found[at].push(Found { name: external.name, path, pin: pin.clone() });
+                    }
+                    Err(absent) => all.missing.push(absent.missing(at, instance, &external)),
+                }
             }
         }
+        all
     }
-    if !problems.is_empty() {
-        return Err(Diagnostics::new(problems));
-    }
-    // By reference: the folder and what pins it, or none once it has been complained about.
-    let mut fetched: HashMap<String, Option<(PathBuf, String)>> = HashMap::new();
-    for (at, external, remote) in distant {
-        let result = match fetched.get(&external.path) {
-            Some(known) => known.clone(),
-            None => {
-                observer.event(&Event::Fetching { reference: external.path.clone() });
-                let result = (remote.fetch)(&external.path, observer);
-                let known = result.map(|f| (f.dir, f.identity)).map_err(|e| {
-                    let place = place_of(&pipeline.instances[at], &external);
-                    problems.push(Diagnostic::new(format!("{e:#}")).at(&place));
+
+    /// Fetch what is still elsewhere, each reference once.
+    pub fn fetch(&mut self, pipeline: &Pipeline, remotes: &[Remote], observer: &dyn Observer) {
+        let mut fetched: HashMap<String, Result<Fetched, Missing>> = HashMap::new();
+        for (at, all) in self.found.iter_mut().enumerate() {
+            for found in all.iter_mut() {
+                let Some(reference) = found.distant().map(str::to_string) else { continue };
+                let Some(remote) = remote_of(&reference, remotes) else { continue };
+                let result = fetched.entry(reference).or_insert_with_key(|reference| {
+                    observer.event(&Event::Fetching { reference: reference.clone() });
+                    (remote.fetch)(reference, observer).map_err(|e| {
+                        let place = place_of(&pipeline.instances[at], &found.name, reference);
+                        let why = format!("{e:#}");
+                        Missing { at, diagnostic: Diagnostic::new(&why).at(&place), why }
+                    })
                 });
-                fetched.entry(external.path.clone()).or_insert(known.ok()).clone()
+                match result {
+                    Ok(Fetched { dir, identity }) => {
+                        found.path = dir.clone();
+                        found.pin = Pin::Identity(identity.clone());
+                    }
+                    Err(missing) => self.missing.push(Missing { at, ..missing.clone() }),
+                }
             }
-        };
-        all[at].extend(result.map(|(path, identity)| Found {
-            name: external.name,
-            path,
-            pin: Pin::Identity(identity),
-        }));
+        }
+        self.missing.sort_by_key(|m| m.at);
     }
-    if problems.is_empty() { Ok(all) } else { Err(Diagnostics::new(problems)) }
+
+    /// What one instance lacks.
+    pub fn missing(&self, at: usize) -> &[Missing] {
+        let from = self.missing.partition_point(|m| m.at < at);
+        let to = self.missing.partition_point(|m| m.at <= at);
+        &self.missing[from..to]
+    }
+
+    /// Everything that is missing, as errors of the pipeline file.
+    pub fn complete(&self) -> Result<(), Diagnostics> {
+        match self.missing.as_slice() {
+            [] => Ok(()),
+            missing => Err(Diagnostics::new(missing.iter().map(|m| m.diagnostic.clone()).collect())),
+        }
+    }
 }
 
-fn local(instance: &Instance, external: &External, root: &Path) -> Result<Found, Diagnostic> {
+fn remote_of<'a>(path: &str, remotes: &'a [Remote]) -> Option<&'a Remote> {
+    remotes.iter().find(|r| path.starts_with(r.prefix))
+}
+
+fn distant(external: External, remote: &Remote) -> Found {
+    match (remote.held)(&external.path) {
+        Some(Fetched { dir, identity }) => Found { name: external.name, path: dir, pin: Pin::Identity(identity) },
+        None => Found {
+            name: external.name,
+            path: PathBuf::from(&external.path),
+            pin: Pin::Distant { reference: external.path },
+        },
+    }
+}
+
+/// What is wrong with a path, whoever reads it.
+#[derive(Debug, Clone)]
+struct Absent {
+    shown: String,
+    /// Fits after the path: `does not exist`.
+    state: String,
+    label: String,
+    help: String,
+}
+
+impl Absent {
+    fn missing(&self, at: usize, instance: &Instance, external: &External) -> Missing {
+        let Self { shown, state, label, help } = self;
+        let diagnostic = Diagnostic::new(format!("stage `{}` reads `{shown}`, which {state}", instance.name))
+            .at(&place_of(instance, external.key, &external.path))
+            .label(label)
+            .help(help);
+        Missing { at, why: format!("`{shown}` {state}"), diagnostic }
+    }
+}
+
+fn local(external: &External, root: &Path) -> Result<Pin, Absent> {
     let written = Path::new(&external.path);
+    let shown = external.path.trim_end_matches('/').to_string();
     if written.is_relative() && escapes(written) {
-        return Err(Diagnostic::new(format!("`{}` leaves the project", external.path))
-            .label("outside the project root")
-            .help("use an absolute path if that is meant"));
+        return Err(Absent {
+            shown,
+            state: "leaves the project".into(),
+            label: "outside the project root".into(),
+            help: "use an absolute path if that is meant".into(),
+        });
     }
     let path = root.join(written);
-    let shown = external.path.trim_end_matches('/').to_string();
     let (is_right, wanted) = match external.what {
         What::File => (path.is_file(), "file"),
         What::Folder | What::Files(_) => (path.is_dir(), "folder"),
     };
     if !is_right {
         let state = if path.exists() { format!("is not a {wanted}") } else { "does not exist".into() };
-        let d = Diagnostic::new(format!("stage `{}` reads `{shown}`, which {state}", instance.name))
-            .label(format!("no such {wanted}"));
-        return Err(match near(&path) {
-            Some(near) => d.help(format!("did you mean `{}`?", written.with_file_name(near).display())),
-            None => d.help(format!("paths start from the project root, {}", root.display())),
-        });
+        let help = match near(&path) {
+            Some(near) => format!("did you mean `{}`?", written.with_file_name(near).display()),
+            None => format!("paths start from the project root, {}", root.display()),
+        };
+        return Err(Absent { shown, state, label: format!("no such {wanted}"), help });
     }
-    let pin = match external.what {
+    Ok(match external.what {
         What::File => Pin::File { shown },
         What::Folder => Pin::Folder { shown, names: &[] },
         What::Files(names) => Pin::Folder { shown, names },
-    };
-    Ok(Found { name: external.name.clone(), path, pin })
+    })
 }
 
 /// A file of a similar name beside a missing one.
@@ -173,8 +260,8 @@ fn escapes(path: &Path) -> bool {
     })
 }
 
-/// Where the path stands in the file: the very string if it is there, else its parameter, else the stage.
-fn place_of(instance: &Instance, external: &External) -> Place {
+/// Where a path stands in the file: the very string if it is there, else its parameter, else the stage.
+fn place_of(instance: &Instance, key: &str, path: &str) -> Place {
     fn search<'a>(value: &'a Value, text: &str) -> Option<&'a Place> {
         match &value.node {
             Node::String(s) if s == text => Some(&value.place),
@@ -183,8 +270,10 @@ fn place_of(instance: &Instance, external: &External) -> Place {
             _ => None,
         }
     }
-    match instance.table.get(external.key) {
-        Some(item) => search(&item.value, &external.path).unwrap_or(&item.value.place).clone(),
+    // `sources[0]` is an element of the parameter `sources`.
+    let key = key.split(['[', '.']).next().unwrap_or(key);
+    match instance.table.get(key) {
+        Some(item) => search(&item.value, path).unwrap_or(&item.value.place).clone(),
         None => instance.place.clone(),
     }
 }

@@ -92,7 +92,7 @@ pub struct External {
     pub what: What,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum What {
     File,
     /// A folder: every file directly in it, unless its name starts with a dot.
@@ -106,6 +106,8 @@ pub enum What {
 pub struct Remote {
     /// Names that start so are fetched before the first stage runs.
     pub prefix: &'static str,
+    /// What this machine has of it already, without asking anyone; `fetch` must then give the same.
+    pub held: fn(&str) -> Option<Fetched>,
     pub fetch: fn(&str, &dyn Observer) -> anyhow::Result<Fetched>,
 }
 

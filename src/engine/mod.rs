@@ -2,6 +2,7 @@
 
 pub mod artifact;
 pub mod cache;
+pub mod collect;
 pub mod diagnostic;
 pub mod digest;
 pub mod disk;
@@ -15,14 +16,17 @@ mod fan_out;
 pub mod graph;
 pub mod history;
 pub mod kind;
+pub mod lease;
 pub mod lock;
 pub mod manifest;
 pub mod parameters;
 pub mod partial;
 pub mod pipeline;
 pub mod plan;
+pub mod planned;
 pub mod project;
 pub mod resolve;
 pub mod schedule;
+mod slots;
 pub mod value;
 pub mod view;

@@ -1,16 +1,17 @@
 //! The project a pipeline file belongs to: its root, cache and run database, and the job made of a file.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use super::cache::{Cache, CacheError};
 use super::diagnostic::{Diagnostic, Diagnostics, Source, listed};
 use super::digest::StatCache;
 use super::disk::{Disk, Os};
 use super::event::Observer;
-use super::external::{self, Found};
+use super::external::Externals;
 use super::graph::Graph;
-use super::history::History;
+use super::history::{History, Latest};
 use super::kind::{Remote, below};
 use super::plan::Job;
 use super::resolve::Pipeline;
@@ -29,7 +30,8 @@ pub struct Prepared<'a> {
     project: &'a Project,
     pipeline: &'a Pipeline,
     pub graph: Graph,
-    externals: Vec<Vec<Found>>,
+    externals: Externals,
+    latest: OnceLock<HashMap<String, Latest>>,
     needed: Vec<bool>,
     forced: Vec<bool>,
 }
@@ -63,14 +65,13 @@ impl Project {
         Ok(Self { root: root.to_path_buf(), cache, stats, history, history_problem })
     }
 
-    /// Find what the wanted stages need outside the cache. No targets means all stages.
+    /// Find what the wanted stages need outside the cache, on this machine. No targets means all stages.
     pub fn prepare<'a>(
         &'a self,
         pipeline: &'a Pipeline,
         targets: &[String],
         force: &[String],
         remotes: &[Remote],
-        observer: &dyn Observer,
     ) -> Result<Prepared<'a>, Diagnostics> {
         let graph = Graph::of(&pipeline.instances);
         let mut problems = Vec::new();
@@ -80,13 +81,23 @@ impl Project {
             return Err(Diagnostics::new(problems));
         }
         let needed = if targets.is_empty() { vec![true; pipeline.instances.len()] } else { graph.closure(&targets) };
-        let externals = external::find(pipeline, &needed, &self.root, remotes, observer)?;
+        let externals = Externals::find(pipeline, &needed, &self.root, remotes);
         let forced = (0..pipeline.instances.len()).map(|at| forced.contains(&at)).collect();
-        Ok(Prepared { project: self, pipeline, graph, externals, needed, forced })
+        Ok(Prepared { project: self, pipeline, graph, externals, latest: OnceLock::new(), needed, forced })
     }
 }
 
 impl Prepared<'_> {
+    /// Fetch the inputs that are on other machines.
+    pub fn fetch(&mut self, remotes: &[Remote], observer: &dyn Observer) {
+        self.externals.fetch(self.pipeline, remotes, observer);
+    }
+
+    /// All inputs that are missing, as errors of the pipeline file.
+    pub fn complete(&self) -> Result<(), Diagnostics> {
+        self.externals.complete()
+    }
+
     pub fn job(&self) -> Job<'_> {
         Job {
             pipeline: self.pipeline,
@@ -95,6 +106,7 @@ impl Prepared<'_> {
             stats: &self.project.stats,
             externals: &self.externals,
             history: self.project.history.as_ref(),
+            latest: &self.latest,
             root: &self.project.root,
             needed: &self.needed,
             forced: &self.forced,

@@ -15,6 +15,8 @@ pub struct Pipeline {
     pub name: String,
     pub description: Option<String>,
     pub profile: Option<String>,
+    /// All that the file declares.
+    pub profiles: Vec<String>,
     pub source: Arc<Source>,
     /// In topological order.
     pub instances: Vec<Instance>,
@@ -37,6 +39,8 @@ pub struct Instance {
     pub inputs: Vec<Wire>,
     /// Folder below the project root that the outputs are copied to.
     pub export: Option<String>,
+    /// Instances of one group never run at the same time.
+    pub exclusive: Option<String>,
     pub place: Place,
 }
 
@@ -138,6 +142,7 @@ fn resolve_one(
         name,
         description,
         profile: profile.map(str::to_string),
+        profiles: definition.profiles.iter().map(|p| p.key.clone()).collect(),
         source: definition.source.clone(),
         instances,
     })

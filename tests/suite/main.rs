@@ -1,6 +1,7 @@
 //! One test program: every test here talks to the engine or to the binary as a user would.
 
 mod cli;
+mod collect;
 mod crash;
 mod damage;
 mod disks;
@@ -9,7 +10,10 @@ mod escape;
 mod faults;
 mod house;
 mod mistakes;
+mod plan;
 mod real;
+mod saved;
+mod schedule;
 mod state;
 mod toys;
 mod trouble;

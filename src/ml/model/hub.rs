@@ -37,6 +37,11 @@ pub fn resolve(reference: &str, watch: &dyn Watch) -> Result<Resolved> {
     Hub::from_env()?.resolve(reference, watch)
 }
 
+/// What the local cache holds complete of `hf:OWNER/NAME[@REVISION]`; nobody is asked.
+pub fn held(reference: &str) -> Option<Resolved> {
+    Hub::from_env().ok()?.cached(&Wanted::parse(reference).ok()?)
+}
+
 /// Where models come from and where they are kept.
 struct Hub {
     cache: PathBuf,
