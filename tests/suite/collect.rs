@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use pipe::engine::collect::Mode;
+use pipe::engine::entry::Entry;
 use pipe::engine::event::Event;
 
 use super::cli::{fails, on};
@@ -59,10 +60,9 @@ fn age_counts_from_the_last_use_and_something_must_be_named() {
     // Made long ago, but used just now.
     for entry in fs::read_dir(dir.path("cache/entries")).unwrap() {
         let path = entry.unwrap().path();
-        let mut json: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
-        json["made"]["at"] = 1000.into();
-        fs::remove_file(&path).unwrap();
-        fs::write(&path, json.to_string()).unwrap();
+        let mut entry = Entry::from_bytes(&fs::read(&path).unwrap()).unwrap();
+        entry.made.at = 1000;
+        fs::write(&path, entry.to_bytes().unwrap()).unwrap();
     }
     assert_eq!(gc(&dir, "--older-than 1h"), "dropped 0 results and 0 files, 0 B; kept 2 results, 15 B\n");
     fs::remove_file(dir.path("cache/history.sqlite")).unwrap();

@@ -43,8 +43,8 @@ fn relative_inputs_do_not_leave_the_project() {
         let dir = Dir::new(&format!("[stage.a]\nuse = \"write\"\npath = \"{path}\"\n"));
         let pipeline = dir.resolve(None, &[]).unwrap();
         let project = dir.open();
-        let problems = project.prepare(&pipeline, &[], &[], &[], &super::toys::Log::default()).map(drop).unwrap_err();
-        assert_eq!(problems.0[0].message, format!("`{path}` leaves the project"));
+        let problems = project.prepare(&pipeline, &[], &[], &[]).unwrap().complete().unwrap_err();
+        assert_eq!(problems.0[0].message, format!("stage `a` reads `{path}`, which leaves the project"));
     }
 }
 

@@ -346,8 +346,8 @@ impl Dir {
     pub fn run_on(&self, disk: Arc<dyn Disk>, log: &Log) -> Result<Outcome, String> {
         let pipeline = self.resolve(None, &[]).unwrap_or_else(|e| panic!("{:#?}", e.0));
         let project = Project::open_on(self.temp.path(), None, disk).map_err(|e| e.to_string())?;
-        let prepared = project.prepare(&pipeline, &[], &[], &[], log).unwrap_or_else(|e| panic!("{:#?}", e.0));
-        let options = RunOptions { jobs: 1, keep_going: true, device: "cpu", gpus: 0 };
+        let prepared = project.prepare(&pipeline, &[], &[], &[]).unwrap_or_else(|e| panic!("{:#?}", e.0));
+        let options = RunOptions { jobs: 1, keep_going: true, device: "cpu", gpus: 0, plan: None };
         run(&prepared.job(), &options, log, &AtomicBool::new(false)).map_err(|e| e.to_string())
     }
 
