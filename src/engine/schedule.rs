@@ -317,7 +317,8 @@ impl<'a> Schedule<'a> {
                     && self.job.cache.entry(fingerprint)?.is_none()
                 {
                     let error = format!("the result of `{name}` was damaged as soon as it was made: check the disk");
-                    return Ok(self.set(at, State::Failed { error, seconds }));
+                    self.set(at, State::Failed { error, seconds });
+                    return Ok(());
                 }
                 // Another consumer may have found the same damage and sent the stage back already.
                 if let State::Hit { fingerprint, .. } = &self.states[from] {

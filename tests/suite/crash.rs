@@ -113,7 +113,9 @@ fn assert_same_end(dir: &Dir, right: &Dir, what: &str) {
 #[test]
 fn killed_at_random_points_and_resumed_the_end_is_that_of_an_undisturbed_run() {
     let right = Dir::new(PIPELINE);
-    let took = run_to_the_end(&right);
+    // The shortest of some: a kill that comes after the end is none.
+    let again = (0..4).map(|_| run_to_the_end(&Dir::new(PIPELINE))).min();
+    let took = run_to_the_end(&right).min(again.unwrap_or_default());
     let (wanted, mut dice) = (crashes(200), Dice(1));
     let (mut kills, mut chains, mut resumed) = (0, 0, 0);
     while kills < wanted {

@@ -177,7 +177,9 @@ fn a_folder_of_objects_that_is_a_link_is_not_followed() {
 
 #[test]
 fn a_view_that_was_meddled_with_is_made_anew() {
-    let meddle: [(&str, fn(&Path, &Path)); 5] = [
+    /// What is done to a view, with a folder elsewhere to do it from.
+    type Meddle = fn(&Path, &Path);
+    let meddle: [(&str, Meddle); 5] = [
         ("other bytes", |view, _| {
             fs::remove_file(view.join("text")).unwrap();
             fs::write(view.join("text"), "jello").unwrap();
