@@ -145,9 +145,14 @@ pub fn run(
         lease: &lease,
         hits: Vec::new(),
         forced: job.forced.to_vec(),
-        run: job.history.and_then(|h| h.start_run(&job.pipeline.name, job.pipeline.profile.as_deref()).ok()),
+        run: None,
         failed: false,
     };
+    match job.history.map(|h| h.start_run(&job.pipeline.name, job.pipeline.profile.as_deref())) {
+        Some(Ok(run)) => schedule.run = Some(run),
+        Some(Err(e)) => schedule.unrecorded(&e),
+        None => {}
+    }
     let shared = schedule.drive()?;
     schedule.export();
     drop(shared);
@@ -316,7 +321,8 @@ impl<'a> Schedule<'a> {
                     && self.job.cache.entry(fingerprint)?.is_none()
                 {
                     let error = format!("the result of `{name}` was damaged as soon as it was made: check the disk");
-                    return Ok(self.set(at, State::Failed { error, seconds }));
+                    self.set(at, State::Failed { error, seconds });
+                    return Ok(());
                 }
                 // Another consumer may have found the same damage and sent the stage back already.
                 if let State::Hit { fingerprint, .. } = &self.states[from] {
@@ -406,9 +412,13 @@ impl<'a> Schedule<'a> {
         let (Some(run), Some(history)) = (self.run, self.job.history) else { return };
         if let Err(e) = history.record(run, records) {
             self.run = None;
-            self.observer
-                .event(&Event::Warning { stage: None, text: format!("the run database cannot be written: {e}") });
+            self.unrecorded(&e);
         }
+    }
+
+    fn unrecorded(&self, error: &rusqlite::Error) {
+        let text = format!("the run database cannot be written: {error}");
+        self.observer.event(&Event::Warning { stage: None, text });
     }
 
     /// Copy the outputs of finished stages to where the file wants them.

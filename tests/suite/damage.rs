@@ -177,7 +177,9 @@ fn a_folder_of_objects_that_is_a_link_is_not_followed() {
 
 #[test]
 fn a_view_that_was_meddled_with_is_made_anew() {
-    let meddle: [(&str, fn(&Path, &Path)); 5] = [
+    /// What is done to a view, with a folder elsewhere to do it from.
+    type Meddle = fn(&Path, &Path);
+    let meddle: [(&str, Meddle); 5] = [
         ("other bytes", |view, _| {
             fs::remove_file(view.join("text")).unwrap();
             fs::write(view.join("text"), "jello").unwrap();
@@ -245,7 +247,17 @@ fn garbage_beside_the_results_costs_time_at_most() {
         problem.starts_with("runs are not recorded: the run database cache/history.sqlite cannot be used: "),
         "{problem}"
     );
-    fs::remove_file(dir.path("cache/stat-cache.json")).unwrap();
+    // A database with a sound head and nothing else.
+    let dir = finished();
+    let mut bytes = fs::read(dir.path("cache/history.sqlite")).unwrap();
+    bytes[100..].fill(b'#');
+    let _ = fs::remove_file(dir.path("cache/history.sqlite-wal"));
+    fs::write(dir.path("cache/history.sqlite"), bytes).unwrap();
+    let ran = dir.run();
+    assert!(ran.summary().iter().all(|s| s.starts_with("hit ")));
+    let was_warned = |e: &Event| matches!(e, Event::Warning { text, .. } if text.contains("database"));
+    assert!(ran.events.iter().any(was_warned) || dir.open().history_problem.is_some());
+    let _ = fs::remove_file(dir.path("cache/stat-cache.json"));
     fs::create_dir(dir.path("cache/stat-cache.json")).unwrap();
     assert!(dir.run().summary().iter().all(|s| s.starts_with("hit ")));
 }
@@ -268,9 +280,13 @@ fn a_partial_full_of_leftovers_is_no_obstacle() {
             0 => dir.write(&partial, "a file where the folder should be"),
             1 => link(""),
             2 => link("/out"),
-            3 => link("/work"),
+            3 => {
+                link("/work");
+                dir.write(&format!("{partial}/out/text/more"), "that no stage of now writes");
+            }
             _ => {
                 dir.write(&format!("{partial}/out/text/text"), "of a dead process");
+                dir.write(&format!("{partial}/out/text/more"), "that no stage of now writes");
                 dir.write(&format!("{partial}/entry.json"), "{\"kind\": \"wri");
                 link("/work/state");
                 link(".lock");

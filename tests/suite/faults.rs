@@ -1,13 +1,17 @@
 //! Every single step on disk fails once, dies once and loses its power once: what was promised holds at each of them.
 
-use std::path::Path;
-use std::sync::Arc;
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 
+use pipe::engine::artifact::Artifact;
 use pipe::engine::cache::Cache;
-use pipe::engine::disk::Disk;
+use pipe::engine::disk::{Change, Disk, Os};
 use pipe::engine::event::Event;
 
-use super::disks::{EIO, ENOSPC, EROFS, Faulty, Loss, PowerCut, Recording, Trouble};
+use super::disks::{EIO, ENOSPC, EROFS, Faulty, Loss, PowerCut, Recording, Trouble, files};
 use super::state::{assert_no_leftovers, assert_sound, end_state};
 use super::toys::{Dir, Log};
 
@@ -169,12 +173,44 @@ fn a_read_only_cache_serves_what_it_has() {
     let outcome = dir.run_on(Arc::new(Faulty::new(0, Trouble::On(EROFS))), &log).unwrap();
     assert_eq!((outcome.hits, outcome.ran, outcome.failed), (6, 0, 0), "{:?}", log.events);
     // A damaged object there cannot be set aside; it is not used either.
-    let object = super::disks::files(&dir.path("cache/objects")).remove(0);
-    std::fs::remove_file(&object).unwrap();
-    std::fs::write(&object, "").unwrap();
+    let object = files(&dir.path("cache/objects")).remove(0);
+    fs::remove_file(&object).unwrap();
+    fs::write(&object, "").unwrap();
     let error = dir.run_on(Arc::new(Faulty::new(0, Trouble::On(EROFS))), &log).unwrap_err();
     assert!(error.starts_with("cannot write to the cache "), "{error}");
     assert!(object.exists());
+}
+
+/// Another process makes the view of an artifact while this one is about to.
+struct Overtaken {
+    other: Cache,
+    artifact: Artifact,
+    view: Mutex<Option<(PathBuf, u64)>>,
+}
+
+impl Disk for Overtaken {
+    fn change(&self, change: Change<'_>) -> io::Result<()> {
+        let mut view = self.view.lock().unwrap();
+        if view.is_none() && matches!(change, Change::Link { .. }) {
+            let dir = self.other.view(&self.artifact).unwrap();
+            *view = Some((dir.clone(), fs::metadata(&dir).unwrap().ino()));
+        }
+        Os.change(change)
+    }
+}
+
+#[test]
+fn a_view_that_another_process_reads_is_not_replaced() {
+    let dir = Dir::new("[stage.a]\nuse = \"heap@3\"\n");
+    undisturbed(&dir);
+    let other = Cache::open(&dir.path("cache")).unwrap();
+    let entry = other.entry(&other.fingerprints().unwrap()[0]).unwrap().unwrap();
+    let artifact = entry.outputs["text"].clone();
+    let disk = Arc::new(Overtaken { other, artifact: artifact.clone(), view: Mutex::default() });
+    let seen = Cache::open_on(&dir.path("cache"), disk.clone()).unwrap().view(&artifact).unwrap();
+    let (made, inode) = disk.view.lock().unwrap().clone().unwrap();
+    assert_eq!((&seen, fs::metadata(&seen).unwrap().ino()), (&made, inode));
+    assert_eq!(fs::read_dir(dir.path("cache/views")).unwrap().count(), 1, "nothing is left beside it");
 }
 
 #[test]
@@ -182,14 +218,16 @@ fn a_run_of_hits_changes_nothing_on_disk_and_reads_no_object() {
     let dir = new();
     undisturbed(&dir);
     // Garbage of the same size would be noticed by whoever reads it.
-    let texts: Vec<_> = super::disks::files(&dir.path("cache/objects"));
-    for object in &texts {
-        let size = std::fs::metadata(object).unwrap().len() as usize;
-        std::fs::remove_file(object).unwrap();
-        std::fs::write(object, vec![b'#'; size]).unwrap();
+    for object in &files(&dir.path("cache/objects")) {
+        let size = fs::metadata(object).unwrap().len() as usize;
+        fs::remove_file(object).unwrap();
+        fs::write(object, vec![b'#'; size]).unwrap();
     }
     let disk = Arc::new(Recording::default());
     let outcome = dir.run_on(disk.clone() as Arc<dyn Disk>, &Log::default()).unwrap();
     assert_eq!(outcome.hits, 6);
-    assert_eq!(*disk.0.lock().unwrap(), [""; 0]);
+    // But for the mark that keeps `cache gc` away from what a process uses.
+    let changes = disk.0.lock().unwrap();
+    let others: Vec<&String> = changes.iter().filter(|c| !c.contains("/cache/leases")).collect();
+    assert_eq!(others, [""; 0]);
 }
