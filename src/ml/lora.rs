@@ -20,6 +20,9 @@ const PREFIX: &str = "base_model.model.";
 /// sequence classification); no adapter goes into it.
 const HEAD: &str = "classifier";
 
+/// An adapter of the rank of its matrix saves nothing, and few matrices are larger.
+const HIGHEST_RANK: usize = 4096;
+
 /// Where adapters go and how strong they are.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LoraConfig {
@@ -45,6 +48,7 @@ impl LoraConfig {
 
     fn check(&self) -> Result<()> {
         ensure!(self.rank >= 1, "lora: rank is 0; it must be at least 1");
+        ensure!(self.rank <= HIGHEST_RANK, "lora: rank is {}; more than {HIGHEST_RANK} is not supported", self.rank);
         ensure!(self.alpha.is_finite() && self.alpha > 0.0, "lora: alpha is {}; it must be above 0", self.alpha);
         ensure!(
             (0.0..1.0).contains(&self.dropout),

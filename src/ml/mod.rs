@@ -1,5 +1,6 @@
 //! The machine learning: models, training, compression and data; knows no stages, no cache, no TOML.
 
+pub mod foreign;
 pub mod watch;
 
 pub mod data;

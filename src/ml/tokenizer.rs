@@ -11,6 +11,7 @@ use rayon::prelude::*;
 use regex::Regex;
 use tokenizers::Tokenizer as Library;
 
+use crate::ml::foreign::survive;
 use crate::ml::watch::{Interrupted, Progress, Watch};
 use words::{Cache, Words};
 
@@ -45,8 +46,11 @@ pub struct Encoded {
 impl Tokenizer {
     /// Open the tokenizer of a folder: `tokenizer.json`, or `vocab.json` with `merges.txt` (RoBERTa's byte-level BPE).
     pub fn open(dir: &Path) -> Result<Self> {
-        let (library, pad_id) = files::read(dir)?;
-        Self::new(library, pad_id).with_context(|| format!("cannot use the tokenizer in {}", dir.display()))
+        survive(|| {
+            let (library, pad_id) = files::read(dir)?;
+            Self::new(library, pad_id)
+        })
+        .with_context(|| format!("cannot use the tokenizer in {}", dir.display()))
     }
 
     fn new(mut library: Library, pad_id: u32) -> Result<Self> {

@@ -48,6 +48,13 @@ impl Predictor {
     /// Predictions in the order of the texts.
     pub fn predict<T: AsRef<str> + Sync>(&self, texts: &[T]) -> Result<Vec<Prediction>> {
         let encoded = self.tokenizer.encode_batch(texts, self.classifier.max_length(), &Silent)?;
+        let rows = self.classifier.config().vocab_size();
+        // Ids need not follow one another: their number says nothing of the highest.
+        let highest = encoded.iter().flat_map(|e| &e.ids).chain([&self.tokenizer.pad_id()]).max().copied().unwrap_or(0);
+        anyhow::ensure!(
+            (highest as usize) < rows,
+            "the tokenizer gives the id {highest}, but the model knows {rows} ids"
+        );
         let mut split = Split::default();
         encoded.iter().for_each(|e| split.push(&e.ids, 0, String::new()));
         let scoring = Scoring {

@@ -71,5 +71,5 @@ fn what_is_held_counts_and_what_was_given_back_does_not() {
         (0..4).into_par_iter().map(|_| vec![0u8; 1 << 20].len()).sum::<usize>()
     });
     assert_eq!(sum, 4 << 20);
-    assert!(peak > 1 << 20, "{peak}");
+    assert!(peak >= 1 << 20, "{peak}");
 }

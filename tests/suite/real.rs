@@ -427,3 +427,47 @@ fn a_hub_model_without_a_network_says_which_folder_the_files_go_to() {
     assert_eq!(code, 2, "{err}");
     assert!(err.contains("p.toml:18:8") && err.contains("someone/something") && err.contains("hub"), "{err}");
 }
+
+/// Runs `pipe` against a hub that is not there, with secrets wherever a user may have them.
+fn with_secrets(p: &Project, words: &[&str]) -> (Option<i32>, String) {
+    fs::create_dir_all(p.path("hub")).unwrap();
+    p.write("hub/token", "hf_fromTheTokenFile\n");
+    let mut command = p.command(words);
+    command
+        .env_remove("HF_HUB_OFFLINE")
+        .env("HF_TOKEN", "hf_secretOfTheEnvironment")
+        .env("HF_ENDPOINT", "http://user:hunter2hunter2@127.0.0.1:9")
+        .env("HTTPS_PROXY", "http://joe:proxypassword@127.0.0.1:9")
+        .env("NO_PROXY", "127.0.0.1");
+    let output = command.output().unwrap();
+    let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+    for secret in ["hf_secret", "hf_fromTheTokenFile", "hunter2", "proxypassword"] {
+        assert!(!text.contains(secret), "{secret} is in\n{text}");
+    }
+    (output.status.code(), text)
+}
+
+#[test]
+fn no_secret_reaches_the_terminal() {
+    let p = Project::new();
+    p.write("p.toml", &PIPELINE.replace("base = \"tiny\"", "base = \"hf:someone/something\""));
+    for words in [&["run", "p.toml"][..], &["plan", "p.toml"], &["run", "p.toml", "--json"]] {
+        let (code, text) = with_secrets(&p, words);
+        assert_eq!(code, Some(2), "{text}");
+        assert!(text.contains("downloading hf:someone/something failed"), "{text}");
+    }
+    // In the file itself, on the command line, and where a message repeats either.
+    p.write("p.toml", &PIPELINE.replace("base = \"tiny\"", "base = \"hf:someone/hf_secretOfTheEnvironment/x\""));
+    let (code, text) = with_secrets(&p, &["run", "p.toml"]);
+    assert!(code == Some(2) && text.contains("hf:someone/***/x") && text.contains("is not a model name"), "{text}");
+    assert!(text.contains("base = \"hf:someone/*************************/x\""), "{text}");
+    p.write("p.toml", PIPELINE);
+    let (code, text) = with_secrets(&p, &["run", "p.toml", "--set", "stage.teacher.base=hf_secretOfTheEnvironment"]);
+    assert!(code == Some(2) && text.contains("reads `***`"), "{text}");
+    let (code, text) = with_secrets(&p, &["run", "p.toml", "--device", "hf_secretOfTheEnvironment"]);
+    assert!(code == Some(2) && text.contains("***"), "{text}");
+    let (code, text) = with_secrets(&p, &["hf_secretOfTheEnvironment"]);
+    assert!(code == Some(2) && text.contains("'***'"), "{text}");
+    let (code, text) = with_secrets(&p, &["show", "p.toml", "--set", "stage.teacher.base=hf_secretOfTheEnvironment"]);
+    assert!(code == Some(0) && text.contains("base = \"***\""), "{text}");
+}

@@ -16,6 +16,7 @@ use parquet::file::properties::WriterProperties;
 use serde::{Deserialize, Serialize};
 
 use super::report::Report;
+use crate::ml::foreign::survive;
 
 /// One labelled text.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -137,7 +138,7 @@ fn read_split(path: &Path, classes: usize) -> Result<Vec<Example>> {
         }
         Ok(rows)
     };
-    read().with_context(|| format!("cannot read {}", path.display()))
+    survive(read).with_context(|| format!("cannot read {}", path.display()))
 }
 
 #[cfg(test)]

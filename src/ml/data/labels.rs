@@ -1,12 +1,12 @@
 //! The labels of a corpus: declared or found, and what is said about those that don't belong.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use anyhow::{Result, bail};
 
 use super::reader::{Raw, shown};
 use super::spec::{Purpose, Spec};
-use super::table::closest;
+use super::table::{closest, short};
 
 /// Undeclared labels named in a message before it says how many more there are.
 const LISTED: usize = 10;
@@ -38,12 +38,14 @@ impl Labels {
     fn check(&self, spec: &Spec, tables: &[Vec<Raw>]) -> Result<()> {
         // Each strange label with the place of its first row and its number of rows.
         let mut strange: Vec<(&str, String, u64)> = Vec::new();
+        let mut known: HashMap<&str, usize> = HashMap::new();
         for (table, source) in tables.iter().zip(&spec.sources) {
             for row in table.iter().filter(|row| self.id(&row.label).is_none()) {
-                match strange.iter_mut().find(|(label, ..)| *label == row.label) {
-                    Some((.., count)) => *count += 1,
-                    None => strange.push((&row.label, format!("{}:{}", shown(&source.path), row.line), 1)),
-                }
+                let at = *known.entry(&row.label).or_insert_with(|| {
+                    strange.push((&row.label, format!("{}:{}", shown(&source.path), row.line), 0));
+                    strange.len() - 1
+                });
+                strange[at].2 += 1;
             }
         }
         if strange.is_empty() {
@@ -53,18 +55,20 @@ impl Labels {
         if strange.len() > LISTED {
             lines.push(format!("and {} more labels", strange.len() - LISTED));
         }
-        let declared: Vec<String> = self.names.iter().map(|name| format!("`{name}`")).collect();
+        let declared: Vec<String> = self.names.iter().take(LISTED).map(|name| format!("`{}`", short(name))).collect();
+        let more = self.names.len().saturating_sub(LISTED);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
         let known =
             if spec.known_labels().is_some() { "the declared labels" } else { "the labels of the training rows" };
-        lines.push(format!("{known} are {}; correct the rows, or set `labels`", declared.join(", ")));
+        lines.push(format!("{known} are {}{more}; correct the rows, or set `labels`", declared.join(", ")));
         bail!(lines.join("\n"))
     }
 
     fn complaint(&self, (label, place, count): &(&str, String, u64)) -> String {
         let hint = closest(label, self.names.iter().map(String::as_str))
-            .map_or_else(String::new, |name| format!("; did you mean `{name}`?"));
+            .map_or_else(String::new, |name| format!("; did you mean `{}`?", short(name)));
         let rows = if *count == 1 { "1 row".to_owned() } else { format!("{count} rows, the first") };
-        format!("label `{label}` is not declared: {rows} at {place}{hint}")
+        format!("label `{}` is not declared: {rows} at {place}{hint}", short(label))
     }
 }
 

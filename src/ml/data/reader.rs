@@ -1,5 +1,6 @@
 //! From a file as it is to rows of text and label: gzip, byte order marks, encodings, and the four formats.
 
+use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
@@ -10,6 +11,15 @@ use super::clean::windows_1252;
 use super::report::Unusable;
 use super::spec::{Format, Source};
 use super::table;
+
+/// Longest row that is read, in bytes: far beyond any text that a model sees, and what tells an endless line from a row.
+pub const LONGEST: usize = 16 << 20;
+/// What gzip may unpack to: this much from any file, and beyond it so many times its size. Text shrinks to a fifth; what
+/// shrinks to a thousandth was made to fill the memory.
+const UNPACKED: usize = 16 << 20;
+const RATIO: usize = 50;
+/// Bytes read at a time.
+const PIECE: usize = 1 << 16;
 
 /// A row as the file has it, decoded but not cleaned.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,18 +99,46 @@ pub fn parse(source: &Source, bytes: &[u8], file: &str, cut: Cut) -> Result<Tabl
 
 /// The file's bytes, unpacked if they are gzip (by content; names lie).
 fn load(path: &Path) -> Result<Vec<u8>> {
-    let bytes = std::fs::read(path).map_err(|error| match error.kind() {
+    let file = File::open(path).map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound => anyhow::anyhow!("no such file: {}", path.display()),
         _ => anyhow::Error::new(error).context(format!("cannot read {}", path.display())),
     })?;
+    let bytes = gather(file, usize::MAX, path).with_context(|| format!("cannot read {}", path.display()))?;
     if !bytes.starts_with(&[0x1F, 0x8B]) {
         return Ok(bytes);
     }
-    let mut unpacked = Vec::with_capacity(bytes.len() * 4);
-    MultiGzDecoder::new(bytes.as_slice())
-        .read_to_end(&mut unpacked)
-        .with_context(|| format!("{} is damaged gzip", path.display()))?;
-    Ok(unpacked)
+    let most = bytes.len().saturating_mul(RATIO).max(UNPACKED);
+    gather(MultiGzDecoder::new(bytes.as_slice()), most, path)
+        .with_context(|| format!("{} is damaged gzip", path.display()))
+}
+
+/// All bytes of a reader, unless a line has no end or there are more than `most`: found out while reading, before memory
+/// is full of it.
+fn gather(mut from: impl Read, most: usize, path: &Path) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    // The line that goes on at the end of what was read: its number, and where it began.
+    let (mut line, mut start) = (1, 0);
+    loop {
+        let before = bytes.len();
+        from.by_ref().take(PIECE as u64).read_to_end(&mut bytes)?;
+        if bytes.len() == before {
+            return Ok(bytes);
+        }
+        for (at, _) in bytes[before..].iter().enumerate().filter(|(_, byte)| b"\n\r".contains(byte)) {
+            line += u64::from(bytes[before + at] == b'\n');
+            start = before + at + 1;
+        }
+        if bytes.len() - start > LONGEST {
+            bail!("{}:{line}: the line is longer than {}, which no row is", shown(path), mib(LONGEST));
+        }
+        if bytes.len() > most {
+            bail!("it unpacks to more than {}, over {RATIO} times its size, which no text does", mib(most));
+        }
+    }
+}
+
+fn mib(bytes: usize) -> String {
+    format!("{} MiB", bytes >> 20)
 }
 
 /// How messages and reports call a file: without its folders, which differ between machines.

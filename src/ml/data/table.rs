@@ -4,12 +4,18 @@ use anyhow::{Result, bail};
 use csv::{ByteRecord, ReaderBuilder, Terminator};
 use serde_json::Value;
 
-use super::reader::{Decoder, Raw};
+use super::reader::{Decoder, LONGEST, Raw};
 use super::report::Unusable;
 use super::spec::{Format, Source};
 
 /// The date column of the COVID-19 tweets; the only column read beyond text, label and id.
 const DATE: &str = "TweetAt";
+
+/// More columns than any table of texts has; a header of more is not a header.
+const MOST_COLUMNS: usize = 10_000;
+
+/// Letters of a name or label that a message shows.
+const SHOWN: usize = 60;
 
 /// Columns listed in a message before it says how many more there are.
 const LISTED_COLUMNS: usize = 20;
@@ -33,6 +39,9 @@ pub fn delimited(source: &Source, bytes: &[u8], file: &str, decoder: Decoder) ->
     let mut record = ByteRecord::new();
     if !reader.read_byte_record(&mut record)? {
         bail!("it is empty; the first line should name the columns");
+    }
+    if record.len() > MOST_COLUMNS {
+        bail!("{file}:1 names {} columns, more than {MOST_COLUMNS}: is it the format you mean?", record.len());
     }
     let names: Vec<String> = fields(&record).iter().map(|name| decoder.decode(name).0.trim().to_owned()).collect();
     let text_at = column(&names, source.text_column(), "text")?;
@@ -59,6 +68,10 @@ pub fn delimited(source: &Source, bytes: &[u8], file: &str, decoder: Decoder) ->
         let mut reject = |reason: String| unusable.push(Unusable { place: format!("{file}:{line}"), reason });
         if !tsv && end >= bytes.len() && lines > 1 && span.iter().filter(|byte| **byte == b'"').count() % 2 == 1 {
             reject(format!("a quote opens here and never closes; it swallowed the file's last {lines} lines"));
+            continue;
+        }
+        if span.len() > LONGEST {
+            reject(format!("a row of more than {} MiB: is a quote missing?", LONGEST >> 20));
             continue;
         }
         if fields.len() != names.len() {
@@ -108,19 +121,30 @@ fn column(names: &[String], wanted: &str, role: &str) -> Result<usize> {
 }
 
 fn missing(names: &[String], wanted: &str, role: &str) -> String {
-    let mut listed = names.iter().take(LISTED_COLUMNS).map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+    let mut listed =
+        names.iter().take(LISTED_COLUMNS).map(|name| format!("`{}`", short(name))).collect::<Vec<_>>().join(", ");
     if names.len() > LISTED_COLUMNS {
         listed = format!("{listed} and {} more", names.len() - LISTED_COLUMNS);
     }
     let hint = closest(wanted, names.iter().map(String::as_str))
-        .map_or_else(String::new, |name| format!("; did you mean {role} = \"{name}\"?"));
+        .map_or_else(String::new, |name| format!("; did you mean {role} = \"{}\"?", short(name)));
     format!("it has no column `{wanted}` for the {role}; its columns are {listed}{hint}")
+}
+
+/// The beginning of a name: one that is a whole text would bury the message.
+pub fn short(name: &str) -> String {
+    match name.char_indices().nth(SHOWN) {
+        Some((at, _)) => format!("{}…", &name[..at]),
+        None => name.to_owned(),
+    }
 }
 
 /// The name that a misspelt one was probably meant to be.
 pub fn closest<'a>(wanted: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let lower = wanted.to_lowercase();
+    // What is much longer was not meant, and would take long to compare.
     names
+        .filter(|name| name.len() <= wanted.len() + SHOWN)
         .map(|name| (strsim::jaro_winkler(&lower, &name.to_lowercase()), name))
         .filter(|(score, _)| *score > 0.8)
         .max_by(|one, two| one.0.total_cmp(&two.0))

@@ -4,15 +4,19 @@ use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use arrow_array::builder::{ListBuilder, UInt8Builder, UInt32Builder};
 use arrow_array::cast::AsArray;
 use arrow_array::types::UInt32Type;
 use arrow_array::{ArrayRef, RecordBatch, StringArray, UInt32Array};
-use arrow_ipc::reader::FileReader;
+use arrow_ipc::convert::try_fb_to_schema;
+use arrow_ipc::reader::{FileDecoder, read_footer_length};
 use arrow_ipc::writer::FileWriter;
+use arrow_ipc::{Block, root_as_footer, root_as_message};
 use arrow_schema::{DataType, Field, Schema};
 use serde::{Deserialize, Serialize};
+
+use crate::ml::foreign::survive;
 
 /// Rows in one record batch: keeps a ragged column's 32-bit offsets far from their end.
 const BATCH_ROWS: usize = 65_536;
@@ -156,11 +160,8 @@ fn write_split(path: &Path, split: &Split) -> Result<()> {
 
 fn read_split(path: &Path, classes: usize) -> Result<Split> {
     let read = || -> Result<Split> {
-        // The attention mask (column 1) holds nothing that the offsets don't.
-        let reader = FileReader::try_new_buffered(File::open(path)?, Some(vec![0, 2, 3]))?;
         let mut split = Split::default();
-        for batch in reader {
-            let batch = batch?;
+        for batch in batches(&std::fs::read(path)?)? {
             let column = |name: &str| batch.column_by_name(name).with_context(|| format!("it has no column `{name}`"));
             let lists = column("input_ids")?.as_list_opt::<i32>().context("its `input_ids` are not lists")?;
             let labels = column("label")?.as_primitive_opt::<UInt32Type>().context("its `label` is not a number")?;
@@ -177,7 +178,45 @@ fn read_split(path: &Path, classes: usize) -> Result<Split> {
         }
         Ok(split)
     };
-    read().with_context(|| format!("cannot read {}", path.display()))
+    survive(read).with_context(|| format!("cannot read {}", path.display()))
+}
+
+/// The record batches of an Arrow IPC file that has our columns.
+///
+/// The library's own file reader believes the sizes that a file declares: it allocates them, and panics where they are
+/// negative. Here they are held against the file first.
+fn batches(bytes: &[u8]) -> Result<Vec<RecordBatch>> {
+    let damaged = || anyhow!("it is damaged or was cut short");
+    let (body, tail) = bytes.split_last_chunk::<10>().ok_or_else(damaged)?;
+    let footer = body.len().checked_sub(read_footer_length(*tail)?).ok_or_else(damaged)?;
+    let footer = root_as_footer(&body[footer..]).map_err(|_| damaged())?;
+    let found = Arc::new(try_fb_to_schema(footer.schema().ok_or_else(damaged)?)?);
+    ensure!(found.fields() == schema().fields(), "its columns are not those of tokens");
+    // The attention mask (column 1) holds nothing that the offsets don't.
+    let decoder = FileDecoder::new(found, footer.version()).with_projection(vec![0, 2, 3]);
+    let mut batches = Vec::new();
+    for block in footer.recordBatches().ok_or_else(damaged)? {
+        let bytes = block_of(block, bytes).ok_or_else(damaged)?;
+        batches.extend(decoder.read_record_batch(block, &bytes.into())?);
+    }
+    Ok(batches)
+}
+
+/// The bytes of a block, if it lies in the file and its buffers lie in it.
+fn block_of<'a>(block: &Block, bytes: &'a [u8]) -> Option<&'a [u8]> {
+    let size = |number: i64| usize::try_from(number).ok();
+    let (start, head, body) = (size(block.offset())?, size(block.metaDataLength().into())?, size(block.bodyLength())?);
+    let block = bytes.get(start..start.checked_add(head.checked_add(body)?)?)?;
+    let message = match block.get(..head)?.strip_prefix(&[0xFF; 4]) {
+        Some(rest) => rest.get(4..)?,
+        None => block.get(4..head)?,
+    };
+    let message = root_as_message(message).ok()?;
+    let batch = message.header_as_record_batch()?;
+    let inside = |offset: i64, length: i64| Some(size(offset)?.checked_add(size(length)?)? <= body);
+    let buffers = batch.buffers()?.iter().all(|b| inside(b.offset(), b.length()) == Some(true));
+    let nodes = batch.nodes()?.iter().all(|n| size(n.length()).is_some() && size(n.null_count()).is_some());
+    (buffers && nodes && batch.compression().is_none() && size(batch.length()).is_some()).then_some(block)
 }
 
 #[cfg(test)]

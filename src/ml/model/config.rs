@@ -14,6 +14,11 @@ pub const FAMILIES: &[&str] = &["roberta", "xlm-roberta"];
 /// `quant_method` of the int8 folders that [`quantize`](crate::ml::quantize) writes.
 pub const INT8: &str = "pipe-int8";
 
+/// Largest number that a size in `config.json` may be: vocabularies come first, at a million for the many-lingual ones.
+const LARGEST: usize = 1 << 24;
+/// Most labels that a classifier has: their names are kept one by one.
+const MOST_LABELS: usize = 1 << 16;
+
 /// What `config.json` says about a text classifier.
 ///
 /// Fields that `pipe` does not use are kept as they are and written again by [`Config::to_json`].
@@ -181,7 +186,9 @@ impl<'a> Fields<'a> {
     pub fn index(&self, name: &str, default: usize) -> Result<usize> {
         let Some(value) = self.get(name) else { return Ok(default) };
         let number = value.as_u64().and_then(|n| usize::try_from(n).ok());
-        number.ok_or_else(|| anyhow!("field `{name}` is {value}; it must be a whole number"))
+        let number = number.ok_or_else(|| anyhow!("field `{name}` is {value}; it must be a whole number"))?;
+        ensure!(number <= LARGEST, "field `{name}` is {number}; more than {LARGEST} is not supported");
+        Ok(number)
     }
 
     pub fn number(&self, name: &str, default: f64) -> Result<f64> {
@@ -225,6 +232,7 @@ impl<'a> Fields<'a> {
     fn labels(&self) -> Result<Vec<String>> {
         let Some(value) = self.get("id2label") else {
             let count = self.size("num_labels", 2)?;
+            ensure!(count <= MOST_LABELS, "field `num_labels` is {count}; more than {MOST_LABELS} is not supported");
             return Ok((0..count).map(|i| format!("LABEL_{i}")).collect());
         };
         let map = value.as_object().ok_or_else(|| anyhow!("field `id2label` must be an object"))?;

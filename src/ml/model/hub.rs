@@ -57,15 +57,15 @@ struct Wanted {
     revision: String,
 }
 
+/// Whether a part of a name can be a folder's name and no more.
+fn plain(part: &str) -> bool {
+    !part.is_empty() && !part.starts_with('.') && part.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
+}
+
 impl Wanted {
     fn parse(reference: &str) -> Result<Self> {
         let name = reference.strip_prefix(SCHEME).unwrap_or(reference);
         let (repository, revision) = name.split_once('@').unwrap_or((name, "main"));
-        let plain = |part: &str| {
-            !part.is_empty()
-                && !part.starts_with('.')
-                && part.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
-        };
         let parts: Vec<&str> = repository.split('/').collect();
         ensure!(
             parts.len() <= 2 && parts.iter().all(|part| plain(part)) && revision.split('/').all(plain),
@@ -125,6 +125,8 @@ impl Hub {
         let snapshots = self.snapshots(wanted);
         let reference = snapshots.parent()?.join("refs").join(&wanted.revision);
         let pointed = std::fs::read_to_string(reference).ok().map(|commit| commit.trim().to_owned());
+        // What a ref's file says becomes a folder's name: it must not lead elsewhere.
+        let pointed = pointed.filter(|commit| plain(commit));
         [Some(wanted.revision.clone()), pointed].into_iter().flatten().find_map(|commit| {
             let dir = snapshots.join(&commit);
             is_complete(&dir).then_some(Resolved { dir, commit })
@@ -143,6 +145,7 @@ impl Hub {
         let info = api.repo(wanted.repo(&wanted.revision)).info().map_err(|error| explain(error, wanted))?;
         let has = |name: &str| info.siblings.iter().any(|file| file.rfilename == name);
         ensure!(has("config.json"), "the repository has no config.json");
+        ensure!(plain(&info.sha), "the hub calls its commit `{}`, which is no commit", info.sha);
         // From here on by commit, so that a push in between cannot mix two versions.
         let dir = self.snapshots(wanted).join(&info.sha);
         let download = Download { repo: api.repo(wanted.repo(&info.sha)), dir, watch };

@@ -7,11 +7,20 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::path::Path;
+use std::rc::Rc;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use memmap2::Mmap;
 
 use super::host::{HostTensor, HostTensors};
+
+/// Tuples in tuples: a state dict needs three; more than this could only be meant to overflow the stack.
+const DEEPEST: usize = 64;
+/// Axes of a tensor, as in PyTorch.
+const MOST_AXES: usize = 64;
+/// Values read for each byte of the file. Tensors may share their data, as tied embeddings do, but a small file must not
+/// become a model without end.
+const SHARED: usize = 4;
 
 /// Reads the tensors of a state dict as f32.
 pub fn read(path: &Path) -> Result<HostTensors> {
@@ -34,13 +43,13 @@ fn decode(bytes: &[u8]) -> Result<HostTensors> {
     let folder = name.trim_end_matches("data.pkl");
     let Value::Dict(items) = Machine::run(pickle)? else { bail!("it holds no dict of tensors") };
     let mut tensors = HostTensors::new();
-    for (key, value) in items {
-        if let (Value::Text(name), Value::Tensor(tensor)) = (key, value) {
-            let data = entries.get(&format!("{folder}data/{}", tensor.storage.key));
-            let data = data.ok_or_else(|| anyhow!("the data of tensor {name} is missing"))?;
-            let tensor = tensor.values(data).with_context(|| format!("tensor {name}"))?;
-            tensors.insert(name, tensor);
-        }
+    let mut room = bytes.len().saturating_mul(SHARED);
+    for (name, tensor) in items {
+        let data = entries.get(&format!("{folder}data/{}", tensor.storage.key));
+        let data = data.ok_or_else(|| anyhow!("the data of tensor {name} is missing"))?;
+        room = room.checked_sub(tensor.size()?).ok_or_else(|| anyhow!("its tensors share the same data too often"))?;
+        let tensor = tensor.values(data).with_context(|| format!("tensor {name}"))?;
+        tensors.insert(name.to_string(), tensor);
     }
     ensure!(!tensors.is_empty(), "its dict holds no tensors");
     Ok(tensors)
@@ -109,40 +118,61 @@ fn widen(mut extra: &[u8], sizes: &mut [u64; 3]) -> Result<()> {
     Ok(())
 }
 
-/// What a pickle can build here.
+/// What a pickle can build here. A copy costs nothing: two bytes of a pickle ask for one.
 #[derive(Debug, Clone)]
 enum Value {
     Mark,
     Nothing,
     Number(i64),
-    Text(String),
-    Tuple(Vec<Value>),
-    Dict(Vec<(Value, Value)>),
+    Text(Rc<str>),
+    Tuple(Rc<Tuple>),
+    /// Its tensors by name; what else a dict may hold is of no use here.
+    Dict(Vec<(Rc<str>, Rc<Tensor>)>),
     /// A function or class, by module and name; never called.
-    Global(String),
-    Storage(Storage),
-    Tensor(Tensor),
+    Global(Rc<str>),
+    Storage(Rc<Storage>),
+    Tensor(Rc<Tensor>),
+}
+
+#[derive(Debug)]
+struct Tuple {
+    items: Vec<Value>,
+    depth: usize,
+}
+
+impl Value {
+    fn tuple(items: Vec<Value>) -> Result<Self> {
+        let below = items.iter().map(|item| if let Value::Tuple(tuple) = item { tuple.depth } else { 0 });
+        let depth = below.max().unwrap_or(0) + 1;
+        ensure!(depth <= DEEPEST, "its pickle nests tuples more than {DEEPEST} deep");
+        Ok(Value::Tuple(Rc::new(Tuple { items, depth })))
+    }
 }
 
 /// A block of numbers in a zip entry.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 struct Storage {
-    class: String,
-    key: String,
+    class: Rc<str>,
+    key: Rc<str>,
 }
 
 /// A view of a storage.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 struct Tensor {
-    storage: Storage,
+    storage: Rc<Storage>,
     offset: usize,
     shape: Vec<usize>,
     strides: Vec<usize>,
 }
 
 impl Tensor {
+    fn size(&self) -> Result<usize> {
+        ensure!(self.shape.len() <= MOST_AXES, "a tensor of its has {} axes", self.shape.len());
+        self.shape.iter().try_fold(1usize, |n, d| n.checked_mul(*d)).ok_or_else(cut)
+    }
+
     fn values(&self, bytes: &[u8]) -> Result<HostTensor> {
-        let convert: fn(&[u8]) -> f32 = match self.storage.class.as_str() {
+        let convert: fn(&[u8]) -> f32 = match &*self.storage.class {
             "torch FloatStorage" => |b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]),
             "torch HalfStorage" => |b| half::f16::from_le_bytes([b[0], b[1]]).to_f32(),
             "torch BFloat16Storage" => |b| half::bf16::from_le_bytes([b[0], b[1]]).to_f32(),
@@ -151,12 +181,12 @@ impl Tensor {
             "torch LongStorage" => |b| number::<8>(b, 0).unwrap_or(0) as i64 as f32,
             other => bail!("values of a {other} are not supported"),
         };
-        let width = match self.storage.class.as_str() {
+        let width = match &*self.storage.class {
             "torch FloatStorage" => 4,
             "torch HalfStorage" | "torch BFloat16Storage" => 2,
             _ => 8,
         };
-        let size = self.shape.iter().try_fold(1usize, |n, d| n.checked_mul(*d)).ok_or_else(cut)?;
+        let size = self.size()?;
         let limit = bytes.len() / width;
         ensure!(self.strides.len() == self.shape.len() && size <= limit.max(1), cut());
         let mut data = Vec::with_capacity(size);
@@ -195,15 +225,15 @@ impl<'a> Machine<'a> {
         let mut machine = Machine { code, at: 0, stack: Vec::new(), memo: HashMap::new() };
         loop {
             match machine.number::<1>()? as u8 {
-                0x80 => drop(machine.number::<1>()?),                        // PROTO
-                b'.' => return machine.pop(),                                // STOP
-                b'(' => machine.stack.push(Value::Mark),                     // MARK
-                b'N' | 0x89 => machine.stack.push(Value::Nothing),           // NONE, NEWFALSE
-                0x88 => machine.stack.push(Value::Number(1)),                // NEWTRUE
-                b'}' => machine.stack.push(Value::Dict(Vec::new())),         // EMPTY_DICT
-                b')' | b']' => machine.stack.push(Value::Tuple(Vec::new())), // EMPTY_TUPLE, EMPTY_LIST
-                b'K' => machine.push_number::<1>()?,                         // BININT1
-                b'M' => machine.push_number::<2>()?,                         // BININT2
+                0x80 => drop(machine.number::<1>()?),                         // PROTO
+                b'.' => return machine.pop(),                                 // STOP
+                b'(' => machine.stack.push(Value::Mark),                      // MARK
+                b'N' | 0x89 => machine.stack.push(Value::Nothing),            // NONE, NEWFALSE
+                0x88 => machine.stack.push(Value::Number(1)),                 // NEWTRUE
+                b'}' => machine.stack.push(Value::Dict(Vec::new())),          // EMPTY_DICT
+                b')' | b']' => machine.stack.push(Value::tuple(Vec::new())?), // EMPTY_TUPLE, EMPTY_LIST
+                b'K' => machine.push_number::<1>()?,                          // BININT1
+                b'M' => machine.push_number::<2>()?,                          // BININT2
                 b'J' => {
                     let number = machine.number::<4>()? as u32 as i32; // BININT
                     machine.stack.push(Value::Number(number.into()));
@@ -223,11 +253,11 @@ impl<'a> Machine<'a> {
                 b'X' => {
                     let length = machine.number::<4>()?; // BINUNICODE
                     let text = String::from_utf8_lossy(machine.take(length)?).into_owned();
-                    machine.stack.push(Value::Text(text));
+                    machine.stack.push(Value::Text(text.into()));
                 }
                 b'c' => {
                     let global = format!("{} {}", machine.line()?, machine.line()?); // GLOBAL
-                    machine.stack.push(Value::Global(global));
+                    machine.stack.push(Value::Global(global.into()));
                 }
                 b'q' => machine.remember::<1>()?, // BINPUT
                 b'r' => machine.remember::<4>()?, // LONG_BINPUT
@@ -235,12 +265,12 @@ impl<'a> Machine<'a> {
                 b'j' => machine.recall::<4>()?,   // LONG_BINGET
                 b't' => {
                     let items = machine.since_mark()?; // TUPLE
-                    machine.stack.push(Value::Tuple(items));
+                    machine.stack.push(Value::tuple(items)?);
                 }
                 op @ 0x85..=0x87 => {
                     let keep = machine.stack.len().checked_sub(usize::from(op) - 0x84); // TUPLE1, 2, 3
                     let items = machine.stack.split_off(keep.ok_or_else(cut)?);
-                    machine.stack.push(Value::Tuple(items));
+                    machine.stack.push(Value::tuple(items)?);
                 }
                 b'a' => drop(machine.pop()?),        // APPEND
                 b'e' => drop(machine.since_mark()?), // APPENDS
@@ -320,7 +350,9 @@ impl<'a> Machine<'a> {
         let Some(Value::Dict(dict)) = self.stack.last_mut() else { bail!("its pickle fills what is no dict") };
         let mut items = items.into_iter();
         while let (Some(key), Some(value)) = (items.next(), items.next()) {
-            dict.push((key, value));
+            if let (Value::Text(name), Value::Tensor(tensor)) = (key, value) {
+                dict.push((name, tensor));
+            }
         }
         Ok(())
     }
@@ -328,10 +360,10 @@ impl<'a> Machine<'a> {
     /// `('storage', class, key, place, length)`
     fn storage(&mut self) -> Result<()> {
         let Value::Tuple(parts) = self.pop()? else { bail!("its pickle names a storage in an unknown way") };
-        let [_, Value::Global(class), Value::Text(key), ..] = &parts[..] else {
+        let [_, Value::Global(class), Value::Text(key), ..] = &parts.items[..] else {
             bail!("its pickle names a storage in an unknown way")
         };
-        self.stack.push(Value::Storage(Storage { class: class.clone(), key: key.clone() }));
+        self.stack.push(Value::Storage(Rc::new(Storage { class: class.clone(), key: key.clone() })));
         Ok(())
     }
 
@@ -339,18 +371,18 @@ impl<'a> Machine<'a> {
         let (Value::Tuple(arguments), Value::Global(function)) = (self.pop()?, self.pop()?) else {
             return Err(cut());
         };
-        let value = match (function.as_str(), &arguments[..]) {
+        let value = match (&*function, &arguments.items[..]) {
             ("collections OrderedDict", _) => Value::Dict(Vec::new()),
             ("torch._utils _rebuild_parameter", [tensor @ Value::Tensor(_), ..]) => tensor.clone(),
             (
                 "torch._utils _rebuild_tensor_v2",
                 [Value::Storage(storage), Value::Number(offset), Value::Tuple(shape), Value::Tuple(strides), ..],
-            ) => Value::Tensor(Tensor {
+            ) => Value::Tensor(Rc::new(Tensor {
                 storage: storage.clone(),
                 offset: usize::try_from(*offset).map_err(|_| cut())?,
-                shape: sizes(shape)?,
-                strides: sizes(strides)?,
-            }),
+                shape: sizes(&shape.items)?,
+                strides: sizes(&strides.items)?,
+            })),
             (other, _) => bail!("its pickle calls `{}`, which no state dict needs", other.replace(' ', ".")),
         };
         self.stack.push(value);

@@ -16,6 +16,11 @@ use super::linear::Linear;
 use super::norm::LayerNorm;
 use crate::ml::dropout::Noise;
 
+/// Eight times the layers of the deepest published model of this family.
+const MOST_LAYERS: usize = 384;
+/// XLM-R XXL has 10.7 billion.
+const MOST_PARAMETERS: u128 = 1 << 34;
+
 /// The fields of `config.json` that a RoBERTa is built from, with the defaults of transformers.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RobertaConfig {
@@ -80,7 +85,26 @@ impl RobertaConfig {
             config.pad_token_id,
             config.vocab_size
         );
+        config.check_size()?;
         Ok(config)
+    }
+
+    /// Refuses what no machine could hold, before anything is made in that size.
+    fn check_size(&self) -> Result<()> {
+        ensure!(
+            self.num_hidden_layers <= MOST_LAYERS,
+            "field `num_hidden_layers` is {}; more than {MOST_LAYERS} is not supported",
+            self.num_hidden_layers
+        );
+        let hidden = self.hidden_size as u128;
+        let tables = self.vocab_size + self.max_position_embeddings + self.type_vocab_size;
+        let layers = self.num_hidden_layers as u128 * (4 * hidden + 2 * self.intermediate_size as u128);
+        let parameters = hidden * (tables as u128 + layers);
+        ensure!(
+            parameters <= MOST_PARAMETERS,
+            "its fields make a model of {parameters} parameters; more than {MOST_PARAMETERS} is not supported"
+        );
+        Ok(())
     }
 
     /// Positions start after the padding id's row, so that many fewer than the table has rows.

@@ -4,7 +4,11 @@
 //! putting hostile pieces together. Seconds of them run by default; `PROPTEST_CASES=20000 cargo test --release --test suite
 //! fuzz::` runs longer. What was found that way stands beside the properties as a test of its own.
 
+mod artifacts;
 mod cache;
 mod changes;
+mod corpus;
 mod nesting;
+mod pickle;
 mod pipeline;
+mod weights;

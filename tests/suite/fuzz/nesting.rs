@@ -11,7 +11,7 @@ use crate::toys;
 fn refused(text: String) -> String {
     let read = move || {
         let source = Source::new("p.toml", text.as_str());
-        let problems = bounded(text.len(), || resolve(&source, None, &[text.clone()], toys::KINDS).err());
+        let problems = bounded(text.len(), || resolve(&source, None, std::slice::from_ref(&text), toys::KINDS).err());
         diagnostic::render_all(&problems.expect("refused"), Color::Never)
     };
     std::thread::Builder::new().stack_size(1 << 20).spawn(read).unwrap().join().unwrap()

@@ -1,0 +1,114 @@
+//! Artifact folders that are not what a stage wrote: parquet, Arrow IPC, their descriptions, and checkpoints.
+
+use std::fs;
+use std::path::Path;
+
+use pipe::ml::checkpoint::{Checkpoints, Tensors};
+use pipe::ml::data::{Corpus, Example, Report, Split, Tokens};
+use proptest::prelude::*;
+
+use super::changes::{bounded, changed, changes, config};
+
+fn corpus(dir: &Path) {
+    let row = |i: usize| Example {
+        id: format!("train:{i}"),
+        text: format!("text {}", "é".repeat(i)),
+        label: (i % 2) as u32,
+        source: "train".into(),
+    };
+    let rows: Vec<Example> = (0..20).map(row).collect();
+    let labels = vec!["no".into(), "yes".into()];
+    Corpus { labels, train: rows.clone(), validation: rows[..2].to_vec(), test: Vec::new(), report: Report::default() }
+        .write(dir)
+        .unwrap();
+}
+
+fn tokens(dir: &Path) {
+    let mut train = Split::default();
+    (0..20u32).for_each(|i| train.push(&(0..i).collect::<Vec<_>>(), i % 2, format!("train:{i}")));
+    let labels = vec!["no".into(), "yes".into()];
+    Tokens { labels, pad_id: 1, max_length: 20, test: train.clone(), validation: Split::default(), train }
+        .write(dir)
+        .unwrap();
+}
+
+fn checkpoint(dir: &Path) {
+    let tensors = Tensors::from([("a".to_owned(), vec![1.0; 40]), ("b".to_owned(), vec![])]);
+    Checkpoints::open(dir).unwrap().write(&7u64, &tensors).unwrap();
+}
+
+/// A folder whose file `name` was changed; how large it is.
+fn damaged(make: fn(&Path), name: &str, change: impl FnOnce(&[u8]) -> Vec<u8>) -> (tempfile::TempDir, usize) {
+    let dir = tempfile::tempdir().unwrap();
+    make(dir.path());
+    let path = dir.path().join(name);
+    let bytes = change(&fs::read(&path).unwrap());
+    fs::write(path, &bytes).unwrap();
+    (dir, bytes.len())
+}
+
+/// Reads what must be as consistent as if nothing had been changed.
+fn use_tokens(tokens: &Tokens) {
+    for split in [&tokens.train, &tokens.validation, &tokens.test] {
+        let all: usize = (0..split.len()).map(|i| split.row(i).len() + split.id(i).len().min(0)).sum();
+        assert_eq!(all, split.tokens());
+        assert!(split.labels().iter().all(|l| (*l as usize) < tokens.labels.len()));
+    }
+}
+
+proptest! {
+    #![proptest_config(config(200))]
+
+    #[test]
+    fn a_changed_corpus(name in prop::sample::select(vec!["train.parquet", "test.parquet", "corpus.json"]), changes in changes()) {
+        let (dir, size) = damaged(corpus, name, |good| changed(good, &changes));
+        if let Ok(corpus) = bounded(size, || Corpus::open(dir.path())) {
+            assert!(corpus.train.iter().all(|row| (row.label as usize) < corpus.labels.len()));
+        }
+    }
+
+    #[test]
+    fn changed_tokens(name in prop::sample::select(vec!["train.arrow", "validation.arrow", "tokens.json"]), changes in changes()) {
+        let (dir, size) = damaged(tokens, name, |good| changed(good, &changes));
+        if let Ok(tokens) = bounded(size, || Tokens::open(dir.path())) {
+            use_tokens(&tokens);
+        }
+    }
+
+    #[test]
+    fn a_changed_checkpoint_is_never_read(changes in changes()) {
+        let (dir, size) = damaged(checkpoint, "fit.checkpoint", |good| changed(good, &changes));
+        let (found, _) = bounded(size, || Checkpoints::open(dir.path()).unwrap().read::<u64>());
+        // A checksum tells: what is read is what was written.
+        prop_assert!(found.is_none_or(|(state, tensors)| state == 7 && tensors["a"] == vec![1.0; 40]));
+    }
+
+    #[test]
+    fn a_checkpoint_with_any_head(head in "\\{\"state\":7,\"tensors\":\\[(\\[\"a\",[0-9]{1,20}\\],?){0,3}\\]\\}", sum in any::<bool>(), length in any::<u64>()) {
+        let length = if sum { head.len() as u64 } else { length };
+        let mut bytes = [b"pipe-checkpoint\x01".as_slice(), &length.to_le_bytes(), head.as_bytes(), &[0; 40]].concat();
+        bytes.extend_from_slice(blake3::hash(&bytes).as_bytes());
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("fit.checkpoint"), &bytes).unwrap();
+        bounded(bytes.len(), || Checkpoints::open(dir.path()).unwrap().read::<u64>());
+    }
+}
+
+#[test]
+fn sizes_that_an_arrow_file_declares_are_held_against_the_file() {
+    // Every place of the file gets every extreme number, the metadata of the batches and the footer among them.
+    let dir = tempfile::tempdir().unwrap();
+    tokens(dir.path());
+    let path = dir.path().join("train.arrow");
+    let good = fs::read(&path).unwrap();
+    for number in [-1i64, i64::MIN, i64::MAX, 1 << 40] {
+        for at in (0..good.len() - 8).step_by(4) {
+            let mut bytes = good.clone();
+            bytes[at..at + 8].copy_from_slice(&number.to_le_bytes());
+            fs::write(&path, bytes).unwrap();
+            if let Ok(tokens) = bounded(good.len(), || Tokens::open(dir.path())) {
+                use_tokens(&tokens);
+            }
+        }
+    }
+}
