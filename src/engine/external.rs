@@ -1,13 +1,13 @@
 //! Files and folders outside the cache that results depend on: found, fetched and digested before the first stage.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, btree_map};
 use std::path::{Component, Path, PathBuf};
 
 use super::diagnostic::{Diagnostic, Diagnostics, Place, closest};
 use super::digest::StatCache;
 use super::event::{Event, Observer};
 use super::kind::{External, Remote, What};
-use super::manifest::Manifest;
+use super::manifest::{Line, Manifest};
 use super::resolve::{Instance, Pipeline};
 use super::value::{Node, Value};
 
@@ -17,7 +17,12 @@ pub struct Found {
     pub name: String,
     pub path: PathBuf,
     pin: Pin,
+    /// Files of another revision in place of those that lie there: name and digest, none for one that it lacks.
+    revised: Vec<(String, Option<String>)>,
 }
+
+/// What a revision has in place of the working tree's files: by path from the project root, the digest if it is there.
+pub type Revision = BTreeMap<String, Option<String>>;
 
 /// What stands for the content in the manifest.
 #[derive(Debug, Clone)]
@@ -40,11 +45,20 @@ impl Found {
         let mut lines = Manifest::default();
         match &self.pin {
             Pin::Identity(identity) => lines.push(format!("{} content", self.name), identity.clone()),
-            Pin::File { shown } => lines.push(format!("file {shown}"), stats.digest(&self.path)?),
+            Pin::File { shown } => {
+                let revised = self.revised.iter().find_map(|(_, digest)| digest.clone());
+                lines.push(format!("file {shown}"), revised.map_or_else(|| stats.digest(&self.path), Ok)?);
+            }
             Pin::Folder { shown, names } => {
-                for file in files_in(&self.path, names)? {
+                let mut digests: BTreeMap<String, Option<String>> = self.revised.iter().cloned().collect();
+                for file in if self.path.is_dir() { files_in(&self.path, names)? } else { Vec::new() } {
                     let name = file.file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned());
-                    lines.push(format!("file {shown}/{name}"), stats.digest(&file)?);
+                    if let btree_map::Entry::Vacant(free) = digests.entry(name) {
+                        free.insert(Some(stats.digest(&file)?));
+                    }
+                }
+                for (name, digest) in digests {
+                    lines.0.extend(digest.map(|value| Line { label: format!("file {shown}/{name}"), value }));
                 }
             }
         }
@@ -66,6 +80,67 @@ fn files_in(dir: &Path, names: &[&str]) -> std::io::Result<Vec<PathBuf>> {
     }
     files.sort();
     Ok(files)
+}
+
+/// An input that cannot be looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Absent {
+    /// A stage that needs it cannot run.
+    Missing(String),
+    /// It would be fetched first, and only then is its content known.
+    Remote(String),
+}
+
+/// The external inputs of one instance as they are at a revision; nothing is fetched.
+pub(super) fn look(
+    instance: &Instance,
+    root: &Path,
+    remotes: &[Remote],
+    revision: &Revision,
+) -> Result<Vec<Found>, Absent> {
+    let look_at = |external: &External| {
+        if let Some(remote) = remotes.iter().find(|r| external.path.starts_with(r.prefix)) {
+            let fetched = (remote.cached)(&external.path).ok_or_else(|| Absent::Remote(external.path.clone()))?;
+            let pin = Pin::Identity(fetched.identity);
+            return Ok(Found { name: external.name.clone(), path: fetched.dir, pin, revised: Vec::new() });
+        }
+        let name = |path: &str| path.rsplit('/').next().unwrap_or_default().to_string();
+        let revised: Vec<(String, Option<String>)> =
+            revision.iter().filter(|(p, _)| reads(external, p)).map(|(p, digest)| (name(p), digest.clone())).collect();
+        let is_there = match external.what {
+            _ if revised.iter().any(|(_, digest)| digest.is_some()) => true,
+            What::File => revised.is_empty() && local(instance, external, root).is_ok(),
+            What::Folder | What::Files(_) => local(instance, external, root).is_ok(),
+        };
+        if is_there {
+            Ok(Found { revised, ..found(external, root) })
+        } else {
+            Err(Absent::Missing(external.path.clone()))
+        }
+    };
+    instance.work.externals().iter().map(look_at).collect()
+}
+
+/// Whether an external input includes the file at a path from the project root.
+pub(super) fn reads(external: &External, path: &str) -> bool {
+    let mine: Vec<&str> = external.path.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
+    let theirs: Vec<&str> = path.split('/').collect();
+    match (external.what, theirs.split_last()) {
+        (What::File, _) => mine == theirs,
+        (What::Folder, Some((name, dir))) => mine == dir && !name.starts_with('.'),
+        (What::Files(names), Some((name, dir))) => mine == dir && names.contains(name),
+        (_, None) => false,
+    }
+}
+
+fn found(external: &External, root: &Path) -> Found {
+    let shown = external.path.trim_end_matches('/').to_string();
+    let pin = match external.what {
+        What::File => Pin::File { shown },
+        What::Folder => Pin::Folder { shown, names: &[] },
+        What::Files(names) => Pin::Folder { shown, names },
+    };
+    Found { name: external.name.clone(), path: root.join(&external.path), pin, revised: Vec::new() }
 }
 
 /// Find all external inputs of the needed instances, by index; everything that is missing is reported at once.
@@ -114,6 +189,7 @@ pub fn find(
             name: external.name,
             path,
             pin: Pin::Identity(identity),
+            revised: Vec::new(),
         }));
     }
     if problems.is_empty() { Ok(all) } else { Err(Diagnostics::new(problems)) }
@@ -141,12 +217,7 @@ fn local(instance: &Instance, external: &External, root: &Path) -> Result<Found,
             None => d.help(format!("paths start from the project root, {}", root.display())),
         });
     }
-    let pin = match external.what {
-        What::File => Pin::File { shown },
-        What::Folder => Pin::Folder { shown, names: &[] },
-        What::Files(names) => Pin::Folder { shown, names },
-    };
-    Ok(Found { name: external.name.clone(), path, pin })
+    Ok(found(external, root))
 }
 
 /// A file of a similar name beside a missing one.

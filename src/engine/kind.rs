@@ -105,6 +105,8 @@ pub enum What {
 pub struct Remote {
     /// Names that start so are fetched before the first stage runs.
     pub prefix: &'static str,
+    /// The folder if it is on this machine; nobody is asked for it.
+    pub cached: fn(&str) -> Option<Fetched>,
     pub fetch: fn(&str, &dyn Observer) -> anyhow::Result<Fetched>,
 }
 

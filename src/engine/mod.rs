@@ -3,6 +3,7 @@
 pub mod artifact;
 pub mod cache;
 pub mod diagnostic;
+pub mod diff;
 pub mod digest;
 mod draw;
 pub mod event;
@@ -10,6 +11,7 @@ pub mod execute;
 pub mod export;
 pub mod external;
 mod fan_out;
+pub mod forecast;
 pub mod graph;
 pub mod history;
 pub mod kind;

@@ -9,8 +9,7 @@ use super::digest::StatCache;
 use super::external::Found;
 use super::graph::Graph;
 use super::history::History;
-use super::kind::Arity;
-use super::manifest::{ARTIFACT_FORMAT, Manifest};
+use super::manifest::Manifest;
 use super::resolve::{Instance, Pipeline};
 
 /// Everything a pipeline is judged and run with.
@@ -58,23 +57,11 @@ impl Job<'_> {
         upstream: &dyn Fn(usize) -> Upstream<'e>,
     ) -> Result<(Manifest, Vec<String>), CacheError> {
         let instance = self.instance(at);
-        let mut lines = Manifest::default();
+        let mut lines = instance.own_lines();
         // Ports with sources that run first, and those sources.
         let mut pending: Vec<(&str, Vec<&str>)> = Vec::new();
-        lines.push("kind", instance.kind.name);
-        lines.push("kind version", instance.kind.version.to_string());
-        lines.push("artifact format", ARTIFACT_FORMAT.to_string());
-        if instance.kind.seeded {
-            lines.push("seed", instance.seed.to_string());
-        }
-        let mut parameters = instance.parameters.clone();
-        if let Some(map) = parameters.as_object_mut() {
-            map.retain(|key, _| !instance.kind.operational.contains(&key.as_str()));
-        }
-        lines.push_tree("", &parameters);
         for wire in &instance.inputs {
-            let many = instance.kind.input(wire.port).is_some_and(|p| p.arity == Arity::Many);
-            let label = if many { format!("in.{}[{}]", wire.port, wire.label) } else { format!("in.{}", wire.port) };
+            let label = instance.input_label(wire);
             match upstream(wire.from) {
                 Upstream::Known(entry) => {
                     lines.push(label, entry.outputs.get(wire.output).map_or("", |a| a.digest.as_str()))

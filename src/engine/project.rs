@@ -36,10 +36,13 @@ pub struct Prepared<'a> {
 impl Project {
     /// The nearest folder above `file` that has `cache/` or `.git`, else the folder of the file.
     pub fn root_of(file: &Path) -> PathBuf {
-        let file = std::path::absolute(file).unwrap_or_else(|_| file.to_path_buf());
-        let dir = file.parent().unwrap_or(Path::new("/")).to_path_buf();
-        let root = dir.ancestors().find(|d| d.join("cache").is_dir() || d.join(".git").exists()).map(Path::to_path_buf);
-        root.unwrap_or(dir)
+        let dir = folder_of(file);
+        marked(&dir).unwrap_or(dir)
+    }
+
+    /// Whether a file lies in a project, and not in a folder that is no part of any.
+    pub fn is_around(file: &Path) -> bool {
+        marked(&folder_of(file)).is_some()
     }
 
     /// Open the cache at `cache_dir`, or at `cache/` below the root.
@@ -90,6 +93,15 @@ impl Prepared<'_> {
             forced: &self.forced,
         }
     }
+}
+
+fn folder_of(file: &Path) -> PathBuf {
+    let file = std::path::absolute(file).unwrap_or_else(|_| file.to_path_buf());
+    file.parent().unwrap_or(Path::new("/")).to_path_buf()
+}
+
+fn marked(dir: &Path) -> Option<PathBuf> {
+    dir.ancestors().find(|d| d.join("cache").is_dir() || d.join(".git").exists()).map(Path::to_path_buf)
 }
 
 /// The instances that a word on the command line means: a stage's name means all of its instances.

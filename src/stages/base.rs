@@ -13,7 +13,11 @@ use crate::ml::model::{hub, weights};
 use crate::ml::watch::{Progress, Watch};
 
 /// `hf:OWNER/NAME@REVISION`, pinned by its commit.
-pub const HUB: Remote = Remote { prefix: "hf:", fetch };
+pub const HUB: Remote = Remote { prefix: "hf:", cached, fetch };
+
+fn cached(reference: &str) -> Option<Fetched> {
+    hub::cached(reference).map(|found| Fetched { dir: found.dir, identity: found.commit })
+}
 
 fn fetch(reference: &str, observer: &dyn Observer) -> Result<Fetched> {
     let found = hub::resolve(reference, &Download { reference, observer })?;

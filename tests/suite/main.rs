@@ -1,6 +1,7 @@
 //! One test program: every test here talks to the engine or to the binary as a user would.
 
 mod cli;
+mod diff;
 mod engine;
 mod house;
 mod mistakes;

@@ -37,6 +37,11 @@ pub fn resolve(reference: &str, watch: &dyn Watch) -> Result<Resolved> {
     Hub::from_env()?.resolve(reference, watch)
 }
 
+/// The same folder if the cache has it complete; nothing is downloaded.
+pub fn cached(reference: &str) -> Option<Resolved> {
+    Hub::from_env().ok()?.cached(&Wanted::parse(reference).ok()?)
+}
+
 /// Where models come from and where they are kept.
 struct Hub {
     cache: PathBuf,
