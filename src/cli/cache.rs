@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Subcommand;
 use serde::Serialize;
 
-use super::context::{Context, File, named, verdicts};
+use super::context::{Context, File, named};
 use crate::engine::cache::{CacheError, Entry};
 use crate::engine::project::Project;
 use crate::error::Error;
@@ -145,7 +145,7 @@ pub fn folders(cx: &Context<'_>, file: &File, stage: &str, ty: Option<&str>) -> 
         _ => (stage, None),
     };
     let prepared = cx.prepare(&project, &pipeline, &[word.to_string()], &[])?;
-    let verdicts = verdicts(&prepared.job())?;
+    let verdicts = prepared.job().verdicts()?;
     let mut found = Vec::new();
     for at in named(&pipeline, word) {
         let name = &pipeline.instances[at].name;

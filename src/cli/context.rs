@@ -5,11 +5,10 @@ use std::path::{Path, PathBuf};
 
 use crate::engine::cache::CacheError;
 use crate::engine::kind::{Kind, Remote};
-use crate::engine::plan::{Job, Upstream, Verdict};
 use crate::engine::project::{Prepared, Project, read_source};
 use crate::engine::resolve::{Pipeline, resolve};
 use crate::error::Error;
-use crate::report::{Color, Mode, reporter};
+use crate::report::Color;
 
 /// What a build of `pipe` can do; `main` hands it in, tests hand in toys.
 #[derive(Clone, Copy)]
@@ -64,7 +63,7 @@ impl Context<'_> {
         Ok(Project::open(&root, self.cache_dir.as_deref())?)
     }
 
-    /// Find what the wanted stages need, for a command that looks and does not run; downloads are told.
+    /// Find what the wanted stages need, for a command that looks and does not run: nothing is fetched.
     pub fn prepare<'p>(
         &self,
         project: &'p Project,
@@ -72,8 +71,9 @@ impl Context<'_> {
         stages: &[String],
         force: &[String],
     ) -> Result<Prepared<'p>, Error> {
-        let reporter = reporter(Mode::Plain);
-        Ok(project.prepare(pipeline, stages, force, self.stock.remotes, reporter.as_ref())?)
+        let prepared = project.prepare(pipeline, stages, force, self.stock.remotes)?;
+        prepared.complete()?;
+        Ok(prepared)
     }
 }
 
@@ -84,19 +84,6 @@ impl From<CacheError> for Error {
             other => Self::failed(other.to_string()),
         }
     }
-}
-
-/// The engine's judgement on every needed instance, by index.
-pub fn verdicts(job: &Job<'_>) -> Result<Vec<Option<Verdict>>, Error> {
-    let mut all: Vec<Option<Verdict>> = Vec::with_capacity(job.needed.len());
-    for (at, needed) in job.needed.iter().enumerate() {
-        let known = |from: usize| all.get(from).and_then(|v| v.as_ref()).and_then(|v| v.entry.as_ref());
-        let verdict = needed
-            .then(|| job.judge(at, &|from| known(from).map_or(Upstream::Pending, Upstream::Known)))
-            .transpose()?;
-        all.push(verdict);
-    }
-    Ok(all)
 }
 
 /// The indices of the instances that a word on the command line means: one, or all of a stage.

@@ -15,6 +15,7 @@ pub mod parameter;
 pub mod plan;
 pub mod predict;
 pub mod run;
+pub mod saved;
 pub mod schema;
 pub mod show;
 pub mod side;

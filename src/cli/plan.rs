@@ -1,9 +1,13 @@
 //! `pipe plan`: what `run` would do, and why, without doing it.
 
+use std::path::{Path, PathBuf};
+
 use super::context::{Context, File};
-use crate::engine::plan::{self as engine, Action};
+use super::saved;
+use crate::engine::planned::{self as engine, Action, Request};
+use crate::engine::project::Project;
 use crate::error::Error;
-use crate::report::color::{ACTIVE, FAINT, STRONG};
+use crate::report::color::{ACTIVE, FAINT, STRONG, WARNING};
 use crate::report::table::Table;
 use crate::report::{Color, format, line};
 
@@ -18,6 +22,9 @@ pub struct Plan {
     /// Plan as if the result of a stage were not there; may be given several times.
     #[arg(long, value_name = "STAGE")]
     force: Vec<String>,
+    /// Also write the plan to a file that `run --plan` takes.
+    #[arg(long, short, value_name = "PLAN")]
+    out: Option<PathBuf>,
     /// As JSON.
     #[arg(long)]
     json: bool,
@@ -30,16 +37,34 @@ impl Plan {
     pub fn run(self, cx: &mut Context<'_>) -> Result<(), Error> {
         let pipeline = cx.resolve(&self.file)?;
         let project = cx.project(Some(&self.file.file))?;
-        let prepared = cx.prepare(&project, &pipeline, &self.stages, &self.force)?;
-        let plan = prepared.job().plan()?;
+        // Missing inputs block their stages; what is left of the plan is still worth seeing.
+        let prepared = project.prepare(&pipeline, &self.stages, &self.force, cx.stock.remotes)?;
+        let plan = prepared.job().plan(request(&self.file, &project, &self.stages, &self.force))?;
         // What was digested now need not be digested again by the run.
         let _ = project.stats.save();
+        if let Some(path) = &self.out {
+            saved::write(path, &plan)?;
+        }
         if self.json {
             cx.print_json(&plan)?
         } else {
             print(cx, &plan)?
         }
+        prepared.complete()?;
         if self.exit_code && plan.runs() > 0 { Err(Error::Differences) } else { Ok(()) }
+    }
+}
+
+/// What a plan has to remember of the command line.
+pub fn request(file: &File, project: &Project, stages: &[String], force: &[String]) -> Request {
+    let path = std::path::absolute(&file.file).unwrap_or_else(|_| file.file.clone());
+    let path = path.strip_prefix(&project.root).map(Path::to_path_buf).unwrap_or(path);
+    Request {
+        file: path.to_string_lossy().into_owned(),
+        profile: file.profile.clone(),
+        set: file.set.clone(),
+        stages: stages.to_vec(),
+        force: force.to_vec(),
     }
 }
 
@@ -50,17 +75,25 @@ pub fn print(cx: &mut Context<'_>, plan: &engine::Plan) -> Result<(), Error> {
 
 fn render(plan: &engine::Plan, color: Color) -> String {
     let profile = plan.profile.as_ref().map(|p| format!(" (profile {p})")).unwrap_or_default();
+    // Without an earlier result there is nothing that it could turn out to be.
+    let stoppable = plan.stages.iter().filter(|s| s.action == Action::MayStop && s.seconds.is_some()).count();
     let mut counts = vec![
         format::plural(plan.stages.len(), "stage"),
-        format!("{} cached", plan.hits()),
-        format!("{} to run", plan.runs()),
+        format!("{} cached", format::count(plan.count(Action::Hit) as u64)),
+        match stoppable {
+            0 => format!("{} to run", format::count(plan.runs() as u64)),
+            n => format!("{} to run ({} may stop early)", format::count(plan.runs() as u64), format::count(n as u64)),
+        },
     ];
+    let blocked = plan.count(Action::Blocked);
+    counts.extend((blocked > 0).then(|| format!("{} blocked", format::count(blocked as u64))));
     counts.extend(plan.seconds().map(|s| format!("about {}", format::duration(s))));
     let mut table = Table::new(["", "", "", ">"]).indent(2);
     for stage in &plan.stages {
         let (word, seconds) = match stage.action {
             Action::Hit => ("hit", None),
             Action::Run | Action::MayStop => ("run", stage.seconds),
+            Action::Blocked => ("blocked", None),
         };
         table.row([
             word.to_string(),
@@ -72,11 +105,14 @@ fn render(plan: &engine::Plan, color: Color) -> String {
     let mut text = format!("{} {}{profile}: {}\n", color.paint(STRONG, "plan"), plan.pipeline, counts.join(", "));
     for row in table.render().split_inclusive('\n') {
         // Painted after the columns are aligned: escapes have no width.
-        let (word, rest) = row.split_at(5);
-        text.push_str(&format!(
-            "  {}{rest}",
-            color.paint(if word == "  hit" { FAINT } else { ACTIVE }, word.trim_start())
-        ));
+        let row = row.trim_start();
+        let (word, rest) = row.split_at(row.find(' ').unwrap_or(row.len()));
+        let style = match word {
+            "hit" => FAINT,
+            "blocked" => WARNING,
+            _ => ACTIVE,
+        };
+        text.push_str(&format!("  {}{rest}", color.paint(style, word)));
     }
     text
 }
@@ -84,7 +120,8 @@ fn render(plan: &engine::Plan, color: Color) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::plan::Planned;
+    use crate::engine::manifest::Manifest;
+    use crate::engine::planned::{Planned, VERSION};
 
     fn plan() -> engine::Plan {
         let stage = |name: &str, action, why: &[&str], seconds| Planned {
@@ -93,14 +130,24 @@ mod tests {
             action,
             why: why.iter().map(|w| w.to_string()).collect(),
             seconds,
+            fingerprint: None,
+            depends_on: Manifest::default(),
         };
         let stages = vec![
             stage("corpus", Action::Hit, &[], Some(3.0)),
             stage("teacher", Action::Run, &["learning-rate 0.0005 → 0.0003"], Some(70.0)),
             stage("scores[teacher]", Action::MayStop, &["in.model: teacher will change"], Some(4.0)),
             stage("comparison", Action::Run, &["no result yet"], None),
+            stage("extra", Action::Blocked, &["`x.csv` does not exist"], Some(1.0)),
         ];
-        engine::Plan { pipeline: "roberta-full".into(), profile: Some("full".into()), stages }
+        let request = Request { file: "p.toml".into(), ..Request::default() };
+        engine::Plan {
+            version: VERSION,
+            request,
+            pipeline: "roberta-full".into(),
+            profile: Some("full".into()),
+            stages,
+        }
     }
 
     #[test]
@@ -108,11 +155,12 @@ mod tests {
         assert_eq!(
             render(&plan(), Color::Never),
             "\
-plan roberta-full (profile full): 4 stages, 1 cached, 3 to run, about 1m 14s
-  hit  corpus
-  run  teacher          learning-rate 0.0005 → 0.0003  1m 10s
-  run  scores[teacher]  in.model: teacher will change    4.0s
-  run  comparison       no result yet
+plan roberta-full (profile full): 5 stages, 1 cached, 3 to run (1 may stop early), 1 blocked, about 1m 14s
+  hit      corpus
+  run      teacher          learning-rate 0.0005 → 0.0003  1m 10s
+  run      scores[teacher]  in.model: teacher will change    4.0s
+  run      comparison       no result yet
+  blocked  extra            `x.csv` does not exist
 "
         );
         assert_eq!(

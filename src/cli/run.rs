@@ -1,11 +1,14 @@
 //! `pipe run`: bring a pipeline's results up to date.
 
 use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::context::{Context, File};
-use super::{interrupt, plan};
+use super::{interrupt, plan, saved};
 use crate::engine::event::{Event, Observer, Outcome};
+use crate::engine::planned::{Plan, Request};
+use crate::engine::project::Project;
 use crate::engine::schedule::{self, RunOptions};
 use crate::error::Error;
 use crate::report::{Mode, reporter};
@@ -13,11 +16,21 @@ use crate::report::{Mode, reporter};
 /// Run what is needed for a pipeline, or for some of its stages.
 #[derive(Debug, clap::Args)]
 pub struct Run {
-    #[command(flatten)]
-    file: File,
+    /// The pipeline file.
+    #[arg(required_unless_present = "plan")]
+    file: Option<PathBuf>,
     /// Only these stages and what they need.
     #[arg(value_name = "STAGE")]
     stages: Vec<String>,
+    /// Lay a profile of the file over it.
+    #[arg(long, short, value_name = "NAME")]
+    profile: Option<String>,
+    /// Set one value, as in `--set stage.teacher.epochs=1`; may be given several times.
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// Run a plan that `pipe plan --out` wrote, and refuse if anything has moved since.
+    #[arg(long, value_name = "PLAN", conflicts_with_all = ["file", "stages", "profile", "set", "force"])]
+    plan: Option<PathBuf>,
     /// Where to compute: auto, cpu, cuda, cuda:N, wgpu or wgpu:N.
     #[arg(long, default_value = "auto", value_name = "DEVICE")]
     device: String,
@@ -41,25 +54,64 @@ pub struct Run {
 /// Stages compute on all cores by themselves: more of them at a time mostly cost memory.
 const MOST_JOBS: usize = 4;
 
+/// What to run, from the command line or from a plan.
+struct Wanted {
+    file: File,
+    stages: Vec<String>,
+    force: Vec<String>,
+    /// With the file that it was read from.
+    plan: Option<(PathBuf, Plan)>,
+}
+
 impl Run {
     pub fn run(self, cx: &mut Context<'_>) -> Result<(), Error> {
         let gpus = (cx.stock.gpus)(&self.device).map_err(|e| Error::usage(format!("{e:#}")))?;
-        let pipeline = cx.resolve(&self.file)?;
-        let project = cx.project(Some(&self.file.file))?;
+        let wanted = self.wanted()?;
+        let pipeline = cx.resolve(&wanted.file)?;
+        let project = cx.project(Some(&wanted.file.file))?;
         let reporter: Arc<dyn Observer + Send> = Arc::from(reporter(if self.json { Mode::Json } else { Mode::Auto }));
         if let Some(text) = &project.history_problem {
             reporter.event(&Event::Warning { stage: None, text: text.clone() });
         }
-        let prepared = project.prepare(&pipeline, &self.stages, &self.force, cx.stock.remotes, reporter.as_ref())?;
-        let job = prepared.job();
+        let mut prepared = project.prepare(&pipeline, &wanted.stages, &wanted.force, cx.stock.remotes)?;
+        // A slip in a path must not cost a download. With --keep-going only the stages that need the path fail.
+        if !self.keep_going {
+            prepared.complete()?;
+        }
+        let request = || plan::request(&wanted.file, &project, &wanted.stages, &wanted.force);
+        let planned = wanted.plan.as_ref();
+        if let Some((path, planned)) = planned {
+            saved::hold(path, planned, &prepared.job().plan(request())?, &pipeline)?;
+        }
         if self.dry_run {
-            return if self.json { cx.print_json(&job.plan()?) } else { plan::print(cx, &job.plan()?) };
+            let plan = prepared.job().plan(request())?;
+            return if self.json { cx.print_json(&plan) } else { plan::print(cx, &plan) };
+        }
+        prepared.fetch(cx.stock.remotes, reporter.as_ref());
+        if !self.keep_going {
+            prepared.complete()?;
         }
         let stop = interrupt::listen(&reporter)?;
         let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
         let jobs = self.jobs.map_or(cores.min(MOST_JOBS), NonZeroUsize::get);
-        let options = RunOptions { jobs, keep_going: self.keep_going, device: &self.device, gpus };
-        ended(&schedule::run(&job, &options, reporter.as_ref(), stop)?)
+        let plan = planned.map(|(_, plan)| plan);
+        let options = RunOptions { jobs, keep_going: self.keep_going, device: &self.device, gpus, plan };
+        ended(&schedule::run(&prepared.job(), &options, reporter.as_ref(), stop)?)
+    }
+
+    fn wanted(&self) -> Result<Wanted, Error> {
+        let Some(path) = &self.plan else {
+            let file = self.file.clone().ok_or_else(|| Error::usage("no pipeline file is given"))?;
+            let file = File { file, profile: self.profile.clone(), set: self.set.clone() };
+            return Ok(Wanted { file, stages: self.stages.clone(), force: self.force.clone(), plan: None });
+        };
+        let plan = saved::read(path)?;
+        let Request { file, profile, set, stages, force } = plan.request.clone();
+        // Written relative to the root of the project, in which we are.
+        let file = Project::root_of(Path::new("pipeline.toml")).join(file);
+        let shown = std::env::current_dir().ok().and_then(|here| file.strip_prefix(here).ok().map(Path::to_path_buf));
+        let file = File { file: shown.unwrap_or(file), profile, set };
+        Ok(Wanted { file, stages, force, plan: Some((path.clone(), plan)) })
     }
 }
 

@@ -108,6 +108,7 @@ fn common(kinds: &[Kind], ports: &[Port]) -> Map<String, Value> {
         "use": use_of(kinds),
         "in": { "type": "object", "description": "Where the inputs come from.", "additionalProperties": false, "properties": wires },
         "matrix": { "type": "object", "description": "One instance for each value, as in `{ seed = [1, 2, 3] }`.", "additionalProperties": scalars },
+        "exclusive": { "type": "string", "description": "A name; stages that share it never run at the same time in a run." },
         "export": { "type": "string", "description": "A folder below the project root that the results are copied to." },
         "seed": { "$ref": "#/$defs/seed" },
     });

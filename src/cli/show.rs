@@ -1,6 +1,6 @@
 //! `pipe show`: a pipeline as it is resolved, or the artifacts of one of its stages.
 
-use super::context::{Context, File, named, verdicts};
+use super::context::{Context, File, named};
 use super::parameter::toml;
 use super::toml_text;
 use crate::engine::cache::Entry;
@@ -24,7 +24,7 @@ impl Show {
         let Some(stage) = self.stage else { return cx.print(&resolved(&pipeline)) };
         let project = cx.project(Some(&self.file.file))?;
         let prepared = cx.prepare(&project, &pipeline, std::slice::from_ref(&stage), &[])?;
-        let verdicts = verdicts(&prepared.job())?;
+        let verdicts = prepared.job().verdicts()?;
         let mut text = String::new();
         for at in named(&pipeline, &stage) {
             let name = &pipeline.instances[at].name;
@@ -102,8 +102,8 @@ fn table(instance: &Instance, pipeline: &Pipeline) -> String {
         let note = if instance.table.get(name).is_some() { "" } else { "  # default" };
         out.push_str(&format!("{} = {}{note}\n", toml_text::key(name), toml(value)));
     }
-    if let Some(export) = &instance.export {
-        out.push_str(&format!("export = {}\n", toml_text::string(export)));
+    for (key, value) in [("exclusive", &instance.exclusive), ("export", &instance.export)] {
+        out.extend(value.iter().map(|text| format!("{key} = {}\n", toml_text::string(text))));
     }
     out
 }

@@ -1,6 +1,6 @@
 //! `pipe why`: what a stage's result depends on, and what of it changed.
 
-use super::context::{Context, File, named, verdicts};
+use super::context::{Context, File, named};
 use crate::engine::plan::Verdict;
 use crate::error::Error;
 use crate::report::format;
@@ -23,7 +23,7 @@ impl Why {
         let pipeline = cx.resolve(&self.file)?;
         let project = cx.project(Some(&self.file.file))?;
         let prepared = cx.prepare(&project, &pipeline, std::slice::from_ref(&self.stage), &[])?;
-        let verdicts = verdicts(&prepared.job())?;
+        let verdicts = prepared.job().verdicts()?;
         let mut text = String::new();
         for at in named(&pipeline, &self.stage) {
             if let Some(verdict) = &verdicts[at] {

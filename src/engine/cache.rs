@@ -1,17 +1,17 @@
 //! Objects and entries on disk: committed whole, verified when read, locked against other processes.
 
-use std::collections::{BTreeMap, HashSet};
-use std::fs::{self, File, OpenOptions, Permissions, TryLockError};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::fs::{self, Metadata};
 use std::io;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
 use super::artifact::{Artifact, ArtifactFile, is_digest, walk};
 use super::digest;
+use super::disk::{Change, Disk, Os};
 use super::manifest::Manifest;
 
 /// A committed result: what it depended on, what came out, how it was made.
@@ -38,8 +38,12 @@ pub struct Made {
 pub enum CacheError {
     #[error("cannot {what} {}: {source}{}", path.display(), advice(source))]
     Io { what: &'static str, path: PathBuf, source: io::Error },
+    #[error("cannot {what} {}: {source}{}", path.display(), make_room(source))]
+    Export { what: &'static str, path: PathBuf, source: io::Error },
     #[error("{} is neither a file nor a folder: a stage may write only those", path.display())]
     NotAFile { path: PathBuf },
+    #[error("the name of {} is not Unicode: a stage may write only such files", path.display())]
+    NotUnicode { path: PathBuf },
     #[error("the stage wrote nothing to its output `{port}`")]
     NoOutput { port: String },
     #[error("interrupted while waiting for another process")]
@@ -63,43 +67,99 @@ impl CacheError {
 }
 
 /// What to do about the errors that users can mend.
-pub(super) fn advice(error: &io::Error) -> &'static str {
+fn advice(error: &io::Error) -> &'static str {
+    if is_read_only(error) {
+        return "; make it writable, or choose another place with --cache-dir or $PIPE_CACHE";
+    }
+    make_room(error)
+}
+
+fn make_room(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
             "; free some space and run again: what was committed before is kept"
-        }
-        io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied => {
-            "; make it writable, or choose another place with --cache-dir or $PIPE_CACHE"
         }
         _ => "",
     }
 }
 
+fn is_read_only(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied)
+}
+
+/// The disk cannot read or write a block; std has no name for it.
+const EIO: i32 = 5;
+
 pub struct Cache {
     dir: PathBuf,
-    /// Objects whose bytes this process has checked.
-    verified: Mutex<HashSet<String>>,
+    disk: Arc<dyn Disk>,
+    /// Objects whose bytes this process has checked, and the file that had them.
+    verified: Mutex<HashMap<String, Identity>>,
+    /// Folders of objects whose own name this process knows to be on disk.
+    synced: Mutex<HashSet<PathBuf>>,
+    /// What was set aside while a fingerprint was judged.
+    damaged: Mutex<HashMap<String, Damaged>>,
+}
+
+/// What tells a file from one that was put in its place or written to since. Not the ctime: links change that.
+type Identity = (u64, u64, u64, i64, i64);
+
+fn identity(m: &Metadata) -> Identity {
+    (m.dev(), m.ino(), m.size(), m.mtime(), m.mtime_nsec())
+}
+
+/// What is at an object's place.
+enum Place {
+    Missing,
+    File(Metadata),
+    /// This, the object or its folder, is not what the cache puts there. A link is never followed.
+    Foreign(PathBuf),
 }
 
 impl Cache {
-    /// Open a cache folder, making it where it is missing.
+    /// Open a cache folder, making it where it is missing. One that cannot be written can still be read.
     pub fn open(dir: &Path) -> Result<Self, CacheError> {
-        for sub in ["objects", "entries", "partial", "views"] {
-            let path = dir.join(sub);
-            fs::create_dir_all(&path).map_err(|e| CacheError::io("create the cache folder", &path, e))?;
+        Self::open_on(dir, Arc::new(Os))
+    }
+
+    pub fn open_on(dir: &Path, disk: Arc<dyn Disk>) -> Result<Self, CacheError> {
+        let cache = Self {
+            dir: dir.to_path_buf(),
+            disk,
+            verified: Mutex::default(),
+            synced: Mutex::default(),
+            damaged: Mutex::default(),
+        };
+        let mut is_new = false;
+        for sub in ["objects", "entries", "partial", "views"].map(|sub| dir.join(sub)) {
+            if !sub.is_dir() {
+                cache.change("create the cache folder", Change::CreateDirAll(&sub))?;
+                is_new = true;
+            }
         }
-        // Found out now rather than after an hour of training.
-        let lock = dir.join("lock");
-        OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(&lock)
-            .map_err(|e| CacheError::io("write to the cache: open", &lock, e))?;
-        Ok(Self { dir: dir.to_path_buf(), verified: Mutex::default() })
+        if is_new {
+            cache.change("sync", Change::SyncDir(dir))?;
+        }
+        Ok(cache)
+    }
+
+    /// Whether results can be kept here: to be asked before an hour of training rather than after it.
+    pub fn writable(&self) -> Result<(), CacheError> {
+        let probe = self.disk.change(Change::Touch(&self.dir.join("lock")));
+        probe.map_err(|e| CacheError::io("write to the cache", &self.dir, e))
     }
 
     pub fn dir(&self) -> &Path {
         &self.dir
+    }
+
+    pub fn disk(&self) -> &Arc<dyn Disk> {
+        &self.disk
+    }
+
+    /// `what` as in "cannot create".
+    pub(super) fn change(&self, what: &'static str, change: Change<'_>) -> Result<(), CacheError> {
+        self.disk.change(change).map_err(|e| CacheError::io(what, change.path(), e))
     }
 
     pub fn object_path(&self, digest: &str) -> PathBuf {
@@ -110,24 +170,29 @@ impl Cache {
         self.dir.join("entries").join(format!("{fingerprint}.json"))
     }
 
-    pub fn partial_path(&self, fingerprint: &str) -> PathBuf {
-        self.dir.join("partial").join(fingerprint)
+    fn place_of(&self, digest: &str) -> Result<Place, CacheError> {
+        let object = self.object_path(digest);
+        for path in [object.parent().unwrap_or(&self.dir), &object] {
+            match fs::symlink_metadata(path) {
+                Ok(m) if m.is_file() && path == object => return Ok(Place::File(m)),
+                Ok(m) if m.is_dir() && path != object => {}
+                Ok(_) => return Ok(Place::Foreign(path.into())),
+                Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Place::Missing),
+                Err(e) => return Err(CacheError::io("look at", path, e)),
+            }
+        }
+        Ok(Place::Missing)
     }
 
     /// The entry of a fingerprint if it and all its objects are there. Sizes are checked, bytes only when read.
     pub fn entry(&self, fingerprint: &str) -> Result<Option<Entry>, CacheError> {
-        let path = self.entry_path(fingerprint);
-        let Some(entry) = self.read_entry(&path, fingerprint)? else { return Ok(None) };
+        let Some(entry) = self.read_entry(fingerprint)? else { return Ok(None) };
         for file in entry.outputs.values().flat_map(|a| &a.files) {
-            let object = self.object_path(&file.digest);
-            match fs::symlink_metadata(&object) {
-                Ok(m) if m.is_file() && m.size() == file.size => {}
-                Ok(_) => {
-                    self.set_aside(&object)?;
-                    return Ok(None);
-                }
-                Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
-                Err(e) => return Err(CacheError::io("look at", &object, e)),
+            match self.place_of(&file.digest)? {
+                Place::File(m) if m.size() == file.size => {}
+                Place::Missing => return Ok(None),
+                Place::File(_) => return self.discard(fingerprint, &self.object_path(&file.digest)),
+                Place::Foreign(path) => return self.discard(fingerprint, &path),
             }
         }
         Ok(Some(entry))
@@ -135,100 +200,84 @@ impl Cache {
 
     /// The entry whatever became of its objects: explanations need only its manifest.
     pub fn manifest(&self, fingerprint: &str) -> Option<Manifest> {
-        self.read_entry(&self.entry_path(fingerprint), fingerprint).ok().flatten().map(|e| e.manifest)
+        self.read_entry(fingerprint).ok().flatten().map(|e| e.manifest)
     }
 
-    fn read_entry(&self, path: &Path, fingerprint: &str) -> Result<Option<Entry>, CacheError> {
-        let bytes = match fs::read(path) {
+    fn read_entry(&self, fingerprint: &str) -> Result<Option<Entry>, CacheError> {
+        let path = self.entry_path(fingerprint);
+        match fs::symlink_metadata(&path) {
+            Ok(m) if m.is_file() => {}
+            Ok(_) => return self.discard(fingerprint, &path),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(e) => return Err(CacheError::io("look at", &path, e)),
+        }
+        let bytes = match fs::read(&path) {
             Ok(bytes) => bytes,
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(e) => return Err(CacheError::io("read the entry", path, e)),
+            Err(e) => return Err(CacheError::io("read the entry", &path, e)),
         };
         let sound = |e: &Entry| e.manifest.fingerprint() == fingerprint && e.outputs.values().all(Artifact::is_sound);
         match serde_json::from_slice::<Entry>(&bytes).ok().filter(sound) {
             Some(entry) => Ok(Some(entry)),
-            None => {
-                self.set_aside(path)?;
+            None => self.discard(fingerprint, &path),
+        }
+    }
+
+    /// Set aside what spoils an entry, so that the stage runs again. Where nothing can be written, it only counts as gone.
+    fn discard(&self, fingerprint: &str, path: &Path) -> Result<Option<Entry>, CacheError> {
+        match self.set_aside(path) {
+            Ok(damaged) => {
+                guard(&self.damaged).insert(fingerprint.into(), damaged);
                 Ok(None)
             }
+            Err(CacheError::Io { source, .. }) if is_read_only(&source) => Ok(None),
+            Err(other) => Err(other),
         }
+    }
+
+    /// What was set aside when `entry` found a fingerprint damaged; said once.
+    pub fn take_damaged(&self, fingerprint: &str) -> Option<Damaged> {
+        guard(&self.damaged).remove(fingerprint)
     }
 
     /// Move a damaged file out of the way, keeping it for whoever wants to look.
     fn set_aside(&self, path: &Path) -> Result<Damaged, CacheError> {
         let dir = self.dir.join("damaged");
-        fs::create_dir_all(&dir).map_err(|e| CacheError::io("create", &dir, e))?;
+        self.change("create", Change::CreateDirAll(&dir))?;
         let name: String = path.strip_prefix(&self.dir).unwrap_or(path).to_string_lossy().replace('/', "-");
-        let aside = dir.join(name);
-        match fs::rename(path, &aside) {
+        // What was set aside before is kept, too.
+        let names = std::iter::once(name.clone()).chain((2..).map(|n| format!("{name}.{n}")));
+        let aside = names.map(|n| dir.join(n)).find(|p| fs::symlink_metadata(p).is_err()).unwrap_or_default();
+        match self.disk.change(Change::Rename { from: path, to: &aside }) {
             Err(e) if e.kind() != io::ErrorKind::NotFound => Err(CacheError::io("set aside", path, e)),
             _ => Ok(Damaged { file: path.into(), aside }),
         }
     }
 
-    /// A folder with the artifact's files, every byte of which has been checked by this process.
-    pub fn view(&self, artifact: &Artifact) -> Result<PathBuf, CacheError> {
-        for file in &artifact.files {
-            self.verify(&file.digest)?;
-        }
-        let dir = self.dir.join("views").join(&artifact.digest);
-        if self.is_view_of(&dir, artifact) {
-            return Ok(dir);
-        }
-        let temp = tempfile::tempdir_in(self.dir.join("views"))
-            .map_err(|e| CacheError::io("create a folder in", &self.dir.join("views"), e))?;
-        for file in &artifact.files {
-            let to = temp.path().join(&file.path);
-            if let Some(parent) = to.parent() {
-                fs::create_dir_all(parent).map_err(|e| CacheError::io("create", parent, e))?;
-            }
-            let from = self.object_path(&file.digest);
-            fs::hard_link(&from, &to)
-                .or_else(|_| fs::copy(&from, &to).map(drop))
-                .map_err(|e| CacheError::io("link", &to, e))?;
-        }
-        let _ = fs::remove_dir_all(&dir);
-        let temp = temp.keep();
-        match fs::rename(&temp, &dir) {
-            Ok(()) => Ok(dir),
-            // Another thread or process was faster; its view is as good.
-            Err(_) if self.is_view_of(&dir, artifact) => {
-                let _ = fs::remove_dir_all(&temp);
-                Ok(dir)
-            }
-            Err(e) => Err(CacheError::io("make the view", &dir, e)),
-        }
-    }
-
-    /// A view is right when each of its files is the very object (same inode): what was verified is what is read.
-    fn is_view_of(&self, dir: &Path, artifact: &Artifact) -> bool {
-        artifact.files.iter().all(|file| {
-            let same = |a: fs::Metadata, b: fs::Metadata| a.is_file() && (a.dev(), a.ino()) == (b.dev(), b.ino());
-            match (fs::symlink_metadata(dir.join(&file.path)), fs::symlink_metadata(self.object_path(&file.digest))) {
-                (Ok(a), Ok(b)) => same(a, b),
-                _ => false,
-            }
-        })
-    }
-
-    /// Check an object's bytes, once per process; a damaged one is set aside.
+    /// Check an object's bytes, once per process as long as nobody touches the file; a damaged one is set aside.
     pub fn verify(&self, digest: &str) -> Result<(), CacheError> {
-        if self.verified().contains(digest) {
+        let object = self.object_path(digest);
+        let seen = match self.place_of(digest)? {
+            Place::File(m) => identity(&m),
+            Place::Missing => return Err(self.set_aside(&object)?.into()),
+            Place::Foreign(path) => return Err(self.set_aside(&path)?.into()),
+        };
+        if guard(&self.verified).get(digest) == Some(&seen) {
             return Ok(());
         }
-        let object = self.object_path(digest);
-        let is_file = fs::symlink_metadata(&object).is_ok_and(|m| m.is_file());
         match digest::file(&object) {
-            Ok(found) if is_file && found == digest => {
-                self.verified().insert(digest.to_string());
+            Ok(found) if found == digest => {
+                guard(&self.verified).insert(digest.to_string(), seen);
                 Ok(())
             }
-            _ => Err(self.set_aside(&object)?.into()),
+            Ok(_) => Err(self.set_aside(&object)?.into()),
+            // Gone meanwhile, or the disk cannot give the bytes back.
+            Err(e) if e.kind() == io::ErrorKind::NotFound || e.raw_os_error() == Some(EIO) => {
+                Err(self.set_aside(&object)?.into())
+            }
+            // Too many open files, say: that tells nothing about the object.
+            Err(e) => Err(CacheError::io("read", &object, e)),
         }
-    }
-
-    fn verified(&self) -> std::sync::MutexGuard<'_, HashSet<String>> {
-        self.verified.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     /// Digest what a stage wrote below `dir`, without moving anything yet.
@@ -238,104 +287,78 @@ impl Cache {
             let whole = dir.join(&path);
             let size = fs::metadata(&whole).map_err(|e| CacheError::io("look at", &whole, e))?.len();
             let digest = digest::file(&whole).map_err(|e| CacheError::io("read", &whole, e))?;
-            files.push(ArtifactFile { path: path.to_string_lossy().into_owned(), size, digest });
+            let Some(path) = path.to_str() else { return Err(CacheError::NotUnicode { path: whole }) };
+            files.push(ArtifactFile { path: path.into(), size, digest });
         }
         Ok(Artifact::new(ty, files))
     }
 
-    /// Commit a result: objects first, each synced and renamed into place, the entry last. Nothing half done is ever seen.
-    pub fn commit(&self, fingerprint: &str, out: &Path, entry: &Entry) -> Result<(), CacheError> {
-        let mut folders = HashSet::new();
+    /// Commit a result: objects first, each synced and linked into place, the entry last. Nothing half done is ever seen.
+    pub fn commit(&self, fingerprint: &str, entry: &Entry) -> Result<(), CacheError> {
+        let partial = self.partial(fingerprint);
+        let mut folders = BTreeSet::new();
         for (port, artifact) in &entry.outputs {
             for file in &artifact.files {
-                let from = out.join(port).join(&file.path);
-                let to = self.object_path(&file.digest);
-                let folder = to.parent().unwrap_or(&self.dir).to_path_buf();
-                fs::create_dir_all(&folder).map_err(|e| CacheError::io("create", &folder, e))?;
-                File::open(&from).and_then(|f| f.sync_all()).map_err(|e| CacheError::io("write", &from, e))?;
-                fs::set_permissions(&from, Permissions::from_mode(0o444))
-                    .map_err(|e| CacheError::io("protect", &from, e))?;
-                self.place(&from, &to, &file.digest)?;
+                let from = partial.out().join(port).join(&file.path);
+                let folder = self.object_folder(&file.digest)?;
+                partial.own(&from).map_err(|e| CacheError::io("copy", &from, e))?;
+                self.change("protect", Change::Mode { path: &from, mode: 0o444 })?;
+                self.change("write", Change::SyncFile(&from))?;
+                self.place(&from, &file.digest)?;
                 folders.insert(folder);
             }
         }
-        for folder in folders {
-            sync_dir(&folder)?;
+        for folder in &folders {
+            self.change("sync", Change::SyncDir(folder))?;
         }
-        let bytes = serde_json::to_vec_pretty(entry)
-            .map_err(|e| CacheError::io("write down", &self.entry_path(fingerprint), e.into()))?;
-        self.write_entry(fingerprint, &bytes)
+        if !folders.iter().all(|f| guard(&self.synced).contains(f)) {
+            self.change("sync", Change::SyncDir(&self.dir.join("objects")))?;
+            guard(&self.synced).extend(folders);
+        }
+        self.write_entry(fingerprint, entry)
+    }
+
+    /// The folder that an object belongs into, there and no link.
+    fn object_folder(&self, digest: &str) -> Result<PathBuf, CacheError> {
+        if let Place::Foreign(path) = self.place_of(digest)? {
+            self.set_aside(&path)?;
+        }
+        let folder = self.dir.join("objects").join(&digest[..2]);
+        if !folder.is_dir() {
+            self.change("create", Change::CreateDirAll(&folder))?;
+        }
+        Ok(folder)
     }
 
     /// Put an object in place. One that is there already stays if it is sound: views in use are links to it.
-    fn place(&self, from: &Path, to: &Path, digest: &str) -> Result<(), CacheError> {
-        match fs::hard_link(from, to) {
+    fn place(&self, from: &Path, digest: &str) -> Result<(), CacheError> {
+        let to = &self.object_path(digest);
+        match self.disk.change(Change::Link { from, to }) {
             Ok(()) => Ok(()),
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => match self.verify(digest) {
-                Ok(()) => Ok(()),
-                Err(CacheError::Damaged(_)) => fs::rename(from, to).map_err(|e| CacheError::io("commit", to, e)),
-                Err(other) => Err(other),
+                Err(CacheError::Damaged(_)) => self.change("commit", Change::Rename { from, to }),
+                other => other,
             },
             // Some file systems know no hard links.
-            Err(_) => fs::rename(from, to).map_err(|e| CacheError::io("commit", to, e)),
+            Err(_) => self.change("commit", Change::Rename { from, to }),
         }
     }
 
-    fn write_entry(&self, fingerprint: &str, bytes: &[u8]) -> Result<(), CacheError> {
+    /// Written in the stage's own folder, so that nobody else can have the name and a crash leaves nothing elsewhere.
+    fn write_entry(&self, fingerprint: &str, entry: &Entry) -> Result<(), CacheError> {
         let path = self.entry_path(fingerprint);
-        let dir = self.dir.join("entries");
-        let write = || -> io::Result<()> {
-            let mut temp = tempfile::NamedTempFile::new_in(&dir)?;
-            io::Write::write_all(&mut temp, bytes)?;
-            temp.as_file().sync_all()?;
-            temp.persist(&path).map_err(|e| e.error)?;
-            Ok(())
-        };
-        write().map_err(|e| CacheError::io("commit the entry", &path, e))?;
-        sync_dir(&dir)
+        let temp = self.partial(fingerprint).entry();
+        let bytes = serde_json::to_vec_pretty(entry).map_err(|e| CacheError::io("write down", &path, e.into()))?;
+        let what = "commit the entry";
+        self.change(what, Change::Write { path: &temp, bytes: &bytes })?;
+        self.change(what, Change::SyncFile(&temp))?;
+        self.change(what, Change::Rename { from: &temp, to: &path })?;
+        self.change("sync", Change::SyncDir(&self.dir.join("entries")))
     }
 
     /// Forget a result, for `--force` and for one whose objects are damaged.
     pub fn forget(&self, fingerprint: &str) -> Result<(), CacheError> {
-        let path = self.entry_path(fingerprint);
-        match fs::remove_file(&path) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(CacheError::io("remove the entry", &path, e)),
-            _ => Ok(()),
-        }
-    }
-
-    /// Take the lock of a fingerprint, waiting for whoever has it. The system drops it when the process dies.
-    pub fn lock(
-        &self,
-        fingerprint: &str,
-        stopped: &dyn Fn() -> bool,
-        on_wait: &dyn Fn(),
-    ) -> Result<StageLock, CacheError> {
-        let path = self.dir.join("partial").join(format!("{fingerprint}.lock"));
-        let mut waited = false;
-        loop {
-            let file = OpenOptions::new()
-                .create(true)
-                .truncate(false)
-                .write(true)
-                .open(&path)
-                .map_err(|e| CacheError::io("open the lock", &path, e))?;
-            match file.try_lock() {
-                // The holder before us removes the file: a lock on what is no longer there locks nothing.
-                Ok(()) if same_file(&file, &path) => return Ok(StageLock { _file: file, path }),
-                Ok(()) => continue,
-                Err(TryLockError::WouldBlock) => {
-                    if !std::mem::replace(&mut waited, true) {
-                        on_wait();
-                    }
-                    if stopped() {
-                        return Err(CacheError::Interrupted);
-                    }
-                    std::thread::sleep(Duration::from_millis(50));
-                }
-                Err(TryLockError::Error(e)) => return Err(CacheError::io("lock", &path, e)),
-            }
-        }
+        self.change("remove the entry", Change::Remove(&self.entry_path(fingerprint)))
     }
 
     /// Fingerprints of all entries.
@@ -352,26 +375,7 @@ impl Cache {
     }
 }
 
-/// Held while a stage is computed.
-pub struct StageLock {
-    _file: File,
-    path: PathBuf,
-}
-
-impl Drop for StageLock {
-    fn drop(&mut self) {
-        // While the lock is still held, so that nobody can be holding a newer file of this name.
-        let _ = fs::remove_file(&self.path);
-    }
-}
-
-fn same_file(file: &File, path: &Path) -> bool {
-    match (file.metadata(), fs::metadata(path)) {
-        (Ok(a), Ok(b)) => (a.dev(), a.ino()) == (b.dev(), b.ino()),
-        _ => false,
-    }
-}
-
-fn sync_dir(dir: &Path) -> Result<(), CacheError> {
-    File::open(dir).and_then(|d| d.sync_all()).map_err(|e| CacheError::io("sync", dir, e))
+/// A poisoned lock guards what it always did: these maps are whole after every step.
+fn guard<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -5,10 +5,12 @@ use std::fs::{File, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
+
+use super::disk::{Change, Disk};
 
 /// Files from this size on are memory-mapped and hashed by all cores; below it that costs more than it saves.
 const PARALLEL_FROM: u64 = 1 << 20;
@@ -71,13 +73,14 @@ struct Known {
 /// Digests by path, kept in one JSON file. Losing it costs time and nothing else.
 pub struct StatCache {
     file: PathBuf,
+    disk: Arc<dyn Disk>,
     known: Mutex<(HashMap<PathBuf, Known>, bool)>,
 }
 
 impl StatCache {
-    pub fn open(file: PathBuf) -> Self {
+    pub fn open(file: PathBuf, disk: Arc<dyn Disk>) -> Self {
         let known = std::fs::read(&file).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default();
-        Self { file, known: Mutex::new((known, false)) }
+        Self { file, disk, known: Mutex::new((known, false)) }
     }
 
     /// The digest of a file, from its stat where that is known.
@@ -105,11 +108,14 @@ impl StatCache {
         }
         let bytes = serde_json::to_vec(&guard.0)?;
         let dir = self.file.parent().unwrap_or(Path::new("."));
-        let mut temp = tempfile::NamedTempFile::new_in(dir)?;
-        io::Write::write_all(&mut temp, &bytes)?;
-        temp.persist(&self.file).map_err(|e| e.error)?;
-        guard.1 = false;
-        Ok(())
+        let write = |path: &Path| self.disk.change(Change::Write { path, bytes: &bytes });
+        let temp = tempfile::Builder::new().disable_cleanup(true).make_in(dir, write)?;
+        let renamed = self.disk.change(Change::Rename { from: temp.path(), to: &self.file });
+        match renamed {
+            Ok(()) => guard.1 = false,
+            Err(_) => self.disk.change(Change::Remove(temp.path()))?,
+        }
+        renamed
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, (HashMap<PathBuf, Known>, bool)> {

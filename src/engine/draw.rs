@@ -17,6 +17,7 @@ pub(super) struct Drawn {
     pub(super) ports: Vec<Plug>,
     pub(super) axes: Vec<(String, Vec<Value>)>,
     pub(super) export: Option<String>,
+    pub(super) exclusive: Option<String>,
 }
 
 /// What the file wires into one port.
@@ -61,9 +62,11 @@ pub(super) fn draw(stages: Table, kinds: &[Kind], problems: &mut Vec<Diagnostic>
         let axes = take_matrix(&mut table, problems);
         let export =
             take_string(&mut table, "export", problems).and_then(|(text, at)| check_export(text, &at, problems));
+        let exclusive = take_string(&mut table, "exclusive", problems).map(|(group, _)| group);
         let seed = take_seed(&mut table, problems);
         wires.push(table.take("in"));
-        drawn.push(Drawn { name: item.key, place, kind, parameters: table, seed, ports: Vec::new(), axes, export });
+        let (name, parameters, ports) = (item.key, table, Vec::new());
+        drawn.push(Drawn { name, place, kind, parameters, seed, ports, axes, export, exclusive });
     }
     let index: HashMap<String, usize> = drawn.iter().enumerate().map(|(i, d)| (d.name.clone(), i)).collect();
     for (at, wire) in wires.into_iter().enumerate() {

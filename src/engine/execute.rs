@@ -2,9 +2,7 @@
 
 use std::any::Any;
 use std::collections::BTreeMap;
-use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Instant, SystemTime};
 
@@ -13,6 +11,7 @@ use super::event::{Event, Observer};
 use super::external::Found;
 use super::kind::{Context, Input, Interrupted, below};
 use super::manifest::Manifest;
+use super::partial::is_folder;
 use super::plan::Job;
 
 /// How an attempt at a stage ended.
@@ -85,10 +84,8 @@ fn try_attempt(job: &Job<'_>, order: &Order<'_>) -> Result<Attempt, Halt> {
     {
         return Ok(Attempt::Done { entry: Box::new(entry), was_made: false });
     }
-    let partial = job.cache.partial_path(&order.fingerprint);
-    let out = partial.join("out");
-    remove_dir(&out)?;
-    fs::create_dir_all(&out).map_err(|e| CacheError::io("create", &out, e))?;
+    let partial = job.cache.partial(&order.fingerprint);
+    partial.prepare()?;
 
     let started = Instant::now();
     let mut context = Context {
@@ -97,7 +94,7 @@ fn try_attempt(job: &Job<'_>, order: &Order<'_>) -> Result<Attempt, Halt> {
         device: order.device,
         root: job.root,
         inputs: open_inputs(job, order)?,
-        externals: job.externals[order.at].iter().map(|f| (f.name.clone(), f.path.clone())).collect(),
+        externals: job.externals.found[order.at].iter().map(|f| (f.name.clone(), f.path.clone())).collect(),
         partial: partial.clone(),
         outputs: instance.kind.outputs,
         stop: order.stop,
@@ -115,15 +112,20 @@ fn try_attempt(job: &Job<'_>, order: &Order<'_>) -> Result<Attempt, Halt> {
     }
     let (facts, device) = (context.facts, context.device_used);
 
-    if let Some(moved) = moved_input(&order.manifest, &job.externals[order.at], job)? {
+    let moved = match damaged_input(job, order)? {
+        Some(damaged) => Some(damaged),
+        None => moved_input(&order.manifest, &job.externals.found[order.at], job)?,
+    };
+    if let Some(moved) = moved {
         let reason = format!("{moved} changed while the stage ran");
         order.observer.event(&Event::NotCached { stage: instance.name.clone(), reason: reason.clone() });
         return Err(Halt::Failed(format!("{reason}: its result is not kept; run again")));
     }
     let mut outputs = BTreeMap::new();
     for port in instance.kind.outputs {
-        let dir = out.join(port.name);
-        if !dir.is_dir() {
+        let dir = partial.out().join(port.name);
+        // What a link leads to is not the stage's to give away.
+        if !is_folder(&partial.out()) || !is_folder(&dir) {
             return Err(CacheError::NoOutput { port: port.name.into() }.into());
         }
         outputs.insert(port.name.to_string(), job.cache.measure(&dir, port.ty.0)?);
@@ -136,9 +138,8 @@ fn try_attempt(job: &Job<'_>, order: &Order<'_>) -> Result<Attempt, Halt> {
         facts,
     };
     let entry = Entry { kind: instance.kind.name.into(), manifest: order.manifest.clone(), outputs, made };
-    job.cache.commit(&order.fingerprint, &out, &entry)?;
-    // The result is safe; what is left of the work is only rubbish by now.
-    let _ = fs::remove_dir_all(&partial);
+    job.cache.commit(&order.fingerprint, &entry)?;
+    partial.clear();
     Ok(Attempt::Done { entry: Box::new(entry), was_made: true })
 }
 
@@ -162,6 +163,22 @@ fn open_inputs(job: &Job<'_>, order: &Order<'_>) -> Result<BTreeMap<&'static str
     Ok(inputs)
 }
 
+/// The first input artifact that is no longer what it was: the stage, or anything else, wrote into the folder it reads.
+fn damaged_input(job: &Job<'_>, order: &Order<'_>) -> Result<Option<String>, CacheError> {
+    for wire in &job.instance(order.at).inputs {
+        let artifact = order.upstream.get(&wire.from).and_then(|e| e.outputs.get(wire.output));
+        for file in artifact.into_iter().flat_map(|a| &a.files) {
+            match job.cache.verify(&file.digest) {
+                Err(CacheError::Damaged(_)) => {
+                    return Ok(Some(format!("{} of `{}`", file.path, job.instance(wire.from).name)));
+                }
+                other => other?,
+            }
+        }
+    }
+    Ok(None)
+}
+
 /// The first external input whose content is no longer what the manifest says.
 fn moved_input(manifest: &Manifest, externals: &[Found], job: &Job<'_>) -> Result<Option<String>, CacheError> {
     for found in externals {
@@ -171,13 +188,6 @@ fn moved_input(manifest: &Manifest, externals: &[Found], job: &Job<'_>) -> Resul
         }
     }
     Ok(None)
-}
-
-fn remove_dir(dir: &Path) -> Result<(), CacheError> {
-    match fs::remove_dir_all(dir) {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(CacheError::io("remove", dir, e)),
-        _ => Ok(()),
-    }
 }
 
 fn panic_text(panic: &(dyn Any + Send)) -> &str {

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::artifact::Artifact;
 use super::cache::{CacheError, Entry};
+use super::disk::Change;
 use super::plan::Job;
 
 /// Bring an instance's outputs to `folder`; says the folder if anything had to be written.
@@ -36,19 +37,31 @@ fn copy(job: &Job<'_>, artifact: &Artifact, below: &Path) -> Result<bool, CacheE
             continue;
         }
         job.cache.verify(&file.digest)?;
-        let dir = to.parent().unwrap_or(job.root);
-        let write = || -> io::Result<()> {
-            fs::create_dir_all(dir)?;
-            let mut temp = tempfile::NamedTempFile::new_in(dir)?;
-            io::copy(&mut fs::File::open(job.cache.object_path(&file.digest))?, &mut temp)?;
-            fs::set_permissions(temp.path(), std::os::unix::fs::PermissionsExt::from_mode(0o644))?;
-            temp.persist(&to).map_err(|e| e.error)?;
-            Ok(())
-        };
-        write().map_err(|e| CacheError::io("write", &to, e))?;
+        // One name and one writer at a time: what a killed run left is found and cleared by the next.
+        let _lock = job.cache.lock("export", &|| false, &|| {})?;
+        write(job, &file.digest, &to).map_err(|e| refused("write", &to, e))?;
         wrote = true;
     }
     Ok(wrote)
+}
+
+/// Copy an object beside its destination, then rename it into place.
+fn write(job: &Job<'_>, digest: &str, to: &Path) -> io::Result<()> {
+    let disk = job.cache.disk();
+    let (from, dir) = (&job.cache.object_path(digest), to.parent().unwrap_or(job.root));
+    let temp = &dir.join(".pipe-export");
+    if !dir.is_dir() {
+        disk.change(Change::CreateDirAll(dir))?;
+    }
+    disk.change(Change::Remove(temp))?;
+    disk.change(Change::Copy { from, to: temp })?;
+    disk.change(Change::Mode { path: temp, mode: 0o644 })?;
+    disk.change(Change::SyncFile(temp))?;
+    disk.change(Change::Rename { from: temp, to })
+}
+
+fn refused(what: &'static str, path: &Path, source: io::Error) -> CacheError {
+    CacheError::Export { what, path: path.into(), source }
 }
 
 /// A link on the way could lead anywhere: refuse it. The root itself may be one.
@@ -58,7 +71,7 @@ fn stay_inside(root: &Path, relative: &Path) -> Result<(), CacheError> {
         path.push(part);
         if fs::symlink_metadata(&path).is_ok_and(|m| m.file_type().is_symlink()) {
             let e = io::Error::other("it is a symbolic link, which could lead out of the project");
-            return Err(CacheError::io("write through", &path, e));
+            return Err(refused("write through", &path, e));
         }
     }
     Ok(())

@@ -1,27 +1,25 @@
 //! Files and folders outside the cache that results depend on: found, fetched and digested before the first stage.
 
-use std::collections::{BTreeMap, HashMap, btree_map};
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Component, Path, PathBuf};
 
 use super::diagnostic::{Diagnostic, Diagnostics, Place, closest};
 use super::digest::StatCache;
 use super::event::{Event, Observer};
-use super::kind::{External, Remote, What};
-use super::manifest::{Line, Manifest};
+use super::kind::{External, Fetched, Remote, What};
+use super::manifest::Manifest;
 use super::resolve::{Instance, Pipeline};
 use super::value::{Node, Value};
 
-/// One external input of one instance, found on this machine.
+/// One external input of one instance.
 #[derive(Debug, Clone)]
 pub struct Found {
     pub name: String,
     pub path: PathBuf,
     pin: Pin,
-    /// Files of another revision in place of those that lie there: name and digest, none for one that it lacks.
-    revised: Vec<(String, Option<String>)>,
 }
 
-/// What a revision has in place of the working tree's files: by path from the project root, the digest if it is there.
+/// What a git revision has in place of the working tree's files: by path from the project root, the digest if it is there.
 pub type Revision = BTreeMap<String, Option<String>>;
 
 /// What stands for the content in the manifest.
@@ -29,14 +27,39 @@ pub type Revision = BTreeMap<String, Option<String>>;
 enum Pin {
     File {
         shown: String,
+        /// Of a revision, in place of what lies there.
+        digest: Option<String>,
     },
     /// Only the `names` where there are any.
     Folder {
         shown: String,
         names: &'static [&'static str],
+        /// Files of a revision, in place of those that lie there.
+        revised: Revision,
     },
     /// Already pinned by its origin, such as a commit.
     Identity(String),
+    /// On another machine; what it holds is known once it is fetched.
+    Distant { reference: String },
+}
+
+/// An input that is not there.
+#[derive(Debug, Clone)]
+pub struct Missing {
+    /// Index of the instance that needs it.
+    pub at: usize,
+    /// `data/train.csv does not exist`.
+    pub why: String,
+    pub diagnostic: Diagnostic,
+}
+
+/// What the instances of a pipeline need outside the cache.
+#[derive(Debug)]
+pub struct Externals {
+    /// By instance.
+    pub found: Vec<Vec<Found>>,
+    /// In the order of the instances.
+    missing: Vec<Missing>,
 }
 
 impl Found {
@@ -45,24 +68,33 @@ impl Found {
         let mut lines = Manifest::default();
         match &self.pin {
             Pin::Identity(identity) => lines.push(format!("{} content", self.name), identity.clone()),
-            Pin::File { shown } => {
-                let revised = self.revised.iter().find_map(|(_, digest)| digest.clone());
-                lines.push(format!("file {shown}"), revised.map_or_else(|| stats.digest(&self.path), Ok)?);
+            Pin::Distant { .. } => {}
+            Pin::File { shown, digest } => {
+                let digest = digest.clone().map_or_else(|| stats.digest(&self.path), Ok)?;
+                lines.push(format!("file {shown}"), digest);
             }
-            Pin::Folder { shown, names } => {
-                let mut digests: BTreeMap<String, Option<String>> = self.revised.iter().cloned().collect();
+            Pin::Folder { shown, names, revised } => {
+                let mut all = revised.clone();
                 for file in if self.path.is_dir() { files_in(&self.path, names)? } else { Vec::new() } {
                     let name = file.file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned());
-                    if let btree_map::Entry::Vacant(free) = digests.entry(name) {
-                        free.insert(Some(stats.digest(&file)?));
+                    if !revised.contains_key(&name) {
+                        all.insert(name, Some(stats.digest(&file)?));
                     }
                 }
-                for (name, digest) in digests {
-                    lines.0.extend(digest.map(|value| Line { label: format!("file {shown}/{name}"), value }));
+                for (name, digest) in all {
+                    digest.into_iter().for_each(|digest| lines.push(format!("file {shown}/{name}"), digest));
                 }
             }
         }
         Ok(lines)
+    }
+
+    /// What has to be fetched before the content is known.
+    pub fn distant(&self) -> Option<&str> {
+        match &self.pin {
+            Pin::Distant { reference } => Some(reference),
+            _ => None,
+        }
     }
 }
 
@@ -82,46 +114,122 @@ fn files_in(dir: &Path, names: &[&str]) -> std::io::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// An input that cannot be looked at.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Absent {
-    /// A stage that needs it cannot run.
-    Missing(String),
-    /// It would be fetched first, and only then is its content known.
-    Remote(String),
+/// Where inputs are looked for.
+#[derive(Clone, Copy)]
+pub struct Around<'a> {
+    pub root: &'a Path,
+    pub remotes: &'a [Remote],
+    pub revision: &'a Revision,
 }
 
-/// The external inputs of one instance as they are at a revision; nothing is fetched.
-pub(super) fn look(
-    instance: &Instance,
-    root: &Path,
-    remotes: &[Remote],
-    revision: &Revision,
-) -> Result<Vec<Found>, Absent> {
-    let look_at = |external: &External| {
-        if let Some(remote) = remotes.iter().find(|r| external.path.starts_with(r.prefix)) {
-            let fetched = (remote.cached)(&external.path).ok_or_else(|| Absent::Remote(external.path.clone()))?;
-            let pin = Pin::Identity(fetched.identity);
-            return Ok(Found { name: external.name.clone(), path: fetched.dir, pin, revised: Vec::new() });
+impl Externals {
+    /// Find what the needed instances read on this machine; what a remote holds locally counts as found.
+    pub fn find(pipeline: &Pipeline, needed: &[bool], around: Around<'_>) -> Self {
+        let Around { root, remotes, revision } = around;
+        let mut all = Self { found: vec![Vec::new(); pipeline.instances.len()], missing: Vec::new() };
+        // Thousands of instances may read one and the same file.
+        let mut seen: HashMap<(String, What), Result<Pin, Absent>> = HashMap::new();
+        for (at, instance) in pipeline.instances.iter().enumerate().filter(|(at, _)| needed[*at]) {
+            for external in instance.work.externals() {
+                if let Some(remote) = remote_of(&external.path, remotes) {
+                    all.found[at].push(distant(external, remote));
+                    continue;
+                }
+                let known = seen
+                    .entry((external.path.clone(), external.what))
+                    .or_insert_with(|| local(&external, root, revision));
+                match known {
+                    Ok(pin) => {
+                        let path = root.join(&external.path);
+                        all.found[at].push(Found { name: external.name, path, pin: pin.clone() });
+                    }
+                    Err(absent) => all.missing.push(absent.missing(at, instance, &external)),
+                }
+            }
         }
-        let name = |path: &str| path.rsplit('/').next().unwrap_or_default().to_string();
-        let revised: Vec<(String, Option<String>)> =
-            revision.iter().filter(|(p, _)| reads(external, p)).map(|(p, digest)| (name(p), digest.clone())).collect();
-        let is_there = match external.what {
-            _ if revised.iter().any(|(_, digest)| digest.is_some()) => true,
-            What::File => revised.is_empty() && local(instance, external, root).is_ok(),
-            What::Folder | What::Files(_) => local(instance, external, root).is_ok(),
-        };
-        if is_there {
-            Ok(Found { revised, ..found(external, root) })
-        } else {
-            Err(Absent::Missing(external.path.clone()))
+        all
+    }
+
+    /// Fetch what is still elsewhere, each reference once.
+    pub fn fetch(&mut self, pipeline: &Pipeline, remotes: &[Remote], observer: &dyn Observer) {
+        let mut fetched: HashMap<String, Result<Fetched, Missing>> = HashMap::new();
+        for (at, all) in self.found.iter_mut().enumerate() {
+            for found in all.iter_mut() {
+                let Some(reference) = found.distant().map(str::to_string) else { continue };
+                let Some(remote) = remote_of(&reference, remotes) else { continue };
+                let result = fetched.entry(reference).or_insert_with_key(|reference| {
+                    observer.event(&Event::Fetching { reference: reference.clone() });
+                    (remote.fetch)(reference, observer).map_err(|e| {
+                        let place = place_of(&pipeline.instances[at], &found.name, reference);
+                        let why = format!("{e:#}");
+                        Missing { at, diagnostic: Diagnostic::new(&why).at(&place), why }
+                    })
+                });
+                match result {
+                    Ok(Fetched { dir, identity }) => {
+                        found.path = dir.clone();
+                        found.pin = Pin::Identity(identity.clone());
+                    }
+                    Err(missing) => self.missing.push(Missing { at, ..missing.clone() }),
+                }
+            }
         }
-    };
-    instance.work.externals().iter().map(look_at).collect()
+        self.missing.sort_by_key(|m| m.at);
+    }
+
+    /// What one instance lacks.
+    pub fn missing(&self, at: usize) -> &[Missing] {
+        let from = self.missing.partition_point(|m| m.at < at);
+        let to = self.missing.partition_point(|m| m.at <= at);
+        &self.missing[from..to]
+    }
+
+    /// Everything that is missing, as errors of the pipeline file.
+    pub fn complete(&self) -> Result<(), Diagnostics> {
+        match self.missing.as_slice() {
+            [] => Ok(()),
+            missing => Err(Diagnostics::new(missing.iter().map(|m| m.diagnostic.clone()).collect())),
+        }
+    }
 }
 
-/// Whether an external input includes the file at a path from the project root.
+fn remote_of<'a>(path: &str, remotes: &'a [Remote]) -> Option<&'a Remote> {
+    remotes.iter().find(|r| path.starts_with(r.prefix))
+}
+
+fn distant(external: External, remote: &Remote) -> Found {
+    match (remote.held)(&external.path) {
+        Some(Fetched { dir, identity }) => Found { name: external.name, path: dir, pin: Pin::Identity(identity) },
+        None => Found {
+            name: external.name,
+            path: PathBuf::from(&external.path),
+            pin: Pin::Distant { reference: external.path },
+        },
+    }
+}
+
+/// What is wrong with a path, whoever reads it.
+#[derive(Debug, Clone)]
+struct Absent {
+    shown: String,
+    /// Fits after the path: `does not exist`.
+    state: String,
+    label: String,
+    help: String,
+}
+
+impl Absent {
+    fn missing(&self, at: usize, instance: &Instance, external: &External) -> Missing {
+        let Self { shown, state, label, help } = self;
+        let diagnostic = Diagnostic::new(format!("stage `{}` reads `{shown}`, which {state}", instance.name))
+            .at(&place_of(instance, external.key, &external.path))
+            .label(label)
+            .help(help);
+        Missing { at, why: format!("`{shown}` {state}"), diagnostic }
+    }
+}
+
+/// Whether an input includes the file at a path from the project root.
 pub(super) fn reads(external: &External, path: &str) -> bool {
     let mine: Vec<&str> = external.path.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
     let theirs: Vec<&str> = path.split('/').collect();
@@ -133,91 +241,40 @@ pub(super) fn reads(external: &External, path: &str) -> bool {
     }
 }
 
-fn found(external: &External, root: &Path) -> Found {
-    let shown = external.path.trim_end_matches('/').to_string();
-    let pin = match external.what {
-        What::File => Pin::File { shown },
-        What::Folder => Pin::Folder { shown, names: &[] },
-        What::Files(names) => Pin::Folder { shown, names },
-    };
-    Found { name: external.name.clone(), path: root.join(&external.path), pin, revised: Vec::new() }
-}
-
-/// Find all external inputs of the needed instances, by index; everything that is missing is reported at once.
-///
-/// Nothing is fetched while something local is wrong: a slip in a path must not cost a download.
-pub fn find(
-    pipeline: &Pipeline,
-    needed: &[bool],
-    root: &Path,
-    remotes: &[Remote],
-    observer: &dyn Observer,
-) -> Result<Vec<Vec<Found>>, Diagnostics> {
-    let mut problems = Vec::new();
-    let mut all: Vec<Vec<Found>> = vec![Vec::new(); pipeline.instances.len()];
-    let mut distant = Vec::new();
-    for (at, instance) in pipeline.instances.iter().enumerate().filter(|(at, _)| needed[*at]) {
-        for external in instance.work.externals() {
-            match remotes.iter().find(|r| external.path.starts_with(r.prefix)) {
-                Some(remote) => distant.push((at, external, remote)),
-                None => match local(instance, &external, root) {
-                    Ok(found) => all[at].push(found),
-                    Err(d) => problems.push(d.at(&place_of(instance, &external))),
-                },
-            }
-        }
-    }
-    if !problems.is_empty() {
-        return Err(Diagnostics::new(problems));
-    }
-    // By reference: the folder and what pins it, or none once it has been complained about.
-    let mut fetched: HashMap<String, Option<(PathBuf, String)>> = HashMap::new();
-    for (at, external, remote) in distant {
-        let result = match fetched.get(&external.path) {
-            Some(known) => known.clone(),
-            None => {
-                observer.event(&Event::Fetching { reference: external.path.clone() });
-                let result = (remote.fetch)(&external.path, observer);
-                let known = result.map(|f| (f.dir, f.identity)).map_err(|e| {
-                    let place = place_of(&pipeline.instances[at], &external);
-                    problems.push(Diagnostic::new(format!("{e:#}")).at(&place));
-                });
-                fetched.entry(external.path.clone()).or_insert(known.ok()).clone()
-            }
-        };
-        all[at].extend(result.map(|(path, identity)| Found {
-            name: external.name,
-            path,
-            pin: Pin::Identity(identity),
-            revised: Vec::new(),
-        }));
-    }
-    if problems.is_empty() { Ok(all) } else { Err(Diagnostics::new(problems)) }
-}
-
-fn local(instance: &Instance, external: &External, root: &Path) -> Result<Found, Diagnostic> {
+fn local(external: &External, root: &Path, revision: &Revision) -> Result<Pin, Absent> {
     let written = Path::new(&external.path);
-    if written.is_relative() && escapes(written) {
-        return Err(Diagnostic::new(format!("`{}` leaves the project", external.path))
-            .label("outside the project root")
-            .help("use an absolute path if that is meant"));
-    }
-    let path = root.join(written);
     let shown = external.path.trim_end_matches('/').to_string();
-    let (is_right, wanted) = match external.what {
-        What::File => (path.is_file(), "file"),
-        What::Folder | What::Files(_) => (path.is_dir(), "folder"),
-    };
-    if !is_right {
-        let state = if path.exists() { format!("is not a {wanted}") } else { "does not exist".into() };
-        let d = Diagnostic::new(format!("stage `{}` reads `{shown}`, which {state}", instance.name))
-            .label(format!("no such {wanted}"));
-        return Err(match near(&path) {
-            Some(near) => d.help(format!("did you mean `{}`?", written.with_file_name(near).display())),
-            None => d.help(format!("paths start from the project root, {}", root.display())),
+    if written.is_relative() && escapes(written) {
+        return Err(Absent {
+            shown,
+            state: "leaves the project".into(),
+            label: "outside the project root".into(),
+            help: "use an absolute path if that is meant".into(),
         });
     }
-    Ok(found(external, root))
+    let path = root.join(written);
+    let name = |path: &String| path.rsplit('/').next().unwrap_or_default().to_string();
+    let revised: Revision =
+        revision.iter().filter(|(p, _)| reads(external, p)).map(|(p, digest)| (name(p), digest.clone())).collect();
+    let is_revised = revised.values().any(Option::is_some);
+    let (is_right, wanted) = match external.what {
+        What::File => (is_revised || (revised.is_empty() && path.is_file()), "file"),
+        What::Folder | What::Files(_) => (is_revised || path.is_dir(), "folder"),
+    };
+    if !is_right {
+        let state =
+            if path.exists() && revised.is_empty() { format!("is not a {wanted}") } else { "does not exist".into() };
+        let help = match near(&path) {
+            Some(near) => format!("did you mean `{}`?", written.with_file_name(near).display()),
+            None => format!("paths start from the project root, {}", root.display()),
+        };
+        return Err(Absent { shown, state, label: format!("no such {wanted}"), help });
+    }
+    Ok(match external.what {
+        What::File => Pin::File { shown, digest: revised.into_values().next().flatten() },
+        What::Folder => Pin::Folder { shown, names: &[], revised },
+        What::Files(names) => Pin::Folder { shown, names, revised },
+    })
 }
 
 /// A file of a similar name beside a missing one.
@@ -244,8 +301,8 @@ fn escapes(path: &Path) -> bool {
     })
 }
 
-/// Where the path stands in the file: the very string if it is there, else its parameter, else the stage.
-fn place_of(instance: &Instance, external: &External) -> Place {
+/// Where a path stands in the file: the very string if it is there, else its parameter, else the stage.
+fn place_of(instance: &Instance, key: &str, path: &str) -> Place {
     fn search<'a>(value: &'a Value, text: &str) -> Option<&'a Place> {
         match &value.node {
             Node::String(s) if s == text => Some(&value.place),
@@ -254,8 +311,10 @@ fn place_of(instance: &Instance, external: &External) -> Place {
             _ => None,
         }
     }
-    match instance.table.get(external.key) {
-        Some(item) => search(&item.value, &external.path).unwrap_or(&item.value.place).clone(),
+    // `sources[0]` is an element of the parameter `sources`.
+    let key = key.split(['[', '.']).next().unwrap_or(key);
+    match instance.table.get(key) {
+        Some(item) => search(&item.value, path).unwrap_or(&item.value.place).clone(),
         None => instance.place.clone(),
     }
 }

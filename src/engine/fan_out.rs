@@ -195,6 +195,7 @@ fn build(
         seed,
         inputs,
         export: stage.export.clone(),
+        exclusive: stage.exclusive.clone(),
         place: stage.place.clone(),
     })
 }

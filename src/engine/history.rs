@@ -1,10 +1,11 @@
 //! The run database: what ran when, how long it took, which numbers it gave. Losing it loses no result.
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, TransactionBehavior, params};
 use serde::Serialize;
 
 use super::event::Outcome;
@@ -20,6 +21,20 @@ create table if not exists fact (run integer not null references run(id), stage 
 create index if not exists stage_by_name on stage(name, run);
 create index if not exists fact_by_run on fact(run);
 pragma user_version = 1;";
+
+/// Version 2: what a plan asks of every stage is kept apart, so that one query answers however many runs there were.
+const LATEST: &str = "
+create table latest (
+  pipeline text not null, stage text not null, fingerprint text not null, seconds real,
+  primary key (pipeline, stage)) without rowid;
+insert into latest
+  select r.pipeline, s.name, s.fingerprint,
+    (select t.seconds from stage t join run q on q.id = t.run
+     where t.name = s.name and q.pipeline = r.pipeline and t.state = 'run' order by t.run desc limit 1)
+  from stage s join run r on r.id = s.run
+  where s.run = (select max(t.run) from stage t join run q on q.id = t.run where t.name = s.name and q.pipeline = r.pipeline)
+  group by r.pipeline, s.name;
+pragma user_version = 2;";
 
 pub struct History {
     db: Mutex<Connection>,
@@ -46,6 +61,14 @@ pub struct Fact {
     pub value: f64,
 }
 
+/// What is known of a stage's last result in a pipeline.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Latest {
+    pub fingerprint: String,
+    /// What it took when it last ran; absent if it was only ever a hit.
+    pub seconds: Option<f64>,
+}
+
 /// A stage that came to an end with a result.
 pub struct StageRecord<'a> {
     pub name: &'a str,
@@ -59,13 +82,11 @@ pub struct StageRecord<'a> {
 
 impl History {
     pub fn open(path: &Path) -> rusqlite::Result<Self> {
-        let db = Connection::open(path)?;
+        let mut db = Connection::open(path)?;
         db.busy_timeout(Duration::from_secs(5))?;
         // The database may lose its last rows in a power cut, never a result: that lives in the entries.
         db.execute_batch("pragma journal_mode = wal; pragma synchronous = normal;")?;
-        if db.query_row("pragma user_version", [], |r| r.get::<_, i64>(0))? == 0 {
-            db.execute_batch(SCHEMA)?;
-        }
+        migrate(&mut db)?;
         Ok(Self { db: Mutex::new(db) })
     }
 
@@ -96,6 +117,12 @@ impl History {
                 s.state,
                 s.seconds
             ])?;
+            let ran = (s.state == "run").then_some(s.seconds);
+            tx.prepare_cached(
+                "insert into latest select pipeline, ?2, ?3, ?4 from run where id = ?1
+                 on conflict do update set fingerprint = excluded.fingerprint, seconds = ifnull(excluded.seconds, seconds)",
+            )?
+            .execute(params![run, s.name, s.fingerprint, ran])?;
             for (name, value) in &s.facts {
                 tx.prepare_cached("insert into fact values (?1, ?2, ?3, ?4)")?
                     .execute(params![run, s.name, name, value])?;
@@ -112,21 +139,13 @@ impl History {
         Ok(())
     }
 
-    /// The fingerprint of a stage's last result in a pipeline.
-    pub fn last_fingerprint(&self, pipeline: &str, stage: &str) -> Option<String> {
-        self.last(pipeline, stage, "fingerprint", "('hit', 'run')")
-    }
-
-    /// What a stage took when it last ran.
-    pub fn seconds(&self, pipeline: &str, stage: &str) -> Option<f64> {
-        self.last(pipeline, stage, "seconds", "('run')")
-    }
-
-    fn last<T: rusqlite::types::FromSql>(&self, pipeline: &str, stage: &str, column: &str, states: &str) -> Option<T> {
-        let sql = format!(
-            "select s.{column} from stage s join run r on r.id = s.run where s.name = ?2 and r.pipeline = ?1 and s.state in {states} order by s.run desc limit 1"
-        );
-        self.db().prepare_cached(&sql).ok()?.query_row(params![pipeline, stage], |r| r.get(0)).optional().ok()?
+    /// The last result of each stage of a pipeline.
+    pub fn latest(&self, pipeline: &str) -> rusqlite::Result<HashMap<String, Latest>> {
+        let db = self.db();
+        let mut query = db.prepare("select stage, fingerprint, seconds from latest where pipeline = ?1")?;
+        let rows =
+            query.query_map([pipeline], |r| Ok((r.get(0)?, Latest { fingerprint: r.get(1)?, seconds: r.get(2)? })))?;
+        rows.collect()
     }
 
     /// The newest runs first, of one pipeline or of all.
@@ -160,5 +179,54 @@ impl History {
         let mut query = db.prepare("select stage, name, value from fact where run = ?1 order by rowid")?;
         let rows = query.query_map([run], |r| Ok(Fact { stage: r.get(0)?, name: r.get(1)?, value: r.get(2)? }))?;
         rows.collect()
+    }
+}
+
+/// Bring the tables up to date; several processes may come at once, and the first does it.
+fn migrate(db: &mut Connection) -> rusqlite::Result<()> {
+    let version = |db: &Connection| db.query_row("pragma user_version", [], |r| r.get::<_, i64>(0));
+    if version(db)? >= 2 {
+        return Ok(());
+    }
+    let tx = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    if version(&tx)? == 0 {
+        tx.execute_batch(SCHEMA)?;
+    }
+    if version(&tx)? == 1 {
+        tx.execute_batch(LATEST)?;
+    }
+    tx.commit()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_database_of_version_1_keeps_what_it_knows() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("h.sqlite");
+        let old = Connection::open(&path).unwrap();
+        old.execute_batch(SCHEMA).unwrap();
+        old.execute_batch(
+            "insert into run (id, pipeline, started) values (1, 'p', 0), (2, 'p', 0), (3, 'other', 0);
+             insert into stage values (1, 'a', 'k', 'f1', 'run', 3.0), (2, 'a', 'k', 'f2', 'hit', 9.0),
+               (1, 'b', 'k', 'f3', 'run', 5.0), (3, 'a', 'k', 'f4', 'run', 7.0);",
+        )
+        .unwrap();
+        drop(old);
+        let history = History::open(&path).unwrap();
+        let latest = history.latest("p").unwrap();
+        assert_eq!(latest["a"], Latest { fingerprint: "f2".into(), seconds: Some(3.0) });
+        assert_eq!(latest["b"], Latest { fingerprint: "f3".into(), seconds: Some(5.0) });
+        assert_eq!(latest.len(), 2);
+        // And goes on from there.
+        let run = history.start_run("p", None).unwrap();
+        let stage =
+            |state, seconds| StageRecord { name: "a", kind: "k", fingerprint: "f5", state, seconds, facts: Vec::new() };
+        history.record(run, &[stage("hit", 1.0)]).unwrap();
+        assert_eq!(history.latest("p").unwrap()["a"], Latest { fingerprint: "f5".into(), seconds: Some(3.0) });
+        history.record(run, &[stage("run", 2.0)]).unwrap();
+        assert_eq!(history.latest("p").unwrap()["a"].seconds, Some(2.0));
     }
 }

@@ -10,6 +10,7 @@ use schemars::Schema;
 use super::diagnostic::{Diagnostic, Place};
 use super::event::{Event, Observer, Progress};
 use super::parameters::Parameters;
+use super::partial::Partial;
 use super::value::Table;
 
 /// The type of an artifact. The engine compares names; what they mean is the stages' business.
@@ -91,7 +92,7 @@ pub struct External {
     pub what: What,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum What {
     File,
     /// A folder: every file directly in it, unless its name starts with a dot.
@@ -105,8 +106,8 @@ pub enum What {
 pub struct Remote {
     /// Names that start so are fetched before the first stage runs.
     pub prefix: &'static str,
-    /// The folder if it is on this machine; nobody is asked for it.
-    pub cached: fn(&str) -> Option<Fetched>,
+    /// What this machine has of it already, without asking anyone; `fetch` must then give the same.
+    pub held: fn(&str) -> Option<Fetched>,
     pub fetch: fn(&str, &dyn Observer) -> anyhow::Result<Fetched>,
 }
 
@@ -251,8 +252,7 @@ pub struct Context<'a> {
     pub(super) root: &'a Path,
     pub(super) inputs: BTreeMap<&'static str, Vec<Input>>,
     pub(super) externals: BTreeMap<String, PathBuf>,
-    /// `partial/FINGERPRINT`: `out/PORT` is committed on success, `work` survives a crash.
-    pub(super) partial: PathBuf,
+    pub(super) partial: Partial,
     pub(super) outputs: &'static [Port],
     pub(super) stop: &'a AtomicBool,
     pub(super) observer: &'a dyn Observer,
@@ -301,15 +301,15 @@ impl Context<'_> {
     /// A fresh folder to write an output artifact into; committed when the stage returns.
     pub fn output(&self, port: &str) -> anyhow::Result<PathBuf> {
         anyhow::ensure!(self.outputs.iter().any(|p| p.name == port), "the kind declares no output `{port}`");
-        let dir = self.partial.join("out").join(port);
-        std::fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
+        let dir = self.partial.out().join(port);
+        self.partial.folder(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
         Ok(dir)
     }
 
     /// A folder that outlives a crash and is handed to the next attempt at the same fingerprint.
     pub fn checkpoints(&self) -> anyhow::Result<PathBuf> {
-        let dir = self.partial.join("work");
-        std::fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
+        let dir = self.partial.work();
+        self.partial.folder(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
         Ok(dir)
     }
 

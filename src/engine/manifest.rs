@@ -23,15 +23,21 @@ impl Manifest {
         self.0.push(Line { label: label.into(), value: value.into() });
     }
 
-    /// One line for each leaf of `value`, objects by sorted key.
-    pub fn push_tree(&mut self, label: &str, value: &serde_json::Value) {
+    /// One line for each leaf of an object by sorted key, where `counts` holds for its key.
+    pub fn push_object(&mut self, object: &serde_json::Value, counts: &dyn Fn(&str) -> bool) {
+        let mut items: Vec<_> = object.as_object().into_iter().flatten().filter(|(key, _)| counts(key)).collect();
+        items.sort_by_key(|(key, _)| *key);
+        items.into_iter().for_each(|(key, value)| self.push_tree(key, value));
+    }
+
+    fn push_tree(&mut self, label: &str, value: &serde_json::Value) {
         use serde_json::Value;
         match value {
             Value::Null => {}
             Value::Object(map) => {
-                let mut keys: Vec<&String> = map.keys().collect();
-                keys.sort();
-                keys.iter().for_each(|k| self.push_tree(&join(label, k), &map[k.as_str()]));
+                let mut items: Vec<_> = map.iter().collect();
+                items.sort_by_key(|(key, _)| *key);
+                items.into_iter().for_each(|(key, value)| self.push_tree(&format!("{label}.{key}"), value));
             }
             // A list of plain values reads best on one line; lists of tables get a line a leaf.
             Value::Array(all) if all.iter().any(|v| v.is_object() || v.is_array()) => {
@@ -53,7 +59,7 @@ impl Manifest {
         hasher.finalize().to_hex().to_string()
     }
 
-    fn get(&self, label: &str) -> Option<&str> {
+    pub fn get(&self, label: &str) -> Option<&str> {
         self.0.iter().find(|l| l.label == label).map(|l| l.value.as_str())
     }
 
@@ -97,10 +103,6 @@ impl fmt::Display for LineChange<'_> {
     }
 }
 
-fn join(label: &str, key: &str) -> String {
-    if label.is_empty() { key.to_string() } else { format!("{label}.{key}") }
-}
-
 /// Digests are shortened and long values cut: an explanation is one line.
 pub fn short(value: &str) -> String {
     let is_digest = value.len() == 64 && value.bytes().all(|b| b.is_ascii_hexdigit());
@@ -119,7 +121,7 @@ mod tests {
     fn of(value: serde_json::Value) -> Manifest {
         let mut m = Manifest::default();
         m.push("kind", "train");
-        m.push_tree("", &value);
+        m.push_object(&value, &|_| true);
         m
     }
 

@@ -1,15 +1,17 @@
-//! Hit, run or blocked, and why: the one judgement that `plan` shows and `run` acts on.
+//! Hit, run, may stop early or blocked, and why: the one judgement that `plan` shows and `run` acts on.
 
+use std::collections::HashMap;
 use std::path::Path;
-
-use serde::Serialize;
+use std::sync::OnceLock;
 
 use super::cache::{Cache, CacheError, Entry};
 use super::digest::StatCache;
-use super::external::Found;
+use super::external::Externals;
 use super::graph::Graph;
-use super::history::History;
+use super::history::{History, Latest};
+use super::kind::below;
 use super::manifest::Manifest;
+use super::planned::{Action, Plan, Planned, Request, VERSION};
 use super::resolve::{Instance, Pipeline};
 
 /// Everything a pipeline is judged and run with.
@@ -18,9 +20,10 @@ pub struct Job<'a> {
     pub graph: &'a Graph,
     pub cache: &'a Cache,
     pub stats: &'a StatCache,
-    /// By instance.
-    pub externals: &'a [Vec<Found>],
+    pub externals: &'a Externals,
     pub history: Option<&'a History>,
+    /// The last result of each stage before this job, once something asks.
+    pub latest: &'a OnceLock<HashMap<String, Latest>>,
     pub root: &'a Path,
     /// Which instances are wanted, by index.
     pub needed: &'a [bool],
@@ -33,16 +36,29 @@ pub enum Upstream<'a> {
     Known(&'a Entry),
     /// Its stage runs first; its content may or may not change.
     Pending,
+    /// It cannot be made.
+    Blocked,
 }
 
 /// The judgement on one instance.
 pub struct Verdict {
-    /// Complete only if nothing upstream is pending.
+    pub action: Action,
+    /// Complete only if there is a fingerprint.
     pub manifest: Manifest,
     pub fingerprint: Option<String>,
+    /// There for a hit.
     pub entry: Option<Entry>,
-    /// Why it runs; empty for a hit.
+    /// Why it runs or cannot; empty for a hit.
     pub why: Vec<String>,
+}
+
+/// The lines that an instance depends on, and what they still wait for.
+struct Known {
+    lines: Manifest,
+    /// `in.model: teacher will change`.
+    pending: Vec<String>,
+    /// `teacher is blocked`.
+    blocked: Vec<String>,
 }
 
 impl Job<'_> {
@@ -51,64 +67,92 @@ impl Job<'_> {
     }
 
     /// The lines that instance `at` depends on.
-    fn manifest<'e>(
-        &self,
-        at: usize,
-        upstream: &dyn Fn(usize) -> Upstream<'e>,
-    ) -> Result<(Manifest, Vec<String>), CacheError> {
+    fn known<'e>(&self, at: usize, upstream: &dyn Fn(usize) -> Upstream<'e>) -> Result<Known, CacheError> {
         let instance = self.instance(at);
         let mut lines = instance.own_lines();
         // Ports with sources that run first, and those sources.
         let mut pending: Vec<(&str, Vec<&str>)> = Vec::new();
+        let mut blocked: Vec<String> = self.externals.missing(at).iter().map(|m| m.why.clone()).collect();
         for wire in &instance.inputs {
-            let label = instance.input_label(wire);
+            let name = self.instance(wire.from).name.as_str();
             match upstream(wire.from) {
                 Upstream::Known(entry) => {
-                    lines.push(label, entry.outputs.get(wire.output).map_or("", |a| a.digest.as_str()))
+                    let digest = entry.outputs.get(wire.output).map_or("", |a| a.digest.as_str());
+                    lines.push(instance.input_label(wire), digest)
                 }
-                Upstream::Pending => {
-                    let name = self.instance(wire.from).name.as_str();
-                    match pending.iter_mut().find(|(port, _)| *port == wire.port) {
-                        Some((_, names)) => names.push(name),
-                        None => pending.push((wire.port, vec![name])),
-                    }
-                }
+                Upstream::Pending => match pending.iter_mut().find(|(port, _)| *port == wire.port) {
+                    Some((_, names)) => names.push(name),
+                    None => pending.push((wire.port, vec![name])),
+                },
+                Upstream::Blocked => blocked.push(format!("{name} is blocked")),
             }
         }
-        for found in &self.externals[at] {
+        let mut pending: Vec<String> = pending.iter().map(said).collect();
+        for found in &self.externals.found[at] {
+            pending.extend(found.distant().map(|reference| format!("{reference} is to be fetched")));
             lines.0.extend(found.lines(self.stats).map_err(|e| CacheError::io("read", &found.path, e))?.0);
         }
-        let said = |(port, names): &(&str, Vec<&str>)| match names.as_slice() {
-            [one] => format!("in.{port}: {one} will change"),
-            [first, rest @ ..] => format!("in.{port}: {first} and {} more will change", rest.len()),
-            [] => format!("in.{port} will change"),
-        };
-        Ok((lines, pending.iter().map(said).collect()))
+        Ok(Known { lines, pending, blocked })
     }
 
     /// Judge one instance, given what is known of those above it.
     pub fn judge<'e>(&self, at: usize, upstream: &dyn Fn(usize) -> Upstream<'e>) -> Result<Verdict, CacheError> {
-        let (manifest, pending) = self.manifest(at, upstream)?;
+        let Known { lines: manifest, pending, blocked } = self.known(at, upstream)?;
+        if !blocked.is_empty() {
+            return Ok(Verdict { action: Action::Blocked, manifest, fingerprint: None, entry: None, why: blocked });
+        }
         if !pending.is_empty() {
             let mut why = self.compared_with_last(at, &manifest, true).unwrap_or_default();
             why.extend(pending);
-            return Ok(Verdict { manifest, fingerprint: None, entry: None, why });
+            return Ok(Verdict { action: Action::MayStop, manifest, fingerprint: None, entry: None, why });
         }
         let fingerprint = manifest.fingerprint();
-        let entry = self.cache.entry(&fingerprint)?;
-        let (entry, why) = match entry {
+        let (entry, why) = match self.cache.entry(&fingerprint)? {
             Some(_) if self.forced[at] => (None, vec!["forced".into()]),
             Some(entry) => (Some(entry), Vec::new()),
             None => (None, self.why_missing(at, &manifest, &fingerprint)),
         };
-        Ok(Verdict { manifest, fingerprint: Some(fingerprint), entry, why })
+        let action = if entry.is_some() { Action::Hit } else { Action::Run };
+        Ok(Verdict { action, manifest, fingerprint: Some(fingerprint), entry, why })
+    }
+
+    /// The judgement on every needed instance before anything runs, by index.
+    pub fn verdicts(&self) -> Result<Vec<Option<Verdict>>, CacheError> {
+        let mut all: Vec<Option<Verdict>> = Vec::with_capacity(self.needed.len());
+        let mut first: HashMap<String, usize> = HashMap::new();
+        for at in 0..self.needed.len() {
+            if !self.needed[at] {
+                all.push(None);
+                continue;
+            }
+            let mut verdict = self.judge(at, &|from| match all[from].as_ref().map(|v| (v.action, &v.entry)) {
+                Some((Action::Hit, Some(entry))) => Upstream::Known(entry),
+                Some((Action::Blocked, _)) => Upstream::Blocked,
+                _ => Upstream::Pending,
+            })?;
+            if let (Action::Run, Some(fingerprint)) = (verdict.action, &verdict.fingerprint) {
+                match first.get(fingerprint) {
+                    // One and the same result is computed once.
+                    Some(&other) if !self.forced[at] => {
+                        verdict.action = Action::MayStop;
+                        verdict.why = vec![format!("the same as {}, which runs first", self.instance(other).name)];
+                    }
+                    _ => drop(first.insert(fingerprint.clone(), at)),
+                }
+            }
+            all.push(Some(verdict));
+        }
+        Ok(all)
     }
 
     fn why_missing(&self, at: usize, manifest: &Manifest, fingerprint: &str) -> Vec<String> {
+        if let Some(damaged) = self.cache.take_damaged(fingerprint) {
+            return vec![below(self.root, &damaged.to_string())];
+        }
         if self.cache.manifest(fingerprint).is_some() {
             return vec!["an object of its result is missing from the cache".into()];
         }
-        if self.cache.partial_path(fingerprint).join("work").exists() {
+        if self.cache.partial(fingerprint).work().exists() {
             return vec!["continues where it was interrupted".into()];
         }
         match self.compared_with_last(at, manifest, false) {
@@ -120,8 +164,7 @@ impl Job<'_> {
 
     /// What changed since this stage's last result, if that is remembered.
     fn compared_with_last(&self, at: usize, manifest: &Manifest, inputs_pending: bool) -> Option<Vec<String>> {
-        let last = self.history?.last_fingerprint(&self.pipeline.name, &self.instance(at).name)?;
-        let mut before = self.cache.manifest(&last)?;
+        let mut before = self.cache.manifest(&self.latest(at)?.fingerprint)?;
         if inputs_pending {
             before.0.retain(|l| !l.label.starts_with("in."));
             let mut now = manifest.clone();
@@ -131,9 +174,15 @@ impl Job<'_> {
         Some(manifest.explain(&before))
     }
 
-    /// What the last result took, or the cached one.
+    /// What is remembered of an instance's last result before this job.
+    pub fn latest(&self, at: usize) -> Option<&Latest> {
+        let read = || self.history.and_then(|h| h.latest(&self.pipeline.name).ok()).unwrap_or_default();
+        self.latest.get_or_init(read).get(&self.instance(at).name)
+    }
+
+    /// What an instance took when it last ran.
     fn seconds(&self, at: usize) -> Option<f64> {
-        self.history.and_then(|h| h.seconds(&self.pipeline.name, &self.instance(at).name))
+        self.latest(at).and_then(|l| l.seconds)
     }
 
     /// Recorded seconds of every instance; one second where nothing is known.
@@ -142,72 +191,30 @@ impl Job<'_> {
     }
 
     /// What `run` would do, without doing it.
-    pub fn plan(&self) -> Result<Plan, CacheError> {
-        let mut entries: Vec<Option<Entry>> = vec![None; self.pipeline.instances.len()];
-        let mut stages = Vec::new();
-        for at in (0..entries.len()).filter(|&at| self.needed[at]) {
-            let verdict = self.judge(at, &|from| entries[from].as_ref().map_or(Upstream::Pending, Upstream::Known))?;
-            let instance = self.instance(at);
-            let (action, seconds) = match (&verdict.entry, &verdict.fingerprint) {
-                (Some(entry), _) => (Action::Hit, Some(entry.made.seconds)),
-                (None, Some(_)) => (Action::Run, self.seconds(at)),
-                (None, None) => (Action::MayStop, self.seconds(at)),
+    pub fn plan(&self, request: Request) -> Result<Plan, CacheError> {
+        let stages = self.verdicts()?.into_iter().enumerate().filter_map(|(at, verdict)| {
+            let verdict = verdict?;
+            let seconds = match &verdict.entry {
+                Some(entry) => Some(entry.made.seconds),
+                None => self.seconds(at),
             };
-            stages.push(Planned {
-                stage: instance.name.clone(),
-                kind: instance.kind.name.into(),
-                action,
-                why: verdict.why,
-                seconds,
-            });
-            entries[at] = verdict.entry;
-        }
-        Ok(Plan { pipeline: self.pipeline.name.clone(), profile: self.pipeline.profile.clone(), stages })
+            let instance = self.instance(at);
+            Some(Planned::new(&instance.name, instance.kind.name, verdict, seconds))
+        });
+        Ok(Plan {
+            version: VERSION,
+            request,
+            pipeline: self.pipeline.name.clone(),
+            profile: self.pipeline.profile.clone(),
+            stages: stages.collect(),
+        })
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Action {
-    /// The result is in the cache.
-    Hit,
-    Run,
-    /// Runs unless what is above it comes out as it was before.
-    MayStop,
-}
-
-#[derive(Debug, Clone, PartialEq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct Planned {
-    pub stage: String,
-    pub kind: String,
-    pub action: Action,
-    pub why: Vec<String>,
-    /// What it took when it was last made.
-    pub seconds: Option<f64>,
-}
-
-#[derive(Debug, Clone, PartialEq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct Plan {
-    pub pipeline: String,
-    pub profile: Option<String>,
-    pub stages: Vec<Planned>,
-}
-
-impl Plan {
-    pub fn hits(&self) -> usize {
-        self.stages.iter().filter(|s| s.action == Action::Hit).count()
-    }
-
-    pub fn runs(&self) -> usize {
-        self.stages.len() - self.hits()
-    }
-
-    /// The sum of what the stages to run took last, if any of them was ever timed.
-    pub fn seconds(&self) -> Option<f64> {
-        let timed: Vec<f64> =
-            self.stages.iter().filter(|s| s.action != Action::Hit).filter_map(|s| s.seconds).collect();
-        (!timed.is_empty()).then(|| timed.iter().sum())
+fn said((port, names): &(&str, Vec<&str>)) -> String {
+    match names.as_slice() {
+        [one] => format!("in.{port}: {one} will change"),
+        [first, rest @ ..] => format!("in.{port}: {first} and {} more will change", rest.len()),
+        [] => format!("in.{port} will change"),
     }
 }

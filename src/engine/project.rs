@@ -1,16 +1,18 @@
 //! The project a pipeline file belongs to: its root, cache and run database, and the job made of a file.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use super::cache::{Cache, CacheError, advice};
+use super::cache::{Cache, CacheError};
 use super::diagnostic::{Diagnostic, Diagnostics, Source, listed};
 use super::digest::StatCache;
+use super::disk::{Disk, Os};
 use super::event::Observer;
-use super::external::{self, Found};
+use super::external::{Around, Externals, Revision};
 use super::graph::Graph;
-use super::history::History;
-use super::kind::Remote;
+use super::history::{History, Latest};
+use super::kind::{Remote, below};
 use super::plan::Job;
 use super::resolve::Pipeline;
 
@@ -28,7 +30,8 @@ pub struct Prepared<'a> {
     project: &'a Project,
     pipeline: &'a Pipeline,
     pub graph: Graph,
-    externals: Vec<Vec<Found>>,
+    externals: Externals,
+    latest: OnceLock<HashMap<String, Latest>>,
     needed: Vec<bool>,
     forced: Vec<bool>,
 }
@@ -47,23 +50,31 @@ impl Project {
 
     /// Open the cache at `cache_dir`, or at `cache/` below the root.
     pub fn open(root: &Path, cache_dir: Option<&Path>) -> Result<Self, CacheError> {
-        let cache = Cache::open(&cache_dir.map_or_else(|| root.join("cache"), Path::to_path_buf))?;
-        let stats = StatCache::open(cache.dir().join("stat-cache.json"));
-        let (history, history_problem) = match History::open(&cache.dir().join("history.sqlite")) {
+        Self::open_on(root, cache_dir, Arc::new(Os))
+    }
+
+    pub fn open_on(root: &Path, cache_dir: Option<&Path>, disk: Arc<dyn Disk>) -> Result<Self, CacheError> {
+        let cache = Cache::open_on(&cache_dir.map_or_else(|| root.join("cache"), Path::to_path_buf), disk.clone())?;
+        let stats = StatCache::open(cache.dir().join("stat-cache.json"), disk);
+        let database = cache.dir().join("history.sqlite");
+        let (history, history_problem) = match History::open(&database) {
             Ok(history) => (Some(history), None),
-            Err(e) => (None, Some(format!("the run database cannot be used: {e}"))),
+            Err(e) => {
+                let text =
+                    format!("runs are not recorded: the run database {} cannot be used: {e}", database.display());
+                (None, Some(below(root, &text)))
+            }
         };
         Ok(Self { root: root.to_path_buf(), cache, stats, history, history_problem })
     }
 
-    /// Find what the wanted stages need outside the cache. No targets means all stages.
+    /// Find what the wanted stages need outside the cache, on this machine. No targets means all stages.
     pub fn prepare<'a>(
         &'a self,
         pipeline: &'a Pipeline,
         targets: &[String],
         force: &[String],
         remotes: &[Remote],
-        observer: &dyn Observer,
     ) -> Result<Prepared<'a>, Diagnostics> {
         let graph = Graph::of(&pipeline.instances);
         let mut problems = Vec::new();
@@ -73,13 +84,30 @@ impl Project {
             return Err(Diagnostics::new(problems));
         }
         let needed = if targets.is_empty() { vec![true; pipeline.instances.len()] } else { graph.closure(&targets) };
-        let externals = external::find(pipeline, &needed, &self.root, remotes, observer)?;
+        let around = Around { root: &self.root, remotes, revision: &Revision::new() };
+        let externals = Externals::find(pipeline, &needed, around);
         let forced = (0..pipeline.instances.len()).map(|at| forced.contains(&at)).collect();
-        Ok(Prepared { project: self, pipeline, graph, externals, needed, forced })
+        Ok(Prepared { project: self, pipeline, graph, externals, latest: OnceLock::new(), needed, forced })
     }
 }
 
 impl Prepared<'_> {
+    /// The same with the files of a revision in place of the working tree's; for looking, not for running.
+    pub fn at(self, revision: &Revision, remotes: &[Remote]) -> Self {
+        let around = Around { root: &self.project.root, remotes, revision };
+        Self { externals: Externals::find(self.pipeline, &self.needed, around), ..self }
+    }
+
+    /// Fetch the inputs that are on other machines.
+    pub fn fetch(&mut self, remotes: &[Remote], observer: &dyn Observer) {
+        self.externals.fetch(self.pipeline, remotes, observer);
+    }
+
+    /// All inputs that are missing, as errors of the pipeline file.
+    pub fn complete(&self) -> Result<(), Diagnostics> {
+        self.externals.complete()
+    }
+
     pub fn job(&self) -> Job<'_> {
         Job {
             pipeline: self.pipeline,
@@ -88,6 +116,7 @@ impl Prepared<'_> {
             stats: &self.project.stats,
             externals: &self.externals,
             history: self.project.history.as_ref(),
+            latest: &self.latest,
             root: &self.project.root,
             needed: &self.needed,
             forced: &self.forced,
@@ -128,8 +157,8 @@ fn select(pipeline: &Pipeline, word: &str, problems: &mut Vec<Diagnostic>) -> Ve
 /// Read a pipeline file.
 pub fn read_source(file: &Path) -> Result<Arc<Source>, Diagnostics> {
     let one = |d: Diagnostic| Diagnostics(vec![d]);
-    let bytes = std::fs::read(file)
-        .map_err(|e| one(Diagnostic::new(format!("cannot read {}: {e}{}", file.display(), advice(&e)))))?;
+    let bytes =
+        std::fs::read(file).map_err(|e| one(Diagnostic::new(format!("cannot read {}: {e}", file.display()))))?;
     let text = String::from_utf8(bytes).map_err(|e| {
         one(Diagnostic::new(format!("{} is not UTF-8 from byte {} on", file.display(), e.utf8_error().valid_up_to())))
     })?;

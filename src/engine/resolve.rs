@@ -38,6 +38,8 @@ pub struct Instance {
     pub inputs: Vec<Wire>,
     /// Folder below the project root that the outputs are copied to.
     pub export: Option<String>,
+    /// Instances of one group never run at the same time.
+    pub exclusive: Option<String>,
     pub place: Place,
 }
 
@@ -51,11 +53,7 @@ impl Instance {
         if self.kind.seeded {
             lines.push("seed", self.seed.to_string());
         }
-        let mut parameters = self.parameters.clone();
-        if let Some(map) = parameters.as_object_mut() {
-            map.retain(|key, _| !self.kind.operational.contains(&key.as_str()));
-        }
-        lines.push_tree("", &parameters);
+        lines.push_object(&self.parameters, &|key| !self.kind.operational.contains(&key));
         lines
     }
 

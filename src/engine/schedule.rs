@@ -1,6 +1,6 @@
-//! States, resources, threads and cancellation: runs what is needed, longest chain first.
+//! States, threads and cancellation: runs what is needed, longest chain first.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::thread;
@@ -13,7 +13,9 @@ use super::export;
 use super::history::StageRecord;
 use super::kind::Resource;
 use super::manifest::Manifest;
-use super::plan::{Job, Upstream};
+use super::plan::{Job, Upstream, Verdict};
+use super::planned::{Action, Plan, Planned};
+use super::slots::{Lane, Slots, Ticket};
 
 pub struct RunOptions<'a> {
     /// Stages at a time.
@@ -23,6 +25,8 @@ pub struct RunOptions<'a> {
     pub device: &'a str,
     /// GPUs that stages may occupy, one each; 0 where `device` is the CPU.
     pub gpus: usize,
+    /// Run only what this plan says: a stage that has moved since fails.
+    pub plan: Option<&'a Plan>,
 }
 
 /// Where an instance is. `Schedule::set` is the only way from one to the next.
@@ -69,6 +73,14 @@ impl State {
         }
     }
 
+    /// The result that is on its way.
+    fn making(&self) -> Option<&str> {
+        match self {
+            Self::Queued { fingerprint, .. } | Self::Running { fingerprint, .. } => Some(fingerprint),
+            _ => None,
+        }
+    }
+
     fn is_over(&self) -> bool {
         !matches!(self, Self::Waiting | Self::Queued { .. } | Self::Running { .. })
     }
@@ -80,6 +92,16 @@ struct Schedule<'a> {
     observer: &'a dyn Observer,
     stop: &'a AtomicBool,
     states: Vec<State>,
+    /// How many of the instances above have no result yet, by instance.
+    lacking: Vec<usize>,
+    /// Waiting instances above which something happened, in topological order.
+    stirred: BTreeSet<usize>,
+    /// Fingerprints being made, and the instances that wait to take over the result.
+    making: HashMap<String, Vec<usize>>,
+    slots: Slots,
+    /// Longest chain below each instance, in seconds; there once something has to run.
+    urgency: Option<Vec<f64>>,
+    planned: Option<HashMap<&'a str, &'a Planned>>,
     /// Instances that still have to run although the cache has them.
     forced: Vec<bool>,
     run: Option<i64>,
@@ -102,12 +124,19 @@ pub fn run(
         stages,
         jobs: options.jobs,
     });
+    let all = 0..job.pipeline.instances.len();
     let mut schedule = Schedule {
         job,
         options,
         observer,
         stop,
         states: job.needed.iter().map(|n| if *n { State::Waiting } else { State::Unneeded }).collect(),
+        lacking: all.clone().map(|at| job.graph.upstream(at).count()).collect(),
+        stirred: all.filter(|&at| job.needed[at]).collect(),
+        making: HashMap::new(),
+        slots: Slots::new(options.jobs, options.gpus),
+        urgency: None,
+        planned: options.plan.map(Plan::index),
         forced: job.forced.to_vec(),
         run: job.history.and_then(|h| h.start_run(&job.pipeline.name, job.pipeline.profile.as_deref()).ok()),
         failed: false,
@@ -119,115 +148,128 @@ pub fn run(
     Ok(outcome)
 }
 
-impl Schedule<'_> {
+impl<'a> Schedule<'a> {
     /// Until nothing runs and nothing can: judge what is ready, start what has a slot, wait for one to end.
     fn drive(&mut self) -> Result<(), CacheError> {
-        let (job, stop, observer, device) = (self.job, self.stop, self.observer, self.options.device);
+        let job = self.job;
         let (send, receive) = mpsc::channel();
         thread::scope(|scope| {
-            let mut urgency: Option<Vec<f64>> = None;
+            let mut running = 0usize;
             loop {
-                self.judge_ready()?;
-                while let Some(at) = self.next(&mut urgency) {
-                    let State::Queued { manifest, fingerprint, why } = self.states[at].clone() else { continue };
-                    observer.event(&Event::StageStarted {
-                        stage: job.instance(at).name.clone(),
-                        fingerprint: fingerprint.clone(),
-                        why,
-                    });
-                    self.set(at, State::Running { fingerprint: fingerprint.clone(), since: Instant::now() });
-                    let order = Order {
-                        at,
-                        manifest,
-                        fingerprint,
-                        upstream: self.upstream_of(at),
-                        forced: std::mem::take(&mut self.forced[at]),
-                        device,
-                        stop,
-                        observer,
-                    };
-                    let send = send.clone();
+                self.judge_stirred()?;
+                while let Some(order) = self.next() {
+                    let (at, send) = (order.at, send.clone());
                     // Autodiff graphs of deep models are dropped recursively: more than the usual 2 MiB of stack.
                     let spawned = thread::Builder::new()
                         .name(format!("stage {}", job.instance(at).name))
                         .stack_size(32 << 20)
                         .spawn_scoped(scope, move || {
-                            let _ = send.send((order.at, attempt(job, &order)));
+                            let _ = send.send((at, attempt(job, &order)));
                         });
-                    if let Err(e) = spawned {
-                        self.set(at, State::Failed { error: format!("cannot start a thread: {e}"), seconds: 0.0 });
+                    match spawned {
+                        Ok(_) => running += 1,
+                        Err(e) => self.end(at, Attempt::Failed { error: format!("cannot start a thread: {e}") })?,
                     }
                 }
-                if !self.states.iter().any(|s| matches!(s, State::Running { .. })) {
+                if running == 0 {
                     return Ok(());
                 }
                 if let Ok((at, ended)) = receive.recv() {
+                    running -= 1;
                     self.end(at, ended)?;
                 }
             }
         })
     }
 
-    /// Give every instance whose upstream is complete its verdict; hits may complete others, so go on until none is left.
-    fn judge_ready(&mut self) -> Result<(), CacheError> {
-        // Instances are in topological order: one pass sees each after all above it.
-        for at in 0..self.states.len() {
+    /// Give every waiting instance whose upstream is complete its verdict; hits complete others, so go on until none is left.
+    fn judge_stirred(&mut self) -> Result<(), CacheError> {
+        while let Some(at) = self.stirred.pop_first() {
             if !matches!(self.states[at], State::Waiting) {
                 continue;
             }
-            if let Some(from) = self
-                .job
-                .graph
-                .upstream(at)
-                .find(|&from| self.states[from].is_over() && self.states[from].entry().is_none())
-            {
+            let over = |from: &usize| self.states[*from].is_over() && self.states[*from].entry().is_none();
+            if let Some(from) = self.job.graph.upstream(at).find(over) {
                 let because = match &self.states[from] {
                     State::Blocked { because } => because.clone(),
                     _ => self.job.instance(from).name.clone(),
                 };
                 self.set(at, State::Blocked { because });
-                continue;
+            } else if self.lacking[at] == 0 {
+                let states = &self.states;
+                let known = |from: usize| states[from].entry().map_or(Upstream::Pending, Upstream::Known);
+                let verdict = self.job.judge(at, &known)?;
+                self.judged(at, verdict)?;
             }
-            if self.job.graph.upstream(at).any(|from| self.states[from].entry().is_none()) {
-                continue;
-            }
-            let states = &self.states;
-            let verdict =
-                self.job.judge(at, &|from| states[from].entry().map_or(Upstream::Pending, Upstream::Known))?;
-            let Some(fingerprint) = verdict.fingerprint else { continue };
-            let state = match verdict.entry {
-                Some(entry) if !self.forced[at] => State::Hit { entry: Box::new(entry), fingerprint },
-                _ => State::Queued { manifest: verdict.manifest, fingerprint, why: verdict.why },
-            };
-            self.set(at, state);
         }
         Ok(())
     }
 
-    /// The most urgent queued instance that has a slot.
-    fn next(&self, urgency: &mut Option<Vec<f64>>) -> Option<usize> {
+    fn judged(&mut self, at: usize, verdict: Verdict) -> Result<(), CacheError> {
+        let name = self.job.instance(at).name.as_str();
+        // Damage found on the way makes a planned hit run again: that is no move of the user's.
+        let planned = self.planned.as_mut().and_then(|all| all.remove(name));
+        let moved = planned.and_then(|p| p.moved(verdict.action, &verdict.manifest, &verdict.why));
+        if let Some(moved) = moved {
+            let error = format!("moved since it was planned: {}", moved.what);
+            self.set(at, State::Failed { error, seconds: 0.0 });
+            return Ok(());
+        }
+        let (Some(fingerprint), false) = (verdict.fingerprint, verdict.action == Action::Blocked) else {
+            self.set(at, State::Failed { error: verdict.why.join("; "), seconds: 0.0 });
+            return Ok(());
+        };
+        match verdict.entry {
+            Some(entry) if !self.forced[at] => self.set(at, State::Hit { entry: Box::new(entry), fingerprint }),
+            _ => {
+                if !self.forced[at]
+                    && let Some(waiting) = self.making.get_mut(&fingerprint)
+                {
+                    waiting.push(at);
+                    return Ok(());
+                }
+                if self.urgency.is_none() {
+                    // Before the first stage, not after an hour of it.
+                    self.job.cache.writable()?;
+                }
+                self.making.entry(fingerprint.clone()).or_default();
+                self.set(at, State::Queued { manifest: verdict.manifest, fingerprint, why: verdict.why });
+            }
+        }
+        Ok(())
+    }
+
+    /// Start the most urgent queued instance that has a slot.
+    fn next(&mut self) -> Option<Order<'a>> {
         if self.stop.load(Ordering::Relaxed) || (self.failed && !self.options.keep_going) {
             return None;
         }
-        let takes_gpu = |at: usize| self.options.gpus > 0 && self.job.instance(at).work.resource() == Resource::Device;
-        let running = |gpu: bool| {
-            (0..self.states.len())
-                .filter(|&at| matches!(self.states[at], State::Running { .. }) && takes_gpu(at) == gpu)
-                .count()
-        };
-        let free = |gpu: bool| running(gpu) < if gpu { self.options.gpus } else { self.options.jobs };
-        let queued: Vec<usize> =
-            (0..self.states.len()).filter(|&at| matches!(self.states[at], State::Queued { .. })).collect();
-        if queued.is_empty() {
-            return None;
-        }
-        let (gpu_free, cpu_free) = (free(true), free(false));
-        let urgency = urgency.get_or_insert_with(|| self.job.graph.urgency(&self.job.estimates()));
-        // The first of equals, so that the order is that of the file.
-        queued
-            .into_iter()
-            .filter(|&at| if takes_gpu(at) { gpu_free } else { cpu_free })
-            .reduce(|a, b| if urgency[b] > urgency[a] { b } else { a })
+        let states = &self.states;
+        // One may have been sent back to wait since it was queued: damage was found above it.
+        let at = self.slots.take(|at| matches!(states[at], State::Queued { .. }))?;
+        let State::Queued { manifest, fingerprint, why } = self.states[at].clone() else { return None };
+        let stage = self.job.instance(at).name.clone();
+        self.observer.event(&Event::StageStarted { stage, fingerprint: fingerprint.clone(), why });
+        self.set(at, State::Running { fingerprint: fingerprint.clone(), since: Instant::now() });
+        Some(Order {
+            at,
+            manifest,
+            fingerprint,
+            upstream: self.upstream_of(at),
+            forced: std::mem::take(&mut self.forced[at]),
+            device: self.options.device,
+            stop: self.stop,
+            observer: self.observer,
+        })
+    }
+
+    fn queue(&mut self, at: usize) {
+        let job = self.job;
+        let urgency = self.urgency.get_or_insert_with(|| job.graph.urgency(&job.estimates()))[at];
+        let instance = job.instance(at);
+        let on_gpu = self.options.gpus > 0 && instance.work.resource() == Resource::Device;
+        let lane = if on_gpu { Lane::Gpu } else { Lane::Cpu };
+        self.slots.push(Ticket { at, lane, group: instance.exclusive.clone(), urgency });
     }
 
     fn upstream_of(&self, at: usize) -> BTreeMap<usize, Entry> {
@@ -235,6 +277,7 @@ impl Schedule<'_> {
     }
 
     fn end(&mut self, at: usize, attempt: Attempt) -> Result<(), CacheError> {
+        self.slots.give_back(at);
         let State::Running { fingerprint, since } = self.states[at].clone() else { return Ok(()) };
         let seconds = since.elapsed().as_secs_f64();
         match attempt {
@@ -252,8 +295,15 @@ impl Schedule<'_> {
                     file: damaged.file.display().to_string(),
                     aside: damaged.aside.display().to_string(),
                 });
+                // Made in this very run: making it once more would only go round in circles.
+                if let State::Done { fingerprint, .. } = &self.states[from]
+                    && self.job.cache.entry(fingerprint)?.is_none()
+                {
+                    let error = format!("the result of `{name}` was damaged as soon as it was made: check the disk");
+                    return Ok(self.set(at, State::Failed { error, seconds }));
+                }
                 // Another consumer may have found the same damage and sent the stage back already.
-                if let State::Hit { fingerprint, .. } | State::Done { fingerprint, .. } = &self.states[from] {
+                if let State::Hit { fingerprint, .. } = &self.states[from] {
                     self.job.cache.forget(fingerprint)?;
                     self.set(from, State::Waiting);
                 }
@@ -265,13 +315,11 @@ impl Schedule<'_> {
 
     /// Whether a stage that ran gave what it gave last time: then what follows stops early.
     fn is_unchanged(&self, at: usize, entry: &Entry) -> bool {
-        let last =
-            self.job.history.and_then(|h| h.last_fingerprint(&self.job.pipeline.name, &self.job.instance(at).name));
-        let last = last.and_then(|f| self.job.cache.entry(&f).ok().flatten());
+        let last = self.job.latest(at).and_then(|l| self.job.cache.entry(&l.fingerprint).ok().flatten());
         last.is_some_and(|last| last.outputs == entry.outputs)
     }
 
-    /// The one transition: says what it means and records what is worth keeping.
+    /// The one transition: says what it means, records what is worth keeping and stirs those below.
     fn set(&mut self, at: usize, state: State) {
         let stage = self.job.instance(at).name.clone();
         match &state {
@@ -299,9 +347,41 @@ impl Schedule<'_> {
             }
             State::Blocked { because } => self.observer.event(&Event::StageBlocked { stage, because: because.clone() }),
             State::Interrupted => self.observer.event(&Event::StageInterrupted { stage }),
-            State::Unneeded | State::Waiting | State::Queued { .. } | State::Running { .. } => {}
+            State::Queued { .. } => self.queue(at),
+            State::Unneeded | State::Waiting | State::Running { .. } => {}
         }
-        self.states[at] = state;
+        let before = std::mem::replace(&mut self.states[at], state);
+        self.stir(at, &before);
+    }
+
+    /// What the transition of `at` from `before` means for others.
+    fn stir(&mut self, at: usize, before: &State) {
+        let job = self.job;
+        let now = &self.states[at];
+        if let (Some(fingerprint), None) = (before.making(), now.making()) {
+            self.stirred.extend(self.making.remove(fingerprint).into_iter().flatten());
+        }
+        let (had, has) = (before.entry().is_some(), now.entry().is_some());
+        if matches!(now, State::Waiting) {
+            self.stirred.insert(at);
+        }
+        if has && !had {
+            for below in job.graph.downstream(at) {
+                self.lacking[below] -= 1;
+                if self.lacking[below] == 0 {
+                    self.stirred.insert(below);
+                }
+            }
+        } else if had && !has {
+            for below in job.graph.downstream(at) {
+                self.lacking[below] += 1;
+                if matches!(self.states[below], State::Queued { .. }) {
+                    self.set(below, State::Waiting);
+                }
+            }
+        } else if now.is_over() && !has {
+            self.stirred.extend(job.graph.downstream(at));
+        }
     }
 
     /// The history is a convenience: a database that cannot be written is a warning, said once.

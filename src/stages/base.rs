@@ -13,10 +13,10 @@ use crate::ml::model::{hub, weights};
 use crate::ml::watch::{Progress, Watch};
 
 /// `hf:OWNER/NAME@REVISION`, pinned by its commit.
-pub const HUB: Remote = Remote { prefix: "hf:", cached, fetch };
+pub const HUB: Remote = Remote { prefix: "hf:", held, fetch };
 
-fn cached(reference: &str) -> Option<Fetched> {
-    hub::cached(reference).map(|found| Fetched { dir: found.dir, identity: found.commit })
+fn held(reference: &str) -> Option<Fetched> {
+    hub::held(reference).map(|found| Fetched { dir: found.dir, identity: found.commit })
 }
 
 fn fetch(reference: &str, observer: &dyn Observer) -> Result<Fetched> {

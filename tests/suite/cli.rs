@@ -430,12 +430,28 @@ fn the_schema_covers_a_whole_file() {
     let rich = &definitions["rich"];
     assert_eq!(
         names(&rich["properties"]),
-        ["export", "in", "log-every", "matrix", "patience", "schedule", "seed", "sources", "steps", "use", "weights"]
+        [
+            "exclusive",
+            "export",
+            "in",
+            "log-every",
+            "matrix",
+            "patience",
+            "schedule",
+            "seed",
+            "sources",
+            "steps",
+            "use",
+            "weights"
+        ]
     );
     assert_eq!(names(&rich["properties"]["in"]["properties"]), ["teacher", "tokens"]);
     assert_eq!(rich["properties"]["sources"]["items"]["$ref"], "#/$defs/rich.Item");
     assert_eq!(rich["additionalProperties"], false);
-    assert_eq!(names(&definitions["wrapped"]["properties"]), ["export", "in", "matrix", "path", "seed", "use"]);
+    assert_eq!(
+        names(&definitions["wrapped"]["properties"]),
+        ["exclusive", "export", "in", "matrix", "path", "seed", "use"]
+    );
     // What a matrix or `@` may give is not required outright.
     assert_eq!(rich.get("required"), None);
     assert_eq!(rich["allOf"][0]["properties"]["in"]["required"], serde_json::json!(["teacher"]));

@@ -368,12 +368,16 @@ fn remote_inputs_are_fetched_once_and_not_while_something_local_is_wrong() {
         anyhow::ensure!(!name.ends_with("gone"), "{name} is not there");
         Ok(Fetched { dir: "/".into(), identity: "c0ffee".into() })
     };
-    let remotes = [Remote { prefix: "far:", cached: |_| None, fetch }];
+    let remotes = [Remote { prefix: "far:", held: |_| None, fetch }];
     let problems = |text: &str| -> Vec<String> {
         let dir = Dir::new(text);
         let pipeline = dir.resolve(None, &[]).unwrap();
-        let result = dir.open().prepare(&pipeline, &[], &[], &remotes, &Log::default()).map(drop);
-        result.err().map_or(Vec::new(), |e| e.0.into_iter().map(|d| d.message).collect())
+        let project = dir.open();
+        let mut prepared = project.prepare(&pipeline, &[], &[], &remotes).unwrap();
+        if prepared.complete().is_ok() {
+            prepared.fetch(&remotes, &Log::default());
+        }
+        prepared.complete().err().map_or(Vec::new(), |e| e.0.into_iter().map(|d| d.message).collect())
     };
     let stage = |name: &str, path: &str| format!("[stage.{name}]\nuse = \"write\"\npath = \"{path}\"\n");
     let both = stage("a", "far:x") + &stage("b", "far:x");

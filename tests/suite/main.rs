@@ -5,5 +5,7 @@ mod diff;
 mod engine;
 mod house;
 mod mistakes;
+mod plan;
 mod real;
+mod schedule;
 mod toys;

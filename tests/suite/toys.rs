@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use pipe::engine::diagnostic::Diagnostics;
 use pipe::engine::event::{Event, Observer, Outcome};
-use pipe::engine::kind::{Context, External, Interrupted, Invalid, Kind, Port, Stage, Type, What};
-use pipe::engine::plan::{Action, Plan};
+use pipe::engine::kind::{Context, External, Interrupted, Invalid, Kind, Port, Resource, Stage, Type, What};
+use pipe::engine::planned::{Action, Plan, Planned, Request};
 use pipe::engine::project::{Project, read_source};
 use pipe::engine::resolve::{Pipeline, resolve};
 use pipe::engine::schedule::{RunOptions, run};
@@ -195,6 +195,9 @@ pub struct Wait {
     /// Distinguishes stages that would be one and the same.
     #[serde(default)]
     tag: String,
+    /// Occupies a GPU where there is one.
+    #[serde(default)]
+    on_device: bool,
 }
 
 impl Stage for Wait {
@@ -203,6 +206,10 @@ impl Stage for Wait {
     const MAIN: Option<&'static str> = Some("ticks");
     const INPUTS: &'static [Port] = &[];
     const OUTPUTS: &'static [Port] = &[Port::one("text", TEXT)];
+
+    fn resource(&self) -> Resource {
+        if self.on_device { Resource::Device } else { Resource::Cpu }
+    }
 
     fn run(&self, cx: &mut Context) -> anyhow::Result<()> {
         let checkpoint = cx.checkpoints()?.join("tick");
@@ -321,27 +328,32 @@ impl Dir {
         let pipeline = self.resolve(None, &[]).unwrap_or_else(|e| panic!("{:#?}", e.0));
         let owned = |all: &[&str]| all.iter().map(|s| s.to_string()).collect::<Vec<_>>();
         let project = self.open();
-        let prepared = project
-            .prepare(&pipeline, &owned(targets), &owned(force), &[], &log)
-            .unwrap_or_else(|e| panic!("{:#?}", e.0));
-        let options = RunOptions { jobs: 4, keep_going, device: "cpu", gpus: 0 };
+        let prepared =
+            project.prepare(&pipeline, &owned(targets), &owned(force), &[]).unwrap_or_else(|e| panic!("{:#?}", e.0));
+        let options = RunOptions { jobs: 4, keep_going, device: "cpu", gpus: 0, plan: None };
         let outcome = run(&prepared.job(), &options, &log, stop).unwrap();
         Ran { outcome, events: log.events.into_inner().unwrap() }
     }
 
     pub fn plan(&self) -> Plan {
+        self.plan_with(&[])
+    }
+
+    pub fn plan_with(&self, force: &[&str]) -> Plan {
+        let force: Vec<String> = force.iter().map(|s| s.to_string()).collect();
         let pipeline = self.resolve(None, &[]).unwrap_or_else(|e| panic!("{:#?}", e.0));
         let project = self.open();
-        let prepared = project.prepare(&pipeline, &[], &[], &[], &Log::default()).unwrap();
-        prepared.job().plan().unwrap()
+        let prepared = project.prepare(&pipeline, &[], &force, &[]).unwrap();
+        prepared.job().plan(Request::default()).unwrap()
     }
 
     /// `hit a`, `run b: why`, `may c: why`.
     pub fn planned(&self) -> Vec<String> {
-        let line = |s: &pipe::engine::plan::Planned| match s.action {
+        let line = |s: &Planned| match s.action {
             Action::Hit => format!("hit {}", s.stage),
             Action::Run => format!("run {}: {}", s.stage, s.why.join("; ")),
             Action::MayStop => format!("may {}: {}", s.stage, s.why.join("; ")),
+            Action::Blocked => format!("blocked {}: {}", s.stage, s.why.join("; ")),
         };
         self.plan().stages.iter().map(line).collect()
     }

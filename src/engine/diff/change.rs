@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::engine::manifest::Manifest;
+use crate::engine::manifest::{LineChange, Manifest};
 use crate::engine::resolve::Instance;
 
 /// What differs, and how; nothing on one side is null.
@@ -67,9 +67,7 @@ impl Change {
     pub(super) fn quiet(base: &Instance, head: &Instance) -> Vec<Self> {
         let operational = |instance: &Instance| {
             let mut lines = Manifest::default();
-            for key in instance.kind.operational {
-                lines.push_tree(key, instance.parameters.get(key).unwrap_or(&Value::Null));
-            }
+            lines.push_object(&instance.parameters, &|key| instance.kind.operational.contains(&key));
             lines
         };
         let mut all = lines(&operational(base), &operational(head), |_| What::Operational);
@@ -85,8 +83,6 @@ fn lines(base: &Manifest, head: &Manifest, what: impl Fn(&str) -> What) -> Vec<C
     let value = |text: Option<&str>| {
         text.map_or(Value::Null, |t| serde_json::from_str(t).unwrap_or_else(|_| Value::String(t.into())))
     };
-    let change = |c: &crate::engine::manifest::LineChange<'_>| {
-        Change::new(what(c.label), c.label, value(c.before), value(c.after))
-    };
+    let change = |c: &LineChange<'_>| Change::new(what(c.label), c.label, value(c.before), value(c.after));
     head.changes(base).iter().map(change).collect()
 }

@@ -15,5 +15,5 @@ mod side;
 
 pub use change::{Change, Quiet, What};
 pub use comparison::{Comparison, StageDiff, Status, Touched};
-pub use review::{Affected, Mark, Node, ProfileDiff, Review};
+pub use review::{Affected, Mark, Node, ProfileDiff, Review, State};
 pub use side::{Inputs, Pair, Reading, Side, Text};

@@ -1,6 +1,6 @@
 //! What a change of one pipeline file comes to, under every profile, held against the cache.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
@@ -10,9 +10,9 @@ use super::pairing::stages;
 use super::side::{Pair, Reading};
 use crate::engine::cache::CacheError;
 use crate::engine::external::Revision;
-use crate::engine::forecast::{Around, Forecast, State};
-use crate::engine::graph::Graph;
 use crate::engine::kind::Remote;
+use crate::engine::plan::{Job, Verdict};
+use crate::engine::planned::Action;
 use crate::engine::project::Project;
 use crate::engine::resolve::{Instance, Pipeline};
 
@@ -64,6 +64,19 @@ pub struct Affected {
     pub note: Option<String>,
     /// What it took to make, or took the last time.
     pub seconds: Option<f64>,
+}
+
+/// What the cache has of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum State {
+    /// The result is there already.
+    Hit,
+    Run,
+    /// An input is missing, its own or that of a stage above it.
+    Blocked,
+    /// It depends on what has not been fetched, or was not looked up.
+    Unknown,
 }
 
 /// A stage for the picture.
@@ -148,15 +161,24 @@ impl Pair {
         (remotes, revision): (&[Remote], &Revision),
     ) -> Result<(), CacheError> {
         let Some(head) = &self.head.pipeline else { return Ok(()) };
-        let index: BTreeMap<&str, usize> =
-            head.instances.iter().enumerate().map(|(at, i)| (i.name.as_str(), at)).collect();
-        let wanted: Vec<usize> = review.invalidated.iter().map(|a| index[a.instance.as_str()]).collect();
-        let needed = Graph::of(&head.instances).closure(&wanted);
-        let told = project.forecast(head, Around { remotes, revision, needed: &needed })?;
-        for (affected, at) in review.invalidated.iter_mut().zip(wanted) {
-            if let Some(Forecast { state, note, seconds, .. }) = &told[at] {
-                (affected.state, affected.note, affected.seconds) = (*state, note.clone(), *seconds);
-            }
+        let wanted: Vec<String> = review.invalidated.iter().map(|a| a.instance.clone()).collect();
+        // The names are those of the pipeline itself.
+        let Ok(prepared) = project.prepare(head, &wanted, &[], remotes) else { return Ok(()) };
+        let prepared = prepared.at(revision, remotes);
+        let job = prepared.job();
+        let verdicts = job.verdicts()?;
+        let states = states(&job, &verdicts);
+        let mut affected = review.invalidated.iter_mut().peekable();
+        for (at, verdict) in verdicts.iter().enumerate() {
+            let Some(verdict) = verdict else { continue };
+            let Some(affected) = affected.next_if(|a| a.instance == head.instances[at].name) else { continue };
+            affected.state = states[at];
+            affected.note =
+                verdict.why.first().filter(|_| matches!(states[at], State::Blocked | State::Unknown)).cloned();
+            affected.seconds = match &verdict.entry {
+                Some(entry) => Some(entry.made.seconds),
+                None => job.latest(at).and_then(|l| l.seconds),
+            };
         }
         let to_run = review.invalidated.iter().filter(|a| a.state == State::Run);
         let timed: Vec<f64> = to_run.filter_map(|a| a.seconds).collect();
@@ -182,6 +204,23 @@ impl Review {
     }
 }
 
+/// By instance. What waits for something that must be fetched is unknown, unless it will run anyway.
+fn states(job: &Job<'_>, verdicts: &[Option<Verdict>]) -> Vec<State> {
+    let mut all: Vec<State> = Vec::with_capacity(verdicts.len());
+    for (at, verdict) in verdicts.iter().enumerate() {
+        let above = |state: State| job.instance(at).inputs.iter().any(|w| all[w.from] == state);
+        let is_distant = || job.externals.found[at].iter().any(|f| f.distant().is_some());
+        all.push(match verdict.as_ref().map(|v| v.action) {
+            Some(Action::Hit) => State::Hit,
+            Some(Action::Blocked) => State::Blocked,
+            Some(Action::MayStop) if !above(State::Run) && (above(State::Unknown) || is_distant()) => State::Unknown,
+            Some(Action::Run | Action::MayStop) => State::Run,
+            None => State::Unknown,
+        });
+    }
+    all
+}
+
 /// The stages of both sides, with what became of each.
 fn nodes(base: Option<&Pipeline>, head: Option<&Pipeline>, main: &Comparison, invalidated: &[Affected]) -> Vec<Node> {
     let diffs: BTreeMap<&str, &StageDiff> = main.stages.iter().map(|d| (d.stage.as_str(), d)).collect();
@@ -196,7 +235,7 @@ fn nodes(base: Option<&Pipeline>, head: Option<&Pipeline>, main: &Comparison, in
         }
         Node { stage: first.stage.clone(), kind: first.kind.name.into(), inputs, mark }
     };
-    let invalid: std::collections::BTreeSet<&str> = invalidated.iter().map(|a| a.stage.as_str()).collect();
+    let invalid: BTreeSet<&str> = invalidated.iter().map(|a| a.stage.as_str()).collect();
     let mut all = Vec::new();
     for (name, range) in head.map_or_else(Vec::new, |p| stages(&p.instances)) {
         let mark = match diffs.get(name).map(|d| d.status) {

@@ -37,8 +37,8 @@ pub fn resolve(reference: &str, watch: &dyn Watch) -> Result<Resolved> {
     Hub::from_env()?.resolve(reference, watch)
 }
 
-/// The same folder if the cache has it complete; nothing is downloaded.
-pub fn cached(reference: &str) -> Option<Resolved> {
+/// What the local cache holds complete of `hf:OWNER/NAME[@REVISION]`; nobody is asked.
+pub fn held(reference: &str) -> Option<Resolved> {
     Hub::from_env().ok()?.cached(&Wanted::parse(reference).ok()?)
 }
 

@@ -3,8 +3,7 @@
 use anstyle::Style;
 
 use super::words::{self, Row};
-use crate::engine::diff::{Review, Status};
-use crate::engine::forecast::State;
+use crate::engine::diff::{Review, State, Status};
 use crate::report::color::{ACTIVE, Color, ERROR, FAINT, GOOD, STRONG, WARNING};
 use crate::report::format;
 use crate::report::table::Table;

@@ -2,8 +2,7 @@
 
 use serde_json::Value;
 
-use crate::engine::diff::{Affected, Change, ProfileDiff, Quiet, Review, StageDiff, Status, What};
-use crate::engine::forecast::State;
+use crate::engine::diff::{Affected, Change, ProfileDiff, Quiet, Review, StageDiff, State, Status, What};
 use crate::engine::manifest::short;
 use crate::report::format;
 
