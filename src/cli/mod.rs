@@ -2,6 +2,7 @@
 
 pub mod args;
 pub mod cache;
+pub mod compared;
 pub mod completions;
 pub mod context;
 pub mod diff;

@@ -81,7 +81,8 @@ impl Side {
         }
     }
 
-    fn text(&self) -> Result<Text, Error> {
+    /// Its place and what it says.
+    pub fn text(&self) -> Result<Text, Error> {
         match self {
             Self::Absent { shown } => Ok((shown.clone(), None)),
             Self::File(file) => Ok((file.display().to_string(), Some(read_source(file)?))),

@@ -93,7 +93,9 @@ impl Pairing {
         let left: Vec<usize> = mine.filter(|b| self.to_head[*b].is_none()).collect();
         let right: Vec<usize> = theirs.filter(|h| self.to_base[*h].is_none()).collect();
         if let (&[b], &[h]) = (left.as_slice(), right.as_slice())
-            && base[b].coordinates.is_empty() != head[h].coordinates.is_empty()
+            && self.own_point(&base[b]) == self.own_point(&head[h])
+            && base[b].inputs.iter().all(|w| self.to_head[w.from].is_some())
+            && head[h].inputs.iter().all(|w| self.to_base[w.from].is_some())
         {
             self.pair(b, h);
         }
@@ -112,6 +114,11 @@ impl Pairing {
     /// Where an instance stands, in the head's words.
     fn point(&self, instance: &Instance) -> Point {
         instance.coordinates.iter().map(|c| self.coordinate(c, &instance.stage)).collect()
+    }
+
+    /// Where it stands on the axes of its own stage.
+    fn own_point(&self, instance: &Instance) -> Point {
+        self.point(instance).into_iter().filter(|(axis, _)| axis.starts_with(['.', '@'])).collect()
     }
 
     /// An axis is `stage.port` for a list and `stage@parameter` for a matrix; the labels of a list are stages.

@@ -15,6 +15,7 @@ pub fn phrase(change: &Change) -> String {
     let said = match (what, before, after) {
         (What::Edge | What::Matrix, _, _) => sets(label, list(before), list(after)),
         (What::File, _, _) => format!("file {}", values(label, before, after)),
+        (What::Kind, _, _) => format!("{label} {} → {}", bare(before), bare(after)),
         _ => values(label, before, after),
     };
     match instances.as_slice() {
