@@ -1,13 +1,13 @@
 //! The metrics of a run beside those of an earlier run, or of a git revision's cached results.
 
-use std::path::Path;
-
 use serde::Serialize;
 
-use super::context::Context;
+use super::context::{Context, File};
+use super::history::database;
 use super::side::Side;
-use crate::engine::diff::{Pair, Reading};
-use crate::engine::history::{Fact, History, RunRecord};
+use crate::engine::diff::Pair;
+use crate::engine::external::Around;
+use crate::engine::history::{Fact, RunRecord};
 use crate::engine::project::Project;
 use crate::error::Error;
 use crate::report::format;
@@ -41,12 +41,8 @@ struct Row {
 }
 
 /// A number is a run if there is one of that number; anything else is a revision of the pipeline file.
-pub fn before(
-    cx: &Context<'_>,
-    (project, database): (&Project, &History),
-    (file, run): (Option<&Path>, &RunRecord),
-    word: &str,
-) -> Result<Before, Error> {
+pub fn before(cx: &Context<'_>, project: &Project, file: Option<&File>, word: &str) -> Result<Before, Error> {
+    let database = database(project)?;
     let is_run = |id: &i64| database.runs(None, i32::MAX as usize).is_ok_and(|all| all.iter().any(|r| r.id == *id));
     if let Some(id) = word.parse::<i64>().ok().filter(is_run) {
         return Ok(Before { shown: format!("run {id}"), facts: database.facts(id)?, not_cached: Vec::new() });
@@ -55,24 +51,19 @@ pub fn before(
         return Err(Error::usage(format!("there is no run `{word}`"))
             .help("`pipe history` lists the runs; for a git revision name the pipeline file too"));
     };
-    at_revision(cx, project, (file, run.profile.as_deref()), word)
+    at_revision(cx, project, file, word)
 }
 
 /// The facts of the results that the cache has of a file at a revision, with the input files of that revision.
-fn at_revision(
-    cx: &Context<'_>,
-    project: &Project,
-    (file, profile): (&Path, Option<&str>),
-    revision: &str,
-) -> Result<Before, Error> {
-    let side = Side::of_file(file, revision)?;
-    let reading = Reading { profile, sets: &[], kinds: cx.stock.kinds, remotes: cx.stock.remotes };
-    let pair = Pair::read(side.text()?, (String::new(), None), reading)?;
+fn at_revision(cx: &Context<'_>, project: &Project, file: &File, revision: &str) -> Result<Before, Error> {
+    let side = Side::of_file(&file.file, revision)?;
+    let pair = Pair::read(side.text()?, (String::new(), None), file.reading(cx))?;
     let Some(pipeline) = &pair.base.pipeline else {
-        return Err(Error::usage(format!("revision `{revision}` has no file {}", file.display())));
+        return Err(Error::usage(format!("revision `{revision}` has no file {}", file.file.display())));
     };
     let files = side.revision(&project.root, &pair.inputs(cx.stock.remotes))?;
-    let prepared = project.prepare(pipeline, &[], &[], cx.stock.remotes)?.at(&files, cx.stock.remotes);
+    let around = Around { root: &project.root, remotes: cx.stock.remotes, revision: &files };
+    let prepared = project.prepare(pipeline, &[], &[], cx.stock.remotes)?.at(around);
     let mut all = Before { shown: pair.base.place.clone(), facts: Vec::new(), not_cached: Vec::new() };
     for (verdict, instance) in prepared.job().verdicts()?.into_iter().zip(&pipeline.instances) {
         let fact =

@@ -8,6 +8,7 @@ use super::context::Context;
 use super::git::Repository;
 use super::side::{At, Side, open};
 use crate::engine::diff::{Reading, Review};
+use crate::engine::external::Around;
 use crate::engine::project::Project;
 use crate::engine::value;
 use crate::error::Error;
@@ -96,7 +97,11 @@ impl Diff {
                     if file.exists() { Side::File(file) } else { Side::Absent { shown: file.display().to_string() } };
                 Ok(vec![(first, here)])
             }
-            Side::File(file) => Ok(vec![(Side::of_file(file, self.revision())?, first)]),
+            Side::File(file) => {
+                let base = Side::of_file(file, self.revision())?;
+                let is_gone = matches!(base, Side::Revision(_)) && !file.exists();
+                Ok(vec![(base, if is_gone { Side::Absent { shown: file.display().to_string() } } else { first })])
+            }
             Side::Absent { .. } => Err(Error::usage("one side alone cannot be /dev/null")),
         }
     }
@@ -155,7 +160,8 @@ fn review(cx: &Context<'_>, base: &Side, head: &Side, reading: Reading<'_>) -> R
     let mut review = opened.pair.review(&opened.touched, reading);
     if !review.invalidated.is_empty() {
         let project = Project::open(&opened.root, cx.cache_dir.as_deref())?;
-        opened.pair.judge(&mut review, &project, (reading.remotes, &opened.revision))?;
+        let around = Around { root: &project.root, remotes: reading.remotes, revision: &opened.revision };
+        opened.pair.judge(&mut review, &project, around)?;
         let _ = project.stats.save();
     }
     Ok(review)

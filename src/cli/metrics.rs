@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::compared::{before, compare};
-use super::context::Context;
+use super::context::{Context, File};
 use super::history::{database, pipeline_name};
 use crate::engine::history::{Fact, RunRecord};
 use crate::error::Error;
@@ -57,7 +57,8 @@ impl Metrics {
         let is_wanted = |fact: &Fact| self.stage.is_empty() || is_wanted(&fact.stage);
         metrics.retain(is_wanted);
         if let Some(word) = &self.against {
-            let mut earlier = before(cx, (&project, database), (self.file.as_deref(), &run), word)?;
+            let file = self.file.map(|file| File { file, profile: run.profile.clone(), set: Vec::new() });
+            let mut earlier = before(cx, &project, file.as_ref(), word)?;
             earlier.facts.retain(is_wanted);
             let compared = compare(earlier, run, &metrics);
             return if self.json { cx.print_json(&compared) } else { cx.print(&compared.render()) };

@@ -60,12 +60,12 @@ impl Why {
                 None => error,
             });
         }
-        Ok(stages.into_iter().map(|at| traced(&review, pipeline, (at, revision))).collect())
+        Ok(stages.into_iter().map(|at| traced(&review, pipeline, at, revision)).collect())
     }
 }
 
 /// The lines of an instance's manifest that differ from a revision, those of its inputs followed to where they changed.
-fn traced(review: &Review, pipeline: &Pipeline, (at, revision): (usize, &str)) -> String {
+fn traced(review: &Review, pipeline: &Pipeline, at: usize, revision: &str) -> String {
     let instance = &pipeline.instances[at];
     let affected = |name: &str| review.invalidated.iter().find(|a| a.instance == name);
     let Some(mine) = affected(&instance.name) else {

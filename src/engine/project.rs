@@ -93,8 +93,7 @@ impl Project {
 
 impl Prepared<'_> {
     /// The same with the files of a revision in place of the working tree's; for looking, not for running.
-    pub fn at(self, revision: &Revision, remotes: &[Remote]) -> Self {
-        let around = Around { root: &self.project.root, remotes, revision };
+    pub fn at(self, around: Around<'_>) -> Self {
         Self { externals: Externals::find(self.pipeline, &self.needed, around), ..self }
     }
 

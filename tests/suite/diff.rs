@@ -410,6 +410,9 @@ invalidated 1 of 1 stage, 1 to run
 "
     );
     assert_eq!(diff(&dir, &["new.toml", "/dev/null"]), "diff new: new.toml → /dev/null\n  removed  a  write\n");
+    git(&dir, &["mv", "p.toml", "moved.toml"]);
+    assert!(diff(&dir, &["p.toml"]).starts_with("diff small: HEAD:p.toml → p.toml\n  removed  a"));
+    git(&dir, &["mv", "moved.toml", "p.toml"]);
     for (words, said) in [
         (&["diff", "HEAD:none.toml"][..], "revision `HEAD` has no file "),
         (&["diff", "nonesuch:p.toml"], "git knows no revision `nonesuch`"),
@@ -485,4 +488,114 @@ fn a_project_below_the_top_of_its_repository() {
     let text = diff(&outer, &["sub/p.toml"]);
     assert!(text.starts_with("diff small: HEAD:sub/p.toml → sub/p.toml\n  changed  file  file in.txt "), "{text}");
     assert!(outer.path("sub/cache/entries").is_dir(), "the cache is that of the project");
+}
+
+#[test]
+fn why_against_a_revision_follows_inputs_to_where_they_changed() {
+    let Some(dir) = committed(BASE) else { return };
+    dir.write("in.txt", "two");
+    dir.write("p.toml", &BASE.replace("shout@2", "shout@4").replace("write@hello", "write@ho"));
+    let why = |stage: &str| pipe(&dir, &["why", "p.toml", stage, "--against", "HEAD"]).0;
+    assert_eq!(why("b"), "b against HEAD\n  times 2 → 4\n  in.text: a.text \"hello\" → \"ho\"\n");
+    let digest = |text: &str| blake3::hash(text.as_bytes()).to_hex()[..8].to_string();
+    assert_eq!(
+        why("scores[file]"),
+        format!("scores[file] against HEAD\n  in.text: file ← in.txt {} → {}\n", digest("one"), digest("two"))
+    );
+    assert!(why("all").contains("\n  in.texts[b]: scores[b] ← b.times 2 → 4\n"), "{}", why("all"));
+    dir.write("p.toml", &BASE.replace("[\"a\", \"file\", \"b\"]", "[\"a\", \"file\"]"));
+    assert_eq!(why("scores[a]"), "scores[a]: no line differs from HEAD\n");
+    assert!(why("all").ends_with("\n  ← scores[b] (gone)\n"), "{}", why("all"));
+    assert_eq!(
+        pipe(&dir, &["why", "p.toml", "scorse", "--against", "HEAD"]),
+        (String::new(), 2, "error: p.toml has no stage `scorse`\nhelp: did you mean `scores`?\n".into())
+    );
+}
+
+#[test]
+fn metrics_against_a_run_and_against_a_revision() {
+    let Some(dir) = committed(BASE) else { return };
+    assert_eq!(pipe(&dir, &["run", "p.toml"]).1, 0);
+    dir.write(
+        "p.toml",
+        &BASE.replace("write@hello", "write@ho").replace("stage.file]", "stage.text]").replace("\"file\"", "\"text\""),
+    );
+    assert_eq!(pipe(&dir, &["run", "p.toml"]).1, 0);
+    let table = "
+stage         metric   before  now  change
+b             letters       5    2      −3
+scores[a]     letters       5    2      −3
+scores[text]  letters       -    3
+scores[b]     letters      10    4      −6
+scores[file]  letters       3    -
+";
+    // Those of a run come in the order in which its stages ended.
+    let sorted = |text: &str| {
+        let mut lines: Vec<String> = text.lines().skip(1).map(str::to_string).collect();
+        lines.sort();
+        lines
+    };
+    let mut expected: Vec<String> = table.lines().map(str::to_string).collect();
+    expected.sort();
+    for (against, shown) in [("1", "run 1"), ("HEAD", "HEAD:p.toml")] {
+        let (out, code, message) = pipe(&dir, &["metrics", "p.toml", "--against", against]);
+        assert_eq!((code, message.as_str()), (0, ""));
+        assert!(out.starts_with("run 2 of small, 2") && out.contains(&format!(" UTC, against {shown}\n")), "{out}");
+        assert_eq!(sorted(&out), expected, "{out}");
+    }
+    let words = ["metrics", "p.toml", "--against", "1", "--stage", "b", "--json"];
+    let json: serde_json::Value = serde_json::from_str(&pipe(&dir, &words).0).unwrap();
+    assert_eq!(json["before"], "run 1");
+    assert_eq!(json["metrics"], serde_json::json!([{ "stage": "b", "name": "letters", "before": 5.0, "now": 2.0 }]));
+    // What the cache has no longer is said.
+    std::fs::remove_dir_all(dir.path("cache/entries")).unwrap();
+    std::fs::create_dir(dir.path("cache/entries")).unwrap();
+    let (out, _, _) = pipe(&dir, &["metrics", "p.toml", "--against", "HEAD"]);
+    let said = "\nthe cache has no result of a, file, b, scores[a], scores[file], scores[b], all at that revision\n";
+    assert!(out.ends_with(said), "{out}");
+    for (words, said) in [
+        (&["metrics", "p.toml", "--against", "nonesuch"][..], "git knows no revision `nonesuch`"),
+        (&["metrics", "none.toml", "--against", "9"], "cannot read none.toml"),
+    ] {
+        let (_, code, message) = pipe(&dir, words);
+        assert!(code == 2 && message.contains(said), "{message}");
+    }
+}
+
+/// As many stages as it takes, with names and values that Markdown and HTML would read as their own.
+fn large(stages: usize, value: &str) -> String {
+    let long = "é".repeat(300);
+    let stage = |i: usize| format!("[stage.\"n{i}{long}\"]\nuse = \"write\"\ntext = {value:?}\n");
+    let names: Vec<String> = (0..stages).map(|i| format!("\"n{i}{long}\"")).collect();
+    let all: String = (0..stages).map(stage).collect();
+    format!("name = \"<b>|`big\"\n{all}[stage.all]\nuse = \"join\"\nin.texts = [{}]\n", names.join(", "))
+}
+
+#[test]
+fn a_comment_on_a_change_of_any_size_can_be_posted() {
+    for (stages, value) in [(2000, "`|<script>\\\n@you #1 ** ".repeat(9)), (30, "|".repeat(500)), (2000, "x".into())] {
+        // Changed alike, changed each in its own way, and all new.
+        let same = large(stages, "other");
+        let mut each = large(stages, "other");
+        for i in 0..stages {
+            each = each.replacen("text = \"other\"", &format!("text = {:?}", format!("{i}{value}")), 1);
+        }
+        let dir = two(&large(stages, &value), &same);
+        dir.write("each.toml", &each);
+        for words in
+            [["p.toml", "q.toml"], ["p.toml", "each.toml"], ["/dev/null", "each.toml"], ["each.toml", "/dev/null"]]
+        {
+            let (text, code, message) = pipe(&dir, &["diff", words[0], words[1], "--format", "markdown"]);
+            assert_eq!((code, message.as_str()), (0, ""), "{words:?}");
+            assert!(text.len() > 500 && text.chars().count() < 60_000, "{words:?}: {}", text.chars().count());
+            let rows: Vec<&str> = text.lines().filter(|l| l.starts_with("| ")).collect();
+            assert!((3..=23).contains(&rows.len()), "{}", rows.len());
+            for row in rows {
+                assert_eq!(row.matches('|').count(), 4, "{row}");
+            }
+            assert!(!text.contains("<script>") && text.matches("```").count() == 2, "{text}");
+            assert_eq!(text.matches("<details>").count(), text.matches("</details>").count());
+            assert!(text.matches(":::").count() <= 40);
+        }
+    }
 }

@@ -7,5 +7,6 @@ mod house;
 mod mistakes;
 mod plan;
 mod real;
+mod review;
 mod schedule;
 mod toys;

@@ -53,7 +53,7 @@ impl Comparison {
     pub fn of(base: Option<&Pipeline>, head: Option<&Pipeline>, touched: &Touched) -> Self {
         let (old, new) = (instances(base), instances(head));
         let pairing = Pairing::of(old, new);
-        let sides = Sides { base: old, head: new, pairing: &pairing };
+        let sides = Sides { base: old, head: new, pairing: &pairing, touched };
         let mut all = Self::default();
         if let (Some(base), Some(head)) = (base, head) {
             all.quiet.extend(about_pipeline(base, head));
@@ -73,7 +73,7 @@ impl Comparison {
             let mut quiet = Merged::default();
             for h in theirs.clone() {
                 let Some(b) = pairing.to_base[h] else { continue };
-                let (found, causes) = compared(&sides, b, h, &edges, touched);
+                let (found, causes) = compared(&sides, b, h, &edges);
                 merged.add(&new[h].name, found);
                 quiet.add(&new[h].name, Change::quiet(&old[b], &new[h]));
                 direct[h] = causes;
@@ -126,7 +126,7 @@ impl StageDiff {
 }
 
 /// What differs between twins, and what of that makes their fingerprints differ.
-fn compared(sides: &Sides<'_>, b: usize, h: usize, edges: &[Change], touched: &Touched) -> (Vec<Change>, Vec<Cause>) {
+fn compared(sides: &Sides<'_>, b: usize, h: usize, edges: &[Change]) -> (Vec<Change>, Vec<Cause>) {
     let (base, head) = (&sides.base[b], &sides.head[h]);
     let mut changes = Change::of_lines(base, head);
     let mut causes: Vec<Cause> = changes.iter().map(|c| Cause::Line(c.label.clone())).collect();
@@ -136,7 +136,7 @@ fn compared(sides: &Sides<'_>, b: usize, h: usize, edges: &[Change], touched: &T
     let before = base.work.externals();
     // A path that is new is a changed parameter; which bytes it stands for is then no second change.
     for external in head.work.externals().iter().filter(|e| before.contains(e)) {
-        for (path, (old, new)) in touched.iter().filter(|(path, _)| reads(external, path)) {
+        for (path, (old, new)) in sides.touched.iter().filter(|(path, _)| reads(external, path)) {
             changes.push(Change::new(What::File, path, old.clone().into(), new.clone().into()));
             causes.push(Cause::File(path.clone()));
         }

@@ -7,8 +7,9 @@ use serde_json::Value;
 
 use super::change::{Change, What};
 use super::closure::Cause;
+use super::comparison::Touched;
 use super::pairing::Pairing;
-use crate::engine::kind::Arity;
+use crate::engine::kind::{Arity, Port};
 use crate::engine::resolve::{Instance, Wire};
 
 /// Both sides and who is who.
@@ -17,6 +18,7 @@ pub(super) struct Sides<'a> {
     pub(super) base: &'a [Instance],
     pub(super) head: &'a [Instance],
     pub(super) pairing: &'a Pairing,
+    pub(super) touched: &'a Touched,
 }
 
 /// Where an edge comes from: an instance of the head, or one of the base that is gone.
@@ -68,13 +70,11 @@ impl Sides<'_> {
         let (mut changes, mut causes) = (Vec::new(), Vec::new());
         for port in self.head[h].kind.inputs {
             let label = format!("in.{}", port.name);
-            let is_many = port.arity == Arity::Many;
-            let before =
-                self.links(&self.base[b], port.name, is_many, &|from, output| match self.pairing.to_head[from] {
-                    Some(twin) => Link::Here(twin, output),
-                    None => Link::Gone(from),
-                });
-            let after = self.links(&self.head[h], port.name, is_many, &Link::Here);
+            let before = self.links(&self.base[b], port, &|from, output| match self.pairing.to_head[from] {
+                Some(twin) => Link::Here(twin, output),
+                None => Link::Gone(from),
+            });
+            let after = self.links(&self.head[h], port, &Link::Here);
             if before == after {
                 continue;
             }
@@ -106,12 +106,11 @@ impl Sides<'_> {
     fn links<'s>(
         &self,
         instance: &'s Instance,
-        port: &str,
-        is_many: bool,
+        port: &Port,
         link: &dyn Fn(usize, &'static str) -> Link,
     ) -> Vec<(Link, &'s str)> {
-        let label = |w: &'s Wire| if is_many { w.label.as_str() } else { "" };
-        instance.inputs.iter().filter(|w| w.port == port).map(|w| (link(w.from, w.output), label(w))).collect()
+        let label = |w: &'s Wire| if port.arity == Arity::Many { w.label.as_str() } else { "" };
+        instance.inputs.iter().filter(|w| w.port == port.name).map(|w| (link(w.from, w.output), label(w))).collect()
     }
 
     /// Names of instances that are on both sides, with the output where there are several.

@@ -27,6 +27,9 @@ struct Shape {
 /// Axis and label, with the stage's own name left out.
 type Point = Vec<(String, String)>;
 
+/// All of a stage.
+type Whole = Vec<(Point, Shape)>;
+
 /// The stages of a side with their instances, which stand together, in topological order.
 pub(super) fn stages(instances: &[Instance]) -> Vec<(&str, Range<usize>)> {
     let mut all: Vec<(&str, Range<usize>)> = Vec::new();
@@ -48,7 +51,7 @@ impl Pairing {
         let mut pairing =
             Self { to_head: vec![None; base.len()], to_base: vec![None; head.len()], ..Default::default() };
         // Stages that only the head has, by what they are: candidates for the new name of one that is gone.
-        let mut added: HashMap<Vec<(Point, Shape)>, VecDeque<(&str, Range<usize>)>> = HashMap::new();
+        let mut added: HashMap<Whole, VecDeque<(&str, Range<usize>)>> = HashMap::new();
         for (name, range) in new.iter().filter(|(name, _)| !in_base.contains_key(name)) {
             let shapes = head[range.clone()].iter().map(|i| (pairing.point(i), shape(i, &Some)));
             if let Some(known) = shapes.map(|(p, s)| Some((p, s?))).collect() {
@@ -68,7 +71,7 @@ impl Pairing {
         pairing
     }
 
-    fn shapes(&self, mine: &[Instance]) -> Option<Vec<(Point, Shape)>> {
+    fn shapes(&self, mine: &[Instance]) -> Option<Whole> {
         mine.iter().map(|i| Some((self.point(i), shape(i, &|from| self.to_head[from])?))).collect()
     }
 

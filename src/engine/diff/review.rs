@@ -9,8 +9,7 @@ use super::comparison::{Comparison, StageDiff, Status, Touched};
 use super::pairing::stages;
 use super::side::{Pair, Reading};
 use crate::engine::cache::CacheError;
-use crate::engine::external::Revision;
-use crate::engine::kind::Remote;
+use crate::engine::external::Around;
 use crate::engine::plan::{Job, Verdict};
 use crate::engine::planned::Action;
 use crate::engine::project::Project;
@@ -153,18 +152,14 @@ impl Pair {
         all
     }
 
-    /// Fill in what the cache has and what it costs. `revision` has the files of the head that are not the working tree's.
-    pub fn judge(
-        &self,
-        review: &mut Review,
-        project: &Project,
-        (remotes, revision): (&[Remote], &Revision),
-    ) -> Result<(), CacheError> {
+    /// Fill in what the cache has and what it costs. Around are the files of the head where they are not the working
+    /// tree's.
+    pub fn judge(&self, review: &mut Review, project: &Project, around: Around<'_>) -> Result<(), CacheError> {
         let Some(head) = &self.head.pipeline else { return Ok(()) };
         let wanted: Vec<String> = review.invalidated.iter().map(|a| a.instance.clone()).collect();
         // The names are those of the pipeline itself.
-        let Ok(prepared) = project.prepare(head, &wanted, &[], remotes) else { return Ok(()) };
-        let prepared = prepared.at(revision, remotes);
+        let Ok(prepared) = project.prepare(head, &wanted, &[], around.remotes) else { return Ok(()) };
+        let prepared = prepared.at(around);
         let job = prepared.job();
         let verdicts = job.verdicts()?;
         let states = states(&job, &verdicts);

@@ -97,7 +97,8 @@ fn stages(review: &Review) -> String {
 
 fn invalidated(row: &words::Row) -> String {
     let took = row.seconds.map(|s| format!(", {}", format::duration(s))).unwrap_or_default();
-    format!("**{}** {} {}{took}", words::state(row.state), code(&row.name), code(&row.reason))
+    let joint = if row.reason.starts_with('←') { " " } else { ": " };
+    format!("**{}** {}{took}", words::state(row.state), code(&format!("{}{joint}{}", row.name, row.reason)))
 }
 
 fn folded(title: &str, lines: &[String]) -> String {
@@ -132,8 +133,11 @@ fn picture(nodes: &[Node]) -> String {
     near.truncate(DRAWN);
     near.sort_by_key(|(at, _)| *at);
     let near: Vec<&Node> = near.into_iter().map(|(_, n)| n).collect();
-    let index = |stage: &str| near.iter().position(|n| n.stage == stage);
+    let index = &|stage: &str| near.iter().position(|n| n.stage == stage);
+    // An edge between two neighbours has nothing to do with the change.
+    let is_told = |from: usize, to: usize| near[from].mark.is_some() || near[to].mark.is_some();
     let edges = near.iter().enumerate().flat_map(|(to, n)| n.inputs.iter().filter_map(move |i| Some((index(i)?, to))));
+    let edges = edges.filter(|(from, to)| is_told(*from, *to));
     let graph = Graph { name: String::new(), edges: edges.collect(), nodes: near.iter().map(|n| drawn(n)).collect() };
     let note =
         if left_out > 0 { format!(", without {}", format::plural(left_out, "more stage")) } else { String::new() };
