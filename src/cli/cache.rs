@@ -1,12 +1,14 @@
 //! `pipe cache`: look at what is kept, and check it.
 
 use std::path::PathBuf;
+use std::time::Instant;
 
 use clap::Subcommand;
 use serde::Serialize;
 
 use super::context::{Context, File, named};
-use crate::engine::cache::{CacheError, Entry};
+use super::gc::Gc;
+use crate::engine::cache::Entry;
 use crate::engine::project::Project;
 use crate::error::Error;
 use crate::report::format;
@@ -29,6 +31,7 @@ enum Command {
     },
     /// Check every byte; what is damaged is set aside and made again by the next run.
     Verify,
+    Gc(Gc),
     /// Print the folder of a stage's artifact.
     Path(Path),
 }
@@ -57,6 +60,7 @@ impl Cache {
         match self.command {
             Command::Ls { json } => list(cx, json),
             Command::Verify => verify(cx),
+            Command::Gc(gc) => gc.run(cx),
             Command::Path(path) => path.run(cx),
         }
     }
@@ -102,35 +106,34 @@ fn list(cx: &mut Context<'_>, json: bool) -> Result<(), Error> {
 
 fn verify(cx: &mut Context<'_>) -> Result<(), Error> {
     let project = cx.project(None)?;
-    let (mut files, mut bytes, mut damaged) = (0, 0, 0);
-    for fingerprint in project.cache.fingerprints()? {
-        let Some(entry) = project.cache.entry(&fingerprint)? else {
-            damaged += 1;
-            cx.print(&format!("{}: a file of it is missing or damaged\n", &fingerprint[..12]))?;
-            continue;
-        };
-        for file in entry.outputs.values().flat_map(|a| &a.files) {
-            match project.cache.verify(&file.digest) {
-                Ok(()) => (files, bytes) = (files + 1, bytes + file.size),
-                Err(CacheError::Damaged(found)) => {
-                    damaged += 1;
-                    cx.print(&format!("{} ({}): {found}\n", &fingerprint[..12], entry.kind))?;
-                }
-                Err(other) => return Err(other.into()),
-            }
+    let begin = Instant::now();
+    let found = project.cache.verify_all()?;
+    for fingerprint in &found.incomplete {
+        cx.print(&format!("{}: a file of it is missing or damaged\n", &fingerprint[..12]))?;
+    }
+    for (fingerprint, damaged) in &found.damaged {
+        for one in damaged {
+            cx.print(&format!("{}: {one}\n", &fingerprint[..12]))?;
         }
     }
-    if damaged > 0 {
-        return Err(Error::failed(format!("{} in the cache", format::plural(damaged, "damaged result")))
+    let lost = found.incomplete.len() + found.damaged.len();
+    if lost > 0 {
+        return Err(Error::failed(format!("{} in the cache", format::plural(lost, "damaged result")))
             .help("the next run makes them again"));
     }
-    cx.print(&format!("{}, {}: all sound\n", format::plural(files, "file"), format::bytes(bytes)))
+    let rate = found.bytes as f64 / begin.elapsed().as_secs_f64();
+    cx.print(&format!(
+        "{}, {}: all sound ({}/s)\n",
+        format::plural(found.files, "file"),
+        format::bytes(found.bytes),
+        format::bytes(rate as u64)
+    ))
 }
 
 impl Path {
     fn run(self, cx: &mut Context<'_>) -> Result<(), Error> {
         for dir in folders(cx, &self.file, &self.stage, None)? {
-            cx.print(&format!("{}\n", dir.display()))?;
+            cx.print_data(&format!("{}\n", dir.display()))?;
         }
         Ok(())
     }

@@ -6,6 +6,7 @@ pub mod compared;
 pub mod completions;
 pub mod context;
 pub mod diff;
+pub mod gc;
 pub mod git;
 pub mod graph;
 pub mod history;

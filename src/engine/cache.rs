@@ -1,38 +1,17 @@
 //! Objects and entries on disk: committed whole, verified when read, locked against other processes.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs::{self, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use serde::{Deserialize, Serialize};
-
 use super::artifact::{Artifact, ArtifactFile, is_digest, walk};
 use super::digest;
 use super::disk::{Change, Disk, Os};
+pub use super::entry::{Entry, Made};
 use super::manifest::Manifest;
-
-/// A committed result: what it depended on, what came out, how it was made.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Entry {
-    pub kind: String,
-    pub manifest: Manifest,
-    pub outputs: BTreeMap<String, Artifact>,
-    pub made: Made,
-}
-
-/// How a result was made; none of it is part of what it is.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Made {
-    /// Seconds since 1970.
-    pub at: u64,
-    pub seconds: f64,
-    pub device: String,
-    pub version: String,
-    pub facts: BTreeMap<String, f64>,
-}
 
 #[derive(Debug, thiserror::Error)]
 pub enum CacheError {
@@ -74,7 +53,7 @@ fn advice(error: &io::Error) -> &'static str {
     make_room(error)
 }
 
-fn make_room(error: &io::Error) -> &'static str {
+pub(super) fn make_room(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
             "; free some space and run again: what was committed before is kept"
@@ -203,7 +182,7 @@ impl Cache {
         self.read_entry(fingerprint).ok().flatten().map(|e| e.manifest)
     }
 
-    fn read_entry(&self, fingerprint: &str) -> Result<Option<Entry>, CacheError> {
+    pub(super) fn read_entry(&self, fingerprint: &str) -> Result<Option<Entry>, CacheError> {
         let path = self.entry_path(fingerprint);
         match fs::symlink_metadata(&path) {
             Ok(m) if m.is_file() => {}
@@ -216,10 +195,9 @@ impl Cache {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(e) => return Err(CacheError::io("read the entry", &path, e)),
         };
-        let sound = |e: &Entry| e.manifest.fingerprint() == fingerprint && e.outputs.values().all(Artifact::is_sound);
-        match serde_json::from_slice::<Entry>(&bytes).ok().filter(sound) {
-            Some(entry) => Ok(Some(entry)),
-            None => self.discard(fingerprint, &path),
+        match Entry::from_bytes(&bytes) {
+            Some(entry) if entry.manifest.fingerprint() == fingerprint => Ok(Some(entry)),
+            _ => self.discard(fingerprint, &path),
         }
     }
 
@@ -348,12 +326,25 @@ impl Cache {
     fn write_entry(&self, fingerprint: &str, entry: &Entry) -> Result<(), CacheError> {
         let path = self.entry_path(fingerprint);
         let temp = self.partial(fingerprint).entry();
-        let bytes = serde_json::to_vec_pretty(entry).map_err(|e| CacheError::io("write down", &path, e.into()))?;
+        let bytes = entry.to_bytes().map_err(|e| CacheError::io("write down", &path, e.into()))?;
         let what = "commit the entry";
         self.change(what, Change::Write { path: &temp, bytes: &bytes })?;
         self.change(what, Change::SyncFile(&temp))?;
         self.change(what, Change::Rename { from: &temp, to: &path })?;
         self.change("sync", Change::SyncDir(&self.dir.join("entries")))
+    }
+
+    /// Forget a result of which a file is gone: should another stage bring that file back, it would come as a surprise.
+    pub fn forget_incomplete(&self, fingerprint: &str) -> Result<(), CacheError> {
+        if self.manifest(fingerprint).is_none() {
+            return Ok(());
+        }
+        // Whoever has the lock is making it good just now.
+        let Some(_lock) = self.try_lock(fingerprint)? else { return Ok(()) };
+        match self.entry(fingerprint)? {
+            Some(_) => Ok(()),
+            None => self.forget(fingerprint),
+        }
     }
 
     /// Forget a result, for `--force` and for one whose objects are damaged.

@@ -6,10 +6,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Instant, SystemTime};
 
-use super::cache::{CacheError, Damaged, Entry, Made};
+use super::cache::{CacheError, Damaged, Entry, Made, make_room};
 use super::event::{Event, Observer};
 use super::external::Found;
 use super::kind::{Context, Input, Interrupted, below};
+use super::lease::Lease;
 use super::manifest::Manifest;
 use super::partial::is_folder;
 use super::plan::Job;
@@ -43,6 +44,7 @@ pub struct Order<'a> {
     pub device: &'a str,
     pub stop: &'a AtomicBool,
     pub observer: &'a dyn Observer,
+    pub lease: &'a Lease<'a>,
 }
 
 /// Why an attempt ends early.
@@ -80,7 +82,7 @@ fn try_attempt(job: &Job<'_>, order: &Order<'_>) -> Result<Attempt, Halt> {
     };
     let _lock = job.cache.lock(&order.fingerprint, &stopped, &on_wait)?;
     if !order.forced
-        && let Some(entry) = job.cache.entry(&order.fingerprint)?
+        && let Some(entry) = made_meanwhile(job, order)?
     {
         return Ok(Attempt::Done { entry: Box::new(entry), was_made: false });
     }
@@ -105,7 +107,10 @@ fn try_attempt(job: &Job<'_>, order: &Order<'_>) -> Result<Attempt, Halt> {
     match catch_unwind(AssertUnwindSafe(|| instance.work.run(&mut context))) {
         Ok(Ok(())) => {}
         Ok(Err(error)) if error.is::<Interrupted>() => return Err(Halt::Interrupted),
-        Ok(Err(error)) => return Err(Halt::Failed(format!("{error:#}"))),
+        Ok(Err(error)) => {
+            let advice = error.chain().find_map(|e| e.downcast_ref()).map_or("", make_room);
+            return Err(Halt::Failed(format!("{error:#}{advice}")));
+        }
         Err(panic) => {
             return Err(Halt::Failed(format!("the stage panicked, which is a bug: {}", panic_text(panic.as_ref()))));
         }
@@ -138,9 +143,22 @@ fn try_attempt(job: &Job<'_>, order: &Order<'_>) -> Result<Attempt, Halt> {
         facts,
     };
     let entry = Entry { kind: instance.kind.name.into(), manifest: order.manifest.clone(), outputs, made };
+    let shared = job.cache.shared()?;
     job.cache.commit(&order.fingerprint, &entry)?;
+    order.lease.keep(std::slice::from_ref(&order.fingerprint), &shared)?;
+    drop(shared);
     partial.clear();
     Ok(Attempt::Done { entry: Box::new(entry), was_made: true })
+}
+
+/// The result of another process, kept for this one.
+fn made_meanwhile(job: &Job<'_>, order: &Order<'_>) -> Result<Option<Entry>, CacheError> {
+    let shared = job.cache.shared()?;
+    let entry = job.cache.entry(&order.fingerprint)?;
+    if entry.is_some() {
+        order.lease.keep(std::slice::from_ref(&order.fingerprint), &shared)?;
+    }
+    Ok(entry)
 }
 
 /// Verify every input artifact and lay it out as a folder.

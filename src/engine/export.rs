@@ -33,6 +33,13 @@ fn copy(job: &Job<'_>, artifact: &Artifact, below: &Path) -> Result<bool, CacheE
         let relative = below.join(&file.path);
         let to = job.root.join(&relative);
         stay_inside(job.root, &relative)?;
+        if to.starts_with(job.cache.dir()) {
+            return Err(refused(
+                "write",
+                &to,
+                io::Error::other("it is inside the cache, which is no place for exports"),
+            ));
+        }
         if job.stats.digest(&to).is_ok_and(|d| d == file.digest) {
             continue;
         }

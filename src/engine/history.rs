@@ -148,6 +148,14 @@ impl History {
         rows.collect()
     }
 
+    /// When each result was last made or used, in seconds since 1970, by fingerprint.
+    pub fn last_uses(&self) -> rusqlite::Result<HashMap<String, i64>> {
+        let db = self.db();
+        let mut query =
+            db.prepare("select s.fingerprint, max(r.started) from stage s join run r on r.id = s.run group by 1")?;
+        query.query_map([], |r| Ok((r.get(0)?, r.get(1)?)))?.collect()
+    }
+
     /// The newest runs first, of one pipeline or of all.
     pub fn runs(&self, pipeline: Option<&str>, most: usize) -> rusqlite::Result<Vec<RunRecord>> {
         let db = self.db();

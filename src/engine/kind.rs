@@ -327,9 +327,12 @@ impl Context<'_> {
         self.observer.event(&Event::Warning { stage: Some(self.stage.into()), text });
     }
 
-    /// A number for the history database and the entry: `accuracy`, `samples-per-second`.
+    /// A number for the history database and the entry: `accuracy`, `samples-per-second`. One that is none, such as a
+    /// rate after no time at all, is left out: neither JSON nor the database knows it.
     pub fn fact(&mut self, name: impl Into<String>, value: f64) {
-        self.facts.insert(name.into(), value);
+        if value.is_finite() {
+            self.facts.insert(name.into(), value);
+        }
     }
 
     /// Record what the stage really computed on, for the entry.

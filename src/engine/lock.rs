@@ -33,25 +33,33 @@ impl Cache {
         stopped: &dyn Fn() -> bool,
         on_wait: &dyn Fn(),
     ) -> Result<StageLock, CacheError> {
-        let path = self.dir().join("partial").join(format!("{fingerprint}.lock"));
         let mut waited = false;
+        loop {
+            if let Some(lock) = self.try_lock(fingerprint)? {
+                return Ok(lock);
+            }
+            if !std::mem::replace(&mut waited, true) {
+                on_wait();
+            }
+            if stopped() {
+                return Err(CacheError::Interrupted);
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// The lock of a fingerprint, unless somebody has it.
+    pub(super) fn try_lock(&self, fingerprint: &str) -> Result<Option<StageLock>, CacheError> {
+        let path = self.dir().join("partial").join(format!("{fingerprint}.lock"));
         loop {
             let Some(file) = self.open_lock(&path)? else { continue };
             match file.try_lock() {
                 // The holder before us removes the file: a lock on what is no longer there locks nothing.
                 Ok(()) if same_file(&file, &path) => {
-                    return Ok(StageLock { _file: file, path, disk: self.disk().clone() });
+                    return Ok(Some(StageLock { _file: file, path, disk: self.disk().clone() }));
                 }
                 Ok(()) => continue,
-                Err(TryLockError::WouldBlock) => {
-                    if !std::mem::replace(&mut waited, true) {
-                        on_wait();
-                    }
-                    if stopped() {
-                        return Err(CacheError::Interrupted);
-                    }
-                    std::thread::sleep(Duration::from_millis(50));
-                }
+                Err(TryLockError::WouldBlock) => return Ok(None),
                 Err(TryLockError::Error(e)) => return Err(CacheError::io("lock", &path, e)),
             }
         }

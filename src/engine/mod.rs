@@ -2,11 +2,13 @@
 
 pub mod artifact;
 pub mod cache;
+pub mod collect;
 pub mod diagnostic;
 pub mod diff;
 pub mod digest;
 pub mod disk;
 mod draw;
+pub mod entry;
 pub mod event;
 pub mod execute;
 pub mod export;
@@ -15,6 +17,7 @@ mod fan_out;
 pub mod graph;
 pub mod history;
 pub mod kind;
+pub mod lease;
 pub mod lock;
 pub mod manifest;
 pub mod parameters;

@@ -16,6 +16,8 @@ pub struct Pipeline {
     pub name: String,
     pub description: Option<String>,
     pub profile: Option<String>,
+    /// All that the file declares.
+    pub profiles: Vec<String>,
     pub source: Arc<Source>,
     /// In topological order.
     pub instances: Vec<Instance>,
@@ -165,6 +167,7 @@ fn resolve_one(
         name,
         description,
         profile: profile.map(str::to_string),
+        profiles: definition.profiles.iter().map(|p| p.key.clone()).collect(),
         source: definition.source.clone(),
         instances,
     })

@@ -12,6 +12,7 @@ use super::execute::{Attempt, Order, attempt};
 use super::export;
 use super::history::StageRecord;
 use super::kind::Resource;
+use super::lease::{Lease, Shared};
 use super::manifest::Manifest;
 use super::plan::{Job, Upstream, Verdict};
 use super::planned::{Action, Plan, Planned};
@@ -102,6 +103,9 @@ struct Schedule<'a> {
     /// Longest chain below each instance, in seconds; there once something has to run.
     urgency: Option<Vec<f64>>,
     planned: Option<HashMap<&'a str, &'a Planned>>,
+    lease: &'a Lease<'a>,
+    /// Fingerprints of hits that the lease does not name yet.
+    hits: Vec<String>,
     /// Instances that still have to run although the cache has them.
     forced: Vec<bool>,
     run: Option<i64>,
@@ -124,6 +128,7 @@ pub fn run(
         stages,
         jobs: options.jobs,
     });
+    let lease = job.cache.lease();
     let all = 0..job.pipeline.instances.len();
     let mut schedule = Schedule {
         job,
@@ -137,12 +142,15 @@ pub fn run(
         slots: Slots::new(options.jobs, options.gpus),
         urgency: None,
         planned: options.plan.map(Plan::index),
+        lease: &lease,
+        hits: Vec::new(),
         forced: job.forced.to_vec(),
         run: job.history.and_then(|h| h.start_run(&job.pipeline.name, job.pipeline.profile.as_deref()).ok()),
         failed: false,
     };
-    schedule.drive()?;
+    let shared = schedule.drive()?;
     schedule.export();
+    drop(shared);
     let outcome = schedule.finish(begin.elapsed());
     observer.event(&Event::RunFinished { outcome: outcome.clone() });
     Ok(outcome)
@@ -150,12 +158,16 @@ pub fn run(
 
 impl<'a> Schedule<'a> {
     /// Until nothing runs and nothing can: judge what is ready, start what has a slot, wait for one to end.
-    fn drive(&mut self) -> Result<(), CacheError> {
+    ///
+    /// Results are counted on either under the shared lock, which comes back at the end, or with a lease: a run that has
+    /// nothing to do writes nothing.
+    fn drive(&mut self) -> Result<Shared, CacheError> {
         let job = self.job;
         let (send, receive) = mpsc::channel();
         thread::scope(|scope| {
             let mut running = 0usize;
             loop {
+                let shared = job.cache.shared()?;
                 self.judge_stirred()?;
                 while let Some(order) = self.next() {
                     let (at, send) = (order.at, send.clone());
@@ -172,8 +184,10 @@ impl<'a> Schedule<'a> {
                     }
                 }
                 if running == 0 {
-                    return Ok(());
+                    return Ok(shared);
                 }
+                self.lease.keep(&std::mem::take(&mut self.hits), &shared)?;
+                drop(shared);
                 if let Ok((at, ended)) = receive.recv() {
                     running -= 1;
                     self.end(at, ended)?;
@@ -232,6 +246,7 @@ impl<'a> Schedule<'a> {
                     // Before the first stage, not after an hour of it.
                     self.job.cache.writable()?;
                 }
+                self.job.cache.forget_incomplete(&fingerprint)?;
                 self.making.entry(fingerprint.clone()).or_default();
                 self.set(at, State::Queued { manifest: verdict.manifest, fingerprint, why: verdict.why });
             }
@@ -260,6 +275,7 @@ impl<'a> Schedule<'a> {
             device: self.options.device,
             stop: self.stop,
             observer: self.observer,
+            lease: self.lease,
         })
     }
 
@@ -324,6 +340,7 @@ impl<'a> Schedule<'a> {
         let stage = self.job.instance(at).name.clone();
         match &state {
             State::Hit { entry, fingerprint } => {
+                self.hits.push(fingerprint.clone());
                 self.observer.event(&Event::StageHit {
                     stage,
                     fingerprint: fingerprint.clone(),

@@ -1,12 +1,24 @@
 //! One test program: every test here talks to the engine or to the binary as a user would.
 
 mod cli;
+mod collect;
+mod crash;
+mod damage;
 mod diff;
+mod disks;
 mod engine;
+mod escape;
+mod faults;
+mod fuzz;
 mod house;
+mod memory;
 mod mistakes;
 mod plan;
 mod real;
 mod review;
+mod saved;
 mod schedule;
+mod state;
 mod toys;
+mod trouble;
+mod trust;

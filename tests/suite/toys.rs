@@ -1,12 +1,13 @@
 //! Kinds that take microseconds, and a project in a temporary folder to run them in.
 
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use pipe::engine::diagnostic::Diagnostics;
+use pipe::engine::disk::Disk;
 use pipe::engine::event::{Event, Observer, Outcome};
 use pipe::engine::kind::{Context, External, Interrupted, Invalid, Kind, Port, Resource, Stage, Type, What};
 use pipe::engine::planned::{Action, Plan, Planned, Request};
@@ -16,7 +17,9 @@ use pipe::engine::schedule::{RunOptions, run};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-const TEXT: Type = Type("text");
+use super::trouble::{Heap, Odd, Steps};
+
+pub const TEXT: Type = Type("text");
 const NUMBER: Type = Type("number");
 
 pub const KINDS: &[Kind] = &[
@@ -26,6 +29,9 @@ pub const KINDS: &[Kind] = &[
     Kind::of::<Count>(),
     Kind::of::<Fail>(),
     Kind::of::<Wait>(),
+    Kind::of::<Heap>(),
+    Kind::of::<Steps>(),
+    Kind::of::<Odd>(),
 ];
 
 /// Writes a text, or the content of a file.
@@ -288,7 +294,8 @@ impl Ran {
 
 impl Dir {
     pub fn new(pipeline: &str) -> Self {
-        let temp = tempfile::tempdir().unwrap();
+        // In memory where that is to be had: what these tests are about does not need a real disk's time.
+        let temp = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
         std::fs::create_dir(temp.path().join("cache")).unwrap();
         let dir = Self { temp };
         dir.write("p.toml", pipeline);
@@ -333,6 +340,15 @@ impl Dir {
         let options = RunOptions { jobs: 4, keep_going, device: "cpu", gpus: 0, plan: None };
         let outcome = run(&prepared.job(), &options, &log, stop).unwrap();
         Ran { outcome, events: log.events.into_inner().unwrap() }
+    }
+
+    /// One stage at a time on a disk that may fail: the outcome, or why there is none.
+    pub fn run_on(&self, disk: Arc<dyn Disk>, log: &Log) -> Result<Outcome, String> {
+        let pipeline = self.resolve(None, &[]).unwrap_or_else(|e| panic!("{:#?}", e.0));
+        let project = Project::open_on(self.temp.path(), None, disk).map_err(|e| e.to_string())?;
+        let prepared = project.prepare(&pipeline, &[], &[], &[]).unwrap_or_else(|e| panic!("{:#?}", e.0));
+        let options = RunOptions { jobs: 1, keep_going: true, device: "cpu", gpus: 0, plan: None };
+        run(&prepared.job(), &options, log, &AtomicBool::new(false)).map_err(|e| e.to_string())
     }
 
     pub fn plan(&self) -> Plan {

@@ -1,0 +1,53 @@
+//! The record of a result, and its form on disk, which tells whether a single bit of it has changed.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::artifact::Artifact;
+use super::manifest::Manifest;
+
+/// A committed result: what it depended on, what came out, how it was made.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Entry {
+    pub kind: String,
+    pub manifest: Manifest,
+    pub outputs: BTreeMap<String, Artifact>,
+    pub made: Made,
+}
+
+/// How a result was made; none of it is part of what it is.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Made {
+    /// Seconds since 1970.
+    pub at: u64,
+    pub seconds: f64,
+    pub device: String,
+    pub version: String,
+    pub facts: BTreeMap<String, f64>,
+}
+
+/// An entry as it is written.
+#[derive(Serialize, Deserialize)]
+struct Sealed<E> {
+    entry: E,
+    /// blake3 of the entry as compact JSON.
+    check: String,
+}
+
+impl Entry {
+    pub fn to_bytes(&self) -> serde_json::Result<Vec<u8>> {
+        serde_json::to_vec_pretty(&Sealed { entry: self, check: self.check()? })
+    }
+
+    /// None where these are not the bytes of an entry as it was written, or its files would lie elsewhere.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let Sealed { entry, check } = serde_json::from_slice::<Sealed<Self>>(bytes).ok()?;
+        let is_sound = entry.check().ok()? == check && entry.outputs.values().all(Artifact::is_sound);
+        is_sound.then_some(entry)
+    }
+
+    fn check(&self) -> serde_json::Result<String> {
+        Ok(blake3::hash(&serde_json::to_vec(self)?).to_hex().to_string())
+    }
+}

@@ -1,0 +1,140 @@
+//! What `cache gc` drops and keeps, also beside running processes.
+
+use std::fs;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use pipe::engine::collect::Mode;
+use pipe::engine::event::Event;
+
+use super::cli::{fails, on};
+use super::toys::{Dir, Log, eventually};
+
+const CHAIN: &str = "name = \"chain\"\n[stage.a]\nuse = \"write@hello\"\n[stage.b]\nuse = \"shout@2\"\nin.text = \"a\"\n    [profile.loud.stage.b]\ntimes = 3\n[profile.absent.stage.a]\npath = \"nowhere.txt\"\n";
+
+/// `gc` on the cache of the folder.
+fn gc(dir: &Dir, words: &str) -> String {
+    let cache = dir.path("cache");
+    on(dir, &format!("--cache-dir {} cache gc {words}", cache.display()))
+}
+
+fn count(dir: &Dir, below: &str) -> usize {
+    fs::read_dir(dir.path(below)).unwrap().count()
+}
+
+#[test]
+fn what_the_files_need_in_any_profile_is_kept_and_the_rest_dropped() {
+    let dir = Dir::new(CHAIN);
+    for text in ["shout@2", "shout@4", "shout@3"] {
+        dir.write("p.toml", &CHAIN.replace("shout@2", text));
+        dir.run();
+    }
+    dir.write("p.toml", CHAIN);
+    assert_eq!((count(&dir, "cache/entries"), count(&dir, "cache/objects"), count(&dir, "cache/views")), (4, 4, 1));
+    // Four times HELLO, which no profile asks for.
+    assert_eq!(gc(&dir, "p.toml --dry-run"), "would drop 1 result and 1 file, 20 B; kept 3 results, 30 B\n");
+    assert_eq!(count(&dir, "cache/entries"), 4, "a dry run drops nothing");
+    assert_eq!(gc(&dir, "p.toml"), "dropped 1 result and 1 file, 20 B; kept 3 results, 30 B\n");
+    assert_eq!(gc(&dir, "p.toml"), "dropped 0 results and 0 files, 0 B; kept 3 results, 30 B\n");
+    assert_eq!(dir.run().summary(), ["hit a", "hit b"]);
+    dir.write("p.toml", &CHAIN.replace("shout@2", "shout@3"));
+    assert_eq!(dir.run().summary(), ["hit a", "hit b"], "the other profile's");
+    dir.write("p.toml", &CHAIN.replace("shout@2", "shout@4"));
+    assert_eq!(dir.planned()[1], "run b: times 3 → 4");
+    assert_eq!(dir.run().summary(), ["hit a", "run b"]);
+}
+
+#[test]
+fn age_counts_from_the_last_use_and_something_must_be_named() {
+    let dir = Dir::new(CHAIN);
+    dir.run();
+    assert_eq!(
+        fails(&dir, "cache gc"),
+        (
+            2,
+            "error: nothing says what to keep\nhelp: name the pipeline files whose results are needed, or `--older-than 30d`\n".into()
+        )
+    );
+    assert_eq!(gc(&dir, "--older-than 1h"), "dropped 0 results and 0 files, 0 B; kept 2 results, 15 B\n");
+    let long_ago = dir.open().cache.collect(Mode::Remove, &|_, made| made < 1_000_000_000).unwrap();
+    assert_eq!((long_ago.results.len(), long_ago.bytes, count(&dir, "cache/views")), (2, 15, 0));
+    assert_eq!(dir.run().summary(), ["run a", "run b"]);
+}
+
+#[test]
+fn unfinished_work_is_kept_for_the_file_that_goes_on_with_it() {
+    let dir = Dir::new("[stage.a]\nuse = \"wait@60\"\n");
+    static STOP: AtomicBool = AtomicBool::new(false);
+    let log = Log { stop_on_note: Some(&STOP), ..Log::default() };
+    dir.run_with(&[], &[], true, &STOP, log);
+    dir.write("cache/damaged/old", "x");
+    gc(&dir, "p.toml");
+    assert_eq!(dir.planned(), ["run a: continues where it was interrupted"]);
+    assert_eq!(count(&dir, "cache/damaged"), 0);
+    dir.write("p.toml", "[stage.a]\nuse = \"write@x\"\n");
+    gc(&dir, "p.toml");
+    assert_eq!(count(&dir, "cache/partial"), 0);
+}
+
+#[test]
+fn a_running_process_keeps_what_it_has_taken_and_what_it_makes() {
+    let text = "[stage.a]\nuse = \"write@x\"\n[stage.slow]\nuse = \"wait@60\"\n[stage.z]\nuse = \"join\"\nin.texts = [\"a\", \"slow\"]\nexport = \"out\"\n";
+    let dir = Dir::new(text);
+    dir.run_with(&["a"], &[], true, &AtomicBool::new(false), Log::default());
+    let ran = std::thread::scope(|scope| {
+        let run = scope.spawn(|| dir.run());
+        eventually(|| {
+            dir.path("cache/leases").is_dir() && count(&dir, "cache/leases") == 1 && count(&dir, "cache/partial") == 2
+        });
+        let done = dir.open().cache.collect(Mode::Remove, &|_, _| false).unwrap();
+        assert_eq!((done.results.len(), done.kept_results, done.in_use), (0, 1, 1));
+        run.join().unwrap()
+    });
+    assert_eq!(ran.summary(), ["hit a", "run slow", "run z"]);
+    assert_eq!(dir.read("out/text"), "a=x;slow=60;");
+    let done = dir.open().cache.collect(Mode::Remove, &|_, _| false).unwrap();
+    assert_eq!((done.results.len(), done.kept_results), (3, 0), "nobody holds them any more");
+}
+
+#[test]
+fn runs_and_collections_at_once_never_fail_and_never_give_a_wrong_result() {
+    let stages: String = (0..6)
+        .map(|i| {
+            format!("[stage.w{i}]\nuse = \"write@x{i}\"\n[stage.s{i}]\nuse = \"shout@{}\"\nin.text = \"w{i}\"\n", i + 1)
+        })
+        .collect();
+    let dir = Dir::new(
+        &(stages
+            + "[stage.all]\nuse = \"join\"\nin.texts = [\"s0\", \"s1\", \"s2\", \"s3\", \"s4\", \"s5\"]\nexport = \"out\"\n"),
+    );
+    let wanted: String = (0..6).map(|i| format!("s{i}={};", format!("X{i}").repeat(i + 1))).collect();
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let collector = scope.spawn(|| {
+            let project = dir.open();
+            let mut dropped = 0;
+            while !done.load(Ordering::Relaxed) {
+                dropped += project.cache.collect(Mode::Remove, &|_, _| false).unwrap().results.len();
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            dropped
+        });
+        let runs: Vec<_> = (0..2)
+            .map(|_| {
+                scope.spawn(|| {
+                    for _ in 0..8 {
+                        let ran = dir.run();
+                        assert_eq!((ran.outcome.failed, ran.outcome.blocked), (0, 0), "{:?}", ran.summary());
+                        let damaged = ran.events.iter().any(|e| matches!(e, Event::Damaged { .. }));
+                        assert!(!damaged, "a collected file looks like a damaged one: {:?}", ran.summary());
+                        assert_eq!(dir.read("out/text"), wanted);
+                    }
+                })
+            })
+            .collect();
+        let results: Vec<_> = runs.into_iter().map(|r| r.join()).collect();
+        done.store(true, Ordering::Relaxed);
+        assert!(collector.join().unwrap() > 0, "something was collected in between");
+        results.into_iter().for_each(|r| r.unwrap());
+    });
+}
