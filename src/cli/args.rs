@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand, ValueEnum};
 
 use super::context::{Context, Stock};
-use super::{cache, completions, graph, history, init, metrics, plan, predict, run, schema, show, stages, why};
+use super::{cache, completions, diff, graph, history, init, metrics, plan, predict, run, schema, show, stages, why};
 use crate::error::Error;
 use crate::report::{Color, secret};
 
@@ -42,6 +42,7 @@ enum When {
 enum Command {
     Run(run::Run),
     Plan(plan::Plan),
+    Diff(diff::Diff),
     Why(why::Why),
     Show(show::Show),
     Graph(graph::Graph),
@@ -118,6 +119,7 @@ impl Args {
         match self.command {
             Command::Run(c) => c.run(&mut cx),
             Command::Plan(c) => c.run(&mut cx),
+            Command::Diff(c) => c.run(&mut cx),
             Command::Why(c) => c.run(&mut cx),
             Command::Show(c) => c.run(&mut cx),
             Command::Graph(c) => c.run(&mut cx),

@@ -4,7 +4,7 @@ use clap::ValueEnum;
 
 use super::context::{Context, File};
 use crate::engine::graph::Graph as Dag;
-use crate::engine::resolve::Pipeline;
+use crate::engine::resolve::{Instance, Pipeline};
 use crate::error::Error;
 use crate::report::graph;
 
@@ -44,7 +44,7 @@ impl Graph {
 }
 
 fn drawn(pipeline: &Pipeline) -> graph::Graph {
-    let nodes =
-        pipeline.instances.iter().map(|i| graph::Node { name: i.name.clone(), kind: i.kind.name.into() }).collect();
+    let node = |i: &Instance| graph::Node { name: i.name.clone(), kind: i.kind.name.into(), class: None };
+    let nodes = pipeline.instances.iter().map(node).collect();
     graph::Graph { name: pipeline.name.clone(), nodes, edges: Dag::of(&pipeline.instances).edges().collect() }
 }

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::context::Context;
+use super::compared::{before, compare};
+use super::context::{Context, File};
 use super::history::{database, pipeline_name};
 use crate::engine::history::{Fact, RunRecord};
 use crate::error::Error;
@@ -22,6 +23,9 @@ pub struct Metrics {
     /// Only this stage, with all its instances; may be given several times.
     #[arg(long, value_name = "STAGE")]
     stage: Vec<String>,
+    /// Beside those of an earlier run, or of the results that the cache has of the definition at a git revision.
+    #[arg(long, value_name = "RUN|REV")]
+    against: Option<String>,
     /// As JSON.
     #[arg(long)]
     json: bool,
@@ -50,7 +54,15 @@ impl Metrics {
                 .iter()
                 .any(|s| name == s || name.strip_prefix(s.as_str()).is_some_and(|rest| rest.starts_with('[')))
         };
-        metrics.retain(|f| self.stage.is_empty() || is_wanted(&f.stage));
+        let is_wanted = |fact: &Fact| self.stage.is_empty() || is_wanted(&fact.stage);
+        metrics.retain(is_wanted);
+        if let Some(word) = &self.against {
+            let file = self.file.map(|file| File { file, profile: run.profile.clone(), set: Vec::new() });
+            let mut earlier = before(cx, &project, file.as_ref(), word)?;
+            earlier.facts.retain(is_wanted);
+            let compared = compare(earlier, run, &metrics);
+            return if self.json { cx.print_json(&compared) } else { cx.print(&compared.render()) };
+        }
         if self.json {
             return cx.print_json(&Report { run, metrics });
         }

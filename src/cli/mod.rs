@@ -2,9 +2,12 @@
 
 pub mod args;
 pub mod cache;
+pub mod compared;
 pub mod completions;
 pub mod context;
+pub mod diff;
 pub mod gc;
+pub mod git;
 pub mod graph;
 pub mod history;
 pub mod init;
@@ -17,6 +20,7 @@ pub mod run;
 pub mod saved;
 pub mod schema;
 pub mod show;
+pub mod side;
 pub mod stages;
 pub mod toml_text;
 pub mod why;

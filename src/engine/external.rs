@@ -1,6 +1,6 @@
 //! Files and folders outside the cache that results depend on: found, fetched and digested before the first stage.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Component, Path, PathBuf};
 
 use super::diagnostic::{Diagnostic, Diagnostics, Place, closest};
@@ -19,23 +19,28 @@ pub struct Found {
     pin: Pin,
 }
 
+/// What a git revision has in place of the working tree's files: by path from the project root, the digest if it is there.
+pub type Revision = BTreeMap<String, Option<String>>;
+
 /// What stands for the content in the manifest.
 #[derive(Debug, Clone)]
 enum Pin {
     File {
         shown: String,
+        /// Of a revision, in place of what lies there.
+        digest: Option<String>,
     },
     /// Only the `names` where there are any.
     Folder {
         shown: String,
         names: &'static [&'static str],
+        /// Files of a revision, in place of those that lie there.
+        revised: Revision,
     },
     /// Already pinned by its origin, such as a commit.
     Identity(String),
     /// On another machine; what it holds is known once it is fetched.
-    Distant {
-        reference: String,
-    },
+    Distant { reference: String },
 }
 
 /// An input that is not there.
@@ -64,11 +69,20 @@ impl Found {
         match &self.pin {
             Pin::Identity(identity) => lines.push(format!("{} content", self.name), identity.clone()),
             Pin::Distant { .. } => {}
-            Pin::File { shown } => lines.push(format!("file {shown}"), stats.digest(&self.path)?),
-            Pin::Folder { shown, names } => {
-                for file in files_in(&self.path, names)? {
+            Pin::File { shown, digest } => {
+                let digest = digest.clone().map_or_else(|| stats.digest(&self.path), Ok)?;
+                lines.push(format!("file {shown}"), digest);
+            }
+            Pin::Folder { shown, names, revised } => {
+                let mut all = revised.clone();
+                for file in if self.path.is_dir() { files_in(&self.path, names)? } else { Vec::new() } {
                     let name = file.file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned());
-                    lines.push(format!("file {shown}/{name}"), stats.digest(&file)?);
+                    if !revised.contains_key(&name) {
+                        all.insert(name, Some(stats.digest(&file)?));
+                    }
+                }
+                for (name, digest) in all {
+                    digest.into_iter().for_each(|digest| lines.push(format!("file {shown}/{name}"), digest));
                 }
             }
         }
@@ -100,9 +114,18 @@ fn files_in(dir: &Path, names: &[&str]) -> std::io::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
+/// Where inputs are looked for.
+#[derive(Clone, Copy)]
+pub struct Around<'a> {
+    pub root: &'a Path,
+    pub remotes: &'a [Remote],
+    pub revision: &'a Revision,
+}
+
 impl Externals {
     /// Find what the needed instances read on this machine; what a remote holds locally counts as found.
-    pub fn find(pipeline: &Pipeline, needed: &[bool], root: &Path, remotes: &[Remote]) -> Self {
+    pub fn find(pipeline: &Pipeline, needed: &[bool], around: Around<'_>) -> Self {
+        let Around { root, remotes, revision } = around;
         let mut all = Self { found: vec![Vec::new(); pipeline.instances.len()], missing: Vec::new() };
         // Thousands of instances may read one and the same file.
         let mut seen: HashMap<(String, What), Result<Pin, Absent>> = HashMap::new();
@@ -112,8 +135,9 @@ impl Externals {
                     all.found[at].push(distant(external, remote));
                     continue;
                 }
-                let known =
-                    seen.entry((external.path.clone(), external.what)).or_insert_with(|| local(&external, root));
+                let known = seen
+                    .entry((external.path.clone(), external.what))
+                    .or_insert_with(|| local(&external, root, revision));
                 match known {
                     Ok(pin) => {
                         let path = root.join(&external.path);
@@ -205,7 +229,19 @@ impl Absent {
     }
 }
 
-fn local(external: &External, root: &Path) -> Result<Pin, Absent> {
+/// Whether an input includes the file at a path from the project root.
+pub(super) fn reads(external: &External, path: &str) -> bool {
+    let mine: Vec<&str> = external.path.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
+    let theirs: Vec<&str> = path.split('/').collect();
+    match (external.what, theirs.split_last()) {
+        (What::File, _) => mine == theirs,
+        (What::Folder, Some((name, dir))) => mine == dir && !name.starts_with('.'),
+        (What::Files(names), Some((name, dir))) => mine == dir && names.contains(name),
+        (_, None) => false,
+    }
+}
+
+fn local(external: &External, root: &Path, revision: &Revision) -> Result<Pin, Absent> {
     let written = Path::new(&external.path);
     let shown = external.path.trim_end_matches('/').to_string();
     if written.is_relative() && escapes(written) {
@@ -217,12 +253,17 @@ fn local(external: &External, root: &Path) -> Result<Pin, Absent> {
         });
     }
     let path = root.join(written);
+    let name = |path: &String| path.rsplit('/').next().unwrap_or_default().to_string();
+    let revised: Revision =
+        revision.iter().filter(|(p, _)| reads(external, p)).map(|(p, digest)| (name(p), digest.clone())).collect();
+    let is_revised = revised.values().any(Option::is_some);
     let (is_right, wanted) = match external.what {
-        What::File => (path.is_file(), "file"),
-        What::Folder | What::Files(_) => (path.is_dir(), "folder"),
+        What::File => (is_revised || (revised.is_empty() && path.is_file()), "file"),
+        What::Folder | What::Files(_) => (is_revised || path.is_dir(), "folder"),
     };
     if !is_right {
-        let state = if path.exists() { format!("is not a {wanted}") } else { "does not exist".into() };
+        let state =
+            if path.exists() && revised.is_empty() { format!("is not a {wanted}") } else { "does not exist".into() };
         let help = match near(&path) {
             Some(near) => format!("did you mean `{}`?", written.with_file_name(near).display()),
             None => format!("paths start from the project root, {}", root.display()),
@@ -230,9 +271,9 @@ fn local(external: &External, root: &Path) -> Result<Pin, Absent> {
         return Err(Absent { shown, state, label: format!("no such {wanted}"), help });
     }
     Ok(match external.what {
-        What::File => Pin::File { shown },
-        What::Folder => Pin::Folder { shown, names: &[] },
-        What::Files(names) => Pin::Folder { shown, names },
+        What::File => Pin::File { shown, digest: revised.into_values().next().flatten() },
+        What::Folder => Pin::Folder { shown, names: &[], revised },
+        What::Files(names) => Pin::Folder { shown, names, revised },
     })
 }
 

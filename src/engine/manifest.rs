@@ -1,5 +1,7 @@
 //! The labelled lines that a result depends on: hashed they are the fingerprint, compared they are the explanation.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 /// Raise when the files of an artifact change their form.
@@ -61,27 +63,48 @@ impl Manifest {
         self.0.iter().find(|l| l.label == label).map(|l| l.value.as_str())
     }
 
+    /// The lines that differ from `old`: those of this manifest in its order, then what is gone.
+    pub fn changes<'a>(&'a self, old: &'a Manifest) -> Vec<LineChange<'a>> {
+        let mine = self.0.iter().map(|l| LineChange {
+            label: &l.label,
+            before: old.get(&l.label),
+            after: Some(l.value.as_str()),
+        });
+        let gone = old.0.iter().filter(|l| self.get(&l.label).is_none()).map(|l| LineChange {
+            label: &l.label,
+            before: Some(l.value.as_str()),
+            after: None,
+        });
+        mine.filter(|c| c.before != c.after).chain(gone).collect()
+    }
+
     /// What changed since `old`, a phrase a line: `learning-rate 0.0005 → 0.0003`.
     pub fn explain(&self, old: &Manifest) -> Vec<String> {
-        let mut said = Vec::new();
-        for Line { label, value } in &self.0 {
-            match old.get(label) {
-                Some(before) if before == value => {}
-                Some(before) => said.push(format!("{label} {} → {}", short(before), short(value))),
-                None => said.push(format!("{label} {} is new", short(value))),
-            }
+        self.changes(old).iter().map(LineChange::to_string).collect()
+    }
+}
+
+/// One line of a manifest that differs from an older one's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LineChange<'a> {
+    pub label: &'a str,
+    pub before: Option<&'a str>,
+    pub after: Option<&'a str>,
+}
+
+impl fmt::Display for LineChange<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.before.map(short), self.after.map(short)) {
+            (Some(before), Some(after)) => write!(f, "{} {before} → {after}", self.label),
+            (None, Some(after)) => write!(f, "{} {after} is new", self.label),
+            (Some(before), None) => write!(f, "{} {before} is gone", self.label),
+            (None, None) => f.write_str(self.label),
         }
-        for Line { label, value } in &old.0 {
-            if self.get(label).is_none() {
-                said.push(format!("{label} {} is gone", short(value)));
-            }
-        }
-        said
     }
 }
 
 /// Digests are shortened and long values cut: an explanation is one line.
-fn short(value: &str) -> String {
+pub fn short(value: &str) -> String {
     let is_digest = value.len() == 64 && value.bytes().all(|b| b.is_ascii_hexdigit());
     match value.char_indices().nth(if is_digest { 8 } else { 60 }) {
         Some((at, _)) if is_digest => value[..at].to_string(),

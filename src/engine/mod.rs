@@ -4,6 +4,7 @@ pub mod artifact;
 pub mod cache;
 pub mod collect;
 pub mod diagnostic;
+pub mod diff;
 pub mod digest;
 pub mod disk;
 mod draw;

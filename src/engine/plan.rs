@@ -9,8 +9,8 @@ use super::digest::StatCache;
 use super::external::Externals;
 use super::graph::Graph;
 use super::history::{History, Latest};
-use super::kind::{Arity, below};
-use super::manifest::{ARTIFACT_FORMAT, Manifest};
+use super::kind::below;
+use super::manifest::Manifest;
 use super::planned::{Action, Plan, Planned, Request, VERSION};
 use super::resolve::{Instance, Pipeline};
 
@@ -69,25 +69,16 @@ impl Job<'_> {
     /// The lines that instance `at` depends on.
     fn known<'e>(&self, at: usize, upstream: &dyn Fn(usize) -> Upstream<'e>) -> Result<Known, CacheError> {
         let instance = self.instance(at);
-        let mut lines = Manifest::default();
+        let mut lines = instance.own_lines();
         // Ports with sources that run first, and those sources.
         let mut pending: Vec<(&str, Vec<&str>)> = Vec::new();
         let mut blocked: Vec<String> = self.externals.missing(at).iter().map(|m| m.why.clone()).collect();
-        lines.push("kind", instance.kind.name);
-        lines.push("kind version", instance.kind.version.to_string());
-        lines.push("artifact format", ARTIFACT_FORMAT.to_string());
-        if instance.kind.seeded {
-            lines.push("seed", instance.seed.to_string());
-        }
-        lines.push_object(&instance.parameters, &|key| !instance.kind.operational.contains(&key));
         for wire in &instance.inputs {
-            let many = instance.kind.input(wire.port).is_some_and(|p| p.arity == Arity::Many);
             let name = self.instance(wire.from).name.as_str();
             match upstream(wire.from) {
                 Upstream::Known(entry) => {
-                    let label =
-                        if many { format!("in.{}[{}]", wire.port, wire.label) } else { format!("in.{}", wire.port) };
-                    lines.push(label, entry.outputs.get(wire.output).map_or("", |a| a.digest.as_str()))
+                    let digest = entry.outputs.get(wire.output).map_or("", |a| a.digest.as_str());
+                    lines.push(instance.input_label(wire), digest)
                 }
                 Upstream::Pending => match pending.iter_mut().find(|(port, _)| *port == wire.port) {
                     Some((_, names)) => names.push(name),

@@ -9,7 +9,7 @@ use super::diagnostic::{Diagnostic, Diagnostics, Source, listed};
 use super::digest::StatCache;
 use super::disk::{Disk, Os};
 use super::event::Observer;
-use super::external::Externals;
+use super::external::{Around, Externals, Revision};
 use super::graph::Graph;
 use super::history::{History, Latest};
 use super::kind::{Remote, below};
@@ -39,10 +39,13 @@ pub struct Prepared<'a> {
 impl Project {
     /// The nearest folder above `file` that has `cache/` or `.git`, else the folder of the file.
     pub fn root_of(file: &Path) -> PathBuf {
-        let file = std::path::absolute(file).unwrap_or_else(|_| file.to_path_buf());
-        let dir = file.parent().unwrap_or(Path::new("/")).to_path_buf();
-        let root = dir.ancestors().find(|d| d.join("cache").is_dir() || d.join(".git").exists()).map(Path::to_path_buf);
-        root.unwrap_or(dir)
+        let dir = folder_of(file);
+        marked(&dir).unwrap_or(dir)
+    }
+
+    /// Whether a file lies in a project, and not in a folder that is no part of any.
+    pub fn is_around(file: &Path) -> bool {
+        marked(&folder_of(file)).is_some()
     }
 
     /// Open the cache at `cache_dir`, or at `cache/` below the root.
@@ -81,13 +84,19 @@ impl Project {
             return Err(Diagnostics::new(problems));
         }
         let needed = if targets.is_empty() { vec![true; pipeline.instances.len()] } else { graph.closure(&targets) };
-        let externals = Externals::find(pipeline, &needed, &self.root, remotes);
+        let around = Around { root: &self.root, remotes, revision: &Revision::new() };
+        let externals = Externals::find(pipeline, &needed, around);
         let forced = (0..pipeline.instances.len()).map(|at| forced.contains(&at)).collect();
         Ok(Prepared { project: self, pipeline, graph, externals, latest: OnceLock::new(), needed, forced })
     }
 }
 
 impl Prepared<'_> {
+    /// The same with the files of a revision in place of the working tree's; for looking, not for running.
+    pub fn at(self, around: Around<'_>) -> Self {
+        Self { externals: Externals::find(self.pipeline, &self.needed, around), ..self }
+    }
+
     /// Fetch the inputs that are on other machines.
     pub fn fetch(&mut self, remotes: &[Remote], observer: &dyn Observer) {
         self.externals.fetch(self.pipeline, remotes, observer);
@@ -112,6 +121,15 @@ impl Prepared<'_> {
             forced: &self.forced,
         }
     }
+}
+
+fn folder_of(file: &Path) -> PathBuf {
+    let file = std::path::absolute(file).unwrap_or_else(|_| file.to_path_buf());
+    file.parent().unwrap_or(Path::new("/")).to_path_buf()
+}
+
+fn marked(dir: &Path) -> Option<PathBuf> {
+    dir.ancestors().find(|d| d.join("cache").is_dir() || d.join(".git").exists()).map(Path::to_path_buf)
 }
 
 /// The instances that a word on the command line means: a stage's name means all of its instances.

@@ -6,7 +6,8 @@ use super::diagnostic::{Diagnostic, Diagnostics, Place, Source};
 use super::draw::{Drawn, draw};
 use super::fan_out::fan_out;
 use super::graph;
-use super::kind::{Erased, Kind};
+use super::kind::{Arity, Erased, Kind};
+use super::manifest::{ARTIFACT_FORMAT, Manifest};
 use super::pipeline::{Definition, take_seed, take_string};
 use super::value::{Item, Node, Table, Value};
 
@@ -42,6 +43,29 @@ pub struct Instance {
     /// Instances of one group never run at the same time.
     pub exclusive: Option<String>,
     pub place: Place,
+}
+
+impl Instance {
+    /// The lines of its manifest that the definition alone gives: all but those of inputs and files.
+    pub fn own_lines(&self) -> Manifest {
+        let mut lines = Manifest::default();
+        lines.push("kind", self.kind.name);
+        lines.push("kind version", self.kind.version.to_string());
+        lines.push("artifact format", ARTIFACT_FORMAT.to_string());
+        if self.kind.seeded {
+            lines.push("seed", self.seed.to_string());
+        }
+        lines.push_object(&self.parameters, &|key| !self.kind.operational.contains(&key));
+        lines
+    }
+
+    /// What the manifest calls an input; a `many` port tells its inputs apart by their labels.
+    pub fn input_label(&self, wire: &Wire) -> String {
+        match self.kind.input(wire.port).map(|p| p.arity) {
+            Some(Arity::Many) => format!("in.{}[{}]", wire.port, wire.label),
+            _ => format!("in.{}", wire.port),
+        }
+    }
 }
 
 /// Where an instance stands on one axis. `axis` tells axes apart; `label` is what people read.
@@ -105,7 +129,8 @@ fn resolve_one(
 ) -> Option<Pipeline> {
     let mut table = definition.with(profile, sets, kinds, problems);
     let stem = || {
-        std::path::Path::new(&definition.source.name)
+        // What is before a colon is a revision: `HEAD:x.toml`.
+        std::path::Path::new(definition.source.name.rsplit(':').next().unwrap_or_default())
             .file_stem()
             .map_or("pipeline".into(), |s| s.to_string_lossy().into_owned())
     };

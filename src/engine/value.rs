@@ -89,6 +89,13 @@ impl Value {
         }
     }
 
+    pub fn as_table(&self) -> Option<&Table> {
+        match &self.node {
+            Node::Table(t) => Some(t),
+            _ => None,
+        }
+    }
+
     /// A scalar as the user would write it, for instance names such as `full[seed=1]`.
     pub fn scalar(&self) -> Option<String> {
         match &self.node {

@@ -24,6 +24,16 @@ pub struct Graph {
 pub struct Node {
     pub name: String,
     pub kind: String,
+    /// What sets it apart, where the format can show it.
+    pub class: Option<Class>,
+}
+
+/// A look that Mermaid gives to nodes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Class {
+    pub name: &'static str,
+    /// CSS, as in `fill:#dafbe1`.
+    pub style: &'static str,
 }
 
 impl Graph {
@@ -41,7 +51,7 @@ impl Graph {
     }
 
     fn branch(&self, node: usize, lead: &str, under: &str, parents: &[Option<usize>], out: &mut String) {
-        let Node { name, kind } = &self.nodes[node];
+        let Node { name, kind, .. } = &self.nodes[node];
         let others: Vec<&str> = self
             .inputs(node)
             .into_iter()
@@ -60,11 +70,17 @@ impl Graph {
     /// A flowchart that GitHub and GitLab draw in Markdown.
     pub fn mermaid(&self) -> String {
         let mut out = String::from("flowchart LR\n");
-        for (i, Node { name, kind }) in self.nodes.iter().enumerate() {
-            out.push_str(&format!("  n{i}[\"{}<br><i>{}</i>\"]\n", html(name), html(kind)));
+        let mut classes: Vec<Class> = Vec::new();
+        for (i, Node { name, kind, class }) in self.nodes.iter().enumerate() {
+            let suffix = class.map_or_else(String::new, |c| format!(":::{}", c.name));
+            out.push_str(&format!("  n{i}[\"{}<br><i>{}</i>\"]{suffix}\n", html(name), html(kind)));
+            classes.extend(class.filter(|c| !classes.contains(c)));
         }
         for (from, to) in self.unique_edges() {
             out.push_str(&format!("  n{from} --> n{to}\n"));
+        }
+        for Class { name, style } in classes {
+            out.push_str(&format!("  classDef {name} {style}\n"));
         }
         out
     }
@@ -73,7 +89,7 @@ impl Graph {
     pub fn dot(&self) -> String {
         let mut out =
             format!("digraph {} {{\n  rankdir=LR;\n  node [shape=box, fontname=\"sans-serif\"];\n", quoted(&self.name));
-        for Node { name, kind } in &self.nodes {
+        for Node { name, kind, .. } in &self.nodes {
             out.push_str(&format!("  {} [label={}];\n", quoted(name), quoted(&format!("{name}\n{kind}"))));
         }
         for (from, to) in self.unique_edges() {
@@ -136,7 +152,7 @@ impl Graph {
             let bend = (x2 - x1) / 2.0;
             out.push_str(&format!("<path d=\"M{x1:.0} {y1:.0}C{:.0} {y1:.0} {:.0} {y2:.0} {x2:.0} {y2:.0}\" fill=\"none\" stroke=\"#8a94a6\"/>\n", x1 + bend, x2 - bend));
         }
-        for (Node { name, kind }, (x, y)) in self.nodes.iter().zip(&corners) {
+        for (Node { name, kind, .. }, (x, y)) in self.nodes.iter().zip(&corners) {
             let middle = x + wide / 2.0;
             out.push_str(&format!("<rect x=\"{x:.0}\" y=\"{y:.0}\" width=\"{wide:.0}\" height=\"{TALL:.0}\" rx=\"6\" fill=\"#eef2f8\" stroke=\"#5b6b86\"/>\n"));
             out.push_str(&format!(
@@ -196,7 +212,7 @@ mod tests {
             ("scores[pruned]", "evaluate"),
             ("comparison", "compare"),
         ];
-        let nodes = nodes.map(|(name, kind)| Node { name: name.into(), kind: kind.into() }).to_vec();
+        let nodes = nodes.map(|(name, kind)| Node { name: name.into(), kind: kind.into(), class: None }).to_vec();
         let edges = vec![(0, 1), (1, 2), (1, 3), (2, 4), (3, 5), (1, 5), (4, 6), (1, 6), (5, 7), (6, 7), (6, 7)];
         Graph { name: "roberta \"full\"".into(), nodes, edges }
     }
@@ -221,9 +237,25 @@ corpus (preprocess)
 
     fn small() -> Graph {
         let nodes = [("a", "train"), ("b[x<y]", "prune")]
-            .map(|(name, kind)| Node { name: name.into(), kind: kind.into() })
+            .map(|(name, kind)| Node { name: name.into(), kind: kind.into(), class: None })
             .to_vec();
         Graph { name: "p \"q\"".into(), nodes, edges: vec![(0, 1)] }
+    }
+
+    #[test]
+    fn mermaid_gives_a_class_its_style_once() {
+        let mut graph = small();
+        let class = Class { name: "changed", style: "fill:#fff" };
+        graph.nodes.iter_mut().for_each(|n| n.class = Some(class));
+        assert_eq!(
+            graph.mermaid(),
+            "flowchart LR
+  n0[\"a<br><i>train</i>\"]:::changed
+  n1[\"b[x&lt;y]<br><i>prune</i>\"]:::changed
+  n0 --> n1
+  classDef changed fill:#fff
+"
+        );
     }
 
     #[test]

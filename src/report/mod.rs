@@ -5,6 +5,7 @@
 
 pub mod color;
 pub mod diagnostic;
+pub mod diff;
 pub mod format;
 pub mod graph;
 pub mod json;

@@ -1,0 +1,120 @@
+//! The metrics of a run beside those of an earlier run, or of a git revision's cached results.
+
+use serde::Serialize;
+
+use super::context::{Context, File};
+use super::history::database;
+use super::side::Side;
+use crate::engine::diff::Pair;
+use crate::engine::external::Around;
+use crate::engine::history::{Fact, RunRecord};
+use crate::engine::project::Project;
+use crate::error::Error;
+use crate::report::format;
+use crate::report::table::Table;
+
+/// What the metrics are held against.
+pub struct Before {
+    /// `run 3`, `HEAD~1:pipelines/x.toml`.
+    shown: String,
+    pub facts: Vec<Fact>,
+    /// Stages of a revision whose results are not in the cache.
+    not_cached: Vec<String>,
+}
+
+/// Two sets of metrics, side by side.
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Compared {
+    before: String,
+    run: RunRecord,
+    metrics: Vec<Row>,
+    not_cached: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct Row {
+    stage: String,
+    name: String,
+    before: Option<f64>,
+    now: Option<f64>,
+}
+
+/// A number is a run if there is one of that number; anything else is a revision of the pipeline file.
+pub fn before(cx: &Context<'_>, project: &Project, file: Option<&File>, word: &str) -> Result<Before, Error> {
+    let database = database(project)?;
+    let is_run = |id: &i64| database.runs(None, i32::MAX as usize).is_ok_and(|all| all.iter().any(|r| r.id == *id));
+    if let Some(id) = word.parse::<i64>().ok().filter(is_run) {
+        return Ok(Before { shown: format!("run {id}"), facts: database.facts(id)?, not_cached: Vec::new() });
+    }
+    let Some(file) = file else {
+        return Err(Error::usage(format!("there is no run `{word}`"))
+            .help("`pipe history` lists the runs; for a git revision name the pipeline file too"));
+    };
+    at_revision(cx, project, file, word)
+}
+
+/// The facts of the results that the cache has of a file at a revision, with the input files of that revision.
+fn at_revision(cx: &Context<'_>, project: &Project, file: &File, revision: &str) -> Result<Before, Error> {
+    let side = Side::of_file(&file.file, revision)?;
+    let pair = Pair::read(side.text()?, (String::new(), None), file.reading(cx))?;
+    let Some(pipeline) = &pair.base.pipeline else {
+        return Err(Error::usage(format!("revision `{revision}` has no file {}", file.file.display())));
+    };
+    let files = side.revision(&project.root, &pair.inputs(cx.stock.remotes))?;
+    let around = Around { root: &project.root, remotes: cx.stock.remotes, revision: &files };
+    let prepared = project.prepare(pipeline, &[], &[], cx.stock.remotes)?.at(around);
+    let mut all = Before { shown: pair.base.place.clone(), facts: Vec::new(), not_cached: Vec::new() };
+    for (verdict, instance) in prepared.job().verdicts()?.into_iter().zip(&pipeline.instances) {
+        let fact =
+            |(name, value): (&String, &f64)| Fact { stage: instance.name.clone(), name: name.clone(), value: *value };
+        match verdict.and_then(|v| v.entry) {
+            Some(entry) => all.facts.extend(entry.made.facts.iter().map(fact)),
+            None => all.not_cached.push(instance.name.clone()),
+        }
+    }
+    Ok(all)
+}
+
+/// Every metric of either, in the order of the run.
+pub fn compare(before: Before, run: RunRecord, now: &[Fact]) -> Compared {
+    let find =
+        |facts: &[Fact], of: &Fact| facts.iter().find(|f| f.stage == of.stage && f.name == of.name).map(|f| f.value);
+    let gone = before.facts.iter().filter(|f| find(now, f).is_none());
+    let row = |f: &Fact| Row {
+        stage: f.stage.clone(),
+        name: f.name.clone(),
+        before: find(&before.facts, f),
+        now: find(now, f),
+    };
+    let metrics = now.iter().chain(gone).map(row).collect();
+    Compared { metrics, run, before: before.shown, not_cached: before.not_cached }
+}
+
+impl Compared {
+    pub fn render(&self) -> String {
+        let Self { run, before, metrics, not_cached } = self;
+        let moment = format::moment(run.started as f64);
+        let mut text = format!("run {} of {}, {moment} UTC, against {before}\n", run.id, run.pipeline);
+        let mut table = Table::new(["stage", "metric", ">before", ">now", ">change"]);
+        for Row { stage, name, before, now } in metrics {
+            let shown = |value: Option<f64>| value.map_or_else(|| "-".into(), |v| format::fact(name, v));
+            let change = before.zip(*now).map_or_else(String::new, |(old, new)| change(name, new - old));
+            table.row([stage.clone(), name.clone(), shown(*before), shown(*now), change]);
+        }
+        text.push_str(if metrics.is_empty() { "no metrics\n" } else { "\n" });
+        text.push_str(&if metrics.is_empty() { String::new() } else { table.render() });
+        if !not_cached.is_empty() {
+            text.push_str(&format!("\nthe cache has no result of {} at that revision\n", not_cached.join(", ")));
+        }
+        text
+    }
+}
+
+fn change(name: &str, by: f64) -> String {
+    match by {
+        0.0 => "=".into(),
+        by if by > 0.0 => format!("+{}", format::fact(name, by)),
+        by => format!("−{}", format::fact(name, -by)),
+    }
+}

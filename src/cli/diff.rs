@@ -1,0 +1,168 @@
+//! `pipe diff`: what changed in a definition, and what that invalidates.
+
+use std::path::{Path, PathBuf};
+
+use clap::ValueEnum;
+
+use super::context::Context;
+use super::git::Repository;
+use super::side::{At, Side, open};
+use crate::engine::diff::{Reading, Review};
+use crate::engine::external::Around;
+use crate::engine::project::Project;
+use crate::engine::value;
+use crate::error::Error;
+use crate::report::diff::{Document, markdown, text};
+
+/// Compare two definitions without running anything.
+///
+/// A side is a file, or `REV:path` for a file of a git revision. Without sides all pipeline files that differ from HEAD are
+/// compared; one side is compared with the same file at HEAD, or with the working tree if it is a `REV:path`.
+#[derive(Debug, clap::Args)]
+pub struct Diff {
+    /// The old definition, or the only file.
+    #[arg(value_name = "BASE")]
+    first: Option<String>,
+    /// The new definition.
+    #[arg(value_name = "HEAD", conflicts_with = "base")]
+    second: Option<String>,
+    /// The revision that files of the working tree are compared with [default: HEAD].
+    #[arg(long, value_name = "REV")]
+    base: Option<String>,
+    /// Lay a profile over both sides.
+    #[arg(long, short, value_name = "NAME")]
+    profile: Option<String>,
+    /// Set one value on both sides, as in `--set stage.teacher.epochs=1`; may be given several times.
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// How to write it.
+    #[arg(long, short, value_enum, default_value_t = Format::Text)]
+    format: Format,
+    /// Exit with 3 when there is any difference.
+    #[arg(long)]
+    exit_code: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For the terminal.
+    Text,
+    /// A pull-request comment.
+    Markdown,
+    /// For machines; `docs/diff.md` describes it.
+    Json,
+}
+
+impl Diff {
+    pub fn run(self, cx: &mut Context<'_>) -> Result<(), Error> {
+        let reading = Reading {
+            profile: self.profile.as_deref(),
+            sets: &self.set,
+            kinds: cx.stock.kinds,
+            remotes: cx.stock.remotes,
+        };
+        let reviews: Vec<Review> =
+            self.sides()?.iter().map(|(base, head)| review(cx, base, head, reading)).collect::<Result<_, _>>()?;
+        match self.format {
+            Format::Json => cx.print_json(&Document::of(&reviews))?,
+            _ if reviews.is_empty() => cx.print(&format!("no pipeline file differs from {}\n", self.revision()))?,
+            Format::Markdown => cx.print(&markdown(&reviews))?,
+            Format::Text => {
+                let all: Vec<String> = reviews.iter().map(|r| text(r, cx.color)).collect();
+                cx.print(&all.join("\n"))?
+            }
+        }
+        let differs = reviews.iter().any(|r| !r.is_empty());
+        if self.exit_code && differs { Err(Error::Differences) } else { Ok(()) }
+    }
+
+    fn revision(&self) -> &str {
+        self.base.as_deref().unwrap_or("HEAD")
+    }
+
+    fn sides(&self) -> Result<Vec<(Side, Side)>, Error> {
+        let Some(first) = &self.first else { return changed(self.revision()) };
+        let first = Side::parse(first)?;
+        if let Some(second) = &self.second {
+            return Ok(vec![(first, Side::parse(second)?)]);
+        }
+        match &first {
+            Side::Revision(_) if self.base.is_some() => {
+                Err(Error::usage("--base says which revision a file of the working tree is compared with")
+                    .help("for two revisions write `pipe diff REV:path REV:path`"))
+            }
+            Side::Revision(at) => {
+                let file = shortest(&at.file());
+                let here =
+                    if file.exists() { Side::File(file) } else { Side::Absent { shown: file.display().to_string() } };
+                Ok(vec![(first, here)])
+            }
+            Side::File(file) => {
+                let base = Side::of_file(file, self.revision())?;
+                let is_gone = matches!(base, Side::Revision(_)) && !file.exists();
+                Ok(vec![(base, if is_gone { Side::Absent { shown: file.display().to_string() } } else { first })])
+            }
+            Side::Absent { .. } => Err(Error::usage("one side alone cannot be /dev/null")),
+        }
+    }
+}
+
+/// Every tracked pipeline file that differs between a revision and the working tree.
+fn changed(revision: &str) -> Result<Vec<(Side, Side)>, Error> {
+    let repository = Repository::of(Path::new("."))?;
+    let commit = repository.commit(revision)?;
+    let is_toml = |path: &PathBuf| path.extension().is_some_and(|e| e == "toml");
+    let mut all = Vec::new();
+    for moved in repository.moved(&commit)? {
+        let before = moved.before.filter(is_toml);
+        let after = moved.after.filter(is_toml).map(|path| shortest(&repository.top.join(path)));
+        let shown = |path: &Path| format!("{revision}:{}", path.display());
+        let old = before.as_deref().map(|path| repository.text(&commit, path)).transpose()?.flatten();
+        let new = after.as_deref().and_then(|file| std::fs::read_to_string(file).ok());
+        if ![&old, &new].into_iter().flatten().any(|text| declares_stages(text)) {
+            continue;
+        }
+        let base = match (&before, &after) {
+            (Some(path), _) => Side::Revision(At {
+                commit: commit.clone(),
+                path: path.clone(),
+                top: repository.top.clone(),
+                shown: shown(path),
+            }),
+            (None, Some(file)) => Side::Absent { shown: shown(file) },
+            (None, None) => continue,
+        };
+        let head = match (after, before) {
+            (Some(file), _) => Side::File(file),
+            (None, path) => Side::Absent { shown: path.unwrap_or_default().display().to_string() },
+        };
+        all.push((base, head));
+    }
+    Ok(all)
+}
+
+/// Whether a TOML file is a pipeline: it has a stage that uses something. What cannot be parsed might be one.
+fn declares_stages(text: &str) -> bool {
+    let source = crate::engine::diagnostic::Source::new("", text);
+    let Ok(table) = value::parse(&source) else { return text.contains("[stage.") };
+    let stages = table.get("stage").and_then(|i| i.value.as_table());
+    stages.is_some_and(|t| t.0.iter().any(|s| s.value.as_table().is_some_and(|s| s.get("use").is_some())))
+}
+
+/// Relative to the current folder where it lies below that.
+fn shortest(file: &Path) -> PathBuf {
+    let here = std::env::current_dir().and_then(std::fs::canonicalize).unwrap_or_default();
+    file.strip_prefix(&here).unwrap_or(file).to_path_buf()
+}
+
+fn review(cx: &Context<'_>, base: &Side, head: &Side, reading: Reading<'_>) -> Result<Review, Error> {
+    let opened = open(cx, base, head, reading)?;
+    let mut review = opened.pair.review(&opened.touched, reading);
+    if !review.invalidated.is_empty() {
+        let project = Project::open(&opened.root, cx.cache_dir.as_deref())?;
+        let around = Around { root: &project.root, remotes: reading.remotes, revision: &opened.revision };
+        opened.pair.judge(&mut review, &project, around)?;
+        let _ = project.stats.save();
+    }
+    Ok(review)
+}

@@ -1,0 +1,165 @@
+//! What a word on the command line stands for when definitions are compared: a file, a file at a revision, or nothing.
+
+use std::path::{Path, PathBuf};
+
+use super::context::{Context, File};
+use super::git::{Repository, split};
+use crate::engine::diagnostic::Source;
+use crate::engine::diff::{Inputs, Pair, Reading, Text, Touched};
+use crate::engine::external::Revision;
+use crate::engine::project::{Project, read_source};
+use crate::error::Error;
+
+/// One side of a comparison.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Side {
+    /// No file: all of the other side is new, or gone.
+    Absent {
+        shown: String,
+    },
+    File(PathBuf),
+    /// A file as a commit has it.
+    Revision(At),
+}
+
+/// A path at a commit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct At {
+    pub commit: String,
+    /// From the top of the working tree.
+    pub path: PathBuf,
+    pub top: PathBuf,
+    /// As the user named it: `HEAD:pipelines/x.toml`.
+    pub shown: String,
+}
+
+impl Side {
+    /// An existing file wins over `REV:path`, and `/dev/null` is how git says that a side has no such file.
+    pub fn parse(word: &str) -> Result<Self, Error> {
+        let file = Path::new(word);
+        if word == "/dev/null" {
+            return Ok(Self::Absent { shown: word.into() });
+        }
+        match split(word) {
+            Some((revision, path)) if !file.exists() => Self::at(revision, path),
+            _ => Ok(Self::File(file.into())),
+        }
+    }
+
+    /// `REV:path`; an absolute path is looked up in the repository that it is in.
+    fn at(revision: &str, path: &str) -> Result<Self, Error> {
+        let shown = format!("{revision}:{path}");
+        let (repository, name) = match Path::new(path).is_absolute() {
+            true => beside(Path::new(path))?,
+            false => (Repository::of(Path::new("."))?, path.to_string()),
+        };
+        let commit = repository.commit(revision)?;
+        match repository.locate(&commit, &name)? {
+            Some(path) => Ok(Self::Revision(At { commit, path, top: repository.top, shown })),
+            None => Err(Error::usage(format!("revision `{revision}` has no file {path}"))
+                .help("paths start from the top of the repository, or from the current folder")),
+        }
+    }
+
+    /// The same file at a revision; one that the revision does not have yet is absent.
+    pub fn of_file(file: &Path, revision: &str) -> Result<Self, Error> {
+        let (repository, name) = beside(file)?;
+        let commit = repository.commit(revision)?;
+        let shown = format!("{revision}:{}", file.display());
+        Ok(match repository.locate(&commit, &name)? {
+            Some(path) => Self::Revision(At { commit, path, top: repository.top, shown }),
+            None => Self::Absent { shown },
+        })
+    }
+
+    /// The file of the working tree that this side is or was.
+    pub fn in_working_tree(&self) -> Option<PathBuf> {
+        match self {
+            Self::Absent { .. } => None,
+            Self::File(file) => Some(file.clone()),
+            Self::Revision(at) => Some(at.file()),
+        }
+    }
+
+    /// Its place and what it says.
+    pub fn text(&self) -> Result<Text, Error> {
+        match self {
+            Self::Absent { shown } => Ok((shown.clone(), None)),
+            Self::File(file) => Ok((file.display().to_string(), Some(read_source(file)?))),
+            Self::Revision(at) => {
+                let text = Repository::of(&at.top)?.text(&at.commit, &at.path)?;
+                Ok((at.shown.clone(), text.map(|t| Source::new(at.shown.clone(), t))))
+            }
+        }
+    }
+
+    /// The stages' input files that this side has otherwise than the working tree, by path from the project root.
+    pub fn revision(&self, root: &Path, inputs: &Inputs) -> Result<Revision, Error> {
+        let Self::Revision(at) = self else { return Ok(Revision::new()) };
+        let repository = Repository::of(&at.top)?;
+        let root = std::fs::canonicalize(root).unwrap_or_else(|_| root.into());
+        let mut revision = Revision::new();
+        let moved = repository.moved(&at.commit)?;
+        for path in moved.iter().flat_map(|m| [&m.before, &m.after]).flatten() {
+            let whole = at.top.join(path);
+            let Some(name) = whole.strip_prefix(&root).ok().and_then(Path::to_str) else { continue };
+            if inputs.include(name) {
+                revision.insert(name.into(), repository.digest(&at.commit, path)?);
+            }
+        }
+        Ok(revision)
+    }
+}
+
+impl At {
+    /// Where the working tree has it.
+    pub fn file(&self) -> PathBuf {
+        self.top.join(&self.path)
+    }
+}
+
+/// The repository that a file is in, and its name in its folder.
+fn beside(file: &Path) -> Result<(Repository, String), Error> {
+    let repository = Repository::of(file.parent().unwrap_or(Path::new(".")))?;
+    let name = file.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+    Ok((repository, format!("./{name}")))
+}
+
+/// Two sides that were read, and where they differ in the files that their stages read.
+pub struct Opened {
+    pub pair: Pair,
+    pub touched: Touched,
+    /// What the head has otherwise than the working tree.
+    pub revision: Revision,
+    pub root: PathBuf,
+}
+
+/// Read both sides; the project is that of the head, and of the current folder where the head lies outside any.
+pub fn open(cx: &Context<'_>, base: &Side, head: &Side, reading: Reading<'_>) -> Result<Opened, Error> {
+    let pair = Pair::read(base.text()?, head.text()?, reading)?;
+    let place = [head, base].into_iter().filter_map(Side::in_working_tree).find(|file| Project::is_around(file));
+    let root = Project::root_of(place.as_deref().unwrap_or(Path::new("pipeline.toml")));
+    let inputs = pair.inputs(cx.stock.remotes);
+    let (old, new) = (base.revision(&root, &inputs)?, head.revision(&root, &inputs)?);
+    let here = |name: &str| {
+        let file = root.join(name);
+        file.is_file().then(|| crate::engine::digest::file(&file)).transpose()
+    };
+    let mut touched = Touched::new();
+    for name in old.keys().chain(new.keys()) {
+        let cannot = |e| Error::failed(format!("cannot read {}: {e}", root.join(name).display()));
+        let before = old.get(name).cloned().map_or_else(|| here(name), Ok).map_err(cannot)?;
+        let after = new.get(name).cloned().map_or_else(|| here(name), Ok).map_err(cannot)?;
+        if before != after {
+            touched.insert(name.clone(), (before, after));
+        }
+    }
+    Ok(Opened { pair, touched, revision: new, root })
+}
+
+impl File {
+    /// How to read this file, and another side of it.
+    pub fn reading<'a>(&'a self, cx: &Context<'_>) -> Reading<'a> {
+        Reading { profile: self.profile.as_deref(), sets: &self.set, kinds: cx.stock.kinds, remotes: cx.stock.remotes }
+    }
+}

@@ -1,0 +1,88 @@
+//! One difference between two definitions, at the leaf.
+
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::engine::manifest::{LineChange, Manifest};
+use crate::engine::resolve::Instance;
+
+/// What differs, and how; nothing on one side is null.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Change {
+    pub what: What,
+    /// `learning-rate`, `in.model`, `matrix.seed`, `data/train.csv`.
+    pub label: String,
+    pub before: Value,
+    pub after: Value,
+    /// The instances it is about; empty where it is about the whole stage.
+    pub instances: Vec<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum What {
+    Kind,
+    Parameter,
+    Seed,
+    /// What is wired into a port: names, in the words of the head.
+    Edge,
+    /// The values of a matrix.
+    Matrix,
+    /// The content of an input file: digests.
+    File,
+    /// A parameter that says how a result is made and not what it is.
+    Operational,
+    Export,
+    /// The pipeline's name or description.
+    Pipeline,
+}
+
+/// A difference that leaves every result as it is.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Quiet {
+    /// None where it is about the whole pipeline.
+    pub stage: Option<String>,
+    #[serde(flatten)]
+    pub change: Change,
+}
+
+impl Change {
+    pub(super) fn new(what: What, label: impl Into<String>, before: Value, after: Value) -> Self {
+        Self { what, label: label.into(), before, after, instances: Vec::new() }
+    }
+
+    /// What differs in the lines that the definition alone gives to a manifest. Of another kind only that is said: its
+    /// parameters mean something else.
+    pub(super) fn of_lines(base: &Instance, head: &Instance) -> Vec<Self> {
+        if base.kind.name != head.kind.name {
+            return vec![Self::new(What::Kind, "use", base.kind.name.into(), head.kind.name.into())];
+        }
+        let what = |label: &str| if label == "seed" { What::Seed } else { What::Parameter };
+        lines(&base.own_lines(), &head.own_lines(), what)
+    }
+
+    /// What differs without a difference to the result.
+    pub(super) fn quiet(base: &Instance, head: &Instance) -> Vec<Self> {
+        let operational = |instance: &Instance| {
+            let mut lines = Manifest::default();
+            lines.push_object(&instance.parameters, &|key| instance.kind.operational.contains(&key));
+            lines
+        };
+        let mut all = lines(&operational(base), &operational(head), |_| What::Operational);
+        if base.export != head.export {
+            all.push(Self::new(What::Export, "export", base.export.clone().into(), head.export.clone().into()));
+        }
+        all
+    }
+}
+
+fn lines(base: &Manifest, head: &Manifest, what: impl Fn(&str) -> What) -> Vec<Change> {
+    // Values of a manifest are JSON, but for the few that are names.
+    let value = |text: Option<&str>| {
+        text.map_or(Value::Null, |t| serde_json::from_str(t).unwrap_or_else(|_| Value::String(t.into())))
+    };
+    let change = |c: &LineChange<'_>| Change::new(what(c.label), c.label, value(c.before), value(c.after));
+    head.changes(base).iter().map(change).collect()
+}

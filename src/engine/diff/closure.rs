@@ -1,0 +1,74 @@
+//! What a change invalidates: everything downstream of it, each with the shortest way back to a cause.
+
+use crate::engine::resolve::Instance;
+
+/// Why the fingerprint of an instance differs whatever happens upstream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Cause {
+    /// A line of its own: `learning-rate`, `in.model`.
+    Line(String),
+    /// The content of a file that it reads.
+    File(String),
+    /// The base has no such instance.
+    New,
+    /// An input that the head does not have.
+    Gone(String),
+    /// An input of another name, where names are part of the result.
+    Renamed(String),
+}
+
+/// An instance whose result is no longer what it was.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Invalid {
+    /// Index into the head's instances.
+    pub at: usize,
+    /// From this instance to the one that changed, by index.
+    pub path: Vec<usize>,
+    /// Of the last one on the path.
+    pub causes: Vec<Cause>,
+}
+
+/// `direct` has the causes of each instance, by index; instances are in topological order.
+pub(super) fn closure(head: &[Instance], direct: &[Vec<Cause>]) -> Vec<Invalid> {
+    // By instance: how far the nearest cause is, and the input on the way to it.
+    let mut nearest: Vec<Option<(usize, usize)>> = Vec::with_capacity(head.len());
+    for (at, instance) in head.iter().enumerate() {
+        let above = || {
+            let far = |from: usize| nearest[from].map(|(distance, _)| (distance + 1, from));
+            // Of equally near ones the first in the file.
+            instance.inputs.iter().filter_map(|w| far(w.from)).min_by_key(|(distance, _)| *distance)
+        };
+        nearest.push(if direct[at].is_empty() { above() } else { Some((0, at)) });
+    }
+    let invalid = |at: usize| {
+        let mut path = vec![at];
+        let mut last = at;
+        while let Some((1.., above)) = nearest[last] {
+            path.push(above);
+            last = above;
+        }
+        Invalid { at, path, causes: direct[last].clone() }
+    };
+    (0..head.len()).filter(|&at| nearest[at].is_some()).map(invalid).collect()
+}
+
+impl Invalid {
+    /// `comparison ← scores[teacher] ← teacher.learning-rate`.
+    pub fn reason(&self, head: &[Instance]) -> String {
+        let mut nodes: Vec<String> = self.path.iter().map(|&at| head[at].name.clone()).collect();
+        let Some(last) = nodes.last_mut() else { return String::new() };
+        let more = match self.causes.len() {
+            0 | 1 => String::new(),
+            n => format!(" and {} more", n - 1),
+        };
+        match self.causes.first() {
+            Some(Cause::Line(label)) => last.push_str(&format!(".{label}{more}")),
+            Some(Cause::New) => last.push_str(" (new)"),
+            Some(Cause::File(path)) => nodes.push(format!("{path}{more}")),
+            Some(Cause::Gone(name)) => nodes.push(format!("{name} (gone){more}")),
+            Some(Cause::Renamed(name)) => nodes.push(format!("{name} (renamed){more}")),
+            None => {}
+        }
+        nodes.join(" ← ")
+    }
+}

@@ -1,0 +1,131 @@
+//! What is wired into the ports, compared: of a stage as the file has it, and of one instance as its manifest has it.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use serde_json::Value;
+
+use super::change::{Change, What};
+use super::closure::Cause;
+use super::comparison::Touched;
+use super::pairing::Pairing;
+use crate::engine::kind::{Arity, Port};
+use crate::engine::resolve::{Instance, Wire};
+
+/// Both sides and who is who.
+#[derive(Clone, Copy)]
+pub(super) struct Sides<'a> {
+    pub(super) base: &'a [Instance],
+    pub(super) head: &'a [Instance],
+    pub(super) pairing: &'a Pairing,
+    pub(super) touched: &'a Touched,
+}
+
+/// Where an edge comes from: an instance of the head, or one of the base that is gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Link {
+    Here(usize, &'static str),
+    Gone(usize),
+}
+
+impl Sides<'_> {
+    /// The ports whose sources differ, as the file would name them: `teacher`, or `adapted.adapter` of several outputs.
+    pub(super) fn of_stage(&self, mine: Range<usize>, theirs: Range<usize>) -> Vec<Change> {
+        let (before, after) = (self.references(self.base, mine), self.references(self.head, theirs));
+        let mut ports: Vec<&str> = before.keys().chain(after.keys()).copied().collect();
+        ports.sort_unstable();
+        ports.dedup();
+        let none = Vec::new();
+        let changed = ports.into_iter().filter_map(|port| {
+            let (old, new) = (before.get(port).unwrap_or(&none), after.get(port).unwrap_or(&none));
+            let is_same = old.len() == new.len() && old.iter().all(|name| new.contains(name));
+            (!is_same).then(|| Change::new(What::Edge, format!("in.{port}"), names(old), names(new)))
+        });
+        changed.collect()
+    }
+
+    /// By port, each source once.
+    pub(super) fn references<'s>(
+        &'s self,
+        side: &'s [Instance],
+        range: Range<usize>,
+    ) -> BTreeMap<&'static str, Vec<String>> {
+        let is_base = std::ptr::eq(side, self.base);
+        let mut all: BTreeMap<&'static str, Vec<String>> = BTreeMap::new();
+        for wire in side[range].iter().flat_map(|i| &i.inputs) {
+            let source = &side[wire.from];
+            let stage = if is_base { self.pairing.name(&source.stage) } else { &source.stage };
+            let name =
+                if source.kind.outputs.len() > 1 { format!("{stage}.{}", wire.output) } else { stage.to_string() };
+            let mine = all.entry(wire.port).or_default();
+            if !mine.contains(&name) {
+                mine.push(name);
+            }
+        }
+        all
+    }
+
+    /// Why the input lines of a pair of twins differ, and what of that the stage's own `edges` do not say.
+    pub(super) fn of_instance(&self, b: usize, h: usize, edges: &[Change]) -> (Vec<Change>, Vec<Cause>) {
+        let (mut changes, mut causes) = (Vec::new(), Vec::new());
+        for port in self.head[h].kind.inputs {
+            let label = format!("in.{}", port.name);
+            let before = self.links(&self.base[b], port, &|from, output| match self.pairing.to_head[from] {
+                Some(twin) => Link::Here(twin, output),
+                None => Link::Gone(from),
+            });
+            let after = self.links(&self.head[h], port, &Link::Here);
+            if before == after {
+                continue;
+            }
+            let (old, new): (Vec<Link>, Vec<Link>) =
+                (before.iter().map(|(l, _)| *l).collect(), after.iter().map(|(l, _)| *l).collect());
+            if old != new && edges.iter().any(|c| c.label == label) {
+                causes.push(Cause::Line(label));
+                continue;
+            }
+            causes.extend(old.iter().filter_map(|link| match link {
+                Link::Gone(from) => Some(Cause::Gone(self.base[*from].name.clone())),
+                Link::Here(..) => None,
+            }));
+            // What is new in the head is invalid itself and is followed upstream; what is left must be as it was.
+            let known = |l: &&(Link, &str)| matches!(l.0, Link::Here(at, _) if self.pairing.to_base[at].is_some());
+            let (old, new): (Vec<_>, Vec<_>) =
+                (before.iter().filter(known).collect(), after.iter().filter(known).collect());
+            if old.iter().map(|l| l.0).ne(new.iter().map(|l| l.0)) {
+                changes.push(Change::new(What::Edge, &label, self.sources(&old), self.sources(&new)));
+                causes.push(Cause::Line(label));
+            } else if let Some((_, (Link::Here(at, _), _))) = old.iter().zip(&new).find(|(a, b)| a.1 != b.1) {
+                causes.push(Cause::Renamed(self.head[*at].name.clone()));
+            }
+        }
+        (changes, causes)
+    }
+
+    /// The edges of one port; labels only where they are part of the manifest.
+    fn links<'s>(
+        &self,
+        instance: &'s Instance,
+        port: &Port,
+        link: &dyn Fn(usize, &'static str) -> Link,
+    ) -> Vec<(Link, &'s str)> {
+        let label = |w: &'s Wire| if port.arity == Arity::Many { w.label.as_str() } else { "" };
+        instance.inputs.iter().filter(|w| w.port == port.name).map(|w| (link(w.from, w.output), label(w))).collect()
+    }
+
+    /// Names of instances that are on both sides, with the output where there are several.
+    fn sources(&self, links: &[&(Link, &str)]) -> Value {
+        let name = |(link, _): &&(Link, &str)| match *link {
+            Link::Here(at, output) if self.head[at].kind.outputs.len() > 1 => {
+                format!("{}.{output}", self.head[at].name)
+            }
+            Link::Here(at, _) => self.head[at].name.clone(),
+            Link::Gone(at) => self.base[at].name.clone(),
+        };
+        names(&links.iter().map(name).collect::<Vec<_>>())
+    }
+}
+
+fn names(all: &[String]) -> Value {
+    Value::Array(all.iter().map(|n| Value::String(n.clone())).collect())
+}

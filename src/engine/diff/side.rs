@@ -1,0 +1,93 @@
+//! The two sides of a comparison, read under the chosen profile and under every other.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::engine::diagnostic::{Diagnostics, Source};
+use crate::engine::external::reads;
+use crate::engine::kind::{External, Kind, Remote};
+use crate::engine::pipeline::Definition;
+use crate::engine::resolve::{Pipeline, resolve};
+
+/// How both sides are read.
+#[derive(Clone, Copy)]
+pub struct Reading<'a> {
+    pub profile: Option<&'a str>,
+    pub sets: &'a [String],
+    pub kinds: &'a [Kind],
+    pub remotes: &'a [Remote],
+}
+
+/// One side; without a pipeline where there is no such file.
+pub struct Side {
+    /// As shown to the user: `HEAD:pipelines/x.toml`, `pipelines/x.toml`.
+    pub place: String,
+    pub pipeline: Option<Pipeline>,
+    /// The same under each profile that was not chosen.
+    pub(super) others: BTreeMap<String, Pipeline>,
+    pub(super) profiles: Vec<String>,
+}
+
+pub struct Pair {
+    pub base: Side,
+    pub head: Side,
+}
+
+/// What a side is read from: its place, and its text if it is there.
+pub type Text = (String, Option<Arc<Source>>);
+
+impl Pair {
+    /// Read both sides; what is wrong is reported for both. A side that lacks the chosen profile is read without it,
+    /// provided that the other has it.
+    pub fn read(base: Text, head: Text, reading: Reading<'_>) -> Result<Self, Diagnostics> {
+        let names = [&base, &head].map(|(_, source)| profiles(source.as_ref(), reading.kinds));
+        let is_anywhere = |name: &str| names.iter().flatten().any(|n| n == name);
+        let mut problems = Vec::new();
+        let mut read = |(place, source): Text, mine: &[String]| {
+            let chosen = reading.profile.filter(|p| !is_anywhere(p) || mine.iter().any(|n| n == p));
+            let mut side = Side { place, pipeline: None, others: BTreeMap::new(), profiles: mine.to_vec() };
+            let Some(source) = source else { return side };
+            match resolve(&source, chosen, reading.sets, reading.kinds) {
+                Ok(pipeline) => side.pipeline = Some(pipeline),
+                Err(found) => problems.extend(found.0),
+            }
+            for name in mine.iter().filter(|n| Some(n.as_str()) != reading.profile) {
+                // `resolve` has checked every profile; what fails here fails for an override that was meant for another.
+                if let Ok(pipeline) = resolve(&source, Some(name), reading.sets, reading.kinds) {
+                    side.others.insert(name.clone(), pipeline);
+                }
+            }
+            side
+        };
+        let pair = Self { base: read(base, &names[0]), head: read(head, &names[1]) };
+        if problems.is_empty() { Ok(pair) } else { Err(Diagnostics(problems)) }
+    }
+
+    /// The local files and folders that a stage of either side reads under any profile.
+    pub fn inputs(&self, remotes: &[Remote]) -> Inputs {
+        let all = [&self.base, &self.head].into_iter().flat_map(|s| s.pipeline.iter().chain(s.others.values()));
+        let mut externals: Vec<External> = Vec::new();
+        for external in all.flat_map(|p| &p.instances).flat_map(|i| i.work.externals()) {
+            if !remotes.iter().any(|r| external.path.starts_with(r.prefix)) && !externals.contains(&external) {
+                externals.push(external);
+            }
+        }
+        Inputs(externals)
+    }
+}
+
+/// Files and folders that stages read.
+pub struct Inputs(Vec<External>);
+
+impl Inputs {
+    /// Whether the file at a path from the project root is one of them.
+    pub fn include(&self, path: &str) -> bool {
+        self.0.iter().any(|e| reads(e, path))
+    }
+}
+
+/// What cannot be parsed has no profiles; that it cannot be is said when it is resolved.
+fn profiles(source: Option<&Arc<Source>>, kinds: &[Kind]) -> Vec<String> {
+    let definition = source.and_then(|s| Definition::parse(s, kinds, &mut Vec::new()));
+    definition.map_or(Vec::new(), |d| d.profiles.into_iter().map(|p| p.key).collect())
+}

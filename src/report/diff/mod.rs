@@ -1,0 +1,11 @@
+//! What a change comes to: for the terminal, as a pull-request comment, and as JSON. `words` is what they share.
+
+mod json;
+mod markdown;
+mod text;
+mod words;
+
+pub use json::Document;
+pub use markdown::markdown;
+pub use text::text;
+pub use words::phrase;
