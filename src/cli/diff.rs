@@ -6,11 +6,10 @@ use clap::ValueEnum;
 
 use super::context::Context;
 use super::git::Repository;
-use super::side::{At, Side, open};
+use super::side::{At, Side, declares_stages, open};
 use crate::engine::diff::{Reading, Review};
 use crate::engine::external::Around;
 use crate::engine::project::Project;
-use crate::engine::value;
 use crate::error::Error;
 use crate::report::diff::{Document, markdown, text};
 
@@ -139,14 +138,6 @@ fn changed(revision: &str) -> Result<Vec<(Side, Side)>, Error> {
         all.push((base, head));
     }
     Ok(all)
-}
-
-/// Whether a TOML file is a pipeline: it has a stage that uses something. What cannot be parsed might be one.
-fn declares_stages(text: &str) -> bool {
-    let source = crate::engine::diagnostic::Source::new("", text);
-    let Ok(table) = value::parse(&source) else { return text.contains("[stage.") };
-    let stages = table.get("stage").and_then(|i| i.value.as_table());
-    stages.is_some_and(|t| t.0.iter().any(|s| s.value.as_table().is_some_and(|s| s.get("use").is_some())))
 }
 
 /// Relative to the current folder where it lies below that.

@@ -4,10 +4,14 @@ use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
-use super::context::{Context, File};
+use super::context::Context;
+use super::side::Side;
 use crate::engine::collect::{Collected, Mode};
+use crate::engine::diff::Inputs;
+use crate::engine::external::Around;
 use crate::engine::planned::Action;
 use crate::engine::project::Project;
+use crate::engine::resolve::resolve;
 use crate::error::Error;
 use crate::report::format;
 
@@ -19,6 +23,9 @@ pub struct Gc {
     /// Pipeline files whose results are kept.
     #[arg(value_name = "FILE")]
     files: Vec<PathBuf>,
+    /// Also keep what the files need as a git revision has them; without FILEs, all pipeline files of the revision.
+    #[arg(long, value_name = "REV")]
+    keep_rev: Vec<String>,
     /// Also keep what was used within this time: 30d, 12h, 2w; without FILEs, drop everything else.
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     older_than: Option<Duration>,
@@ -29,14 +36,14 @@ pub struct Gc {
 
 impl Gc {
     pub fn run(self, cx: &mut Context<'_>) -> Result<(), Error> {
-        if self.files.is_empty() && self.older_than.is_none() {
+        if self.files.is_empty() && self.keep_rev.is_empty() && self.older_than.is_none() {
             return Err(Error::usage("nothing says what to keep")
-                .help("name the pipeline files whose results are needed, or `--older-than 30d`"));
+                .help("name the pipeline files whose results are needed, `--keep-rev main`, or `--older-than 30d`"));
         }
         let project = cx.project(self.files.first().map(PathBuf::as_path))?;
         let mut needed = HashSet::new();
-        for file in &self.files {
-            self.of_file(cx, &project, file, &mut needed)?;
+        for side in self.sides()? {
+            of_side(cx, &project, &side, &mut needed)?;
         }
         let uses = project.history.as_ref().and_then(|h| h.last_uses().ok()).unwrap_or_default();
         let recent = self.older_than.map(|age| Recent { since: before_now(age), uses });
@@ -48,28 +55,40 @@ impl Gc {
         cx.print(&render(&done, mode))
     }
 
-    /// The results that a file would take from the cache, and the unfinished ones that it would go on with.
-    fn of_file(
-        &self,
-        cx: &Context<'_>,
-        project: &Project,
-        file: &std::path::Path,
-        needed: &mut HashSet<String>,
-    ) -> Result<(), Error> {
-        let read = |profile| cx.resolve(&File { file: file.to_path_buf(), profile, set: Vec::new() });
-        let plain = read(None)?;
-        let profiles: Vec<Option<String>> = plain.profiles.iter().cloned().map(Some).collect();
-        for profile in std::iter::once(None).chain(profiles) {
-            let pipeline = read(profile)?;
-            // A profile may want data that this machine has not: what hangs on it has no result here.
-            let prepared = project.prepare(&pipeline, &[], &[], cx.stock.remotes)?;
-            let verdicts = prepared.job().verdicts()?.into_iter().flatten();
-            needed.extend(
-                verdicts.filter(|v| matches!(v.action, Action::Hit | Action::Run)).filter_map(|v| v.fingerprint),
-            );
+    /// The definitions whose results are kept.
+    fn sides(&self) -> Result<Vec<Side>, Error> {
+        let mut all: Vec<Side> = self.files.iter().cloned().map(Side::File).collect();
+        for revision in &self.keep_rev {
+            if self.files.is_empty() {
+                all.extend(Side::all_at(revision)?);
+            }
+            for file in &self.files {
+                all.push(Side::of_file(file, revision)?);
+            }
         }
-        Ok(())
+        Ok(all)
     }
+}
+
+/// The results that a definition would take from the cache under each of its profiles, and the unfinished ones that it
+/// would go on with.
+fn of_side(cx: &Context<'_>, project: &Project, side: &Side, needed: &mut HashSet<String>) -> Result<(), Error> {
+    let (_, Some(source)) = side.text()? else { return Ok(()) };
+    let read = |profile: Option<&str>| resolve(&source, profile, &[], cx.stock.kinds);
+    let mut pipelines = vec![read(None)?];
+    for profile in pipelines[0].profiles.clone() {
+        pipelines.push(read(Some(&profile))?);
+    }
+    let revision = side.revision(&project.root, &Inputs::of(&pipelines, cx.stock.remotes))?;
+    let around = Around { root: &project.root, remotes: cx.stock.remotes, revision: &revision };
+    for pipeline in &pipelines {
+        // What a profile wants and this machine has not blocks its stages: they have no result here.
+        let prepared = project.prepare(pipeline, &[], &[], cx.stock.remotes)?.at(around);
+        let verdicts = prepared.job().verdicts()?.into_iter().flatten();
+        let used = verdicts.filter(|v| matches!(v.action, Action::Hit | Action::Run));
+        needed.extend(used.filter_map(|v| v.fingerprint));
+    }
+    Ok(())
 }
 
 /// What was used lately.

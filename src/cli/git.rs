@@ -103,6 +103,16 @@ impl Repository {
         }
     }
 
+    /// The files of a commit that are named so, from the top of the working tree.
+    pub fn files(&self, commit: &str, extension: &str) -> Result<Vec<PathBuf>, Error> {
+        let output = run(&self.top, ["ls-tree", "-r", "-z", "--name-only", "--full-tree", commit])?;
+        if !output.status.success() {
+            return Err(failed("list the files of a revision", &output));
+        }
+        let all = output.stdout.split(|b| *b == 0).map(path_of);
+        Ok(all.filter(|p| p.extension().is_some_and(|e| e == extension)).collect())
+    }
+
     /// The files of which a commit and the working tree differ; what is not tracked is not looked at.
     pub fn moved(&self, commit: &str) -> Result<Vec<Moved>, Error> {
         let output = run(&self.top, ["diff", "--no-ext-diff", "--name-status", "-z", "-M", commit, "--"])?;

@@ -8,6 +8,7 @@ use crate::engine::diagnostic::Source;
 use crate::engine::diff::{Inputs, Pair, Reading, Text, Touched};
 use crate::engine::external::Revision;
 use crate::engine::project::{Project, read_source};
+use crate::engine::value;
 use crate::error::Error;
 
 /// One side of a comparison.
@@ -72,6 +73,21 @@ impl Side {
         })
     }
 
+    /// Every pipeline file of a revision.
+    pub fn all_at(revision: &str) -> Result<Vec<Self>, Error> {
+        let repository = Repository::of(Path::new("."))?;
+        let commit = repository.commit(revision)?;
+        let mut all = Vec::new();
+        for path in repository.files(&commit, "toml")? {
+            // Some other tool's file need not even be text.
+            if repository.text(&commit, &path).ok().flatten().is_some_and(|text| declares_stages(&text)) {
+                let shown = format!("{revision}:{}", path.display());
+                all.push(Self::Revision(At { commit: commit.clone(), path, top: repository.top.clone(), shown }));
+            }
+        }
+        Ok(all)
+    }
+
     /// The file of the working tree that this side is or was.
     pub fn in_working_tree(&self) -> Option<PathBuf> {
         match self {
@@ -116,6 +132,14 @@ impl At {
     pub fn file(&self) -> PathBuf {
         self.top.join(&self.path)
     }
+}
+
+/// Whether a TOML file is a pipeline: it has a stage that uses something. What cannot be parsed might be one.
+pub fn declares_stages(text: &str) -> bool {
+    let source = Source::new("", text);
+    let Ok(table) = value::parse(&source) else { return text.contains("[stage.") };
+    let stages = table.get("stage").and_then(|i| i.value.as_table());
+    stages.is_some_and(|t| t.0.iter().any(|s| s.value.as_table().is_some_and(|s| s.get("use").is_some())))
 }
 
 /// The repository that a file is in, and its name in its folder.

@@ -9,6 +9,7 @@ use pipe::engine::entry::Entry;
 use pipe::engine::event::Event;
 
 use super::cli::{fails, on};
+use super::diff::git;
 use super::toys::{Dir, Log, eventually};
 
 const CHAIN: &str = "name = \"chain\"\n[stage.a]\nuse = \"write@hello\"\n[stage.b]\nuse = \"shout@2\"\nin.text = \"a\"\n    [profile.loud.stage.b]\ntimes = 3\n[profile.absent.stage.a]\npath = \"nowhere.txt\"\n";
@@ -46,6 +47,30 @@ fn what_the_files_need_in_any_profile_is_kept_and_the_rest_dropped() {
 }
 
 #[test]
+fn what_a_revision_needs_is_kept_with_the_inputs_that_it_had() {
+    let text = "[stage.a]\nuse = \"write\"\npath = \"in.txt\"\n[stage.b]\nuse = \"shout@2\"\nin.text = \"a\"\n";
+    let dir = Dir::new(text);
+    dir.write("in.txt", "one");
+    dir.write(".gitignore", "/cache/\n");
+    dir.run();
+    if git(&dir, &["init", "-q"]).is_none() {
+        return;
+    }
+    git(&dir, &["add", "-A"]);
+    git(&dir, &["commit", "-qm", "first"]);
+    dir.write("in.txt", "three");
+    dir.write("p.toml", &text.replace("shout@2", "shout@3"));
+    dir.run();
+    assert_eq!(gc(&dir, "p.toml --keep-rev HEAD -n"), "would drop 0 results and 0 files, 0 B; kept 4 results, 29 B\n");
+    assert_eq!(gc(&dir, "p.toml -n"), "would drop 2 results and 2 files, 9 B; kept 2 results, 20 B\n");
+    assert_eq!(fails(&dir, "cache gc p.toml --keep-rev nonesuch").0, 2);
+    assert_eq!(gc(&dir, "p.toml"), "dropped 2 results and 2 files, 9 B; kept 2 results, 20 B\n");
+    dir.write("p.toml", text);
+    dir.write("in.txt", "one");
+    assert_eq!(dir.run().summary(), ["run a", "run b"]);
+}
+
+#[test]
 fn age_counts_from_the_last_use_and_something_must_be_named() {
     let dir = Dir::new(CHAIN);
     dir.run();
@@ -53,7 +78,7 @@ fn age_counts_from_the_last_use_and_something_must_be_named() {
         fails(&dir, "cache gc"),
         (
             2,
-            "error: nothing says what to keep\nhelp: name the pipeline files whose results are needed, or `--older-than 30d`\n".into()
+            "error: nothing says what to keep\nhelp: name the pipeline files whose results are needed, `--keep-rev main`, or `--older-than 30d`\n".into()
         )
     );
     assert_eq!(gc(&dir, "--older-than 1h"), "dropped 0 results and 0 files, 0 B; kept 2 results, 15 B\n");

@@ -351,7 +351,7 @@ fn mistakes_name_the_side_they_are_on() {
 }
 
 /// Git in a project folder, whatever the machine's own settings are; none where there is no git.
-fn git(dir: &Dir, words: &[&str]) -> Option<String> {
+pub fn git(dir: &Dir, words: &[&str]) -> Option<String> {
     let mut command = std::process::Command::new("git");
     command.current_dir(dir.temp.path()).env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_NOSYSTEM", "1");
     let identity = ["-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "init.defaultBranch=main"];

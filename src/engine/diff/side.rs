@@ -65,14 +65,10 @@ impl Pair {
 
     /// The local files and folders that a stage of either side reads under any profile.
     pub fn inputs(&self, remotes: &[Remote]) -> Inputs {
-        let all = [&self.base, &self.head].into_iter().flat_map(|s| s.pipeline.iter().chain(s.others.values()));
-        let mut externals: Vec<External> = Vec::new();
-        for external in all.flat_map(|p| &p.instances).flat_map(|i| i.work.externals()) {
-            if !remotes.iter().any(|r| external.path.starts_with(r.prefix)) && !externals.contains(&external) {
-                externals.push(external);
-            }
-        }
-        Inputs(externals)
+        Inputs::of(
+            [&self.base, &self.head].into_iter().flat_map(|s| s.pipeline.iter().chain(s.others.values())),
+            remotes,
+        )
     }
 }
 
@@ -80,6 +76,16 @@ impl Pair {
 pub struct Inputs(Vec<External>);
 
 impl Inputs {
+    pub fn of<'a>(pipelines: impl IntoIterator<Item = &'a Pipeline>, remotes: &[Remote]) -> Self {
+        let mut externals: Vec<External> = Vec::new();
+        for external in pipelines.into_iter().flat_map(|p| &p.instances).flat_map(|i| i.work.externals()) {
+            if !remotes.iter().any(|r| external.path.starts_with(r.prefix)) && !externals.contains(&external) {
+                externals.push(external);
+            }
+        }
+        Self(externals)
+    }
+
     /// Whether the file at a path from the project root is one of them.
     pub fn include(&self, path: &str) -> bool {
         self.0.iter().any(|e| reads(e, path))
