@@ -10,7 +10,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use super::context::{Context, Stock};
 use super::{cache, completions, graph, history, init, metrics, plan, predict, run, schema, show, stages, why};
 use crate::error::Error;
-use crate::report::Color;
+use crate::report::{Color, secret};
 
 /// A declarative pipeline engine for fine-tuning and compressing transformer text classifiers.
 ///
@@ -57,11 +57,18 @@ enum Command {
 
 /// Parse the process's arguments, do what they say, and turn the outcome into an exit code.
 pub fn main(stock: Stock) -> ExitCode {
+    std::panic::set_hook(Box::new(|panic| {
+        let thread = std::thread::current();
+        let text = format!("thread '{}' {panic}\n", thread.name().unwrap_or("unnamed"));
+        let trace = std::backtrace::Backtrace::capture();
+        let is_wanted = trace.status() == std::backtrace::BacktraceStatus::Captured;
+        let text = if is_wanted { format!("{text}{trace}\n") } else { text };
+        let _ = secret::write(&mut std::io::stderr(), &text);
+    }));
     let args = match Args::try_parse() {
         Ok(args) => args,
         Err(e) => {
-            // Help goes to standard output and mistakes to standard error; a closed pipe is nobody's concern.
-            let _ = e.print();
+            tell(&e);
             return ExitCode::from(u8::try_from(e.exit_code()).unwrap_or(2));
         }
     };
@@ -73,10 +80,23 @@ pub fn main(stock: Stock) -> ExitCode {
     match args.go(stock, Color::of_stdout(), &mut std::io::stdout()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            let _ = std::io::stderr().write_all(error.render(Color::of_stderr()).as_bytes());
+            let _ = secret::write(&mut std::io::stderr(), &error.render(Color::of_stderr()));
             ExitCode::from(error.exit_code())
         }
     }
+}
+
+/// Help goes to standard output and mistakes to standard error; a closed pipe is nobody's concern.
+fn tell(error: &clap::Error) {
+    let color = if error.use_stderr() { Color::of_stderr() } else { Color::of_stdout() };
+    let text = match color {
+        Color::Always => error.render().ansi().to_string(),
+        Color::Never => error.render().to_string(),
+    };
+    let _ = match error.use_stderr() {
+        true => secret::write(&mut std::io::stderr(), &text),
+        false => secret::write(&mut std::io::stdout(), &text),
+    };
 }
 
 /// One command, its results written to `out` without colours; for tests and for embedding.

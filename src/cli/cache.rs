@@ -133,7 +133,7 @@ fn verify(cx: &mut Context<'_>) -> Result<(), Error> {
 impl Path {
     fn run(self, cx: &mut Context<'_>) -> Result<(), Error> {
         for dir in folders(cx, &self.file, &self.stage, None)? {
-            cx.print(&format!("{}\n", dir.display()))?;
+            cx.print_data(&format!("{}\n", dir.display()))?;
         }
         Ok(())
     }

@@ -8,7 +8,7 @@ use crate::engine::kind::{Kind, Remote};
 use crate::engine::project::{Prepared, Project, read_source};
 use crate::engine::resolve::{Pipeline, resolve};
 use crate::error::Error;
-use crate::report::Color;
+use crate::report::{Color, secret};
 
 /// What a build of `pipe` can do; `main` hands it in, tests hand in toys.
 #[derive(Clone, Copy)]
@@ -41,9 +41,14 @@ pub struct File {
 }
 
 impl Context<'_> {
-    /// Write a result.
+    /// Write a result that tells of pipelines and runs: it ends up in logs, so it keeps no secret.
     pub fn print(&mut self, text: &str) -> Result<(), Error> {
-        self.out.write_all(text.as_bytes()).and_then(|()| self.out.flush()).map_err(Error::Output)
+        secret::write(&mut self.out, text).map_err(Error::Output)
+    }
+
+    /// Write a result that other programs read on: not a letter is changed.
+    pub fn print_data(&mut self, text: &str) -> Result<(), Error> {
+        secret::write_as_is(&mut self.out, text).map_err(Error::Output)
     }
 
     /// Write a result as JSON.

@@ -105,3 +105,17 @@ fn render(done: &Collected, mode: Mode) -> String {
     }
     text + "\n"
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_made_or_used_lately_is_recent() {
+        let recent = Recent { since: 100, uses: HashMap::from([("used".into(), 150), ("stale".into(), 50)]) };
+        let cases = [("used", 1, true), ("stale", 1, false), ("stale", 100, true), ("never", 99, false)];
+        for (fingerprint, made, holds) in cases {
+            assert_eq!(recent.holds(fingerprint, made), holds, "{fingerprint} {made}");
+        }
+    }
+}

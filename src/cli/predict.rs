@@ -85,7 +85,7 @@ impl Predict {
         let dir = self.folder(cx)?;
         let predictor = Predictor::open(&dir, &self.device).map_err(|e| Error::failed(format!("{e:#}")))?;
         if self.format == Format::Csv {
-            cx.print(&header(&predictor)?)?;
+            cx.print_data(&header(&predictor)?)?;
         }
         let mut texts = self.texts()?.peekable();
         while texts.peek().is_some() {
@@ -96,7 +96,7 @@ impl Predict {
                     Format::Jsonl => json(&predictor, text, prediction)?,
                     Format::Csv => csv_line(&record(text, prediction))?,
                 };
-                cx.print(&line)?;
+                cx.print_data(&line)?;
             }
         }
         Ok(())

@@ -48,9 +48,11 @@ impl Artifact {
         hasher.finalize().to_hex().to_string()
     }
 
-    /// Whether the record is as it was written, and its paths stay inside.
+    /// Whether the record is as it was written, and its paths stay inside, each once: a second file of one path would be
+    /// written through the first, into an object.
     pub fn is_sound(&self) -> bool {
-        self.digest == Self::digest_of(&self.ty, &self.files)
+        self.files.is_sorted_by(|a, b| a.path < b.path)
+            && self.digest == Self::digest_of(&self.ty, &self.files)
             && self.files.iter().all(|f| is_inside(&f.path) && is_digest(&f.digest))
     }
 
@@ -106,6 +108,7 @@ mod tests {
         for path in ["../x", "/etc/passwd", "a/../../x", ""] {
             assert!(!Artifact::new("corpus", vec![file(path)]).is_sound(), "{path}");
         }
+        assert!(!Artifact::new("corpus", vec![file("a"), ArtifactFile { size: 2, ..file("a") }]).is_sound());
         let mut changed = Artifact::new("corpus", vec![file("a")]);
         changed.files[0].path = "b".into();
         assert!(!changed.is_sound());

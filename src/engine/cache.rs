@@ -40,10 +40,6 @@ pub struct Damaged {
 }
 
 impl CacheError {
-    pub(super) fn is_read_only(&self) -> bool {
-        matches!(self, Self::Io { source, .. } if is_read_only(source))
-    }
-
     pub(super) fn io(what: &'static str, path: &Path, source: io::Error) -> Self {
         Self::Io { what, path: path.into(), source }
     }
@@ -336,6 +332,19 @@ impl Cache {
         self.change(what, Change::SyncFile(&temp))?;
         self.change(what, Change::Rename { from: &temp, to: &path })?;
         self.change("sync", Change::SyncDir(&self.dir.join("entries")))
+    }
+
+    /// Forget a result of which a file is gone: should another stage bring that file back, it would come as a surprise.
+    pub fn forget_incomplete(&self, fingerprint: &str) -> Result<(), CacheError> {
+        if self.manifest(fingerprint).is_none() {
+            return Ok(());
+        }
+        // Whoever has the lock is making it good just now.
+        let Some(_lock) = self.try_lock(fingerprint)? else { return Ok(()) };
+        match self.entry(fingerprint)? {
+            Some(_) => Ok(()),
+            None => self.forget(fingerprint),
+        }
     }
 
     /// Forget a result, for `--force` and for one whose objects are damaged.

@@ -1,7 +1,18 @@
 //! What is wrong with a pipeline file, and where: facts only, drawn by `report`.
 
+use std::borrow::Cow;
+use std::collections::HashSet;
 use std::ops::Range;
 use std::sync::Arc;
+
+/// Letters of a value or name that a message shows; more would bury what it has to say.
+const SHOWN: usize = 80;
+
+/// Names in a list before it says how many more there are: no build has so many kinds, no kind so many parameters.
+const LISTED: usize = 50;
+
+/// The longest word for which a similar one is looked for: comparing takes the product of both lengths.
+const COMPARED: usize = 64;
 
 /// A text that values come from: a pipeline file, or one `--set` argument.
 #[derive(Debug, PartialEq, Eq)]
@@ -87,31 +98,48 @@ impl Diagnostics {
     /// In the order of the text, each once (profiles are checked together and share most of a file).
     pub fn new(mut all: Vec<Diagnostic>) -> Self {
         all.sort_by_key(|d| d.place.as_ref().map_or((1, 0), |p| (0, p.span.start)));
-        let mut unique: Vec<Diagnostic> = Vec::new();
-        for one in all {
-            if !unique.contains(&one) {
-                unique.push(one);
-            }
-        }
-        Self(unique)
+        let mut seen = HashSet::new();
+        all.retain(|d| {
+            let place = d.place.as_ref().map(|p| (Arc::as_ptr(&p.source), p.span.start, p.span.end));
+            seen.insert((place, d.message.clone(), d.label.clone()))
+        });
+        Self(all)
     }
 }
 
 /// The word of `known` that the user may have meant; at most a third of the letters differ.
 pub fn closest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    if word.len() > COMPARED {
+        return None;
+    }
     let limit = (word.chars().count() / 3).max(1);
     known
         .into_iter()
+        .filter(|k| k.len() <= 2 * COMPARED)
         .map(|k| (strsim::damerau_levenshtein(word, k), k))
         .filter(|(distance, _)| *distance <= limit)
         .min()
         .map(|(_, k)| k)
 }
 
-/// `a, b, c` for messages; names quoted as code.
+/// `a, b, c` for messages; names quoted as code, the first of them where there are very many.
 pub fn listed<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
-    let all: Vec<String> = names.into_iter().map(|n| format!("`{n}`")).collect();
-    if all.is_empty() { "none".into() } else { all.join(", ") }
+    let mut names = names.into_iter();
+    let mut all: Vec<String> = names.by_ref().take(LISTED).map(|n| format!("`{}`", short(n))).collect();
+    match (all.is_empty(), names.count()) {
+        (true, _) => return "none".into(),
+        (false, 0) => {}
+        (false, more) => all.push(format!("and {more} more")),
+    }
+    all.join(", ")
+}
+
+/// A value or name as messages show it: its beginning where it is long.
+pub fn short(text: &str) -> Cow<'_, str> {
+    match text.char_indices().nth(SHOWN) {
+        Some((at, _)) => format!("{}…", &text[..at]).into(),
+        None => text.into(),
+    }
 }
 
 #[cfg(test)]
@@ -123,6 +151,23 @@ mod tests {
         assert_eq!(closest("tran", ["train", "prune"]), Some("train"));
         assert_eq!(closest("quantise", ["quantize", "prune"]), Some("quantize"));
         assert_eq!(closest("frobnicate", ["train", "prune"]), None);
+    }
+
+    #[test]
+    fn long_words_and_lists_are_cut() {
+        let long = "x".repeat(1 << 20);
+        assert_eq!(closest(&long, [long.as_str()]), None);
+        assert_eq!(short(&long).chars().count(), SHOWN + 1);
+        let names: Vec<String> = (0..60).map(|i| format!("s{i}")).collect();
+        assert!(listed(names.iter().map(String::as_str)).ends_with("`s48`, `s49`, and 10 more"));
+        assert_eq!(listed([]), "none");
+    }
+
+    #[test]
+    fn a_problem_is_said_once() {
+        let source = Source::new("f.toml", "a = 1\n");
+        let at = |span| Diagnostic::new("bad").at(&Place::new(&source, span));
+        assert_eq!(Diagnostics::new(vec![at(4..5), at(0..1), at(0..1)]).0, [at(0..1), at(4..5)]);
     }
 
     #[test]

@@ -44,7 +44,7 @@ pub struct Order<'a> {
     pub device: &'a str,
     pub stop: &'a AtomicBool,
     pub observer: &'a dyn Observer,
-    pub lease: &'a Lease,
+    pub lease: &'a Lease<'a>,
 }
 
 /// Why an attempt ends early.

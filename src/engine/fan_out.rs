@@ -10,6 +10,12 @@ use super::pipeline::take_seed;
 use super::resolve::{Coordinate, Instance, Wire};
 use super::value::{Item, Value};
 
+/// Instances of one pipeline. A slip in a matrix asks for a billion; a plan of a hundred thousand lines nobody reads.
+const MOST_INSTANCES: usize = 100_000;
+
+/// Wires of one pipeline: `many` ports over long axes take the product of both.
+const MOST_WIRES: usize = 1_000_000;
+
 /// One candidate for the inputs of an instance: where it stands and what is plugged in.
 #[derive(Clone, Default)]
 struct Combination {
@@ -20,12 +26,22 @@ struct Combination {
 pub(super) fn fan_out(drawn: &[Drawn], order: &[usize], seed: u64, problems: &mut Vec<Diagnostic>) -> Vec<Instance> {
     let mut instances: Vec<Instance> = Vec::new();
     let mut of_stage: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+    let mut wires = 0usize;
     for &at in order {
         let stage = &drawn[at];
-        for combination in combine(stage, &instances, &of_stage, problems) {
-            for point in points(stage) {
+        let Some(combinations) = combine(stage, &instances, &of_stage, problems) else { return instances };
+        let points: usize = stage.axes.iter().map(|(_, values)| values.len()).fold(1, usize::saturating_mul);
+        let asked = combinations.len().saturating_mul(points);
+        wires = wires.saturating_add(combinations.iter().map(|c| c.wires.len()).sum::<usize>().saturating_mul(points));
+        if let Some(problem) = too_many(stage, instances.len().saturating_add(asked), wires) {
+            problems.push(problem);
+            return instances;
+        }
+        let points = self::points(stage);
+        for combination in combinations {
+            for point in &points {
                 let mut coordinates = combination.coordinates.clone();
-                coordinates.extend(point.coordinates);
+                coordinates.extend(point.coordinates.iter().cloned());
                 let Some(instance) =
                     build(stage, coordinates, combination.wires.clone(), &point.overrides, seed, problems)
                 else {
@@ -39,13 +55,34 @@ pub(super) fn fan_out(drawn: &[Drawn], order: &[usize], seed: u64, problems: &mu
     instances
 }
 
+/// What is said of a stage that fans out beyond reason, before anything is built.
+fn too_many(stage: &Drawn, instances: usize, wires: usize) -> Option<Diagnostic> {
+    let (count, most, what) = if instances > MOST_INSTANCES {
+        (instances, MOST_INSTANCES, "instances")
+    } else if wires > MOST_WIRES {
+        (wires, MOST_WIRES, "edges")
+    } else {
+        return None;
+    };
+    Some(
+        Diagnostic::new(format!(
+            "with stage `{}` the pipeline has {} {what}; it may have {most}",
+            stage.name,
+            if count == usize::MAX { "countless".into() } else { count.to_string() }
+        ))
+        .at(&stage.place)
+        .label("fans out too far")
+        .help("shorten the lists of its `matrix` and of the stages above it"),
+    )
+}
+
 /// All ways to plug the single ports, joined over the axes they share; `many` ports take everything.
 fn combine(
     stage: &Drawn,
     instances: &[Instance],
     of_stage: &BTreeMap<usize, Vec<usize>>,
     problems: &mut Vec<Diagnostic>,
-) -> Vec<Combination> {
+) -> Option<Vec<Combination>> {
     let mut combinations = vec![Combination::default()];
     for plug in &stage.ports {
         let mut candidates: Vec<(usize, &Reference)> = Vec::new();
@@ -80,11 +117,20 @@ fn combine(
                 Wire { port: plug.port.name, from, output: r.output, label }
             });
             let wires: Vec<Wire> = wires.collect();
+            let all = wires.len().saturating_mul(combinations.len());
+            if let Some(problem) = too_many(stage, combinations.len(), all) {
+                problems.push(problem);
+                return None;
+            }
             combinations.iter_mut().for_each(|c| c.wires.extend(wires.iter().cloned()));
             continue;
         }
         let mut next = Vec::new();
         for combination in &combinations {
+            if let Some(problem) = too_many(stage, next.len(), next.len()) {
+                problems.push(problem);
+                return None;
+            }
             for &(from, reference) in &candidates {
                 let source = &instances[from];
                 let mut joined = combination.clone();
@@ -114,7 +160,7 @@ fn combine(
         }
         combinations = next;
     }
-    combinations
+    Some(combinations)
 }
 
 /// A point of a stage's own matrix: where it stands, and the parameters it sets.

@@ -1,7 +1,7 @@
 //! The petgraph DAG of a pipeline: order, cycles, what is above and below a stage.
 
 use petgraph::Direction;
-use petgraph::algo::{tarjan_scc, toposort};
+use petgraph::algo::{kosaraju_scc, toposort};
 use petgraph::graph::{DiGraph, NodeIndex};
 use petgraph::visit::{Dfs, EdgeRef, Reversed};
 
@@ -25,7 +25,8 @@ pub fn stage_order(
     }
     match toposort(&dag, None) {
         Ok(order) => Ok(order.into_iter().map(|n| count - 1 - n.index()).collect()),
-        Err(_) => Err(tarjan_scc(&dag)
+        // Not Tarjan's: petgraph's recurses, and a cycle of many stages would overflow the stack.
+        Err(_) => Err(kosaraju_scc(&dag)
             .into_iter()
             .filter(|part| part.len() > 1 || dag.contains_edge(part[0], part[0]))
             .map(|part| shortest_cycle(&dag, &part).into_iter().map(|n| count - 1 - n.index()).collect())

@@ -9,23 +9,22 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
 use super::cache::{Cache, CacheError};
-use super::disk::{Change, Disk};
+use super::disk::Change;
 
 static COUNT: AtomicU64 = AtomicU64::new(0);
 
 /// Held by a process while it uses results of the cache.
-pub struct Lease {
-    /// None where the cache can only be read: nothing can be collected there.
-    file: Option<(PathBuf, Mutex<File>)>,
-    disk: Arc<dyn Disk>,
+pub struct Lease<'a> {
+    cache: &'a Cache,
+    file: Mutex<Option<(PathBuf, File)>>,
 }
 
-/// The cache is not being collected while this lives.
-pub struct Shared(#[expect(dead_code, reason = "unlocked when it is closed")] Option<File>);
+/// The cache is not being collected while this lives. Without a file it can only be read, and so not collected at all.
+pub struct Shared(Option<File>);
 
 /// Nobody else judges, commits or collects while this lives.
 pub struct Alone(#[expect(dead_code, reason = "unlocked when it is closed")] File);
@@ -39,22 +38,9 @@ impl Cache {
         self.dir().join("leases")
     }
 
-    /// Announce that this process is going to use results.
-    pub fn lease(&self) -> Result<Lease, CacheError> {
-        let dir = self.leases();
-        // Process numbers come again, and two machines or containers may have the same one.
-        let moment = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |d| d.as_nanos());
-        let path = dir.join(format!("{}-{moment}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed)));
-        let _shared = self.shared()?;
-        let made =
-            self.change("create", Change::CreateDirAll(&dir)).and_then(|()| self.change("write", Change::Touch(&path)));
-        match made {
-            Err(e) if e.is_read_only() => return Ok(Lease { file: None, disk: self.disk().clone() }),
-            other => other?,
-        }
-        let file = OpenOptions::new().append(true).open(&path).map_err(|e| CacheError::io("write", &path, e))?;
-        file.lock().map_err(|e| CacheError::io("lock", &path, e))?;
-        Ok(Lease { file: Some((path, Mutex::new(file))), disk: self.disk().clone() })
+    /// For a process that is going to use results; nothing is written before it names one.
+    pub fn lease(&self) -> Lease<'_> {
+        Lease { cache: self, file: Mutex::new(None) }
     }
 
     /// Keep collections away while results are judged or committed: moments, never the time that a stage takes.
@@ -119,20 +105,39 @@ fn is_alive(path: &Path) -> Result<bool, CacheError> {
     }
 }
 
-impl Lease {
+impl Lease<'_> {
     /// Keep these results from being collected; only while `Shared` lives is it certain that they are still there.
-    pub fn keep(&self, fingerprints: &[String], _: &Shared) -> Result<(), CacheError> {
-        let (Some((path, file)), false) = (&self.file, fingerprints.is_empty()) else { return Ok(()) };
+    pub fn keep(&self, fingerprints: &[String], shared: &Shared) -> Result<(), CacheError> {
+        if shared.0.is_none() || fingerprints.is_empty() {
+            return Ok(());
+        }
+        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        let (path, file) = match &mut *file {
+            Some(open) => open,
+            none => none.insert(self.open()?),
+        };
         let text = fingerprints.iter().fold(String::new(), |text, f| text + f + "\n");
-        let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
         file.write_all(text.as_bytes()).map_err(|e| CacheError::io("write", path, e))
+    }
+
+    /// A new file, locked.
+    fn open(&self) -> Result<(PathBuf, File), CacheError> {
+        let dir = self.cache.leases();
+        // Process numbers come again, and two machines or containers may have the same one.
+        let moment = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |d| d.as_nanos());
+        let path = dir.join(format!("{}-{moment}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed)));
+        self.cache.change("create", Change::CreateDirAll(&dir))?;
+        self.cache.change("write", Change::Touch(&path))?;
+        let file = OpenOptions::new().append(true).open(&path).map_err(|e| CacheError::io("write", &path, e))?;
+        file.lock().map_err(|e| CacheError::io("lock", &path, e))?;
+        Ok((path, file))
     }
 }
 
-impl Drop for Lease {
+impl Drop for Lease<'_> {
     fn drop(&mut self) {
-        if let Some((path, _)) = &self.file {
-            let _ = self.disk.change(Change::Remove(path));
+        if let Some((path, _)) = self.file.get_mut().unwrap_or_else(PoisonError::into_inner) {
+            let _ = self.cache.disk().change(Change::Remove(path));
         }
     }
 }

@@ -151,24 +151,7 @@ impl Job<'_> {
             }
             all.push(Some(verdict));
         }
-        self.soften_the_incomplete(&mut all);
         Ok(all)
-    }
-
-    /// An object that a result lacks may be given back by any other stage that runs: equal bytes are one object.
-    fn soften_the_incomplete(&self, all: &mut [Option<Verdict>]) {
-        let runs = |v: &Verdict| matches!(v.action, Action::Run | Action::MayStop);
-        if all.iter().flatten().filter(|v| runs(v)).count() < 2 {
-            return;
-        }
-        for (at, verdict) in all.iter_mut().enumerate() {
-            let Some(verdict) = verdict.as_mut().filter(|v| v.action == Action::Run && !self.forced[at]) else {
-                continue;
-            };
-            if verdict.fingerprint.as_ref().is_some_and(|f| self.cache.manifest(f).is_some()) {
-                verdict.action = Action::MayStop;
-            }
-        }
     }
 
     fn why_missing(&self, at: usize, manifest: &Manifest, fingerprint: &str) -> Vec<String> {

@@ -12,7 +12,7 @@ use super::execute::{Attempt, Order, attempt};
 use super::export;
 use super::history::StageRecord;
 use super::kind::Resource;
-use super::lease::Lease;
+use super::lease::{Lease, Shared};
 use super::manifest::Manifest;
 use super::plan::{Job, Upstream, Verdict};
 use super::planned::{Action, Plan, Planned};
@@ -103,7 +103,7 @@ struct Schedule<'a> {
     /// Longest chain below each instance, in seconds; there once something has to run.
     urgency: Option<Vec<f64>>,
     planned: Option<HashMap<&'a str, &'a Planned>>,
-    lease: &'a Lease,
+    lease: &'a Lease<'a>,
     /// Fingerprints of hits that the lease does not name yet.
     hits: Vec<String>,
     /// Instances that still have to run although the cache has them.
@@ -128,7 +128,7 @@ pub fn run(
         stages,
         jobs: options.jobs,
     });
-    let lease = job.cache.lease()?;
+    let lease = job.cache.lease();
     let all = 0..job.pipeline.instances.len();
     let mut schedule = Schedule {
         job,
@@ -153,8 +153,9 @@ pub fn run(
         Some(Err(e)) => schedule.unrecorded(&e),
         None => {}
     }
-    schedule.drive()?;
+    let shared = schedule.drive()?;
     schedule.export();
+    drop(shared);
     let outcome = schedule.finish(begin.elapsed());
     observer.event(&Event::RunFinished { outcome: outcome.clone() });
     Ok(outcome)
@@ -162,12 +163,16 @@ pub fn run(
 
 impl<'a> Schedule<'a> {
     /// Until nothing runs and nothing can: judge what is ready, start what has a slot, wait for one to end.
-    fn drive(&mut self) -> Result<(), CacheError> {
+    ///
+    /// Results are counted on either under the shared lock, which comes back at the end, or with a lease: a run that has
+    /// nothing to do writes nothing.
+    fn drive(&mut self) -> Result<Shared, CacheError> {
         let job = self.job;
         let (send, receive) = mpsc::channel();
         thread::scope(|scope| {
             let mut running = 0usize;
             loop {
+                let shared = job.cache.shared()?;
                 self.judge_stirred()?;
                 while let Some(order) = self.next() {
                     let (at, send) = (order.at, send.clone());
@@ -184,8 +189,10 @@ impl<'a> Schedule<'a> {
                     }
                 }
                 if running == 0 {
-                    return Ok(());
+                    return Ok(shared);
                 }
+                self.lease.keep(&std::mem::take(&mut self.hits), &shared)?;
+                drop(shared);
                 if let Ok((at, ended)) = receive.recv() {
                     running -= 1;
                     self.end(at, ended)?;
@@ -196,10 +203,6 @@ impl<'a> Schedule<'a> {
 
     /// Give every waiting instance whose upstream is complete its verdict; hits complete others, so go on until none is left.
     fn judge_stirred(&mut self) -> Result<(), CacheError> {
-        if self.stirred.is_empty() {
-            return Ok(());
-        }
-        let shared = self.job.cache.shared()?;
         while let Some(at) = self.stirred.pop_first() {
             if !matches!(self.states[at], State::Waiting) {
                 continue;
@@ -218,7 +221,7 @@ impl<'a> Schedule<'a> {
                 self.judged(at, verdict)?;
             }
         }
-        self.lease.keep(&std::mem::take(&mut self.hits), &shared)
+        Ok(())
     }
 
     fn judged(&mut self, at: usize, verdict: Verdict) -> Result<(), CacheError> {
@@ -248,6 +251,7 @@ impl<'a> Schedule<'a> {
                     // Before the first stage, not after an hour of it.
                     self.job.cache.writable()?;
                 }
+                self.job.cache.forget_incomplete(&fingerprint)?;
                 self.making.entry(fingerprint.clone()).or_default();
                 self.set(at, State::Queued { manifest: verdict.manifest, fingerprint, why: verdict.why });
             }

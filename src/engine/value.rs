@@ -3,9 +3,16 @@
 use std::sync::Arc;
 
 use serde::de::{self, DeserializeOwned, IntoDeserializer};
-use toml::de::{DeTable, DeValue};
+use toml::Spanned;
+use toml::de::{DeString, DeTable, DeValue};
 
-use super::diagnostic::{Diagnostic, Place, Source, closest, listed};
+use super::diagnostic::{Diagnostic, Place, Source, closest, listed, short};
+
+/// Tables and lists in one another: what no pipeline needs, and what would overflow the stack of whoever walks them.
+const DEEPEST: usize = 64;
+
+/// Syntax errors reported of one text: a file that is no TOML at all has one at every letter.
+const MOST_ERRORS: usize = 100;
 
 /// A value and its place in the text.
 #[derive(Debug, Clone, PartialEq)]
@@ -69,7 +76,7 @@ impl Value {
             Node::Bool(b) => format!("`{b}`"),
             Node::Integer(i) => format!("the number {i}"),
             Node::Float(f) => format!("the number {f}"),
-            Node::String(s) => format!("the string \"{s}\""),
+            Node::String(s) => format!("the string \"{}\"", short(s)),
             Node::Array(_) => "a list".into(),
             Node::Table(_) => "a table".into(),
         }
@@ -99,6 +106,7 @@ pub fn parse(source: &Arc<Source>) -> Result<Table, Vec<Diagnostic>> {
     let (table, errors) = DeTable::parse_recoverable(&source.text);
     let mut problems: Vec<Diagnostic> = errors
         .iter()
+        .take(MOST_ERRORS)
         .map(|e| {
             let d = Diagnostic::new(format!("this is not valid TOML: {}", e.message()));
             match e.span() {
@@ -107,48 +115,69 @@ pub fn parse(source: &Arc<Source>) -> Result<Table, Vec<Diagnostic>> {
             }
         })
         .collect();
-    let table = convert_table(source, table.get_ref(), &mut problems);
-    if problems.is_empty() { Ok(table) } else { Err(problems) }
+    let ours = Reader { source, problems: &mut problems, depth: 0 }.table(table.get_ref());
+    dismantle(table.into_inner());
+    if problems.is_empty() { Ok(ours) } else { Err(problems) }
 }
 
-fn convert_table(source: &Arc<Source>, table: &DeTable<'_>, problems: &mut Vec<Diagnostic>) -> Table {
-    let mut items: Vec<Item> = table
-        .iter()
-        .map(|(key, value)| Item {
-            key: key.get_ref().to_string(),
-            key_place: Place::new(source, key.span()),
-            value: convert(source, value.get_ref(), value.span(), problems),
-        })
-        .collect();
-    items.sort_by_key(|i| i.key_place.span.start);
-    Table(items)
-}
-
-fn convert(
-    source: &Arc<Source>,
-    value: &DeValue<'_>,
-    span: std::ops::Range<usize>,
-    problems: &mut Vec<Diagnostic>,
-) -> Value {
-    let place = Place::new(source, span);
-    let node = match value {
-        DeValue::Boolean(b) => Node::Bool(*b),
-        DeValue::String(s) => Node::String(s.to_string()),
-        DeValue::Integer(i) => match i64::from_str_radix(i.as_str(), i.radix()) {
-            Ok(i) => Node::Integer(i),
-            Err(_) => {
-                problems.push(Diagnostic::new("this integer does not fit in 64 bits").at(&place));
-                Node::Integer(0)
-            }
-        },
-        DeValue::Float(f) => Node::Float(f.as_str().parse().unwrap_or(f64::NAN)),
-        DeValue::Datetime(d) => Node::String(d.to_string()),
-        DeValue::Array(all) => {
-            Node::Array(all.iter().map(|v| convert(source, v.get_ref(), v.span(), problems)).collect())
+/// Drops the parser's values without recursion: dotted keys in tables in dotted keys go thousands deep.
+fn dismantle(table: DeTable<'_>) {
+    let mut open = vec![DeValue::Table(table)];
+    while let Some(value) = open.pop() {
+        match value {
+            DeValue::Table(table) => open.extend(table.into_iter().map(|(_, value)| value.into_inner())),
+            DeValue::Array(all) => open.extend(all.into_iter().map(Spanned::into_inner)),
+            _ => {}
         }
-        DeValue::Table(t) => Node::Table(convert_table(source, t, problems)),
-    };
-    Value { node, place }
+    }
+}
+
+/// Turns the parser's values into ours.
+struct Reader<'a> {
+    source: &'a Arc<Source>,
+    problems: &'a mut Vec<Diagnostic>,
+    /// Tables and lists around what is being read.
+    depth: usize,
+}
+
+impl Reader<'_> {
+    fn table(&mut self, table: &DeTable<'_>) -> Table {
+        let item = |(key, value): (&Spanned<DeString<'_>>, &Spanned<DeValue<'_>>)| Item {
+            key: key.get_ref().to_string(),
+            key_place: Place::new(self.source, key.span()),
+            value: self.value(value),
+        };
+        let mut items: Vec<Item> = table.iter().map(item).collect();
+        items.sort_by_key(|i| i.key_place.span.start);
+        Table(items)
+    }
+
+    fn value(&mut self, value: &Spanned<DeValue<'_>>) -> Value {
+        let place = Place::new(self.source, value.span());
+        if self.depth == DEEPEST {
+            self.problems
+                .push(Diagnostic::new(format!("tables and lists are nested more than {DEEPEST} deep here")).at(&place));
+            return Value { node: Node::Bool(false), place };
+        }
+        self.depth += 1;
+        let node = match value.get_ref() {
+            DeValue::Boolean(b) => Node::Bool(*b),
+            DeValue::String(s) => Node::String(s.to_string()),
+            DeValue::Integer(i) => match i64::from_str_radix(i.as_str(), i.radix()) {
+                Ok(i) => Node::Integer(i),
+                Err(_) => {
+                    self.problems.push(Diagnostic::new("this integer does not fit in 64 bits").at(&place));
+                    Node::Integer(0)
+                }
+            },
+            DeValue::Float(f) => Node::Float(f.as_str().parse().unwrap_or(f64::NAN)),
+            DeValue::Datetime(d) => Node::String(d.to_string()),
+            DeValue::Array(all) => Node::Array(all.iter().map(|v| self.value(v)).collect()),
+            DeValue::Table(t) => Node::Table(self.table(t)),
+        };
+        self.depth -= 1;
+        Value { node, place }
+    }
 }
 
 /// Read a table into a type, reporting every bad key and not only the first.
@@ -281,7 +310,7 @@ fn unexpected(got: de::Unexpected<'_>) -> String {
         de::Unexpected::Unsigned(n) => format!("the number {n}"),
         de::Unexpected::Signed(n) => format!("the number {n}"),
         de::Unexpected::Float(n) => format!("the number {n}"),
-        de::Unexpected::Str(s) => format!("the string \"{s}\""),
+        de::Unexpected::Str(s) => format!("the string \"{}\"", short(s)),
         de::Unexpected::Seq => "a list".into(),
         de::Unexpected::Map => "a table".into(),
         other => other.to_string(),

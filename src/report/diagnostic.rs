@@ -5,18 +5,26 @@ use std::ops::Range;
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 
 use super::color::{Color, ERROR, HELP};
-use super::format;
+use super::{format, secret};
 use crate::engine::diagnostic::{Diagnostic, Diagnostics, Place};
+
+/// Problems that are drawn; nobody reads on after so many, and the last line says how many there are.
+const DRAWN: usize = 100;
+
+/// Letters of a message, and bytes of a source line, that are drawn.
+const LONGEST: usize = 600;
 
 /// All diagnostics of a file one after another, and how many there are when there are several.
 pub fn render_all(all: &Diagnostics, color: Color) -> String {
-    let mut texts: Vec<String> = all.0.iter().map(|d| render(d, color)).collect();
+    let mut texts: Vec<String> = all.0.iter().take(DRAWN).map(|d| render(d, color)).collect();
     if all.0.len() > 1 {
         let places = match sources(all).join(" and ") {
             names if names.is_empty() => names,
-            names => format!(" in {names}"),
+            names => format!(" in {}", shown(&names)),
         };
-        texts.push(format!("{} {}{places}\n", color.paint(ERROR, "error:"), format::plural(all.0.len(), "problem")));
+        let rest = if all.0.len() > DRAWN { format!("; the first {DRAWN} are shown") } else { String::new() };
+        let count = format::plural(all.0.len(), "problem");
+        texts.push(format!("{} {count}{places}{rest}\n", color.paint(ERROR, "error:")));
     }
     texts.join("\n")
 }
@@ -24,14 +32,14 @@ pub fn render_all(all: &Diagnostics, color: Color) -> String {
 /// One diagnostic; every line ends with a newline.
 pub fn render(diagnostic: &Diagnostic, color: Color) -> String {
     let mut out = match &diagnostic.place {
-        None => format!("{} {}\n", color.paint(ERROR, "error:"), diagnostic.message),
+        None => format!("{} {}\n", color.paint(ERROR, "error:"), shown(&diagnostic.message)),
         Some(place) => snippet(diagnostic, place, color),
     };
     if diagnostic.place.is_some() && !diagnostic.help.is_empty() {
         out.push_str(&gutter(&out, color));
     }
     for help in &diagnostic.help {
-        out.push_str(&format!("{} {help}\n", color.paint(HELP, "help:")));
+        out.push_str(&format!("{} {}\n", color.paint(HELP, "help:"), shown(help)));
     }
     out
 }
@@ -41,34 +49,76 @@ fn snippet(diagnostic: &Diagnostic, place: &Place, color: Color) -> String {
         Color::Never => Renderer::plain(),
         Color::Always => Renderer::styled(),
     };
+    let (message, label, name) = (shown(&diagnostic.message), shown(&diagnostic.label), shown(&place.source.name));
+    let excerpt = Excerpt::of(place);
     let annotation =
-        AnnotationKind::Primary.span(visible(place)).label(Some(diagnostic.label.as_str()).filter(|l| !l.is_empty()));
-    let source = Snippet::source(place.source.text.as_str()).path(place.source.name.as_str()).annotation(annotation);
-    let group: Group<'_> = Level::ERROR.primary_title(diagnostic.message.as_str()).element(source);
+        AnnotationKind::Primary.span(excerpt.span.clone()).label(Some(label.as_str()).filter(|l| !l.is_empty()));
+    let source =
+        Snippet::source(excerpt.text.as_str()).line_start(excerpt.line).path(name.as_str()).annotation(annotation);
+    let group: Group<'_> = Level::ERROR.primary_title(message.as_str()).element(source);
     let mut text = renderer.render(&[group]);
     text.push('\n');
     text
 }
 
-/// The span cut to the first line it covers and to the text, on character boundaries: a stage's whole table would
-/// otherwise be drawn when only its beginning matters.
+/// The line of the source that is drawn.
+struct Excerpt {
+    text: String,
+    /// Counted from 1.
+    line: usize,
+    /// Of the place, in `text`.
+    span: Range<usize>,
+}
+
+impl Excerpt {
+    /// Only the first line that a place covers: a stage's whole table would otherwise be drawn when only its beginning
+    /// matters. A very long line ends soon after the place begins; what is too much before it, the renderer leaves out.
+    fn of(place: &Place) -> Self {
+        let text = place.source.text.as_str();
+        let span = visible(place);
+        let start = text[..span.start].rfind('\n').map_or(0, |newline| newline + 1);
+        let end = text[span.start..].find('\n').map_or(text.len(), |newline| span.start + newline);
+        let line = text[..start].matches('\n').count() + 1;
+        // The renderer shows the C0 controls; those of two bytes could command a terminal as well.
+        let whole = secret::starred(&text[start..end]).replace(|c| matches!(c, '\u{80}'..='\u{9F}'), "·");
+        let whole = whole.trim_end_matches('\r');
+        let text = whole[..boundary(whole, span.start - start + LONGEST)].to_owned();
+        let span = boundary(&text, span.start - start)..boundary(&text, span.end - start);
+        Self { text, line, span }
+    }
+}
+
+/// The span cut to the first line it covers and to the text, on character boundaries.
 fn visible(place: &Place) -> Range<usize> {
     let text = place.source.text.as_str();
-    let boundary = |mut at: usize| {
-        at = at.min(text.len());
-        while !text.is_char_boundary(at) {
-            at -= 1;
-        }
-        at
-    };
-    let mut start = boundary(place.span.start);
+    let mut start = boundary(text, place.span.start);
     if start == text.len() {
         // Behind the last line there is nothing to show: point at its end.
         start = text.trim_end_matches(['\n', '\r']).len();
     }
-    let end = boundary(place.span.end.max(start));
+    let end = boundary(text, place.span.end.max(start));
     let line_end = text[start..end].find(['\n', '\r']).map_or(end, |newline| start + newline);
     start..line_end
+}
+
+/// The last character boundary at or before a byte.
+fn boundary(text: &str, at: usize) -> usize {
+    let mut at = at.min(text.len());
+    while !text.is_char_boundary(at) {
+        at -= 1;
+    }
+    at
+}
+
+/// A message without secrets, control characters (they could rewrite the terminal) and what is too long to be read.
+fn shown(text: &str) -> String {
+    let text = secret::masked(text);
+    let letter = |c: char| if c.is_control() && c != '\n' { '\u{FFFD}' } else { c };
+    let mut shown: String = text.chars().take(LONGEST).map(letter).collect();
+    if text.chars().nth(LONGEST).is_some() {
+        shown.push('…');
+    }
+    shown
 }
 
 /// The line with only the bar that sets a snippet apart from its help lines, as wide as the snippet's own.
@@ -195,6 +245,22 @@ help: known: `y`, `z`
   | ^^^^^^^^^ `base` is missing
 "
         );
+    }
+
+    #[test]
+    fn of_a_very_long_line_what_is_around_the_place() {
+        let text = format!("a = [{}x, {}]\n", "1, ".repeat(5000), "2, ".repeat(5000));
+        let start = text.find('x').unwrap();
+        let said = plain(&at(&text, start..start + 1).label("not a value"));
+        assert!(said.starts_with("error: something is wrong\n --> p.toml:1:15006\n  |\n1 | "), "{said}");
+        assert!(said.contains("^ not a value") && said.len() < 1000, "{said}");
+    }
+
+    #[test]
+    fn control_characters_do_not_reach_the_terminal() {
+        let d = at("a = \"\u{1b}[2J\"", 4..5).label("\u{1b}").help("\u{7}");
+        let said = plain(&Diagnostic { message: "\u{1b}]0;x".into(), ..d });
+        assert!(!said.contains(|c: char| c.is_control() && c != '\n'), "{said:?}");
     }
 
     #[test]

@@ -18,6 +18,7 @@ use std::time::Instant;
 
 use serde::Serialize;
 
+use super::secret;
 use crate::engine::event::{Event, Observer};
 
 /// Raised when a field changes its meaning or goes.
@@ -58,8 +59,7 @@ impl<W: Write> State<W> {
         let version = matches!(event, Event::RunStarted { .. }).then_some(VERSION);
         // Events are plain data and always serialise; a reader that left gets nothing, and the run goes on.
         if let Ok(text) = serde_json::to_string(&Record { version, elapsed, event }) {
-            let _ = writeln!(self.out, "{text}");
-            let _ = self.out.flush();
+            let _ = secret::write(&mut self.out, &(text + "\n"));
         }
     }
 }

@@ -1,6 +1,6 @@
 //! A bar for each running stage on a terminal; finished stages and notes scroll above as plain lines.
 
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -11,6 +11,7 @@ use super::color::{ACTIVE, Color, FAINT, STRONG};
 use super::format;
 use super::line::{Lines, Part, parts};
 use super::pace::Pace;
+use super::secret;
 use crate::engine::event::{Event, Observer, Progress};
 
 /// Ten redraws a second read as motion and cost nothing beside training; progress events only leave their figures.
@@ -106,7 +107,7 @@ impl Screen {
         rows.truncate(height.saturating_sub(1));
         let rows = if self.over { Vec::new() } else { rows };
         // Where nobody looks any more, there is nobody to tell.
-        let _ = std::io::stderr().write_all(self.block.frame(above, rows).as_bytes());
+        let _ = secret::write(&mut std::io::stderr(), &self.block.frame(above, rows));
     }
 
     fn close(&mut self) {

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use super::color::Color;
 use super::line::Lines;
 use super::pace::Pace;
+use super::secret;
 use crate::engine::event::{Event, Observer};
 
 /// A log of an hour's training stays short, and a hung job can still be told from a slow one.
@@ -51,8 +52,7 @@ impl<W: Write> State<W> {
         };
         if let Some(text) = text {
             // Where nobody listens any more, there is nobody to tell.
-            let _ = writeln!(self.out, "{text}");
-            let _ = self.out.flush();
+            let _ = secret::write(&mut self.out, &(text + "\n"));
         }
     }
 }

@@ -74,6 +74,14 @@ fn only_report_and_cli_print() {
 }
 
 #[test]
+fn everything_printed_leaves_through_the_module_that_masks_secrets() {
+    let is_elsewhere = |p: &Path| !(p.starts_with("src/report") || p.starts_with("src/cli"));
+    // `init` writes a file.
+    let may = |p: &Path| is_elsewhere(p) || p.ends_with("report/secret.rs") || p.ends_with("cli/init.rs");
+    nowhere(&["write_all(", "writeln!(", "write!(std", "println!(", "eprintln!(", "print!("], may);
+}
+
+#[test]
 fn devices_are_chosen_never_defaulted_and_backends_named_in_one_file() {
     nowhere(&["Device::default()"], |_| false);
     nowhere(&["cfg(feature", "cfg!(feature"], |p| p.ends_with("ml/device.rs"));

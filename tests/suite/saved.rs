@@ -18,8 +18,7 @@ fn a_saved_plan_runs_from_anywhere_in_the_project() {
     let (code, out, _) =
         project.pipe(&["plan", "p.toml", "--set", "stage.corpus.validation=0.25", "--out", "plan.json", "tokens"]);
     assert_eq!((code, out.lines().next()), (0, Some("plan small: 2 stages, 0 cached, 2 to run")));
-    let (_, json, _) =
-        project.pipe(&["plan", "p.toml", "--set", "stage.corpus.validation=0.25", "tokens", "--json"]);
+    let (_, json, _) = project.pipe(&["plan", "p.toml", "--set", "stage.corpus.validation=0.25", "tokens", "--json"]);
     assert_eq!(json, fs::read_to_string(project.path("plan.json")).unwrap(), "--json prints what --out writes");
     fs::create_dir(project.path("below")).unwrap();
     let output =

@@ -1,0 +1,160 @@
+//! Entries, the stat cache and the run database as any bytes: nothing is believed that is not right, and nothing breaks.
+
+use std::fs;
+use std::path::PathBuf;
+
+use pipe::engine::cache::Cache;
+use pipe::engine::digest::StatCache;
+use pipe::engine::event::Outcome;
+use pipe::engine::history::History;
+use proptest::prelude::*;
+
+use super::changes::{bounded, changed, changes, config};
+use crate::toys::Dir;
+
+const CHAIN: &str = "[stage.a]\nuse = \"write\"\npath = \"in.txt\"\n[stage.b]\nuse = \"shout@2\"\nin.text = \"a\"\n";
+
+/// A project that has run once.
+fn ran() -> Dir {
+    let dir = Dir::new(CHAIN);
+    dir.write("in.txt", "hello");
+    assert_eq!(dir.run().summary(), ["run a", "run b"]);
+    dir
+}
+
+fn entries(dir: &Dir) -> Vec<PathBuf> {
+    let mut all: Vec<PathBuf> = fs::read_dir(dir.path("cache/entries")).unwrap().map(|e| e.unwrap().path()).collect();
+    all.sort();
+    all
+}
+
+thread_local! {
+    static RAN: Dir = ran();
+}
+
+/// What `Cache` makes of an entry file with these bytes, in place of the first; then the file is as it was.
+fn read(dir: &Dir, bytes: &[u8]) -> Option<pipe::engine::cache::Entry> {
+    let path = &entries(dir)[0];
+    let good = fs::read(path).unwrap();
+    let fingerprint = path.file_stem().unwrap().to_str().unwrap().to_string();
+    fs::remove_file(path).unwrap();
+    fs::write(path, bytes).unwrap();
+    let cache = Cache::open(&dir.path("cache")).unwrap();
+    let found = bounded(bytes.len(), || cache.entry(&fingerprint).unwrap());
+    if let Some(entry) = &found {
+        assert_eq!(entry.manifest.fingerprint(), fingerprint);
+        // What it hands out lies in its view and is what the digests say.
+        for artifact in entry.outputs.values() {
+            let view = bounded(bytes.len(), || cache.view(artifact));
+            assert!(view.is_ok_and(|v| v.starts_with(dir.path("cache/views"))));
+        }
+    }
+    let _ = fs::remove_file(path);
+    fs::write(path, good).unwrap();
+    found
+}
+
+proptest! {
+    #![proptest_config(config(150))]
+
+    #[test]
+    fn a_changed_entry_is_the_same_or_none(changes in changes()) {
+        RAN.with(|dir| {
+            let path = &entries(dir)[0];
+            let good = fs::read(path).unwrap();
+            let original: serde_json::Value = serde_json::from_slice(&good).unwrap();
+            if let Some(entry) = read(dir, &changed(&good, &changes)) {
+                // How it was made is only told; what it is must be the same.
+                let found = serde_json::to_value(&entry).unwrap();
+                assert_eq!(found["manifest"], original["manifest"]);
+                for (port, artifact) in found["outputs"].as_object().unwrap() {
+                    if original["outputs"].get(port).is_some() {
+                        assert_eq!(artifact["digest"], original["outputs"][port]["digest"]);
+                    }
+                }
+            }
+        });
+    }
+
+    #[test]
+    fn any_bytes_are_no_entry(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        RAN.with(|dir| assert!(read(dir, &bytes).is_none()));
+    }
+
+    #[test]
+    fn a_changed_stat_cache_costs_time_and_nothing_else(bytes in prop::collection::vec(any::<u8>(), 0..200), changes in changes()) {
+        let temp = tempfile::tempdir().unwrap();
+        let (file, input) = (temp.path().join("stat-cache.json"), temp.path().join("in.txt"));
+        fs::write(&input, "x").unwrap();
+        let good = format!(
+            "{{\"{}\":{{\"stat\":{{\"size\":1,\"mtime\":1,\"mtime_nsec\":1,\"ctime\":1,\"ctime_nsec\":1,\"inode\":1,\"device\":1}},\"digest\":\"ab\"}}}}",
+            input.display()
+        );
+        for bytes in [bytes, changed(good.as_bytes(), &changes)] {
+            fs::write(&file, &bytes).unwrap();
+            let stats = bounded(bytes.len(), || StatCache::open(file.clone()));
+            prop_assert_eq!(stats.digest(&input).unwrap(), blake3::hash(b"x").to_hex().to_string());
+            stats.save().unwrap();
+        }
+    }
+}
+
+/// A database with one run in it.
+fn database() -> Vec<u8> {
+    let temp = tempfile::tempdir().unwrap();
+    let path = temp.path().join("history.sqlite");
+    let history = History::open(&path).unwrap();
+    let run = history.start_run("p", Some("loud")).unwrap();
+    history.finish_run(run, &Outcome::default()).unwrap();
+    drop(history);
+    fs::read(path).unwrap()
+}
+
+thread_local! {
+    static DATABASE: Vec<u8> = database();
+}
+
+proptest! {
+    #![proptest_config(config(40))]
+
+    #[test]
+    fn a_damaged_database_is_an_error_or_is_read(bytes in prop::collection::vec(any::<u8>(), 0..200), changes in changes()) {
+        let damaged = DATABASE.with(|good| changed(good, &changes));
+        for bytes in [bytes, damaged] {
+            let temp = tempfile::tempdir().unwrap();
+            let path = temp.path().join("history.sqlite");
+            fs::write(&path, bytes).unwrap();
+            if let Ok(history) = History::open(&path) {
+                let _ = history.runs(None, 10);
+                let _ = history.facts(1);
+                let _ = history.last_fingerprint("p", "a");
+                let _ = history.start_run("p", None).and_then(|run| history.finish_run(run, &Outcome::default()));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_run_on_a_damaged_database_says_so_and_goes_on() {
+    let dir = ran();
+    fs::write(dir.path("cache/history.sqlite"), "this is no database at all, and long enough to be read as one")
+        .unwrap();
+    for left in ["history.sqlite-wal", "history.sqlite-shm"] {
+        let _ = fs::remove_file(dir.path("cache").join(left));
+    }
+    assert!(dir.open().history_problem.is_some());
+    assert_eq!(dir.run().summary(), ["hit a", "hit b"]);
+}
+
+#[test]
+fn an_entry_whose_files_share_a_path_is_not_followed() {
+    let dir = ran();
+    let path = &entries(&dir)[0];
+    let mut entry: serde_json::Value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
+    let port = entry["outputs"].as_object().unwrap().keys().next().unwrap().clone();
+    let files: Vec<pipe::engine::artifact::ArtifactFile> =
+        serde_json::from_value(entry["outputs"][&port]["files"].clone()).unwrap();
+    let twice = pipe::engine::artifact::Artifact::new("text", vec![files[0].clone(), files[0].clone()]);
+    entry["outputs"][&port] = serde_json::to_value(twice).unwrap();
+    assert!(read(&dir, entry.to_string().as_bytes()).is_none());
+}
