@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use pipe::engine::collect::Mode;
-use pipe::engine::entry::Entry;
 use pipe::engine::event::Event;
 
 use super::cli::{fails, on};
