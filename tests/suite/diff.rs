@@ -599,3 +599,41 @@ fn a_comment_on_a_change_of_any_size_can_be_posted() {
         }
     }
 }
+
+#[test]
+fn what_is_said_to_be_invalidated_is_what_a_plan_would_run() {
+    let dir = two(BASE, BASE);
+    dir.write("two.txt", "two");
+    assert_eq!(pipe(&dir, &["run", "p.toml"]).1, 0);
+    let json = |words: &[&str]| -> serde_json::Value { serde_json::from_str(&pipe(&dir, words).0).unwrap() };
+    for (old, new) in [
+        ("seed = 1", "seed = 1 # nothing"),
+        ("seed = 1", "seed = 2"),
+        ("seed = 1", "description = \"x\"\nseed = 1"),
+        ("shout@2", "shout@3"),
+        ("in.text = \"a\"", "in.text = \"file\""),
+        ("in.text = \"a\"", "in.text = [\"a\"]"),
+        ("in.text = \"a\"", "in.text = \"a\"\nseed = 9"),
+        ("in.text = \"a\"", "in.text = \"a\"\nmatrix = { volume = [1.0, 0.5] }"),
+        ("in.txt", "two.txt"),
+        ("[\"a\", \"file\", \"b\"]", "[\"b\", \"a\", \"file\"]"),
+        ("[\"a\", \"file\", \"b\"]", "[\"a\"]"),
+        ("[\"a\", \"file\", \"b\"]", "\"a\""),
+        ("stage.scores]", "stage.marks]\nuse = \"write\"\n[stage.scores]"),
+        ("\"scores\"", "[\"scores\", \"a\"]"),
+        ("\"scores\"", "\"scores[b]\""),
+        ("stage.all]", "stage.everything]"),
+        ("write@hello", "wait@2"),
+    ] {
+        dir.write("q.toml", &BASE.replace(old, new));
+        let plan = json(&["plan", "q.toml", "--json"]);
+        let stages = plan["stages"].as_array().unwrap_or_else(|| panic!("{old} → {new}"));
+        let to_run: Vec<&str> =
+            stages.iter().filter(|s| s["action"] != "hit").map(|s| s["stage"].as_str().unwrap()).collect();
+        let diff = json(&["diff", "p.toml", "q.toml", "--format", "json"]);
+        let invalidated = diff["pipelines"][0]["invalidated"].as_array().unwrap();
+        let said: Vec<&str> =
+            invalidated.iter().filter(|a| a["state"] == "run").map(|a| a["instance"].as_str().unwrap()).collect();
+        assert_eq!(said, to_run, "{old} → {new}");
+    }
+}

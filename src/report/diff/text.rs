@@ -85,3 +85,74 @@ fn painted(table: &Table, styles: &[Option<Style>], color: Color) -> String {
     };
     table.render().split_inclusive('\n').zip(styles).map(paint).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+    use crate::engine::diff::{Affected, Change, StageDiff, What};
+
+    fn review() -> Review {
+        let change = |label: &str, before: Value, after: Value| Change {
+            what: What::Parameter,
+            label: label.into(),
+            before,
+            after,
+            instances: Vec::new(),
+        };
+        let teacher = StageDiff {
+            stage: "teacher".into(),
+            kind: "train".into(),
+            status: Status::Changed,
+            from: None,
+            inputs: Vec::new(),
+            changes: vec![change("learning-rate", 5e-4.into(), 3e-4.into()), change("patience", Value::Null, 3.into())],
+        };
+        let affected = |name: &str, state, reason: &str, seconds| Affected {
+            instance: name.into(),
+            stage: name.into(),
+            kind: "x".into(),
+            state,
+            reason: reason.into(),
+            path: Vec::new(),
+            note: None,
+            seconds,
+        };
+        Review {
+            pipeline: "roberta-full".into(),
+            base: "HEAD:x.toml".into(),
+            head: "x.toml".into(),
+            profile: Some("full".into()),
+            stages: vec![teacher],
+            no_effect: Vec::new(),
+            profiles: Vec::new(),
+            invalidated: vec![
+                affected("teacher", State::Run, "teacher.learning-rate and 1 more", Some(70.0)),
+                affected("comparison", State::Hit, "comparison ← teacher.learning-rate and 1 more", Some(4.0)),
+            ],
+            instances: 9,
+            seconds: Some(70.0),
+            nodes: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn colours_say_the_same() {
+        let plain = text(&review(), Color::Never);
+        assert_eq!(
+            plain,
+            "\
+diff roberta-full (profile full): HEAD:x.toml → x.toml
+  changed  teacher  learning-rate 0.0005 → 0.0003
+                    patience 3 is new
+invalidated 2 of 9 stages, 1 cached, 1 to run, about 1m 10s
+  run  teacher     learning-rate and 1 more            1m 10s
+  hit  comparison  ← teacher.learning-rate and 1 more
+"
+        );
+        let coloured = text(&review(), Color::Always);
+        assert!(coloured.contains("\u{1b}[36mchanged\u{1b}[0m"), "{coloured:?}");
+        assert_eq!(anstream::adapter::strip_str(&coloured).to_string(), plain);
+    }
+}
