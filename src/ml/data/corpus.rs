@@ -15,8 +15,16 @@ use parquet::basic::Compression;
 use parquet::file::properties::WriterProperties;
 use serde::{Deserialize, Serialize};
 
+use super::pages;
 use super::report::Report;
 use crate::ml::foreign::survive;
+
+/// Rows decoded at a time, before their size is known.
+const BATCH_ROWS: usize = 1024;
+/// Bytes of rows for each byte of a file, and for any file: compressed, and with repeated texts stored once, a corpus takes
+/// a tenth; what would take a hundredth was not written by a stage.
+const EXPANDED: usize = 100;
+const FLAT: usize = 16 << 20;
 
 /// One labelled text.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -111,9 +119,13 @@ pub(super) fn write_parquet(path: &Path, schema: Arc<Schema>, columns: Vec<Array
 
 fn read_split(path: &Path, classes: usize) -> Result<Vec<Example>> {
     let read = || -> Result<Vec<Example>> {
-        let reader = ParquetRecordBatchReaderBuilder::try_new(File::open(path)?)?.with_batch_size(8192).build()?;
+        let builder = ParquetRecordBatchReaderBuilder::try_new(File::open(path)?)?;
+        let bytes = std::fs::read(path)?;
+        pages::check(&bytes, builder.metadata())?;
+        let mut room = bytes.len().saturating_mul(EXPANDED).saturating_add(FLAT);
+        drop(bytes);
         let mut rows = Vec::new();
-        for batch in reader {
+        for batch in builder.with_batch_size(BATCH_ROWS).build()? {
             let batch = batch?;
             let column = |name: &str| batch.column_by_name(name).with_context(|| format!("it has no column `{name}`"));
             let text = |name: &str| -> Result<&StringArray> {
@@ -128,6 +140,9 @@ fn read_split(path: &Path, classes: usize) -> Result<Vec<Example>> {
                 if label < 0 || label as usize >= classes || texts.is_null(row) {
                     bail!("row {} has label {label}; corpus.json declares {classes} labels", rows.len());
                 }
+                let size =
+                    texts.value(row).len() + sources.value(row).len() + ids.value(row).len() + size_of::<Example>();
+                room = room.checked_sub(size).context("it holds more text than a file of its size can")?;
                 rows.push(Example {
                     id: ids.value(row).to_owned(),
                     text: texts.value(row).to_owned(),

@@ -3,6 +3,7 @@
 pub mod clean;
 pub mod corpus;
 pub mod labels;
+mod pages;
 pub mod predictions;
 pub mod preprocess;
 pub mod reader;

@@ -50,7 +50,7 @@ fn damaged(make: fn(&Path), name: &str, change: impl FnOnce(&[u8]) -> Vec<u8>) -
 /// Reads what must be as consistent as if nothing had been changed.
 fn use_tokens(tokens: &Tokens) {
     for split in [&tokens.train, &tokens.validation, &tokens.test] {
-        let all: usize = (0..split.len()).map(|i| split.row(i).len() + split.id(i).len().min(0)).sum();
+        let all: usize = (0..split.len()).map(|i| split.row(i).len()).sum();
         assert_eq!(all, split.tokens());
         assert!(split.labels().iter().all(|l| (*l as usize) < tokens.labels.len()));
     }
@@ -111,4 +111,35 @@ fn sizes_that_an_arrow_file_declares_are_held_against_the_file() {
             }
         }
     }
+}
+
+#[test]
+fn sizes_that_a_parquet_page_declares_are_held_against_the_file() {
+    // The first page begins after the magic: its type, what it unpacks to, and its size, each as 0x15 and a number.
+    let dir = tempfile::tempdir().unwrap();
+    corpus(dir.path());
+    let path = dir.path().join("train.parquet");
+    let good = fs::read(&path).unwrap();
+    assert_eq!((good[4], good[6]), (0x15, 0x15));
+    let length = good[7..].iter().position(|b| *b < 0x80).unwrap() + 1;
+    let two_gigabytes = [0xFE, 0xFF, 0xFF, 0xFF, 0x0F];
+    fs::write(&path, [&good[..7], &two_gigabytes, &good[7 + length..]].concat()).unwrap();
+    let message = format!("{:#}", bounded(good.len(), || Corpus::open(dir.path())).unwrap_err());
+    assert!(
+        message.contains("train.parquet: a page of ") && message.ends_with("says that it unpacks to 2147483647"),
+        "{message}"
+    );
+}
+
+#[test]
+fn a_text_stored_once_and_used_very_often_is_not_a_corpus() {
+    let dir = tempfile::tempdir().unwrap();
+    let row = Example { id: "x".into(), text: "y".repeat(1 << 14), label: 0, source: "train".into() };
+    let labels = vec!["no".into(), "yes".into()];
+    Corpus { labels, train: vec![row; 4000], validation: Vec::new(), test: Vec::new(), report: Report::default() }
+        .write(dir.path())
+        .unwrap();
+    let size = fs::metadata(dir.path().join("train.parquet")).unwrap().len() as usize;
+    let message = format!("{:#}", bounded(size, || Corpus::open(dir.path())).unwrap_err());
+    assert!(message.ends_with("it holds more text than a file of its size can"), "{message}");
 }
