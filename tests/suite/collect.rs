@@ -4,6 +4,7 @@ use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use pipe::engine::cache::Entry;
 use pipe::engine::collect::Mode;
 use pipe::engine::event::Event;
 
