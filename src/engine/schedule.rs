@@ -4,19 +4,19 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::cache::{CacheError, Entry};
 use super::event::{Event, Observer, Outcome, StageInfo};
 use super::execute::{Attempt, Order, attempt};
 use super::export;
-use super::history::StageRecord;
 use super::kind::Resource;
 use super::lease::{Lease, Shared};
-use super::manifest::Manifest;
 use super::plan::{Job, Upstream, Verdict};
 use super::planned::{Action, Plan, Planned};
+use super::recorder::Recorder;
 use super::slots::{Lane, Slots, Ticket};
+use super::state::{State, outcome};
 
 pub struct RunOptions<'a> {
     /// Stages at a time.
@@ -28,63 +28,6 @@ pub struct RunOptions<'a> {
     pub gpus: usize,
     /// Run only what this plan says: a stage that has moved since fails.
     pub plan: Option<&'a Plan>,
-}
-
-/// Where an instance is. `Schedule::set` is the only way from one to the next.
-#[derive(Debug, Clone)]
-enum State {
-    /// Not wanted in this run.
-    Unneeded,
-    Waiting,
-    /// Judged: it has to run, and waits for a slot.
-    Queued {
-        manifest: Manifest,
-        fingerprint: String,
-        why: Vec<String>,
-    },
-    Running {
-        fingerprint: String,
-        since: Instant,
-    },
-    Hit {
-        entry: Box<Entry>,
-        fingerprint: String,
-    },
-    Done {
-        entry: Box<Entry>,
-        fingerprint: String,
-        unchanged: bool,
-        seconds: f64,
-    },
-    Failed {
-        error: String,
-        seconds: f64,
-    },
-    Blocked {
-        because: String,
-    },
-    Interrupted,
-}
-
-impl State {
-    fn entry(&self) -> Option<&Entry> {
-        match self {
-            Self::Hit { entry, .. } | Self::Done { entry, .. } => Some(entry),
-            _ => None,
-        }
-    }
-
-    /// The result that is on its way.
-    fn making(&self) -> Option<&str> {
-        match self {
-            Self::Queued { fingerprint, .. } | Self::Running { fingerprint, .. } => Some(fingerprint),
-            _ => None,
-        }
-    }
-
-    fn is_over(&self) -> bool {
-        !matches!(self, Self::Waiting | Self::Queued { .. } | Self::Running { .. })
-    }
 }
 
 struct Schedule<'a> {
@@ -108,7 +51,7 @@ struct Schedule<'a> {
     hits: Vec<String>,
     /// Instances that still have to run although the cache has them.
     forced: Vec<bool>,
-    run: Option<i64>,
+    recorder: Recorder<'a>,
     failed: bool,
 }
 
@@ -145,18 +88,16 @@ pub fn run(
         lease: &lease,
         hits: Vec::new(),
         forced: job.forced.to_vec(),
-        run: None,
+        recorder: Recorder::start(job, observer),
         failed: false,
     };
-    match job.history.map(|h| h.start_run(&job.pipeline.name, job.pipeline.profile.as_deref())) {
-        Some(Ok(run)) => schedule.run = Some(run),
-        Some(Err(e)) => schedule.unrecorded(&e),
-        None => {}
-    }
     let shared = schedule.drive()?;
     schedule.export();
     drop(shared);
-    let outcome = schedule.finish(begin.elapsed());
+    let outcome = outcome(&schedule.states, stop.load(Ordering::Relaxed), begin.elapsed());
+    schedule.recorder.finish(&schedule.states, &outcome);
+    // Not keeping digests costs time in the next run, nothing else.
+    let _ = job.stats.save();
     observer.event(&Event::RunFinished { outcome: outcome.clone() });
     Ok(outcome)
 }
@@ -354,7 +295,7 @@ impl<'a> Schedule<'a> {
                 });
             }
             State::Done { entry, fingerprint, unchanged, seconds } => {
-                self.record(&[record(self.job, at, fingerprint, entry, "run", *seconds)]);
+                self.recorder.made(at, fingerprint, entry, *seconds);
                 let facts = entry.made.facts.iter().map(|(k, v)| (k.clone(), *v)).collect();
                 self.observer.event(&Event::StageDone {
                     stage,
@@ -407,20 +348,6 @@ impl<'a> Schedule<'a> {
         }
     }
 
-    /// The history is a convenience: a database that cannot be written is a warning, said once.
-    fn record(&mut self, records: &[StageRecord<'_>]) {
-        let (Some(run), Some(history)) = (self.run, self.job.history) else { return };
-        if let Err(e) = history.record(run, records) {
-            self.run = None;
-            self.unrecorded(&e);
-        }
-    }
-
-    fn unrecorded(&self, error: &rusqlite::Error) {
-        let text = format!("the run database cannot be written: {error}");
-        self.observer.event(&Event::Warning { stage: None, text });
-    }
-
     /// Copy the outputs of finished stages to where the file wants them.
     fn export(&mut self) {
         for at in 0..self.states.len() {
@@ -435,55 +362,4 @@ impl<'a> Schedule<'a> {
             }
         }
     }
-
-    fn finish(&mut self, took: Duration) -> Outcome {
-        let mut outcome = Outcome { seconds: took.as_secs_f64(), ..Outcome::default() };
-        let was_stopped = self.stop.load(Ordering::Relaxed);
-        for state in &self.states {
-            match state {
-                State::Hit { .. } => outcome.hits += 1,
-                State::Done { .. } => outcome.ran += 1,
-                State::Failed { .. } => outcome.failed += 1,
-                State::Interrupted => outcome.interrupted = true,
-                State::Blocked { .. } => outcome.blocked += 1,
-                State::Waiting | State::Queued { .. } | State::Running { .. } if was_stopped => {
-                    outcome.interrupted = true
-                }
-                State::Waiting | State::Queued { .. } | State::Running { .. } => outcome.blocked += 1,
-                State::Unneeded => {}
-            }
-        }
-        let job = self.job;
-        let states = std::mem::take(&mut self.states);
-        let hits: Vec<StageRecord<'_>> = states
-            .iter()
-            .enumerate()
-            .filter_map(|(at, s)| match s {
-                State::Hit { entry, fingerprint } => {
-                    Some(record(job, at, fingerprint, entry, "hit", entry.made.seconds))
-                }
-                _ => None,
-            })
-            .collect();
-        self.record(&hits);
-        if let (Some(run), Some(history)) = (self.run, job.history) {
-            let _ = history.finish_run(run, &outcome);
-        }
-        // Not keeping digests costs time in the next run, nothing else.
-        let _ = job.stats.save();
-        outcome
-    }
-}
-
-fn record<'a>(
-    job: &'a Job<'_>,
-    at: usize,
-    fingerprint: &'a str,
-    entry: &'a Entry,
-    state: &'a str,
-    seconds: f64,
-) -> StageRecord<'a> {
-    let instance = job.instance(at);
-    let facts = entry.made.facts.iter().map(|(k, v)| (k.as_str(), *v)).collect();
-    StageRecord { name: &instance.name, kind: instance.kind.name, fingerprint, state, seconds, facts }
 }
