@@ -2,9 +2,11 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use pipe::engine::cache::Cache;
 use pipe::engine::digest::StatCache;
+use pipe::engine::disk::Os;
 use pipe::engine::event::Outcome;
 use pipe::engine::history::History;
 use proptest::prelude::*;
@@ -92,7 +94,7 @@ proptest! {
         );
         for bytes in [bytes, changed(good.as_bytes(), &changes)] {
             fs::write(&file, &bytes).unwrap();
-            let stats = bounded(bytes.len(), || StatCache::open(file.clone()));
+            let stats = bounded(bytes.len(), || StatCache::open(file.clone(), Arc::new(Os)));
             prop_assert_eq!(stats.digest(&input).unwrap(), blake3::hash(b"x").to_hex().to_string());
             stats.save().unwrap();
         }
@@ -127,7 +129,7 @@ proptest! {
             if let Ok(history) = History::open(&path) {
                 let _ = history.runs(None, 10);
                 let _ = history.facts(1);
-                let _ = history.last_fingerprint("p", "a");
+                let _ = history.latest("p");
                 let _ = history.start_run("p", None).and_then(|run| history.finish_run(run, &Outcome::default()));
             }
         }
