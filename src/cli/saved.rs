@@ -1,6 +1,5 @@
 //! A plan in a file: written by `pipe plan --out`, held against what is true now by `pipe run --plan`.
 
-use std::io::Write;
 use std::path::Path;
 
 use crate::engine::planned::{Moved, Plan, VERSION};
@@ -14,9 +13,8 @@ const SHOWN: usize = 10;
 pub fn write(path: &Path, plan: &Plan) -> Result<(), Error> {
     let dir = path.parent().filter(|d| !d.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let write = || -> std::io::Result<()> {
-        let mut temp = tempfile::NamedTempFile::new_in(dir)?;
-        serde_json::to_writer_pretty(&mut temp, plan)?;
-        temp.write_all(b"\n")?;
+        let temp = tempfile::NamedTempFile::new_in(dir)?;
+        std::fs::write(temp.path(), serde_json::to_string_pretty(plan)? + "\n")?;
         let mode = std::os::unix::fs::PermissionsExt::from_mode(0o644);
         temp.as_file().set_permissions(mode)?;
         temp.persist(path).map_err(|e| e.error)?;

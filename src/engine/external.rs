@@ -53,6 +53,13 @@ pub struct Missing {
     pub diagnostic: Diagnostic,
 }
 
+impl Missing {
+    fn new(at: usize, instance: &Instance, key: &str, path: &str, why: &str) -> Self {
+        let diagnostic = Diagnostic::new(why).at(&place_of(instance, key, path));
+        Self { at, why: why.into(), diagnostic }
+    }
+}
+
 /// What the instances of a pipeline need outside the cache.
 #[derive(Debug)]
 pub struct Externals {
@@ -129,10 +136,17 @@ impl Externals {
         let mut all = Self { found: vec![Vec::new(); pipeline.instances.len()], missing: Vec::new() };
         // Thousands of instances may read one and the same file.
         let mut seen: HashMap<(String, What), Result<Pin, Absent>> = HashMap::new();
+        let mut held: HashMap<String, Result<Option<Fetched>, String>> = HashMap::new();
         for (at, instance) in pipeline.instances.iter().enumerate().filter(|(at, _)| needed[*at]) {
             for external in instance.work.externals() {
                 if let Some(remote) = remote_of(&external.path, remotes) {
-                    all.found[at].push(distant(external, remote));
+                    let known = held
+                        .entry(external.path.clone())
+                        .or_insert_with_key(|name| (remote.held)(name).map_err(|e| format!("{e:#}")));
+                    match known {
+                        Ok(fetched) => all.found[at].push(distant(external, fetched.as_ref())),
+                        Err(why) => all.missing.push(Missing::new(at, instance, &external.name, &external.path, why)),
+                    }
                     continue;
                 }
                 let known = seen
@@ -160,9 +174,7 @@ impl Externals {
                 let result = fetched.entry(reference).or_insert_with_key(|reference| {
                     observer.event(&Event::Fetching { reference: reference.clone() });
                     (remote.fetch)(reference, observer).map_err(|e| {
-                        let place = place_of(&pipeline.instances[at], &found.name, reference);
-                        let why = format!("{e:#}");
-                        Missing { at, diagnostic: Diagnostic::new(&why).at(&place), why }
+                        Missing::new(at, &pipeline.instances[at], &found.name, reference, &format!("{e:#}"))
                     })
                 });
                 match result {
@@ -197,15 +209,12 @@ fn remote_of<'a>(path: &str, remotes: &'a [Remote]) -> Option<&'a Remote> {
     remotes.iter().find(|r| path.starts_with(r.prefix))
 }
 
-fn distant(external: External, remote: &Remote) -> Found {
-    match (remote.held)(&external.path) {
-        Some(Fetched { dir, identity }) => Found { name: external.name, path: dir, pin: Pin::Identity(identity) },
-        None => Found {
-            name: external.name,
-            path: PathBuf::from(&external.path),
-            pin: Pin::Distant { reference: external.path },
-        },
-    }
+fn distant(external: External, held: Option<&Fetched>) -> Found {
+    let (path, pin) = match held {
+        Some(Fetched { dir, identity }) => (dir.clone(), Pin::Identity(identity.clone())),
+        None => (PathBuf::from(&external.path), Pin::Distant { reference: external.path }),
+    };
+    Found { name: external.name, path, pin }
 }
 
 /// What is wrong with a path, whoever reads it.

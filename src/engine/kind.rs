@@ -106,8 +106,9 @@ pub enum What {
 pub struct Remote {
     /// Names that start so are fetched before the first stage runs.
     pub prefix: &'static str,
-    /// What this machine has of it already, without asking anyone; `fetch` must then give the same.
-    pub held: fn(&str) -> Option<Fetched>,
+    /// What this machine has of it already, without asking anyone; `fetch` must then give the same. An error where
+    /// `fetch` could only fail.
+    pub held: fn(&str) -> anyhow::Result<Option<Fetched>>,
     pub fetch: fn(&str, &dyn Observer) -> anyhow::Result<Fetched>,
 }
 

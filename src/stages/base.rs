@@ -15,8 +15,8 @@ use crate::ml::watch::{Progress, Watch};
 /// `hf:OWNER/NAME@REVISION`, pinned by its commit.
 pub const HUB: Remote = Remote { prefix: "hf:", held, fetch };
 
-fn held(reference: &str) -> Option<Fetched> {
-    hub::held(reference).map(|found| Fetched { dir: found.dir, identity: found.commit })
+fn held(reference: &str) -> Result<Option<Fetched>> {
+    Ok(hub::held(reference)?.map(|found| Fetched { dir: found.dir, identity: found.commit }))
 }
 
 fn fetch(reference: &str, observer: &dyn Observer) -> Result<Fetched> {

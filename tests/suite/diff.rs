@@ -30,7 +30,7 @@ times = 3
 fn stock() -> Stock {
     const REMOTES: &[Remote] = &[Remote {
         prefix: "far:",
-        held: |name| (name == "far:here").then(|| Fetched { dir: "/".into(), identity: "c0ffee".into() }),
+        held: |name| Ok((name == "far:here").then(|| Fetched { dir: "/".into(), identity: "c0ffee".into() })),
         fetch: |_, _| panic!("a diff fetches nothing"),
     }];
     Stock { kinds: toys::KINDS, remotes: REMOTES, gpus: |_| Ok(0) }

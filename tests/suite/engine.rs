@@ -368,7 +368,7 @@ fn remote_inputs_are_fetched_once_and_not_while_something_local_is_wrong() {
         anyhow::ensure!(!name.ends_with("gone"), "{name} is not there");
         Ok(Fetched { dir: "/".into(), identity: "c0ffee".into() })
     };
-    let remotes = [Remote { prefix: "far:", held: |_| None, fetch }];
+    let remotes = [Remote { prefix: "far:", held: |_| Ok(None), fetch }];
     let problems = |text: &str| -> Vec<String> {
         let dir = Dir::new(text);
         let pipeline = dir.resolve(None, &[]).unwrap();

@@ -247,7 +247,7 @@ error: 3 problems in p.toml
 
 #[test]
 fn a_path_that_leaves_the_project_and_broken_toml() {
-    assert!(refused(&GOOD.replace("a.csv", "../a.csv"), &[]).contains("`../a.csv` leaves the project"));
+    assert!(refused(&GOOD.replace("a.csv", "../a.csv"), &[]).contains("reads `../a.csv`, which leaves the project"));
     let said = refused("[stage.a\nuse = \"train\"\nx = = 2\n", &[]);
     assert!(
         said.contains("p.toml:1") && said.contains("p.toml:3") && said.contains("this is not valid TOML"),

@@ -54,12 +54,12 @@ fn a_plan_that_no_longer_holds_is_refused_with_stage_and_line() {
     project.run(&[]);
     assert_eq!(
         refused(),
-        "error: plan.json no longer holds:\n  corpus: planned as a run, now a hit: its result is in the cache by now\nhelp: look at it again: `pipe plan p.toml --out plan.json`\n"
+        "error: plan.json no longer holds:\n  corpus (p.toml:4): planned as a run, now a hit: its result is in the cache by now\nhelp: look at it again: `pipe plan p.toml --out plan.json`\n"
     );
     plan();
     fs::remove_dir_all(project.path("cache/objects")).unwrap();
     let stderr = refused();
-    let said = "corpus: planned as a hit, now a run: an object of its result is missing from the cache\n";
+    let said = "corpus (p.toml:4): planned as a hit, now a run: an object of its result is missing from the cache\n";
     assert!(stderr.contains(said), "{stderr}");
 }
 

@@ -37,9 +37,10 @@ pub fn resolve(reference: &str, watch: &dyn Watch) -> Result<Resolved> {
     Hub::from_env()?.resolve(reference, watch)
 }
 
-/// What the local cache holds complete of `hf:OWNER/NAME[@REVISION]`; nobody is asked.
-pub fn held(reference: &str) -> Option<Resolved> {
-    Hub::from_env().ok()?.cached(&Wanted::parse(reference).ok()?)
+/// What the local cache holds complete of `hf:OWNER/NAME[@REVISION]`; nobody is asked. An error where asking would be of no
+/// use: for what is no name, and offline.
+pub fn held(reference: &str) -> Result<Option<Resolved>> {
+    Hub::from_env()?.held(reference, &Wanted::parse(reference)?)
 }
 
 /// Where models come from and where they are kept.
@@ -97,22 +98,30 @@ impl Hub {
 
     fn resolve(&self, reference: &str, watch: &dyn Watch) -> Result<Resolved> {
         let wanted = Wanted::parse(reference)?;
-        if let Some(found) = self.cached(&wanted) {
+        if let Some(found) = self.held(reference, &wanted)? {
             return Ok(found);
         }
-        let by_hand = self.snapshots(&wanted).join(&wanted.revision);
-        let advice =
-            format!("or put config.json, model.safetensors and the tokenizer files into {}", by_hand.display());
-        ensure!(
-            !self.offline,
-            "{reference} is not in the cache and HF_HUB_OFFLINE forbids to download it; unset it, {advice}"
-        );
         self.download(&wanted, watch).map_err(|error| {
             if error.is::<Interrupted>() {
                 return error;
             }
-            error.context(format!("downloading {reference} failed; try again, {advice}"))
+            error.context(format!("downloading {reference} failed; try again, {}", self.by_hand(&wanted)))
         })
+    }
+
+    fn held(&self, reference: &str, wanted: &Wanted) -> Result<Option<Resolved>> {
+        let found = self.cached(wanted);
+        ensure!(
+            found.is_some() || !self.offline,
+            "{reference} is not in the cache and HF_HUB_OFFLINE forbids to download it; unset it, {}",
+            self.by_hand(wanted)
+        );
+        Ok(found)
+    }
+
+    fn by_hand(&self, wanted: &Wanted) -> String {
+        let dir = self.snapshots(wanted).join(&wanted.revision);
+        format!("or put config.json, model.safetensors and the tokenizer files into {}", dir.display())
     }
 
     fn snapshots(&self, wanted: &Wanted) -> PathBuf {
