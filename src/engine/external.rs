@@ -166,7 +166,7 @@ impl Externals {
 
     /// Fetch what is still elsewhere, each reference once.
     pub fn fetch(&mut self, pipeline: &Pipeline, remotes: &[Remote], observer: &dyn Observer) {
-        let mut fetched: HashMap<String, Result<Fetched, Missing>> = HashMap::new();
+        let mut fetched: HashMap<String, Result<Fetched, Box<Missing>>> = HashMap::new();
         for (at, all) in self.found.iter_mut().enumerate() {
             for found in all.iter_mut() {
                 let Some(reference) = found.distant().map(str::to_string) else { continue };
@@ -174,7 +174,8 @@ impl Externals {
                 let result = fetched.entry(reference).or_insert_with_key(|reference| {
                     observer.event(&Event::Fetching { reference: reference.clone() });
                     (remote.fetch)(reference, observer).map_err(|e| {
-                        Missing::new(at, &pipeline.instances[at], &found.name, reference, &format!("{e:#}"))
+                        let why = format!("{e:#}");
+                        Box::new(Missing::new(at, &pipeline.instances[at], &found.name, reference, &why))
                     })
                 });
                 match result {
@@ -182,7 +183,7 @@ impl Externals {
                         found.path = dir.clone();
                         found.pin = Pin::Identity(identity.clone());
                     }
-                    Err(missing) => self.missing.push(Missing { at, ..missing.clone() }),
+                    Err(missing) => self.missing.push(Missing { at, ..(**missing).clone() }),
                 }
             }
         }
