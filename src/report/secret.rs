@@ -1,6 +1,6 @@
 //! What must not be read in a terminal or a log: tokens and passwords of the environment, and those that stand in URLs.
 //!
-//! Everything that `report` and `cli` write goes through [`write`]. Only data leaves as it is ([`write_as_is`]): the lines of
+//! Everything that `report` and `cli` write goes through [`write()`]. Only data leaves as it is ([`write_as_is`]): the lines of
 //! `predict`, where a text has to come out as it went in, and the folders of `cache path`, which scripts use.
 
 use std::borrow::Cow;
