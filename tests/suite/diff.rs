@@ -262,7 +262,9 @@ invalidated 12 of 12 stages, 12 to run
 
 #[test]
 fn what_changes_no_result_stands_apart() {
-    let new = BASE.replace("shout@2\"", "shout@2\"\nlog-every = 5").replace("name = \"small\"", "name = \"tiny\"");
+    let new = BASE
+        .replace("shout@2\"", "shout@2\"\nlog-every = 5\nexclusive = \"gpu\"")
+        .replace("name = \"small\"", "name = \"tiny\"");
     let new =
         new.replace("\"join\"", "\"join\"\nexport = \"out\"").replace("seed = 1", "seed = 1\ndescription = \"x\"");
     assert_eq!(
@@ -273,6 +275,7 @@ no effect on results
   name \"small\" → \"tiny\"
   description \"x\" is new
   b.log-every 0 → 5
+  b.exclusive \"gpu\" is new
   all.export \"out\" is new
 "
     );
