@@ -261,8 +261,19 @@ invalidated 12 of 12 stages, 12 to run
 }
 
 #[test]
+fn a_long_way_shows_both_ends() {
+    let link = |i: usize| format!("[stage.s{}]\nuse = \"shout\"\nin.text = \"s{i}\"\n", i + 1);
+    let chain = "[stage.s0]\nuse = \"write@x\"\n".to_string() + &(0..9).map(link).collect::<String>();
+    let text = between(&chain, &chain.replace("write@x", "write@y"));
+    assert!(text.contains("  run  s7  ← s6 ← s5 ← s4 ← s3 ← s2 ← s1 ← s0.text\n"), "{text}");
+    assert!(text.contains("  run  s9  ← s8 ← s7 ← s6 ← … ← s3 ← s2 ← s1 ← s0.text\n"), "{text}");
+}
+
+#[test]
 fn what_changes_no_result_stands_apart() {
-    let new = BASE.replace("shout@2\"", "shout@2\"\nlog-every = 5").replace("name = \"small\"", "name = \"tiny\"");
+    let new = BASE
+        .replace("shout@2\"", "shout@2\"\nlog-every = 5\nexclusive = \"gpu\"")
+        .replace("name = \"small\"", "name = \"tiny\"");
     let new =
         new.replace("\"join\"", "\"join\"\nexport = \"out\"").replace("seed = 1", "seed = 1\ndescription = \"x\"");
     assert_eq!(
@@ -273,6 +284,7 @@ no effect on results
   name \"small\" → \"tiny\"
   description \"x\" is new
   b.log-every 0 → 5
+  b.exclusive \"gpu\" is new
   all.export \"out\" is new
 "
     );

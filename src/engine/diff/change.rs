@@ -31,7 +31,7 @@ pub enum What {
     Matrix,
     /// The content of an input file: digests.
     File,
-    /// A parameter that says how a result is made and not what it is.
+    /// A parameter that says how a result is made and not what it is, or the group that a stage runs in.
     Operational,
     Export,
     /// The pipeline's name or description.
@@ -71,8 +71,13 @@ impl Change {
             lines
         };
         let mut all = lines(&operational(base), &operational(head), |_| What::Operational);
-        if base.export != head.export {
-            all.push(Self::new(What::Export, "export", base.export.clone().into(), head.export.clone().into()));
+        for (what, label, before, after) in [
+            (What::Operational, "exclusive", &base.exclusive, &head.exclusive),
+            (What::Export, "export", &base.export, &head.export),
+        ] {
+            if before != after {
+                all.push(Self::new(what, label, before.clone().into(), after.clone().into()));
+            }
         }
         all
     }

@@ -17,6 +17,9 @@ pub enum Cause {
     Renamed(String),
 }
 
+/// Nodes of a way that is written out; of a longer one both ends.
+const LONGEST: usize = 8;
+
 /// An instance whose result is no longer what it was.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Invalid {
@@ -68,6 +71,9 @@ impl Invalid {
             Some(Cause::Gone(name)) => nodes.push(format!("{name} (gone){more}")),
             Some(Cause::Renamed(name)) => nodes.push(format!("{name} (renamed){more}")),
             None => {}
+        }
+        if nodes.len() > LONGEST {
+            nodes.splice(LONGEST / 2..nodes.len() - LONGEST / 2, ["…".to_string()]);
         }
         nodes.join(" ← ")
     }
