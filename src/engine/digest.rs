@@ -1,24 +1,20 @@
 //! Content digests of files, and a cache of them by stat so that unchanged big inputs are not read again.
 
-use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fs::{File, Metadata};
 use std::io;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
-use blake3::hazmat::{ChainingValue, HasherExt, Mode, left_subtree_len, merge_subtrees_non_root, merge_subtrees_root};
 use serde::{Deserialize, Serialize};
 
 use super::disk::{Change, Disk};
+use super::mapped::Mapped;
 
-/// Files from this size on are hashed by all cores; below it that costs more than it saves.
+/// Files from this size on are mapped and hashed by all cores; below it that costs more than it saves.
 const PARALLEL_FROM: u64 = 1 << 20;
-
-/// What one core reads and hashes at a time: small enough to be hashed while still in its own cache.
-const BLOCK: u64 = 256 << 10;
 
 /// A file changed within this time of being read may change again without its stat showing it.
 const RACY: Duration = Duration::from_secs(2);
@@ -31,35 +27,15 @@ pub fn file(path: &Path) -> io::Result<String> {
     }
     let file = File::open(path)?;
     let size = file.metadata()?.len();
-    let hash = if size < PARALLEL_FROM {
-        blake3::Hasher::new().update_reader(&file)?.finalize()
-    } else {
-        let (left, right) = halves(&file, 0, size)?;
-        merge_subtrees_root(&left, &right, Mode::Hash)
-    };
-    Ok(hash.to_hex().to_string())
-}
-
-/// The two halves of a part of a file, each on a core of its own.
-///
-/// Read by position rather than mapped: a mapped file that somebody truncates meanwhile kills the process.
-fn halves(file: &File, at: u64, size: u64) -> io::Result<(ChainingValue, ChainingValue)> {
-    let left = left_subtree_len(size);
-    let (left, right) = rayon::join(|| subtree(file, at, left), || subtree(file, at + left, size - left));
-    Ok((left?, right?))
-}
-
-fn subtree(file: &File, at: u64, size: u64) -> io::Result<ChainingValue> {
-    thread_local!(static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) });
-    if size > BLOCK {
-        let (left, right) = halves(file, at, size)?;
-        return Ok(merge_subtrees_non_root(&left, &right, Mode::Hash));
+    let mut hasher = blake3::Hasher::new();
+    match if size < PARALLEL_FROM { None } else { Mapped::open(&file)? } {
+        Some(mapped) => {
+            hasher.update_rayon(mapped.bytes());
+            mapped.whole()?;
+        }
+        None => drop(hasher.update_reader(&file)?),
     }
-    BUFFER.with_borrow_mut(|buffer| {
-        buffer.resize(size as usize, 0);
-        file.read_exact_at(buffer, at)?;
-        Ok(blake3::Hasher::new().set_input_offset(at).update(buffer).finalize_non_root())
-    })
+    Ok(hasher.finalize().to_hex().to_string())
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -164,7 +140,7 @@ mod tests {
     fn every_size_gives_the_digest_of_its_bytes() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("file");
-        for size in [0, 1, 1023, PARALLEL_FROM - 1, PARALLEL_FROM, PARALLEL_FROM + 1, 5 * BLOCK + 1, 3_333_333] {
+        for size in [0, 1, 1023, PARALLEL_FROM - 1, PARALLEL_FROM, PARALLEL_FROM + 1, 3_333_333] {
             let bytes: Vec<u8> = (0..size).map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
             std::fs::write(&path, &bytes).unwrap();
             assert_eq!(file(&path).unwrap(), blake3::hash(&bytes).to_hex().to_string(), "{size}");
@@ -172,13 +148,24 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_shrinks_while_it_is_read_is_an_error() {
+    fn a_file_that_shrinks_again_and_again_while_it_is_read_is_an_error_or_a_digest() {
+        use std::sync::atomic::{AtomicBool, Ordering};
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("file");
-        std::fs::write(&path, vec![1; 3 << 20]).unwrap();
-        let open = File::open(&path).unwrap();
-        // Its size was taken, then somebody cut it short.
-        std::fs::write(&path, "short").unwrap();
-        assert_eq!(halves(&open, 0, 3 << 20).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+        std::fs::write(&path, vec![1; 8 << 20]).unwrap();
+        let done = AtomicBool::new(false);
+        let errors = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let open = File::options().write(true).open(&path).unwrap();
+                while !done.load(Ordering::Relaxed) {
+                    open.set_len(3 << 20).unwrap();
+                    open.set_len(8 << 20).unwrap();
+                }
+            });
+            let errors = (0..200).filter_map(|_| file(&path).err()).map(|e| e.kind()).collect::<Vec<_>>();
+            done.store(true, Ordering::Relaxed);
+            errors
+        });
+        assert!(errors.iter().all(|e| *e == io::ErrorKind::UnexpectedEof), "{errors:?}");
     }
 }

@@ -20,6 +20,7 @@ pub mod kind;
 pub mod lease;
 pub mod lock;
 pub mod manifest;
+mod mapped;
 pub mod parameters;
 pub mod partial;
 pub mod pipeline;
