@@ -12,6 +12,13 @@ const SHOWN: usize = 10;
 /// Write a plan whole or not at all.
 pub fn write(path: &Path, plan: &Plan) -> Result<(), Error> {
     let dir = path.parent().filter(|d| !d.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if !dir.is_dir() {
+        return Err(Error::usage(format!(
+            "cannot write the plan {}: there is no folder {}",
+            path.display(),
+            dir.display()
+        )));
+    }
     let write = || -> std::io::Result<()> {
         let temp = tempfile::NamedTempFile::new_in(dir)?;
         std::fs::write(temp.path(), serde_json::to_string_pretty(plan)? + "\n")?;

@@ -246,3 +246,18 @@ fn what_a_remote_does_not_hold_yet_may_turn_out_to_be_anything() {
     let refused = planned(remote(|name| anyhow::bail!("{name} is no name")));
     assert_eq!(refused, (Action::Blocked, vec!["far:x is no name".to_string()]));
 }
+
+#[test]
+fn a_new_version_of_a_kind_runs_its_stages_and_says_so() {
+    use pipe::engine::project::read_source;
+    let dir = Dir::new("[stage.a]\nuse = \"write@x\"\n[stage.b]\nuse = \"shout\"\nin.text = \"a\"\n");
+    dir.run();
+    let mut newer = super::toys::KINDS.to_vec();
+    newer.iter_mut().filter(|k| k.name == "shout").for_each(|k| k.version += 1);
+    let source = read_source(&dir.path("p.toml")).unwrap();
+    let pipeline = pipe::engine::resolve::resolve(&source, None, &[], &newer).unwrap();
+    let project = dir.open();
+    let plan = project.prepare(&pipeline, &[], &[], &[]).unwrap().job().plan(Default::default()).unwrap();
+    let said: Vec<_> = plan.stages.iter().map(|s| (s.action, s.why.join("; "))).collect();
+    assert_eq!(said, [(Action::Hit, String::new()), (Action::Run, "kind version 1 → 2".to_string())]);
+}

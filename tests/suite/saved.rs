@@ -88,4 +88,6 @@ fn what_is_no_plan_is_said_so() {
     let (code, _, stderr) = project.pipe(&["run", "p.toml", "--plan", "plan.json"]);
     assert_eq!((code, stderr.contains("cannot be used with")), (2, true), "{stderr}");
     assert_eq!(project.pipe(&["run"]).0, 2);
+    let (code, _, stderr) = project.pipe(&["plan", "p.toml", "--out", "gone/plan.json"]);
+    assert_eq!((code, stderr.as_str()), (2, "error: cannot write the plan gone/plan.json: there is no folder gone\n"));
 }
