@@ -199,7 +199,15 @@ impl Job<'_> {
                 None => self.seconds(at),
             };
             let instance = self.instance(at);
-            Some(Planned::new(&instance.name, instance.kind.name, verdict, seconds))
+            Some(Planned {
+                stage: instance.name.clone(),
+                kind: instance.kind.name.into(),
+                action: verdict.action,
+                why: verdict.why,
+                seconds,
+                fingerprint: verdict.fingerprint,
+                depends_on: verdict.manifest,
+            })
         });
         Ok(Plan {
             version: VERSION,

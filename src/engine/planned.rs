@@ -5,7 +5,6 @@ use std::collections::HashMap;
 use serde::{Deserialize, Serialize};
 
 use super::manifest::{Line, Manifest};
-use super::plan::Verdict;
 
 /// Raise when a reader of the file would no longer understand it.
 pub const VERSION: u32 = 1;
@@ -85,18 +84,6 @@ pub struct Moved {
 }
 
 impl Planned {
-    pub fn new(stage: &str, kind: &str, verdict: Verdict, seconds: Option<f64>) -> Self {
-        Self {
-            stage: stage.into(),
-            kind: kind.into(),
-            action: verdict.action,
-            why: verdict.why,
-            seconds,
-            fingerprint: verdict.fingerprint,
-            depends_on: verdict.manifest,
-        }
-    }
-
     /// How a judgement of today departs from this plan. What was still open when it was made may be known by now.
     pub fn moved(&self, action: Action, now: &Manifest, why: &[String]) -> Option<Moved> {
         let moved = |what, label| Some(Moved { stage: self.stage.clone(), what, label });
