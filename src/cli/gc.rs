@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use super::context::Context;
+use super::history::database;
 use super::side::Side;
 use crate::engine::collect::{Collected, Mode};
 use crate::engine::diff::Inputs;
@@ -41,14 +42,21 @@ impl Gc {
                 .help("name the pipeline files whose results are needed, `--keep-rev main`, or `--older-than 30d`"));
         }
         let project = cx.project(self.files.first().map(PathBuf::as_path))?;
+        // What comes into being while definitions are judged is nobody's to drop.
+        let before = project.cache.collectable()?;
         let mut needed = HashSet::new();
         for side in self.sides()? {
             of_side(cx, &project, &side, &mut needed)?;
         }
-        let uses = project.history.as_ref().and_then(|h| h.last_uses().ok()).unwrap_or_default();
-        let recent = self.older_than.map(|age| Recent { since: before_now(age), uses });
+        let recent = match self.older_than {
+            // Without the run database there is no telling what was used when.
+            Some(age) => Some(Recent { since: before_now(age), uses: database(&project)?.last_uses()? }),
+            None => None,
+        };
         let keeps = |fingerprint: &str, made: u64| {
-            needed.contains(fingerprint) || recent.as_ref().is_some_and(|r| r.holds(fingerprint, made))
+            !before.contains(fingerprint)
+                || needed.contains(fingerprint)
+                || recent.as_ref().is_some_and(|r| r.holds(fingerprint, made))
         };
         let mode = if self.dry_run { Mode::DryRun } else { Mode::Remove };
         let done = project.cache.collect(mode, &keeps)?;

@@ -132,6 +132,8 @@ mod tests {
             seconds,
             fingerprint: None,
             depends_on: Manifest::default(),
+            open: Vec::new(),
+            inputs: Manifest::default(),
         };
         let stages = vec![
             stage("corpus", Action::Hit, &[], Some(3.0)),

@@ -248,6 +248,8 @@ impl Cache {
                 guard(&self.verified).insert(digest.to_string(), seen);
                 Ok(())
             }
+            // Somebody has set it aside and made it anew while its bytes were read.
+            Ok(_) if matches!(self.place_of(digest)?, Place::File(m) if identity(&m) != seen) => self.verify(digest),
             Ok(_) => Err(self.set_aside(&object)?.into()),
             // Gone meanwhile, or the disk cannot give the bytes back.
             Err(e) if e.kind() == io::ErrorKind::NotFound || e.raw_os_error() == Some(EIO) => {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
-use super::artifact::is_digest;
+use super::artifact::{is_digest, walk};
 use super::cache::{Cache, CacheError, Damaged, Entry};
 use super::disk::Change;
 use super::lease::Alone;
@@ -79,6 +79,13 @@ impl Cache {
         sweep.partial(keeps)?;
         sweep.damaged(&mut done)?;
         Ok(done)
+    }
+
+    /// Everything that a collection could remove by its name: results and unfinished work.
+    pub fn collectable(&self) -> Result<HashSet<String>, CacheError> {
+        let mut all: HashSet<String> = self.fingerprints()?.into_iter().collect();
+        all.extend(list(&self.dir().join("partial"))?.iter().map(|path| name(path)).filter(|n| is_digest(n)));
+        Ok(all)
     }
 
     /// Check every byte of every result, on all cores; what is damaged is set aside.
@@ -173,8 +180,7 @@ impl Sweep<'_> {
     fn partial(&self, keeps: Keeps<'_>) -> Result<(), CacheError> {
         for path in list(&self.cache.dir().join("partial"))? {
             let fingerprint = name(&path);
-            let made = fs::symlink_metadata(&path).ok().and_then(|m| u64::try_from(m.mtime()).ok());
-            if !is_digest(&fingerprint) || keeps(&fingerprint, made.unwrap_or(0)) {
+            if !is_digest(&fingerprint) || keeps(&fingerprint, last_touched(&path)) {
                 continue;
             }
             // Taken, so that nobody starts on it just now.
@@ -201,6 +207,13 @@ impl Sweep<'_> {
             Mode::DryRun => Ok(()),
         }
     }
+}
+
+/// When anything in a folder of unfinished work was last written: checkpoints do not touch the folder itself.
+fn last_touched(dir: &Path) -> u64 {
+    let files = walk(dir).unwrap_or_default().into_iter().map(|file| dir.join(file));
+    let times = files.chain([dir.to_path_buf(), dir.join("work")]).filter_map(|p| fs::symlink_metadata(p).ok());
+    times.filter_map(|m| u64::try_from(m.mtime()).ok()).max().unwrap_or(0)
 }
 
 fn list(dir: &Path) -> Result<Vec<PathBuf>, CacheError> {

@@ -11,7 +11,7 @@ use super::event::{Event, Observer};
 use super::external::Found;
 use super::kind::{Context, Input, Interrupted, below};
 use super::lease::Lease;
-use super::manifest::Manifest;
+use super::manifest::{Line, Manifest};
 use super::partial::is_folder;
 use super::plan::Job;
 
@@ -64,7 +64,10 @@ impl From<CacheError> for Halt {
 }
 
 pub fn attempt(job: &Job<'_>, order: &Order<'_>) -> Attempt {
-    match try_attempt(job, order) {
+    // A panic that is not the stage's would leave the scheduler waiting for ever.
+    let attempt = catch_unwind(AssertUnwindSafe(|| try_attempt(job, order)));
+    let bug = |panic: Box<dyn Any + Send>| Err(Halt::Failed(format!("this is a bug: {}", panic_text(panic.as_ref()))));
+    match attempt.unwrap_or_else(bug) {
         Ok(attempt) => attempt,
         Err(Halt::Interrupted) => Attempt::Interrupted,
         Err(Halt::Damaged { from, damaged }) => Attempt::DamagedInput { from, damaged },
@@ -119,7 +122,7 @@ fn try_attempt(job: &Job<'_>, order: &Order<'_>) -> Result<Attempt, Halt> {
 
     let moved = match damaged_input(job, order)? {
         Some(damaged) => Some(damaged),
-        None => moved_input(&order.manifest, &job.externals.found[order.at], job)?,
+        None => moved_input(&order.manifest, &job.externals.found[order.at], job),
     };
     if let Some(moved) = moved {
         let reason = format!("{moved} changed while the stage ran");
@@ -197,15 +200,19 @@ fn damaged_input(job: &Job<'_>, order: &Order<'_>) -> Result<Option<String>, Cac
     Ok(None)
 }
 
-/// The first external input whose content is no longer what the manifest says.
-fn moved_input(manifest: &Manifest, externals: &[Found], job: &Job<'_>) -> Result<Option<String>, CacheError> {
+/// The first external input whose content is no longer what the manifest says. A file that is gone counts, too.
+fn moved_input(manifest: &Manifest, externals: &[Found], job: &Job<'_>) -> Option<String> {
+    let mut now = Manifest::default();
     for found in externals {
-        let lines = found.lines(job.stats).map_err(|e| CacheError::io("read", &found.path, e))?;
-        if let Some(line) = lines.0.iter().find(|l| !manifest.0.contains(l)) {
-            return Ok(Some(line.label.trim_start_matches("file ").to_string()));
+        match found.lines(job.stats) {
+            Ok(lines) => now.0.extend(lines.0),
+            Err(_) => return Some(below(job.root, &found.path.display().to_string())),
         }
     }
-    Ok(None)
+    let is_external = |l: &&Line| l.label.starts_with("file ") || l.label.ends_with(" content");
+    let differs = now.0.iter().find(|l| !manifest.0.contains(l));
+    let is_gone = || manifest.0.iter().filter(is_external).find(|l| !now.0.contains(l));
+    differs.or_else(is_gone).map(|line| line.label.trim_start_matches("file ").to_string())
 }
 
 fn panic_text(panic: &(dyn Any + Send)) -> &str {

@@ -74,7 +74,7 @@ impl Found {
     pub fn lines(&self, stats: &StatCache) -> std::io::Result<Manifest> {
         let mut lines = Manifest::default();
         match &self.pin {
-            Pin::Identity(identity) => lines.push(format!("{} content", self.name), identity.clone()),
+            Pin::Identity(identity) => lines.push(self.content_label(), identity.clone()),
             Pin::Distant { .. } => {}
             Pin::File { shown, digest } => {
                 let digest = digest.clone().map_or_else(|| stats.digest(&self.path), Ok)?;
@@ -94,6 +94,11 @@ impl Found {
             }
         }
         Ok(lines)
+    }
+
+    /// What the manifest calls a content that its origin pins.
+    pub fn content_label(&self) -> String {
+        format!("{} content", self.name)
     }
 
     /// What has to be fetched before the content is known.

@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, TransactionBehavior, params};
+use rusqlite::{Connection, ErrorCode, TransactionBehavior, params};
 use serde::Serialize;
 
 use super::event::Outcome;
@@ -36,6 +36,9 @@ insert into latest
   where s.run = (select max(t.run) from stage t join run q on q.id = t.run where t.name = s.name and q.pipeline = r.pipeline)
   group by r.pipeline, s.name;
 pragma user_version = 2;";
+
+/// How long another process may keep the database to itself.
+const WAIT: Duration = Duration::from_secs(5);
 
 pub struct History {
     db: Mutex<Connection>,
@@ -84,9 +87,9 @@ pub struct StageRecord<'a> {
 impl History {
     pub fn open(path: &Path) -> rusqlite::Result<Self> {
         let mut db = Connection::open(path)?;
-        db.busy_timeout(Duration::from_secs(5))?;
+        db.busy_timeout(WAIT)?;
         // The database may lose its last rows in a power cut, never a result: that lives in the entries.
-        db.execute_batch("pragma journal_mode = wal; pragma synchronous = normal;")?;
+        patiently(|| db.execute_batch("pragma journal_mode = wal; pragma synchronous = normal;"))?;
         // Left for later, the log is moved over every thousand pages; at every close it would cost a run two syncs.
         db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
         migrate(&mut db)?;
@@ -193,6 +196,22 @@ impl History {
     }
 }
 
+/// Several processes may open a new database at once, and the switch to a log does not wait for the others by itself.
+fn patiently<T>(mut attempt: impl FnMut() -> rusqlite::Result<T>) -> rusqlite::Result<T> {
+    let begin = Instant::now();
+    loop {
+        match attempt() {
+            Err(e)
+                if matches!(e.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
+                    && begin.elapsed() < WAIT =>
+            {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            done => return done,
+        }
+    }
+}
+
 /// Bring the tables up to date; several processes may come at once, and the first does it.
 fn migrate(db: &mut Connection) -> rusqlite::Result<()> {
     let version = |db: &Connection| db.query_row("pragma user_version", [], |r| r.get::<_, i64>(0));
@@ -239,5 +258,17 @@ mod tests {
         assert_eq!(history.latest("p").unwrap()["a"], Latest { fingerprint: "f5".into(), seconds: Some(3.0) });
         history.record(run, &[stage("run", 2.0)]).unwrap();
         assert_eq!(history.latest("p").unwrap()["a"].seconds, Some(2.0));
+    }
+
+    #[test]
+    fn many_open_a_new_database_at_once() {
+        for _ in 0..20 {
+            let dir = tempfile::tempdir().unwrap();
+            let path = dir.path().join("h.sqlite");
+            std::thread::scope(|scope| {
+                let all: Vec<_> = (0..4).map(|_| scope.spawn(|| History::open(&path).map(drop))).collect();
+                all.into_iter().for_each(|one| one.join().unwrap().unwrap());
+            });
+        }
     }
 }

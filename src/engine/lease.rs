@@ -79,7 +79,11 @@ impl Cache {
         for entry in entries {
             let path = entry.map_err(|e| CacheError::io("read the folder", &dir, e))?.path();
             if is_alive(&path)? {
-                let text = fs::read_to_string(&path).map_err(|e| CacheError::io("read", &path, e))?;
+                let text = match fs::read_to_string(&path) {
+                    // Its process ended just now.
+                    Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
+                    other => other.map_err(|e| CacheError::io("read", &path, e))?,
+                };
                 all.get_or_insert_default().extend(text.lines().map(str::to_string));
             } else {
                 self.change("remove", Change::Remove(&path))?;

@@ -104,9 +104,13 @@ extern "C" fn on_bus(signal: c_int, info: *mut siginfo_t, context: *mut c_void) 
         let page = PAGE.load(Ordering::Acquire);
         let ours = |s: &&Slot| {
             let start = s.start.load(Ordering::Acquire);
-            start != 0 && at >= start && at < s.end.load(Ordering::Acquire)
+            let is_inside = start != 0 && at >= start && at < s.end.load(Ordering::Acquire);
+            // A place that was given to another mapping in between is not this one.
+            is_inside && s.start.load(Ordering::Acquire) == start
         };
-        if let Some(slot) = SLOTS.iter().find(ours) {
+        // Raised by the kernel for an address, and not sent by a process.
+        let is_fault = (*info).si_code > 0;
+        if let Some(slot) = SLOTS.iter().find(ours).filter(|_| is_fault) {
             slot.torn.store(true, Ordering::Release);
             let place = (at - at % page) as *mut c_void;
             let flags = libc::MAP_FIXED | libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;

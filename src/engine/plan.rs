@@ -50,6 +50,8 @@ pub struct Verdict {
     pub entry: Option<Entry>,
     /// Why it runs or cannot; empty for a hit.
     pub why: Vec<String>,
+    /// Labels of the lines that the manifest still lacks.
+    pub open: Vec<String>,
 }
 
 /// The lines that an instance depends on, and what they still wait for.
@@ -59,6 +61,8 @@ struct Known {
     pending: Vec<String>,
     /// `teacher is blocked`.
     blocked: Vec<String>,
+    /// Labels of the lines that are still to come.
+    open: Vec<String>,
 }
 
 impl Job<'_> {
@@ -67,15 +71,20 @@ impl Job<'_> {
     }
 
     /// The lines that instance `at` depends on.
-    fn known<'e>(&self, at: usize, upstream: &dyn Fn(usize) -> Upstream<'e>) -> Result<Known, CacheError> {
+    fn known<'e>(&self, at: usize, upstream: &dyn Fn(usize) -> Upstream<'e>) -> Known {
         let instance = self.instance(at);
         let mut lines = instance.own_lines();
         // Ports with sources that run first, and those sources.
         let mut pending: Vec<(&str, Vec<&str>)> = Vec::new();
         let mut blocked: Vec<String> = self.externals.missing(at).iter().map(|m| m.why.clone()).collect();
+        let mut open = Vec::new();
         for wire in &instance.inputs {
             let name = self.instance(wire.from).name.as_str();
-            match upstream(wire.from) {
+            let known = upstream(wire.from);
+            if !matches!(known, Upstream::Known(_)) {
+                open.push(instance.input_label(wire));
+            }
+            match known {
                 Upstream::Known(entry) => {
                     let digest = entry.outputs.get(wire.output).map_or("", |a| a.digest.as_str());
                     lines.push(instance.input_label(wire), digest)
@@ -89,22 +98,29 @@ impl Job<'_> {
         }
         let mut pending: Vec<String> = pending.iter().map(said).collect();
         for found in &self.externals.found[at] {
-            pending.extend(found.distant().map(|reference| format!("{reference} is to be fetched")));
-            lines.0.extend(found.lines(self.stats).map_err(|e| CacheError::io("read", &found.path, e))?.0);
+            if let Some(reference) = found.distant() {
+                pending.push(format!("{reference} is to be fetched"));
+                open.push(found.content_label());
+            }
+            match found.lines(self.stats) {
+                Ok(found) => lines.0.extend(found.0),
+                Err(e) => blocked.push(below(self.root, &format!("cannot read {}: {e}", found.path.display()))),
+            }
         }
-        Ok(Known { lines, pending, blocked })
+        Known { lines, pending, blocked, open }
     }
 
     /// Judge one instance, given what is known of those above it.
     pub fn judge<'e>(&self, at: usize, upstream: &dyn Fn(usize) -> Upstream<'e>) -> Result<Verdict, CacheError> {
-        let Known { lines: manifest, pending, blocked } = self.known(at, upstream)?;
+        let Known { lines: manifest, pending, blocked, open } = self.known(at, upstream);
+        let unknown = |action, manifest, why| Verdict { action, manifest, fingerprint: None, entry: None, why, open };
         if !blocked.is_empty() {
-            return Ok(Verdict { action: Action::Blocked, manifest, fingerprint: None, entry: None, why: blocked });
+            return Ok(unknown(Action::Blocked, manifest, blocked));
         }
         if !pending.is_empty() {
             let mut why = self.compared_with_last(at, &manifest, true).unwrap_or_default();
             why.extend(pending);
-            return Ok(Verdict { action: Action::MayStop, manifest, fingerprint: None, entry: None, why });
+            return Ok(unknown(Action::MayStop, manifest, why));
         }
         let fingerprint = manifest.fingerprint();
         let (entry, why) = match self.cache.entry(&fingerprint)? {
@@ -113,7 +129,7 @@ impl Job<'_> {
             None => (None, self.why_missing(at, &manifest, &fingerprint)),
         };
         let action = if entry.is_some() { Action::Hit } else { Action::Run };
-        Ok(Verdict { action, manifest, fingerprint: Some(fingerprint), entry, why })
+        Ok(Verdict { action, manifest, fingerprint: Some(fingerprint), entry, why, open: Vec::new() })
     }
 
     /// The judgement on every needed instance before anything runs, by index.
@@ -143,6 +159,19 @@ impl Job<'_> {
             all.push(Some(verdict));
         }
         Ok(all)
+    }
+
+    /// Where each input of an instance comes from.
+    fn sources(&self, at: usize) -> Manifest {
+        let instance = self.instance(at);
+        let mut sources = Manifest::default();
+        for wire in &instance.inputs {
+            let from = self.instance(wire.from);
+            let one = from.kind.outputs.len() == 1;
+            let value = if one { from.name.clone() } else { format!("{}.{}", from.name, wire.output) };
+            sources.push(instance.input_label(wire), value);
+        }
+        sources
     }
 
     fn why_missing(&self, at: usize, manifest: &Manifest, fingerprint: &str) -> Vec<String> {
@@ -207,6 +236,8 @@ impl Job<'_> {
                 seconds,
                 fingerprint: verdict.fingerprint,
                 depends_on: verdict.manifest,
+                open: verdict.open,
+                inputs: self.sources(at),
             })
         });
         Ok(Plan {

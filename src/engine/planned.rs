@@ -71,6 +71,10 @@ pub struct Planned {
     pub fingerprint: Option<String>,
     /// The lines that the result depends on, as far as they are known.
     pub depends_on: Manifest,
+    /// Labels of the lines that are not known yet.
+    pub open: Vec<String>,
+    /// Where each input comes from: `in.model`, `teacher`.
+    pub inputs: Manifest,
 }
 
 /// A stage that is no longer as it was planned.
@@ -84,11 +88,17 @@ pub struct Moved {
 }
 
 impl Planned {
+    /// Whether the inputs come from elsewhere by now; what is still to be made looks the same wherever it comes from.
+    fn rewired(&self, now: &Manifest) -> Option<Moved> {
+        let changes = now.explain(&self.inputs);
+        let what = changes.join("; ");
+        (!changes.is_empty()).then(|| Moved { stage: self.stage.clone(), what, label: None })
+    }
+
     /// How a judgement of today departs from this plan. What was still open when it was made may be known by now.
     pub fn moved(&self, action: Action, now: &Manifest, why: &[String]) -> Option<Moved> {
         let moved = |what, label| Some(Moved { stage: self.stage.clone(), what, label });
-        let is_open = self.fingerprint.is_none();
-        let was_open = |l: &Line| is_open && l.label.starts_with("in.") && self.depends_on.get(&l.label).is_none();
+        let was_open = |l: &Line| self.open.contains(&l.label);
         let now = Manifest(now.0.iter().filter(|l| !was_open(l)).cloned().collect());
         let changes = now.explain(&self.depends_on);
         if !changes.is_empty() {
@@ -134,7 +144,11 @@ impl Plan {
         let mut all: Vec<Moved> = Vec::new();
         for stage in &now.stages {
             match then.get(stage.stage.as_str()) {
-                Some(planned) => all.extend(planned.moved(stage.action, &stage.depends_on, &stage.why)),
+                Some(planned) => all.extend(
+                    planned
+                        .rewired(&stage.inputs)
+                        .or_else(|| planned.moved(stage.action, &stage.depends_on, &stage.why)),
+                ),
                 None => all.push(Moved { stage: stage.stage.clone(), what: "not in the plan".into(), label: None }),
             }
         }

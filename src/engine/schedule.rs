@@ -129,6 +129,10 @@ impl<'a> Schedule<'a> {
                         Err(e) => self.end(at, Attempt::Failed { error: format!("cannot start a thread: {e}") })?,
                     }
                 }
+                if running == 0 && !self.stirred.is_empty() {
+                    // A thread that could not be started has ended its stage already.
+                    continue;
+                }
                 if running == 0 {
                     return Ok(shared);
                 }
@@ -245,7 +249,7 @@ impl<'a> Schedule<'a> {
         match attempt {
             Attempt::Done { entry, was_made: false } => self.set(at, State::Hit { entry, fingerprint }),
             Attempt::Done { entry, was_made: true } => {
-                let unchanged = self.is_unchanged(at, &entry);
+                let unchanged = self.is_unchanged(at, &fingerprint, &entry);
                 self.set(at, State::Done { entry, fingerprint, unchanged, seconds });
             }
             Attempt::Failed { error } => self.set(at, State::Failed { error, seconds }),
@@ -267,9 +271,11 @@ impl<'a> Schedule<'a> {
                 }
                 // Another consumer may have found the same damage and sent the stage back already.
                 if let State::Hit { fingerprint, .. } = &self.states[from] {
-                    self.job.cache.forget(fingerprint)?;
+                    // Unless another process has made it good by now.
+                    self.job.cache.forget_incomplete(fingerprint)?;
                     self.set(from, State::Waiting);
                 }
+                self.forced[at] = self.job.forced[at];
                 self.set(at, State::Waiting);
             }
         }
@@ -277,8 +283,10 @@ impl<'a> Schedule<'a> {
     }
 
     /// Whether a stage that ran gave what it gave last time: then what follows stops early.
-    fn is_unchanged(&self, at: usize, entry: &Entry) -> bool {
-        let last = self.job.latest(at).and_then(|l| self.job.cache.entry(&l.fingerprint).ok().flatten());
+    fn is_unchanged(&self, at: usize, fingerprint: &str, entry: &Entry) -> bool {
+        // Under the same fingerprint the last result has just been replaced by this one.
+        let last = self.job.latest(at).filter(|l| l.fingerprint != fingerprint);
+        let last = last.and_then(|l| self.job.cache.entry(&l.fingerprint).ok().flatten());
         last.is_some_and(|last| last.outputs == entry.outputs)
     }
 

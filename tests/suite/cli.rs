@@ -248,7 +248,7 @@ fn mistakes_are_exit_code_2_and_failures_1() {
   |       ^^^^^^^^^ unknown kind
   |
 help: did you mean `write`?
-help: kinds: `write`, `shout`, `join`, `count`, `fail`, `wait`, `heap`, `steps`, `odd`
+help: kinds: `write`, `shout`, `join`, `count`, `fail`, `wait`, `gather`, `heap`, `steps`, `odd`
 
 error: the number 3 stands where a stage's name belongs
  --> p.toml:5:11

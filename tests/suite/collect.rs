@@ -107,6 +107,11 @@ fn unfinished_work_is_kept_for_the_file_that_goes_on_with_it() {
     assert_eq!(dir.planned(), ["run a: continues where it was interrupted"]);
     assert_eq!(count(&dir, "cache/damaged"), 0);
     dir.write("p.toml", "[stage.a]\nuse = \"write@x\"\n");
+    // The folder is old, but the checkpoint in it is fresh.
+    let folder = fs::read_dir(dir.path("cache/partial")).unwrap().next().unwrap().unwrap().path();
+    fs::File::open(folder).unwrap().set_modified(std::time::UNIX_EPOCH).unwrap();
+    gc(&dir, "p.toml --older-than 1h");
+    assert_eq!(count(&dir, "cache/partial"), 1);
     gc(&dir, "p.toml");
     assert_eq!(count(&dir, "cache/partial"), 0);
 }

@@ -107,6 +107,15 @@ fn external_files_count_by_content() {
 }
 
 #[test]
+fn a_file_that_vanishes_from_an_input_folder_during_the_run_is_a_change() {
+    let dir = Dir::new("[stage.a]\nuse = \"gather@in\"\nlose = \"b\"\n");
+    dir.write("in/a", "1");
+    dir.write("in/b", "2");
+    let said = dir.run().summary();
+    assert_eq!(said, ["fail a: in/b changed while the stage ran: its result is not kept; run again"]);
+}
+
+#[test]
 fn an_input_that_moves_during_the_run_is_not_cached() {
     let dir = Dir::new(
         "[stage.a]\nuse = \"write\"\npath = \"in.txt\"\nmeddle = true\n[stage.b]\nuse = \"shout\"\nin.text = \"a\"\n",

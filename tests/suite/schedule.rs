@@ -161,3 +161,59 @@ fn what_moved_since_a_plan_is_named_by_stage_and_line() {
     let moved: Vec<_> = planned(&dir).moved(&plan).into_iter().map(|m| (m.stage, m.what)).collect();
     assert_eq!(moved, [("b".into(), "times 3 → 2".to_string()), ("c".into(), "planned, and gone by now".into())]);
 }
+
+#[test]
+fn an_input_that_comes_from_elsewhere_is_a_move_though_neither_is_made_yet() {
+    let text = |from: &str| {
+        format!(
+            "[stage.a]\nuse = \"write@x\"\n[stage.b]\nuse = \"write@y\"\n[stage.c]\nuse = \"shout\"\nin.text = \"{from}\"\n"
+        )
+    };
+    let dir = Dir::new(&text("a"));
+    let plan = planned(&dir);
+    dir.write("p.toml", &text("b"));
+    let moved: Vec<_> = plan.moved(&planned(&dir)).into_iter().map(|m| (m.stage, m.what)).collect();
+    assert_eq!(moved, [("c".to_string(), "in.text a → b".to_string())]);
+}
+
+#[test]
+fn a_plan_made_before_a_download_holds_after_it() {
+    use pipe::engine::kind::{Fetched, Remote};
+    let fetched = |_: &str, _: &dyn pipe::engine::event::Observer| {
+        Ok(Fetched { dir: concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml").into(), identity: "c0ffee".into() })
+    };
+    let remotes = [Remote { prefix: "far:", held: |_| Ok(None), fetch: fetched }];
+    let dir = Dir::new("[stage.a]\nuse = \"write\"\npath = \"far:x\"\n[stage.b]\nuse = \"count\"\nin.text = \"a\"\n");
+    let pipeline = dir.resolve(None, &[]).unwrap();
+    let project = dir.open();
+    let mut prepared = project.prepare(&pipeline, &[], &[], &remotes).unwrap();
+    let plan = prepared.job().plan(Request::default()).unwrap();
+    let log = Log::default();
+    prepared.fetch(&remotes, &log);
+    let options = RunOptions { jobs: 1, keep_going: true, device: "cpu", gpus: 0, plan: Some(&plan) };
+    let outcome = run(&prepared.job(), &options, &log, &AtomicBool::new(false)).unwrap();
+    assert_eq!((outcome.ran, outcome.failed), (2, 0), "{:?}", log.events.lock().unwrap());
+}
+
+#[test]
+fn an_input_that_cannot_be_read_fails_its_stage_and_no_other() {
+    let dir = Dir::new("[stage.a]\nuse = \"write\"\npath = \"a.txt\"\n[stage.b]\nuse = \"write@x\"\n");
+    dir.write("a.txt", "one");
+    let pipeline = dir.resolve(None, &[]).unwrap();
+    let project = dir.open();
+    let prepared = project.prepare(&pipeline, &[], &[], &[]).unwrap();
+    std::fs::remove_file(dir.path("a.txt")).unwrap();
+    let options = RunOptions { jobs: 1, keep_going: true, device: "cpu", gpus: 0, plan: None };
+    let log = Log::default();
+    let outcome = run(&prepared.job(), &options, &log, &AtomicBool::new(false)).unwrap();
+    let said = Ran { outcome, events: log.events.into_inner().unwrap() }.sorted();
+    assert_eq!(said, ["fail a: cannot read a.txt: No such file or directory (os error 2)", "run b"]);
+}
+
+#[test]
+fn a_stage_that_is_forced_has_nothing_to_be_compared_with() {
+    let dir = Dir::new("[stage.a]\nuse = \"write@x\"\n");
+    dir.run();
+    let ran = dir.run_with(&[], &["a"], true, &AtomicBool::new(false), Log::default());
+    assert!(ran.events.iter().any(|e| matches!(e, Event::StageDone { unchanged: false, .. })), "{:?}", ran.events);
+}

@@ -29,6 +29,7 @@ pub const KINDS: &[Kind] = &[
     Kind::of::<Count>(),
     Kind::of::<Fail>(),
     Kind::of::<Wait>(),
+    Kind::of::<Gather>(),
     Kind::of::<Heap>(),
     Kind::of::<Steps>(),
     Kind::of::<Odd>(),
@@ -229,6 +230,38 @@ impl Stage for Wait {
             std::thread::sleep(Duration::from_millis(5));
         }
         put(cx, &format!("{}{}", self.tag, self.ticks))
+    }
+}
+
+/// The names of a folder's files.
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Gather {
+    folder: String,
+    /// Remove this file first.
+    #[serde(default)]
+    lose: Option<String>,
+}
+
+impl Stage for Gather {
+    const KIND: &'static str = "gather";
+    const VERSION: u32 = 1;
+    const MAIN: Option<&'static str> = Some("folder");
+    const INPUTS: &'static [Port] = &[];
+    const OUTPUTS: &'static [Port] = &[Port::one("text", TEXT)];
+
+    fn externals(&self) -> Vec<External> {
+        vec![External { name: "folder".into(), key: "folder", path: self.folder.clone(), what: What::Folder }]
+    }
+
+    fn run(&self, cx: &mut Context) -> anyhow::Result<()> {
+        let dir = cx.external("folder")?.to_path_buf();
+        self.lose.iter().try_for_each(|name| std::fs::remove_file(dir.join(name)))?;
+        let mut names: Vec<String> = std::fs::read_dir(dir)?
+            .map(|f| Ok(f?.file_name().to_string_lossy().into_owned()))
+            .collect::<std::io::Result<_>>()?;
+        names.sort();
+        put(cx, &names.join(" "))
     }
 }
 
