@@ -51,7 +51,10 @@ pub fn before(cx: &Context<'_>, project: &Project, file: Option<&File>, word: &s
         return Err(Error::usage(format!("there is no run `{word}`"))
             .help("`pipe history` lists the runs; for a git revision name the pipeline file too"));
     };
-    at_revision(cx, project, file, word)
+    at_revision(cx, project, file, word).map_err(|error| match word.parse::<i64>() {
+        Ok(_) => error.help("nor is there a run of that number; `pipe history` lists them"),
+        Err(_) => error,
+    })
 }
 
 /// The facts of the results that the cache has of a file at a revision, with the input files of that revision.

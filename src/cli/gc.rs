@@ -18,7 +18,7 @@ use crate::report::format;
 
 /// Drop results that nothing named here needs: keeps what FILEs would take from the cache, under each of their profiles.
 ///
-/// A result that a running `pipe run` uses is kept in any case.
+/// A result that a running `pipe run` uses is kept in any case. Files that were set aside as damaged go, too.
 #[derive(Debug, clap::Args)]
 pub struct Gc {
     /// Pipeline files whose results are kept.

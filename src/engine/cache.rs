@@ -33,10 +33,14 @@ pub enum CacheError {
 
 /// A file of the cache is not what it was when it was committed.
 #[derive(Debug, Clone, thiserror::Error)]
-#[error("{} is damaged; it was set aside as {}", file.display(), aside.display())]
+#[error("{} {}", file.display(), match aside {
+    Some(aside) => format!("is damaged; it was set aside as {}", aside.display()),
+    None => "is gone".into(),
+})]
 pub struct Damaged {
     pub file: PathBuf,
-    pub aside: PathBuf,
+    /// None for a file that is no longer there.
+    pub aside: Option<PathBuf>,
 }
 
 impl CacheError {
@@ -227,8 +231,9 @@ impl Cache {
         let names = std::iter::once(name.clone()).chain((2..).map(|n| format!("{name}.{n}")));
         let aside = names.map(|n| dir.join(n)).find(|p| fs::symlink_metadata(p).is_err()).unwrap_or_default();
         match self.disk.change(Change::Rename { from: path, to: &aside }) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(CacheError::io("set aside", path, e)),
-            _ => Ok(Damaged { file: path.into(), aside }),
+            Ok(()) => Ok(Damaged { file: path.into(), aside: Some(aside) }),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Damaged { file: path.into(), aside: None }),
+            Err(e) => Err(CacheError::io("set aside", path, e)),
         }
     }
 
@@ -237,7 +242,7 @@ impl Cache {
         let object = self.object_path(digest);
         let seen = match self.place_of(digest)? {
             Place::File(m) => identity(&m),
-            Place::Missing => return Err(self.set_aside(&object)?.into()),
+            Place::Missing => return Err(Damaged { file: object, aside: None }.into()),
             Place::Foreign(path) => return Err(self.set_aside(&path)?.into()),
         };
         if guard(&self.verified).get(digest) == Some(&seen) {

@@ -1,15 +1,13 @@
-//! Drop what nothing needs, beside running processes, and check every byte of what is left.
+//! Drop what nothing needs, beside running processes.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use rayon::prelude::*;
-
 use super::artifact::{is_digest, walk};
-use super::cache::{Cache, CacheError, Damaged, Entry};
+use super::cache::{Cache, CacheError, Entry};
 use super::disk::Change;
 use super::lease::Alone;
 
@@ -33,17 +31,6 @@ pub struct Collected {
     pub files: usize,
     pub bytes: u64,
     pub kept_bytes: u64,
-}
-
-/// What a check of every byte found.
-#[derive(Debug, Default)]
-pub struct Verified {
-    pub files: usize,
-    pub bytes: u64,
-    /// By the fingerprint of a result that is lost with it.
-    pub damaged: BTreeMap<String, Vec<Damaged>>,
-    /// Results of which a file is missing.
-    pub incomplete: Vec<String>,
 }
 
 impl Cache {
@@ -86,35 +73,6 @@ impl Cache {
         let mut all: HashSet<String> = self.fingerprints()?.into_iter().collect();
         all.extend(list(&self.dir().join("partial"))?.iter().map(|path| name(path)).filter(|n| is_digest(n)));
         Ok(all)
-    }
-
-    /// Check every byte of every result, on all cores; what is damaged is set aside.
-    pub fn verify_all(&self) -> Result<Verified, CacheError> {
-        let mut found = Verified::default();
-        // Each object once, with a result that has it.
-        let mut objects: BTreeMap<String, (u64, String)> = BTreeMap::new();
-        for fingerprint in self.fingerprints()? {
-            match self.entry(&fingerprint)? {
-                None => found.incomplete.push(fingerprint),
-                Some(entry) => {
-                    for file in entry.outputs.into_values().flat_map(|a| a.files) {
-                        objects.entry(file.digest).or_insert((file.size, fingerprint.clone()));
-                    }
-                }
-            }
-        }
-        // Big ones first: the last to start should not be the longest.
-        let mut objects: Vec<(String, (u64, String))> = objects.into_iter().collect();
-        objects.sort_by_key(|(_, (size, _))| std::cmp::Reverse(*size));
-        let checked: Vec<Result<(), CacheError>> = objects.par_iter().map(|(digest, _)| self.verify(digest)).collect();
-        for ((_, (size, fingerprint)), result) in objects.into_iter().zip(checked) {
-            match result {
-                Ok(()) => (found.files, found.bytes) = (found.files + 1, found.bytes + size),
-                Err(CacheError::Damaged(damaged)) => found.damaged.entry(fingerprint).or_default().push(damaged),
-                Err(other) => return Err(other),
-            }
-        }
-        Ok(found)
     }
 }
 

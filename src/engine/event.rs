@@ -82,11 +82,11 @@ pub enum Event {
         stage: String,
         reason: String,
     },
-    /// A damaged file of the cache was set aside; the stage that made it runs again.
+    /// A file of the cache was damaged and set aside, or is gone; the stage that made it runs again.
     Damaged {
         stage: String,
         file: String,
-        aside: String,
+        aside: Option<String>,
     },
     Exported {
         stage: String,

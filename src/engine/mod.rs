@@ -33,4 +33,5 @@ pub mod schedule;
 mod slots;
 mod state;
 pub mod value;
+pub mod verify;
 pub mod view;

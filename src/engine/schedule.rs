@@ -259,7 +259,7 @@ impl<'a> Schedule<'a> {
                 self.observer.event(&Event::Damaged {
                     stage: name.clone(),
                     file: damaged.file.display().to_string(),
-                    aside: damaged.aside.display().to_string(),
+                    aside: damaged.aside.map(|path| path.display().to_string()),
                 });
                 // Made in this very run: making it once more would only go round in circles.
                 if let State::Done { fingerprint, .. } = &self.states[from]

@@ -90,12 +90,13 @@ impl Lines {
             Event::NotCached { stage, reason } => {
                 self.line(WARNING, "warn", stage, &format!("the result is not kept: {reason}"))
             }
-            Event::Damaged { stage, file, aside } => self.line(
-                WARNING,
-                "warn",
-                stage,
-                &format!("{file} was damaged: moved to {aside}, the stage runs again"),
-            ),
+            Event::Damaged { stage, file, aside } => {
+                let what = match aside {
+                    Some(aside) => format!("was damaged: moved to {aside}"),
+                    None => "is gone".into(),
+                };
+                self.line(WARNING, "warn", stage, &format!("{file} {what}, the stage runs again"))
+            }
             Event::Exported { stage, path } => self.line(GOOD, "out", stage, path),
             Event::RunFinished { outcome } => self.finish(outcome),
         })
@@ -325,7 +326,8 @@ help: the same command goes on with teacher, from the last checkpoint if there i
         let text = said(&[
             started(&["a"]),
             Event::NotCached { stage: s("a"), reason: s("data.csv changed while the stage ran") },
-            Event::Damaged { stage: s("a"), file: s("objects/ab/cd"), aside: s("damaged/cd") },
+            Event::Damaged { stage: s("a"), file: s("objects/ab/cd"), aside: Some(s("damaged/cd")) },
+            Event::Damaged { stage: s("a"), file: s("objects/ab/cd"), aside: None },
         ]);
         assert_eq!(
             text,
@@ -333,6 +335,7 @@ help: the same command goes on with teacher, from the last checkpoint if there i
 run roberta-full: 1 stage
 warn a  the result is not kept: data.csv changed while the stage ran
 warn a  objects/ab/cd was damaged: moved to damaged/cd, the stage runs again
+warn a  objects/ab/cd is gone, the stage runs again
 "
         );
     }

@@ -178,3 +178,25 @@ fn runs_and_collections_at_once_never_fail_and_never_give_a_wrong_result() {
         results.into_iter().for_each(|r| r.unwrap());
     });
 }
+
+#[test]
+fn a_check_of_every_byte_takes_no_collection_for_damage() {
+    let dir = Dir::new(CHAIN);
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let project = dir.open();
+            while !done.load(Ordering::Relaxed) {
+                project.cache.collect(Mode::Remove, &|_, _| false).unwrap();
+            }
+        });
+        let found: Vec<_> = (0..30)
+            .map(|_| {
+                dir.run();
+                dir.open().cache.verify_all().unwrap()
+            })
+            .collect();
+        done.store(true, Ordering::Relaxed);
+        assert!(found.iter().all(|f| f.damaged.is_empty() && f.incomplete.is_empty()), "{found:?}");
+    });
+}
