@@ -13,6 +13,7 @@ use super::config::{Config, Fields};
 use super::embedding::Embedding;
 use super::gelu::gelu;
 use super::linear::Linear;
+use super::names::Names;
 use super::norm::LayerNorm;
 use crate::ml::dropout::Noise;
 
@@ -130,6 +131,8 @@ pub struct Body {
 }
 
 impl Roberta {
+    pub const NAMES: Names = Names { body: "roberta", parts: &["embeddings", "encoder", "pooler"] };
+
     /// A model whose values are still to be filled in.
     pub fn empty(config: &Config, own: &RobertaConfig, device: &Device) -> Self {
         Roberta {
