@@ -87,7 +87,7 @@ impl Model {
             let shape = |p: Named| Shape { name: p.name, dtype: Dtype::F32, shape: p.shape };
             let shapes = self.parameters().into_iter().map(shape).collect();
             weights::write::fill(file, shapes, |body| {
-                walk::for_each_piece(self, |piece| body.put_f32(piece.name, &piece.values))
+                walk::for_each_piece(self, |piece| body.put_f32(piece.name, &piece.into_values()))
             })
         })
     }
@@ -173,6 +173,7 @@ fn shortened(names: &[String]) -> String {
 mod tests {
     use super::*;
     use crate::ml::model::fixture::Fixture;
+    use crate::ml::model::{HostTensor, HostTensors};
     use std::fs;
 
     const TINY: &str = r#"{"model_type": "roberta", "vocab_size": 40, "hidden_size": 16, "num_hidden_layers": 2,
@@ -273,6 +274,7 @@ mod tests {
         assert_eq!(loaded.notes.len(), 2, "{:?}", loaded.notes);
         assert!(loaded.notes[0].starts_with("not in the files, start fresh from seed 1: classifier.dense.weight"));
         assert_eq!(loaded.notes[1], "not used by a classifier, left out: lm_head.bias");
+        assert_eq!(loaded.unexpected, ["lm_head.bias"]);
         let (mut ours, mut expected) = (loaded.model.to_host().expect("host"), tiny().to_host().expect("host"));
         ours.retain(|name, _| name.starts_with("roberta"));
         expected.retain(|name, _| name.starts_with("roberta"));
@@ -289,12 +291,64 @@ mod tests {
         assert!(text.ends_with("has shape [32, 16]; config.json asks for [64, 16]"), "{text}");
 
         fs::write(dir.path().join("config.json"), TINY).expect("written");
-        let strange =
-            HostTensors::from([("wte.weight".into(), super::super::HostTensor { shape: vec![1], data: vec![0.0] })]);
+        let strange = HostTensors::from([("wte.weight".into(), HostTensor { shape: vec![1], data: vec![0.0] })]);
         weights::write_f32(&dir.path().join("model.safetensors"), &strange).expect("written");
         let text = error(dir.path());
         assert!(text.contains("none of its tensors has a name of the `roberta` family"), "{text}");
         assert!(text.contains("it has for example wte.weight"), "{text}");
+    }
+
+    #[test]
+    fn weights_without_their_config_are_no_model() {
+        // What a crash in the middle of saving leaves.
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        tiny().save(dir.path(), &names(2)).expect("saved");
+        fs::remove_file(dir.path().join("config.json")).expect("removed");
+        assert!(error(dir.path()).contains("config.json"), "{}", error(dir.path()));
+    }
+
+    #[test]
+    fn a_file_of_many_leftovers_is_read_for_the_parameters_alone() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let model = tiny();
+        model.save(dir.path(), &names(2)).expect("saved");
+        let path = dir.path().join("model.safetensors");
+        let encoded = model.to_host().expect("host");
+        let mut file: BTreeMap<String, weights::Encoded> =
+            encoded.iter().map(|(name, tensor)| (name.clone(), weights::Encoded::f16(tensor))).collect();
+        // Types that no parameter can have, where none is.
+        for (name, dtype) in
+            [("roberta.embeddings.position_ids", Dtype::I64), ("mask", Dtype::BOOL), ("f8", Dtype::F8_E4M3)]
+        {
+            let bytes = vec![0; 2 * dtype.bitsize() / 8];
+            file.insert(name.into(), weights::Encoded { dtype, shape: vec![2], bytes });
+        }
+        weights::write(&path, &file).expect("written");
+        let loaded = Model::load(dir.path(), None, 0, &Device::flex()).expect("loads");
+        assert_eq!(
+            (loaded.initialised, loaded.unexpected),
+            (Initialised::Nothing, vec!["f8".to_owned(), "mask".to_owned()])
+        );
+        let halved = |v: &f32| half::f16::from_f32(*v).to_f32();
+        for (name, tensor) in loaded.model.to_host().expect("host") {
+            assert_eq!(tensor.data, encoded[&name].data.iter().map(halved).collect::<Vec<_>>(), "{name}");
+        }
+
+        let embeddings = file.get_mut("roberta.embeddings.LayerNorm.bias").expect("there");
+        *embeddings = weights::Encoded { dtype: Dtype::F8_E4M3, shape: vec![16], bytes: vec![0; 16] };
+        weights::write(&path, &file).expect("written");
+        let text = error(dir.path());
+        assert!(text.ends_with("tensor roberta.embeddings.LayerNorm.bias: values of type F8_E4M3 are not supported; f32, f16, bf16, f64 and pipe's int8 are"), "{text}");
+        assert!(text.contains("model.safetensors"), "{text}");
+    }
+
+    #[test]
+    fn counts_of_a_model_are_those_of_its_values() {
+        let model = tiny();
+        let host = model.to_host().expect("host");
+        let non_zero = host.values().flat_map(|tensor| &tensor.data).filter(|v| **v != 0.0).count();
+        assert_eq!(model.count_non_zero().expect("counted"), non_zero);
+        assert_eq!(model.count(), host.values().map(|tensor| tensor.data.len()).sum::<usize>());
     }
 
     #[test]

@@ -1,10 +1,17 @@
 //! The models: one file per family, and what every family shares behind [`Model`].
 
+mod activation;
+pub mod bert;
 pub mod config;
+mod conv;
+pub mod deberta;
 pub mod embedding;
+pub mod encoder;
+mod fields;
 #[cfg(test)]
 pub(crate) mod fixture;
 pub mod gelu;
+pub mod head;
 pub mod host;
 pub mod hub;
 pub mod init;
@@ -36,6 +43,8 @@ use super::dropout::Noise;
 #[derive(Module, Debug)]
 pub enum Model {
     Roberta(roberta::Roberta),
+    Bert(bert::Bert),
+    Deberta(deberta::Deberta),
 }
 
 impl Model {
@@ -53,6 +62,8 @@ impl Model {
     fn empty(config: &Config, device: &Device) -> Self {
         match &config.family {
             Family::Roberta(own) => Model::Roberta(roberta::Roberta::empty(config, own, device)),
+            Family::Bert(own) => Model::Bert(bert::Bert::empty(config, own, device)),
+            Family::Deberta(own) => Model::Deberta(deberta::Deberta::empty(config, own, device)),
         }
     }
 
@@ -64,6 +75,8 @@ impl Model {
     pub fn forward(&self, ids: Tensor<2, Int>, mask: Tensor<2, Bool>, noise: &mut Noise) -> Tensor<2> {
         match self {
             Model::Roberta(model) => model.forward(ids, mask, noise),
+            Model::Bert(model) => model.forward(ids, mask, noise),
+            Model::Deberta(model) => model.forward(ids, mask, noise),
         }
     }
 
@@ -81,7 +94,7 @@ impl Model {
     pub fn count_non_zero(&self) -> Result<usize> {
         let mut count = 0;
         walk::for_each_piece(self, |piece| {
-            count += piece.values.iter().filter(|v| **v != 0.0).count();
+            count += piece.rows.data.iter().filter(|v| **v != 0.0).count();
             Ok(())
         })?;
         Ok(count)
@@ -122,6 +135,8 @@ impl Model {
     pub fn config(&self) -> &Config {
         match self {
             Model::Roberta(model) => &model.config,
+            Model::Bert(model) => &model.config,
+            Model::Deberta(model) => &model.config,
         }
     }
 
@@ -129,6 +144,8 @@ impl Model {
     pub fn set_labels(&mut self, labels: &[String]) {
         match self {
             Model::Roberta(model) => model.config = model.config.clone().with_labels(labels),
+            Model::Bert(model) => model.config = model.config.clone().with_labels(labels),
+            Model::Deberta(model) => model.config = model.config.clone().with_labels(labels),
         }
     }
 
@@ -136,6 +153,8 @@ impl Model {
     pub fn map_linears(&mut self, change: &mut dyn FnMut(&str, &mut linear::Linear)) {
         match self {
             Model::Roberta(model) => model.map_linears(change),
+            Model::Bert(model) => model.map_linears(change),
+            Model::Deberta(model) => model.map_linears(change),
         }
     }
 }

@@ -6,6 +6,8 @@ use std::collections::btree_map::Entry;
 use anyhow::{Result, bail};
 
 use super::Model;
+use super::bert::Bert;
+use super::deberta::Deberta;
 use super::roberta::Roberta;
 use super::weights::Weights;
 use super::weights::stored::Stored;
@@ -31,6 +33,8 @@ impl Model {
     pub(super) fn names(&self) -> &'static Names {
         match self {
             Model::Roberta(_) => &Roberta::NAMES,
+            Model::Bert(_) => &Bert::NAMES,
+            Model::Deberta(_) => &Deberta::NAMES,
         }
     }
 }
