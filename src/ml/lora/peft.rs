@@ -8,7 +8,9 @@ use serde_json::{Value, json};
 
 use super::{HEAD, LoraConfig, Targets, names_module};
 use crate::ml::model::host::HostTensors;
-use crate::ml::model::{Model, walk, weights};
+use crate::ml::model::weights::write::encode_f32;
+use crate::ml::model::weights::{self, Pair};
+use crate::ml::model::{Model, walk};
 
 const CONFIG: &str = "adapter_config.json";
 const WEIGHTS: &str = "adapter_model.safetensors";
