@@ -1,20 +1,28 @@
 //! Model folders in the Hugging Face layout: reading them with what is missing made fresh, and
 //! writing them.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
 use burn::tensor::Device;
+use rayon::prelude::*;
+use safetensors::Dtype;
 
 use super::config::Config;
-use super::host::HostTensors;
-use super::{Model, bert, deberta, init, roberta, walk, weights};
+use super::names::is_buffer;
+use super::weights::stored::Stored;
+use super::weights::write::Shape;
+use super::weights::{Pair, Weights};
+use super::{Model, Named, init, walk, weights};
 
 /// A model from a folder, with what the user should know about it.
 #[derive(Debug)]
 pub struct Loaded {
     pub model: Model,
     pub initialised: Initialised,
+    /// Tensors of the files that are no parameters of the model, by name; a language model's head, as a rule.
+    pub unexpected: Vec<String>,
     /// Warnings, one line each.
     pub notes: Vec<String>,
 }
@@ -37,31 +45,32 @@ impl Model {
     /// head's last layer is made fresh from `seed`, as `ignore_mismatched_sizes` does. Without
     /// `labels`, those of the config hold.
     pub fn load(dir: &Path, labels: Option<&[String]>, seed: u64, device: &Device) -> Result<Loaded> {
-        let mut config = Config::open(dir)?;
+        let config = Config::open(dir)?;
+        let config = labels.map_or(config.clone(), |labels| config.with_labels(labels));
+        Self::load_as(config, dir, seed, device)
+    }
+
+    /// The same with a config that need not be the folder's: other labels, another head.
+    pub fn load_as(config: Config, dir: &Path, seed: u64, device: &Device) -> Result<Loaded> {
         let mut notes = Vec::new();
-        if let Some(labels) = labels {
-            config = config.with_labels(labels);
+        if !config.unknown().is_empty() {
+            let unknown = shortened(config.unknown());
+            notes.push(format!("config.json has fields that are not known here and have no effect: {unknown}"));
         }
-        let files = weights::files(dir)?;
         let model = Model::empty(&config, device);
-        if files.is_empty() {
+        let Some(weights) = Weights::open(dir)? else {
             notes.push(format!("{} has no weights: all start fresh from seed {seed}", dir.display()));
             let fresh = init::all(&model.parameters(), &config, seed);
             let model = walk::fill(model, fresh)?.0;
-            return Ok(Loaded { model, initialised: Initialised::Everything, notes });
-        }
-        let mut host = weights::read(&files)?;
-        rename_old(&mut host, model.body());
-        let made = complete(&model, &mut host, &config, seed, &mut notes)
-            .with_context(|| format!("loading the model in {}", dir.display()))?;
-        let (model, unknown) =
-            walk::fill(model, host).with_context(|| format!("loading the model in {}", dir.display()))?;
-        let unknown: Vec<String> = unknown.into_iter().filter(|name| !is_buffer(name)).collect();
-        if !unknown.is_empty() {
-            notes.push(format!("not used by a classifier, left out: {}", shortened(&unknown)));
-        }
+            return Ok(Loaded { model, initialised: Initialised::Everything, unexpected: Vec::new(), notes });
+        };
+        let plan = Plan::new(&model, &weights).with_context(|| format!("loading the model in {}", dir.display()))?;
+        notes.extend(plan.notes(&config, seed));
+        let values = plan.values(&config, seed)?;
+        let model = walk::place(model, values);
+        let made: Vec<String> = plan.missing.into_iter().chain(plan.resized).collect();
         let initialised = if made.is_empty() { Initialised::Nothing } else { Initialised::Part(made) };
-        Ok(Loaded { model, initialised, notes })
+        Ok(Loaded { model, initialised, unexpected: plan.unexpected, notes })
     }
 
     /// Writes `config.json` and `model.safetensors` for `labels`, loadable by `from_pretrained`.
@@ -78,93 +87,83 @@ impl Model {
         if let Some(parameter) = adapted {
             bail!("the model has an adapter ({}); merge it before saving the model", parameter.name);
         }
-        weights::write_f32(&dir.join(weights::SINGLE), &self.to_host()?)?;
         let json = self.config().clone().with_labels(labels).to_json();
-        let text = serde_json::to_string_pretty(&json).context("encoding config.json")?;
-        weights::write_whole(&dir.join("config.json"), text.as_bytes())
-    }
-
-    /// The name of the encoder without its head: the prefix of its parameters.
-    fn body(&self) -> &'static str {
-        match self {
-            Model::Roberta(_) => roberta::Roberta::BODY,
-            Model::Bert(_) => bert::Bert::BODY,
-            Model::Deberta(_) => deberta::Deberta::BODY,
-        }
+        let config = serde_json::to_string_pretty(&json).context("encoding config.json")?;
+        let pair = Pair { config: dir.join("config.json"), weights: dir.join(weights::SINGLE) };
+        pair.write(&config, |file| {
+            let shape = |p: Named| Shape { name: p.name, dtype: Dtype::F32, shape: p.shape };
+            let shapes = self.parameters().into_iter().map(shape).collect();
+            weights::write::fill(file, shapes, |body| {
+                walk::for_each_piece(self, |piece| body.put_f32(piece.name, &piece.values))
+            })
+        })
     }
 }
 
-/// Adds fresh values for what the files lack or hold in another shape in the head; returns the names.
-fn complete(
-    model: &Model,
-    host: &mut HostTensors,
-    config: &Config,
-    seed: u64,
-    notes: &mut Vec<String>,
-) -> Result<Vec<String>> {
-    let body = format!("{}.", model.body());
-    let parameters = model.parameters();
-    let found = parameters.iter().filter(|p| p.name.starts_with(&body) && host.contains_key(&p.name)).count();
-    ensure!(
-        found > 0,
-        "none of its tensors has a name of the `{}` family, such as {}; it has for example {}",
-        config.model_type(),
-        parameters[0].name,
-        host.keys().next().map_or("none", String::as_str)
-    );
-    let mut missing = Vec::new();
-    let mut resized = Vec::new();
-    for parameter in &parameters {
-        match host.get(&parameter.name) {
-            Some(tensor) if tensor.shape == parameter.shape => continue,
-            None => missing.push(parameter.name.clone()),
-            Some(tensor) if parameter.name.starts_with(&body) => bail!(
-                "parameter {} has shape {:?}; config.json asks for {:?}",
-                parameter.name,
-                tensor.shape,
-                parameter.shape
-            ),
-            Some(_) => resized.push(parameter.name.clone()),
-        }
-        let fresh = init::fresh(&parameter.name, &parameter.shape, config, seed);
-        host.insert(parameter.name.clone(), fresh);
-    }
-    if !missing.is_empty() {
-        notes.push(format!("not in the files, start fresh from seed {seed}: {}", shortened(&missing)));
-    }
-    if !resized.is_empty() {
-        notes.push(format!(
-            "of another shape for {} labels, start fresh from seed {seed}: {}",
-            config.labels().len(),
-            shortened(&resized)
-        ));
-    }
-    missing.append(&mut resized);
-    Ok(missing)
+/// Where each parameter of a model comes from, known before any numbers are read.
+struct Plan<'a> {
+    parameters: Vec<Named>,
+    /// By parameter.
+    found: BTreeMap<String, &'a Stored>,
+    /// Parameters that the files lack.
+    missing: Vec<String>,
+    /// Those of the head that the files hold for another number of labels.
+    resized: Vec<String>,
+    /// What the files hold beyond the parameters.
+    unexpected: Vec<String>,
 }
 
-/// Names that older checkpoints use: LayerNorm's `gamma` and `beta`, and an encoder saved by itself.
-fn rename_old(host: &mut HostTensors, body: &str) {
-    let bare = !host.keys().any(|name| name.starts_with(&format!("{body}.")));
-    let old = std::mem::take(host);
-    host.extend(old.into_iter().map(|(name, tensor)| {
-        let mut name = match name.strip_suffix("LayerNorm.gamma") {
-            Some(layer) => format!("{layer}LayerNorm.weight"),
-            None => match name.strip_suffix("LayerNorm.beta") {
-                Some(layer) => format!("{layer}LayerNorm.bias"),
-                None => name,
-            },
+impl<'a> Plan<'a> {
+    fn new(model: &Model, weights: &'a Weights) -> Result<Self> {
+        let (names, parameters) = (model.names(), model.parameters());
+        let mut tensors = names.resolve(weights)?;
+        let known = parameters.iter().any(|p| names.is_body(&p.name) && tensors.contains_key(&p.name));
+        ensure!(
+            known,
+            "none of its tensors has a name of the `{}` family, such as {}; it has for example {}",
+            model.config().model_type(),
+            parameters[0].name,
+            weights.tensors.keys().next().map_or("none", String::as_str)
+        );
+        let (mut found, mut missing, mut resized) = (BTreeMap::new(), Vec::new(), Vec::new());
+        for Named { name, shape, .. } in &parameters {
+            match tensors.remove(name) {
+                Some(stored) if stored.shape == *shape => drop(found.insert(name.clone(), stored)),
+                Some(stored) if names.is_body(name) => {
+                    bail!("parameter {name} has shape {:?}; config.json asks for {shape:?}", stored.shape)
+                }
+                Some(_) => resized.push(name.clone()),
+                None => missing.push(name.clone()),
+            }
+        }
+        let unexpected = tensors.into_keys().filter(|name| !is_buffer(name)).collect();
+        Ok(Plan { parameters, found, missing, resized, unexpected })
+    }
+
+    fn notes(&self, config: &Config, seed: u64) -> Vec<String> {
+        let note =
+            |names: &[String], what: String| (!names.is_empty()).then(|| format!("{what}: {}", shortened(names)));
+        let labels = config.labels().len();
+        let notes = [
+            note(&self.missing, format!("not in the files, start fresh from seed {seed}")),
+            note(&self.resized, format!("of another shape for {labels} labels, start fresh from seed {seed}")),
+            note(&self.unexpected, "not used by a classifier, left out".into()),
+        ];
+        notes.into_iter().flatten().collect()
+    }
+
+    /// The values of every parameter in the layout of the module, read and made on all cores. Nothing beyond them and some
+    /// kilobytes for each core is in memory.
+    fn values(&self, config: &Config, seed: u64) -> Result<BTreeMap<String, Vec<f32>>> {
+        let value = |p: &Named| {
+            let values = match self.found.get(&p.name) {
+                Some(stored) => weights::value(&p.name, stored, p.layout)?,
+                None => init::fresh(&p.name, &p.shape, config, seed).into_layout(p.layout),
+            };
+            Ok((p.name.clone(), values))
         };
-        if bare && (name.starts_with("embeddings.") || name.starts_with("encoder.")) {
-            name = format!("{body}.{name}");
-        }
-        (name, tensor)
-    }));
-}
-
-/// Index tables that old versions of transformers saved among the weights.
-fn is_buffer(name: &str) -> bool {
-    name.ends_with("embeddings.position_ids") || name.ends_with("embeddings.token_type_ids")
+        self.parameters.par_iter().map(value).collect()
+    }
 }
 
 /// At most six names, so that a note stays a line.
@@ -180,12 +179,14 @@ fn shortened(names: &[String]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ml::model::HostTensors;
     use crate::ml::model::fixture::Fixture;
+    use crate::ml::model::head::HeadKind;
     use std::fs;
 
     const TINY: &str = r#"{"model_type": "roberta", "vocab_size": 40, "hidden_size": 16, "num_hidden_layers": 2,
         "num_attention_heads": 2, "intermediate_size": 32, "max_position_embeddings": 20, "type_vocab_size": 1,
-        "id2label": {"0": "no", "1": "yes"}, "kept": "as it is"}"#;
+        "id2label": {"0": "no", "1": "yes"}, "_kept": "as it is"}"#;
 
     fn names(count: usize) -> Vec<String> {
         (0..count).map(|i| format!("class {i}")).collect()
@@ -209,7 +210,7 @@ mod tests {
         assert_eq!(loaded.initialised, Initialised::Nothing);
         assert_eq!(loaded.model.to_host().expect("host"), model.to_host().expect("host"));
         assert_eq!(loaded.model.config().labels(), ["nein", "ja"]);
-        assert_eq!(loaded.model.config().field("kept"), Some(&serde_json::json!("as it is")));
+        assert_eq!(loaded.model.config().field("_kept"), Some(&serde_json::json!("as it is")));
     }
 
     #[test]
@@ -245,6 +246,43 @@ mod tests {
         let (before, after) = (model.to_host().expect("host"), loaded.model.to_host().expect("host"));
         assert_eq!(before["classifier.dense.weight"], after["classifier.dense.weight"]);
         assert_eq!(after["classifier.out_proj.weight"].shape, [5, 16]);
+    }
+
+    #[test]
+    fn a_deeper_head_is_made_fresh_on_the_encoder_and_loads_again() {
+        for name in ["roberta-one-row", "bert-longest", "deberta-one-token"] {
+            let Some(fixture) = Fixture::open(name) else { continue };
+            let device = Device::flex();
+            let config = Config::open(&fixture.dir).expect("valid").with_head(HeadKind::Mlp);
+            let loaded = Model::load_as(config, &fixture.dir, 3, &device).expect("loads");
+            let layers = |part: &str| (0..3).map(|i| format!("classifier.layers.{i}.{part}")).collect::<Vec<_>>();
+            let Initialised::Part(mut fresh) = loaded.initialised else { panic!("a fresh head") };
+            fresh.sort();
+            let mut expected = [layers("weight"), layers("bias")].concat();
+            expected.sort();
+            assert_eq!(fresh, expected, "{name}");
+            let host = loaded.model.to_host().expect("host");
+            let shapes = layers("weight").iter().map(|name| host[name].shape.clone()).collect::<Vec<_>>();
+            assert_eq!(shapes, [[256, 24], [128, 256], [3, 128]]);
+
+            let dir = tempfile::tempdir().expect("a temporary folder");
+            loaded.model.save(dir.path(), &names(3)).expect("saved");
+            let again = Model::load(dir.path(), None, 9, &device).expect("loads");
+            assert_eq!(again.initialised, Initialised::Nothing, "{:?}", again.notes);
+            let logits = |model: &Model| {
+                let (ids, mask) = fixture.batch(&device);
+                model.forward(ids, mask, &mut crate::ml::dropout::Noise::Off).into_data()
+            };
+            assert_eq!(logits(&again.model), logits(&loaded.model), "{name}");
+        }
+    }
+
+    #[test]
+    fn fields_without_effect_are_named() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        fs::write(dir.path().join("config.json"), TINY.replace("_kept", "kept")).expect("written");
+        let notes = Model::load(dir.path(), None, 0, &Device::flex()).expect("loads").notes;
+        assert_eq!(notes[0], "config.json has fields that are not known here and have no effect: kept");
     }
 
     #[test]

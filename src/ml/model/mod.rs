@@ -17,10 +17,11 @@ pub mod hub;
 pub mod init;
 pub mod linear;
 mod load;
+mod names;
 pub mod norm;
 #[cfg(test)]
 mod parity;
-pub mod pickle;
+mod pickle;
 pub mod roberta;
 pub mod walk;
 pub mod weights;
@@ -87,6 +88,16 @@ impl Model {
     /// How many numbers the model holds, adapters included.
     pub fn count(&self) -> usize {
         self.parameters().iter().map(Named::size).sum()
+    }
+
+    /// How many numbers are not zero.
+    pub fn count_non_zero(&self) -> Result<usize> {
+        let mut count = 0;
+        walk::for_each_piece(self, |piece| {
+            count += piece.values.iter().filter(|v| **v != 0.0).count();
+            Ok(())
+        })?;
+        Ok(count)
     }
 
     /// How many numbers training changes.
