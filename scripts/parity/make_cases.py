@@ -185,6 +185,14 @@ def write_lora(folder, base, options, seed):
         json.dump(data, file)
 
 
+def log_buckets():
+    """The bucket of every distance that a table is asked for, from transformers."""
+    from transformers.models.deberta_v2.modeling_deberta_v2 import make_log_bucket_position
+    sizes = [(256, 512), (32, 128), (16, 40), (4, 10), (255, 512)]
+    row = lambda buckets, furthest: make_log_bucket_position(torch.arange(2 * furthest), buckets, furthest).long().tolist()
+    return [dict(buckets=b, furthest=f, rows=row(b, f)) for b, f in sizes]
+
+
 def random_case(rng):
     family = rng.choice(list(CLASSES))
     heads = rng.choice([1, 2, 3, 5])
@@ -221,6 +229,8 @@ def main():
         write(os.path.join(args.out, name), case, args.seed + i)
         print(name)
     if not args.random:
+        with open(os.path.join(args.out, "log_buckets.json"), "w") as file:
+            json.dump(log_buckets(), file)
         for i, (name, (base, options)) in enumerate(LORA.items()):
             write_lora(os.path.join(args.out, name), base, options, args.seed + 100 + i)
             print(name)

@@ -430,3 +430,74 @@ fn skew(x: Tensor<3>, [heads, batch, length]: [usize; 3]) -> Tensor<4> {
     let shifted = flat.narrow(1, length - 1, length * wide).reshape([blocks, length, wide]);
     shifted.narrow(2, 0, length).reshape([heads, batch, length, length])
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(field: &str) -> String {
+        let text = format!(r#"{{"model_type": "deberta-v2", "relative_attention": true, {field}}}"#);
+        Config::parse(&text).map(|_| ()).expect_err("refused").to_string()
+    }
+
+    #[test]
+    fn fields_that_are_not_built_are_refused_by_name() {
+        assert_eq!(
+            refused(r#""pos_att_type": ["c2p", "p2p"]"#),
+            r#"field `pos_att_type` has "p2p"; only "c2p" and "p2c" are supported"#
+        );
+        assert_eq!(refused(r#""embedding_size": 128"#), "field `embedding_size` is 128; only 1536 is supported");
+        assert_eq!(
+            refused(r#""norm_rel_ebd": "layer_norm|dropout""#),
+            r#"field `norm_rel_ebd` has "dropout"; only "layer_norm" and "none" are supported"#
+        );
+        assert_eq!(
+            refused(r#""conv_kernel_size": 2"#),
+            "field `conv_kernel_size` is 2; an even kernel would shorten the sequence"
+        );
+        assert_eq!(
+            refused(r#""position_buckets": 2"#),
+            "field `position_buckets` is 2; it must be at least 4, or -1 for none"
+        );
+    }
+
+    #[test]
+    fn distances_have_the_buckets_of_transformers() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/parity/log_buckets.json");
+        let tables: serde_json::Value =
+            serde_json::from_str(&std::fs::read_to_string(path).expect("the fixture")).expect("JSON");
+        for table in tables.as_array().expect("tables") {
+            let number = |field: &str| table[field].as_u64().expect("a number") as usize;
+            let relative = RelativeConfig {
+                attention: true,
+                c2p: true,
+                p2c: true,
+                buckets: Some(number("buckets")),
+                furthest: number("furthest"),
+                share_att_key: true,
+                layer_norm: true,
+            };
+            let span = relative.span();
+            for (distance, bucket) in table["rows"].as_array().expect("rows").iter().enumerate() {
+                let bucket = bucket.as_i64().expect("a bucket");
+                let expected = |bucket: i64| (bucket + span as i64).clamp(0, 2 * span as i64 - 1) as usize;
+                assert_eq!(relative.row(distance as i64), expected(bucket), "{distance} of {relative:?}");
+                assert_eq!(relative.row(-(distance as i64)), expected(-bucket), "-{distance} of {relative:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn skewing_reads_diagonals() {
+        let length = 3;
+        // Each row holds the numbers of its columns; -2 … 2 are the distances j − i.
+        let columns: Vec<f32> = (0..2 * length).map(|c| c as f32 - 2.0).collect();
+        let x = Tensor::<1>::from_data(TensorData::from(columns.as_slice()), &Device::flex()).expand([
+            1,
+            length,
+            2 * length,
+        ]);
+        let out = skew(x, [1, 1, length]).into_data().try_into_vec::<f32>().expect("f32");
+        assert_eq!(out, [0.0, 1.0, 2.0, -1.0, 0.0, 1.0, -2.0, -1.0, 0.0]);
+    }
+}
