@@ -5,6 +5,7 @@ pub mod bert;
 pub mod config;
 mod conv;
 pub mod deberta;
+pub mod distilbert;
 pub mod embedding;
 pub mod encoder;
 mod fields;
@@ -45,6 +46,7 @@ pub enum Model {
     Roberta(roberta::Roberta),
     Bert(bert::Bert),
     Deberta(deberta::Deberta),
+    DistilBert(distilbert::DistilBert),
 }
 
 impl Model {
@@ -64,6 +66,7 @@ impl Model {
             Family::Roberta(own) => Model::Roberta(roberta::Roberta::empty(config, own, device)),
             Family::Bert(own) => Model::Bert(bert::Bert::empty(config, own, device)),
             Family::Deberta(own) => Model::Deberta(deberta::Deberta::empty(config, own, device)),
+            Family::DistilBert(own) => Model::DistilBert(distilbert::DistilBert::empty(config, own, device)),
         }
     }
 
@@ -77,6 +80,7 @@ impl Model {
             Model::Roberta(model) => model.forward(ids, mask, noise),
             Model::Bert(model) => model.forward(ids, mask, noise),
             Model::Deberta(model) => model.forward(ids, mask, noise),
+            Model::DistilBert(model) => model.forward(ids, mask, noise),
         }
     }
 
@@ -137,6 +141,7 @@ impl Model {
             Model::Roberta(model) => &model.config,
             Model::Bert(model) => &model.config,
             Model::Deberta(model) => &model.config,
+            Model::DistilBert(model) => &model.config,
         }
     }
 
@@ -146,6 +151,7 @@ impl Model {
             Model::Roberta(model) => model.config = model.config.clone().with_labels(labels),
             Model::Bert(model) => model.config = model.config.clone().with_labels(labels),
             Model::Deberta(model) => model.config = model.config.clone().with_labels(labels),
+            Model::DistilBert(model) => model.config = model.config.clone().with_labels(labels),
         }
     }
 
@@ -155,6 +161,7 @@ impl Model {
             Model::Roberta(model) => model.map_linears(change),
             Model::Bert(model) => model.map_linears(change),
             Model::Deberta(model) => model.map_linears(change),
+            Model::DistilBert(model) => model.map_linears(change),
         }
     }
 }
