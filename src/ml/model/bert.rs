@@ -77,6 +77,7 @@ pub struct Pooler {
 }
 
 impl Bert {
+    /// How its checkpoints name the tensors.
     pub const NAMES: Names = Names { body: "bert", parts: &["embeddings", "encoder", "pooler"] };
 
     /// A model whose values are still to be filled in.

@@ -169,6 +169,7 @@ pub struct Body {
 }
 
 impl Deberta {
+    /// How its checkpoints name the tensors.
     pub const NAMES: Names = Names { body: "deberta", parts: &["embeddings", "encoder"] };
 
     /// A model whose values are still to be filled in.

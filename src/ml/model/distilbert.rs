@@ -93,6 +93,7 @@ pub struct Body {
 }
 
 impl DistilBert {
+    /// How its checkpoints name the tensors.
     pub const NAMES: Names = Names { body: "distilbert", parts: &["embeddings", "transformer"] };
 
     /// A model whose values are still to be filled in.

@@ -21,6 +21,8 @@ use super::{Model, Named, init, walk, weights};
 pub struct Loaded {
     pub model: Model,
     pub initialised: Initialised,
+    /// How many of its numbers are not zero.
+    pub non_zero: usize,
     /// Tensors of the files that are no parameters of the model, by name; a language model's head, as a rule.
     pub unexpected: Vec<String>,
     /// Warnings, one line each.
@@ -61,16 +63,19 @@ impl Model {
         let Some(weights) = Weights::open(dir)? else {
             notes.push(format!("{} has no weights: all start fresh from seed {seed}", dir.display()));
             let fresh = init::all(&model.parameters(), &config, seed);
+            let non_zero = fresh.values().map(|tensor| non_zero(&tensor.data)).sum();
             let model = walk::fill(model, fresh)?.0;
-            return Ok(Loaded { model, initialised: Initialised::Everything, unexpected: Vec::new(), notes });
+            let initialised = Initialised::Everything;
+            return Ok(Loaded { model, initialised, non_zero, unexpected: Vec::new(), notes });
         };
         let plan = Plan::new(&model, &weights).with_context(|| format!("loading the model in {}", dir.display()))?;
         notes.extend(plan.notes(&config, seed));
         let values = plan.values(&config, seed)?;
+        let non_zero = values.par_iter().map(|(_, values)| non_zero(values)).sum();
         let model = walk::place(model, values);
         let made: Vec<String> = plan.missing.into_iter().chain(plan.resized).collect();
         let initialised = if made.is_empty() { Initialised::Nothing } else { Initialised::Part(made) };
-        Ok(Loaded { model, initialised, unexpected: plan.unexpected, notes })
+        Ok(Loaded { model, initialised, non_zero, unexpected: plan.unexpected, notes })
     }
 
     /// Writes `config.json` and `model.safetensors` for `labels`, loadable by `from_pretrained`.
@@ -166,6 +171,10 @@ impl<'a> Plan<'a> {
     }
 }
 
+fn non_zero(values: &[f32]) -> usize {
+    values.iter().filter(|v| **v != 0.0).count()
+}
+
 /// At most six names, so that a note stays a line.
 fn shortened(names: &[String]) -> String {
     const SHOWN: usize = 6;
@@ -179,9 +188,9 @@ fn shortened(names: &[String]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ml::model::HostTensors;
     use crate::ml::model::fixture::Fixture;
     use crate::ml::model::head::HeadKind;
+    use crate::ml::model::{HostTensor, HostTensors};
     use std::fs;
 
     const TINY: &str = r#"{"model_type": "roberta", "vocab_size": 40, "hidden_size": 16, "num_hidden_layers": 2,
@@ -319,6 +328,7 @@ mod tests {
         assert_eq!(loaded.notes.len(), 2, "{:?}", loaded.notes);
         assert!(loaded.notes[0].starts_with("not in the files, start fresh from seed 1: classifier.dense.weight"));
         assert_eq!(loaded.notes[1], "not used by a classifier, left out: lm_head.bias");
+        assert_eq!(loaded.unexpected, ["lm_head.bias"]);
         let (mut ours, mut expected) = (loaded.model.to_host().expect("host"), tiny().to_host().expect("host"));
         ours.retain(|name, _| name.starts_with("roberta"));
         expected.retain(|name, _| name.starts_with("roberta"));
@@ -335,12 +345,66 @@ mod tests {
         assert!(text.ends_with("has shape [32, 16]; config.json asks for [64, 16]"), "{text}");
 
         fs::write(dir.path().join("config.json"), TINY).expect("written");
-        let strange =
-            HostTensors::from([("wte.weight".into(), super::super::HostTensor { shape: vec![1], data: vec![0.0] })]);
+        let strange = HostTensors::from([("wte.weight".into(), HostTensor { shape: vec![1], data: vec![0.0] })]);
         weights::write_f32(&dir.path().join("model.safetensors"), &strange).expect("written");
         let text = error(dir.path());
         assert!(text.contains("none of its tensors has a name of the `roberta` family"), "{text}");
         assert!(text.contains("it has for example wte.weight"), "{text}");
+    }
+
+    #[test]
+    fn weights_without_their_config_are_no_model() {
+        // What a crash in the middle of saving leaves.
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        tiny().save(dir.path(), &names(2)).expect("saved");
+        fs::remove_file(dir.path().join("config.json")).expect("removed");
+        assert!(error(dir.path()).contains("config.json"), "{}", error(dir.path()));
+    }
+
+    #[test]
+    fn a_file_of_many_leftovers_is_read_for_the_parameters_alone() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let model = tiny();
+        model.save(dir.path(), &names(2)).expect("saved");
+        let path = dir.path().join("model.safetensors");
+        let encoded = model.to_host().expect("host");
+        let mut file: BTreeMap<String, weights::Encoded> =
+            encoded.iter().map(|(name, tensor)| (name.clone(), weights::Encoded::f16(tensor))).collect();
+        // Types that no parameter can have, where none is.
+        for (name, dtype) in
+            [("roberta.embeddings.position_ids", Dtype::I64), ("mask", Dtype::BOOL), ("f8", Dtype::F8_E4M3)]
+        {
+            let bytes = vec![0; 2 * dtype.bitsize() / 8];
+            file.insert(name.into(), weights::Encoded { dtype, shape: vec![2], bytes });
+        }
+        weights::write(&path, &file).expect("written");
+        let loaded = Model::load(dir.path(), None, 0, &Device::flex()).expect("loads");
+        assert_eq!(
+            (loaded.initialised, loaded.unexpected),
+            (Initialised::Nothing, vec!["f8".to_owned(), "mask".to_owned()])
+        );
+        let halved = |v: &f32| half::f16::from_f32(*v).to_f32();
+        for (name, tensor) in loaded.model.to_host().expect("host") {
+            assert_eq!(tensor.data, encoded[&name].data.iter().map(halved).collect::<Vec<_>>(), "{name}");
+        }
+
+        let embeddings = file.get_mut("roberta.embeddings.LayerNorm.bias").expect("there");
+        *embeddings = weights::Encoded { dtype: Dtype::F8_E4M3, shape: vec![16], bytes: vec![0; 16] };
+        weights::write(&path, &file).expect("written");
+        let text = error(dir.path());
+        assert!(text.ends_with("tensor roberta.embeddings.LayerNorm.bias: values of type F8_E4M3 are not supported; f32, f16, bf16, f64 and pipe's int8 are"), "{text}");
+        assert!(text.contains("model.safetensors"), "{text}");
+    }
+
+    #[test]
+    fn what_is_not_zero_is_counted_on_the_way() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        tiny().save(dir.path(), &names(2)).expect("saved");
+        let loaded = Model::load(dir.path(), None, 0, &Device::flex()).expect("loads");
+        let host = loaded.model.to_host().expect("host");
+        let counted = host.values().map(|tensor| non_zero(&tensor.data)).sum::<usize>();
+        // Biases and the rows for padding are zero in a fresh model.
+        assert!(loaded.non_zero == counted && counted < loaded.model.count(), "{} {counted}", loaded.non_zero);
     }
 
     #[test]

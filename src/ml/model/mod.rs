@@ -94,16 +94,6 @@ impl Model {
         self.parameters().iter().map(Named::size).sum()
     }
 
-    /// How many numbers are not zero.
-    pub fn count_non_zero(&self) -> Result<usize> {
-        let mut count = 0;
-        walk::for_each_piece(self, |piece| {
-            count += piece.values.iter().filter(|v| **v != 0.0).count();
-            Ok(())
-        })?;
-        Ok(count)
-    }
-
     /// How many numbers training changes.
     pub fn count_trainable(&self) -> usize {
         self.parameters().iter().filter(|p| p.trainable).map(Named::size).sum()

@@ -82,6 +82,7 @@ pub struct Body {
 }
 
 impl Roberta {
+    /// How its checkpoints name the tensors.
     pub const NAMES: Names = Names { body: "roberta", parts: &["embeddings", "encoder", "pooler"] };
 
     /// A model whose values are still to be filled in.

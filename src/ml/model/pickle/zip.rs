@@ -40,13 +40,15 @@ pub fn entries(source: &Source) -> Result<BTreeMap<String, Span>> {
 
 /// How many entries the directory at the end of the zip has, and where it begins.
 fn directory(source: &Source) -> Result<(u64, u64)> {
-    /// The last record, and before it the one that says where the 64-bit record is.
-    const RECORDS: u64 = 22 + 20;
-    let tail = source.length.saturating_sub(RECORDS + 0xffff);
+    /// Of the last record, and of the one before it that says where the 64-bit record is.
+    const LAST: usize = 22;
+    const LOCATOR: usize = 20;
+    let tail = source.length.saturating_sub((LAST + LOCATOR + 0xffff) as u64);
     let bytes = source.bytes(tail, source.length - tail)?;
     let end = bytes.windows(4).rposition(|w| w == b"PK\x05\x06").ok_or_else(cut)?;
+    ensure!(bytes.len() - end >= LAST, cut());
     // PyTorch writes the 64-bit record whatever the size.
-    if let Some(locator) = end.checked_sub(20).filter(|at| bytes[*at..].starts_with(b"PK\x06\x07")) {
+    if let Some(locator) = end.checked_sub(LOCATOR).filter(|at| bytes[*at..].starts_with(b"PK\x06\x07")) {
         let record = source.bytes(number::<8>(&bytes, locator + 8)?, 56)?;
         ensure!(record.starts_with(b"PK\x06\x06"), cut());
         return Ok((number::<8>(&record, 32)?, number::<8>(&record, 48)?));

@@ -122,7 +122,7 @@ impl Stored {
     /// A matrix, block of rows by block of rows on one core: the others read other matrices.
     fn read_transposed(&self, [rows, columns]: [usize; 2], scales: &[f32], out: &mut [f32]) -> Result<()> {
         // A cache line of the transpose at least.
-        let block = (BLOCK / (columns * width(self.dtype)?)).next_multiple_of(16).min(rows);
+        let block = (BLOCK / (columns * width(self.dtype)?)).max(1).next_multiple_of(16).min(rows);
         let (mut bytes, mut values) = (Vec::new(), vec![0f32; block * columns]);
         for top in (0..rows).step_by(block) {
             let values = &mut values[..block.min(rows - top) * columns];
@@ -193,7 +193,7 @@ fn scale(values: &mut [f32], columns: usize, scales: &[f32]) {
 /// Bytes of a number.
 fn width(dtype: Dtype) -> Result<usize> {
     let bits = dtype.bitsize();
-    ensure!(bits % 8 == 0, "values of type {dtype:?} are not supported");
+    ensure!(bits.is_multiple_of(8), "values of type {dtype:?} are not supported");
     Ok(bits / 8)
 }
 

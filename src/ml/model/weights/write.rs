@@ -116,11 +116,7 @@ pub fn write(path: &Path, tensors: &BTreeMap<String, Encoded>) -> Result<()> {
 
 /// Writes f32 tensors to a safetensors file.
 pub fn write_f32(path: &Path, tensors: &HostTensors) -> Result<()> {
-    let shapes =
-        tensors.iter().map(|(name, t)| Shape { name: name.clone(), dtype: Dtype::F32, shape: t.shape.clone() });
-    write_file(path, |file| {
-        fill(file, shapes.collect(), |body| tensors.iter().try_for_each(|(name, t)| body.put_f32(name, &t.data)))
-    })
+    write_file(path, |file| encode_f32(file, tensors))
 }
 
 /// Writes a file whole or not at all.
@@ -143,8 +139,17 @@ pub fn encode(file: &File, tensors: &BTreeMap<String, Encoded>) -> Result<()> {
     })
 }
 
+/// Writes a safetensors file of these tensors, as f32.
+pub fn encode_f32(file: &File, tensors: &HostTensors) -> Result<()> {
+    let shape =
+        |(name, t): (&String, &HostTensor)| Shape { name: name.clone(), dtype: Dtype::F32, shape: t.shape.clone() };
+    fill(file, tensors.iter().map(shape).collect(), |body| {
+        tensors.iter().try_for_each(|(name, t)| body.put_f32(name, &t.data))
+    })
+}
+
 fn write_file(path: &Path, content: impl FnOnce(&File) -> Result<()>) -> Result<()> {
-    Ok(Draft::new(path, content)?.publish()?.sync()?)
+    Draft::new(path, content)?.publish()?.sync()
 }
 
 /// A config and the weights that it describes: the two files of a model or adapter.
