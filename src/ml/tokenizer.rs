@@ -1,7 +1,15 @@
 //! A tokenizer opened from a model folder, and its parallel encoding of many texts.
 
+mod cache;
+mod charsmap;
 mod files;
 pub mod learn;
+mod sentencepiece;
+mod special;
+mod spm;
+mod trie;
+mod unigram;
+mod wordpiece;
 mod words;
 
 use std::path::Path;
@@ -9,21 +17,24 @@ use std::path::Path;
 use anyhow::{Context, Result, anyhow, bail};
 use rayon::prelude::*;
 use regex::Regex;
-use tokenizers::Tokenizer as Library;
+use tokenizers::{ModelWrapper, PreTokenizerWrapper, Tokenizer as Library};
 
 use crate::ml::foreign::survive;
 use crate::ml::watch::{Interrupted, Progress, Watch};
-use words::{Cache, Words};
+use cache::{Cache, Caches};
+use files::Opened;
+use unigram::Unigram;
+use words::Words;
 
-pub use files::{FILES, copy_files, files};
+pub use files::{FILES, complete, copy_files, files};
 
 /// Texts encoded between two looks at the watch: small enough to stop at once, large enough to keep threads busy.
 const CHUNK: usize = 512;
 
 /// Text → token ids, special tokens included.
 ///
-/// The ids are those of Hugging Face's `tokenizers`. Byte-level BPE (RoBERTa, GPT-2) takes a faster way to the same ids,
-/// see `words.rs`; everything else goes through the library.
+/// The ids are those of Hugging Face's `tokenizers`, and of `sentencepiece` where a sentencepiece model is read. The three
+/// usual kinds take a faster way to them ([`Way`]); everything else goes through the library.
 pub struct Tokenizer {
     library: Library,
     /// Special tokens before and after a text.
@@ -32,7 +43,20 @@ pub struct Tokenizer {
     pad_id: u32,
     /// Finds the texts that spell out an added token (`</s>`); the library has to handle those.
     added: Option<Regex>,
-    words: Option<Words>,
+    way: Way,
+    caches: Caches,
+}
+
+/// How a text becomes ids.
+enum Way {
+    /// Through the library.
+    Library,
+    /// Byte-level BPE, each word worked out once.
+    ByteLevel(Words),
+    /// BERT's WordPiece, each chunk between spaces worked out once.
+    WordPiece,
+    /// As sentencepiece does it.
+    Unigram(Box<Unigram>),
 }
 
 /// One encoded text.
@@ -44,16 +68,15 @@ pub struct Encoded {
 }
 
 impl Tokenizer {
-    /// Open the tokenizer of a folder: `tokenizer.json`, or `vocab.json` with `merges.txt` (RoBERTa's byte-level BPE).
+    /// Open the tokenizer of a folder: `tokenizer.json`, `vocab.json` with `merges.txt` (RoBERTa's byte-level BPE),
+    /// `spm.model` (DeBERTa), `sentencepiece.bpe.model` (XLM-R) or `vocab.txt` (BERT).
     pub fn open(dir: &Path) -> Result<Self> {
-        survive(|| {
-            let (library, pad_id) = files::read(dir)?;
-            Self::new(library, pad_id)
-        })
-        .with_context(|| format!("cannot use the tokenizer in {}", dir.display()))
+        survive(|| Self::new(files::read(dir)?))
+            .with_context(|| format!("cannot use the tokenizer in {}", dir.display()))
     }
 
-    fn new(mut library: Library, pad_id: u32) -> Result<Self> {
+    fn new(opened: Opened) -> Result<Self> {
+        let Opened { mut library, pad_id, unigram } = opened;
         // Truncation is ours (we want to know the full length) and padding happens per batch.
         library.with_truncation(None).map_err(|error| anyhow!(error))?;
         library.with_padding(None);
@@ -61,8 +84,33 @@ impl Tokenizer {
         let added: Vec<String> =
             library.get_added_tokens_decoder().values().map(|token| regex::escape(&token.content)).collect();
         let added = if added.is_empty() { None } else { Some(Regex::new(&added.join("|"))?) };
-        let words = Words::of(&library);
-        Ok(Tokenizer { library, before, after, pad_id, added, words })
+        let way = match (unigram, Words::of(&library)) {
+            (Some(unigram), _) => Way::Unigram(Box::new(unigram)),
+            (None, Some(words)) => Way::ByteLevel(words),
+            (None, None) if wordpiece::is_chunked(&library) => Way::WordPiece,
+            (None, None) => Way::Library,
+        };
+        Ok(Tokenizer { library, before, after, pad_id, added, way, caches: Caches::default() })
+    }
+
+    /// What kind of tokens these are: "byte-level BPE", "WordPiece", "unigram".
+    pub fn kind(&self) -> &'static str {
+        match (self.library.get_model(), self.library.get_pre_tokenizer()) {
+            (ModelWrapper::BPE(_), Some(PreTokenizerWrapper::ByteLevel(_))) => "byte-level BPE",
+            (ModelWrapper::BPE(_), _) => "BPE",
+            (ModelWrapper::WordPiece(_), _) => "WordPiece",
+            (ModelWrapper::WordLevel(_), _) => "words",
+            (ModelWrapper::Unigram(_), _) => "unigram",
+        }
+    }
+
+    /// The special tokens with their ids, by id.
+    pub fn special_tokens(&self) -> Vec<(u32, String)> {
+        let added = self.library.get_added_tokens_decoder();
+        let mut special: Vec<(u32, String)> =
+            added.iter().filter(|(_, token)| token.special).map(|(id, token)| (*id, token.content.clone())).collect();
+        special.sort();
+        special
     }
 
     /// The id that fills a batch's short rows.
@@ -83,8 +131,7 @@ impl Tokenizer {
     /// Encode one text; at most `max_length` ids, special tokens included.
     pub fn encode(&self, text: &str, max_length: usize) -> Result<Encoded> {
         self.check(max_length)?;
-        let mut cache = self.words.as_ref().map(Words::borrow);
-        self.encode_with(text, max_length, cache.as_deref_mut())
+        self.encode_with(text, max_length, &mut self.caches.borrow())
     }
 
     /// Encode many texts on all cores, in their order.
@@ -102,11 +149,9 @@ impl Tokenizer {
                 if watch.stopped() {
                     bail!(Interrupted);
                 }
-                let mut cache = self.words.as_ref().map(Words::borrow);
-                let encoded: Result<Vec<Encoded>> = chunk
-                    .iter()
-                    .map(|text| self.encode_with(text.as_ref(), max_length, cache.as_deref_mut()))
-                    .collect();
+                let mut cache = self.caches.borrow();
+                let encoded: Result<Vec<Encoded>> =
+                    chunk.iter().map(|text| self.encode_with(text.as_ref(), max_length, &mut cache)).collect();
                 let chunk = chunk.len() as u64;
                 let done = done.fetch_add(chunk, std::sync::atomic::Ordering::Relaxed) + chunk;
                 watch.progress(Progress { done, total: texts.len() as u64, unit: "row", ..Progress::default() });
@@ -127,15 +172,17 @@ impl Tokenizer {
         Ok(())
     }
 
-    fn encode_with(&self, text: &str, max_length: usize, cache: Option<&mut Cache>) -> Result<Encoded> {
+    fn encode_with(&self, text: &str, max_length: usize, cache: &mut Cache) -> Result<Encoded> {
         let special = self.before.len() + self.after.len();
         let mut ids = Vec::with_capacity(max_length.min(special + text.len() / 2));
         ids.extend_from_slice(&self.before);
         let spelled = self.added.as_ref().is_some_and(|added| added.is_match(text));
-        match (&self.words, cache) {
-            (Some(words), Some(cache)) if !spelled && Words::knows(text) => {
+        match &self.way {
+            Way::ByteLevel(words) if !spelled && Words::knows(text) => {
                 words.encode(&self.library, text, cache, &mut ids)?;
             }
+            Way::WordPiece if !spelled => wordpiece::encode(&self.library, text, cache, &mut ids)?,
+            Way::Unigram(unigram) if !spelled => unigram.encode(text, &mut ids),
             _ => ids.extend_from_slice(self.by_library(text)?.get_ids()),
         }
         let full = ids.len() + self.after.len();
