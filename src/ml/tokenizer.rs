@@ -4,6 +4,7 @@ mod cache;
 mod charsmap;
 mod files;
 pub mod learn;
+mod save;
 mod sentencepiece;
 mod special;
 mod spm;
@@ -26,7 +27,8 @@ use files::Opened;
 use unigram::Unigram;
 use words::Words;
 
-pub use files::{FILES, complete, copy_files, files};
+pub use files::{FILES, copy_files, files};
+pub use save::complete;
 
 /// Texts encoded between two looks at the watch: small enough to stop at once, large enough to keep threads busy.
 const CHUNK: usize = 512;
@@ -81,9 +83,12 @@ impl Tokenizer {
         library.with_truncation(None).map_err(|error| anyhow!(error))?;
         library.with_padding(None);
         let (before, after) = surroundings(&library)?;
-        let added: Vec<String> =
-            library.get_added_tokens_decoder().values().map(|token| regex::escape(&token.content)).collect();
-        let added = if added.is_empty() { None } else { Some(Regex::new(&added.join("|"))?) };
+        let is_own = |token: &str| unigram.as_ref().is_some_and(|unigram| unigram.defines(token));
+        let added = library.get_added_tokens_decoder();
+        let mut added: Vec<&str> = added.values().map(|token| token.content.as_str()).collect();
+        added.retain(|token| !is_own(token));
+        let added = added.into_iter().map(regex::escape).collect::<Vec<_>>().join("|");
+        let added = if added.is_empty() { None } else { Some(Regex::new(&added)?) };
         let way = match (unigram, Words::of(&library)) {
             (Some(unigram), _) => Way::Unigram(Box::new(unigram)),
             (None, Some(words)) => Way::ByteLevel(words),
@@ -193,7 +198,8 @@ impl Tokenizer {
 
     /// Without special tokens.
     fn by_library(&self, text: &str) -> Result<tokenizers::Encoding> {
-        self.library.encode_fast(text, false).map_err(|error| anyhow!(error).context("tokenizing failed"))
+        survive(|| self.library.encode_fast(text, false).map_err(|error| anyhow!(error)))
+            .context("the tokenizer cannot encode a text")
     }
 }
 
@@ -211,117 +217,4 @@ fn surroundings(library: &Library) -> Result<(Vec<u32>, Vec<u32>)> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::path::PathBuf;
-
-    use super::*;
-    use crate::ml::watch::Silent;
-
-    /// Real tokenizer files beside the checkout, which are no part of the project.
-    fn shared(path: &str) -> Option<PathBuf> {
-        let root = std::env::var_os("PIPE_SHARED")
-            .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared"), PathBuf::from);
-        let path = root.join(path);
-        path.exists().then_some(path)
-    }
-
-    fn tiny() -> Tokenizer {
-        Tokenizer::open(&Path::new(env!("CARGO_MANIFEST_DIR")).join("models/tiny-roberta")).unwrap()
-    }
-
-    /// Every text of the golden file gives exactly its ids.
-    fn assert_golden(tokenizer: &Tokenizer, golden: &Path) {
-        let text = std::fs::read_to_string(golden).unwrap();
-        let rows: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-        assert_eq!(rows.len(), 362);
-        let texts: Vec<&str> = rows.iter().map(|row| row["text"].as_str().unwrap()).collect();
-        let encoded = tokenizer.encode_batch(&texts, 100_000, &Silent).unwrap();
-        for (row, encoded) in rows.iter().zip(encoded) {
-            let ids: Vec<u32> = serde_json::from_value(row["ids"].clone()).unwrap();
-            assert_eq!(encoded.ids, ids, "{}", row["text"]);
-        }
-    }
-
-    #[test]
-    fn roberta_golden_from_both_layouts() {
-        let (Some(dir), Some(golden)) =
-            (shared("data/tokenizers/roberta"), shared("data/tokenizers/golden/roberta.jsonl"))
-        else {
-            println!("skipped: no shared tokenizer files");
-            return;
-        };
-        assert_golden(&Tokenizer::open(&dir).unwrap(), &golden);
-        let old = tempfile::tempdir().unwrap();
-        for name in ["vocab.json", "merges.txt", "special_tokens_map.json"] {
-            std::fs::copy(dir.join(name), old.path().join(name)).unwrap();
-        }
-        let old = Tokenizer::open(old.path()).unwrap();
-        assert_eq!(old.pad_id(), 1);
-        assert_golden(&old, &golden);
-    }
-
-    #[test]
-    fn truncation_keeps_the_special_tokens_and_the_full_length() {
-        let tokenizer = tiny();
-        let whole = tokenizer.encode("The supermarket is not so bad today", 200).unwrap();
-        let cut = tokenizer.encode("The supermarket is not so bad today", 5).unwrap();
-        assert_eq!((whole.ids[0], whole.ids[whole.ids.len() - 1]), (0, 2));
-        assert_eq!(cut.ids[..4], whole.ids[..4]);
-        assert_eq!((cut.ids.len(), cut.ids[4]), (5, 2));
-        assert_eq!((whole.full, cut.full), (whole.ids.len(), whole.ids.len()));
-    }
-
-    #[test]
-    fn a_length_without_room_for_text_is_refused() {
-        let message = tiny().encode("text", 2).unwrap_err().to_string();
-        assert!(message.contains("use at least 3"), "{message}");
-    }
-
-    #[test]
-    fn the_fast_way_gives_the_ids_of_the_library() {
-        let tokenizer = tiny();
-        let texts = [
-            "",
-            " ",
-            "  ",
-            "a",
-            " a",
-            "  a",
-            "a  ",
-            "a\n\nb",
-            "a \n b",
-            "\t\tx",
-            "don't we'll I'M 'tis ''s",
-            "x'",
-            "' s",
-            "£5 – “so” bad… 1st½ 12,5 %",
-            "naïve Ωmega café",
-            "a\u{a0}b\u{a0} c",
-            "\u{2028} x",
-            "日本語 is fine",
-            "👍🏽 ok",
-            "</s> inside",
-            " <mask> lstrip",
-            "#COVID19 @user https://t.co/aB3",
-            "ⅷ ² ₂ ℃",
-            "\u{85}z",
-            "e\u{301}x",
-        ];
-        for text in texts {
-            let ids = tokenizer.encode(text, 1000).unwrap().ids;
-            assert_eq!(ids[1..ids.len() - 1], *tokenizer.by_library(text).unwrap().get_ids(), "{text:?}");
-        }
-    }
-
-    proptest::proptest! {
-        #[test]
-        fn any_text_gives_the_ids_of_the_library(text in "[ -~\u{85}\u{a0}-\u{4ff}\u{2000}-\u{2bff}\n\t '’a-z]{0,40}") {
-            let tokenizer = TINY.get_or_init(tiny);
-            let ids = tokenizer.encode(&text, 1000).unwrap().ids;
-            let expected = tokenizer.by_library(&text).unwrap();
-            proptest::prop_assert_eq!(&ids[1..ids.len() - 1], expected.get_ids());
-        }
-    }
-
-    static TINY: std::sync::OnceLock<Tokenizer> = std::sync::OnceLock::new();
-}
+mod tests;

@@ -3,7 +3,7 @@
 //! `Precompiled` in tokenizers reads the same rules but applies them per grapheme, and by the shortest that fits: an
 //! accent after `…` is lost there. Ids are to be sentencepiece's, so the rules are applied here as it applies them.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 
 use super::spm::{Piece, PieceKind, Rules};
 
@@ -18,8 +18,8 @@ pub(super) struct Normaliser {
     plain: [bool; 128],
     dummy_prefix: bool,
     single_spaces: bool,
-    /// Pieces that are never normalised.
-    verbatim: Vec<String>,
+    /// Pieces that users defined, which are never normalised.
+    pub(super) verbatim: Vec<String>,
 }
 
 impl Normaliser {
@@ -108,11 +108,11 @@ impl Normaliser {
             let Some(unit) = self.trie.get(at).copied().filter(|unit| label(*unit) == u32::from(*byte)) else { break };
             at ^= offset(unit);
             if has_leaf(unit) {
-                found = Some((length + 1, *self.trie.get(at)? & (u32::MAX >> 1)));
+                found = Some((length + 1, value(*self.trie.get(at)?)));
             }
         }
-        let (length, value) = found?;
-        let replacement = self.replacements.get(value as usize..)?;
+        let (length, start) = found?;
+        let replacement = self.replacements.get(start..)?;
         Some((length, &replacement[..replacement.find('\0')?]))
     }
 
@@ -140,6 +140,10 @@ fn has_leaf(unit: u32) -> bool {
     unit >> 8 & 1 == 1
 }
 
+fn value(unit: u32) -> usize {
+    (unit & (u32::MAX >> 1)) as usize
+}
+
 fn label(unit: u32) -> u32 {
     unit & (1 << 31 | 0xFF)
 }
@@ -158,10 +162,52 @@ fn split(blob: &[u8]) -> Result<(Vec<u32>, String)> {
     let Some((trie, replacements)) = whole else { anyhow::bail!("its normalisation rules are cut short") };
     ensure!(!trie.is_empty() && trie.len() % 1024 == 0, "its normalisation rules are no whole trie");
     let trie: Vec<u32> = trie.chunks_exact(4).map(number).collect();
-    // Whole blocks of 256 units: a step within bounds stays there whatever byte follows.
-    let leads_out = |(at, unit): (usize, &u32)| unit >> 31 == 0 && (at ^ offset(*unit)) >= trie.len();
-    ensure!(!trie.iter().enumerate().any(leads_out), "its normalisation rules lead out of themselves");
-    let replacements = String::from_utf8(replacements.to_vec())?;
+    let replacements = String::from_utf8(replacements.to_vec()).context("its replacements are not UTF-8")?;
     ensure!(replacements.ends_with('\0'), "its replacements are cut short");
+    for (at, unit) in trie.iter().enumerate().filter(|(_, unit)| **unit >> 31 == 0) {
+        // Whole blocks of 256 units: a step within bounds stays there whatever byte follows.
+        let next = trie.get(at ^ offset(*unit)).context("its normalisation rules lead out of themselves")?;
+        let is_whole = !has_leaf(*unit) || replacements.is_char_boundary(value(*next));
+        ensure!(is_whole, "its normalisation rules point beside their replacements");
+    }
     Ok((trie, replacements))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ml::tokenizer::spm::Spm;
+    use crate::ml::tokenizer::tests::fixture;
+
+    fn normaliser(change: impl Fn(&mut Rules)) -> Normaliser {
+        let mut spm = Spm::read(&fixture("deberta").join("spm.model")).unwrap();
+        change(&mut spm.rules);
+        Normaliser::new(&spm.rules, &spm.pieces).unwrap()
+    }
+
+    #[test]
+    fn the_longest_rule_counts_and_spaces_are_single() {
+        let normaliser = normaliser(|_| ());
+        assert_eq!(normaliser.normalise("a\u{301} a\u{301}\u{323} a…\u{301}"), "▁á▁ạ́▁a...\u{301}");
+        assert_eq!(normaliser.normalise(" \u{a0} so\t\r\n good\u{200b} "), "▁so▁good");
+        assert_eq!(normaliser.normalise(" \t\u{3000}"), "");
+        assert_eq!(normaliser.normalise("a\u{1}b <url>…"), "▁ab▁<url>...");
+    }
+
+    #[test]
+    fn spaces_may_stay_and_the_prefix_may_be_left_out() {
+        let bare = normaliser(|rules| (rules.dummy_prefix, rules.single_spaces) = (false, false));
+        assert_eq!(bare.normalise(" a  b "), "▁a▁▁b▁");
+    }
+
+    #[test]
+    fn rules_that_lead_astray_are_refused() {
+        let rules = Spm::read(&fixture("deberta").join("spm.model")).unwrap().rules;
+        let refused = |blob: &[u8]| split(blob).unwrap_err().to_string();
+        assert_eq!(refused(&rules.charsmap[..700]), "its normalisation rules are cut short");
+        assert_eq!(refused(&[0, 0, 0, 0, 0]), "its normalisation rules are no whole trie");
+        let mut astray = rules.charsmap.clone();
+        astray[4..8].copy_from_slice(&(0x1F_FFFFu32 << 10).to_le_bytes());
+        assert_eq!(refused(&astray), "its normalisation rules lead out of themselves");
+    }
 }

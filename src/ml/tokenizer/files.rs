@@ -3,25 +3,24 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
-use serde_json::Value;
 use tokenizers::models::bpe::BPE;
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::processors::roberta::RobertaProcessing;
 use tokenizers::{AddedToken, Tokenizer as Library};
 
 use super::sentencepiece::{Family, SentencePiece};
-use super::special::{Special, json, required, verbatim};
+use super::special::{Special, required, verbatim};
+use super::spm::Spm;
 use super::unigram::Unigram;
 use super::wordpiece;
-use crate::ml::foreign::survive;
 
 /// A whole pipeline.
-const WHOLE: &str = "tokenizer.json";
+pub(super) const WHOLE: &str = "tokenizer.json";
 /// DeBERTa-v2/v3's sentencepiece model.
-const DEBERTA: &str = "spm.model";
+pub(super) const DEBERTA: &str = "spm.model";
 /// XLM-R's sentencepiece model.
-const XLM_ROBERTA: &str = "sentencepiece.bpe.model";
-const CONFIG: &str = "tokenizer_config.json";
+pub(super) const XLM_ROBERTA: &str = "sentencepiece.bpe.model";
+pub(super) const CONFIG: &str = "tokenizer_config.json";
 
 const LAYOUTS: &str = "tokenizer.json, vocab.json with merges.txt (RoBERTa), spm.model (DeBERTa), \
                        sentencepiece.bpe.model (XLM-R) or vocab.txt (BERT)";
@@ -56,37 +55,6 @@ pub fn copy_files(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Write the `tokenizer.json` that a folder's other files make, where it has none: `tokenizers` and transformers then read
-/// the same ids from the folder as this program.
-pub fn complete(dir: &Path) -> Result<()> {
-    let path = dir.join(WHOLE);
-    if path.is_file() {
-        return Ok(());
-    }
-    let text = survive(|| read(dir)?.library.to_string(true).map_err(|error| anyhow!(error)))
-        .with_context(|| format!("cannot use the tokenizer in {}", dir.display()))?;
-    std::fs::write(&path, text + "\n").with_context(|| format!("cannot write {}", path.display()))?;
-    if dir.join(DEBERTA).is_file() || dir.join(XLM_ROBERTA).is_file() {
-        read_whole(&dir.join(CONFIG))?;
-    }
-    Ok(())
-}
-
-/// Have transformers take the `tokenizer.json` beside `path` as it is.
-///
-/// `DebertaV2Tokenizer` of transformers 5 takes only the pieces from it and builds a pipeline of its own around them, without
-/// the model's normalisation and without bytes for unknown characters.
-fn read_whole(path: &Path) -> Result<()> {
-    let mut config = json(path)?;
-    if config.is_null() {
-        config = Value::Object(serde_json::Map::new());
-    }
-    let Some(fields) = config.as_object_mut() else { bail!("{} holds no object", path.display()) };
-    fields.insert("tokenizer_class".to_owned(), "PreTrainedTokenizerFast".into());
-    let text = serde_json::to_string_pretty(&config)? + "\n";
-    std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
-}
-
 /// The tokenizer of a folder.
 pub(super) struct Opened {
     pub(super) library: Library,
@@ -106,18 +74,16 @@ pub(super) fn read(dir: &Path) -> Result<Opened> {
         let library =
             Library::from_file(&whole).map_err(|error| anyhow!("{}: not a tokenizer: {error}", whole.display()))?;
         let unigram = match &pieces {
-            Some((path, family)) => beside(&library, path, *family, &special),
+            Some((path, family)) => beside(&library, path, *family, &special)?,
             None => None,
         };
         (library, unigram)
     } else if vocab.is_file() && merges.is_file() {
         (byte_level(&vocab, &merges, &special, dir)?, None)
     } else if let Some((path, family)) = &pieces {
-        let model = SentencePiece::read(path, *family, &special)?;
+        let model = SentencePiece::new(Spm::read(path)?, path, *family, &special)?;
         let damaged = || format!("cannot use {}", path.display());
-        let library = model.build(path, &special, dir).with_context(damaged)?;
-        let unigram = model.encoder(&library).with_context(damaged)?;
-        (library, unigram)
+        (model.build(&special, dir).with_context(damaged)?, model.encoder().with_context(damaged)?)
     } else if words.is_file() {
         (wordpiece::build(&words, &special, dir)?, None)
     } else {
@@ -129,9 +95,13 @@ pub(super) fn read(dir: &Path) -> Result<Opened> {
 
 /// Sentencepiece's own way to the ids, where `tokenizer.json` is the pipeline of the sentencepiece model beside it.
 ///
-/// Without one the pipeline decides: it is what transformers uses, and it may well be another's.
-fn beside(library: &Library, path: &Path, family: Family, special: &Special) -> Option<Unigram> {
-    SentencePiece::read(path, family, special).and_then(|model| model.encoder(library)).ok().flatten()
+/// Where it is not, it decides: it is what transformers uses, and the model may have learned from its ids.
+fn beside(library: &Library, path: &Path, family: Family, special: &Special) -> Result<Option<Unigram>> {
+    let spm = Spm::read(path)?;
+    match SentencePiece::new(spm, path, family, special) {
+        Ok(model) if model.makes(library)? => model.encoder(),
+        _ => Ok(None),
+    }
 }
 
 fn pad(library: &Library, special: &Special, dir: &Path) -> Result<u32> {
@@ -179,7 +149,7 @@ fn byte_level(vocab: &Path, merges: &Path, special: &Special, dir: &Path) -> Res
     let mut roles: Vec<AddedToken> =
         plain.into_iter().flatten().map(|token| AddedToken::from(token, true).normalized(true)).collect();
     roles.push(verbatim(special.token_or("mask_token", "<mask>")).lstrip(true));
-    special.add_to(&mut library, roles, dir)?;
+    special.add_to(&mut library, &roles, dir)?;
     Ok(library)
 }
 
@@ -187,15 +157,22 @@ fn byte_level(vocab: &Path, merges: &Path, special: &Special, dir: &Path) -> Res
 mod tests {
     use super::*;
 
+    fn refusal(dir: &Path) -> String {
+        read(dir).err().expect("it was read").to_string()
+    }
+
     #[test]
     fn a_folder_without_tokenizer_says_what_was_looked_for_and_found() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("config.json"), "{}").unwrap();
         std::fs::write(dir.path().join("vocab.json"), "{}").unwrap();
-        let message = read(dir.path()).unwrap_err().to_string();
-        assert!(message.contains("looked for tokenizer.json, or vocab.json with merges.txt"), "{message}");
+        let message = refusal(dir.path());
+        assert!(
+            message.contains("looked for tokenizer.json, vocab.json with merges.txt (RoBERTa), spm.model"),
+            "{message}"
+        );
         assert!(message.ends_with("found config.json, vocab.json"), "{message}");
-        let message = read(&dir.path().join("nowhere")).unwrap_err().to_string();
+        let message = refusal(&dir.path().join("nowhere"));
         assert!(message.ends_with("found no such folder"), "{message}");
     }
 
@@ -203,7 +180,7 @@ mod tests {
     fn broken_files_are_named() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("tokenizer.json"), "{}").unwrap();
-        let message = read(dir.path()).unwrap_err().to_string();
+        let message = refusal(dir.path());
         assert!(message.contains("tokenizer.json: not a tokenizer"), "{message}");
     }
 
@@ -212,7 +189,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("vocab.json"), r#"{"a": 0, "b": 1, "ab": 2}"#).unwrap();
         std::fs::write(dir.path().join("merges.txt"), "#version: 0.2\na b\n").unwrap();
-        let message = read(dir.path()).unwrap_err().to_string();
+        let message = refusal(dir.path());
         assert!(message.contains("special token `<s>`"), "{message}");
     }
 

@@ -1,6 +1,6 @@
 //! A sentencepiece model as a `tokenizers` pipeline, for DeBERTa-v2/v3 and XLM-R.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Result, anyhow};
 use serde_json::to_value;
@@ -12,9 +12,7 @@ use tokenizers::normalizers::{Lowercase, NormalizerWrapper, Precompiled, Replace
 use tokenizers::pre_tokenizers::metaspace::{Metaspace, PrependScheme};
 use tokenizers::pre_tokenizers::punctuation::Punctuation;
 use tokenizers::pre_tokenizers::sequence::Sequence as PreTokenizers;
-use tokenizers::{
-    AddedToken, ModelWrapper, PreTokenizerWrapper, SplitDelimiterBehavior, Tokenizer as Library,
-};
+use tokenizers::{AddedToken, ModelWrapper, PreTokenizerWrapper, SplitDelimiterBehavior, Tokenizer as Library};
 
 use super::special::{Special, required, template, verbatim};
 use super::spm::{Algorithm, PieceKind, Spm};
@@ -23,6 +21,7 @@ use super::unigram::{Ids, Unigram};
 /// A sentencepiece model and what the files beside it say about its use.
 pub(super) struct SentencePiece {
     spm: Spm,
+    path: PathBuf,
     family: Family,
     is_lowercase: bool,
     splits_punctuation: bool,
@@ -37,13 +36,13 @@ pub(super) enum Family {
 }
 
 impl SentencePiece {
-    pub(super) fn read(path: &Path, family: Family, special: &Special) -> Result<Self> {
+    /// Of the model that was read from `path`; an error says what in it is not built here.
+    pub(super) fn new(spm: Spm, path: &Path, family: Family, special: &Special) -> Result<Self> {
         let classes = match family {
             Family::Deberta => ["DebertaV2Tokenizer"],
             Family::XlmRoberta => ["XLMRobertaTokenizer"],
         };
         special.class(path, &classes)?;
-        let spm = Spm::read(path)?;
         let refuse = |what: &str| anyhow!("{}: {what}; {HELP}", path.display());
         match spm.algorithm {
             Algorithm::Unigram => {}
@@ -57,13 +56,12 @@ impl SentencePiece {
             return Err(refuse(&format!("`vocab_type` {vocabulary} in tokenizer_config.json is not built here")));
         }
         let kinds = spm.pieces.iter().take(3).map(|piece| piece.kind);
-        if family == Family::XlmRoberta
-            && !kinds.eq([PieceKind::Unknown, PieceKind::Control, PieceKind::Control])
-        {
+        if family == Family::XlmRoberta && !kinds.eq([PieceKind::Unknown, PieceKind::Control, PieceKind::Control]) {
             return Err(refuse("its first pieces are not those of XLM-R (<unk>, <s>, </s>)"));
         }
         Ok(SentencePiece {
             spm,
+            path: path.to_owned(),
             family,
             is_lowercase: special.flag("do_lower_case")?.unwrap_or(false),
             splits_punctuation: special.flag("split_by_punct")?.unwrap_or(false),
@@ -73,7 +71,7 @@ impl SentencePiece {
     /// The pipeline, as `DebertaV2Converter` and `XLMRobertaConverter` in transformers build it, with two differences that
     /// make its ids sentencepiece's: characters without a piece are spelled as bytes where the model says so, and spaces
     /// are trimmed after the replacements, some of which give spaces.
-    pub(super) fn build(&self, path: &Path, special: &Special, dir: &Path) -> Result<Library> {
+    pub(super) fn build(&self, special: &Special, dir: &Path) -> Result<Library> {
         let (vocabulary, unknown) = self.vocabulary();
         let byte_fallback = self.spm.byte_fallback;
         let model = Model::from(vocabulary, Some(unknown), byte_fallback).map_err(|error| anyhow!(error))?;
@@ -88,22 +86,29 @@ impl SentencePiece {
         let defined: Vec<AddedToken> =
             defined.map(|piece| AddedToken::from(piece.text.clone(), false).normalized(false)).collect();
         let (start, end, others) = self.roles(special);
-        let id = |token: &String| Ok::<_, anyhow::Error>((token.clone(), required(&library, token, path)?));
+        let id = |token: &String| Ok::<_, anyhow::Error>((token.clone(), required(&library, token, &self.path)?));
         let (single, pair) = match self.family {
             Family::Deberta => ("{start}:0 $A:0 {end}:0", "{start}:0 $A:0 {end}:0 $B:1 {end}:1"),
             Family::XlmRoberta => ("{start} $A {end}", "{start} $A {end} {end} $B {end}"),
         };
         let ends = template(&[id(&start)?, id(&end)?], single, pair)?;
         library.with_post_processor(Some(ends));
-        let roles = [start, end].into_iter().map(verbatim).chain(others).collect();
-        special.add_to(&mut library, roles, dir)?;
+        let mut roles: Vec<AddedToken> = [start, end].into_iter().map(verbatim).chain(others).collect();
+        special.add_to(&mut library, &roles, dir)?;
+        // DeBERTa's file never has the mask; its id is the first after the file's, for which the models have a row.
+        if self.family == Family::Deberta
+            && let Some(mask) = roles.pop()
+            && library.token_to_id(&mask.content).is_none()
+        {
+            library.add_special_tokens([mask]).map_err(|error| anyhow!(error))?;
+        }
         library.add_tokens(defined).map_err(|error| anyhow!(error))?;
         Ok(library)
     }
 
-    /// Sentencepiece's own way to the ids, if `library` is the pipeline of this very model.
-    pub(super) fn encoder(&self, library: &Library) -> Result<Option<Unigram>> {
-        if self.splits_punctuation || !self.is_made_into(library)? {
+    /// Sentencepiece's own way to the ids of the pipeline that [`SentencePiece::build`] makes.
+    pub(super) fn encoder(&self) -> Result<Option<Unigram>> {
+        if self.splits_punctuation {
             return Ok(None);
         }
         let ids = match self.family {
@@ -113,7 +118,8 @@ impl SentencePiece {
         Unigram::new(&self.spm, ids, self.is_lowercase).map(Some)
     }
 
-    fn is_made_into(&self, library: &Library) -> Result<bool> {
+    /// True if `library` is that pipeline.
+    pub(super) fn makes(&self, library: &Library) -> Result<bool> {
         let ModelWrapper::Unigram(model) = library.get_model() else { return Ok(false) };
         let (vocabulary, _) = self.vocabulary();
         Ok(model.byte_fallback() == self.spm.byte_fallback

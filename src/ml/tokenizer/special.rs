@@ -78,22 +78,23 @@ impl Special {
     }
 
     /// Make the tokens of `roles` special (those that the vocabulary has) and add the tokens beyond the vocabulary.
-    pub(super) fn add_to(&self, library: &mut Library, roles: Vec<AddedToken>, dir: &Path) -> Result<()> {
-        let listed = |token: &AddedToken| self.added.iter().find(|(_, other)| other.content == token.content && other.special);
+    pub(super) fn add_to(&self, library: &mut Library, roles: &[AddedToken], dir: &Path) -> Result<()> {
         let mut special: Vec<(u32, AddedToken)> = Vec::new();
-        for token in roles {
+        for role in roles {
             // A special token that the vocabulary lacks would get a new id, beyond the model's embedding.
-            let Some(id) = library.token_to_id(&token.content) else { continue };
+            let Some(id) = library.token_to_id(&role.content) else { continue };
             if !special.iter().any(|(other, _)| *other == id) {
-                let token = listed(&token).map_or(token.clone(), |(_, listed)| listed.clone());
-                special.push((id, token));
+                let listed = self.added.iter().find(|(_, token)| token.content == role.content && token.special);
+                special.push((id, listed.map_or(role, |(_, token)| token).clone()));
             }
         }
         special.sort_by_key(|(id, _)| *id);
         let special = special.into_iter().map(|(_, token)| token);
         library.add_special_tokens(special).map_err(|error| anyhow!(error))?;
         for (id, token) in &self.added {
-            library.add_tokens([token.clone()]).map_err(|error| anyhow!(error))?;
+            // `added_tokens.json` doesn't say that `[MASK]` is special.
+            let role = roles.iter().find(|role| role.content == token.content && !token.special);
+            library.add_tokens([role.unwrap_or(token).clone()]).map_err(|error| anyhow!(error))?;
             if library.token_to_id(&token.content).map(u64::from) != Some(*id) {
                 bail!(
                     "the added token `{}` in {} is to have the id {id}, which does not follow the vocabulary",

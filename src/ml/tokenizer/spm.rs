@@ -80,14 +80,20 @@ impl Spm {
                 space_as_suffix: false,
             },
         };
+        let mut has_rules = false;
         for field in Fields(bytes) {
             match field? {
                 (1, Value::Bytes(piece)) => spm.pieces.push(Piece::parse(piece)?),
                 (2, Value::Bytes(trainer)) => spm.trainer(trainer)?,
-                (3, Value::Bytes(normalizer)) => spm.rules.parse(normalizer)?,
+                (3, Value::Bytes(normalizer)) => {
+                    has_rules = true;
+                    spm.rules.parse(normalizer)?;
+                }
                 _ => {}
             }
         }
+        // They come last: a file that was cut between two fields lacks them.
+        ensure!(has_rules, "it has no normalisation rules");
         spm.check()?;
         Ok(spm)
     }
@@ -141,7 +147,7 @@ impl Spm {
 
     /// True where a piece goes on after a space, so that the words of a text depend on each other.
     pub(super) fn joins_words(&self) -> bool {
-        let joins = |piece: &Piece| piece.text.chars().skip(1).any(|letter| letter == '▁');
+        let joins = |piece: &Piece| piece.text.rfind('▁').is_some_and(|at| at > 0);
         self.pieces.iter().any(|piece| matches!(piece.kind, PieceKind::Normal | PieceKind::UserDefined) && joins(piece))
     }
 }
@@ -247,5 +253,39 @@ impl<'a> Iterator for Fields<'a> {
             }
             field
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bytes() -> Vec<u8> {
+        std::fs::read(crate::ml::tokenizer::tests::fixture("deberta").join("spm.model")).unwrap()
+    }
+
+    #[test]
+    fn the_fields_are_those_that_sentencepiece_wrote() {
+        let spm = Spm::parse(&bytes()).unwrap();
+        assert_eq!((spm.pieces.len(), spm.algorithm, spm.byte_fallback), (600, Algorithm::Unigram, true));
+        let kinds: Vec<PieceKind> = spm.pieces[..7].iter().map(|piece| piece.kind).collect();
+        use PieceKind::{Byte, Control, Unknown, UserDefined};
+        assert_eq!(kinds, [Control, Control, Control, Unknown, UserDefined, UserDefined, Byte]);
+        let piece = |at: usize| (spm.pieces[at].text.as_str(), spm.pieces[at].score);
+        assert_eq!((piece(3), piece(4), piece(6)), (("[UNK]", 0.0), ("<url>", 0.0), ("<0x00>", 0.0)));
+        let rules = &spm.rules;
+        assert!(rules.dummy_prefix && rules.single_spaces && rules.escape_spaces && !rules.space_as_suffix);
+        assert!(!spm.joins_words() && spm.unknown() == 3 && !rules.charsmap.is_empty());
+    }
+
+    #[test]
+    fn a_file_cut_at_any_length_is_refused_unless_nothing_is_missing() {
+        let bytes = bytes();
+        let whole = Spm::parse(&bytes).unwrap();
+        for length in 0..bytes.len() {
+            if let Ok(spm) = Spm::parse(&bytes[..length]) {
+                assert!(spm == whole, "{length}");
+            }
+        }
     }
 }

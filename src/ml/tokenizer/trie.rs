@@ -76,7 +76,8 @@ impl Trie {
             if slot - first + 256 > self.nodes.len() {
                 self.nodes.resize(self.nodes.len() * 2, EMPTY);
             }
-            let is_free = |(byte, _, _): &(u8, usize, usize)| self.nodes[slot - first + usize::from(*byte)].parent == FREE;
+            let is_free =
+                |(byte, _, _): &(u8, usize, usize)| self.nodes[slot - first + usize::from(*byte)].parent == FREE;
             if self.nodes[slot].parent != FREE {
                 taken += 1;
             } else if children.iter().all(is_free) {
@@ -101,5 +102,35 @@ impl Trie {
             Some(found.value)
         });
         steps.enumerate().filter(|(_, value)| *value != NONE).map(|(at, value)| (at + 1, value))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prefixes_come_the_shortest_first() {
+        let trie = Trie::new(vec![(b"ab", 1), (b"a", 2), (b"abcd", 3), (b"b", 4)]);
+        assert_eq!(trie.prefixes(b"abcde").collect::<Vec<_>>(), [(1, 2), (2, 1), (4, 3)]);
+        assert_eq!(trie.prefixes(b"bab").collect::<Vec<_>>(), [(1, 4)]);
+        assert_eq!(trie.prefixes(b"\0").count() + trie.prefixes(b"").count(), 0);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn all_prefixes_of_the_table_are_found_and_no_others(
+            keys in proptest::collection::btree_set(proptest::collection::vec(0u8..=255, 1..5), 0..200),
+            text in proptest::collection::vec(0u8..=255, 0..8),
+        ) {
+            let table: Vec<(&[u8], u32)> = keys.iter().enumerate().map(|(at, key)| (key.as_slice(), at as u32)).collect();
+            let trie = Trie::new(table.clone());
+            for text in keys.iter().map(Vec::as_slice).chain([text.as_slice()]) {
+                let mut expected: Vec<(usize, u32)> =
+                    table.iter().filter(|(key, _)| text.starts_with(key)).map(|(key, at)| (key.len(), *at)).collect();
+                expected.sort();
+                proptest::prop_assert_eq!(trie.prefixes(text).collect::<Vec<_>>(), expected);
+            }
+        }
     }
 }

@@ -67,7 +67,7 @@ impl Unigram {
         let mut table = Vec::with_capacity(spm.pieces.len());
         let mut least = f32::MAX;
         for (id, piece) in spm.pieces.iter().enumerate() {
-            // What users define is preferred to everything of the same length.
+            // What users define is preferred to everything else.
             let defined = 0.1 * (piece.text.len() as f64 - 1.0);
             scores.push(if piece.kind == PieceKind::UserDefined { defined as f32 } else { piece.score });
             if piece.kind == PieceKind::Normal {
@@ -88,6 +88,11 @@ impl Unigram {
             ids,
             is_lowercase,
         })
+    }
+
+    /// True for a piece that users defined: sentencepiece finds it in a text itself.
+    pub(super) fn defines(&self, piece: &str) -> bool {
+        self.normaliser.verbatim.iter().any(|defined| defined == piece)
     }
 
     /// Append the ids of `text`, without special tokens.
@@ -124,31 +129,28 @@ impl Unigram {
     /// The best way to every place, by its byte.
     fn best(&self, text: &str) -> Vec<Best> {
         let mut best = vec![Best { piece: self.unknown, score: 0.0, start: None }; text.len() + 1];
+        // The last place that is reached so far.
         let mut farthest = 0;
-        let mut better = |best: &mut [Best], end: usize, way: Best| {
-            farthest = farthest.max(end);
-            if best[end].start.is_none() || way.score > best[end].score {
-                best[end] = way;
-            }
-            farthest
-        };
-        let mut reached = 0;
         for (start, letter) in text.char_indices() {
             if best[start].score.abs() > LARGEST {
                 let far = best[start].score;
-                best[start..=reached.max(start)].iter_mut().for_each(|way| way.score -= far);
+                best[start..=farthest].iter_mut().for_each(|way| way.score -= far);
             }
             let here = best[start].score;
-            let from = Some(start as u32);
+            let mut offer = |length: usize, piece: u32, score: f32| {
+                let way = &mut best[start + length];
+                farthest = farthest.max(start + length);
+                if way.start.is_none() || score + here > way.score {
+                    *way = Best { piece, score: score + here, start: Some(start as u32) };
+                }
+            };
             let mut has_letter = false;
             for (length, piece) in self.trie.prefixes(&text.as_bytes()[start..]) {
                 has_letter |= length == letter.len_utf8();
-                let score = self.scores[piece as usize] + here;
-                reached = better(&mut best, start + length, Best { piece, score, start: from });
+                offer(length, piece, self.scores[piece as usize]);
             }
             if !has_letter {
-                let way = Best { piece: self.unknown, score: self.unknown_score + here, start: from };
-                reached = better(&mut best, start + letter.len_utf8(), way);
+                offer(letter.len_utf8(), self.unknown, self.unknown_score);
             }
         }
         best

@@ -55,7 +55,7 @@ pub(super) fn build(vocab: &Path, special: &Special, dir: &Path) -> Result<Libra
         .with_pre_tokenizer(Some(BertPreTokenizer))
         .with_decoder(Some(tokenizers::decoders::wordpiece::WordPiece::default()))
         .with_post_processor(Some(ends));
-    special.add_to(&mut library, [unknown, end, pad, start, mask].map(verbatim).to_vec(), dir)?;
+    special.add_to(&mut library, &[unknown, end, pad, start, mask].map(verbatim), dir)?;
     Ok(library)
 }
 

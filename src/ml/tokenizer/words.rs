@@ -52,10 +52,8 @@ impl Words {
     pub(super) fn of(library: &Library) -> Option<Self> {
         let Some(PreTokenizerWrapper::ByteLevel(level)) = library.get_pre_tokenizer() else { return None };
         let ModelWrapper::BPE(BPE { dropout: None, .. }) = library.get_model() else { return None };
-        (library.get_normalizer().is_none() && level.use_regex).then(|| Words {
-            prefix_space: level.add_prefix_space,
-            letters: letters(),
-        })
+        (library.get_normalizer().is_none() && level.use_regex)
+            .then(|| Words { prefix_space: level.add_prefix_space, letters: letters() })
     }
 
     /// True where we are sure to class characters as the library's regex does: scripts whose Unicode blocks were complete
