@@ -56,6 +56,9 @@ impl Lines {
                 )
             }
             Event::Fetching { reference } => self.line(ACTIVE, "get", reference, ""),
+            Event::Fetched { reference, identity } => {
+                self.line(GOOD, "got", reference, identity.as_deref().unwrap_or(""))
+            }
             Event::StageHit { stage, .. } => self.line(FAINT, "hit", stage, ""),
             Event::StageStarted { stage, why, .. } => self.line(ACTIVE, "run", stage, &reasons(why)),
             Event::StageWaiting { stage, .. } => {
@@ -182,8 +185,10 @@ pub fn parts(progress: &Progress, left: Option<f64>) -> Vec<Part> {
         0 => format!("{unit} {}", format::count(*done)),
         _ => {
             // As wide as it will ever get: what follows does not move.
-            let (done, total) = (format::count(*done), format::count(*total));
-            format!("{unit} {done:>width$}/{total}", width = total.len())
+            let number = if unit == "byte" { format::bytes } else { format::count };
+            let (done, total) = (number(*done), number(*total));
+            let unit = if unit == "byte" { String::new() } else { format!("{unit} ") };
+            format!("{unit}{done:>width$}/{total}", width = total.len())
         }
     };
     let all = [
@@ -227,6 +232,7 @@ mod tests {
         let text = said(&[
             Event::RunStarted { pipeline: s("roberta-full"), profile: Some(s("full")), stages, jobs: 2 },
             Event::Fetching { reference: s("hf:a/b") },
+            Event::Fetched { reference: s("hf:a/b"), identity: Some(s("0123abc")) },
             Event::StageHit { stage: s("corpus"), fingerprint: s("f"), seconds: 4.0 },
             Event::StageStarted {
                 stage: s("teacher"),
