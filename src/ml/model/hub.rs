@@ -11,6 +11,8 @@ mod settings;
 mod store;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod trouble_tests;
 
 use std::path::{Path, PathBuf};
 
@@ -63,7 +65,7 @@ pub fn is_reference(base: &str) -> bool {
 ///
 /// Honours `HF_HOME`, `HF_HUB_CACHE`, `HF_ENDPOINT`, `HF_TOKEN`, `HF_HUB_DOWNLOAD_TIMEOUT` and `HF_HUB_OFFLINE` as Python's
 /// huggingface_hub does, and shares its cache. What the cache holds is used without asking the hub, so a branch stays
-/// at the commit that was fetched first; name a commit to say which one it must be, or delete the branch's file below
+/// at the commit that was fetched first, here or by Python; name a commit to say which one it must be, or delete the branch's file below
 /// `refs/` to take what it is now.
 pub fn resolve(reference: &str, need: Need, watch: &dyn Watch) -> Result<Resolved> {
     Hub::new(Settings::from_env()?).resolve(reference, need, watch)

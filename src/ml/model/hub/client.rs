@@ -7,7 +7,7 @@ use hf_hub::api::RepoInfo;
 use ureq::http::Response;
 use ureq::{Agent, Body};
 
-use super::failure::{Failure, shown};
+use super::failure::{Failure, origin, shown};
 use super::settings::Settings;
 use crate::ml::watch::{Interrupted, Watch};
 
@@ -184,12 +184,6 @@ pub fn broken_body(error: std::io::Error, host: &str) -> Failure {
 
 fn text(response: &Response<Body>, header: &str) -> Option<String> {
     response.headers().get(header)?.to_str().ok().map(str::to_owned)
-}
-
-/// `https://host:443` of an address.
-fn origin(url: &str) -> &str {
-    let start = url.find("://").map_or(0, |at| at + 3);
-    &url[..url[start..].find(['/', '?', '#']).map_or(url.len(), |at| start + at)]
 }
 
 fn is_same(url: &str, endpoint: &str) -> bool {

@@ -5,7 +5,7 @@ use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use super::checksum::Checksum;
-use super::client::{Client, Head, TRIES, broken_body};
+use super::client::{Client, Content, Head, TRIES, broken_body};
 use super::failure::{At, Failure};
 use super::reference::{Reference, is_plain};
 use super::store::{Store, make_dir};
@@ -63,19 +63,21 @@ impl Download<'_> {
             let _lock = self.store.lock(&file.etag, self.watch)?;
             // It may have come while the lock was waited for.
             if !is_whole(&blob, file.size) {
-                self.into_blob(file, &blob)?;
+                self.complete(file, &blob)?;
             }
         }
         self.tell(start + file.size.unwrap_or(0));
         Ok(blob)
     }
 
-    fn into_blob(&mut self, file: &Remote, blob: &Path) -> Result<(), Failure> {
+    fn complete(&mut self, file: &Remote, blob: &Path) -> Result<(), Failure> {
         make_dir(blob.parent().unwrap_or(blob))?;
         let partial = blob.with_file_name(format!("{}.incomplete", file.etag));
         let checksum = Checksum::of(&file.etag);
+        let before = self.done;
         // What an earlier try left may be damaged: the second try starts from nothing.
         for _ in 0..2 {
+            self.done = before;
             self.fill(file, &partial)?;
             let is_sound = match &checksum {
                 Some(checksum) => checksum.fits(&partial).at("read", &partial)?,
@@ -86,7 +88,8 @@ impl Download<'_> {
             }
             fs::remove_file(&partial).at("remove", &partial)?;
         }
-        let promised = checksum.map_or_else(|| format!("{:?} bytes", file.size), |checksum| checksum.to_string());
+        let promised =
+            checksum.map_or_else(|| format!("length {}", file.size.unwrap_or(0)), |checksum| checksum.to_string());
         Err(Failure::Damaged { name: file.name.into(), promised })
     }
 
@@ -136,6 +139,14 @@ impl Download<'_> {
         }
         out.seek(SeekFrom::Start(start)).at("write", partial)?;
         self.tell(self.done + start);
+        self.copy(file, content, &mut out, partial)?;
+        // The name must not outlive the content when the power goes.
+        out.sync_all().at("write", partial)
+    }
+
+    /// Writes what comes, and counts it.
+    fn copy(&mut self, file: &Remote, content: Content, out: &mut File, partial: &Path) -> Result<(), Failure> {
+        let start = content.start;
         // A byte more than is due shows that the content is another one; a server may not fill the disk.
         let mut body = content.body.take(file.size.map_or(u64::MAX, |size| size - start + 1));
         let mut chunk = vec![0; CHUNK];
@@ -156,8 +167,7 @@ impl Download<'_> {
             let why = format!("{} ended after {length} of {size} bytes", file.name);
             return Err(Failure::Broken { host: content.host, why });
         }
-        // The name must not outlive the content when the power goes.
-        out.sync_all().at("write", partial)
+        Ok(())
     }
 
     fn tell(&mut self, done: u64) {

@@ -67,6 +67,9 @@ impl Asked<'_> {
         let Self { reference: Reference { repository, revision }, settings, pin, by_hand } = self;
         let page = format!("{}/{repository}", shown(&settings.endpoint));
         match failure {
+            Failure::Refused { host, .. } if *host != shown(origin(&settings.endpoint)) => format!(
+                "{failure}, where the hub keeps it; a firewall may block {host}: try another network, or {by_hand}"
+            ),
             Failure::Refused { status, code, host, .. } => match (status, code.as_deref()) {
                 (_, Some("GatedRepo")) => {
                     let whose = if settings.token.is_some() { "the account of your token" } else { "your account" };
@@ -112,6 +115,12 @@ impl Asked<'_> {
             Failure::Unfit(_) | Failure::Interrupted(_) => failure.to_string(),
         }
     }
+}
+
+/// `https://host:443` of an address.
+pub fn origin(url: &str) -> &str {
+    let start = url.find("://").map_or(0, |at| at + 3);
+    &url[..url[start..].find(['/', '?', '#']).map_or(url.len(), |at| start + at)]
 }
 
 /// An address as messages give it: without a user and a password.

@@ -33,6 +33,8 @@ pub enum Fault {
     Stall(usize),
     /// A status, with the code that the Hub sends beside it.
     Status(u16, &'static str),
+    /// A status in place of a file.
+    Refuse(u16),
 }
 
 /// A request that was made.
@@ -160,6 +162,10 @@ fn serve(mut stream: TcpStream, name: &str, state: &Mutex<State>, big: &str) -> 
     match fault {
         Some(Fault::Status(status, code)) => {
             answer = refusal(status, code);
+            promised = 0;
+        }
+        Some(Fault::Refuse(status)) => {
+            answer = refusal(status, "");
             promised = 0;
         }
         Some(Fault::Cut(length) | Fault::Stall(length)) => answer.body.truncate(length),
