@@ -12,10 +12,10 @@ use super::model::host::HostTensors;
 use super::model::linear::{Linear, Lora};
 use super::model::{Model, init, walk, weights};
 
-const CONFIG: &str = "adapter_config.json";
-const WEIGHTS: &str = "adapter_model.safetensors";
+pub(crate) const CONFIG: &str = "adapter_config.json";
+pub(crate) const WEIGHTS: &str = "adapter_model.safetensors";
 /// What PEFT puts before every name of the model it wraps.
-const PREFIX: &str = "base_model.model.";
+pub(crate) const PREFIX: &str = "base_model.model.";
 /// The module that is trained in full and stored with the adapter (`modules_to_save` of PEFT's
 /// sequence classification); no adapter goes into it.
 const HEAD: &str = "classifier";
@@ -41,7 +41,8 @@ pub struct LoraConfig {
 }
 
 impl LoraConfig {
-    fn scale(&self) -> f64 {
+    /// What the product `B·A` is multiplied by.
+    pub fn scale(&self) -> f64 {
         let rank = self.rank as f64;
         self.alpha / if self.rslora { rank.sqrt() } else { rank }
     }
@@ -205,7 +206,8 @@ pub fn load_adapter(model: Model, dir: &Path) -> Result<(Model, LoraConfig)> {
     Ok((model, config))
 }
 
-fn read_config(path: &Path) -> Result<LoraConfig> {
+/// Reads and checks an `adapter_config.json`.
+pub fn read_config(path: &Path) -> Result<LoraConfig> {
     ensure!(path.is_file(), "{} is not there; an adapter folder needs it", path.display());
     let text = fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
     let value: Value = serde_json::from_str(&text).with_context(|| format!("{} is not valid JSON", path.display()))?;

@@ -166,7 +166,7 @@ fn is_buffer(name: &str) -> bool {
 }
 
 /// At most six names, so that a note stays a line.
-fn shortened(names: &[String]) -> String {
+pub(crate) fn shortened(names: &[String]) -> String {
     const SHOWN: usize = 6;
     let shown = names.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ");
     match names.len().checked_sub(SHOWN) {

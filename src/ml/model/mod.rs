@@ -13,8 +13,10 @@ mod load;
 pub mod norm;
 #[cfg(test)]
 mod parity;
+pub mod part;
 pub mod pickle;
 pub mod roberta;
+pub mod stored;
 pub mod walk;
 pub mod weights;
 
@@ -26,6 +28,7 @@ use burn::tensor::{Bool, Device, Gradients, Int, Tensor};
 
 pub use config::{Config, Family};
 pub use host::{HostTensor, HostTensors};
+pub(crate) use load::shortened;
 pub use load::{Initialised, Loaded};
 pub use walk::Named;
 
@@ -46,6 +49,11 @@ impl Model {
         let model = Self::empty(config, device);
         let fresh = init::all(&model.parameters(), config, seed);
         Ok(walk::fill(model, fresh)?.0)
+    }
+
+    /// The parameters that a model of this config has; nothing is allocated for them.
+    pub fn outline(config: &Config) -> Vec<Named> {
+        Self::empty(config, &Device::flex()).parameters()
     }
 
     /// A model whose parameters allocate nothing until they are filled in.

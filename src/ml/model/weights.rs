@@ -38,6 +38,11 @@ pub fn files(dir: &Path) -> Result<Vec<PathBuf>> {
     Ok(Vec::new())
 }
 
+/// The weight files that one file stands for: itself, or the shards of an index.
+pub fn of_file(path: &Path) -> Result<Vec<PathBuf>> {
+    if path.extension().is_some_and(|extension| extension == "json") { shards(path) } else { Ok(vec![path.to_owned()]) }
+}
+
 /// The files that a sharded model's index names.
 fn shards(index: &Path) -> Result<Vec<PathBuf>> {
     let dir = index.parent().unwrap_or(Path::new("."));
