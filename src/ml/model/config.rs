@@ -3,21 +3,21 @@
 use std::fs;
 use std::path::Path;
 
-use anyhow::{Context, Result, anyhow, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Map, Value, json};
 
+use super::bert::BertConfig;
+use super::deberta::DebertaConfig;
+use super::encoder::EncoderConfig;
+pub use super::fields::Fields;
+use super::head::HeadKind;
 use super::roberta::RobertaConfig;
 
 /// The families that [`Model`](super::Model) can compute, by their `model_type`.
-pub const FAMILIES: &[&str] = &["roberta", "xlm-roberta"];
+pub const FAMILIES: &[&str] = &["roberta", "xlm-roberta", "bert", "deberta-v2"];
 
 /// `quant_method` of the int8 folders that [`quantize`](crate::ml::quantize) writes.
 pub const INT8: &str = "pipe-int8";
-
-/// Largest number that a size in `config.json` may be: vocabularies come first, at a million for the many-lingual ones.
-const LARGEST: usize = 1 << 24;
-/// Most labels that a classifier has: their names are kept one by one.
-const MOST_LABELS: usize = 1 << 16;
 
 /// What `config.json` says about a text classifier.
 ///
@@ -27,14 +27,30 @@ pub struct Config {
     pub family: Family,
     /// Label names in the order of the logits.
     labels: Vec<String>,
+    head: HeadKind,
     /// Every field as read.
     fields: Map<String, Value>,
+    /// Names of the fields that are not known here; they have no effect.
+    unknown: Vec<String>,
 }
 
 /// The fields of one model family.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Family {
     Roberta(RobertaConfig),
+    Bert(BertConfig),
+    Deberta(DebertaConfig),
+}
+
+impl Family {
+    /// The sizes that every family has.
+    fn encoder(&self) -> &EncoderConfig {
+        match self {
+            Family::Roberta(c) => &c.encoder,
+            Family::Bert(c) => &c.encoder,
+            Family::Deberta(c) => &c.encoder,
+        }
+    }
 }
 
 impl Config {
@@ -61,10 +77,12 @@ impl Config {
         let Value::Object(fields) = value else {
             bail!("not a JSON object");
         };
-        let read = Fields(&fields);
+        let read = Fields::new(&fields);
         let model_type = read.text("model_type", "")?;
         let family = match model_type {
             "roberta" | "xlm-roberta" => Family::Roberta(RobertaConfig::read(&read)?),
+            "bert" => Family::Bert(BertConfig::read(&read)?),
+            "deberta-v2" => Family::Deberta(DebertaConfig::read(&read)?),
             "" => bail!(
                 "field `model_type` is missing; known families: {} (add it if the model is one of them)",
                 FAMILIES.join(", ")
@@ -76,7 +94,9 @@ impl Config {
             ensure!(*method == INT8, "field `quantization_config` has the method {method}; only \"{INT8}\" is read");
         }
         let labels = read.labels()?;
-        Ok(Config { family, labels, fields })
+        let head = HeadKind::read(&read)?;
+        let unknown = read.unknown();
+        Ok(Config { family, labels, head, fields, unknown })
     }
 
     /// The text to write as `config.json`: the fields as read, with today's labels, as f32.
@@ -92,6 +112,10 @@ impl Config {
         // `num_labels` is derived from id2label by transformers; a stale one would contradict it.
         fields.remove("num_labels");
         fields.remove("quantization_config");
+        match self.head {
+            HeadKind::Standard => drop(fields.remove(HeadKind::FIELD)),
+            HeadKind::Mlp => drop(fields.insert(HeadKind::FIELD.into(), json!("mlp"))),
+        }
         let dtype = if fields.contains_key("torch_dtype") { "torch_dtype" } else { "dtype" };
         fields.insert(dtype.into(), json!("float32"));
         Value::Object(fields)
@@ -108,9 +132,24 @@ impl Config {
         self
     }
 
+    /// The same model with another classifier.
+    pub fn with_head(mut self, head: HeadKind) -> Self {
+        self.head = head;
+        self
+    }
+
+    pub fn head(&self) -> HeadKind {
+        self.head
+    }
+
     /// A field as written in `config.json`.
     pub fn field(&self, name: &str) -> Option<&Value> {
         self.fields.get(name)
+    }
+
+    /// The fields that are not known here and have no effect.
+    pub fn unknown(&self) -> &[String] {
+        &self.unknown
     }
 
     /// `roberta`, `xlm-roberta`, …
@@ -122,132 +161,40 @@ impl Config {
     pub fn max_length(&self) -> usize {
         match &self.family {
             Family::Roberta(c) => c.max_length(),
+            Family::Bert(_) | Family::Deberta(_) => self.family.encoder().max_position_embeddings,
         }
     }
 
     /// The token that pads batches.
     pub fn pad_id(&self) -> u32 {
-        match &self.family {
-            Family::Roberta(c) => c.pad_token_id as u32,
-        }
+        self.family.encoder().pad_token_id as u32
     }
 
     pub fn vocab_size(&self) -> usize {
-        match &self.family {
-            Family::Roberta(c) => c.vocab_size,
-        }
+        self.family.encoder().vocab_size
     }
 
     pub fn hidden_size(&self) -> usize {
-        match &self.family {
-            Family::Roberta(c) => c.hidden_size,
-        }
+        self.family.encoder().hidden_size
     }
 
     /// Number of encoder layers.
     pub fn layers(&self) -> usize {
-        match &self.family {
-            Family::Roberta(c) => c.num_hidden_layers,
-        }
+        self.family.encoder().num_hidden_layers
     }
 
     /// Standard deviation of freshly initialised weights.
     pub fn initializer_range(&self) -> f64 {
-        match &self.family {
-            Family::Roberta(c) => c.initializer_range,
-        }
+        self.family.encoder().initializer_range
     }
 
     fn architecture(&self) -> &'static str {
-        match self.model_type() {
-            "xlm-roberta" => "XLMRobertaForSequenceClassification",
-            _ => "RobertaForSequenceClassification",
+        match (&self.family, self.model_type()) {
+            (Family::Roberta(_), "xlm-roberta") => "XLMRobertaForSequenceClassification",
+            (Family::Roberta(_), _) => "RobertaForSequenceClassification",
+            (Family::Bert(_), _) => "BertForSequenceClassification",
+            (Family::Deberta(_), _) => "DebertaV2ForSequenceClassification",
         }
-    }
-}
-
-/// Reads fields of a JSON object with errors that name field and value.
-pub struct Fields<'a>(&'a Map<String, Value>);
-
-impl<'a> Fields<'a> {
-    fn get(&self, name: &str) -> Option<&'a Value> {
-        self.0.get(name).filter(|value| !value.is_null())
-    }
-
-    /// A whole number of at least one.
-    pub fn size(&self, name: &str, default: usize) -> Result<usize> {
-        match self.index(name, default)? {
-            0 => bail!("field `{name}` is 0; it must be at least 1"),
-            size => Ok(size),
-        }
-    }
-
-    /// A whole number.
-    pub fn index(&self, name: &str, default: usize) -> Result<usize> {
-        let Some(value) = self.get(name) else { return Ok(default) };
-        let number = value.as_u64().and_then(|n| usize::try_from(n).ok());
-        let number = number.ok_or_else(|| anyhow!("field `{name}` is {value}; it must be a whole number"))?;
-        ensure!(number <= LARGEST, "field `{name}` is {number}; more than {LARGEST} is not supported");
-        Ok(number)
-    }
-
-    pub fn number(&self, name: &str, default: f64) -> Result<f64> {
-        let Some(value) = self.get(name) else { return Ok(default) };
-        value.as_f64().ok_or_else(|| anyhow!("field `{name}` is {value}; it must be a number"))
-    }
-
-    /// A probability below one.
-    pub fn probability(&self, name: &str, default: f64) -> Result<f64> {
-        let p = self.number(name, default)?;
-        ensure!((0.0..1.0).contains(&p), "field `{name}` is {p}; it must be at least 0 and below 1");
-        Ok(p)
-    }
-
-    pub fn text(&self, name: &str, default: &'static str) -> Result<&'a str> {
-        let Some(value) = self.get(name) else { return Ok(default) };
-        value.as_str().ok_or_else(|| anyhow!("field `{name}` is {value}; it must be a text"))
-    }
-
-    /// Refuses a field that would change the computation and has another than the supported value.
-    pub fn only(&self, name: &str, supported: Value) -> Result<()> {
-        match self.get(name) {
-            Some(value) if *value != supported => {
-                bail!("field `{name}` is {value}; only {supported} is supported")
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// Refuses a list or map that would change the computation unless it is empty.
-    pub fn empty(&self, name: &str) -> Result<()> {
-        match self.get(name) {
-            Some(Value::Array(list)) if list.is_empty() => Ok(()),
-            Some(Value::Object(map)) if map.is_empty() => Ok(()),
-            Some(value) => bail!("field `{name}` is {value}; it is not supported"),
-            None => Ok(()),
-        }
-    }
-
-    /// Label names by `id2label`, or as many as `num_labels` says, or two as `transformers` has it.
-    fn labels(&self) -> Result<Vec<String>> {
-        let Some(value) = self.get("id2label") else {
-            let count = self.size("num_labels", 2)?;
-            ensure!(count <= MOST_LABELS, "field `num_labels` is {count}; more than {MOST_LABELS} is not supported");
-            return Ok((0..count).map(|i| format!("LABEL_{i}")).collect());
-        };
-        let map = value.as_object().ok_or_else(|| anyhow!("field `id2label` must be an object"))?;
-        let mut labels = vec![None; map.len()];
-        for (id, label) in map {
-            let text = label.as_str().map(str::to_owned);
-            match id.parse::<usize>().ok().and_then(|id| labels.get_mut(id)) {
-                Some(slot) => *slot = text,
-                None => bail!("field `id2label` has the id `{id}`; ids must run from 0 to {}", map.len() - 1),
-            }
-        }
-        let named: Option<Vec<String>> = labels.into_iter().collect();
-        let named = named.ok_or_else(|| anyhow!("field `id2label` must give each id one text"))?;
-        ensure!(!named.is_empty(), "field `id2label` is empty");
-        Ok(named)
     }
 }
 
@@ -263,7 +210,7 @@ mod tests {
     fn an_unknown_or_absent_family_names_the_field_and_the_known_ones() {
         assert_eq!(
             error(r#"{"model_type": "gpt2"}"#),
-            "field `model_type` is `gpt2`; known families: roberta, xlm-roberta"
+            "field `model_type` is `gpt2`; known families: roberta, xlm-roberta, bert, deberta-v2"
         );
         assert!(error("{}").starts_with("field `model_type` is missing; known families: roberta"));
     }
@@ -276,7 +223,11 @@ mod tests {
             r#"field `position_embedding_type` is "relative_key"; only "absolute" is supported"#
         );
         assert_eq!(refused(r#""is_decoder": true"#), "field `is_decoder` is true; only false is supported");
-        assert_eq!(refused(r#""hidden_act": "relu""#), r#"field `hidden_act` is "relu"; only "gelu" is supported"#);
+        assert_eq!(
+            refused(r#""hidden_act": "mish""#),
+            "field `hidden_act` is \"mish\"; known functions: gelu, gelu_python, gelu_new, gelu_pytorch_tanh, relu, silu, \
+             swish, tanh"
+        );
         assert_eq!(
             refused(r#""pruned_heads": {"0": [1]}"#),
             r#"field `pruned_heads` is {"0":[1]}; it is not supported"#

@@ -1,9 +1,12 @@
-//! The table that turns token ids into vectors.
+//! The tables that turn token ids into vectors, and the sum of them that every family starts with.
 
 use burn::module::{Module, Param};
-use burn::tensor::{Device, Int, Tensor, module::embedding};
+use burn::tensor::{Bool, Device, Int, Tensor, module::embedding};
 
+use super::encoder::EncoderConfig;
 use super::linear::empty;
+use super::norm::LayerNorm;
+use crate::ml::dropout::Noise;
 
 /// A table `[V, H]`, one row per id.
 #[derive(Module, Debug)]
@@ -22,8 +25,91 @@ impl Embedding {
         embedding(self.weight.val(), ids)
     }
 
-    /// The vector of one id, `[1, 1, H]`.
-    pub fn row(&self, id: usize) -> Tensor<3> {
-        self.weight.val().narrow(0, id, 1).unsqueeze()
+    /// The first `count` rows, `[1, count, H]`.
+    fn first(&self, count: usize) -> Tensor<3> {
+        self.weight.val().narrow(0, 0, count).unsqueeze()
     }
+}
+
+/// How tokens get their absolute positions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Positions {
+    /// They have none: DeBERTa-v3, whose attention knows distances.
+    None,
+    /// 0, 1, 2, …: BERT.
+    FromZero,
+    /// Real tokens count on from `pad_id + 1`; padding sits at `pad_id`: RoBERTa
+    /// (`create_position_ids_from_input_ids`).
+    AfterPadding,
+}
+
+/// Sum of word, position and type embeddings, normalized.
+#[derive(Module, Debug)]
+pub struct Embeddings {
+    pub word_embeddings: Embedding,
+    pub position_embeddings: Option<Embedding>,
+    /// All tokens are of the first type: one text a row. None where `type_vocab_size` is 0.
+    pub token_type_embeddings: Option<Embedding>,
+    pub layer_norm: LayerNorm,
+    pub dropout: f64,
+    pub pad_id: usize,
+    #[module(skip)]
+    pub positions: Positions,
+}
+
+impl Embeddings {
+    /// Tables whose values are still to be filled in.
+    pub fn empty(c: &EncoderConfig, positions: Positions, device: &Device) -> Self {
+        let table = |rows| Embedding::empty(rows, c.hidden_size, device);
+        Embeddings {
+            word_embeddings: table(c.vocab_size),
+            position_embeddings: (positions != Positions::None).then(|| table(c.max_position_embeddings)),
+            token_type_embeddings: (c.type_vocab_size > 0).then(|| table(c.type_vocab_size)),
+            layer_norm: LayerNorm::empty(c.hidden_size, c.layer_norm_eps, device),
+            dropout: c.hidden_dropout_prob,
+            pad_id: c.pad_token_id,
+            positions,
+        }
+    }
+
+    /// `ids` `[B, T]` → `[B·T, H]`
+    pub fn forward(&self, ids: Tensor<2, Int>, noise: &mut Noise) -> Tensor<2> {
+        noise.dropout(self.normalized(ids), self.dropout)
+    }
+
+    /// The same before dropout.
+    pub fn normalized(&self, ids: Tensor<2, Int>) -> Tensor<2> {
+        let [batch, length] = ids.dims();
+        let mut x = self.word_embeddings.forward(ids.clone()); // [B, T, H]
+        let is_padding = ids.clone().equal_elem(self.pad_id as i64);
+        match (&self.position_embeddings, self.positions) {
+            (Some(table), Positions::AfterPadding) => {
+                x = x + table.forward(after_padding(ids, self.pad_id));
+                x = constant_at(x, is_padding);
+            }
+            (Some(table), _) => x = constant_at(x, is_padding) + table.first(length),
+            (None, _) => x = constant_at(x, is_padding),
+        }
+        if let Some(table) = &self.token_type_embeddings {
+            x = x + table.first(1);
+        }
+        let [_, _, hidden] = x.dims();
+        self.layer_norm.forward(x.reshape([batch * length, hidden]))
+    }
+}
+
+/// The same `x` `[B, T, H]`, without a gradient where `place` `[B, T]` is true: torch never trains the row of a table that
+/// stands for padding (`padding_idx`).
+fn constant_at(x: Tensor<3>, place: Tensor<2, Bool>) -> Tensor<3> {
+    if !x.is_tracked() {
+        return x;
+    }
+    let place = place.unsqueeze_dim::<3>(2).expand(x.dims());
+    x.clone().mask_where(place, x.detach())
+}
+
+/// `[B, T]` → `[B, T]`, see [`Positions::AfterPadding`].
+fn after_padding(ids: Tensor<2, Int>, pad: usize) -> Tensor<2, Int> {
+    let real = ids.not_equal_elem(pad as i64).int();
+    real.clone().cumsum(1) * real + pad as i64
 }

@@ -1,9 +1,26 @@
 //! Reads the parity fixtures: small checkpoints with the numbers that transformers computes on them.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
 use serde_json::Value;
+
+/// Where fixtures are: in the repository, beside it, and where `PIPE_PARITY` says.
+fn places() -> Vec<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let shared = std::env::var_os("PIPE_SHARED").map_or_else(|| root.join("../shared"), PathBuf::from);
+    let more = std::env::var_os("PIPE_PARITY").map(PathBuf::from);
+    [root.join("tests/fixtures/parity"), shared.join("parity/fixtures")].into_iter().chain(more).collect()
+}
+
+/// The device that parity is tested on: the CPU, or what `PIPE_TEST_DEVICE` names (`wgpu`, `cuda:1`).
+pub fn device() -> Device {
+    match std::env::var("PIPE_TEST_DEVICE") {
+        Ok(name) => crate::ml::device::open(&name.parse().expect("a device")).expect("the device").device,
+        Err(_) => Device::flex(),
+    }
+}
 
 /// A fixture's folder and its `expected.json`.
 pub struct Fixture {
@@ -14,16 +31,36 @@ pub struct Fixture {
 impl Fixture {
     /// A fixture of the repository, or of the shared folder where there is one.
     pub fn open(name: &str) -> Option<Self> {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let shared = std::env::var_os("PIPE_SHARED").map_or_else(|| root.join("../shared"), PathBuf::from);
-        let places = [root.join("tests/fixtures/parity"), shared.join("parity/fixtures")];
+        let places = places();
         let dir = places.iter().map(|place| place.join(name)).find(|dir| dir.is_dir());
         let Some(dir) = dir else {
-            println!("skipped: fixture {name} is neither in the repository nor in {}", shared.display());
+            println!("skipped: fixture {name} is in none of {places:?}");
             return None;
         };
+        Some(Self::read(dir))
+    }
+
+    /// Every fixture of a whole classifier, each once; the shared ones and those of `PIPE_PARITY` where there are any.
+    pub fn classifiers() -> Vec<Self> {
+        let mut found = BTreeMap::new();
+        for place in places() {
+            let entries = std::fs::read_dir(&place).into_iter().flatten().flatten();
+            let before = found.len();
+            for dir in entries.map(|entry| entry.path()).filter(|dir| dir.join("config.json").is_file()) {
+                found.entry(dir.file_name().map(ToOwned::to_owned)).or_insert(dir);
+            }
+            println!("{} fixtures in {}", found.len() - before, place.display());
+        }
+        found.into_values().map(Self::read).collect()
+    }
+
+    fn read(dir: PathBuf) -> Self {
         let text = std::fs::read_to_string(dir.join("expected.json")).expect("expected.json");
-        Some(Fixture { dir, expected: serde_json::from_str(&text).expect("JSON") })
+        Fixture { dir, expected: serde_json::from_str(&text).expect("JSON") }
+    }
+
+    pub fn name(&self) -> String {
+        self.dir.file_name().unwrap_or_default().to_string_lossy().into_owned()
     }
 
     /// The batch: ids and mask `[B, T]`.
@@ -45,20 +82,29 @@ impl Fixture {
     }
 
     pub fn matrix(&self, field: &str) -> (Vec<f64>, [usize; 2]) {
-        let rows = self.expected[field].as_array().expect("rows");
-        let values: Vec<f64> = rows
-            .iter()
-            .flat_map(|row| row.as_array().expect("a row").iter().map(|v| v.as_f64().expect("a number")))
-            .collect();
-        let shape = [rows.len(), values.len() / rows.len()];
-        (values, shape)
+        matrix(&self.expected[field])
     }
 
     /// The largest difference between `logits` and the expected ones.
     pub fn difference(&self, field: &str, logits: Tensor<2>) -> f64 {
-        let (expected, shape) = self.matrix(field);
+        self.difference_to(&self.expected[field], logits)
+    }
+
+    pub fn difference_to(&self, expected: &Value, logits: Tensor<2>) -> f64 {
+        let (expected, shape) = matrix(expected);
         assert_eq!(logits.dims(), shape);
         let logits: Vec<f32> = logits.into_data().try_to_vec().expect("f32");
         logits.iter().zip(expected).map(|(a, b)| (f64::from(*a) - b).abs()).fold(0.0, f64::max)
     }
+}
+
+/// Rows of numbers, and their shape.
+fn matrix(value: &Value) -> (Vec<f64>, [usize; 2]) {
+    let rows = value.as_array().expect("rows");
+    let row = |row: &Value| -> Vec<f64> {
+        row.as_array().expect("a row").iter().map(|v| v.as_f64().expect("a number")).collect()
+    };
+    let values: Vec<f64> = rows.iter().flat_map(row).collect();
+    let shape = [rows.len(), values.len() / rows.len()];
+    (values, shape)
 }

@@ -4,7 +4,7 @@ use rand::rngs::ChaCha8Rng;
 use rand::{Rng, SeedableRng};
 use rayon::prelude::*;
 
-use super::config::Config;
+use super::config::{Config, Family};
 use super::host::{HostTensor, HostTensors};
 use super::walk::Named;
 
@@ -27,7 +27,8 @@ pub fn fresh(name: &str, shape: &[usize], config: &Config, seed: u64) -> HostTen
     }
     let mut data = normal(name, size, config.initializer_range(), seed);
     // The tables that have a padding row never train it.
-    if name.ends_with("word_embeddings.weight") || name.ends_with("position_embeddings.weight") {
+    let padded_positions = matches!(config.family, Family::Roberta(_)) && name.ends_with("position_embeddings.weight");
+    if name.ends_with("word_embeddings.weight") || padded_positions {
         let width = shape[1];
         let row = config.pad_id() as usize * width;
         data[row..row + width].fill(0.0);

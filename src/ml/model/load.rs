@@ -8,7 +8,7 @@ use burn::tensor::Device;
 
 use super::config::Config;
 use super::host::HostTensors;
-use super::{Model, init, walk, weights};
+use super::{Model, bert, deberta, init, roberta, walk, weights};
 
 /// A model from a folder, with what the user should know about it.
 #[derive(Debug)]
@@ -87,7 +87,9 @@ impl Model {
     /// The name of the encoder without its head: the prefix of its parameters.
     fn body(&self) -> &'static str {
         match self {
-            Model::Roberta(_) => "roberta",
+            Model::Roberta(_) => roberta::Roberta::BODY,
+            Model::Bert(_) => bert::Bert::BODY,
+            Model::Deberta(_) => deberta::Deberta::BODY,
         }
     }
 }

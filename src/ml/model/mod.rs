@@ -1,10 +1,17 @@
 //! The models: one file per family, and what every family shares behind [`Model`].
 
+mod activation;
+pub mod bert;
 pub mod config;
+mod conv;
+pub mod deberta;
 pub mod embedding;
+pub mod encoder;
+mod fields;
 #[cfg(test)]
 pub(crate) mod fixture;
 pub mod gelu;
+pub mod head;
 pub mod host;
 pub mod hub;
 pub mod init;
@@ -38,6 +45,8 @@ use super::dropout::Noise;
 #[derive(Module, Debug)]
 pub enum Model {
     Roberta(roberta::Roberta),
+    Bert(bert::Bert),
+    Deberta(deberta::Deberta),
 }
 
 impl Model {
@@ -60,6 +69,8 @@ impl Model {
     fn empty(config: &Config, device: &Device) -> Self {
         match &config.family {
             Family::Roberta(own) => Model::Roberta(roberta::Roberta::empty(config, own, device)),
+            Family::Bert(own) => Model::Bert(bert::Bert::empty(config, own, device)),
+            Family::Deberta(own) => Model::Deberta(deberta::Deberta::empty(config, own, device)),
         }
     }
 
@@ -71,6 +82,8 @@ impl Model {
     pub fn forward(&self, ids: Tensor<2, Int>, mask: Tensor<2, Bool>, noise: &mut Noise) -> Tensor<2> {
         match self {
             Model::Roberta(model) => model.forward(ids, mask, noise),
+            Model::Bert(model) => model.forward(ids, mask, noise),
+            Model::Deberta(model) => model.forward(ids, mask, noise),
         }
     }
 
@@ -119,6 +132,8 @@ impl Model {
     pub fn config(&self) -> &Config {
         match self {
             Model::Roberta(model) => &model.config,
+            Model::Bert(model) => &model.config,
+            Model::Deberta(model) => &model.config,
         }
     }
 
@@ -126,6 +141,8 @@ impl Model {
     pub fn set_labels(&mut self, labels: &[String]) {
         match self {
             Model::Roberta(model) => model.config = model.config.clone().with_labels(labels),
+            Model::Bert(model) => model.config = model.config.clone().with_labels(labels),
+            Model::Deberta(model) => model.config = model.config.clone().with_labels(labels),
         }
     }
 
@@ -133,6 +150,8 @@ impl Model {
     pub fn map_linears(&mut self, change: &mut dyn FnMut(&str, &mut linear::Linear)) {
         match self {
             Model::Roberta(model) => model.map_linears(change),
+            Model::Bert(model) => model.map_linears(change),
+            Model::Deberta(model) => model.map_linears(change),
         }
     }
 }

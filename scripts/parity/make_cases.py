@@ -1,0 +1,181 @@
+#!/usr/bin/env python3
+"""Write small random classifiers of every family with what transformers computes on them.
+
+    pip install torch transformers safetensors
+    python scripts/parity/make_cases.py tests/fixtures/parity [--seed 7] [--random 12]
+
+Each case is a folder in the Hugging Face layout with an expected.json: a batch (input_ids, attention_mask, labels), and in
+f32 and without dropout the logits, the loss, the L2 norm of each parameter's gradient, and the losses and final logits of
+five AdamW steps (lr 1e-3, weight decay 0.01 on all but biases and LayerNorm, gradients clipped to a norm of 1).
+
+The named cases are part of the repository; `--random N` writes N more of random shapes, for a longer check:
+
+    python scripts/parity/make_cases.py /tmp/cases --random 40
+    PIPE_PARITY=/tmp/cases cargo test --release --lib parity
+"""
+import argparse
+import json
+import os
+import random
+
+import torch
+from transformers import (BertConfig, BertForSequenceClassification, DebertaV2Config, DebertaV2ForSequenceClassification,
+                          RobertaConfig, RobertaForSequenceClassification, XLMRobertaConfig,
+                          XLMRobertaForSequenceClassification)
+
+CLASSES = {
+    "roberta": (RobertaConfig, RobertaForSequenceClassification, 1),
+    "xlm-roberta": (XLMRobertaConfig, XLMRobertaForSequenceClassification, 1),
+    "bert": (BertConfig, BertForSequenceClassification, 0),
+    "deberta": (DebertaV2Config, DebertaV2ForSequenceClassification, 0),
+}
+SMALL = dict(vocab_size=60, hidden_size=24, num_hidden_layers=2, num_attention_heads=3, intermediate_size=40, num_labels=3)
+V3 = dict(relative_attention=True, max_relative_positions=-1, position_buckets=16, norm_rel_ebd="layer_norm", share_att_key=True,
+          pos_att_type=["p2c", "c2p"], position_biased_input=False, type_vocab_size=0, max_position_embeddings=40)
+
+# name: (family, fields, rows, longest row, how)
+CASES = {
+    "roberta-one-row": ("roberta", dict(max_position_embeddings=34, type_vocab_size=1, hidden_act="gelu_new"), 1, 7, {}),
+    "roberta-longest": ("roberta", dict(max_position_embeddings=34, type_vocab_size=1, hidden_act="relu"), 3, 32, {}),
+    "roberta-empty-row": ("roberta", dict(max_position_embeddings=34, type_vocab_size=2), 3, 9, dict(empty=True)),
+    "roberta-sharded": ("roberta", dict(max_position_embeddings=34, type_vocab_size=1), 2, 11, dict(file="sharded")),
+    "roberta-bin": ("roberta", dict(max_position_embeddings=34, type_vocab_size=1), 2, 11, dict(file="bin")),
+    "roberta-f16": ("roberta", dict(max_position_embeddings=34, type_vocab_size=1), 2, 11, dict(dtype="float16")),
+    "xlm-roberta": ("xlm-roberta", dict(max_position_embeddings=34, type_vocab_size=1), 3, 13, {}),
+    "bert-longest": ("bert", dict(max_position_embeddings=21), 3, 21, {}),
+    "bert-empty-row": ("bert", dict(max_position_embeddings=32, hidden_act="silu"), 3, 9, dict(empty=True)),
+    "bert-bf16-bin": ("bert", dict(max_position_embeddings=32), 2, 10, dict(file="bin", dtype="bfloat16")),
+    "deberta-buckets": ("deberta", V3, 3, 37, {}),
+    "deberta-one-token": ("deberta", V3, 1, 3, {}),
+    "deberta-empty-row": ("deberta", V3, 3, 15, dict(empty=True)),
+    "deberta-own-projections": ("deberta", dict(V3, share_att_key=False, norm_rel_ebd="none"), 2, 19, {}),
+    "deberta-c2p": ("deberta", dict(V3, share_att_key=False, pos_att_type=["c2p"]), 2, 19, {}),
+    "deberta-p2c-clamped": ("deberta", dict(V3, pos_att_type=["p2c"], position_buckets=-1, max_relative_positions=6), 2, 19, {}),
+    "deberta-conv": ("deberta", dict(V3, conv_kernel_size=3, conv_groups=2, conv_act="gelu"), 3, 17, {}),
+    "deberta-absolute": ("deberta", dict(V3, relative_attention=False, position_biased_input=True, type_vocab_size=2,
+                                         norm_rel_ebd="none"), 3, 12, {}),
+    "deberta-v2": ("deberta", dict(V3, position_biased_input=True, pooler_hidden_act="tanh", position_buckets=-1), 2, 23, {}),
+}
+
+
+def batch(generator, config, rows, width, how):
+    pad = config.pad_token_id
+    ids = torch.randint(5, config.vocab_size, (rows, width), generator=generator)
+    mask = torch.ones((rows, width), dtype=torch.long)
+    for row in range(1, rows):
+        length = max(2, width - row * max(1, width // (rows + 1)))
+        if how.get("empty") and row == rows - 1:
+            length = 0
+        ids[row, length:], mask[row, length:] = pad, 0
+    return ids, mask, torch.randint(0, config.num_labels, (rows,), generator=generator)
+
+
+def randomise(model, generator):
+    """Weights so large that every path matters: freshly initialised ones leave the logits near zero."""
+    with torch.no_grad():
+        for name, p in model.named_parameters():
+            noise = torch.randn(p.shape, generator=generator)
+            if "LayerNorm.weight" in name:
+                p.copy_(1 + 0.2 * noise)
+            elif p.dim() == 1:
+                p.copy_(0.1 * noise)
+            else:
+                p.copy_(noise * 0.7 / p[0].numel() ** 0.5)
+
+
+def groups(model):
+    bare = lambda name: "bias" in name or "LayerNorm" in name
+    return [dict(params=[p for n, p in model.named_parameters() if not bare(n)], weight_decay=0.01),
+            dict(params=[p for n, p in model.named_parameters() if bare(n)], weight_decay=0.0)]
+
+
+def expected(model, ids, mask, labels):
+    model.eval()
+    run = lambda: model(input_ids=ids, attention_mask=mask, labels=labels)
+    out = run()
+    out.loss.backward()
+    data = dict(input_ids=ids.tolist(), attention_mask=mask.tolist(), labels=labels.tolist(), logits=out.logits.tolist(),
+                loss=out.loss.item(),
+                grad_norms={n: p.grad.norm().item() for n, p in model.named_parameters() if p.grad is not None})
+    optimizer = torch.optim.AdamW(groups(model), lr=1e-3, betas=(0.9, 0.999), eps=1e-8)
+    losses = []
+    for _ in range(5):
+        optimizer.zero_grad()
+        loss = run().loss
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        losses.append(loss.item())
+    with torch.no_grad():
+        data["train"] = dict(losses=losses, logits=run().logits.tolist())
+    return data
+
+
+def save(model, folder, how):
+    dtype = how.get("dtype")
+    stored = model.to(getattr(torch, dtype)) if dtype else model
+    if how.get("file") == "bin":
+        stored.config.save_pretrained(folder)
+        torch.save(stored.state_dict(), os.path.join(folder, "pytorch_model.bin"))
+    elif how.get("file") == "sharded":
+        stored.save_pretrained(folder, max_shard_size="12KB")
+    else:
+        stored.save_pretrained(folder)
+    model.float()  # What the file holds, computed in f32.
+
+
+def write(folder, case, seed):
+    family, fields, rows, width, how = case
+    config_class, model_class, pad = CLASSES[family]
+    config = config_class(**(SMALL | dict(pad_token_id=pad, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0) | fields))
+    config._attn_implementation = "eager"
+    generator = torch.Generator().manual_seed(seed)
+    torch.manual_seed(seed)
+    model = model_class(config)
+    randomise(model, generator)
+    os.makedirs(folder, exist_ok=True)
+    save(model, folder, how)
+    data = expected(model, *batch(generator, config, rows, width, how))
+    with open(os.path.join(folder, "expected.json"), "w") as file:
+        json.dump(data, file)
+
+
+def random_case(rng):
+    family = rng.choice(list(CLASSES))
+    heads = rng.choice([1, 2, 3, 5])
+    width = rng.randint(3, 33)
+    fields = dict(num_attention_heads=heads, hidden_size=heads * rng.choice([4, 7, 8]), num_hidden_layers=rng.randint(1, 4),
+                  intermediate_size=rng.randint(5, 70), vocab_size=rng.randint(30, 200), num_labels=rng.randint(2, 7),
+                  hidden_act=rng.choice(["gelu", "gelu_new", "relu", "silu"]), layer_norm_eps=rng.choice([1e-5, 1e-7, 1e-12]),
+                  max_position_embeddings=width + rng.choice([2, 3, 20]), type_vocab_size=rng.choice([1, 2]))
+    if family == "deberta":
+        fields |= dict(relative_attention=rng.random() < 0.9, position_buckets=rng.choice([-1, 4, 8, 12]),
+                       max_relative_positions=rng.choice([-1, 16, 40]), share_att_key=rng.random() < 0.5,
+                       norm_rel_ebd=rng.choice(["none", "layer_norm"]), position_biased_input=rng.random() < 0.5,
+                       pos_att_type=rng.choice([["c2p"], ["p2c"], ["c2p", "p2c"], []]), type_vocab_size=rng.choice([0, 2]),
+                       pooler_hidden_act=rng.choice(["gelu", "tanh", "relu"]))
+        fields["max_position_embeddings"] = max(fields["max_position_embeddings"], 10)
+        if rng.random() < 0.3:
+            fields |= dict(conv_kernel_size=rng.choice([1, 3, 5]), conv_act=rng.choice(["tanh", "gelu"]))
+    how = dict(empty=rng.random() < 0.3, file=rng.choice([None, None, "bin", "sharded"]),
+               dtype=rng.choice([None, None, None, "float16", "bfloat16"]))
+    return family, fields, rng.randint(1, 6), width, how
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("out")
+    parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--random", type=int, default=0)
+    args = parser.parse_args()
+    cases = dict(CASES)
+    if args.random:
+        rng = random.Random(args.seed)
+        cases = {f"random-{i}": random_case(rng) for i in range(args.random)}
+    for i, (name, case) in enumerate(cases.items()):
+        write(os.path.join(args.out, name), case, args.seed + i)
+        print(name)
+
+
+if __name__ == "__main__":
+    main()

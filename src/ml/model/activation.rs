@@ -1,0 +1,55 @@
+//! The activation functions that a `config.json` may name.
+
+use anyhow::{Result, bail};
+use burn::tensor::{Tensor, activation};
+
+use super::config::Fields;
+use super::gelu::gelu;
+
+/// The function between the two halves of a feed-forward, or after a pooler's layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Activation {
+    Gelu,
+    /// GELU by its tanh approximation.
+    GeluTanh,
+    Relu,
+    Silu,
+    Tanh,
+}
+
+/// By the names of `ACT2FN` in transformers' `activations.py`.
+const NAMES: &[(&str, Activation)] = &[
+    ("gelu", Activation::Gelu),
+    ("gelu_python", Activation::Gelu),
+    ("gelu_new", Activation::GeluTanh),
+    ("gelu_pytorch_tanh", Activation::GeluTanh),
+    ("relu", Activation::Relu),
+    ("silu", Activation::Silu),
+    ("swish", Activation::Silu),
+    ("tanh", Activation::Tanh),
+];
+
+impl Activation {
+    /// The function that a field of `config.json` names.
+    pub fn read(fields: &Fields, field: &'static str, default: &'static str) -> Result<Self> {
+        let name = fields.text(field, default)?;
+        match NAMES.iter().find(|(known, _)| *known == name) {
+            Some((_, activation)) => Ok(*activation),
+            None => {
+                let known: Vec<&str> = NAMES.iter().map(|(known, _)| *known).collect();
+                bail!("field `{field}` is \"{name}\"; known functions: {}", known.join(", "))
+            }
+        }
+    }
+
+    /// Element by element.
+    pub fn forward<const D: usize>(self, x: Tensor<D>) -> Tensor<D> {
+        match self {
+            Activation::Gelu => gelu(x),
+            Activation::GeluTanh => activation::gelu_approximate(x),
+            Activation::Relu => activation::relu(x),
+            Activation::Silu => activation::silu(x),
+            Activation::Tanh => x.tanh(),
+        }
+    }
+}

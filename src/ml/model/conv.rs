@@ -1,0 +1,90 @@
+//! The convolution beside the first layer of a DeBERTa-v2.
+
+use anyhow::{Result, ensure};
+use burn::module::{Module, Param};
+use burn::tensor::ops::ConvOptions;
+use burn::tensor::{Bool, Device, Tensor, module::conv1d};
+
+use super::activation::Activation;
+use super::config::Fields;
+use super::encoder::EncoderConfig;
+use super::linear::empty;
+use super::norm::LayerNorm;
+use crate::ml::dropout::Noise;
+
+/// The fields of `config.json` that it is built from.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ConvConfig {
+    pub conv_kernel_size: usize,
+    pub conv_groups: usize,
+    pub conv_act: Activation,
+}
+
+impl ConvConfig {
+    /// None where `conv_kernel_size` is 0 or missing.
+    pub fn read(fields: &Fields, encoder: &EncoderConfig) -> Result<Option<Self>> {
+        let size = fields.index("conv_kernel_size", 0)?;
+        let groups = fields.size("conv_groups", 1)?;
+        let activation = Activation::read(fields, "conv_act", "tanh")?;
+        if size == 0 {
+            return Ok(None);
+        }
+        ensure!(size % 2 == 1, "field `conv_kernel_size` is {size}; an even kernel would shorten the sequence");
+        ensure!(
+            encoder.hidden_size.is_multiple_of(groups),
+            "field `conv_groups` is {groups}, which does not divide `hidden_size` = {}",
+            encoder.hidden_size
+        );
+        Ok(Some(ConvConfig { conv_kernel_size: size, conv_groups: groups, conv_act: activation }))
+    }
+}
+
+/// `ConvLayer` of transformers `modeling_deberta_v2.py`.
+#[derive(Module, Debug)]
+pub struct Conv {
+    pub conv: Kernel,
+    pub layer_norm: LayerNorm,
+    pub dropout: f64,
+    pub groups: usize,
+    #[module(skip)]
+    pub activation: Activation,
+}
+
+/// `Conv1d` of torch.
+#[derive(Module, Debug)]
+pub struct Kernel {
+    /// `[H, H / groups, K]`
+    pub weight: Param<Tensor<3>>,
+    pub bias: Param<Tensor<1>>,
+}
+
+impl Conv {
+    /// A layer whose values are still to be filled in.
+    pub fn empty(own: &ConvConfig, c: &EncoderConfig, device: &Device) -> Self {
+        let hidden = c.hidden_size;
+        Conv {
+            conv: Kernel {
+                weight: empty([hidden, hidden / own.conv_groups, own.conv_kernel_size], device),
+                bias: empty([hidden], device),
+            },
+            layer_norm: LayerNorm::empty(hidden, c.layer_norm_eps, device),
+            dropout: c.hidden_dropout_prob,
+            groups: own.conv_groups,
+            activation: own.conv_act,
+        }
+    }
+
+    /// `embedded` `[B·T, H]` (the embeddings), `x` `[B·T, H]` (the first layer's output), `mask` `[B, T]` → `[B·T, H]`
+    pub fn forward(&self, embedded: Tensor<2>, x: Tensor<2>, mask: &Tensor<2, Bool>, noise: &mut Noise) -> Tensor<2> {
+        let [batch, length] = mask.dims();
+        let [rows, hidden] = x.dims();
+        let [_, _, kernel] = self.conv.weight.dims();
+        let options = ConvOptions::new([1], [(kernel - 1) / 2], [1], self.groups);
+        let channels = embedded.reshape([batch, length, hidden]).swap_dims(1, 2); // [B, H, T]
+        let out = conv1d(channels, self.conv.weight.val(), Some(self.conv.bias.val()), options);
+        let out = out.swap_dims(1, 2).reshape([rows, hidden]);
+        let real = mask.clone().float().reshape([rows, 1]);
+        let out = self.activation.forward(noise.dropout(out * real.clone(), self.dropout));
+        self.layer_norm.forward(x + out) * real
+    }
+}

@@ -1,0 +1,431 @@
+//! DeBERTa-v2 and -v3 with a classification head: config, attention, encoder, pooler, forward.
+//!
+//! Source: He et al. 2021, "DeBERTa" and "DeBERTaV3"; `modeling_deberta_v2.py` of transformers, whose parameters name the
+//! modules here.
+
+use anyhow::{Result, bail, ensure};
+use burn::module::Module;
+use burn::tensor::activation::softmax;
+use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
+use serde_json::json;
+
+use super::activation::Activation;
+use super::config::{Config, Fields};
+use super::conv::{Conv, ConvConfig};
+use super::embedding::{Embedding, Embeddings, Positions};
+use super::encoder::{Attend, EncoderConfig, Layer, attention_bias, first_tokens};
+use super::head::{Head, HeadConfig};
+use super::linear::Linear;
+use super::norm::LayerNorm;
+use crate::ml::dropout::Noise;
+
+/// The fields of `config.json` that a DeBERTa is built from.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DebertaConfig {
+    pub encoder: EncoderConfig,
+    pub relative: RelativeConfig,
+    /// Whether positions are added to the embeddings as in BERT.
+    pub position_biased_input: bool,
+    /// The convolution beside the first layer (DeBERTa-v2-xlarge).
+    pub conv: Option<ConvConfig>,
+    pub pooler_dropout: f64,
+    pub pooler_hidden_act: Activation,
+    /// `hidden_dropout_prob` where the file says nothing.
+    pub cls_dropout: f64,
+}
+
+/// How the attention knows distances.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RelativeConfig {
+    /// False: only the content counts.
+    pub attention: bool,
+    /// Content to position: a query looks at the key's distance.
+    pub c2p: bool,
+    /// Position to content: a key looks at the query's distance.
+    pub p2c: bool,
+    /// Far distances share buckets, so many each way; none: one row for each distance.
+    pub buckets: Option<usize>,
+    /// Distances beyond are as this one.
+    pub furthest: usize,
+    /// Positions go through the projections of queries and keys, not through their own.
+    pub share_att_key: bool,
+    /// Whether the table is normalized before use.
+    pub layer_norm: bool,
+}
+
+/// What transformers' `DebertaV2Config` takes for a missing field.
+const DEFAULTS: EncoderConfig = EncoderConfig {
+    vocab_size: 128100,
+    hidden_size: 1536,
+    num_hidden_layers: 24,
+    num_attention_heads: 24,
+    intermediate_size: 6144,
+    max_position_embeddings: 512,
+    type_vocab_size: 0,
+    pad_token_id: 0,
+    layer_norm_eps: 1e-7,
+    initializer_range: 0.02,
+    hidden_dropout_prob: 0.1,
+    attention_probs_dropout_prob: 0.1,
+    hidden_act: Activation::Gelu,
+};
+
+impl DebertaConfig {
+    /// Reads the fields and refuses those that would change the computation in a way not built here.
+    pub fn read(fields: &Fields) -> Result<Self> {
+        let encoder = EncoderConfig::read(fields, DEFAULTS)?;
+        fields.only("embedding_size", json!(encoder.hidden_size))?;
+        fields.only("pooler_hidden_size", json!(encoder.hidden_size))?;
+        fields.only("attention_head_size", json!(encoder.head_size()))?;
+        Ok(DebertaConfig {
+            relative: RelativeConfig::read(fields, &encoder)?,
+            position_biased_input: fields.flag("position_biased_input", true)?,
+            conv: ConvConfig::read(fields, &encoder)?,
+            pooler_dropout: fields.probability("pooler_dropout", 0.0)?,
+            pooler_hidden_act: Activation::read(fields, "pooler_hidden_act", "gelu")?,
+            cls_dropout: fields.probability("cls_dropout", encoder.hidden_dropout_prob)?,
+            encoder,
+        })
+    }
+}
+
+impl RelativeConfig {
+    fn read(fields: &Fields, encoder: &EncoderConfig) -> Result<Self> {
+        let kinds = fields.words("pos_att_type")?;
+        if let Some(other) = kinds.iter().find(|kind| !["c2p", "p2c"].contains(&kind.as_str())) {
+            bail!("field `pos_att_type` has \"{other}\"; only \"c2p\" and \"p2c\" are supported");
+        }
+        let norms = fields.words("norm_rel_ebd")?;
+        if let Some(other) = norms.iter().find(|norm| !["layer_norm", "none"].contains(&norm.as_str())) {
+            bail!("field `norm_rel_ebd` has \"{other}\"; only \"layer_norm\" and \"none\" are supported");
+        }
+        let furthest = fields.positive("max_relative_positions")?.unwrap_or(encoder.max_position_embeddings);
+        let buckets = fields.positive("position_buckets")?;
+        if let Some(buckets) = buckets {
+            ensure!(buckets >= 4, "field `position_buckets` is {buckets}; it must be at least 4, or -1 for none");
+            ensure!(
+                furthest > buckets / 2 + 1,
+                "field `position_buckets` is {buckets}, too many for distances up to {furthest} \
+                 (`max_relative_positions` or `max_position_embeddings`)"
+            );
+        }
+        Ok(RelativeConfig {
+            attention: fields.flag("relative_attention", false)?,
+            c2p: kinds.iter().any(|kind| kind == "c2p"),
+            p2c: kinds.iter().any(|kind| kind == "p2c"),
+            buckets,
+            furthest,
+            share_att_key: fields.flag("share_att_key", false)?,
+            layer_norm: norms.iter().any(|norm| norm == "layer_norm"),
+        })
+    }
+
+    /// Half the rows of the table: its middle is distance 0.
+    fn span(&self) -> usize {
+        self.buckets.unwrap_or(self.furthest)
+    }
+
+    /// The row of the table for a query `distance` tokens after its key (`make_log_bucket_position`): near ones have a row
+    /// each, far ones share rows by the logarithm of their distance.
+    ///
+    /// In f32, as torch computes it: a bucket is the rounded-up value of a logarithm.
+    fn row(&self, distance: i64) -> usize {
+        let bucket = match self.buckets.map(|buckets| (buckets / 2) as i64) {
+            Some(near) if distance.abs() > near => {
+                let far = (distance.abs() as f32 / near as f32).ln();
+                let furthest = ((self.furthest as i64 - 1) as f64 / near as f64) as f32;
+                let bucket = (far / furthest.ln() * (near - 1) as f32).ceil() as i64 + near;
+                bucket * distance.signum()
+            }
+            _ => distance,
+        };
+        let span = self.span() as i64;
+        (bucket + span).clamp(0, 2 * span - 1) as usize
+    }
+
+    /// The factor under the root of the scores' scale: one part for the content and one for each kind of position.
+    fn parts(&self) -> usize {
+        1 + usize::from(self.c2p) + usize::from(self.p2c)
+    }
+}
+
+/// `DebertaV2ForSequenceClassification`.
+#[derive(Module, Debug)]
+pub struct Deberta {
+    pub deberta: Body,
+    pub pooler: Pooler,
+    pub classifier: Head,
+    pub cls_dropout: f64,
+    #[module(skip)]
+    pub config: Config,
+}
+
+/// `DebertaV2Model`.
+#[derive(Module, Debug)]
+pub struct Body {
+    pub embeddings: Embeddings,
+    pub encoder: Encoder,
+}
+
+impl Deberta {
+    /// The module that holds the encoder: the prefix of its names.
+    pub const BODY: &'static str = "deberta";
+
+    /// A model whose values are still to be filled in.
+    pub fn empty(config: &Config, own: &DebertaConfig, device: &Device) -> Self {
+        let c = &own.encoder;
+        let positions = if own.position_biased_input { Positions::FromZero } else { Positions::None };
+        Deberta {
+            deberta: Body { embeddings: Embeddings::empty(c, positions, device), encoder: Encoder::empty(own, device) },
+            pooler: Pooler {
+                dense: Linear::empty(c.hidden_size, c.hidden_size, device),
+                dropout: own.pooler_dropout,
+                activation: own.pooler_hidden_act,
+            },
+            classifier: Head::single(HeadConfig::of(config), device),
+            cls_dropout: own.cls_dropout,
+            config: config.clone(),
+        }
+    }
+
+    /// `ids` `[B, T]`, `mask` `[B, T]` (true = a real token) → logits `[B, C]`.
+    pub fn forward(&self, ids: Tensor<2, Int>, mask: Tensor<2, Bool>, noise: &mut Noise) -> Tensor<2> {
+        let [batch, length] = ids.dims();
+        let embeddings = &self.deberta.embeddings;
+        // Padding is zero here and not only masked in the attention: a row of padding alone attends to all of it.
+        let real = mask.clone().float().reshape([batch * length, 1]);
+        let x = noise.dropout(embeddings.normalized(ids) * real, embeddings.dropout); // [B·T, H]
+        let x = self.deberta.encoder.forward(x, mask, noise);
+        let pooled = self.pooler.forward(first_tokens(x, batch), noise);
+        self.classifier.forward(pooled, self.cls_dropout, noise)
+    }
+
+    /// Applies `change` to every linear layer with its name in transformers.
+    pub fn map_linears(&mut self, change: &mut dyn FnMut(&str, &mut Linear)) {
+        for (i, layer) in self.deberta.encoder.layer.iter_mut().enumerate() {
+            layer.map_linears(&format!("deberta.encoder.layer.{i}"), change);
+        }
+        change("pooler.dense", &mut self.pooler.dense);
+        self.classifier.map_linears(change);
+    }
+}
+
+/// `ContextPooler`: a layer on the first token (`[CLS]`).
+#[derive(Module, Debug)]
+pub struct Pooler {
+    pub dense: Linear,
+    pub dropout: f64,
+    #[module(skip)]
+    pub activation: Activation,
+}
+
+impl Pooler {
+    /// `x` `[B, H]` → `[B, H]`
+    fn forward(&self, x: Tensor<2>, noise: &mut Noise) -> Tensor<2> {
+        let x = noise.dropout(x, self.dropout);
+        self.activation.forward(self.dense.forward(x, noise))
+    }
+}
+
+/// `DebertaV2Encoder`: the layers and the table of relative positions that they share.
+#[derive(Module, Debug)]
+pub struct Encoder {
+    pub layer: Vec<Layer<DisentangledSelfAttention>>,
+    /// `[2·span, H]`
+    pub rel_embeddings: Option<Embedding>,
+    /// Of the table, not of the layers' outputs.
+    pub layer_norm: Option<LayerNorm>,
+    pub conv: Option<Conv>,
+    #[module(skip)]
+    pub relative: RelativeConfig,
+}
+
+impl Encoder {
+    fn empty(own: &DebertaConfig, device: &Device) -> Self {
+        let (c, relative) = (&own.encoder, own.relative);
+        let layer = |_| Layer::empty(DisentangledSelfAttention::empty(own, device), c, device);
+        Encoder {
+            layer: (0..c.num_hidden_layers).map(layer).collect(),
+            rel_embeddings: relative.attention.then(|| Embedding::empty(2 * relative.span(), c.hidden_size, device)),
+            layer_norm: relative.layer_norm.then(|| LayerNorm::empty(c.hidden_size, c.layer_norm_eps, device)),
+            conv: own.conv.as_ref().map(|conv| Conv::empty(conv, c, device)),
+            relative,
+        }
+    }
+
+    /// `x` `[B·T, H]`, `mask` `[B, T]` → `[B·T, H]`
+    fn forward(&self, x: Tensor<2>, mask: Tensor<2, Bool>, noise: &mut Noise) -> Tensor<2> {
+        let [batch, length] = mask.dims();
+        let places = Places {
+            bias: attention_bias(mask.clone()).reshape([1, batch, 1, length]),
+            distances: self.rel_embeddings.as_ref().map(|table| self.distances(table, length)),
+        };
+        let embedded = x.clone();
+        let mut x = x;
+        for (i, layer) in self.layer.iter().enumerate() {
+            x = layer.forward(x, &places, noise);
+            if let (0, Some(conv)) = (i, &self.conv) {
+                x = conv.forward(embedded.clone(), x, &mask, noise);
+            }
+        }
+        x
+    }
+
+    /// The rows of the table that sequences of `length` tokens can reach, and which distance has which.
+    fn distances(&self, table: &Embedding, length: usize) -> Distances {
+        let last = length as i64 - 1;
+        let (lowest, highest) = (self.relative.row(-last), self.relative.row(last));
+        let rows = table.weight.val().narrow(0, lowest, highest - lowest + 1); // [R, H]
+        let device = rows.device();
+        let indices = |distance: &dyn Fn(i64) -> i64| -> Tensor<1, Int> {
+            // One column more than there are distances, see `skew`; nothing reads it.
+            let column = |c| (self.relative.row(distance(c).clamp(-last, last)) - lowest) as i64;
+            let columns: Vec<i64> = (0..2 * length as i64).map(column).collect();
+            Tensor::from_data(TensorData::new(columns, [2 * length]), &device)
+        };
+        Distances {
+            by_key: indices(&|c| last - c),
+            by_query: indices(&|c| c - last),
+            rows: match &self.layer_norm {
+                Some(norm) => norm.forward(rows),
+                None => rows,
+            },
+        }
+    }
+}
+
+/// What the attention of all layers needs to know of a batch.
+pub struct Places {
+    /// [`attention_bias`] as `[1, B, 1, T]`.
+    bias: Tensor<4>,
+    distances: Option<Distances>,
+}
+
+/// The embeddings of the distances in a batch.
+struct Distances {
+    /// `[R, H]`
+    rows: Tensor<2>,
+    /// The row for a key `c − (T − 1)` tokens after the query, for each `c < 2T`.
+    by_key: Tensor<1, Int>,
+    /// The row for a query `c − (T − 1)` tokens after the key.
+    by_query: Tensor<1, Int>,
+}
+
+/// Self-attention whose scores are of content and of distance, apart.
+#[derive(Module, Debug)]
+pub struct DisentangledSelfAttention {
+    pub query_proj: Linear,
+    pub key_proj: Linear,
+    pub value_proj: Linear,
+    /// None where positions share the projections of the content.
+    pub pos_key_proj: Option<Linear>,
+    pub pos_query_proj: Option<Linear>,
+    pub heads: usize,
+    /// Of the attention weights.
+    pub dropout: f64,
+    /// Of the table of relative positions.
+    pub pos_dropout: f64,
+    #[module(skip)]
+    pub relative: RelativeConfig,
+}
+
+impl DisentangledSelfAttention {
+    fn empty(own: &DebertaConfig, device: &Device) -> Self {
+        let (c, relative) = (&own.encoder, own.relative);
+        let linear = || Linear::empty(c.hidden_size, c.hidden_size, device);
+        let unshared = relative.attention && !relative.share_att_key;
+        DisentangledSelfAttention {
+            query_proj: linear(),
+            key_proj: linear(),
+            value_proj: linear(),
+            pos_key_proj: (unshared && relative.c2p).then(linear),
+            pos_query_proj: (unshared && relative.p2c).then(linear),
+            heads: c.num_attention_heads,
+            dropout: c.attention_probs_dropout_prob,
+            pos_dropout: c.hidden_dropout_prob,
+            relative,
+        }
+    }
+
+    /// Scores of distance, to be added to those of content: `q` (scaled by `scale`) and `k` `[h, B, T, D]` →
+    /// `[h, B, T, T]`.
+    ///
+    /// transformers computes each query's product with all 2·span rows and gathers T of them. Here the table is spread over
+    /// the 2T distances first, which depend on neither row nor query: the product then holds each score once, diagonal by
+    /// diagonal, and [`skew`] only has to read it so.
+    fn by_distance(
+        &self,
+        q: &Tensor<4>,
+        k: &Tensor<4>,
+        distances: &Distances,
+        scale: f64,
+        noise: &mut Noise,
+    ) -> Option<Tensor<4>> {
+        let rows = noise.dropout(distances.rows.clone(), self.pos_dropout);
+        let [heads, batch, length, width] = q.dims();
+        let spread = |x: Tensor<2>, index: &Tensor<1, Int>| {
+            x.select(0, index.clone()).reshape([2 * length, heads, width]).permute([1, 2, 0]) // [h, D, 2T]
+        };
+        let product = |x: &Tensor<4>, table: Tensor<3>| {
+            skew(x.clone().reshape([heads, batch * length, width]).matmul(table), [heads, batch, length])
+        };
+        let c2p = self.relative.c2p.then(|| {
+            let rows = self.pos_key_proj.as_ref().unwrap_or(&self.key_proj).forward(rows.clone(), noise);
+            product(q, spread(rows, &distances.by_key))
+        });
+        let p2c = self.relative.p2c.then(|| {
+            let rows = self.pos_query_proj.as_ref().unwrap_or(&self.query_proj).forward(rows, noise) * scale;
+            product(k, spread(rows, &distances.by_query)).swap_dims(2, 3)
+        });
+        match (c2p, p2c) {
+            (Some(a), Some(b)) => Some(a + b),
+            (a, b) => a.or(b),
+        }
+    }
+}
+
+impl Attend for DisentangledSelfAttention {
+    type Context = Places;
+
+    fn forward(&self, x: Tensor<2>, places: &Places, noise: &mut Noise) -> Tensor<2> {
+        let [rows, hidden] = x.dims();
+        let [_, batch, _, length] = places.bias.dims();
+        let width = hidden / self.heads;
+        let scale = ((width * self.relative.parts()) as f64).powf(-0.5);
+        // Heads come first, so that one product per head serves the whole batch.
+        let split = |x: Tensor<2>| x.reshape([batch, length, self.heads, width]).permute([2, 0, 1, 3]);
+        let q = split(self.query_proj.forward(x.clone(), noise) * scale); // [h, B, T, D]
+        let k = split(self.key_proj.forward(x.clone(), noise));
+        let v = split(self.value_proj.forward(x, noise));
+        let mut scores = q.clone().matmul(k.clone().swap_dims(2, 3)) + places.bias.clone(); // [h, B, T, T]
+        if let Some(distances) = &places.distances
+            && let Some(more) = self.by_distance(&q, &k, distances, scale, noise)
+        {
+            scores = scores + more;
+        }
+        let weights = noise.dropout(softmax(scores, 3), self.dropout);
+        weights.matmul(v).permute([1, 2, 0, 3]).reshape([rows, hidden])
+    }
+
+    fn linears(&mut self) -> Vec<(&'static str, &mut Linear)> {
+        let own = [
+            ("query_proj", Some(&mut self.query_proj)),
+            ("key_proj", Some(&mut self.key_proj)),
+            ("value_proj", Some(&mut self.value_proj)),
+            ("pos_key_proj", self.pos_key_proj.as_mut()),
+            ("pos_query_proj", self.pos_query_proj.as_mut()),
+        ];
+        own.into_iter().filter_map(|(name, linear)| Some((name, linear?))).collect()
+    }
+}
+
+/// Turns diagonals into columns: `out[.., i, j] = x[.., i, j − i + T − 1]`, `[h, B·T, 2T]` → `[h, B, T, T]`.
+///
+/// Read as rows of `2T − 1`, the numbers after the first `T − 1` stand where they belong: nothing is gathered (Dai et al.
+/// 2019, Transformer-XL, appendix B).
+fn skew(x: Tensor<3>, [heads, batch, length]: [usize; 3]) -> Tensor<4> {
+    let (blocks, wide) = (heads * batch, 2 * length - 1);
+    let flat = x.reshape([blocks, 2 * length * length]);
+    let shifted = flat.narrow(1, length - 1, length * wide).reshape([blocks, length, wide]);
+    shifted.narrow(2, 0, length).reshape([heads, batch, length, length])
+}

@@ -1,0 +1,294 @@
+//! What the families share: the sizes of a model, the layer around any self-attention, and the attention of BERT and
+//! RoBERTa.
+
+use anyhow::{Result, ensure};
+use burn::module::Module;
+use burn::tensor::activation::softmax;
+use burn::tensor::{Bool, Device, Tensor};
+use serde_json::json;
+
+use super::activation::Activation;
+use super::config::Fields;
+use super::linear::Linear;
+use super::norm::LayerNorm;
+use crate::ml::dropout::Noise;
+
+/// Eight times the layers of the deepest published model of these families.
+const MOST_LAYERS: usize = 384;
+/// XLM-R XXL has 10.7 billion.
+const MOST_PARAMETERS: u128 = 1 << 34;
+
+/// The fields of `config.json` that every family has, by their names there.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EncoderConfig {
+    pub vocab_size: usize,
+    pub hidden_size: usize,
+    pub num_hidden_layers: usize,
+    pub num_attention_heads: usize,
+    pub intermediate_size: usize,
+    /// Rows of the position table.
+    pub max_position_embeddings: usize,
+    pub type_vocab_size: usize,
+    pub pad_token_id: usize,
+    pub layer_norm_eps: f64,
+    pub initializer_range: f64,
+    pub hidden_dropout_prob: f64,
+    pub attention_probs_dropout_prob: f64,
+    pub hidden_act: Activation,
+}
+
+impl EncoderConfig {
+    /// Reads the fields, where they are missing with the `defaults` of the family, and refuses those that would change the
+    /// computation in a way not built here.
+    pub fn read(fields: &Fields, defaults: EncoderConfig) -> Result<Self> {
+        fields.only("is_decoder", json!(false))?;
+        fields.only("add_cross_attention", json!(false))?;
+        fields.only("is_encoder_decoder", json!(false))?;
+        fields.only("problem_type", json!("single_label_classification"))?;
+        fields.empty("pruned_heads")?;
+        let config = EncoderConfig {
+            vocab_size: fields.size("vocab_size", defaults.vocab_size)?,
+            hidden_size: fields.size("hidden_size", defaults.hidden_size)?,
+            num_hidden_layers: fields.size("num_hidden_layers", defaults.num_hidden_layers)?,
+            num_attention_heads: fields.size("num_attention_heads", defaults.num_attention_heads)?,
+            intermediate_size: fields.size("intermediate_size", defaults.intermediate_size)?,
+            max_position_embeddings: fields.size("max_position_embeddings", defaults.max_position_embeddings)?,
+            type_vocab_size: fields.index("type_vocab_size", defaults.type_vocab_size)?,
+            pad_token_id: fields.index("pad_token_id", defaults.pad_token_id)?,
+            layer_norm_eps: fields.number("layer_norm_eps", defaults.layer_norm_eps)?,
+            initializer_range: fields.number("initializer_range", defaults.initializer_range)?,
+            hidden_dropout_prob: fields.probability("hidden_dropout_prob", defaults.hidden_dropout_prob)?,
+            attention_probs_dropout_prob: fields
+                .probability("attention_probs_dropout_prob", defaults.attention_probs_dropout_prob)?,
+            hidden_act: Activation::read(fields, "hidden_act", "gelu")?,
+        };
+        ensure!(
+            config.hidden_size.is_multiple_of(config.num_attention_heads),
+            "field `hidden_size` is {}, which {} attention heads (`num_attention_heads`) do not divide",
+            config.hidden_size,
+            config.num_attention_heads
+        );
+        ensure!(
+            config.pad_token_id < config.vocab_size,
+            "field `pad_token_id` is {}, outside the vocabulary of {} tokens (`vocab_size`)",
+            config.pad_token_id,
+            config.vocab_size
+        );
+        config.check_size()?;
+        Ok(config)
+    }
+
+    /// Refuses what no machine could hold, before anything is made in that size.
+    fn check_size(&self) -> Result<()> {
+        ensure!(
+            self.num_hidden_layers <= MOST_LAYERS,
+            "field `num_hidden_layers` is {}; more than {MOST_LAYERS} is not supported",
+            self.num_hidden_layers
+        );
+        let hidden = self.hidden_size as u128;
+        let tables = self.vocab_size + self.max_position_embeddings + self.type_vocab_size;
+        let layers = self.num_hidden_layers as u128 * (4 * hidden + 2 * self.intermediate_size as u128);
+        let parameters = hidden * (tables as u128 + layers);
+        ensure!(
+            parameters <= MOST_PARAMETERS,
+            "its fields make a model of {parameters} parameters; more than {MOST_PARAMETERS} is not supported"
+        );
+        Ok(())
+    }
+
+    /// Width of one attention head.
+    pub fn head_size(&self) -> usize {
+        self.hidden_size / self.num_attention_heads
+    }
+}
+
+/// A self-attention that a [`Layer`] can hold.
+pub trait Attend: Module {
+    /// What all layers of one forward pass share: the mask, relative positions.
+    type Context;
+
+    /// `x` `[B·T, H]` → `[B·T, H]`, before the output projection.
+    fn forward(&self, x: Tensor<2>, context: &Self::Context, noise: &mut Noise) -> Tensor<2>;
+
+    /// Its linear layers with their names in transformers.
+    fn linears(&mut self) -> Vec<(&'static str, &mut Linear)>;
+}
+
+/// Attention and feed-forward, each with a residual and a normalization after it.
+///
+/// Source: `BertLayer` in transformers `modeling_bert.py`; RoBERTa's and DeBERTa's are copies of it.
+#[derive(Module, Debug)]
+pub struct Layer<A: Attend> {
+    pub attention: Attention<A>,
+    pub intermediate: Intermediate,
+    pub output: Output,
+}
+
+impl<A: Attend> Layer<A> {
+    /// A layer around `self_attention` whose values are still to be filled in.
+    pub fn empty(self_attention: A, c: &EncoderConfig, device: &Device) -> Self {
+        let output = |inputs| Output {
+            dense: Linear::empty(inputs, c.hidden_size, device),
+            layer_norm: LayerNorm::empty(c.hidden_size, c.layer_norm_eps, device),
+            dropout: c.hidden_dropout_prob,
+        };
+        Layer {
+            attention: Attention { self_attention, output: output(c.hidden_size) },
+            intermediate: Intermediate {
+                dense: Linear::empty(c.hidden_size, c.intermediate_size, device),
+                activation: c.hidden_act,
+            },
+            output: output(c.intermediate_size),
+        }
+    }
+
+    /// `x` `[B·T, H]` → `[B·T, H]`
+    pub fn forward(&self, x: Tensor<2>, context: &A::Context, noise: &mut Noise) -> Tensor<2> {
+        let attended = self.attention.self_attention.forward(x.clone(), context, noise);
+        let x = self.attention.output.forward(attended, x, noise);
+        let inner = self.intermediate.forward(x.clone(), noise); // [B·T, I]
+        self.output.forward(inner, x, noise)
+    }
+
+    /// Applies `change` to every linear layer; `at` is the layer's name in transformers.
+    pub fn map_linears(&mut self, at: &str, change: &mut dyn FnMut(&str, &mut Linear)) {
+        for (name, linear) in self.attention.self_attention.linears() {
+            change(&format!("{at}.attention.self.{name}"), linear);
+        }
+        change(&format!("{at}.attention.output.dense"), &mut self.attention.output.dense);
+        change(&format!("{at}.intermediate.dense"), &mut self.intermediate.dense);
+        change(&format!("{at}.output.dense"), &mut self.output.dense);
+    }
+}
+
+#[derive(Module, Debug)]
+pub struct Attention<A: Attend> {
+    /// `self` in transformers, which is a keyword here.
+    pub self_attention: A,
+    pub output: Output,
+}
+
+/// The feed-forward's wide half.
+#[derive(Module, Debug)]
+pub struct Intermediate {
+    pub dense: Linear,
+    #[module(skip)]
+    pub activation: Activation,
+}
+
+impl Intermediate {
+    /// `x` `[B·T, H]` → `[B·T, I]`
+    fn forward(&self, x: Tensor<2>, noise: &mut Noise) -> Tensor<2> {
+        self.activation.forward(self.dense.forward(x, noise))
+    }
+}
+
+/// A projection back to the hidden width, dropout, residual and normalization.
+#[derive(Module, Debug)]
+pub struct Output {
+    pub dense: Linear,
+    pub layer_norm: LayerNorm,
+    pub dropout: f64,
+}
+
+impl Output {
+    /// `x` `[B·T, I]`, `residual` `[B·T, H]` → `[B·T, H]`
+    fn forward(&self, x: Tensor<2>, residual: Tensor<2>, noise: &mut Noise) -> Tensor<2> {
+        let x = self.dense.forward(x, noise);
+        self.layer_norm.forward(noise.dropout(x, self.dropout) + residual)
+    }
+}
+
+/// The layers of a BERT or RoBERTa.
+#[derive(Module, Debug)]
+pub struct Encoder {
+    pub layer: Vec<Layer<SelfAttention>>,
+}
+
+impl Encoder {
+    /// Layers whose values are still to be filled in.
+    pub fn empty(c: &EncoderConfig, device: &Device) -> Self {
+        let layer = |_| Layer::empty(SelfAttention::empty(c, device), c, device);
+        Encoder { layer: (0..c.num_hidden_layers).map(layer).collect() }
+    }
+
+    /// `x` `[B·T, H]`, `mask` `[B, T]` (true = a real token) → `[B·T, H]`
+    pub fn forward(&self, mut x: Tensor<2>, mask: Tensor<2, Bool>, noise: &mut Noise) -> Tensor<2> {
+        let bias = attention_bias(mask);
+        for layer in &self.layer {
+            x = layer.forward(x, &bias, noise);
+        }
+        x
+    }
+
+    /// Applies `change` to every linear layer; `at` is the encoder's name in transformers.
+    pub fn map_linears(&mut self, at: &str, change: &mut dyn FnMut(&str, &mut Linear)) {
+        for (i, layer) in self.layer.iter_mut().enumerate() {
+            layer.map_linears(&format!("{at}.layer.{i}"), change);
+        }
+    }
+}
+
+/// What is added to the scores: 0 for real tokens and a number that the softmax turns into 0 for
+/// padding. `mask` `[B, T]` → `[B, 1, 1, T]`.
+///
+/// The lowest finite f32, as transformers has it, would overflow when a score is added. A row of padding alone has equal
+/// scores, hence equal weights, as there.
+pub fn attention_bias(mask: Tensor<2, Bool>) -> Tensor<4> {
+    let [batch, length] = mask.dims();
+    (mask.bool_not().float() * -1e30).reshape([batch, 1, 1, length])
+}
+
+/// The first token's vector of each row: `x` `[B·T, H]` → `[B, H]`.
+pub fn first_tokens(x: Tensor<2>, batch: usize) -> Tensor<2> {
+    let [rows, hidden] = x.dims();
+    x.reshape([batch, rows / batch, hidden]).slice([0..batch, 0..1]).reshape([batch, hidden])
+}
+
+/// Scaled dot-product self-attention over several heads (Vaswani et al. 2017).
+///
+/// Source: `BertSelfAttention` in transformers `modeling_bert.py`.
+#[derive(Module, Debug)]
+pub struct SelfAttention {
+    pub query: Linear,
+    pub key: Linear,
+    pub value: Linear,
+    pub heads: usize,
+    pub dropout: f64,
+}
+
+impl SelfAttention {
+    fn empty(c: &EncoderConfig, device: &Device) -> Self {
+        let linear = || Linear::empty(c.hidden_size, c.hidden_size, device);
+        SelfAttention {
+            query: linear(),
+            key: linear(),
+            value: linear(),
+            heads: c.num_attention_heads,
+            dropout: c.attention_probs_dropout_prob,
+        }
+    }
+}
+
+impl Attend for SelfAttention {
+    /// [`attention_bias`], `[B, 1, 1, T]`.
+    type Context = Tensor<4>;
+
+    fn forward(&self, x: Tensor<2>, bias: &Tensor<4>, noise: &mut Noise) -> Tensor<2> {
+        let [rows, hidden] = x.dims();
+        let [batch, _, _, length] = bias.dims();
+        let width = hidden / self.heads;
+        let split = |x: Tensor<2>| x.reshape([batch, length, self.heads, width]).swap_dims(1, 2);
+        // Scaling the queries costs less than scaling the scores.
+        let q = split(self.query.forward(x.clone(), noise) * (width as f64).powf(-0.5)); // [B, h, T, H/h]
+        let k = split(self.key.forward(x.clone(), noise));
+        let v = split(self.value.forward(x, noise));
+        let scores = q.matmul(k.swap_dims(2, 3)) + bias.clone(); // [B, h, T, T]
+        let weights = noise.dropout(softmax(scores, 3), self.dropout);
+        weights.matmul(v).swap_dims(1, 2).reshape([rows, hidden])
+    }
+
+    fn linears(&mut self) -> Vec<(&'static str, &mut Linear)> {
+        vec![("query", &mut self.query), ("key", &mut self.key), ("value", &mut self.value)]
+    }
+}

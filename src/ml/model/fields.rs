@@ -1,0 +1,162 @@
+//! The fields of a `config.json`, read one by one with errors that name field and value.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+
+use anyhow::{Result, anyhow, bail, ensure};
+use serde_json::{Map, Value};
+
+/// Largest number that a size in `config.json` may be: vocabularies come first, at a million for the many-lingual ones.
+const LARGEST: usize = 1 << 24;
+/// Most labels that a classifier has: their names are kept one by one.
+const MOST_LABELS: usize = 1 << 16;
+
+/// Fields that change no logits of a classifier: where the model comes from, special tokens, what is returned, leftovers of
+/// older versions, the pooler of old BERTs that no released code reads, how text is generated. Names that begin with `_` are transformers' own notes.
+const NEUTRAL: &str = "
+    architectures auto_map bos_token_id chunk_size_feed_forward cls_token_id dtype eos_token_id finetuning_task
+    gradient_checkpointing id2label label2id language legacy mask_token_id model_max_length model_type name name_or_path
+    num_labels output_attentions output_hidden_states output_past prefix return_dict sep_token_id task_specific_params
+    tie_encoder_decoder tie_word_embeddings tokenizer_class torch_dtype torchscript transformers_version unk_token_id
+    use_bfloat16 use_cache xla_device
+
+    directionality pooler_fc_size pooler_num_attention_heads pooler_num_fc_layers pooler_size_per_head pooler_type
+
+    bad_words_ids begin_suppress_tokens cross_attention_hidden_size decoder_start_token_id diversity_penalty do_sample
+    early_stopping encoder_no_repeat_ngram_size exponential_decay_length_penalty forced_bos_token_id forced_eos_token_id
+    length_penalty max_length min_length no_repeat_ngram_size num_beam_groups num_beams num_return_sequences output_scores
+    remove_invalid_values repetition_penalty return_dict_in_generate suppress_tokens temperature tf_legacy_loss top_k top_p
+    typical_p";
+
+/// Reads fields of a JSON object with errors that name field and value.
+///
+/// Remembers which were asked for, so that what nobody knows can be named.
+pub struct Fields<'a> {
+    map: &'a Map<String, Value>,
+    asked: RefCell<BTreeSet<&'static str>>,
+}
+
+impl<'a> Fields<'a> {
+    pub fn new(map: &'a Map<String, Value>) -> Self {
+        Fields { map, asked: RefCell::default() }
+    }
+
+    /// A field that is there and not null.
+    pub fn get(&self, name: &'static str) -> Option<&'a Value> {
+        self.asked.borrow_mut().insert(name);
+        self.map.get(name).filter(|value| !value.is_null())
+    }
+
+    /// The fields that nobody asked for and that are not known to leave the logits alone.
+    pub fn unknown(&self) -> Vec<String> {
+        let asked = self.asked.borrow();
+        let known = |name: &str| {
+            asked.contains(name) || NEUTRAL.split_whitespace().any(|neutral| neutral == name) || name.starts_with('_')
+        };
+        let unknown = self.map.iter().filter(|(name, value)| !known(name) && !value.is_null());
+        unknown.map(|(name, _)| name.clone()).collect()
+    }
+
+    /// A whole number of at least one.
+    pub fn size(&self, name: &'static str, default: usize) -> Result<usize> {
+        match self.index(name, default)? {
+            0 => bail!("field `{name}` is 0; it must be at least 1"),
+            size => Ok(size),
+        }
+    }
+
+    /// A whole number.
+    pub fn index(&self, name: &'static str, default: usize) -> Result<usize> {
+        let Some(value) = self.get(name) else { return Ok(default) };
+        let number = value.as_u64().and_then(|n| usize::try_from(n).ok());
+        let number = number.ok_or_else(|| anyhow!("field `{name}` is {value}; it must be a whole number"))?;
+        ensure!(number <= LARGEST, "field `{name}` is {number}; more than {LARGEST} is not supported");
+        Ok(number)
+    }
+
+    /// A whole number above zero, or none where the field is missing or says none by 0 or -1.
+    pub fn positive(&self, name: &'static str) -> Result<Option<usize>> {
+        match self.get(name).map(|value| (value, value.as_i64())) {
+            None | Some((_, Some(-1 | 0))) => Ok(None),
+            Some(_) => self.size(name, 1).map(Some),
+        }
+    }
+
+    pub fn flag(&self, name: &'static str, default: bool) -> Result<bool> {
+        let Some(value) = self.get(name) else { return Ok(default) };
+        value.as_bool().ok_or_else(|| anyhow!("field `{name}` is {value}; it must be true or false"))
+    }
+
+    /// A list of words, also as one text with `|` between them.
+    pub fn words(&self, name: &'static str) -> Result<Vec<String>> {
+        let wrong = |value: &Value| anyhow!("field `{name}` is {value}; it must be a list of words");
+        match self.get(name) {
+            None => Ok(Vec::new()),
+            Some(Value::String(text)) => Ok(text.split('|').map(|word| word.trim().to_lowercase()).collect()),
+            Some(value @ Value::Array(list)) => {
+                let word = |word: &Value| word.as_str().map(str::to_owned).ok_or_else(|| wrong(value));
+                list.iter().map(word).collect()
+            }
+            Some(value) => Err(wrong(value)),
+        }
+    }
+
+    pub fn number(&self, name: &'static str, default: f64) -> Result<f64> {
+        let Some(value) = self.get(name) else { return Ok(default) };
+        value.as_f64().ok_or_else(|| anyhow!("field `{name}` is {value}; it must be a number"))
+    }
+
+    /// A probability below one.
+    pub fn probability(&self, name: &'static str, default: f64) -> Result<f64> {
+        let p = self.number(name, default)?;
+        ensure!((0.0..1.0).contains(&p), "field `{name}` is {p}; it must be at least 0 and below 1");
+        Ok(p)
+    }
+
+    pub fn text(&self, name: &'static str, default: &'static str) -> Result<&'a str> {
+        let Some(value) = self.get(name) else { return Ok(default) };
+        value.as_str().ok_or_else(|| anyhow!("field `{name}` is {value}; it must be a text"))
+    }
+
+    /// Refuses a field that would change the computation and has another than the supported value.
+    pub fn only(&self, name: &'static str, supported: Value) -> Result<()> {
+        match self.get(name) {
+            Some(value) if *value != supported => {
+                bail!("field `{name}` is {value}; only {supported} is supported")
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Refuses a list or map that would change the computation unless it is empty.
+    pub fn empty(&self, name: &'static str) -> Result<()> {
+        match self.get(name) {
+            Some(Value::Array(list)) if list.is_empty() => Ok(()),
+            Some(Value::Object(map)) if map.is_empty() => Ok(()),
+            Some(value) => bail!("field `{name}` is {value}; it is not supported"),
+            None => Ok(()),
+        }
+    }
+
+    /// Label names by `id2label`, or as many as `num_labels` says, or two as `transformers` has it.
+    pub fn labels(&self) -> Result<Vec<String>> {
+        let Some(value) = self.get("id2label") else {
+            let count = self.size("num_labels", 2)?;
+            ensure!(count <= MOST_LABELS, "field `num_labels` is {count}; more than {MOST_LABELS} is not supported");
+            return Ok((0..count).map(|i| format!("LABEL_{i}")).collect());
+        };
+        let map = value.as_object().ok_or_else(|| anyhow!("field `id2label` must be an object"))?;
+        let mut labels = vec![None; map.len()];
+        for (id, label) in map {
+            let text = label.as_str().map(str::to_owned);
+            match id.parse::<usize>().ok().and_then(|id| labels.get_mut(id)) {
+                Some(slot) => *slot = text,
+                None => bail!("field `id2label` has the id `{id}`; ids must run from 0 to {}", map.len() - 1),
+            }
+        }
+        let named: Option<Vec<String>> = labels.into_iter().collect();
+        let named = named.ok_or_else(|| anyhow!("field `id2label` must give each id one text"))?;
+        ensure!(!named.is_empty(), "field `id2label` is empty");
+        Ok(named)
+    }
+}

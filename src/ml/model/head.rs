@@ -1,0 +1,144 @@
+//! What turns a row's vector into logits: each family's own classifier, or a deeper one.
+
+use anyhow::{Result, bail};
+use burn::module::Module;
+use burn::tensor::{Device, Tensor, activation::relu};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::config::{Config, Fields};
+use super::linear::Linear;
+use crate::ml::dropout::Noise;
+
+/// Widths of the two hidden layers of [`Mlp`].
+const WIDTHS: [usize; 2] = [256, 128];
+
+/// Which classifier a model has.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum HeadKind {
+    /// The family's own, as transformers has it.
+    #[default]
+    Standard,
+    /// Three linear layers, hidden → 256 → 128 → labels. transformers has no such head: there, the encoder loads and the
+    /// classifier starts fresh.
+    Mlp,
+}
+
+impl HeadKind {
+    /// The field of `config.json` that names the head; ours, absent for the standard ones.
+    pub const FIELD: &'static str = "classifier_head";
+
+    pub fn read(fields: &Fields) -> Result<Self> {
+        match fields.text(Self::FIELD, "standard")? {
+            "standard" => Ok(HeadKind::Standard),
+            "mlp" => Ok(HeadKind::Mlp),
+            other => bail!("field `{}` is \"{other}\"; known heads: standard, mlp", Self::FIELD),
+        }
+    }
+}
+
+/// Widths that every head is made from.
+#[derive(Debug, Clone, Copy)]
+pub struct HeadConfig {
+    pub kind: HeadKind,
+    pub hidden: usize,
+    pub labels: usize,
+}
+
+impl HeadConfig {
+    pub fn of(config: &Config) -> Self {
+        HeadConfig { kind: config.head(), hidden: config.hidden_size(), labels: config.labels().len() }
+    }
+}
+
+/// `classifier` of a model.
+#[derive(Module, Debug)]
+pub enum Head {
+    Single(Linear),
+    Dense(Dense),
+    Mlp(Mlp),
+}
+
+impl Head {
+    /// One layer: BERT and DeBERTa.
+    pub fn single(c: HeadConfig, device: &Device) -> Self {
+        match c.kind {
+            HeadKind::Standard => Head::Single(Linear::empty(c.hidden, c.labels, device)),
+            HeadKind::Mlp => Head::mlp(c, device),
+        }
+    }
+
+    /// Two layers: RoBERTa.
+    pub fn dense(c: HeadConfig, device: &Device) -> Self {
+        match c.kind {
+            HeadKind::Standard => Head::Dense(Dense {
+                dense: Linear::empty(c.hidden, c.hidden, device),
+                out_proj: Linear::empty(c.hidden, c.labels, device),
+            }),
+            HeadKind::Mlp => Head::mlp(c, device),
+        }
+    }
+
+    fn mlp(c: HeadConfig, device: &Device) -> Self {
+        let widths = [c.hidden, WIDTHS[0], WIDTHS[1], c.labels];
+        let layers = widths.windows(2).map(|pair| Linear::empty(pair[0], pair[1], device)).collect();
+        Head::Mlp(Mlp { layers })
+    }
+
+    /// `x` `[B, H]` → logits `[B, C]`; `dropout` acts before each layer.
+    pub fn forward(&self, x: Tensor<2>, dropout: f64, noise: &mut Noise) -> Tensor<2> {
+        match self {
+            Head::Single(linear) => linear.forward(noise.dropout(x, dropout), noise),
+            Head::Dense(head) => head.forward(x, dropout, noise),
+            Head::Mlp(head) => head.forward(x, dropout, noise),
+        }
+    }
+
+    /// Applies `change` to every linear layer with its name in the files.
+    pub fn map_linears(&mut self, change: &mut dyn FnMut(&str, &mut Linear)) {
+        match self {
+            Head::Single(linear) => change("classifier", linear),
+            Head::Dense(head) => {
+                change("classifier.dense", &mut head.dense);
+                change("classifier.out_proj", &mut head.out_proj);
+            }
+            Head::Mlp(head) => {
+                for (i, layer) in head.layers.iter_mut().enumerate() {
+                    change(&format!("classifier.layers.{i}"), layer);
+                }
+            }
+        }
+    }
+}
+
+/// `RobertaClassificationHead`.
+#[derive(Module, Debug)]
+pub struct Dense {
+    pub dense: Linear,
+    pub out_proj: Linear,
+}
+
+impl Dense {
+    fn forward(&self, x: Tensor<2>, dropout: f64, noise: &mut Noise) -> Tensor<2> {
+        let x = noise.dropout(x, dropout);
+        let x = self.dense.forward(x, noise).tanh();
+        self.out_proj.forward(noise.dropout(x, dropout), noise)
+    }
+}
+
+/// Linear layers with ReLU between them.
+#[derive(Module, Debug)]
+pub struct Mlp {
+    pub layers: Vec<Linear>,
+}
+
+impl Mlp {
+    fn forward(&self, mut x: Tensor<2>, dropout: f64, noise: &mut Noise) -> Tensor<2> {
+        for (i, layer) in self.layers.iter().enumerate() {
+            let input = if i == 0 { x } else { relu(x) };
+            x = layer.forward(noise.dropout(input, dropout), noise);
+        }
+        x
+    }
+}
