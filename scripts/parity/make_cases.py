@@ -1,12 +1,15 @@
 #!/usr/bin/env python3
 """Write small random classifiers of every family with what transformers computes on them.
 
-    pip install torch transformers safetensors
+    pip install torch transformers peft safetensors
     python scripts/parity/make_cases.py tests/fixtures/parity [--seed 7] [--random 12]
 
 Each case is a folder in the Hugging Face layout with an expected.json: a batch (input_ids, attention_mask, labels), and in
 f32 and without dropout the logits, the loss, the L2 norm of each parameter's gradient, and the losses and final logits of
 five AdamW steps (lr 1e-3, weight decay 0.01 on all but biases and LayerNorm, gradients clipped to a norm of 1).
+
+The lora cases hold a base model and an adapter that peft saved, with the logits of both together and of the merged model, and
+the gradient norms of what is trained.
 
 The named cases are part of the repository; `--random N` writes N more of random shapes, for a longer check:
 
@@ -55,6 +58,15 @@ CASES = {
     "deberta-absolute": ("deberta", dict(V3, relative_attention=False, position_biased_input=True, type_vocab_size=2,
                                          norm_rel_ebd="none"), 3, 12, {}),
     "deberta-v2": ("deberta", dict(V3, position_biased_input=True, pooler_hidden_act="tanh", position_buckets=-1), 2, 23, {}),
+}
+
+# name: (case of the base model, options of peft's LoraConfig)
+LORA = {
+    "lora-bert-rslora": ("bert-longest", dict(r=3, lora_alpha=5, use_rslora=True, target_modules=["query", "dense"])),
+    # Positions go through the same projections, so the adapters act on them too.
+    "lora-deberta-positions": ("deberta-buckets", dict(r=2, lora_alpha=6, target_modules=["query_proj", "key_proj", "value_proj"])),
+    "lora-deberta-pooler": ("deberta-conv", dict(r=2, lora_alpha=2, target_modules=["output.dense"], modules_to_save=["pooler"])),
+    "lora-roberta-all": ("roberta-longest", dict(r=2, lora_alpha=4, target_modules="all-linear")),
 }
 
 
@@ -125,7 +137,17 @@ def save(model, folder, how):
 
 
 def write(folder, case, seed):
-    family, fields, rows, width, how = case
+    *_, rows, width, how = case
+    model, generator = build(case, seed)
+    os.makedirs(folder, exist_ok=True)
+    save(model, folder, how)
+    data = expected(model, *batch(generator, model.config, rows, width, how))
+    with open(os.path.join(folder, "expected.json"), "w") as file:
+        json.dump(data, file)
+
+
+def build(case, seed):
+    family, fields, *_ = case
     config_class, model_class, pad = CLASSES[family]
     config = config_class(**(SMALL | dict(pad_token_id=pad, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0) | fields))
     config._attn_implementation = "eager"
@@ -133,9 +155,32 @@ def write(folder, case, seed):
     torch.manual_seed(seed)
     model = model_class(config)
     randomise(model, generator)
-    os.makedirs(folder, exist_ok=True)
-    save(model, folder, how)
-    data = expected(model, *batch(generator, config, rows, width, how))
+    return model, generator
+
+
+def write_lora(folder, base, options, seed):
+    from peft import LoraConfig, get_peft_model
+    _, _, rows, width, how = CASES[base]
+    model, generator = build(CASES[base], seed)
+    model.save_pretrained(os.path.join(folder, "base"))
+    ids, mask, labels = batch(generator, model.config, rows, width, how)
+    model = get_peft_model(model, LoraConfig(task_type="SEQ_CLS", lora_dropout=0.0, **options))
+    with torch.no_grad():
+        for name, p in model.named_parameters():
+            if "lora_" in name:
+                p.copy_(0.2 * torch.randn(p.shape, generator=generator))
+    model.eval()
+    model.save_pretrained(os.path.join(folder, "adapter"))
+    os.remove(os.path.join(folder, "adapter", "README.md"))
+    out = model(input_ids=ids, attention_mask=mask, labels=labels)
+    out.loss.backward()
+    name = lambda n: n.removeprefix("base_model.model.").replace(".default", "").replace(".modules_to_save", "")
+    trained = {name(n): p for n, p in model.named_parameters() if p.requires_grad}
+    data = dict(input_ids=ids.tolist(), attention_mask=mask.tolist(), labels=labels.tolist(), logits=out.logits.tolist(),
+                loss=out.loss.item(), trainable_parameters=sum(p.numel() for p in trained.values()),
+                grad_norms={n: p.grad.norm().item() for n, p in trained.items()})
+    with torch.no_grad():
+        data["merged_logits"] = model.merge_and_unload()(input_ids=ids, attention_mask=mask).logits.tolist()
     with open(os.path.join(folder, "expected.json"), "w") as file:
         json.dump(data, file)
 
@@ -175,6 +220,10 @@ def main():
     for i, (name, case) in enumerate(cases.items()):
         write(os.path.join(args.out, name), case, args.seed + i)
         print(name)
+    if not args.random:
+        for i, (name, (base, options)) in enumerate(LORA.items()):
+            write_lora(os.path.join(args.out, name), base, options, args.seed + 100 + i)
+            print(name)
 
 
 if __name__ == "__main__":

@@ -120,6 +120,7 @@ pub struct Adapter {
     /// What `B·A` is multiplied by: alpha / rank, or alpha / √rank with rsLoRA.
     pub scale: f64,
     pub dropout: f64,
+    /// Names of modules, or the one pattern that their names match.
     pub targets: Vec<String>,
     pub modules_to_save: Vec<String>,
 }
@@ -207,13 +208,17 @@ pub fn inspect(path: &Path, what: What, depth: Depth) -> Result<Inspection> {
 impl Adapter {
     fn of(config: lora::LoraConfig, path: &Path) -> Result<Self> {
         let base = json(path)?["base_model_name_or_path"].as_str().map(str::to_owned);
+        let targets = match config.targets.to_json() {
+            Value::Array(names) => names.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
+            pattern => pattern.as_str().map(str::to_owned).into_iter().collect(),
+        };
         Ok(Self {
             base: base.filter(|base| !base.is_empty()),
             rank: config.rank,
             alpha: config.alpha,
             scale: config.scale(),
             dropout: config.dropout,
-            targets: config.targets,
+            targets,
             modules_to_save: config.modules_to_save,
         })
     }

@@ -1,21 +1,19 @@
 //! Low-rank adapters on a frozen model, computed and stored as PEFT does.
 
-use std::fs;
-use std::path::Path;
+mod peft;
 
-use anyhow::{Context, Result, anyhow, bail, ensure};
+use anyhow::{Result, anyhow, bail, ensure};
 use burn::module::Param;
 use burn::tensor::{Tensor, TensorData};
+use regex::Regex;
 use serde_json::{Value, json};
 
-use super::model::host::HostTensors;
 use super::model::linear::{Linear, Lora};
-use super::model::{Model, init, walk, weights};
+use super::model::{Config, Family, Model, init};
 
-pub(crate) const CONFIG: &str = "adapter_config.json";
-pub(crate) const WEIGHTS: &str = "adapter_model.safetensors";
-/// What PEFT puts before every name of the model it wraps.
-pub(crate) const PREFIX: &str = "base_model.model.";
+pub(crate) use peft::{CONFIG, PREFIX, WEIGHTS, read_config};
+pub use peft::{load_adapter, save_adapter};
+
 /// The module that is trained in full and stored with the adapter (`modules_to_save` of PEFT's
 /// sequence classification); no adapter goes into it.
 const HEAD: &str = "classifier";
@@ -32,12 +30,82 @@ pub struct LoraConfig {
     pub alpha: f64,
     /// Probability of zeroing an input of the adapter in training.
     pub dropout: f64,
-    /// Module names, whole or the last parts: `query`, `value`, `output.dense`.
-    pub targets: Vec<String>,
+    pub targets: Targets,
     /// Scale by `alpha / √rank` instead (Kalajdzievski 2023).
     pub rslora: bool,
     /// Modules beside the head that are trained in full and stored with the adapter, by a part of their name.
     pub modules_to_save: Vec<String>,
+}
+
+/// Which linear modules get an adapter; the head never does, it is trained in full.
+#[derive(Debug, Clone)]
+pub enum Targets {
+    /// By their names, whole or the last parts: `query`, `value`, `output.dense`.
+    Names(Vec<String>),
+    /// All (`"all-linear"` of PEFT).
+    All,
+    /// Those whose whole name a regular expression matches.
+    Pattern(Regex),
+}
+
+impl Targets {
+    /// Names; the one name `all-linear` stands for all.
+    pub fn of(names: &[String]) -> Self {
+        if names == ["all-linear"] { Targets::All } else { Targets::Names(names.to_vec()) }
+    }
+
+    /// What PEFT takes where nothing is said: the projections of queries and values.
+    pub fn usual(config: &Config) -> Self {
+        let names = match config.family {
+            Family::Deberta(_) => ["query_proj", "value_proj"],
+            Family::Roberta(_) | Family::Bert(_) => ["query", "value"],
+        };
+        Targets::Names(names.map(str::to_owned).to_vec())
+    }
+
+    /// A text in the place of the list, as PEFT reads it.
+    fn pattern(text: &str) -> Result<Self> {
+        if text == "all-linear" {
+            return Ok(Targets::All);
+        }
+        let regex = Regex::new(&format!("^(?:{text})$"));
+        regex.map(Targets::Pattern).map_err(|error| {
+            let reason = error.to_string();
+            let reason = reason.lines().last().unwrap_or_default();
+            anyhow!("lora: the target pattern `{text}` is not a regular expression: {reason}")
+        })
+    }
+
+    /// As `target_modules` of PEFT.
+    pub fn to_json(&self) -> Value {
+        match self {
+            Targets::Names(names) => json!(names),
+            Targets::All => json!("all-linear"),
+            Targets::Pattern(regex) => {
+                let text = regex.as_str();
+                json!(text.strip_prefix("^(?:").and_then(|text| text.strip_suffix(")$")).unwrap_or(text))
+            }
+        }
+    }
+
+    fn matches(&self, module: &str) -> bool {
+        match self {
+            Targets::Names(names) => names.iter().any(|name| names_module(name, module)),
+            Targets::All => true,
+            Targets::Pattern(regex) => regex.is_match(module),
+        }
+    }
+}
+
+impl PartialEq for Targets {
+    fn eq(&self, other: &Self) -> bool {
+        self.to_json() == other.to_json()
+    }
+}
+
+/// A target names a module by its whole name or by what follows a dot.
+fn names_module(target: &str, module: &str) -> bool {
+    module.strip_suffix(target).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
 }
 
 impl LoraConfig {
@@ -56,15 +124,9 @@ impl LoraConfig {
             "lora: dropout is {}; it must be at least 0 and below 1",
             self.dropout
         );
-        ensure!(!self.targets.is_empty(), "lora: no targets; name modules such as `query` and `value`");
+        let none = matches!(&self.targets, Targets::Names(names) if names.is_empty());
+        ensure!(!none, "lora: no targets; name modules such as `query` and `value`");
         Ok(())
-    }
-
-    /// A target names a module by its whole name or by what follows a dot.
-    fn targets(&self, module: &str) -> Option<&String> {
-        self.targets.iter().find(|target| {
-            module == target.as_str() || module.strip_suffix(target.as_str()).is_some_and(|rest| rest.ends_with('.'))
-        })
     }
 
     /// Whether a module or parameter is trained in full.
@@ -85,23 +147,32 @@ impl Model {
             "the model already has an adapter; merge it first"
         );
         let mut modules = Vec::new();
-        let mut matched = Vec::new();
+        let mut matched = 0;
         self.map_linears(&mut |name, linear| {
             if config.is_saved(name) {
                 return;
             }
             modules.push(name.to_owned());
-            if let Some(target) = config.targets(name) {
-                matched.push(target.clone());
+            if config.targets.matches(name) {
+                matched += 1;
                 linear.lora = Some(fresh(name, linear, config, seed));
             }
         });
-        let unmatched: Vec<&str> =
-            config.targets.iter().filter(|target| !matched.contains(target)).map(String::as_str).collect();
+        let idle = |target: &&String| !modules.iter().any(|module| names_module(target, module));
+        let unmatched: Vec<&String> = match &config.targets {
+            Targets::Names(names) => names.iter().filter(idle).collect(),
+            Targets::Pattern(_) | Targets::All => Vec::new(),
+        };
         ensure!(
             unmatched.is_empty(),
             "lora: target {} matches no linear module outside the head; there are {}",
             unmatched.iter().map(|target| format!("`{target}`")).collect::<Vec<_>>().join(", "),
+            kinds(&modules)
+        );
+        ensure!(
+            matched > 0,
+            "lora: the target pattern {} matches no linear module outside the head; there are {}",
+            config.targets.to_json(),
             kinds(&modules)
         );
         let parameters = self.parameters();
@@ -115,7 +186,14 @@ impl Model {
     /// Adds every adapter into its weight: the same logits at the cost of the plain model. All
     /// parameters are trainable again.
     pub fn merge_lora(mut self) -> Self {
-        self.map_linears(&mut |_, linear| *linear = linear.clone().merge());
+        self.map_linears(&mut |_, linear| *linear = linear.clone().merge(1.0));
+        self.set_trainable(|_| true)
+    }
+
+    /// Takes every adapter out of its weight: what was merged with it is the base again, but for rounding. The head stays as
+    /// it was trained.
+    pub fn unmerge_lora(mut self) -> Self {
+        self.map_linears(&mut |_, linear| *linear = linear.clone().merge(-1.0));
         self.set_trainable(|_| true)
     }
 }
@@ -148,129 +226,21 @@ fn kinds(modules: &[String]) -> String {
     kinds.join(", ")
 }
 
-/// Writes the adapter and the head in PEFT's layout.
-///
-/// `base` is what the adapter belongs to, as PEFT's `base_model_name_or_path`: a folder or a name on
-/// the hub.
-pub fn save_adapter(model: &Model, config: &LoraConfig, base: &str, dir: &Path) -> Result<()> {
-    let mut tensors = HostTensors::new();
-    for (name, tensor) in model.to_host()? {
-        if name.contains(".lora_") || config.is_saved(&name) {
-            tensors.insert(format!("{PREFIX}{name}"), tensor);
-        }
-    }
-    ensure!(tensors.keys().any(|name| name.contains(".lora_")), "the model has no adapter to save");
-    weights::write_f32(&dir.join(WEIGHTS), &tensors)?;
-    let json = json!({
-        "peft_type": "LORA",
-        "task_type": "SEQ_CLS",
-        "base_model_name_or_path": base,
-        "r": config.rank,
-        "lora_alpha": config.alpha,
-        "lora_dropout": config.dropout,
-        "target_modules": config.targets,
-        "modules_to_save": std::iter::once(HEAD).chain(config.modules_to_save.iter().map(String::as_str)).collect::<Vec<_>>(),
-        "use_rslora": config.rslora,
-        "bias": "none",
-        "fan_in_fan_out": false,
-        "inference_mode": true,
-        "init_lora_weights": true,
-    });
-    let text = serde_json::to_string_pretty(&json).context("encoding adapter_config.json")?;
-    weights::write_whole(&dir.join(CONFIG), text.as_bytes())
-}
-
-/// Puts the adapter of a PEFT folder onto its base model.
-pub fn load_adapter(model: Model, dir: &Path) -> Result<(Model, LoraConfig)> {
-    let config = read_config(&dir.join(CONFIG))?;
-    let at = || format!("loading the adapter in {}", dir.display());
-    let model = model.add_lora(&config, 0).with_context(at)?;
-    let file = dir.join(WEIGHTS);
-    ensure!(file.is_file(), "adapter folder {} has no {WEIGHTS}", dir.display());
-    let tensors = weights::read(&[file])?;
-    let tensors: HostTensors = tensors
-        .into_iter()
-        .map(|(name, tensor)| (name.strip_prefix(PREFIX).map_or(name.clone(), str::to_owned), tensor))
-        .collect();
-    let mut wanted = model.parameters().into_iter().map(|p| p.name).filter(|name| name.contains(".lora_"));
-    if let Some(missing) = wanted.find(|name| !tensors.contains_key(name)) {
-        bail!("the adapter in {} lacks {PREFIX}{missing}", dir.display());
-    }
-    let (model, unknown) = walk::fill(model, tensors).with_context(at)?;
-    ensure!(
-        unknown.is_empty(),
-        "the adapter in {} has tensors that the base model has no place for: {}",
-        dir.display(),
-        unknown.join(", ")
-    );
-    Ok((model, config))
-}
-
-/// Reads and checks an `adapter_config.json`.
-pub fn read_config(path: &Path) -> Result<LoraConfig> {
-    ensure!(path.is_file(), "{} is not there; an adapter folder needs it", path.display());
-    let text = fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
-    let value: Value = serde_json::from_str(&text).with_context(|| format!("{} is not valid JSON", path.display()))?;
-    parse_config(&value).with_context(|| format!("in {}", path.display()))
-}
-
-fn parse_config(value: &Value) -> Result<LoraConfig> {
-    // What PEFT could compute otherwise, and here is not: refused rather than ignored.
-    for (field, supported) in [
-        ("peft_type", json!("LORA")),
-        ("bias", json!("none")),
-        ("fan_in_fan_out", json!(false)),
-        ("use_dora", json!(false)),
-        ("lora_bias", json!(false)),
-        ("rank_pattern", json!({})),
-        ("alpha_pattern", json!({})),
-        ("layers_to_transform", Value::Null),
-        ("exclude_modules", Value::Null),
-        ("target_parameters", Value::Null),
-        ("layer_replication", Value::Null),
-        ("trainable_token_indices", Value::Null),
-    ] {
-        let given = &value[field];
-        ensure!(given.is_null() || *given == supported, "field `{field}` is {given}; only {supported} is supported");
-    }
-    let number = |field: &str, default: f64| match &value[field] {
-        Value::Null => Ok(default),
-        given => given.as_f64().ok_or_else(|| anyhow!("field `{field}` is {given}; it must be a number")),
-    };
-    let targets = value["target_modules"].as_array().map(|list| {
-        let mut names: Vec<String> = list.iter().filter_map(Value::as_str).map(str::to_owned).collect();
-        // PEFT writes a set in any order.
-        names.sort();
-        names
-    });
-    let targets = targets
-        .ok_or_else(|| anyhow!("field `target_modules` is {}; a list of names is needed", value["target_modules"]))?;
-    let saved = value["modules_to_save"].as_array().into_iter().flatten().filter_map(Value::as_str);
-    let config = LoraConfig {
-        modules_to_save: saved.filter(|module| *module != HEAD && *module != "score").map(str::to_owned).collect(),
-        rank: number("r", 8.0)? as usize,
-        alpha: number("lora_alpha", 8.0)?,
-        dropout: number("lora_dropout", 0.0)?,
-        targets,
-        rslora: value["use_rslora"].as_bool().unwrap_or(false),
-    };
-    config.check()?;
-    Ok(config)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::ml::dropout::Noise;
-    use crate::ml::model::fixture::Fixture;
+    use crate::ml::model::fixture::{self, Fixture, cross_entropy};
+    use crate::ml::model::weights;
     use burn::tensor::Device;
+    use std::path::Path;
 
     fn config(targets: &[&str]) -> LoraConfig {
         LoraConfig {
             rank: 4,
             alpha: 8.0,
             dropout: 0.0,
-            targets: targets.iter().map(|t| t.to_string()).collect(),
+            targets: Targets::of(&targets.iter().map(|t| t.to_string()).collect::<Vec<_>>()),
             rslora: false,
             modules_to_save: Vec::new(),
         }
@@ -280,46 +250,87 @@ mod tests {
         Model::load(&fixture.dir.join("base"), None, 0, device).expect("loads").model
     }
 
-    fn check_parity(name: &str) {
-        let Some(fixture) = Fixture::open(name) else { return };
-        let device = Device::flex().autodiff();
-        let (model, config) = load_adapter(base(&fixture, &device), &fixture.dir.join("adapter")).expect("loads");
-        assert_eq!((config.rank, config.alpha), (4, 8.0));
-        let trainable = fixture.expected["trainable_parameters"].as_u64().expect("a count");
-        assert_eq!(model.count_trainable() as u64, trainable);
-
-        let (ids, mask) = fixture.batch(&device);
-        let logits = model.forward(ids.clone(), mask.clone(), &mut Noise::Off);
-        let difference = fixture.difference("logits", logits);
-        let merged = model.merge_lora().forward(ids, mask, &mut Noise::Off);
-        let merged_difference = fixture.difference("merged_logits", merged);
-        println!("{name}: logits differ by {difference:.1e}, merged by {merged_difference:.1e}");
-        assert!(difference < 1e-4 && merged_difference < 1e-4, "{difference} {merged_difference}");
+    /// The fixtures of adapters, as loaded on `device`.
+    fn adapted(device: &Device) -> impl Iterator<Item = (Fixture, Model, LoraConfig)> {
+        Fixture::adapters().into_iter().map(|fixture| {
+            let (model, config) = load_adapter(base(&fixture, device), &fixture.dir.join("adapter")).expect("loads");
+            (fixture, model, config)
+        })
     }
 
     #[test]
-    fn adapters_on_queries_and_values_compute_what_peft_computes() {
-        check_parity("lora-roberta");
+    fn adapters_compute_what_peft_computes() {
+        let device = fixture::device().autodiff();
+        for (fixture, model, _) in adapted(&device) {
+            let name = fixture.name();
+            let trainable = fixture.expected["trainable_parameters"].as_u64().expect("a count");
+            assert_eq!(model.count_trainable() as u64, trainable, "{name}");
+            let (ids, mask) = fixture.batch(&device);
+            let logits = model.forward(ids.clone(), mask.clone(), &mut Noise::Off);
+            let difference = fixture.difference("logits", logits.clone());
+            let merged = model.clone().merge_lora().forward(ids, mask, &mut Noise::Off);
+            let after = fixture.difference("merged_logits", merged);
+            println!("{name}: logits differ by {difference:.1e}, merged by {after:.1e}");
+            assert!(difference < 1e-4 && after < 1e-4, "{name}: {difference} {after}");
+
+            let Some(expected) = fixture.expected["grad_norms"].as_object() else { continue };
+            let loss = cross_entropy(logits, &fixture.labels(), &device);
+            let norms = model.gradient_norms(&loss.backward()).expect("norms");
+            let mut names: Vec<&String> = expected.keys().collect();
+            names.sort();
+            assert_eq!(norms.keys().collect::<Vec<_>>(), names, "{name}");
+            for (parameter, norm) in &norms {
+                let expected = expected[parameter].as_f64().expect("a norm");
+                assert!((norm - expected).abs() / expected.max(1e-4) < 1e-3, "{name}: {parameter}: {norm} {expected}");
+            }
+        }
     }
 
     #[test]
-    fn adapters_on_every_linear_module_compute_what_peft_computes() {
-        check_parity("lora-roberta-dense");
-    }
-
-    #[test]
-    fn a_saved_adapter_has_pefts_names_and_loads_equal() {
-        let Some(fixture) = Fixture::open("lora-roberta") else { return };
+    fn merging_and_unmerging_gives_the_base_back() {
         let device = Device::flex();
-        let theirs = fixture.dir.join("adapter");
-        let (model, config) = load_adapter(base(&fixture, &device), &theirs).expect("loads");
-        let dir = tempfile::tempdir().expect("a temporary folder");
-        save_adapter(&model, &config, "the/base", dir.path()).expect("saved");
-        let read = |dir: &Path| weights::read(&[dir.join(WEIGHTS)]).expect("read");
-        assert!(read(dir.path()) == read(&theirs));
-        let (again, config_again) = load_adapter(base(&fixture, &device), dir.path()).expect("loads");
-        assert_eq!(config_again, config);
-        assert!(again.to_host().expect("host") == model.to_host().expect("host"));
+        for (fixture, model, _) in adapted(&device) {
+            let adapter = fixture.dir.join("adapter");
+            let merged = model.merge_lora();
+            let unmerged = load_adapter(merged, &adapter).expect("loads").0.unmerge_lora().to_host().expect("host");
+            let base = base(&fixture, &device).to_host().expect("host");
+            let trained = |name: &str| name.starts_with("classifier") || name.starts_with("pooler");
+            for (name, tensor) in base.iter().filter(|(name, _)| !trained(name)) {
+                let worst =
+                    tensor.data.iter().zip(&unmerged[name].data).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+                assert!(worst < 1e-5, "{}: {name} differs by {worst}", fixture.name());
+            }
+        }
+    }
+
+    #[test]
+    fn saved_adapters_have_pefts_names_and_load_equal() {
+        let device = Device::flex();
+        for (fixture, model, config) in adapted(&device) {
+            let dir = tempfile::tempdir().expect("a temporary folder");
+            save_adapter(&model, &config, "the/base", dir.path()).expect("saved");
+            let read = |dir: &Path| weights::read(&[dir.join("adapter_model.safetensors")]).expect("read");
+            assert!(read(dir.path()) == read(&fixture.dir.join("adapter")), "{}", fixture.name());
+            let (again, config_again) = load_adapter(base(&fixture, &device), dir.path()).expect("loads");
+            assert_eq!(config_again, config);
+            assert!(again.to_host().expect("host") == model.to_host().expect("host"));
+        }
+    }
+
+    #[test]
+    fn targets_may_be_a_pattern_or_all() {
+        let Some(fixture) = Fixture::open("lora-deberta-positions") else { return };
+        let adapted = |targets: Targets| {
+            let model = base(&fixture, &Device::flex()).add_lora(&LoraConfig { targets, ..config(&[]) }, 0)?;
+            anyhow::Ok(model.parameters().into_iter().filter(|p| p.name.ends_with(".lora_A.weight")).count())
+        };
+        let pattern = |text: &str| adapted(Targets::pattern(text).expect("a pattern"));
+        // Six linear modules in each of two layers, and the pooler's.
+        assert_eq!(adapted(Targets::of(&["all-linear".into()])).expect("added"), 13);
+        assert_eq!(pattern(r".*\.layer\.1\..*_proj").expect("added"), 3);
+        assert_eq!(adapted(Targets::usual(base(&fixture, &Device::flex()).config())).expect("added"), 4);
+        let error = pattern("query_proj").expect_err("a pattern matches the whole name").to_string();
+        assert!(error.starts_with("lora: the target pattern \"query_proj\" matches no linear module"), "{error}");
     }
 
     #[test]
@@ -382,16 +393,6 @@ mod tests {
              roberta.encoder.layer.N.attention.self.value, roberta.encoder.layer.N.attention.output.dense, \
              roberta.encoder.layer.N.intermediate.dense, roberta.encoder.layer.N.output.dense"
         );
-    }
-
-    #[test]
-    fn what_peft_could_compute_otherwise_is_refused_by_name() {
-        let mut value = json!({"peft_type": "LORA", "r": 4, "target_modules": ["query"], "use_dora": true});
-        let text = |value: &Value| parse_config(value).map(|_| ()).expect_err("refused").to_string();
-        assert_eq!(text(&value), "field `use_dora` is true; only false is supported");
-        value["use_dora"] = json!(false);
-        value["target_modules"] = json!("all-linear");
-        assert_eq!(text(&value), "field `target_modules` is \"all-linear\"; a list of names is needed");
     }
 
     #[test]

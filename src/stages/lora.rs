@@ -8,7 +8,7 @@ use super::training::{self, ClassWeights, Trained, check_smoothing, save_model};
 use super::types::{ADAPTER, MODEL, TOKENS};
 use crate::engine::kind::{Context, External, Invalid, Port, Resource, Stage};
 use crate::ml::data::Tokens;
-use crate::ml::lora::{LoraConfig, save_adapter};
+use crate::ml::lora::{LoraConfig, Targets, save_adapter};
 use crate::ml::model::Model;
 use crate::ml::objective::Objective;
 
@@ -26,9 +26,10 @@ pub struct Own {
     /// Dropout on the adapters' input.
     #[serde(default = "tenth")]
     dropout: f64,
-    /// Layers that get an adapter, by the end of their name as in PEFT.
-    #[serde(default = "query_and_value")]
-    targets: Vec<String>,
+    /// Layers that get an adapter, by the end of their name as in PEFT; `["all-linear"]`: all but the head's. Default: the
+    /// projections of queries and values.
+    #[serde(default)]
+    targets: Option<Vec<String>>,
     /// Scale by alpha / √r instead (rank-stabilised LoRA).
     #[serde(default)]
     rslora: bool,
@@ -45,10 +46,6 @@ pub struct Own {
 
 fn tenth() -> f64 {
     0.1
-}
-
-fn query_and_value() -> Vec<String> {
-    vec!["query".into(), "value".into()]
 }
 
 pub type Lora = Trained<Own>;
@@ -82,7 +79,7 @@ impl Stage for Lora {
         if let Some(alpha) = own.alpha.filter(|a| !(a.is_finite() && *a > 0.0)) {
             wrong.push(Invalid::new("alpha", format!("alpha is {alpha}; it must be above 0")));
         }
-        if own.targets.is_empty() {
+        if own.targets.as_ref().is_some_and(Vec::is_empty) {
             wrong.push(Invalid::new("targets", "targets is empty; name at least one layer, such as \"query\""));
         }
         wrong
@@ -104,7 +101,7 @@ impl Stage for Lora {
             rank: own.rank,
             alpha,
             dropout: own.dropout,
-            targets: own.targets.clone(),
+            targets: own.targets.as_deref().map_or_else(|| Targets::usual(loaded.model.config()), Targets::of),
             rslora: own.rslora,
             modules_to_save: own.modules_to_save.clone(),
         };

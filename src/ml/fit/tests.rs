@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::*;
 use crate::ml::data::tokens::Split;
-use crate::ml::lora::LoraConfig;
+use crate::ml::lora::{LoraConfig, Targets};
 use crate::ml::model::fixture::Fixture;
 use crate::ml::model::{Config, HostTensors};
 use crate::ml::optimizer::AdamWSettings;
@@ -283,7 +283,7 @@ fn lora_trains_adapters_and_head_alone_and_resumes_too() {
         rank: 2,
         alpha: 4.0,
         dropout: 0.1,
-        targets: vec!["query".into(), "value".into()],
+        targets: Targets::of(&["query".into(), "value".into()]),
         rslora: false,
         modules_to_save: Vec::new(),
     };

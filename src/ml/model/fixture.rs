@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use burn::tensor::activation::log_softmax;
 use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
 use serde_json::Value;
 
@@ -42,11 +43,21 @@ impl Fixture {
 
     /// Every fixture of a whole classifier, each once; the shared ones and those of `PIPE_PARITY` where there are any.
     pub fn classifiers() -> Vec<Self> {
+        Self::with("config.json")
+    }
+
+    /// Every fixture of an adapter beside its base.
+    pub fn adapters() -> Vec<Self> {
+        Self::with("adapter")
+    }
+
+    /// Those whose folder has an entry of this name.
+    fn with(entry: &str) -> Vec<Self> {
         let mut found = BTreeMap::new();
         for place in places() {
             let entries = std::fs::read_dir(&place).into_iter().flatten().flatten();
             let before = found.len();
-            for dir in entries.map(|entry| entry.path()).filter(|dir| dir.join("config.json").is_file()) {
+            for dir in entries.map(|entry| entry.path()).filter(|dir| dir.join(entry).exists()) {
                 found.entry(dir.file_name().map(ToOwned::to_owned)).or_insert(dir);
             }
             println!("{} fixtures in {}", found.len() - before, place.display());
@@ -96,6 +107,13 @@ impl Fixture {
         let logits: Vec<f32> = logits.into_data().try_to_vec().expect("f32");
         logits.iter().zip(expected).map(|(a, b)| (f64::from(*a) - b).abs()).fold(0.0, f64::max)
     }
+}
+
+/// Mean cross entropy of `logits` `[B, C]`.
+pub fn cross_entropy(logits: Tensor<2>, labels: &[i64], device: &Device) -> Tensor<1> {
+    let rows = labels.len();
+    let index: Tensor<2, Int> = Tensor::from_data(TensorData::new(labels.to_vec(), [rows, 1]), device);
+    -log_softmax(logits, 1).gather(1, index).mean()
 }
 
 /// Rows of numbers, and their shape.

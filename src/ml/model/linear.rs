@@ -57,10 +57,11 @@ impl Linear {
         base + (low * lora.scale).matmul(lora.b.val())
     }
 
-    /// The same layer with the adapter added into the weight.
-    pub fn merge(mut self) -> Self {
+    /// The same layer without its adapter, which is added into the weight `times` times: once to merge it, minus once to
+    /// take it out again.
+    pub fn merge(mut self, times: f64) -> Self {
         let Some(lora) = self.lora.take() else { return self };
-        let delta = lora.a.val().matmul(lora.b.val()) * lora.scale;
+        let delta = lora.a.val().matmul(lora.b.val()) * (lora.scale * times);
         self.weight = self.weight.map(|weight| (weight + delta).detach());
         self
     }

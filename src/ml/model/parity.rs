@@ -3,20 +3,12 @@
 //! `PIPE_TEST_DEVICE=wgpu` runs them on a GPU, `PIPE_PARITY=FOLDER` on more cases (`scripts/parity/make_cases.py`).
 
 use burn::module::Module;
-use burn::tensor::activation::log_softmax;
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::{Device, Int, Tensor};
 
-use super::fixture::{Fixture, device};
+use super::fixture::{Fixture, cross_entropy, device};
 use super::{Initialised, Model};
 use crate::ml::dropout::Noise;
 use crate::ml::optimizer::{Accumulated, AdamW, AdamWSettings};
-
-/// Mean cross entropy of `logits` `[B, C]`.
-fn cross_entropy(logits: Tensor<2>, labels: &[i64], device: &Device) -> Tensor<1> {
-    let rows = labels.len();
-    let index: Tensor<2, Int> = Tensor::from_data(TensorData::new(labels.to_vec(), [rows, 1]), device);
-    -log_softmax(logits, 1).gather(1, index).mean()
-}
 
 fn load(fixture: &Fixture, device: &Device) -> Model {
     Model::load(&fixture.dir, None, 0, device).expect("loads").model
