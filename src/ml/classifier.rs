@@ -49,11 +49,8 @@ impl Classifier {
                 names.join(", ")
             ),
         }
-        let mut size = Size { parameters: 0, non_zero: 0, bytes: 0 };
-        for tensor in loaded.model.to_host()?.values() {
-            size.parameters += tensor.data.len() as u64;
-            size.non_zero += tensor.data.iter().filter(|v| **v != 0.0).count() as u64;
-        }
+        let (parameters, non_zero) = (loaded.model.count() as u64, loaded.model.count_non_zero()? as u64);
+        let mut size = Size { parameters, non_zero, bytes: 0 };
         for file in &files {
             size.bytes += fs::metadata(file).with_context(|| format!("reading {}", file.display()))?.len();
         }

@@ -182,22 +182,13 @@ struct Sums {
     both: f64,
 }
 
+/// The sums of two tensors, piece by piece on all cores; added up in the order of the pieces, so that they are always the same.
 fn compare(a: &Slot, b: &Slot) -> Result<Sums> {
-    let (mut values_a, mut values_b) = (a.values()?, b.values()?);
-    let (mut piece_a, mut piece_b) = (Vec::new(), Vec::new());
+    let (pieces_a, pieces_b) = (a.pieces()?, b.pieces()?);
+    let piece = |at| Ok(Sums::of(&pieces_a.read(at)?, &pieces_b.read(at)?));
+    let pieces: Vec<Sums> = (0..pieces_a.count()).into_par_iter().map(piece).collect::<Result<_>>()?;
     let mut sums = Sums::default();
-    while values_a.next(&mut piece_a)? && values_b.next(&mut piece_b)? {
-        ensure!(piece_a.len() == piece_b.len(), "a file was cut short while it was read");
-        for (&a, &b) in piece_a.iter().zip(&piece_b) {
-            sums.weights += 1;
-            sums.changed += u64::from(a != b);
-            let (a, b) = (f64::from(a), f64::from(b));
-            sums.moved += (b - a) * (b - a);
-            sums.a += a * a;
-            sums.b += b * b;
-            sums.both += a * b;
-        }
-    }
+    pieces.iter().for_each(|piece| sums.add(piece));
     let strange = [(a, sums.a), (b, sums.b)].into_iter().find(|(_, sum)| !sum.is_finite());
     if let Some((slot, _)) = strange {
         bail!("{} holds values that are not finite; such a model cannot be compared", slot.place().display());
@@ -206,6 +197,19 @@ fn compare(a: &Slot, b: &Slot) -> Result<Sums> {
 }
 
 impl Sums {
+    fn of(a: &[f32], b: &[f32]) -> Self {
+        let mut sums = Self { weights: a.len() as u64, ..Self::default() };
+        for (&a, &b) in a.iter().zip(b) {
+            sums.changed += u64::from(a != b);
+            let (a, b) = (f64::from(a), f64::from(b));
+            sums.moved += (b - a) * (b - a);
+            sums.a += a * a;
+            sums.b += b * b;
+            sums.both += a * b;
+        }
+        sums
+    }
+
     fn add(&mut self, other: &Self) {
         self.weights += other.weights;
         self.changed += other.changed;
@@ -237,13 +241,8 @@ impl Sums {
 mod tests {
     use super::*;
 
-    fn drift(a: &[f64], b: &[f64]) -> Drift {
-        let mut sums = Sums::default();
-        for (a, b) in a.iter().zip(b) {
-            let changed = u64::from(a != b);
-            sums.add(&Sums { weights: 1, changed, moved: (b - a).powi(2), a: a * a, b: b * b, both: a * b });
-        }
-        sums.drift()
+    fn drift(a: &[f32], b: &[f32]) -> Drift {
+        Sums::of(a, b).drift()
     }
 
     #[test]
@@ -270,7 +269,8 @@ mod tests {
 
     #[test]
     fn the_border_of_frozen() {
-        assert!(drift(&[1.0], &[1.0 + 0.9e-6]).frozen);
-        assert!(!drift(&[1.0], &[1.0 + 1.1e-6]).frozen);
+        // The neighbours of one: 1.2e-7 apart.
+        assert!(drift(&[1.0], &[1.0 + 8.0 * f32::EPSILON]).frozen);
+        assert!(!drift(&[1.0], &[1.0 + 9.0 * f32::EPSILON]).frozen);
     }
 }

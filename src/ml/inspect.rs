@@ -10,10 +10,11 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::lora;
+use super::model::Model;
 use super::model::config::Config;
 use super::model::part::place;
-use super::model::stored::{Entry, Stored};
-use super::model::{Model, weights};
+use super::model::weights::stored::Stored;
+use super::model::weights::{self, Weights};
 use super::tokenizer::{self, Tokenizer};
 
 /// What a path is, by the names of its files.
@@ -168,15 +169,18 @@ pub fn inspect(path: &Path, what: What, depth: Depth) -> Result<Inspection> {
         What::Model => {
             let config = found.read_config(&path.join("config.json"))?;
             found.read_tokenizer(path);
-            let files = weights::files(path)?;
-            if files.is_empty() {
-                found.note(format!("{} has no weights: training starts from fresh ones", path.display()));
-                found.outline(config.as_ref());
-            } else {
-                found.read_weights(&files, depth)?;
+            match Weights::open(path)? {
+                Some(weights) => {
+                    found.list_files(&weights::files(path)?)?;
+                    found.read_weights(&weights, depth)?;
+                    found.judge_fit(&weights, config.as_ref());
+                }
+                None => {
+                    found.note(format!("{} has no weights: training starts from fresh ones", path.display()));
+                    found.outline(config.as_ref());
+                }
             }
-            found.judge(config.as_ref());
-            found.judge_length(path, config.as_ref());
+            found.judge_tokenizer(path, config.as_ref());
         }
         What::Adapter => {
             let config = path.join(lora::CONFIG);
@@ -187,14 +191,13 @@ pub fn inspect(path: &Path, what: What, depth: Depth) -> Result<Inspection> {
             found.read_tokenizer(path);
             let file = path.join(lora::WEIGHTS);
             ensure!(file.is_file(), "adapter folder {} has no {}", path.display(), lora::WEIGHTS);
-            found.read_weights(&[file], depth)?;
+            found.read_file(&file, depth)?;
             found.parameters.trainable = Some(found.parameters.total);
         }
-        What::Weights => found.read_weights(&weights::of_file(path)?, depth)?,
+        What::Weights => found.read_file(path, depth)?,
         What::Config => {
             let config = found.read_config(path)?;
             found.outline(config.as_ref());
-            found.judge(config.as_ref());
         }
         What::Tokenizer => {
             let dir = if path.is_dir() { path } else { path.parent().unwrap_or(Path::new(".")) };
@@ -279,6 +282,8 @@ impl Inspection {
                     vocabulary: config.vocab_size(),
                     max_length: config.max_length(),
                 });
+                let outline = Model::outline(&config);
+                self.parameters.trainable = Some(outline.iter().map(|named| named.size() as u64).sum());
                 Ok(Some(config))
             }
             Err(error) => {
@@ -305,35 +310,38 @@ impl Inspection {
         self.finish();
     }
 
-    fn read_weights(&mut self, files: &[PathBuf], depth: Depth) -> Result<()> {
+    /// A file of tensors, or the index of several.
+    fn read_file(&mut self, path: &Path, depth: Depth) -> Result<()> {
+        self.list_files(&weights::files_at(path)?)?;
+        self.read_weights(&Weights::at(path)?, depth)
+    }
+
+    fn list_files(&mut self, files: &[PathBuf]) -> Result<()> {
         for file in files {
             let bytes = std::fs::metadata(file).with_context(|| format!("reading {}", file.display()))?.len();
             let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
             self.files.push(WeightFile { name, bytes });
             self.bytes += bytes;
         }
-        let stored = Stored::open(files)?;
-        let counted: Vec<(Tensor, Option<String>)> = stored
-            .tensors()
-            .par_iter()
-            .map(|(name, entry)| {
-                let mut tensor = Tensor::at(name, &entry.shape, entry.size() as u64);
-                tensor.dtype = Some(entry.dtype.clone());
-                tensor.bytes = Some(entry.bytes);
-                if !entry.is_parameter() {
-                    tensor.parameters = 0;
-                    return Ok((tensor, None));
-                }
-                let Depth::Weights = depth else { return Ok((tensor, None)) };
-                let (zeros, strange) = count(entry).with_context(|| format!("tensor {name}"))?;
+        Ok(())
+    }
+
+    fn read_weights(&mut self, weights: &Weights, depth: Depth) -> Result<()> {
+        for (name, stored) in &weights.tensors {
+            let parameters = if stored.is_parameter() { stored.size() as u64 } else { 0 };
+            let mut tensor = Tensor::at(name, &stored.shape, parameters);
+            tensor.dtype = Some(stored.type_name());
+            tensor.bytes = Some(stored.bytes_with_scales());
+            if depth == Depth::Weights && stored.is_parameter() {
+                let (zeros, strange) =
+                    count(stored).with_context(|| format!("reading {}: tensor {name}", stored.path().display()))?;
                 tensor.zeros = Some(zeros);
-                let note = (strange > 0).then(|| format!("{name} holds {strange} values that are not finite"));
-                Ok((tensor, note))
-            })
-            .collect::<Result<_>>()?;
-        let (tensors, notes): (Vec<Tensor>, Vec<Option<String>>) = counted.into_iter().unzip();
-        self.tensors = tensors;
-        self.notes.extend(notes.into_iter().flatten());
+                if strange > 0 {
+                    self.note(format!("{name} holds values that are not finite: {strange} of {parameters}"));
+                }
+            }
+            self.tensors.push(tensor);
+        }
         self.finish();
         if depth == Depth::Weights {
             let zeros: u64 = self.tensors.iter().filter_map(|tensor| tensor.zeros).sum();
@@ -366,12 +374,13 @@ impl Tensor {
 }
 
 /// How many values are zero, and how many are not finite.
-fn count(entry: &Entry) -> Result<(u64, u64)> {
-    let (mut values, mut piece) = (entry.values()?, Vec::new());
-    let (mut zeros, mut strange) = (0, 0);
-    while values.next(&mut piece)? {
-        zeros += piece.iter().filter(|v| **v == 0.0).count() as u64;
-        strange += piece.iter().filter(|v| !v.is_finite()).count() as u64;
-    }
-    Ok((zeros, strange))
+fn count(stored: &Stored) -> Result<(u64, u64)> {
+    let pieces = stored.pieces()?;
+    let count = |at| {
+        let values = pieces.read(at)?;
+        let zeros = values.iter().filter(|v| **v == 0.0).count() as u64;
+        Ok((zeros, values.iter().filter(|v| !v.is_finite()).count() as u64))
+    };
+    let both = |a: (u64, u64), b: (u64, u64)| Ok((a.0 + b.0, a.1 + b.1));
+    (0..pieces.count()).into_par_iter().map(count).try_reduce(|| (0, 0), both)
 }

@@ -17,7 +17,7 @@ use serde_json::json;
 
 use super::model::config::{Config, INT8};
 use super::model::host::HostTensor;
-use super::model::weights::{self, Encoded};
+use super::model::weights::{self, Encoded, Pair};
 
 /// How weights are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -97,8 +97,6 @@ pub fn quantize(from: &Path, to: &Path, scheme: Scheme) -> Result<QuantizeReport
         }
         encoded.insert(name, values);
     }
-    let path = to.join(weights::SINGLE);
-    weights::write(&path, &encoded)?;
     let mut json = config.to_json();
     match scheme {
         Scheme::Int8 => {
@@ -111,7 +109,8 @@ pub fn quantize(from: &Path, to: &Path, scheme: Scheme) -> Result<QuantizeReport
         }
     }
     let text = serde_json::to_string_pretty(&json).context("encoding config.json")?;
-    weights::write_whole(&to.join("config.json"), text.as_bytes())?;
+    let pair = Pair { config: to.join("config.json"), weights: to.join(weights::SINGLE) };
+    pair.write(&text, |file| weights::write::encode(file, &encoded))?;
     let size = |path: &Path| -> Result<u64> {
         Ok(fs::metadata(path).with_context(|| format!("reading {}", path.display()))?.len())
     };
@@ -119,7 +118,7 @@ pub fn quantize(from: &Path, to: &Path, scheme: Scheme) -> Result<QuantizeReport
         scheme,
         tensors: report,
         bytes_before: files.iter().map(|file| size(file)).sum::<Result<u64>>()?,
-        bytes_after: size(&path)?,
+        bytes_after: size(&pair.weights)?,
     })
 }
 

@@ -8,9 +8,11 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use crate::ml::inspect::What;
 use crate::ml::lora;
 use crate::ml::model::config::Config;
-use crate::ml::model::part::{Key, Part, key, place};
-use crate::ml::model::stored::{Entry, Stored, Values};
-use crate::ml::model::weights;
+use crate::ml::model::host::Layout;
+use crate::ml::model::part::{Key, body, key};
+use crate::ml::model::weights::Weights;
+use crate::ml::model::weights::pieces::{PIECE, Pieces};
+use crate::ml::model::weights::stored::Stored;
 
 /// Ends of the names that PEFT gives to the two factors.
 const A: &str = ".lora_A.weight";
@@ -27,7 +29,7 @@ pub struct Side {
 /// A parameter.
 pub struct Slot {
     pub name: String,
-    entry: Entry,
+    stored: Stored,
     path: PathBuf,
     factors: Option<Factors>,
 }
@@ -61,17 +63,17 @@ pub fn open(a: &Path, b: &Path) -> Result<(Side, Side)> {
 
 impl Side {
     fn plain(path: &Path) -> Result<Self> {
-        let (files, config) = match What::of(path) {
-            Some(What::Model) => (weights::files(path)?, Config::open(path).ok()),
-            Some(What::Weights) => (weights::of_file(path)?, None),
-            _ => bail!("{} has no weights to compare; give a model folder or a file of weights", path.display()),
+        let (weights, config) = match What::of(path) {
+            Some(What::Model) => (Weights::open(path)?, Config::open(path).ok()),
+            Some(What::Weights) => (Some(Weights::at(path)?), None),
+            _ => (None, None),
         };
-        ensure!(!files.is_empty(), "{} has no weights to compare", path.display());
+        let weights = weights.ok_or_else(|| anyhow!("{} has no weights to compare", path.display()))?;
         let mut side = Self { slots: BTreeMap::new(), body: None, config };
-        for (name, entry) in Stored::open(&files)?.into_tensors() {
-            if entry.is_parameter() {
+        for (name, stored) in weights.tensors {
+            if stored.is_parameter() {
                 side.body = side.body.or_else(|| body(&name).map(str::to_owned));
-                side.slots.insert(key(&name), Slot { name, entry, path: path.to_owned(), factors: None });
+                side.slots.insert(key(&name), Slot { name, stored, path: path.to_owned(), factors: None });
             }
         }
         Ok(side)
@@ -81,7 +83,7 @@ impl Side {
     fn adapted(base: &Path, dir: &Path) -> Result<Self> {
         let mut side = Self::plain(base)?;
         let scale = lora::read_config(&dir.join(lora::CONFIG))?.scale() as f32;
-        let mut stored = Stored::open(&[dir.join(lora::WEIGHTS)])?.into_tensors();
+        let mut stored = Weights::of(&[dir.join(lora::WEIGHTS)])?.tensors;
         let names: Vec<String> = stored.keys().filter(|name| name.ends_with(A)).cloned().collect();
         for name in names {
             let Some(module) = name.strip_suffix(A) else { continue };
@@ -95,9 +97,9 @@ impl Side {
             slot.path = dir.to_owned();
         }
         // What is left are modules that were trained in full.
-        for (name, entry) in stored {
+        for (name, stored) in stored {
             let slot = side.slots.get_mut(&key(&name)).ok_or_else(|| foreign(&name, dir, base))?;
-            *slot = Slot { name: slot.name.clone(), entry, path: dir.to_owned(), factors: None };
+            *slot = Slot { name: slot.name.clone(), stored, path: dir.to_owned(), factors: None };
         }
         Ok(side)
     }
@@ -131,13 +133,6 @@ impl Side {
     }
 }
 
-/// The name of the model that a name begins with: `roberta` of `roberta.encoder.layer.0.…`; none for an encoder saved by
-/// itself.
-fn body(name: &str) -> Option<&str> {
-    let first = name.split('.').next()?;
-    (place(name).part != Part::Head && !["embeddings", "encoder"].contains(&first)).then_some(first)
-}
-
 fn foreign(name: &str, dir: &Path, base: &Path) -> anyhow::Error {
     anyhow!(
         "the adapter in {} has {name}, for which the model in {} has no place; compare it with the model that it belongs to",
@@ -148,14 +143,14 @@ fn foreign(name: &str, dir: &Path, base: &Path) -> anyhow::Error {
 
 impl Factors {
     /// `a` `[r, in]` and `b` `[out, r]` of a weight `[out, in]`.
-    fn read(a: &Entry, b: &Entry, scale: f32, shape: &[usize]) -> Result<Self> {
+    fn read(a: &Stored, b: &Stored, scale: f32, shape: &[usize]) -> Result<Self> {
         let rank = a.shape.first().copied().unwrap_or(0);
         let fits = matches!(shape, [rows, width] if a.shape == [rank, *width] && b.shape == [*rows, rank]);
         ensure!(fits, "factors {:?} and {:?} for a weight {shape:?}", b.shape, a.shape);
         let width = shape[1];
-        let mut b = all(b)?;
+        let mut b = b.read(Layout::AsInFiles)?;
         b.iter_mut().for_each(|v| *v *= scale);
-        Ok(Self { a: all(a)?, b, rank, width })
+        Ok(Self { a: a.read(Layout::AsInFiles)?, b, rank, width })
     }
 
     /// Adds the change to the values of the weight from place `start` on.
@@ -176,18 +171,9 @@ impl Factors {
     }
 }
 
-/// A small tensor whole.
-fn all(entry: &Entry) -> Result<Vec<f32>> {
-    let (mut values, mut piece, mut all) = (entry.values()?, Vec::new(), Vec::new());
-    while values.next(&mut piece)? {
-        all.extend_from_slice(&piece);
-    }
-    Ok(all)
-}
-
 impl Slot {
     pub fn shape(&self) -> &[usize] {
-        &self.entry.shape
+        &self.stored.shape
     }
 
     /// Whose values these are: a model's folder or file, or the adapter's that changed them.
@@ -195,27 +181,29 @@ impl Slot {
         &self.path
     }
 
-    pub fn values(&self) -> Result<Merged<'_>> {
-        Ok(Merged { values: self.entry.values()?, factors: self.factors.as_ref(), done: 0 })
+    pub fn pieces(&self) -> Result<Merged<'_>> {
+        Ok(Merged { pieces: self.stored.pieces()?, factors: self.factors.as_ref() })
     }
 }
 
-/// A parameter's values on their way from the file, with the adapter merged into them.
+/// A parameter's values by pieces, with the adapter merged into them.
 pub struct Merged<'a> {
-    values: Values<'a>,
+    pieces: Pieces<'a>,
     factors: Option<&'a Factors>,
-    done: usize,
 }
 
 impl Merged<'_> {
-    /// As [`Values::next`].
-    pub fn next(&mut self, piece: &mut Vec<f32>) -> Result<bool> {
-        let more = self.values.next(piece)?;
+    pub fn count(&self) -> usize {
+        self.pieces.count()
+    }
+
+    /// As [`Pieces::read`].
+    pub fn read(&self, at: usize) -> Result<Vec<f32>> {
+        let mut values = self.pieces.read(at)?;
         if let Some(factors) = self.factors {
-            factors.add(self.done, piece);
+            factors.add(at * PIECE, &mut values);
         }
-        self.done += piece.len();
-        Ok(more)
+        Ok(values)
     }
 }
 

@@ -8,7 +8,9 @@ use serde_json::{Value, json};
 
 use super::{HEAD, LoraConfig, Targets, names_module};
 use crate::ml::model::host::HostTensors;
-use crate::ml::model::{Model, walk, weights};
+use crate::ml::model::weights::write::encode_f32;
+use crate::ml::model::weights::{self, Pair};
+use crate::ml::model::{Model, walk};
 
 pub(crate) const CONFIG: &str = "adapter_config.json";
 pub(crate) const WEIGHTS: &str = "adapter_model.safetensors";
@@ -27,7 +29,6 @@ pub fn save_adapter(model: &Model, config: &LoraConfig, base: &str, dir: &Path) 
         }
     }
     ensure!(tensors.keys().any(|name| name.contains(".lora_")), "the model has no adapter to save");
-    weights::write_f32(&dir.join(WEIGHTS), &tensors)?;
     let json = json!({
         "peft_type": "LORA",
         "task_type": "SEQ_CLS",
@@ -44,7 +45,8 @@ pub fn save_adapter(model: &Model, config: &LoraConfig, base: &str, dir: &Path) 
         "init_lora_weights": true,
     });
     let text = serde_json::to_string_pretty(&json).context("encoding adapter_config.json")?;
-    weights::write_whole(&dir.join(CONFIG), text.as_bytes())
+    let pair = Pair { config: dir.join(CONFIG), weights: dir.join(WEIGHTS) };
+    pair.write(&text, |file| encode_f32(file, &tensors))
 }
 
 /// Puts the adapter of a PEFT folder onto its base model.

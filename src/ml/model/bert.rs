@@ -13,6 +13,7 @@ use super::embedding::{Embeddings, Positions};
 use super::encoder::{Encoder, EncoderConfig, first_tokens};
 use super::head::{Head, HeadConfig};
 use super::linear::Linear;
+use super::names::Names;
 use crate::ml::dropout::Noise;
 
 /// The fields of `config.json` that a BERT is built from.
@@ -76,8 +77,8 @@ pub struct Pooler {
 }
 
 impl Bert {
-    /// The module that holds the encoder: the prefix of its names.
-    pub const BODY: &'static str = "bert";
+    /// How its checkpoints name the tensors.
+    pub const NAMES: Names = Names { body: "bert", parts: &["embeddings", "encoder", "pooler"] };
 
     /// A model whose values are still to be filled in.
     pub fn empty(config: &Config, own: &BertConfig, device: &Device) -> Self {

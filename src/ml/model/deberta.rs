@@ -16,6 +16,7 @@ use super::embedding::{Embedding, Embeddings, Positions};
 use super::encoder::{Attend, EncoderConfig, Layer, attention_bias, first_tokens};
 use super::head::{Head, HeadConfig};
 use super::linear::Linear;
+use super::names::Names;
 use super::norm::LayerNorm;
 use crate::ml::dropout::Noise;
 
@@ -168,8 +169,8 @@ pub struct Body {
 }
 
 impl Deberta {
-    /// The module that holds the encoder: the prefix of its names.
-    pub const BODY: &'static str = "deberta";
+    /// How its checkpoints name the tensors.
+    pub const NAMES: Names = Names { body: "deberta", parts: &["embeddings", "encoder"] };
 
     /// A model whose values are still to be filled in.
     pub fn empty(config: &Config, own: &DebertaConfig, device: &Device) -> Self {

@@ -12,28 +12,58 @@ pub struct HostTensor {
     pub data: Vec<f32>,
 }
 
+/// How a module holds a parameter, compared with the files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Layout {
+    AsInFiles,
+    /// A matrix `[out, in]` in the files is `[in, out]` in the module.
+    Transposed,
+}
+
 impl HostTensor {
-    /// `[rows, columns]` → `[columns, rows]`; anything but a matrix stays as it is.
-    pub fn transposed(self) -> Self {
-        let [rows, columns] = self.shape[..] else { return self };
-        HostTensor { shape: vec![columns, rows], data: transpose(&self.data, rows, columns) }
+    /// The values in the layout of the module, or back.
+    pub fn into_layout(self, layout: Layout) -> Vec<f32> {
+        match (layout, &self.shape[..]) {
+            (Layout::Transposed, [rows, columns]) => {
+                let mut out = vec![0f32; self.data.len()];
+                transpose_rows(&self.data, *columns, &mut out, *rows);
+                out
+            }
+            _ => self.data,
+        }
     }
 }
 
-/// Goes by square blocks: walking whole columns of a wide matrix would miss the cache at each step.
-fn transpose(data: &[f32], rows: usize, columns: usize) -> Vec<f32> {
-    const BLOCK: usize = 32;
-    let mut out = vec![0f32; data.len()];
-    for top in (0..rows).step_by(BLOCK) {
-        for left in (0..columns).step_by(BLOCK) {
-            for row in top..(top + BLOCK).min(rows) {
-                for column in left..(left + BLOCK).min(columns) {
-                    out[column * rows + row] = data[row * columns + column];
+/// Writes some rows of a matrix `[rows, columns]` as columns of its transpose `[columns, rows]`: `out` begins where the
+/// first of them goes.
+///
+/// Goes by square tiles: walking whole columns of a wide matrix would miss the cache at each step.
+pub fn transpose_rows(some: &[f32], columns: usize, out: &mut [f32], rows: usize) {
+    /// Two cache lines wide; 16 and 8 measured slower on matrices of 768 × 3072.
+    const TILE: usize = 32;
+    let count = some.len().checked_div(columns).unwrap_or(0);
+    for top in (0..count).step_by(TILE) {
+        for left in (0..columns).step_by(TILE) {
+            if top + TILE > count || left + TILE > columns {
+                for row in top..(top + TILE).min(count) {
+                    for column in left..(left + TILE).min(columns) {
+                        out[column * rows + row] = some[row * columns + column];
+                    }
                 }
+                continue;
+            }
+            let mut tile = [[0f32; TILE]; TILE];
+            for row in 0..TILE {
+                let values = &some[(top + row) * columns + left..][..TILE];
+                for (column, value) in values.iter().enumerate() {
+                    tile[column][row] = *value;
+                }
+            }
+            for (column, values) in tile.iter().enumerate() {
+                out[(left + column) * rows + top..][..TILE].copy_from_slice(values);
             }
         }
     }
-    out
 }
 
 #[cfg(test)]
@@ -42,12 +72,21 @@ mod tests {
 
     #[test]
     fn transposing_twice_gives_the_matrix_back() {
-        let (rows, columns) = (37, 65);
-        let data: Vec<f32> = (0..rows * columns).map(|i| i as f32).collect();
-        let matrix = HostTensor { shape: vec![rows, columns], data };
-        let turned = matrix.clone().transposed();
-        assert_eq!(turned.shape, [columns, rows]);
-        assert_eq!(turned.data[3 * rows + 2], matrix.data[2 * columns + 3]);
-        assert_eq!(turned.transposed(), matrix);
+        for (rows, columns) in [(37, 65), (1, 7), (64, 32), (33, 100), (0, 4), (4, 0)] {
+            let data: Vec<f32> = (0..rows * columns).map(|i| i as f32).collect();
+            let matrix = HostTensor { shape: vec![rows, columns], data };
+            let turned =
+                HostTensor { shape: vec![columns, rows], data: matrix.clone().into_layout(Layout::Transposed) };
+            for (i, value) in matrix.data.iter().enumerate() {
+                assert_eq!(turned.data[i % columns * rows + i / columns], *value);
+            }
+            assert_eq!(turned.into_layout(Layout::Transposed), matrix.data);
+        }
+    }
+
+    #[test]
+    fn only_matrices_are_transposed() {
+        let cube = HostTensor { shape: vec![2, 1, 2], data: vec![1.0, 2.0, 3.0, 4.0] };
+        assert_eq!(cube.clone().into_layout(Layout::Transposed), cube.data);
     }
 }

@@ -1,20 +1,28 @@
 //! Model folders in the Hugging Face layout: reading them with what is missing made fresh, and
 //! writing them.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
 use burn::tensor::Device;
+use rayon::prelude::*;
+use safetensors::Dtype;
 
 use super::config::Config;
-use super::host::HostTensors;
-use super::{Model, bert, deberta, init, roberta, walk, weights};
+use super::names::is_buffer;
+use super::weights::stored::Stored;
+use super::weights::write::Shape;
+use super::weights::{Pair, Weights};
+use super::{Model, Named, init, walk, weights};
 
 /// A model from a folder, with what the user should know about it.
 #[derive(Debug)]
 pub struct Loaded {
     pub model: Model,
     pub initialised: Initialised,
+    /// Tensors of the files that are no parameters of the model, by name; a language model's head, as a rule.
+    pub unexpected: Vec<String>,
     /// Warnings, one line each.
     pub notes: Vec<String>,
 }
@@ -42,26 +50,20 @@ impl Model {
         if let Some(labels) = labels {
             config = config.with_labels(labels);
         }
-        let files = weights::files(dir)?;
         let model = Model::empty(&config, device);
-        if files.is_empty() {
+        let Some(weights) = Weights::open(dir)? else {
             notes.push(format!("{} has no weights: all start fresh from seed {seed}", dir.display()));
             let fresh = init::all(&model.parameters(), &config, seed);
             let model = walk::fill(model, fresh)?.0;
-            return Ok(Loaded { model, initialised: Initialised::Everything, notes });
-        }
-        let mut host = weights::read(&files)?;
-        rename_old(&mut host, model.body());
-        let made = complete(&model, &mut host, &config, seed, &mut notes)
-            .with_context(|| format!("loading the model in {}", dir.display()))?;
-        let (model, unknown) =
-            walk::fill(model, host).with_context(|| format!("loading the model in {}", dir.display()))?;
-        let unknown: Vec<String> = unknown.into_iter().filter(|name| !is_buffer(name)).collect();
-        if !unknown.is_empty() {
-            notes.push(format!("not used by a classifier, left out: {}", shortened(&unknown)));
-        }
+            return Ok(Loaded { model, initialised: Initialised::Everything, unexpected: Vec::new(), notes });
+        };
+        let plan = Plan::new(&model, &weights).with_context(|| format!("loading the model in {}", dir.display()))?;
+        notes.extend(plan.notes(&config, seed));
+        let values = plan.values(&config, seed)?;
+        let model = walk::place(model, values);
+        let made: Vec<String> = plan.missing.into_iter().chain(plan.resized).collect();
         let initialised = if made.is_empty() { Initialised::Nothing } else { Initialised::Part(made) };
-        Ok(Loaded { model, initialised, notes })
+        Ok(Loaded { model, initialised, unexpected: plan.unexpected, notes })
     }
 
     /// Writes `config.json` and `model.safetensors` for `labels`, loadable by `from_pretrained`.
@@ -78,93 +80,102 @@ impl Model {
         if let Some(parameter) = adapted {
             bail!("the model has an adapter ({}); merge it before saving the model", parameter.name);
         }
-        weights::write_f32(&dir.join(weights::SINGLE), &self.to_host()?)?;
         let json = self.config().clone().with_labels(labels).to_json();
-        let text = serde_json::to_string_pretty(&json).context("encoding config.json")?;
-        weights::write_whole(&dir.join("config.json"), text.as_bytes())
-    }
-
-    /// The name of the encoder without its head: the prefix of its parameters.
-    fn body(&self) -> &'static str {
-        match self {
-            Model::Roberta(_) => roberta::Roberta::BODY,
-            Model::Bert(_) => bert::Bert::BODY,
-            Model::Deberta(_) => deberta::Deberta::BODY,
-        }
+        let config = serde_json::to_string_pretty(&json).context("encoding config.json")?;
+        let pair = Pair { config: dir.join("config.json"), weights: dir.join(weights::SINGLE) };
+        pair.write(&config, |file| {
+            let shape = |p: Named| Shape { name: p.name, dtype: Dtype::F32, shape: p.shape };
+            let shapes = self.parameters().into_iter().map(shape).collect();
+            weights::write::fill(file, shapes, |body| {
+                walk::for_each_piece(self, |piece| body.put_f32(piece.name, &piece.into_values()))
+            })
+        })
     }
 }
 
-/// Adds fresh values for what the files lack or hold in another shape in the head; returns the names.
-fn complete(
-    model: &Model,
-    host: &mut HostTensors,
-    config: &Config,
-    seed: u64,
-    notes: &mut Vec<String>,
-) -> Result<Vec<String>> {
-    let body = format!("{}.", model.body());
-    let parameters = model.parameters();
-    let found = parameters.iter().filter(|p| p.name.starts_with(&body) && host.contains_key(&p.name)).count();
-    ensure!(
-        found > 0,
-        "none of its tensors has a name of the `{}` family, such as {}; it has for example {}",
-        config.model_type(),
-        parameters[0].name,
-        host.keys().next().map_or("none", String::as_str)
-    );
-    let mut missing = Vec::new();
-    let mut resized = Vec::new();
-    for parameter in &parameters {
-        match host.get(&parameter.name) {
-            Some(tensor) if tensor.shape == parameter.shape => continue,
-            None => missing.push(parameter.name.clone()),
-            Some(tensor) if parameter.name.starts_with(&body) => bail!(
-                "parameter {} has shape {:?}; config.json asks for {:?}",
-                parameter.name,
-                tensor.shape,
-                parameter.shape
-            ),
-            Some(_) => resized.push(parameter.name.clone()),
-        }
-        let fresh = init::fresh(&parameter.name, &parameter.shape, config, seed);
-        host.insert(parameter.name.clone(), fresh);
-    }
-    if !missing.is_empty() {
-        notes.push(format!("not in the files, start fresh from seed {seed}: {}", shortened(&missing)));
-    }
-    if !resized.is_empty() {
-        notes.push(format!(
-            "of another shape for {} labels, start fresh from seed {seed}: {}",
-            config.labels().len(),
-            shortened(&resized)
-        ));
-    }
-    missing.append(&mut resized);
-    Ok(missing)
+/// How the tensors of some files suit a model, told from their names and shapes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fit {
+    /// Parameters that the files lack.
+    pub missing: Vec<String>,
+    /// Those of the head that the files hold for another number of labels.
+    pub resized: Vec<String>,
+    /// What the files hold beyond the parameters.
+    pub unexpected: Vec<String>,
 }
 
-/// Names that older checkpoints use: LayerNorm's `gamma` and `beta`, and an encoder saved by itself.
-fn rename_old(host: &mut HostTensors, body: &str) {
-    let bare = !host.keys().any(|name| name.starts_with(&format!("{body}.")));
-    let old = std::mem::take(host);
-    host.extend(old.into_iter().map(|(name, tensor)| {
-        let mut name = match name.strip_suffix("LayerNorm.gamma") {
-            Some(layer) => format!("{layer}LayerNorm.weight"),
-            None => match name.strip_suffix("LayerNorm.beta") {
-                Some(layer) => format!("{layer}LayerNorm.bias"),
-                None => name,
-            },
+impl Fit {
+    /// What [`Model::load`] would find; its error where it would end with one.
+    pub fn of(config: &Config, weights: &Weights) -> Result<Self> {
+        let Plan { missing, resized, unexpected, .. } = Plan::new(&Model::empty(config, &Device::flex()), weights)?;
+        Ok(Fit { missing, resized, unexpected })
+    }
+}
+
+/// Where each parameter of a model comes from, known before any numbers are read.
+struct Plan<'a> {
+    parameters: Vec<Named>,
+    /// By parameter.
+    found: BTreeMap<String, &'a Stored>,
+    /// Parameters that the files lack.
+    missing: Vec<String>,
+    /// Those of the head that the files hold for another number of labels.
+    resized: Vec<String>,
+    /// What the files hold beyond the parameters.
+    unexpected: Vec<String>,
+}
+
+impl<'a> Plan<'a> {
+    fn new(model: &Model, weights: &'a Weights) -> Result<Self> {
+        let (names, parameters) = (model.names(), model.parameters());
+        let mut tensors = names.resolve(weights)?;
+        let known = parameters.iter().any(|p| names.is_body(&p.name) && tensors.contains_key(&p.name));
+        ensure!(
+            known,
+            "none of its tensors has a name of the `{}` family, such as {}; it has for example {}",
+            model.config().model_type(),
+            parameters[0].name,
+            weights.tensors.keys().next().map_or("none", String::as_str)
+        );
+        let (mut found, mut missing, mut resized) = (BTreeMap::new(), Vec::new(), Vec::new());
+        for Named { name, shape, .. } in &parameters {
+            match tensors.remove(name) {
+                Some(stored) if stored.shape == *shape => drop(found.insert(name.clone(), stored)),
+                Some(stored) if names.is_body(name) => {
+                    bail!("parameter {name} has shape {:?}; config.json asks for {shape:?}", stored.shape)
+                }
+                Some(_) => resized.push(name.clone()),
+                None => missing.push(name.clone()),
+            }
+        }
+        let unexpected = tensors.into_keys().filter(|name| !is_buffer(name)).collect();
+        Ok(Plan { parameters, found, missing, resized, unexpected })
+    }
+
+    fn notes(&self, config: &Config, seed: u64) -> Vec<String> {
+        let note =
+            |names: &[String], what: String| (!names.is_empty()).then(|| format!("{what}: {}", shortened(names)));
+        let labels = config.labels().len();
+        let notes = [
+            note(&self.missing, format!("not in the files, start fresh from seed {seed}")),
+            note(&self.resized, format!("of another shape for {labels} labels, start fresh from seed {seed}")),
+            note(&self.unexpected, "not used by a classifier, left out".into()),
+        ];
+        notes.into_iter().flatten().collect()
+    }
+
+    /// The values of every parameter in the layout of the module, read and made on all cores. Nothing beyond them and some
+    /// kilobytes for each core is in memory.
+    fn values(&self, config: &Config, seed: u64) -> Result<BTreeMap<String, Vec<f32>>> {
+        let value = |p: &Named| {
+            let values = match self.found.get(&p.name) {
+                Some(stored) => weights::value(&p.name, stored, p.layout)?,
+                None => init::fresh(&p.name, &p.shape, config, seed).into_layout(p.layout),
+            };
+            Ok((p.name.clone(), values))
         };
-        if bare && (name.starts_with("embeddings.") || name.starts_with("encoder.")) {
-            name = format!("{body}.{name}");
-        }
-        (name, tensor)
-    }));
-}
-
-/// Index tables that old versions of transformers saved among the weights.
-fn is_buffer(name: &str) -> bool {
-    name.ends_with("embeddings.position_ids") || name.ends_with("embeddings.token_type_ids")
+        self.parameters.par_iter().map(value).collect()
+    }
 }
 
 /// At most six names, so that a note stays a line.
@@ -181,6 +192,7 @@ pub(crate) fn shortened(names: &[String]) -> String {
 mod tests {
     use super::*;
     use crate::ml::model::fixture::Fixture;
+    use crate::ml::model::{HostTensor, HostTensors};
     use std::fs;
 
     const TINY: &str = r#"{"model_type": "roberta", "vocab_size": 40, "hidden_size": 16, "num_hidden_layers": 2,
@@ -281,6 +293,7 @@ mod tests {
         assert_eq!(loaded.notes.len(), 2, "{:?}", loaded.notes);
         assert!(loaded.notes[0].starts_with("not in the files, start fresh from seed 1: classifier.dense.weight"));
         assert_eq!(loaded.notes[1], "not used by a classifier, left out: lm_head.bias");
+        assert_eq!(loaded.unexpected, ["lm_head.bias"]);
         let (mut ours, mut expected) = (loaded.model.to_host().expect("host"), tiny().to_host().expect("host"));
         ours.retain(|name, _| name.starts_with("roberta"));
         expected.retain(|name, _| name.starts_with("roberta"));
@@ -297,12 +310,64 @@ mod tests {
         assert!(text.ends_with("has shape [32, 16]; config.json asks for [64, 16]"), "{text}");
 
         fs::write(dir.path().join("config.json"), TINY).expect("written");
-        let strange =
-            HostTensors::from([("wte.weight".into(), super::super::HostTensor { shape: vec![1], data: vec![0.0] })]);
+        let strange = HostTensors::from([("wte.weight".into(), HostTensor { shape: vec![1], data: vec![0.0] })]);
         weights::write_f32(&dir.path().join("model.safetensors"), &strange).expect("written");
         let text = error(dir.path());
         assert!(text.contains("none of its tensors has a name of the `roberta` family"), "{text}");
         assert!(text.contains("it has for example wte.weight"), "{text}");
+    }
+
+    #[test]
+    fn weights_without_their_config_are_no_model() {
+        // What a crash in the middle of saving leaves.
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        tiny().save(dir.path(), &names(2)).expect("saved");
+        fs::remove_file(dir.path().join("config.json")).expect("removed");
+        assert!(error(dir.path()).contains("config.json"), "{}", error(dir.path()));
+    }
+
+    #[test]
+    fn a_file_of_many_leftovers_is_read_for_the_parameters_alone() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let model = tiny();
+        model.save(dir.path(), &names(2)).expect("saved");
+        let path = dir.path().join("model.safetensors");
+        let encoded = model.to_host().expect("host");
+        let mut file: BTreeMap<String, weights::Encoded> =
+            encoded.iter().map(|(name, tensor)| (name.clone(), weights::Encoded::f16(tensor))).collect();
+        // Types that no parameter can have, where none is.
+        for (name, dtype) in
+            [("roberta.embeddings.position_ids", Dtype::I64), ("mask", Dtype::BOOL), ("f8", Dtype::F8_E4M3)]
+        {
+            let bytes = vec![0; 2 * dtype.bitsize() / 8];
+            file.insert(name.into(), weights::Encoded { dtype, shape: vec![2], bytes });
+        }
+        weights::write(&path, &file).expect("written");
+        let loaded = Model::load(dir.path(), None, 0, &Device::flex()).expect("loads");
+        assert_eq!(
+            (loaded.initialised, loaded.unexpected),
+            (Initialised::Nothing, vec!["f8".to_owned(), "mask".to_owned()])
+        );
+        let halved = |v: &f32| half::f16::from_f32(*v).to_f32();
+        for (name, tensor) in loaded.model.to_host().expect("host") {
+            assert_eq!(tensor.data, encoded[&name].data.iter().map(halved).collect::<Vec<_>>(), "{name}");
+        }
+
+        let embeddings = file.get_mut("roberta.embeddings.LayerNorm.bias").expect("there");
+        *embeddings = weights::Encoded { dtype: Dtype::F8_E4M3, shape: vec![16], bytes: vec![0; 16] };
+        weights::write(&path, &file).expect("written");
+        let text = error(dir.path());
+        assert!(text.ends_with("tensor roberta.embeddings.LayerNorm.bias: values of type F8_E4M3 are not supported; f32, f16, bf16, f64 and pipe's int8 are"), "{text}");
+        assert!(text.contains("model.safetensors"), "{text}");
+    }
+
+    #[test]
+    fn counts_of_a_model_are_those_of_its_values() {
+        let model = tiny();
+        let host = model.to_host().expect("host");
+        let non_zero = host.values().flat_map(|tensor| &tensor.data).filter(|v| **v != 0.0).count();
+        assert_eq!(model.count_non_zero().expect("counted"), non_zero);
+        assert_eq!(model.count(), host.values().map(|tensor| tensor.data.len()).sum::<usize>());
     }
 
     #[test]

@@ -17,13 +17,13 @@ pub mod hub;
 pub mod init;
 pub mod linear;
 mod load;
+mod names;
 pub mod norm;
 #[cfg(test)]
 mod parity;
 pub mod part;
-pub mod pickle;
+mod pickle;
 pub mod roberta;
-pub mod stored;
 pub mod walk;
 pub mod weights;
 
@@ -36,7 +36,7 @@ use burn::tensor::{Bool, Device, Gradients, Int, Tensor};
 pub use config::{Config, Family};
 pub use host::{HostTensor, HostTensors};
 pub(crate) use load::shortened;
-pub use load::{Initialised, Loaded};
+pub use load::{Fit, Initialised, Loaded};
 pub use walk::Named;
 
 use super::dropout::Noise;
@@ -95,6 +95,16 @@ impl Model {
     /// How many numbers the model holds, adapters included.
     pub fn count(&self) -> usize {
         self.parameters().iter().map(Named::size).sum()
+    }
+
+    /// How many numbers are not zero.
+    pub fn count_non_zero(&self) -> Result<usize> {
+        let mut count = 0;
+        walk::for_each_piece(self, |piece| {
+            count += piece.rows.data.iter().filter(|v| **v != 0.0).count();
+            Ok(())
+        })?;
+        Ok(count)
     }
 
     /// How many numbers training changes.

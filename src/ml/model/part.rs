@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::names::{modern, unwrapped};
 use crate::ml::lora;
 
 /// The parts of an encoder with a head, in the order in which a text passes through them.
@@ -54,19 +55,27 @@ pub fn place(name: &str) -> Place<'_> {
     }
 }
 
-/// A parameter whatever the age of the checkpoint: with or without the model's name before it, with LayerNorm's old names.
+/// A parameter whatever the age of the checkpoint: with or without the model's name or a wrapper's before it, with LayerNorm's
+/// old names.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key {
     pub part: Part,
     pub within: String,
 }
 
-/// The key of a Hugging Face name.
+/// The key of a name in a checkpoint.
 pub fn key(name: &str) -> Key {
-    let Place { part, within } = place(name);
-    let old = [("LayerNorm.gamma", "LayerNorm.weight"), ("LayerNorm.beta", "LayerNorm.bias")];
-    let renamed = old.iter().find_map(|(old, new)| Some(format!("{}{new}", within.strip_suffix(old)?)));
-    Key { part, within: renamed.unwrap_or_else(|| within.to_owned()) }
+    let name = modern(unwrapped(name));
+    let Place { part, within } = place(&name);
+    Key { part, within: within.to_owned() }
+}
+
+/// The name of the model that a name in a checkpoint begins with: `roberta` of `roberta.encoder.layer.0.…`; none for an
+/// encoder saved by itself, and none for a head.
+pub fn body(name: &str) -> Option<&str> {
+    let name = unwrapped(name);
+    let first = name.split('.').next()?;
+    (place(name).part != Part::Head && !["embeddings", "encoder"].contains(&first)).then_some(first)
 }
 
 impl Part {
@@ -132,6 +141,7 @@ mod tests {
     fn a_parameter_has_one_key_under_all_its_names() {
         let today = key("roberta.embeddings.LayerNorm.weight");
         assert_eq!(key("embeddings.LayerNorm.gamma"), today);
+        assert_eq!(key("module.roberta.embeddings.LayerNorm.weight"), today);
         assert_eq!(key("pooler.dense.bias"), key("bert.pooler.dense.bias"));
         assert_ne!(key("roberta.embeddings.LayerNorm.bias"), today);
     }

@@ -6,11 +6,12 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::tensor::{Gradients, Tensor, TensorData};
+use rayon::prelude::*;
 
-use super::host::{HostTensor, HostTensors};
+use super::host::{HostTensor, HostTensors, Layout};
 
 /// What is known of a parameter without reading its values.
 #[derive(Debug, Clone, PartialEq)]
@@ -21,6 +22,8 @@ pub struct Named {
     pub id: ParamId,
     /// In the layout of Hugging Face files.
     pub shape: Vec<usize>,
+    /// How the module holds it.
+    pub layout: Layout,
     /// Whether training changes it.
     pub trainable: bool,
     /// Whether weight decay applies: not to biases and LayerNorm.
@@ -71,8 +74,11 @@ impl Place {
     }
 
     /// Products keep their matrices as `[in, out]`, files as `[out, in]`.
-    fn is_transposed(&self) -> bool {
-        matches!(self.owner(), "Struct:Linear" | "Struct:Lora")
+    fn layout(&self) -> Layout {
+        match self.owner() {
+            "Struct:Linear" | "Struct:Lora" => Layout::Transposed,
+            _ => Layout::AsInFiles,
+        }
     }
 
     fn is_decayed(&self, rank: usize) -> bool {
@@ -80,7 +86,7 @@ impl Place {
     }
 
     fn shape(&self, mut shape: Vec<usize>) -> Vec<usize> {
-        if self.is_transposed() {
+        if self.layout() == Layout::Transposed {
             shape.reverse();
         }
         shape
@@ -113,6 +119,7 @@ pub fn list<M: Module>(module: &M) -> Vec<Named> {
                 name: self.0.name(),
                 id: param.id,
                 shape: self.0.shape(param.lazy_shape().to_vec()),
+                layout: self.0.layout(),
                 trainable: trainable(param),
                 decay: self.0.is_decayed(D),
             });
@@ -125,8 +132,39 @@ pub fn list<M: Module>(module: &M) -> Vec<Named> {
 
 /// Copies every parameter into main memory.
 pub fn to_host<M: Module>(module: &M) -> Result<HostTensors> {
-    struct Copy(Place, Result<HostTensors>);
-    impl ModuleVisitor for Copy {
+    let mut host = HostTensors::new();
+    for_each_piece(module, |piece| {
+        let (name, shape) = (piece.name.to_owned(), piece.shape.to_vec());
+        let size = shape.iter().product();
+        let whole = host.entry(name).or_insert_with(|| HostTensor { shape, data: Vec::with_capacity(size) });
+        whole.data.extend(piece.into_values());
+        Ok(())
+    })?;
+    Ok(host)
+}
+
+/// Some rows of a parameter, as Hugging Face files have rows.
+pub struct Piece<'a> {
+    pub name: &'a str,
+    /// Of the whole parameter, in those files.
+    pub shape: &'a [usize],
+    /// As the module holds it.
+    pub rows: HostTensor,
+    layout: Layout,
+}
+
+impl Piece<'_> {
+    /// In the order of the files.
+    pub fn into_values(self) -> Vec<f32> {
+        self.rows.into_layout(self.layout)
+    }
+}
+
+/// Shows every parameter, from its first row to its last, in pieces small enough that no second copy of a model is in
+/// memory.
+pub fn for_each_piece<M: Module>(module: &M, see: impl FnMut(Piece) -> Result<()>) -> Result<()> {
+    struct Pieces<F>(Place, F, Result<()>);
+    impl<F: FnMut(Piece) -> Result<()>> ModuleVisitor for Pieces<F> {
         fn enter_module(&mut self, name: &str, container_type: &str) {
             self.0.enter(name, container_type);
         }
@@ -134,21 +172,37 @@ pub fn to_host<M: Module>(module: &M) -> Result<HostTensors> {
             self.0.leave();
         }
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-            let Ok(host) = &mut self.1 else { return };
-            match host_tensor(param.base()) {
-                Ok(tensor) if self.0.is_transposed() => {
-                    host.insert(self.0.name(), tensor.transposed());
-                }
-                Ok(tensor) => {
-                    host.insert(self.0.name(), tensor);
-                }
-                Err(error) => self.1 = Err(error.context(format!("reading parameter {}", self.0.name()))),
+            if self.2.is_err() {
+                return;
             }
+            let (name, layout, tensor) = (self.0.name(), self.0.layout(), param.base());
+            let shape = self.0.shape(tensor.dims().to_vec());
+            // The axis that is the first one in files.
+            let axis = if layout == Layout::Transposed { D - 1 } else { 0 };
+            let shown = rows(tensor, axis).try_for_each(|rows| {
+                let rows = host_tensor(rows)?;
+                (self.1)(Piece { name: &name, shape: &shape, rows, layout })
+            });
+            self.2 = shown.map_err(|error| error.context(format!("reading parameter {name}")));
         }
     }
-    let mut visitor = Copy(Place::default(), Ok(HostTensors::new()));
+    let mut visitor = Pieces(Place::default(), see, Ok(()));
     module.visit(&mut visitor);
-    visitor.1
+    visitor.2
+}
+
+/// Cuts a tensor along an axis into parts of a few megabytes.
+fn rows<const D: usize>(tensor: Tensor<D>, axis: usize) -> impl Iterator<Item = Tensor<D>> {
+    /// Numbers of a part.
+    const PART: usize = 1 << 20;
+    let dims = tensor.dims();
+    let all = dims[axis];
+    let row = dims.iter().product::<usize>().checked_div(all).unwrap_or(0);
+    let step = PART.checked_div(row).unwrap_or(all).clamp(1, all.max(1));
+    (0..all.max(1)).step_by(step).map(move |from| match step < all {
+        true => tensor.clone().narrow(axis, from, step.min(all - from)),
+        false => tensor.clone(),
+    })
 }
 
 /// Reads a tensor from its device as f32.
@@ -163,9 +217,23 @@ fn host_tensor<const D: usize>(tensor: Tensor<D>) -> Result<HostTensor> {
 
 /// Replaces parameters by the values of their name; the others stay. Returns the names for which
 /// there is no parameter; a shape that differs is an error.
-pub fn fill<M: Module>(module: M, host: HostTensors) -> Result<(M, Vec<String>)> {
-    struct Fill(Place, HostTensors, Option<String>);
-    impl ModuleMapper for Fill {
+pub fn fill<M: Module>(module: M, mut host: HostTensors) -> Result<(M, Vec<String>)> {
+    let mut found = Vec::new();
+    for Named { name, shape, layout, .. } in list(&module) {
+        if let Some(tensor) = host.remove(&name) {
+            ensure!(tensor.shape == shape, "parameter {name} has shape {:?}; the model needs {shape:?}", tensor.shape);
+            found.push((name, tensor, layout));
+        }
+    }
+    let values = found.into_par_iter().map(|(name, tensor, layout)| (name, tensor.into_layout(layout))).collect();
+    Ok((place(module, values), host.into_keys().collect()))
+}
+
+/// Replaces parameters by values of their name, which are of their number and in the layout of the module; the others stay.
+/// Nothing is copied on a device that computes in main memory.
+pub fn place<M: Module>(module: M, values: BTreeMap<String, Vec<f32>>) -> M {
+    struct Put(Place, BTreeMap<String, Vec<f32>>);
+    impl ModuleMapper for Put {
         fn enter_module(&mut self, name: &str, container_type: &str) {
             self.0.enter(name, container_type);
         }
@@ -173,27 +241,14 @@ pub fn fill<M: Module>(module: M, host: HostTensors) -> Result<(M, Vec<String>)>
             self.0.leave();
         }
         fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-            let name = self.0.name();
-            let Some(tensor) = self.1.remove(&name) else { return param };
-            let wanted = self.0.shape(param.lazy_shape().to_vec());
-            if tensor.shape != wanted {
-                let text = format!("parameter {name} has shape {:?}; the model needs {wanted:?}", tensor.shape);
-                self.2.get_or_insert(text);
-                return param;
-            }
-            let tensor = if self.0.is_transposed() { tensor.transposed() } else { tensor };
-            let data = TensorData::new(tensor.data, tensor.shape);
+            let Some(values) = self.1.remove(&self.0.name()) else { return param };
+            let data = TensorData::new(values, param.lazy_shape());
             let value = Tensor::from_data(data, &param.lazy_device());
             let trainable = trainable(&param);
             Param::initialized(param.id, value).set_require_grad(trainable)
         }
     }
-    let mut mapper = Fill(Place::default(), host, None);
-    let module = module.map(&mut mapper);
-    match mapper.2 {
-        Some(error) => bail!(error),
-        None => Ok((module, mapper.1.into_keys().collect())),
-    }
+    module.map(&mut Put(Place::default(), values))
 }
 
 /// Sets which parameters training changes, by name.

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use pipe::ml::model::{HostTensors, pickle};
+use pipe::ml::model::{HostTensors, weights};
 use proptest::prelude::*;
 
 use super::changes::{bounded, changed, changes, config};
@@ -16,7 +16,7 @@ fn read(bytes: &[u8]) -> anyhow::Result<HostTensors> {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("pytorch_model.bin");
     fs::write(&path, bytes).unwrap();
-    bounded(bytes.len(), || pickle::read(&path))
+    bounded(bytes.len(), || weights::read(std::slice::from_ref(&path)))
 }
 
 fn refused(bytes: &[u8]) -> String {
@@ -50,6 +50,9 @@ fn model(pickle: &[u8]) -> Vec<u8> {
 /// `torch._utils._rebuild_tensor_v2` and its first argument, the storage.
 const TENSOR: &[u8] =
     b"ctorch._utils\n_rebuild_tensor_v2\n((X\x07\0\0\0storagectorch\nFloatStorage\nX\x01\0\0\x000X\x03\0\0\0cpuK\x10tQ";
+
+/// What a file of the format before PyTorch 1.6 begins with.
+const MAGIC: &[u8] = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.";
 
 /// The instructions of such files, and a few that are none.
 const PIECES: &[&[u8]] = &[
@@ -103,6 +106,16 @@ proptest! {
     #[test]
     fn a_good_file_changed(changes in changes()) {
         let _ = read(&changed(&fixture("state.bin"), &changes));
+    }
+
+    #[test]
+    fn a_good_file_of_the_format_before_1_6_changed(changes in changes()) {
+        let _ = read(&changed(&fixture("legacy.bin"), &changes));
+    }
+
+    #[test]
+    fn any_instructions_in_the_format_before_1_6(pieces in prop::collection::vec(prop::sample::select(PIECES), 0..60)) {
+        let _ = read(&[MAGIC, b"\x80\x02M\xe9\x03.\x80\x02}.", &pieces.concat(), b"."].concat());
     }
 
     #[test]

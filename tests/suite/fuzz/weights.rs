@@ -1,5 +1,6 @@
 //! Model folders: safetensors, indexes of shards, config.json, adapters and tokenizers, changed and made up.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
@@ -105,6 +106,31 @@ proptest! {
             prop_assert!(files.iter().all(|f| f.parent() == Some(dir.path())), "{:?}", files);
         }
     }
+
+    #[test]
+    fn a_sharded_model_changed(changes in changes(), in_index in any::<bool>(), small in any::<bool>()) {
+        const SHARD: &str = "model-00001-of-00001.safetensors";
+        let (shard, config) = GOOD.with(Clone::clone);
+        let names = read(&shard).unwrap().into_keys().map(|name| (name, SHARD.into()));
+        let index = serde_json::json!({ "weight_map": names.collect::<serde_json::Map<_, _>>() }).to_string().into_bytes();
+        let (shard, index) = match (in_index, small) {
+            (true, _) => (shard, changed(&index, &changes)),
+            (false, true) => (in_header(&shard, &changes), index),
+            (false, false) => (changed(&shard, &changes), index),
+        };
+        let dir = tempfile::tempdir().unwrap();
+        for (name, bytes) in [(SHARD, &shard), (weights::INDEX, &index), ("config.json", &config)] {
+            fs::write(dir.path().join(name), bytes).unwrap();
+        }
+        let device = pipe::ml::device::open(&"cpu".parse().unwrap()).unwrap().device;
+        // What loads is whole: an index has to name every tensor of its shards, and nothing else.
+        if bounded(shard.len() + index.len(), || Model::load(dir.path(), None, 0, &device)).is_ok() {
+            let index: serde_json::Value = serde_json::from_slice(&index).unwrap();
+            let named: Vec<&String> = index["weight_map"].as_object().unwrap().keys().collect();
+            let shard = weights::Weights::of(&[dir.path().join(SHARD)]).unwrap();
+            prop_assert_eq!(BTreeSet::from_iter(shard.tensors.keys()), BTreeSet::from_iter(named));
+        }
+    }
 }
 
 proptest! {
@@ -173,6 +199,10 @@ fn hostile_headers() {
         (
             "overlapping tensors",
             safetensors(&format!("{{\"a\":{},\"b\":{}}}", tensor("[4]", 0, 16), tensor("[3]", 4, 16)), &[0; 16]),
+        ),
+        (
+            "one name for two tensors",
+            safetensors(&format!("{{\"a\":{},\"a\":{}}}", tensor("[4]", 0, 16), tensor("[4]", 16, 32)), &[0; 32]),
         ),
         ("a header as deep as it is long", safetensors(&format!("{{\"a\":{}", "[".repeat(1 << 20)), &[])),
     ] {

@@ -1,0 +1,135 @@
+//! The names of tensors in checkpoints, and the parameters they stand for.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+
+use anyhow::{Result, bail};
+
+use super::Model;
+use super::bert::Bert;
+use super::deberta::Deberta;
+use super::roberta::Roberta;
+use super::weights::Weights;
+use super::weights::stored::Stored;
+
+/// What is particular to a family; stands beside its modules.
+#[derive(Debug)]
+pub struct Names {
+    /// The field of the encoder, which begins the names of its parameters.
+    pub body: &'static str,
+    /// The fields of the encoder, which begin the names where it was saved by itself.
+    pub parts: &'static [&'static str],
+}
+
+/// What training wrote before the name: `DataParallel`, `torch.compile`, and classes with the model in a field.
+const WRAPPERS: [&str; 3] = ["module.", "_orig_mod.", "model."];
+/// Endings from before PyTorch had LayerNorm, and today's.
+const OLD: [(&str, &str); 2] = [("LayerNorm.gamma", "LayerNorm.weight"), ("LayerNorm.beta", "LayerNorm.bias")];
+/// Index tables that old versions of transformers saved among the weights.
+const BUFFERS: [&str; 2] = ["embeddings.position_ids", "embeddings.token_type_ids"];
+
+impl Model {
+    /// How checkpoints of its family name the tensors.
+    pub(super) fn names(&self) -> &'static Names {
+        match self {
+            Model::Roberta(_) => &Roberta::NAMES,
+            Model::Bert(_) => &Bert::NAMES,
+            Model::Deberta(_) => &Deberta::NAMES,
+        }
+    }
+}
+
+impl Names {
+    /// The tensors by the name of the parameter that each would be.
+    pub fn resolve<'a>(&self, weights: &'a Weights) -> Result<BTreeMap<String, &'a Stored>> {
+        let bare = !weights.tensors.keys().any(|name| begins(unwrapped(name), self.body));
+        let mut resolved = BTreeMap::new();
+        let mut origins = BTreeMap::new();
+        for (name, stored) in &weights.tensors {
+            let mut parameter = modern(unwrapped(name));
+            if bare && self.parts.iter().any(|part| begins(&parameter, part)) {
+                parameter = format!("{}.{parameter}", self.body);
+            }
+            match origins.entry(parameter.clone()) {
+                Entry::Vacant(place) => drop(place.insert(name)),
+                Entry::Occupied(other) => bail!("its tensors {} and {name} are both {parameter}", other.get()),
+            }
+            resolved.insert(parameter, stored);
+        }
+        Ok(resolved)
+    }
+
+    /// Whether a parameter is the encoder's.
+    pub fn is_body(&self, parameter: &str) -> bool {
+        begins(parameter, self.body)
+    }
+}
+
+/// Whether a tensor is no parameter of any model and not worth a word.
+pub fn is_buffer(name: &str) -> bool {
+    BUFFERS.iter().any(|buffer| name.ends_with(buffer))
+}
+
+fn begins(name: &str, field: &str) -> bool {
+    name.strip_prefix(field).is_some_and(|rest| rest.starts_with('.'))
+}
+
+/// The name without what training wrote before it.
+pub(super) fn unwrapped(mut name: &str) -> &str {
+    while let Some(inner) = WRAPPERS.iter().find_map(|wrapper| name.strip_prefix(wrapper)) {
+        name = inner;
+    }
+    name
+}
+
+/// Today's name.
+pub(super) fn modern(name: &str) -> String {
+    let old = OLD.iter().find_map(|(old, new)| Some(format!("{}{new}", name.strip_suffix(old)?)));
+    old.unwrap_or_else(|| name.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ml::model::{HostTensor, HostTensors, weights};
+
+    /// What a file with these names holds, by parameter.
+    fn resolved(names: &[&str]) -> Result<Vec<String>> {
+        let dir = tempfile::tempdir()?;
+        let path = dir.path().join(weights::SINGLE);
+        let tensor = HostTensor { shape: vec![1], data: vec![1.0] };
+        let tensors: HostTensors = names.iter().map(|name| (name.to_string(), tensor.clone())).collect();
+        weights::write_f32(&path, &tensors)?;
+        let weights = Weights::of(&[path])?;
+        Ok(Roberta::NAMES.resolve(&weights)?.into_keys().collect())
+    }
+
+    #[test]
+    fn names_of_every_age_and_wrapper_are_those_of_the_parameters() {
+        for name in [
+            "roberta.encoder.layer.0.output.LayerNorm.weight",
+            "roberta.encoder.layer.0.output.LayerNorm.gamma",
+            "encoder.layer.0.output.LayerNorm.weight",
+            "module.roberta.encoder.layer.0.output.LayerNorm.gamma",
+            "module._orig_mod.model.encoder.layer.0.output.LayerNorm.weight",
+        ] {
+            assert_eq!(resolved(&[name]).unwrap(), ["roberta.encoder.layer.0.output.LayerNorm.weight"], "{name}");
+        }
+    }
+
+    #[test]
+    fn only_an_encoder_by_itself_gets_the_name_of_its_field() {
+        let bare = resolved(&["embeddings.word_embeddings.weight", "lm_head.bias", "pooler.dense.bias"]).unwrap();
+        assert_eq!(bare, ["lm_head.bias", "roberta.embeddings.word_embeddings.weight", "roberta.pooler.dense.bias"]);
+        let whole = resolved(&["encoder.weight", "roberta.encoder.weight"]).unwrap();
+        assert_eq!(whole, ["encoder.weight", "roberta.encoder.weight"]);
+    }
+
+    #[test]
+    fn two_tensors_for_one_parameter_are_refused() {
+        let text = resolved(&["roberta.a.LayerNorm.beta", "roberta.a.LayerNorm.bias"]).unwrap_err().to_string();
+        let expected =
+            "its tensors roberta.a.LayerNorm.beta and roberta.a.LayerNorm.bias are both roberta.a.LayerNorm.bias";
+        assert_eq!(text, expected);
+    }
+}

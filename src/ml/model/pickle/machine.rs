@@ -1,0 +1,269 @@
+//! The pickle machine: the few instructions that `torch.save` writes for a state dict, none of which runs anything.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use anyhow::{Result, bail, ensure};
+
+use super::bytes::{cut, number, slice};
+
+/// Tuples in tuples: a state dict needs three; more than this could only be meant to overflow the stack.
+const DEEPEST: usize = 64;
+
+/// What a pickle can build here. A copy costs nothing: two bytes of a pickle ask for one.
+#[derive(Debug, Clone)]
+pub enum Value {
+    Mark,
+    Nothing,
+    Number(i64),
+    Text(Rc<str>),
+    Tuple(Rc<Tuple>),
+    /// Its tensors by name; what else a dict may hold is of no use here.
+    Dict(Vec<(Rc<str>, Rc<View>)>),
+    /// Its texts; what else a list may hold is of no use here.
+    List(Vec<Rc<str>>),
+    /// A function or class, by module and name; never called.
+    Global(Rc<str>),
+    Storage(Rc<Storage>),
+    Tensor(Rc<View>),
+}
+
+#[derive(Debug)]
+pub struct Tuple {
+    items: Vec<Value>,
+    depth: usize,
+}
+
+impl Value {
+    fn tuple(items: Vec<Value>) -> Result<Self> {
+        let below = items.iter().map(|item| if let Value::Tuple(tuple) = item { tuple.depth } else { 0 });
+        let depth = below.max().unwrap_or(0) + 1;
+        ensure!(depth <= DEEPEST, "its pickle nests tuples more than {DEEPEST} deep");
+        Ok(Value::Tuple(Rc::new(Tuple { items, depth })))
+    }
+}
+
+/// A block of numbers in a zip entry.
+#[derive(Debug)]
+pub struct Storage {
+    /// The type of its numbers.
+    pub class: Rc<str>,
+    pub key: Rc<str>,
+}
+
+/// A view of a storage.
+#[derive(Debug)]
+pub struct View {
+    pub storage: Rc<Storage>,
+    pub offset: usize,
+    pub shape: Vec<usize>,
+    pub strides: Vec<usize>,
+}
+
+/// The pickle machine: a stack and a memo.
+pub struct Machine<'a> {
+    code: &'a [u8],
+    at: usize,
+    stack: Vec<Value>,
+    memo: HashMap<u64, Value>,
+}
+
+impl<'a> Machine<'a> {
+    /// Runs the instructions of protocol 2 that `torch.save` uses (`pickletools` names them). Gives what the pickle
+    /// builds and how many bytes it takes.
+    pub fn run(code: &'a [u8]) -> Result<(Value, usize)> {
+        let mut machine = Machine { code, at: 0, stack: Vec::new(), memo: HashMap::new() };
+        let value = machine.value()?;
+        Ok((value, machine.at))
+    }
+
+    fn value(&mut self) -> Result<Value> {
+        let machine = self;
+        loop {
+            match machine.number::<1>()? as u8 {
+                0x80 => drop(machine.number::<1>()?),                  // PROTO
+                b'.' => return machine.pop(),                          // STOP
+                b'(' => machine.stack.push(Value::Mark),               // MARK
+                b'N' | 0x89 => machine.stack.push(Value::Nothing),     // NONE, NEWFALSE
+                0x88 => machine.stack.push(Value::Number(1)),          // NEWTRUE
+                b'}' => machine.stack.push(Value::Dict(Vec::new())),   // EMPTY_DICT
+                b']' => machine.stack.push(Value::List(Vec::new())),   // EMPTY_LIST
+                b')' => machine.stack.push(Value::tuple(Vec::new())?), // EMPTY_TUPLE
+                b'K' => machine.push_number::<1>()?,                   // BININT1
+                b'M' => machine.push_number::<2>()?,                   // BININT2
+                b'J' => {
+                    let number = machine.number::<4>()? as u32 as i32; // BININT
+                    machine.stack.push(Value::Number(number.into()));
+                }
+                0x8a => {
+                    let length = machine.number::<1>()?; // LONG1
+                    let bytes = machine.take(length)?;
+                    ensure!(bytes.len() <= 7, "a number in its pickle is too large");
+                    let mut whole = [0u8; 8];
+                    whole[..bytes.len()].copy_from_slice(bytes);
+                    machine.stack.push(Value::Number(i64::from_le_bytes(whole)));
+                }
+                b'G' => {
+                    machine.take(8)?; // BINFLOAT
+                    machine.stack.push(Value::Nothing);
+                }
+                b'X' => {
+                    let length = machine.number::<4>()?; // BINUNICODE
+                    let text = String::from_utf8_lossy(machine.take(length)?).into_owned();
+                    machine.stack.push(Value::Text(text.into()));
+                }
+                b'c' => {
+                    let global = format!("{} {}", machine.line()?, machine.line()?); // GLOBAL
+                    machine.stack.push(Value::Global(global.into()));
+                }
+                b'q' => machine.remember::<1>()?, // BINPUT
+                b'r' => machine.remember::<4>()?, // LONG_BINPUT
+                b'h' => machine.recall::<1>()?,   // BINGET
+                b'j' => machine.recall::<4>()?,   // LONG_BINGET
+                b't' => {
+                    let items = machine.since_mark()?; // TUPLE
+                    machine.stack.push(Value::tuple(items)?);
+                }
+                op @ 0x85..=0x87 => {
+                    let keep = machine.stack.len().checked_sub(usize::from(op) - 0x84); // TUPLE1, 2, 3
+                    let items = machine.stack.split_off(keep.ok_or_else(cut)?);
+                    machine.stack.push(Value::tuple(items)?);
+                }
+                b'a' => {
+                    let item = machine.pop()?; // APPEND
+                    machine.append(vec![item])?;
+                }
+                b'e' => {
+                    let items = machine.since_mark()?; // APPENDS
+                    machine.append(items)?;
+                }
+                b's' => {
+                    let (value, key) = (machine.pop()?, machine.pop()?); // SETITEM
+                    machine.insert(vec![key, value])?;
+                }
+                b'u' => {
+                    let items = machine.since_mark()?; // SETITEMS
+                    machine.insert(items)?;
+                }
+                b'b' => drop(machine.pop()?), // BUILD: attributes of the dict
+                b'Q' => machine.storage()?,   // BINPERSID
+                b'R' => machine.reduce()?,    // REDUCE
+                other => bail!("its pickle has an instruction (0x{other:02x}) that no state dict needs"),
+            }
+        }
+    }
+
+    fn take(&mut self, length: u64) -> Result<&'a [u8]> {
+        let bytes = slice(self.code, self.at as u64, length)?;
+        self.at += bytes.len();
+        Ok(bytes)
+    }
+
+    fn number<const N: usize>(&mut self) -> Result<u64> {
+        let value = number::<N>(self.code, self.at)?;
+        self.at += N;
+        Ok(value)
+    }
+
+    fn push_number<const N: usize>(&mut self) -> Result<()> {
+        let value = self.number::<N>()? as i64;
+        self.stack.push(Value::Number(value));
+        Ok(())
+    }
+
+    fn line(&mut self) -> Result<String> {
+        let rest = &self.code[self.at.min(self.code.len())..];
+        let length = rest.iter().position(|b| *b == b'\n').ok_or_else(cut)?;
+        let text = String::from_utf8_lossy(&rest[..length]).into_owned();
+        self.at += length + 1;
+        Ok(text)
+    }
+
+    fn pop(&mut self) -> Result<Value> {
+        self.stack.pop().ok_or_else(cut)
+    }
+
+    fn since_mark(&mut self) -> Result<Vec<Value>> {
+        let mark = self.stack.iter().rposition(|value| matches!(value, Value::Mark)).ok_or_else(cut)?;
+        let items = self.stack.split_off(mark + 1);
+        self.stack.pop();
+        Ok(items)
+    }
+
+    fn remember<const N: usize>(&mut self) -> Result<()> {
+        let slot = self.number::<N>()?;
+        let value = match self.stack.last().ok_or_else(cut)? {
+            // What is filled later is never asked for again; a copy would be of no use and cost a
+            // model's worth of names.
+            Value::Dict(_) | Value::List(_) => Value::Nothing,
+            value => value.clone(),
+        };
+        self.memo.insert(slot, value);
+        Ok(())
+    }
+
+    fn recall<const N: usize>(&mut self) -> Result<()> {
+        let slot = self.number::<N>()?;
+        let value = self.memo.get(&slot).cloned().ok_or_else(cut)?;
+        self.stack.push(value);
+        Ok(())
+    }
+
+    fn insert(&mut self, items: Vec<Value>) -> Result<()> {
+        let Some(Value::Dict(dict)) = self.stack.last_mut() else { bail!("its pickle fills what is no dict") };
+        let mut items = items.into_iter();
+        while let (Some(key), Some(value)) = (items.next(), items.next()) {
+            if let (Value::Text(name), Value::Tensor(tensor)) = (key, value) {
+                dict.push((name, tensor));
+            }
+        }
+        Ok(())
+    }
+
+    fn append(&mut self, items: Vec<Value>) -> Result<()> {
+        let Some(Value::List(list)) = self.stack.last_mut() else { bail!("its pickle appends to what is no list") };
+        list.extend(items.into_iter().filter_map(|item| if let Value::Text(text) = item { Some(text) } else { None }));
+        Ok(())
+    }
+
+    /// `('storage', class, key, place, length)`, with a part of another storage in the files of PyTorch before 0.4.
+    fn storage(&mut self) -> Result<()> {
+        let Value::Tuple(parts) = self.pop()? else { bail!("its pickle names a storage in an unknown way") };
+        let [_, Value::Global(class), Value::Text(key), _, _, rest @ ..] = &parts.items[..] else {
+            bail!("its pickle names a storage in an unknown way")
+        };
+        ensure!(matches!(rest, [] | [Value::Nothing]), "its storages are parts of others, as before PyTorch 0.4");
+        self.stack.push(Value::Storage(Rc::new(Storage { class: class.clone(), key: key.clone() })));
+        Ok(())
+    }
+
+    fn reduce(&mut self) -> Result<()> {
+        let (Value::Tuple(arguments), Value::Global(function)) = (self.pop()?, self.pop()?) else {
+            return Err(cut());
+        };
+        let value = match (&*function, &arguments.items[..]) {
+            ("collections OrderedDict", _) => Value::Dict(Vec::new()),
+            ("torch._utils _rebuild_parameter", [tensor @ Value::Tensor(_), ..]) => tensor.clone(),
+            (
+                "torch._utils _rebuild_tensor_v2" | "torch._utils _rebuild_tensor",
+                [Value::Storage(storage), Value::Number(offset), Value::Tuple(shape), Value::Tuple(strides), ..],
+            ) => Value::Tensor(Rc::new(View {
+                storage: storage.clone(),
+                offset: usize::try_from(*offset).map_err(|_| cut())?,
+                shape: sizes(&shape.items)?,
+                strides: sizes(&strides.items)?,
+            })),
+            (other, _) => bail!("its pickle calls `{}`, which no state dict needs", other.replace(' ', ".")),
+        };
+        self.stack.push(value);
+        Ok(())
+    }
+}
+
+fn sizes(values: &[Value]) -> Result<Vec<usize>> {
+    let size = |value: &Value| match value {
+        Value::Number(n) => usize::try_from(*n).ok(),
+        _ => None,
+    };
+    values.iter().map(size).collect::<Option<_>>().ok_or_else(cut)
+}

@@ -1,0 +1,54 @@
+//! The header of a safetensors file, which names its tensors and says where they are.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use anyhow::{Result, anyhow, ensure};
+use safetensors::Dtype;
+use safetensors::tensor::Metadata;
+
+use super::stored::{Source, Stored};
+
+/// Appended to the name of an int8 weight to name its scales.
+pub const SCALE: &str = "_scale";
+/// Longer ones are refused, as by the safetensors library.
+const LONGEST: u64 = 100_000_000;
+
+/// The tensors of a safetensors file; their numbers are not read.
+pub fn tensors(source: &Arc<Source>) -> Result<BTreeMap<String, Stored>> {
+    let damaged = |what: &str| anyhow!("not a valid safetensors file ({what}); was it cut short?");
+    ensure!(source.length >= 8, damaged("it has fewer than 8 bytes"));
+    let length = u64::from_le_bytes(source.bytes(0, 8)?.try_into().unwrap_or_default());
+    ensure!(length <= LONGEST, damaged("its header has a length that no header has"));
+    ensure!(length <= source.length - 8, damaged("it ends within its header"));
+    let header: Metadata =
+        serde_json::from_slice(&source.bytes(8, length)?).map_err(|error| damaged(&error.to_string()))?;
+    let begin = 8 + length;
+    ensure!(
+        source.length - begin == header.data_len() as u64,
+        damaged(&format!("it has {} bytes of numbers; its header says {}", source.length - begin, header.data_len()))
+    );
+    let stored = |(name, info): (String, &safetensors::tensor::TensorInfo)| {
+        let (from, to) = info.data_offsets;
+        let stored = Stored {
+            dtype: info.dtype,
+            shape: info.shape.clone(),
+            bytes: (to - from) as u64,
+            source: source.clone(),
+            at: begin + from as u64,
+            strides: None,
+            scales: None,
+        };
+        (name, stored)
+    };
+    let mut tensors: BTreeMap<String, Stored> = header.tensors().into_iter().map(stored).collect();
+    let weights: Vec<String> = tensors.iter().filter(|(_, t)| t.dtype == Dtype::I8).map(|(n, _)| n.clone()).collect();
+    for name in weights {
+        if let Some(scales) = tensors.remove(&format!("{name}{SCALE}"))
+            && let Some(weight) = tensors.get_mut(&name)
+        {
+            weight.scales = Some(Box::new(scales));
+        }
+    }
+    Ok(tensors)
+}
