@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::model::linear::{Linear, Lora};
 use super::model::{Config, Family, Model, init};
 
+pub(crate) use peft::{CONFIG, PREFIX, WEIGHTS, read_config};
 pub use peft::{load_adapter, save_adapter};
 
 /// The module that is trained in full and stored with the adapter (`modules_to_save` of PEFT's
@@ -76,7 +77,8 @@ impl Targets {
         })
     }
 
-    fn to_json(&self) -> Value {
+    /// As `target_modules` of PEFT.
+    pub fn to_json(&self) -> Value {
         match self {
             Targets::Names(names) => json!(names),
             Targets::All => json!("all-linear"),
@@ -108,7 +110,8 @@ fn names_module(target: &str, module: &str) -> bool {
 }
 
 impl LoraConfig {
-    fn scale(&self) -> f64 {
+    /// What the product `B·A` is multiplied by.
+    pub fn scale(&self) -> f64 {
         let rank = self.rank as f64;
         self.alpha / if self.rslora { rank.sqrt() } else { rank }
     }

@@ -10,6 +10,7 @@ pub mod quantize;
 pub mod tokenize;
 pub mod train;
 
+pub mod inspector;
 pub mod predictor;
 
 mod base;

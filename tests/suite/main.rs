@@ -12,6 +12,7 @@ mod faults;
 mod fuzz;
 mod house;
 mod hub;
+mod inspect;
 mod memory;
 mod mistakes;
 mod plan;

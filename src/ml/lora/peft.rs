@@ -12,10 +12,10 @@ use crate::ml::model::weights::write::encode_f32;
 use crate::ml::model::weights::{self, Pair};
 use crate::ml::model::{Model, walk};
 
-const CONFIG: &str = "adapter_config.json";
-const WEIGHTS: &str = "adapter_model.safetensors";
+pub(crate) const CONFIG: &str = "adapter_config.json";
+pub(crate) const WEIGHTS: &str = "adapter_model.safetensors";
 /// What PEFT puts before every name of the model it wraps.
-const PREFIX: &str = "base_model.model.";
+pub(crate) const PREFIX: &str = "base_model.model.";
 
 /// Writes the adapter and the head in PEFT's layout.
 ///
@@ -89,7 +89,8 @@ fn without_saved(mut config: LoraConfig, model: &mut Model) -> LoraConfig {
     config
 }
 
-fn read_config(path: &Path) -> Result<LoraConfig> {
+/// Reads and checks an `adapter_config.json`.
+pub(crate) fn read_config(path: &Path) -> Result<LoraConfig> {
     ensure!(path.is_file(), "{} is not there; an adapter folder needs it", path.display());
     let text = fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
     let value: Value = serde_json::from_str(&text).with_context(|| format!("{} is not valid JSON", path.display()))?;

@@ -22,6 +22,7 @@ mod names;
 pub mod norm;
 #[cfg(test)]
 mod parity;
+pub mod part;
 mod pickle;
 pub mod roberta;
 pub mod walk;
@@ -35,7 +36,8 @@ use burn::tensor::{Bool, Device, Gradients, Int, Tensor};
 
 pub use config::{Config, Family};
 pub use host::{HostTensor, HostTensors};
-pub use load::{Initialised, Loaded};
+pub(crate) use load::shortened;
+pub use load::{Fit, Initialised, Loaded};
 pub use walk::Named;
 
 use super::dropout::Noise;
@@ -58,6 +60,11 @@ impl Model {
         let model = Self::empty(config, device);
         let fresh = init::all(&model.parameters(), config, seed);
         Ok(walk::fill(model, fresh)?.0)
+    }
+
+    /// The parameters that a model of this config has; nothing is allocated for them.
+    pub fn outline(config: &Config) -> Vec<Named> {
+        Self::empty(config, &Device::flex()).parameters()
     }
 
     /// A model whose parameters allocate nothing until they are filled in.
