@@ -8,6 +8,7 @@ mod diff;
 mod disks;
 mod engine;
 mod escape;
+mod families;
 mod faults;
 mod fuzz;
 mod house;
