@@ -1,5 +1,6 @@
 //! Low-rank adapters on a frozen model, computed and stored as PEFT does.
 
+mod merge;
 mod peft;
 
 use anyhow::{Result, anyhow, bail, ensure};
@@ -11,6 +12,7 @@ use serde_json::{Value, json};
 use super::model::linear::{Linear, Lora};
 use super::model::{Config, Family, Model, init};
 
+pub use merge::merge;
 pub(crate) use peft::{CONFIG, PREFIX, WEIGHTS, read_config};
 pub use peft::{load_adapter, save_adapter};
 

@@ -102,3 +102,38 @@ fn a_tokenizer_that_pads_with_another_id_is_refused() {
         "the tokens are padded with id 1, but the model takes 4 for padding (`pad_token_id` of its config.json)";
     assert!(err.contains(expected), "{err}");
 }
+
+#[test]
+fn an_adapter_from_elsewhere_is_merged_and_compressed() {
+    let project = Project::new();
+    project.run(&["adapted"]);
+    let adapter = project.pipe(&["cache", "path", "p.toml", "adapted.adapter"]).1;
+    // The same base with the labels that it was adapted to, and weights of its own.
+    let base = project.pipe(&["cache", "path", "p.toml", "adapted"]).1;
+    let copy = |from: &str, to: &str| {
+        fs::create_dir(project.path(to)).unwrap();
+        for file in fs::read_dir(from.trim()).unwrap().map(|file| file.unwrap().path()) {
+            fs::write(project.path(to).join(file.file_name().unwrap()), fs::read(&file).unwrap()).unwrap();
+        }
+    };
+    copy(base.lines().find(|line| !line.contains("adapter")).unwrap(), "whole");
+    copy(&adapter, "theirs");
+    project.write(
+        "m.toml",
+        "name = \"m\"\n[stage.merged]\nuse = \"merge\"\nbase = \"whole\"\nadapter = \"theirs\"\n\
+         [stage.small]\nuse = \"quantize@int8\"\nin.model = \"merged\"\n",
+    );
+    let (code, _, err) = project.pipe(&["run", "m.toml"]);
+    assert_eq!(code, 0, "{err}");
+    let (code, out, err) = project.pipe(&["predict", "m.toml:small", "--text", "the price was nasty"]);
+    assert!(code == 0 && out.contains("\"label\""), "{out}{err}");
+
+    fs::remove_file(project.path("theirs/adapter_model.safetensors")).unwrap();
+    let (code, _, err) = project.pipe(&["run", "m.toml"]);
+    assert_eq!(code, 1);
+    assert!(err.contains("has no adapter_model.safetensors"), "{err}");
+    project.write("m.toml", "name = \"m\"\n[stage.merged]\nuse = \"merge\"\nbase = \"whole\"\nadapter = \"hf:a/b\"\n");
+    let (code, _, err) = project.pipe(&["plan", "m.toml"]);
+    assert_eq!(code, 2);
+    assert!(err.contains("an adapter must be a folder"), "{err}");
+}

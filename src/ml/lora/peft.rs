@@ -49,6 +49,16 @@ pub fn save_adapter(model: &Model, config: &LoraConfig, base: &str, dir: &Path) 
     pair.write(&text, |file| encode_f32(file, &tensors))
 }
 
+/// How many outputs the head has that is stored with an adapter; none where there is no head.
+pub(super) fn outputs(dir: &Path) -> Result<Option<usize>> {
+    let file = dir.join(WEIGHTS);
+    ensure!(file.is_file(), "adapter folder {} has no {WEIGHTS}", dir.display());
+    let weights = weights::Weights::at(&file)?;
+    let last = ["classifier.weight", "classifier.out_proj.weight", "classifier.layers.2.weight"];
+    let found = last.iter().find_map(|name| weights.tensors.get(&format!("{PREFIX}{name}")));
+    Ok(found.and_then(|stored| stored.shape.first().copied()))
+}
+
 /// Puts the adapter of a PEFT folder onto its base model.
 pub fn load_adapter(mut model: Model, dir: &Path) -> Result<(Model, LoraConfig)> {
     let config = without_saved(read_config(&dir.join(CONFIG))?, &mut model);
