@@ -1,47 +1,79 @@
 #!/usr/bin/env python3
-"""Load a model folder that pipe wrote with transformers (and an adapter with peft) and compare logits.
+"""Compare what `pipe predict` says with what transformers computes from the same folder: weights, config and tokenizer.
 
-    pip install torch transformers peft
-    python check_transformers.py MODEL_DIR LOGITS.json [--adapter ADAPTER_DIR]
+    pip install torch transformers peft sentencepiece
+    python scripts/check_transformers.py MODEL_DIR… [--pipe target/release/pipe] [--texts FILE]
+    python scripts/check_transformers.py BASE_DIR --adapter ADAPTER_DIR --merged MODEL_DIR
 
-LOGITS.json holds what pipe computed: input_ids and attention_mask [B,T], logits [B,C]. A model folder
-without weights cannot pass: a missing or unexpected tensor is an error here, not a warning.
+Loads each folder with AutoTokenizer and AutoModelForSequenceClassification, scores the texts (one a line; a few are built in)
+and compares the logits with those of `pipe predict MODEL_DIR`. A missing or unexpected tensor is an error here, not a warning.
+With `--adapter`, peft puts the adapter on the base, and the logits are compared with those of pipe on the merged model.
 """
 import argparse
 import json
+import subprocess
 import sys
+import tempfile
 
 import torch
-from transformers import AutoModelForSequenceClassification
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+TEXTS = [
+    "the supermarket is empty again", "What a day!! #covid19 @user https://t.co/abc", "", "   ", "x", "naïve café — “so” bad… 1½",
+    "so 😷 tired of this 🤦🏽‍♀️", "日本語 and русский text", "A" * 300, "stay home\n\nstay safe", "won't can't I'LL &amp; <3 [MASK] </s>",
+]
+
+
+def by_pipe(pipe, folder, texts):
+    with tempfile.NamedTemporaryFile("w", suffix=".jsonl") as file:
+        file.write("".join(json.dumps({"text": text}) + "\n" for text in texts))
+        file.flush()
+        command = [pipe, "predict", folder, "--input", file.name, "--device", "cpu"]
+        out = subprocess.run(command, capture_output=True, text=True)
+    if out.returncode:
+        sys.exit(f"{' '.join(command)}: {out.stderr}")
+    return torch.tensor([json.loads(line)["logits"] for line in out.stdout.splitlines()])
+
+
+def by_transformers(folder, adapter, texts):
+    tokenizer = AutoTokenizer.from_pretrained(folder if adapter is None else adapter[1])
+    model, info = AutoModelForSequenceClassification.from_pretrained(folder, output_loading_info=True)
+    problems = {key: list(value) for key, value in info.items() if value}
+    if problems:
+        sys.exit(f"{folder}: loading reports {problems}")
+    if adapter:
+        from peft import PeftModel
+        model = PeftModel.from_pretrained(model, adapter[0])
+    model.eval().float()
+    longest = model.config.max_position_embeddings - (2 if "roberta" in model.config.model_type else 0)
+    rows = []
+    with torch.no_grad():
+        for text in texts:
+            batch = tokenizer(text, return_tensors="pt", truncation=True, max_length=longest)
+            rows.append(model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits[0])
+    return torch.stack(rows)
 
 
 def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("model")
-    parser.add_argument("logits")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("models", nargs="+")
+    parser.add_argument("--pipe", default="target/release/pipe")
+    parser.add_argument("--texts")
     parser.add_argument("--adapter")
+    parser.add_argument("--merged")
     parser.add_argument("--tolerance", type=float, default=1e-4)
     args = parser.parse_args()
-    model, info = AutoModelForSequenceClassification.from_pretrained(args.model, output_loading_info=True)
-    problems = {key: list(value) for key, value in info.items() if value}
-    if problems:
-        sys.exit(f"{args.model}: loading reports {problems}")
-    if args.adapter:
-        from peft import PeftModel
-        model = PeftModel.from_pretrained(model, args.adapter)
-    model.eval().float()
-    with open(args.logits) as file:
-        expected = json.load(file)
-    with torch.no_grad():
-        logits = model(
-            input_ids=torch.tensor(expected["input_ids"]),
-            attention_mask=torch.tensor(expected["attention_mask"]),
-        ).logits
-    difference = (logits - torch.tensor(expected["logits"])).abs().max().item()
-    labels = [model.config.id2label[i] for i in range(logits.shape[-1])]
-    print(json.dumps({"model": args.model, "largest_difference": difference, "labels": labels}))
-    if not difference <= args.tolerance:
-        sys.exit(f"logits differ by {difference}, more than {args.tolerance}")
+    texts = open(args.texts, encoding="utf-8").read().splitlines() if args.texts else TEXTS
+    failed = False
+    for folder in args.models:
+        adapter = (args.adapter, args.merged) if args.adapter else None
+        theirs = by_transformers(folder, adapter, texts)
+        ours = by_pipe(args.pipe, args.merged if adapter else folder, texts)
+        difference = (theirs - ours).abs().max().item()
+        failed |= not difference <= args.tolerance
+        print(json.dumps({"model": folder, "texts": len(texts), "largest_difference": difference}))
+    if failed:
+        sys.exit(f"logits differ by more than {args.tolerance}")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,10 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand, ValueEnum};
 
 use super::context::{Context, Stock};
-use super::{cache, completions, diff, graph, history, init, metrics, plan, predict, run, schema, show, stages, why};
+use super::{
+    cache, completions, diagnose, diff, graph, history, init, inspect, metrics, plan, predict, run, schema, show,
+    stages, why,
+};
 use crate::error::Error;
 use crate::report::{Color, secret};
 
@@ -51,6 +54,8 @@ enum Command {
     History(history::History),
     Metrics(metrics::Metrics),
     Predict(predict::Predict),
+    Inspect(inspect::Inspect),
+    Diagnose(diagnose::Diagnose),
     Cache(cache::Cache),
     Init(init::Init),
     Completions(completions::Completions),
@@ -128,6 +133,8 @@ impl Args {
             Command::History(c) => c.run(&mut cx),
             Command::Metrics(c) => c.run(&mut cx),
             Command::Predict(c) => c.run(&mut cx),
+            Command::Inspect(c) => c.run(&mut cx),
+            Command::Diagnose(c) => c.run(&mut cx),
             Command::Cache(c) => c.run(&mut cx),
             Command::Init(c) => c.run(&mut cx),
             Command::Completions(c) => c.run(&mut cx),

@@ -1,13 +1,13 @@
 //! `pipe predict`: labels for texts, from any model a pipeline made.
 
 use std::io::{BufRead, BufReader, Read};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::ValueEnum;
 use serde::{Serialize, Serializer};
 
-use super::cache::folders;
-use super::context::{Context, File};
+use super::context::Context;
+use super::model::{Definition, Wanted};
 use crate::error::Error;
 use crate::stages::predictor::{Prediction, Predictor};
 
@@ -17,7 +17,8 @@ use crate::stages::predictor::{Prediction, Predictor};
 /// of `preprocess` is not applied.
 #[derive(Debug, clap::Args)]
 pub struct Predict {
-    /// A model folder, or FILE:STAGE for the model that a stage of a pipeline file made.
+    /// A model folder, FILE:STAGE for the model that a stage of a pipeline file made, or hf:OWNER/NAME where that has been
+    /// downloaded.
     model: String,
     /// A text; may be given several times.
     #[arg(long, short, value_name = "TEXT")]
@@ -34,13 +35,14 @@ pub struct Predict {
     /// Where to compute: auto, cpu, cuda, cuda:N, wgpu or wgpu:N.
     #[arg(long, default_value = "auto", value_name = "DEVICE")]
     device: String,
-    /// Profile of the pipeline file in FILE:STAGE.
-    #[arg(long, short, value_name = "NAME")]
-    profile: Option<String>,
-    /// Overrides of the pipeline file in FILE:STAGE.
-    #[arg(long, value_name = "KEY=VALUE")]
-    set: Vec<String>,
+    #[command(flatten)]
+    definition: Definition,
 }
+
+const WANTED: Wanted = Wanted {
+    types: &["model"],
+    help: "give a model folder, or FILE:STAGE such as `pipelines/roberta_full.toml:teacher`",
+};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Format {
@@ -82,7 +84,7 @@ type Texts = Box<dyn Iterator<Item = Result<String, Error>>>;
 
 impl Predict {
     pub fn run(self, cx: &mut Context<'_>) -> Result<(), Error> {
-        let dir = self.folder(cx)?;
+        let dir = self.definition.find(cx, &self.model, WANTED)?;
         let predictor = Predictor::open(&dir, &self.device).map_err(|e| Error::failed(format!("{e:#}")))?;
         if self.format == Format::Csv {
             cx.print_data(&header(&predictor)?)?;
@@ -100,28 +102,6 @@ impl Predict {
             }
         }
         Ok(())
-    }
-
-    /// The model's folder: as given, or the artifact of a stage.
-    fn folder(&self, cx: &Context<'_>) -> Result<PathBuf, Error> {
-        let path = Path::new(&self.model);
-        if path.is_dir() {
-            return Ok(path.to_path_buf());
-        }
-        match self.model.rsplit_once(':') {
-            Some((file, stage)) if Path::new(file).is_file() => {
-                let file = File { file: file.into(), profile: self.profile.clone(), set: self.set.clone() };
-                let mut found = folders(cx, &file, stage, Some("model"))?;
-                match (found.pop(), found.is_empty()) {
-                    (Some(dir), true) => Ok(dir),
-                    (Some(_), false) => Err(Error::usage(format!("`{stage}` has several instances"))
-                        .help("name one of them, as `pipe show` does")),
-                    (None, _) => Err(Error::usage(format!("`{stage}` gives no model"))),
-                }
-            }
-            _ => Err(Error::usage(format!("there is no model `{}`", self.model))
-                .help("give a model folder, or FILE:STAGE such as `pipelines/roberta_full.toml:teacher`")),
-        }
     }
 
     fn texts(&self) -> Result<Texts, Error> {

@@ -216,6 +216,13 @@ fn check(model: &Model, tokens: &Tokens) -> Result<()> {
         classes == labels,
         "the model has {classes} labels and the tokens have {labels}; load the model with the tokens' labels"
     );
+    // A model treats the id as padding wherever it meets it: a real token of that id would lose its place and its training.
+    let (theirs, ours) = (tokens.pad_id, config.pad_id());
+    ensure!(
+        theirs == ours,
+        "the tokens are padded with id {theirs}, but the model takes {ours} for padding (`pad_token_id` of its config.json); \
+         tokenize with the tokenizer of the model"
+    );
     for (name, split) in [("train", &tokens.train), ("validation", &tokens.validation)] {
         for row in 0..split.len() {
             let (ids, at) = (split.row(row), split.id(row));

@@ -1,5 +1,6 @@
 //! Low-rank adapters on a frozen model, computed and stored as PEFT does.
 
+mod merge;
 mod peft;
 
 use anyhow::{Result, anyhow, bail, ensure};
@@ -11,6 +12,8 @@ use serde_json::{Value, json};
 use super::model::linear::{Linear, Lora};
 use super::model::{Config, Family, Model, init};
 
+pub use merge::merge;
+pub(crate) use peft::{CONFIG, PREFIX, WEIGHTS, read_config};
 pub use peft::{load_adapter, save_adapter};
 
 /// The module that is trained in full and stored with the adapter (`modules_to_save` of PEFT's
@@ -57,6 +60,7 @@ impl Targets {
     pub fn usual(config: &Config) -> Self {
         let names = match config.family {
             Family::Deberta(_) => ["query_proj", "value_proj"],
+            Family::DistilBert(_) => ["q_lin", "v_lin"],
             Family::Roberta(_) | Family::Bert(_) => ["query", "value"],
         };
         Targets::Names(names.map(str::to_owned).to_vec())
@@ -75,7 +79,8 @@ impl Targets {
         })
     }
 
-    fn to_json(&self) -> Value {
+    /// As `target_modules` of PEFT.
+    pub fn to_json(&self) -> Value {
         match self {
             Targets::Names(names) => json!(names),
             Targets::All => json!("all-linear"),
@@ -107,7 +112,8 @@ fn names_module(target: &str, module: &str) -> bool {
 }
 
 impl LoraConfig {
-    fn scale(&self) -> f64 {
+    /// What the product `B·A` is multiplied by.
+    pub fn scale(&self) -> f64 {
         let rank = self.rank as f64;
         self.alpha / if self.rslora { rank.sqrt() } else { rank }
     }
@@ -126,9 +132,12 @@ impl LoraConfig {
         Ok(())
     }
 
-    /// Whether a module or parameter is trained in full.
+    /// Whether a module or parameter is trained in full: a module does whose name ends so, as in PEFT, where `classifier`
+    /// means DistilBERT's `pre_classifier` too.
     fn is_saved(&self, name: &str) -> bool {
-        name.split('.').any(|part| part == HEAD || self.modules_to_save.iter().any(|module| module == part))
+        let ends = name.match_indices('.').map(|(at, _)| at).chain([name.len()]);
+        let saved = || std::iter::once(HEAD).chain(self.modules_to_save.iter().map(String::as_str));
+        ends.into_iter().any(|end| saved().any(|module| name[..end].ends_with(module)))
     }
 }
 
@@ -173,7 +182,7 @@ impl Model {
             kinds(&modules)
         );
         let parameters = self.parameters();
-        let has = |module: &String| parameters.iter().any(|p| p.name.split('.').any(|part| part == module));
+        let has = |module: &String| parameters.iter().any(|p| p.name.contains(&format!("{module}.")));
         if let Some(missing) = config.modules_to_save.iter().find(|module| !has(module)) {
             bail!("lora: module `{missing}` of modules-to-save is not in the model");
         }

@@ -24,3 +24,6 @@ pub mod quantize;
 pub mod student;
 
 pub mod classifier;
+
+pub mod diagnose;
+pub mod inspect;

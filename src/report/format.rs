@@ -79,6 +79,26 @@ pub fn percent(share: f64) -> String {
     format!("{:.0}%", share * 100.0)
 }
 
+/// A share that tells little from nothing: `0%`, `<0.1%`, `30.0%`, `>99.9%`, `100%`.
+pub fn share(part: u64, whole: u64) -> String {
+    let tenths = if whole == 0 { 0 } else { (part as f64 / whole as f64 * 1e3).round() as u64 };
+    match (part, tenths) {
+        (0, _) => "0%".into(),
+        (part, _) if part == whole => "100%".into(),
+        (_, 0) => "<0.1%".into(),
+        (_, 1000) => ">99.9%".into(),
+        _ => format!("{}.{}%", tenths / 10, tenths % 10),
+    }
+}
+
+/// A bar of `share` of `width` columns, in eighths of a column; something is never nothing.
+pub fn bar(share: f64, width: usize) -> String {
+    const EIGHTHS: [&str; 8] = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"];
+    let eighths = (share.clamp(0.0, 1.0) * 8.0 * width as f64).round() as usize;
+    let eighths = if share > 0.0 { eighths.max(1) } else { 0 };
+    "█".repeat(eighths / 8) + EIGHTHS[eighths % 8]
+}
+
 /// A figure of unknown scale: `0.842`, `41,157`, `3.1e-4`.
 pub fn number(value: f64) -> String {
     let size = value.abs();
@@ -186,6 +206,16 @@ mod tests {
         assert_eq!(fact("samples-per-second", 412.0), "412/s");
         assert_eq!(fact("latency-seconds", 0.038), "38ms");
         assert_eq!(fact("macro-f1", 0.842), "0.842");
+    }
+
+    #[test]
+    fn shares_and_bars_tell_little_from_nothing() {
+        let cases = [(0, "0%"), (1, "<0.1%"), (3000, "30.0%"), (3333, "33.3%"), (9999, ">99.9%"), (10_000, "100%")];
+        for (part, text) in cases {
+            assert_eq!(share(part, 10_000), text);
+        }
+        assert_eq!(share(0, 0), "0%");
+        assert_eq!([0.0, 1e-9, 0.5, 0.55, 1.0, 7.0].map(|s| bar(s, 4)), ["", "▏", "██", "██▎", "████", "████"]);
     }
 
     #[test]

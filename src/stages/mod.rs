@@ -4,12 +4,14 @@ pub mod compare;
 pub mod distill;
 pub mod evaluate;
 pub mod lora;
+pub mod merge;
 pub mod preprocess;
 pub mod prune;
 pub mod quantize;
 pub mod tokenize;
 pub mod train;
 
+pub mod inspector;
 pub mod predictor;
 
 mod base;
@@ -27,6 +29,7 @@ pub const KINDS: &[Kind] = &[
     Kind::of::<tokenize::Tokenize>(),
     Kind::of::<train::Train>(),
     Kind::of::<lora::Lora>(),
+    Kind::of::<merge::Merge>(),
     Kind::of::<prune::Prune>(),
     Kind::of::<quantize::Quantize>(),
     Kind::of::<distill::Distill>(),

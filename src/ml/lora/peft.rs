@@ -12,10 +12,10 @@ use crate::ml::model::weights::write::encode_f32;
 use crate::ml::model::weights::{self, Pair};
 use crate::ml::model::{Model, walk};
 
-const CONFIG: &str = "adapter_config.json";
-const WEIGHTS: &str = "adapter_model.safetensors";
+pub(crate) const CONFIG: &str = "adapter_config.json";
+pub(crate) const WEIGHTS: &str = "adapter_model.safetensors";
 /// What PEFT puts before every name of the model it wraps.
-const PREFIX: &str = "base_model.model.";
+pub(crate) const PREFIX: &str = "base_model.model.";
 
 /// Writes the adapter and the head in PEFT's layout.
 ///
@@ -47,6 +47,16 @@ pub fn save_adapter(model: &Model, config: &LoraConfig, base: &str, dir: &Path) 
     let text = serde_json::to_string_pretty(&json).context("encoding adapter_config.json")?;
     let pair = Pair { config: dir.join(CONFIG), weights: dir.join(WEIGHTS) };
     pair.write(&text, |file| encode_f32(file, &tensors))
+}
+
+/// How many outputs the head has that is stored with an adapter; none where there is no head.
+pub(super) fn outputs(dir: &Path) -> Result<Option<usize>> {
+    let file = dir.join(WEIGHTS);
+    ensure!(file.is_file(), "adapter folder {} has no {WEIGHTS}", dir.display());
+    let weights = weights::Weights::at(&file)?;
+    let last = ["classifier.weight", "classifier.out_proj.weight", "classifier.layers.2.weight"];
+    let found = last.iter().find_map(|name| weights.tensors.get(&format!("{PREFIX}{name}")));
+    Ok(found.and_then(|stored| stored.shape.first().copied()))
 }
 
 /// Puts the adapter of a PEFT folder onto its base model.
@@ -89,7 +99,8 @@ fn without_saved(mut config: LoraConfig, model: &mut Model) -> LoraConfig {
     config
 }
 
-fn read_config(path: &Path) -> Result<LoraConfig> {
+/// Reads and checks an `adapter_config.json`.
+pub(crate) fn read_config(path: &Path) -> Result<LoraConfig> {
     ensure!(path.is_file(), "{} is not there; an adapter folder needs it", path.display());
     let text = fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
     let value: Value = serde_json::from_str(&text).with_context(|| format!("{} is not valid JSON", path.display()))?;

@@ -47,6 +47,11 @@ impl<'a> Fields<'a> {
         self.map.get(name).filter(|value| !value.is_null())
     }
 
+    /// Fields that a family has and that leave its logits alone.
+    pub fn neutral(&self, names: &[&'static str]) {
+        self.asked.borrow_mut().extend(names);
+    }
+
     /// The fields that nobody asked for and that are not known to leave the logits alone.
     pub fn unknown(&self) -> Vec<String> {
         let asked = self.asked.borrow();

@@ -105,6 +105,25 @@ impl Model {
     }
 }
 
+/// How the tensors of some files suit a model, told from their names and shapes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fit {
+    /// Parameters that the files lack.
+    pub missing: Vec<String>,
+    /// Those of the head that the files hold for another number of labels.
+    pub resized: Vec<String>,
+    /// What the files hold beyond the parameters.
+    pub unexpected: Vec<String>,
+}
+
+impl Fit {
+    /// What [`Model::load`] would find; its error where it would end with one.
+    pub fn of(config: &Config, weights: &Weights) -> Result<Self> {
+        let Plan { missing, resized, unexpected, .. } = Plan::new(&Model::empty(config, &Device::flex()), weights)?;
+        Ok(Fit { missing, resized, unexpected })
+    }
+}
+
 /// Where each parameter of a model comes from, known before any numbers are read.
 struct Plan<'a> {
     parameters: Vec<Named>,
@@ -176,7 +195,7 @@ fn non_zero(values: &[f32]) -> usize {
 }
 
 /// At most six names, so that a note stays a line.
-fn shortened(names: &[String]) -> String {
+pub(crate) fn shortened(names: &[String]) -> String {
     const SHOWN: usize = 6;
     let shown = names.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ");
     match names.len().checked_sub(SHOWN) {

@@ -5,6 +5,7 @@ pub mod bert;
 pub mod config;
 mod conv;
 pub mod deberta;
+pub mod distilbert;
 pub mod embedding;
 pub mod encoder;
 mod fields;
@@ -21,6 +22,7 @@ mod names;
 pub mod norm;
 #[cfg(test)]
 mod parity;
+pub mod part;
 mod pickle;
 pub mod roberta;
 pub mod walk;
@@ -34,7 +36,8 @@ use burn::tensor::{Bool, Device, Gradients, Int, Tensor};
 
 pub use config::{Config, Family};
 pub use host::{HostTensor, HostTensors};
-pub use load::{Initialised, Loaded};
+pub(crate) use load::shortened;
+pub use load::{Fit, Initialised, Loaded};
 pub use walk::Named;
 
 use super::dropout::Noise;
@@ -45,6 +48,7 @@ pub enum Model {
     Roberta(roberta::Roberta),
     Bert(bert::Bert),
     Deberta(deberta::Deberta),
+    DistilBert(distilbert::DistilBert),
 }
 
 impl Model {
@@ -58,12 +62,18 @@ impl Model {
         Ok(walk::fill(model, fresh)?.0)
     }
 
+    /// The parameters that a model of this config has; nothing is allocated for them.
+    pub fn outline(config: &Config) -> Vec<Named> {
+        Self::empty(config, &Device::flex()).parameters()
+    }
+
     /// A model whose parameters allocate nothing until they are filled in.
     fn empty(config: &Config, device: &Device) -> Self {
         match &config.family {
             Family::Roberta(own) => Model::Roberta(roberta::Roberta::empty(config, own, device)),
             Family::Bert(own) => Model::Bert(bert::Bert::empty(config, own, device)),
             Family::Deberta(own) => Model::Deberta(deberta::Deberta::empty(config, own, device)),
+            Family::DistilBert(own) => Model::DistilBert(distilbert::DistilBert::empty(config, own, device)),
         }
     }
 
@@ -77,6 +87,7 @@ impl Model {
             Model::Roberta(model) => model.forward(ids, mask, noise),
             Model::Bert(model) => model.forward(ids, mask, noise),
             Model::Deberta(model) => model.forward(ids, mask, noise),
+            Model::DistilBert(model) => model.forward(ids, mask, noise),
         }
     }
 
@@ -127,6 +138,7 @@ impl Model {
             Model::Roberta(model) => &model.config,
             Model::Bert(model) => &model.config,
             Model::Deberta(model) => &model.config,
+            Model::DistilBert(model) => &model.config,
         }
     }
 
@@ -136,6 +148,7 @@ impl Model {
             Model::Roberta(model) => model.config = model.config.clone().with_labels(labels),
             Model::Bert(model) => model.config = model.config.clone().with_labels(labels),
             Model::Deberta(model) => model.config = model.config.clone().with_labels(labels),
+            Model::DistilBert(model) => model.config = model.config.clone().with_labels(labels),
         }
     }
 
@@ -145,6 +158,7 @@ impl Model {
             Model::Roberta(model) => model.map_linears(change),
             Model::Bert(model) => model.map_linears(change),
             Model::Deberta(model) => model.map_linears(change),
+            Model::DistilBert(model) => model.map_linears(change),
         }
     }
 }

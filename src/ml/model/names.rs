@@ -8,6 +8,7 @@ use anyhow::{Result, bail};
 use super::Model;
 use super::bert::Bert;
 use super::deberta::Deberta;
+use super::distilbert::DistilBert;
 use super::roberta::Roberta;
 use super::weights::Weights;
 use super::weights::stored::Stored;
@@ -35,6 +36,7 @@ impl Model {
             Model::Roberta(_) => &Roberta::NAMES,
             Model::Bert(_) => &Bert::NAMES,
             Model::Deberta(_) => &Deberta::NAMES,
+            Model::DistilBert(_) => &DistilBert::NAMES,
         }
     }
 }
@@ -74,14 +76,16 @@ fn begins(name: &str, field: &str) -> bool {
     name.strip_prefix(field).is_some_and(|rest| rest.starts_with('.'))
 }
 
-fn unwrapped(mut name: &str) -> &str {
+/// The name without what training wrote before it.
+pub(super) fn unwrapped(mut name: &str) -> &str {
     while let Some(inner) = WRAPPERS.iter().find_map(|wrapper| name.strip_prefix(wrapper)) {
         name = inner;
     }
     name
 }
 
-fn modern(name: &str) -> String {
+/// Today's name.
+pub(super) fn modern(name: &str) -> String {
     let old = OLD.iter().find_map(|(old, new)| Some(format!("{}{new}", name.strip_suffix(old)?)));
     old.unwrap_or_else(|| name.to_owned())
 }

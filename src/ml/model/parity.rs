@@ -3,10 +3,10 @@
 //! `PIPE_TEST_DEVICE=wgpu` runs them on a GPU, `PIPE_PARITY=FOLDER` on more cases (`scripts/parity/make_cases.py`).
 
 use burn::module::Module;
-use burn::tensor::{Device, Int, Tensor};
+use burn::tensor::{Device, Int, Tensor, TensorData};
 
 use super::fixture::{Fixture, cross_entropy, device};
-use super::{Initialised, Model};
+use super::{Config, Initialised, Model};
 use crate::ml::dropout::Noise;
 use crate::ml::optimizer::{Accumulated, AdamW, AdamWSettings};
 
@@ -147,4 +147,40 @@ fn dropout_repeats_for_a_step_and_differs_between_steps() {
     assert_eq!(first, logits(&mut Noise::step(1, 1)));
     assert_ne!(first, logits(&mut Noise::step(1, 2)));
     assert_ne!(first, logits(&mut Noise::Off));
+}
+
+/// The shapes that people use, with random weights: what is saved, loaded and saved again is the same, and it runs.
+#[test]
+fn models_of_full_size_round_trip_and_run() {
+    let base = r#""hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12, "intermediate_size": 3072"#;
+    let roberta =
+        r#""model_type": "roberta", "vocab_size": 50265, "max_position_embeddings": 514, "type_vocab_size": 1"#;
+    let deberta = r#""model_type": "deberta-v2", "vocab_size": 128100, "max_position_embeddings": 512, "type_vocab_size": 0,
+        "relative_attention": true, "position_buckets": 256, "norm_rel_ebd": "layer_norm", "share_att_key": true,
+        "pos_att_type": ["p2c", "c2p"], "position_biased_input": false"#;
+    for (own, parameters) in [(roberta, 124_647_170), (deberta, 184_423_682)] {
+        let config = Config::parse(&format!("{{{own}, {base}}}")).expect("valid");
+        let device = Device::flex();
+        let folders = [tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder")];
+        let model = Model::init(&config, 1, &device).expect("built");
+        assert_eq!(model.count(), parameters);
+        model.save(folders[0].path(), config.labels()).expect("saved");
+        drop(model);
+        let loaded = Model::load(folders[0].path(), None, 2, &device).expect("loads");
+        assert_eq!(loaded.initialised, Initialised::Nothing);
+        loaded.model.save(folders[1].path(), config.labels()).expect("saved");
+        let digests = folders.each_ref().map(|folder| {
+            let mut hasher = blake3::Hasher::new();
+            hasher
+                .update_reader(std::fs::File::open(folder.path().join("model.safetensors")).expect("a file"))
+                .expect("read");
+            hasher.finalize()
+        });
+        assert_eq!(digests[0], digests[1]);
+        let ids: Vec<i64> = (0..2 * 40).map(|i| 5 + i * 613 % 50_000).collect();
+        let ids: Tensor<2, Int> = Tensor::from_data(TensorData::new(ids, [2, 40]), &device);
+        let mask = ids.clone().greater_elem(0);
+        let logits = loaded.model.forward(ids, mask, &mut Noise::Off).into_data().try_into_vec::<f32>().expect("f32");
+        assert!(logits.len() == 4 && logits.iter().all(|v| v.is_finite()), "{logits:?}");
+    }
 }

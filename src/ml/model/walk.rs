@@ -11,6 +11,7 @@ use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::tensor::{Gradients, Tensor, TensorData};
 use rayon::prelude::*;
 
+use super::distilbert;
 use super::host::{HostTensor, HostTensors, Layout};
 
 /// What is known of a parameter without reading its values.
@@ -64,7 +65,7 @@ impl Place {
 
     fn name(&self) -> String {
         let fields = self.0.iter().filter(|(_, owner)| !owner.starts_with("Enum:"));
-        let name = fields.map(|(field, _)| rename(field)).collect::<Vec<_>>().join(".");
+        let name = distilbert::rename(fields.map(|(field, _)| rename(field)).collect::<Vec<_>>().join("."));
         // PEFT's names for the two factors.
         match name.rsplit_once(".lora.") {
             Some((layer, "a")) => format!("{layer}.lora_A.weight"),

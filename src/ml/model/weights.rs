@@ -1,6 +1,7 @@
 //! Weight files of a model folder: one or several, safetensors or PyTorch's, opened without reading their numbers.
 
 pub(crate) mod header;
+pub mod pieces;
 pub mod stored;
 pub mod write;
 
@@ -29,9 +30,18 @@ pub const PICKLE_INDEX: &str = "pytorch_model.bin.index.json";
 pub fn files(dir: &Path) -> Result<Vec<PathBuf>> {
     Ok(match find(dir) {
         Some(Found::Single(path)) => vec![path],
-        Some(Found::Sharded(index)) => shards(&index)?.into_keys().collect(),
+        Some(Found::Sharded(index)) => files_at(&index)?,
         None => Vec::new(),
     })
+}
+
+/// The weight files that a path stands for: itself, or those that an index names.
+pub fn files_at(path: &Path) -> Result<Vec<PathBuf>> {
+    if is_index(path) { Ok(shards(path)?.into_keys().collect()) } else { Ok(vec![path.to_owned()]) }
+}
+
+fn is_index(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "json")
 }
 
 enum Found {
@@ -94,16 +104,24 @@ impl Weights {
         match find(dir) {
             None => Ok(None),
             Some(Found::Single(path)) => Ok(Some(Weights { tensors: list(&path)? })),
-            Some(Found::Sharded(index)) => {
-                let mut all = Weights::default();
-                for (path, named) in shards(&index)? {
-                    let tensors = list(&path)?;
-                    agree(&index, &path, &named, &tensors)?;
-                    all.add(tensors)?;
-                }
-                Ok(Some(all))
-            }
+            Some(Found::Sharded(index)) => Ok(Some(Self::sharded(&index)?)),
         }
+    }
+
+    /// Those of one file, or of all files that an index names.
+    pub fn at(path: &Path) -> Result<Self> {
+        if is_index(path) { Self::sharded(path) } else { Ok(Weights { tensors: list(path)? }) }
+    }
+
+    /// Those of the files that an index names.
+    fn sharded(index: &Path) -> Result<Self> {
+        let mut all = Weights::default();
+        for (path, named) in shards(index)? {
+            let tensors = list(&path)?;
+            agree(index, &path, &named, &tensors)?;
+            all.add(tensors)?;
+        }
+        Ok(all)
     }
 
     /// Those of these files.

@@ -133,7 +133,7 @@ impl Stored {
         Ok(())
     }
 
-    fn scales(&self) -> Result<Vec<f32>> {
+    pub(super) fn scales(&self) -> Result<Vec<f32>> {
         let rows = self.shape.first().copied().unwrap_or(0);
         match (&self.scales, self.dtype) {
             (Some(scales), Dtype::I8) => {
@@ -151,7 +151,7 @@ impl Stored {
     }
 
     /// Reads the numbers from the `first` on, row-major, into `out`.
-    fn decode(&self, first: usize, out: &mut [f32], bytes: &mut Vec<u8>) -> Result<()> {
+    pub(super) fn decode(&self, first: usize, out: &mut [f32], bytes: &mut Vec<u8>) -> Result<()> {
         let width = width(self.dtype)?;
         bytes.resize(out.len() * width, 0);
         self.source.fill(self.at + (first * width) as u64, bytes)?;

@@ -1,0 +1,70 @@
+//! `pipe diagnose`: how far the weights of a model moved.
+
+use serde::Serialize;
+
+use super::context::Context;
+use super::diagnosed::{Detail, csv, render};
+use super::inspect::recognise;
+use super::model::{Definition, Wanted};
+use crate::error::Error;
+use crate::stages::inspector::{Diagnosis, diagnose};
+
+/// Show how far the weights of each part moved from model A to model B.
+///
+/// Relative L2 is ‖b − a‖ / ‖a‖ over all weights of a part; below 1e-6 the part is frozen. Either may be stored as f32, f16,
+/// bf16 or int8, in one file or several; an adapter stands for the other model with the adapter merged into it.
+#[derive(Debug, clap::Args)]
+pub struct Diagnose {
+    /// The model that training started from: a folder, a file of weights, FILE:STAGE, or hf:OWNER/NAME where that has been
+    /// downloaded.
+    a: String,
+    /// What became of it; also an adapter folder.
+    b: String,
+    /// Every tensor on a line of its own.
+    #[arg(long, conflicts_with = "csv")]
+    tensors: bool,
+    /// As JSON.
+    #[arg(long)]
+    json: bool,
+    /// As CSV, a line for each tensor: data to plot.
+    #[arg(long, conflicts_with = "json")]
+    csv: bool,
+    #[command(flatten)]
+    definition: Definition,
+}
+
+const WANTED: Wanted = Wanted {
+    types: &["model", "adapter"],
+    help: "give a folder or file, FILE:STAGE such as `pipelines/roberta_full.toml:teacher`, or hf:OWNER/NAME",
+};
+
+/// Raised when a field changes its meaning or goes.
+const VERSION: u32 = 1;
+
+#[derive(Serialize)]
+struct Report<'a> {
+    version: u32,
+    a: &'a str,
+    b: &'a str,
+    #[serde(flatten)]
+    diagnosis: &'a Diagnosis,
+}
+
+impl Diagnose {
+    pub fn run(self, cx: &mut Context<'_>) -> Result<(), Error> {
+        let [a, b] = [&self.a, &self.b].map(|word| {
+            let path = self.definition.find(cx, word, WANTED)?;
+            recognise(&path)?;
+            Ok::<_, Error>(path)
+        });
+        let diagnosis = diagnose(&a?, &b?)?;
+        if self.json {
+            return cx.print_json(&Report { version: VERSION, a: &self.a, b: &self.b, diagnosis: &diagnosis });
+        }
+        if self.csv {
+            return cx.print(&csv(&diagnosis)?);
+        }
+        let detail = if self.tensors { Detail::Tensors } else { Detail::Parts };
+        cx.print(&format!("{} → {}\n\n{}", self.a, self.b, render(&diagnosis, detail)))
+    }
+}

@@ -1,0 +1,65 @@
+//! A model on the command line: a path, what a stage of a pipeline file made, or a name on the Hub.
+
+use std::path::{Path, PathBuf};
+
+use super::cache::folders;
+use super::context::{Context, File};
+use crate::engine::kind::What;
+use crate::error::Error;
+
+/// How to read the pipeline file of FILE:STAGE.
+#[derive(Debug, clap::Args)]
+pub struct Definition {
+    /// Profile of the pipeline file in FILE:STAGE.
+    #[arg(long, short, value_name = "NAME")]
+    profile: Option<String>,
+    /// Overrides of the pipeline file in FILE:STAGE.
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+}
+
+/// What a command can do something with.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted {
+    /// Types of artifact, the first that a stage gives.
+    pub types: &'static [&'static str],
+    /// What to write, for the message that there is no such thing.
+    pub help: &'static str,
+}
+
+impl Definition {
+    /// The path of what `word` names: itself where there is something of that name. Nothing is downloaded.
+    pub fn find(&self, cx: &Context<'_>, word: &str, wanted: Wanted) -> Result<PathBuf, Error> {
+        let path = Path::new(word);
+        if path.exists() {
+            return Ok(path.to_path_buf());
+        }
+        if let Some(remote) = cx.stock.remotes.iter().find(|remote| word.starts_with(remote.prefix)) {
+            let held = (remote.held)(word, What::Folder).map_err(|e| Error::usage(format!("{e:#}")))?;
+            return held.map(|found| found.dir).ok_or_else(|| {
+                Error::usage(format!("`{word}` is not on this machine"))
+                    .help("`pipe run` downloads the models that a pipeline names; this command downloads nothing")
+            });
+        }
+        match word.rsplit_once(':') {
+            Some((file, stage)) if Path::new(file).is_file() => self.made_by(cx, file, stage, wanted),
+            _ => Err(Error::usage(format!("there is no model `{word}`")).help(wanted.help)),
+        }
+    }
+
+    fn made_by(&self, cx: &Context<'_>, file: &str, stage: &str, wanted: Wanted) -> Result<PathBuf, Error> {
+        let file = File { file: file.into(), profile: self.profile.clone(), set: self.set.clone() };
+        for ty in wanted.types {
+            let mut found = folders(cx, &file, stage, Some(ty))?;
+            match (found.pop(), found.is_empty()) {
+                (Some(dir), true) => return Ok(dir),
+                (Some(_), false) => {
+                    return Err(Error::usage(format!("`{stage}` has several instances"))
+                        .help("name one of them, as `pipe show` does"));
+                }
+                (None, _) => {}
+            }
+        }
+        Err(Error::usage(format!("`{stage}` gives no {}", wanted.types.join(" and no "))))
+    }
+}

@@ -1,0 +1,55 @@
+//! Merge an adapter that was trained elsewhere into its base.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::base;
+use super::types::MODEL;
+use crate::engine::kind::{Context, External, Invalid, Port, Stage};
+use crate::ml::lora::merge;
+use crate::ml::tokenizer;
+
+/// Merges an adapter in PEFT's layout into its base model, so that a model adapted elsewhere can be compressed and compared.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Merge {
+    /// Folder with adapter_config.json and adapter_model.safetensors.
+    adapter: String,
+    /// The model that the adapter was trained on: a folder, or `hf:OWNER/NAME@REVISION`; its tokenizer comes along.
+    base: String,
+    /// Label names in the order of the head's outputs. Default: those of the base, or `LABEL_0`, … where their number is
+    /// another.
+    #[serde(default)]
+    labels: Option<Vec<String>>,
+}
+
+impl Stage for Merge {
+    const KIND: &'static str = "merge";
+    const VERSION: u32 = 1;
+    const MAIN: Option<&'static str> = Some("adapter");
+    const INPUTS: &'static [Port] = &[];
+    const OUTPUTS: &'static [Port] = &[Port::one("model", MODEL)];
+
+    fn check(&self) -> Vec<Invalid> {
+        let remote = self.adapter.starts_with(base::HUB.prefix);
+        let invalid = || {
+            Invalid::new("adapter", format!("adapter is {}; an adapter must be a folder", self.adapter))
+                .help("download it first: only whole models come from the Hub")
+        };
+        remote.then(invalid).into_iter().collect()
+    }
+
+    fn externals(&self) -> Vec<External> {
+        vec![base::external("adapter", &self.adapter), base::external("base", &self.base)]
+    }
+
+    fn run(&self, cx: &mut Context) -> anyhow::Result<()> {
+        let base = cx.external("base")?.to_owned();
+        let merged = merge(&base, cx.external("adapter")?, self.labels.as_deref())?;
+        merged.notes.into_iter().for_each(|note| cx.note(note));
+        let out = cx.output("model")?;
+        merged.model.save(&out, merged.model.config().labels())?;
+        tokenizer::copy_files(&base, &out)?;
+        tokenizer::complete(&out)
+    }
+}

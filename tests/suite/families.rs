@@ -1,0 +1,139 @@
+//! Every family through every kind: from its own tokenizer files to a prediction.
+
+use std::fs;
+use std::path::Path;
+
+use crate::real::{PIPELINE, Project};
+
+/// A base model of two layers and the tokenizer files of its family, in the project's folder `tiny`.
+fn base(project: &Project, config: &str, tokenizer: &str) {
+    let tiny = project.path("tiny");
+    fs::remove_dir_all(&tiny).unwrap();
+    fs::create_dir(&tiny).unwrap();
+    fs::write(tiny.join("config.json"), config).unwrap();
+    let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tokenizers").join(tokenizer);
+    for file in fs::read_dir(from).unwrap().map(|file| file.unwrap().path()).filter(|p| !p.ends_with("golden.jsonl")) {
+        fs::copy(&file, tiny.join(file.file_name().unwrap())).unwrap();
+    }
+}
+
+/// Runs every kind on the base, then nothing again, and predicts with what came out.
+fn every_kind(config: &str, tokenizer: &str) -> Project {
+    let project = Project::new();
+    base(&project, config, tokenizer);
+    let ran = project.run(&[]);
+    assert_eq!(ran.len(), 13, "{ran:?}");
+    assert_eq!(project.run(&[]), [""; 0]);
+    for stage in ["teacher", "int8", "student"] {
+        let dir = project.pipe(&["cache", "path", "p.toml", stage]).1;
+        assert!(Path::new(dir.trim()).join("tokenizer.json").is_file(), "{stage} in {dir}");
+        let (code, out, err) = project.pipe(&["predict", dir.trim(), "--text", "the queue was awful"]);
+        assert_eq!(code, 0, "{err}");
+        assert!(out.contains("\"label\":\"cross\"") || out.contains("\"label\":\"happy\""), "{out}");
+    }
+    project
+}
+
+fn tensors(project: &Project, stage: &str) -> Vec<String> {
+    let dir = project.pipe(&["cache", "path", "p.toml", stage]).1;
+    let bytes = fs::read(Path::new(dir.lines().next().unwrap()).join("model.safetensors")).unwrap();
+    let mut names: Vec<String> =
+        safetensors::SafeTensors::deserialize(&bytes).unwrap().names().into_iter().map(str::to_owned).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn deberta_from_its_sentencepiece_model() {
+    let config = r#"{"model_type": "deberta-v2", "vocab_size": 640, "hidden_size": 24, "num_hidden_layers": 2,
+        "num_attention_heads": 2, "intermediate_size": 48, "max_position_embeddings": 40, "relative_attention": true,
+        "position_buckets": 8, "norm_rel_ebd": "layer_norm", "share_att_key": true, "pos_att_type": ["p2c", "c2p"],
+        "position_biased_input": false, "type_vocab_size": 0}"#;
+    let project = every_kind(config, "deberta");
+    // The student has every second layer, and the table of distances that they share.
+    let student = tensors(&project, "student");
+    assert!(student.contains(&"deberta.encoder.rel_embeddings.weight".to_owned()), "{student:?}");
+    assert!(student.iter().all(|name| !name.contains("layer.1.")), "{student:?}");
+    let adapter = project.pipe(&["cache", "path", "p.toml", "adapted.adapter"]).1;
+    let adapter = fs::read_to_string(Path::new(adapter.trim()).join("adapter_config.json")).unwrap();
+    assert!(adapter.contains("query_proj") && adapter.contains("value_proj"), "{adapter}");
+}
+
+#[test]
+fn bert_from_its_vocabulary() {
+    let config = r#"{"model_type": "bert", "vocab_size": 412, "hidden_size": 24, "num_hidden_layers": 2,
+        "num_attention_heads": 2, "intermediate_size": 48, "max_position_embeddings": 40}"#;
+    let project = every_kind(config, "bert");
+    assert!(tensors(&project, "teacher").contains(&"bert.pooler.dense.weight".to_owned()));
+}
+
+#[test]
+fn distilbert_keeps_its_names_through_every_kind() {
+    let config = r#"{"model_type": "distilbert", "vocab_size": 412, "dim": 24, "n_layers": 2, "n_heads": 2,
+        "hidden_dim": 48, "max_position_embeddings": 40}"#;
+    let project = every_kind(config, "bert");
+    let student = tensors(&project, "student");
+    assert!(student.contains(&"distilbert.transformer.layer.0.attention.q_lin.weight".to_owned()), "{student:?}");
+    assert!(student.iter().all(|name| !name.contains("layer.1.")), "{student:?}");
+}
+
+#[test]
+fn a_deeper_head_trains_and_is_kept() {
+    let project = Project::new();
+    project.write("p.toml", &PIPELINE.replace("epochs = 2\n", "epochs = 2\nhead = \"mlp\"\n"));
+    let ran = project.run(&["scores[student]"]);
+    assert!(ran.contains(&"student".to_owned()), "{ran:?}");
+    for stage in ["teacher", "student"] {
+        assert!(tensors(&project, stage).contains(&"classifier.layers.2.bias".to_owned()), "{stage}");
+    }
+    let (code, _, err) = project.pipe(&["plan", "p.toml", "--set", "stage.teacher.head=deep"]);
+    assert_eq!(code, 2);
+    assert!(err.contains("mlp"), "{err}");
+}
+
+#[test]
+fn a_tokenizer_that_pads_with_another_id_is_refused() {
+    let project = Project::new();
+    let config = fs::read_to_string(project.path("tiny/config.json")).unwrap();
+    project.write("tiny/config.json", &config.replace("\"pad_token_id\": 1", "\"pad_token_id\": 4"));
+    let (code, _, err) = project.pipe(&["run", "p.toml", "teacher"]);
+    assert_eq!(code, 1);
+    let expected =
+        "the tokens are padded with id 1, but the model takes 4 for padding (`pad_token_id` of its config.json)";
+    assert!(err.contains(expected), "{err}");
+}
+
+#[test]
+fn an_adapter_from_elsewhere_is_merged_and_compressed() {
+    let project = Project::new();
+    project.run(&["adapted"]);
+    let adapter = project.pipe(&["cache", "path", "p.toml", "adapted.adapter"]).1;
+    // The same base with the labels that it was adapted to, and weights of its own.
+    let base = project.pipe(&["cache", "path", "p.toml", "adapted"]).1;
+    let copy = |from: &str, to: &str| {
+        fs::create_dir(project.path(to)).unwrap();
+        for file in fs::read_dir(from.trim()).unwrap().map(|file| file.unwrap().path()) {
+            fs::write(project.path(to).join(file.file_name().unwrap()), fs::read(&file).unwrap()).unwrap();
+        }
+    };
+    copy(base.lines().find(|line| !line.contains("adapter")).unwrap(), "whole");
+    copy(&adapter, "theirs");
+    project.write(
+        "m.toml",
+        "name = \"m\"\n[stage.merged]\nuse = \"merge\"\nbase = \"whole\"\nadapter = \"theirs\"\n\
+         [stage.small]\nuse = \"quantize@int8\"\nin.model = \"merged\"\n",
+    );
+    let (code, _, err) = project.pipe(&["run", "m.toml"]);
+    assert_eq!(code, 0, "{err}");
+    let (code, out, err) = project.pipe(&["predict", "m.toml:small", "--text", "the price was nasty"]);
+    assert!(code == 0 && out.contains("\"label\""), "{out}{err}");
+
+    fs::remove_file(project.path("theirs/adapter_model.safetensors")).unwrap();
+    let (code, _, err) = project.pipe(&["run", "m.toml"]);
+    assert_eq!(code, 1);
+    assert!(err.contains("has no adapter_model.safetensors"), "{err}");
+    project.write("m.toml", "name = \"m\"\n[stage.merged]\nuse = \"merge\"\nbase = \"whole\"\nadapter = \"hf:a/b\"\n");
+    let (code, _, err) = project.pipe(&["plan", "m.toml"]);
+    assert_eq!(code, 2);
+    assert!(err.contains("an adapter must be a folder"), "{err}");
+}
