@@ -54,7 +54,7 @@ enum Way {
     /// Through the library.
     Library,
     /// Byte-level BPE, each word worked out once.
-    ByteLevel(Words),
+    ByteLevel(Box<Words>),
     /// BERT's WordPiece, each chunk between spaces worked out once.
     WordPiece,
     /// As sentencepiece does it.
@@ -91,7 +91,7 @@ impl Tokenizer {
         let added = if added.is_empty() { None } else { Some(Regex::new(&added)?) };
         let way = match (unigram, Words::of(&library)) {
             (Some(unigram), _) => Way::Unigram(Box::new(unigram)),
-            (None, Some(words)) => Way::ByteLevel(words),
+            (None, Some(words)) => Way::ByteLevel(Box::new(words)),
             (None, None) if wordpiece::is_chunked(&library) => Way::WordPiece,
             (None, None) => Way::Library,
         };

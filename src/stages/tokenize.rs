@@ -17,7 +17,9 @@ use crate::ml::tokenizer::learn::{Learn, SMALLEST};
 pub struct Tokenize {
     /// Longest row in tokens, special tokens included; longer texts lose their end.
     max_length: usize,
-    /// Folder with the tokenizer's files, or `hf:OWNER/NAME@REVISION`: the base model's.
+    /// Folder with the tokenizer's files, or `hf:OWNER/NAME@REVISION`: the base model's. The files are `tokenizer.json`,
+    /// or `vocab.json` with `merges.txt` (RoBERTa), `spm.model` (DeBERTa), `sentencepiece.bpe.model` (XLM-R) or `vocab.txt`
+    /// (BERT).
     #[serde(default)]
     tokenizer: Option<String>,
     /// Learn a byte-level BPE of so many tokens from the training rows instead, for a model trained from scratch.
