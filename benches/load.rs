@@ -50,14 +50,16 @@ fn all(dtype: &str, dir: &Path) -> Result<()> {
     for what in ["read", "load", "open", "save"] {
         let mut measured: Vec<Measured> = (0..ROUNDS).map(|_| child(what, dir)).collect::<Result<_>>()?;
         measured.sort_by(|a, b| a.seconds.total_cmp(&b.seconds));
-        let Measured { seconds, peak } = measured[ROUNDS / 2];
-        println!("{dtype} {what:<5} {seconds:.3} s  peak {:.0} MB", peak / 1e6);
+        let Measured { seconds, processor, peak } = measured[ROUNDS / 2];
+        println!("{dtype} {what:<5} {seconds:.3} s, of processors {processor:.2} s, peak {:.0} MB", peak / 1e6);
     }
     Ok(())
 }
 
 struct Measured {
     seconds: f64,
+    /// Of all cores together, which other programs disturb less.
+    processor: f64,
     /// Resident memory in bytes, the most there was beyond that at the start.
     peak: f64,
 }
@@ -66,8 +68,9 @@ fn child(what: &str, dir: &Path) -> Result<Measured> {
     let output = Command::new(std::env::current_exe()?).args(["one", what]).arg(dir).output()?;
     ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let text = String::from_utf8(output.stdout)?;
-    let (seconds, peak) = text.trim().split_once(' ').context("two numbers")?;
-    Ok(Measured { seconds: seconds.parse()?, peak: peak.parse()? })
+    let numbers: Vec<f64> = text.split_whitespace().map(str::parse).collect::<Result<_, _>>()?;
+    let [seconds, processor, peak] = numbers[..] else { bail!("{text}: not three numbers") };
+    Ok(Measured { seconds, processor, peak })
 }
 
 fn one(what: &str, dir: &Path) -> Result<()> {
@@ -75,7 +78,7 @@ fn one(what: &str, dir: &Path) -> Result<()> {
     let out = tempfile::tempdir_in(dir)?;
     let loaded = if what == "save" { Some(Model::load(dir, None, 0, &device)?) } else { None };
     let files: Vec<PathBuf> = weights::files(dir)?;
-    let before = peak()?;
+    let (before, worked) = (peak()?, processor()?);
     let start = Instant::now();
     match what {
         "read" => drop(files.iter().map(std::fs::read).collect::<std::io::Result<Vec<_>>>()?),
@@ -83,8 +86,17 @@ fn one(what: &str, dir: &Path) -> Result<()> {
         "open" => drop(Classifier::open(dir, &device)?),
         _ => loaded.iter().try_for_each(|loaded| loaded.model.save(out.path(), loaded.model.config().labels()))?,
     }
-    println!("{} {}", start.elapsed().as_secs_f64(), peak()? - before);
+    println!("{} {} {}", start.elapsed().as_secs_f64(), processor()? - worked, peak()? - before);
     Ok(())
+}
+
+/// Seconds that all threads have run so far.
+fn processor() -> Result<f64> {
+    let stat = std::fs::read_to_string("/proc/self/stat")?;
+    // After the name in brackets, user and system time are the 12th and 13th field, in hundredths of a second.
+    let fields = stat.rsplit(')').next().context("no name")?.split_whitespace();
+    let ticks: Vec<f64> = fields.skip(11).take(2).map(str::parse).collect::<Result<_, _>>()?;
+    Ok(ticks.iter().sum::<f64>() / 100.0)
 }
 
 /// The most memory that was resident so far, in bytes.

@@ -1,6 +1,7 @@
 //! Training steps of `pipe` at the shapes of `shared/peers/hf_train_step.py`, one JSON line as it prints.
 //!
-//! `cargo bench --bench train_step -- [--model roberta-mini|roberta-base] [--batch 16] [--length 64] [--steps 8] [--parts]`
+//! `cargo bench --bench train_step -- [--model roberta-mini|roberta-base|deberta-v3-base] [--batch 16] [--length 64] [--steps 8]
+//! [--lora 16]`
 
 use std::collections::HashMap;
 use std::time::Instant;
@@ -11,6 +12,7 @@ use pipe::ml::batch::{Batch, Padding};
 use pipe::ml::data::tokens::Split;
 use pipe::ml::dropout::Noise;
 use pipe::ml::fit::peak_memory_bytes;
+use pipe::ml::lora::{LoraConfig, Targets};
 use pipe::ml::model::{Config, Model};
 use pipe::ml::objective::Objective;
 use pipe::ml::optimizer::{Accumulated, AdamW, AdamWSettings};
@@ -29,20 +31,21 @@ fn main() -> anyhow::Result<()> {
     let number = |name: &str, default: usize| options.get(name).and_then(|text| text.parse().ok()).unwrap_or(default);
     let (batch, length, steps) = (number("batch", 16), number("length", 64), number("steps", 8));
     let name = options.get("model").copied().unwrap_or("roberta-mini");
-    let (layers, hidden, heads) = match name {
-        "roberta-mini" => (4, 256, 4),
-        "roberta-base" => (12, 768, 12),
-        other => anyhow::bail!("unknown model {other}: roberta-mini or roberta-base"),
-    };
-    let config = serde_json::json!({
-        "architectures": ["RobertaForSequenceClassification"], "model_type": "roberta", "vocab_size": 50265,
-        "hidden_size": hidden, "num_hidden_layers": layers, "num_attention_heads": heads, "intermediate_size": 4 * hidden,
-        "max_position_embeddings": 514, "type_vocab_size": 1, "pad_token_id": 1, "layer_norm_eps": 1e-5,
-        "id2label": {"0": "a", "1": "b", "2": "c", "3": "d", "4": "e"},
-        "label2id": {"a": 0, "b": 1, "c": 2, "d": 3, "e": 4},
-    });
+    let config = Config::parse(&config(name)?.to_string())?;
     let device = Device::flex().autodiff();
-    let mut model = Model::init(&Config::parse(&config.to_string())?, 0, &device)?.train();
+    let mut model = Model::init(&config, 0, &device)?.train();
+    let rank = number("lora", 0);
+    if rank > 0 {
+        let lora = LoraConfig {
+            rank,
+            alpha: 2.0 * rank as f64,
+            dropout: 0.1,
+            targets: Targets::of(&["all-linear".into()]),
+            rslora: false,
+            modules_to_save: Vec::new(),
+        };
+        model = model.add_lora(&lora, 0)?;
+    }
     let mut split = Split::default();
     for row in 0..batch {
         let ids: Vec<u32> = (0..length).map(|i| 5 + ((row * length + i) * 7919 % 50_000) as u32).collect();
@@ -90,7 +93,7 @@ fn main() -> anyhow::Result<()> {
     println!(
         "{}",
         serde_json::json!({
-            "model": name, "device": "cpu", "dtype": "f32", "batch": batch, "length": length, "steps": steps,
+            "model": name, "lora": rank, "device": "cpu", "dtype": "f32", "batch": batch, "length": length, "steps": steps,
             "threads": std::thread::available_parallelism().map_or(1, usize::from),
             "ms_per_step": ms, "samples_per_s": batch as f64 / ms * 1e3,
             "forward_ms": forward, "backward_ms": backward, "collect_ms": collect, "update_ms": update,
@@ -98,4 +101,33 @@ fn main() -> anyhow::Result<()> {
         })
     );
     Ok(())
+}
+
+/// The `config.json` of a model of five labels.
+fn config(name: &str) -> anyhow::Result<serde_json::Value> {
+    let (layers, hidden, heads) = match name {
+        "roberta-mini" => (4, 256, 4),
+        "roberta-base" | "deberta-v3-base" => (12, 768, 12),
+        other => anyhow::bail!("unknown model {other}: roberta-mini, roberta-base or deberta-v3-base"),
+    };
+    let mut config = serde_json::json!({
+        "hidden_size": hidden, "num_hidden_layers": layers, "num_attention_heads": heads, "intermediate_size": 4 * hidden,
+        "num_labels": 5,
+    });
+    let family = if name.starts_with("deberta") {
+        serde_json::json!({
+            "model_type": "deberta-v2", "vocab_size": 128100, "max_position_embeddings": 512, "relative_attention": true,
+            "position_buckets": 256, "norm_rel_ebd": "layer_norm", "share_att_key": true, "pos_att_type": ["p2c", "c2p"],
+            "position_biased_input": false, "type_vocab_size": 0, "layer_norm_eps": 1e-7,
+        })
+    } else {
+        serde_json::json!({
+            "model_type": "roberta", "vocab_size": 50265, "max_position_embeddings": 514, "type_vocab_size": 1,
+            "pad_token_id": 1, "layer_norm_eps": 1e-5,
+        })
+    };
+    for (field, value) in family.as_object().into_iter().flatten() {
+        config[field] = value.clone();
+    }
+    Ok(config)
 }

@@ -23,16 +23,18 @@ import random
 
 import torch
 from transformers import (BertConfig, BertForSequenceClassification, DebertaV2Config, DebertaV2ForSequenceClassification,
-                          RobertaConfig, RobertaForSequenceClassification, XLMRobertaConfig,
+                          DistilBertConfig, DistilBertForSequenceClassification, RobertaConfig, RobertaForSequenceClassification, XLMRobertaConfig,
                           XLMRobertaForSequenceClassification)
 
 CLASSES = {
     "roberta": (RobertaConfig, RobertaForSequenceClassification, 1),
     "xlm-roberta": (XLMRobertaConfig, XLMRobertaForSequenceClassification, 1),
     "bert": (BertConfig, BertForSequenceClassification, 0),
+    "distilbert": (DistilBertConfig, DistilBertForSequenceClassification, 0),
     "deberta": (DebertaV2Config, DebertaV2ForSequenceClassification, 0),
 }
-SMALL = dict(vocab_size=60, hidden_size=24, num_hidden_layers=2, num_attention_heads=3, intermediate_size=40, num_labels=3)
+SMALL = dict(vocab_size=60, hidden_size=24, num_hidden_layers=2, num_attention_heads=3, intermediate_size=40, num_labels=3,
+             hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
 V3 = dict(relative_attention=True, max_relative_positions=-1, position_buckets=16, norm_rel_ebd="layer_norm", share_att_key=True,
           pos_att_type=["p2c", "c2p"], position_biased_input=False, type_vocab_size=0, max_position_embeddings=40)
 
@@ -48,6 +50,8 @@ CASES = {
     "bert-longest": ("bert", dict(max_position_embeddings=21), 3, 21, {}),
     "bert-empty-row": ("bert", dict(max_position_embeddings=32, hidden_act="silu"), 3, 9, dict(empty=True)),
     "bert-bf16-bin": ("bert", dict(max_position_embeddings=32), 2, 10, dict(file="bin", dtype="bfloat16")),
+    "distilbert": ("distilbert", dict(max_position_embeddings=32, activation="relu", dropout=0.0, attention_dropout=0.0, seq_classif_dropout=0.0,
+                                      dim=24, n_layers=2, n_heads=3, hidden_dim=40), 3, 14, {}),
     "deberta-buckets": ("deberta", V3, 3, 37, {}),
     "deberta-one-token": ("deberta", V3, 1, 3, {}),
     "deberta-empty-row": ("deberta", V3, 3, 15, dict(empty=True)),
@@ -66,6 +70,7 @@ LORA = {
     # Positions go through the same projections, so the adapters act on them too.
     "lora-deberta-positions": ("deberta-buckets", dict(r=2, lora_alpha=6, target_modules=["query_proj", "key_proj", "value_proj"])),
     "lora-deberta-pooler": ("deberta-conv", dict(r=2, lora_alpha=2, target_modules=["output.dense"], modules_to_save=["pooler"])),
+    "lora-distilbert": ("distilbert", dict(r=2, lora_alpha=4, target_modules=["q_lin", "ffn.lin1"])),
     "lora-roberta-all": ("roberta-longest", dict(r=2, lora_alpha=4, target_modules="all-linear")),
 }
 
@@ -87,7 +92,7 @@ def randomise(model, generator):
     with torch.no_grad():
         for name, p in model.named_parameters():
             noise = torch.randn(p.shape, generator=generator)
-            if "LayerNorm.weight" in name:
+            if "LayerNorm.weight" in name or "layer_norm.weight" in name:
                 p.copy_(1 + 0.2 * noise)
             elif p.dim() == 1:
                 p.copy_(0.1 * noise)
@@ -96,9 +101,9 @@ def randomise(model, generator):
 
 
 def groups(model):
-    bare = lambda name: "bias" in name or "LayerNorm" in name
-    return [dict(params=[p for n, p in model.named_parameters() if not bare(n)], weight_decay=0.01),
-            dict(params=[p for n, p in model.named_parameters() if bare(n)], weight_decay=0.0)]
+    # Biases and the weights of LayerNorm are what has one axis.
+    return [dict(params=[p for p in model.parameters() if p.dim() > 1], weight_decay=0.01),
+            dict(params=[p for p in model.parameters() if p.dim() == 1], weight_decay=0.0)]
 
 
 def expected(model, ids, mask, labels):
@@ -149,7 +154,8 @@ def write(folder, case, seed):
 def build(case, seed):
     family, fields, *_ = case
     config_class, model_class, pad = CLASSES[family]
-    config = config_class(**(SMALL | dict(pad_token_id=pad, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0) | fields))
+    small = SMALL if family != "distilbert" else dict(vocab_size=60, num_labels=3)  # Its sizes have other names.
+    config = config_class(**(small | dict(pad_token_id=pad) | fields))
     config._attn_implementation = "eager"
     generator = torch.Generator().manual_seed(seed)
     torch.manual_seed(seed)
@@ -185,8 +191,16 @@ def write_lora(folder, base, options, seed):
         json.dump(data, file)
 
 
+def log_buckets():
+    """The bucket of every distance that a table is asked for, from transformers."""
+    from transformers.models.deberta_v2.modeling_deberta_v2 import make_log_bucket_position
+    sizes = [(256, 512), (32, 128), (16, 40), (4, 10), (255, 512)]
+    row = lambda buckets, furthest: make_log_bucket_position(torch.arange(2 * furthest), buckets, furthest).long().tolist()
+    return [dict(buckets=b, furthest=f, rows=row(b, f)) for b, f in sizes]
+
+
 def random_case(rng):
-    family = rng.choice(list(CLASSES))
+    family = rng.choice([family for family in CLASSES if family != "distilbert"])
     heads = rng.choice([1, 2, 3, 5])
     width = rng.randint(3, 33)
     fields = dict(num_attention_heads=heads, hidden_size=heads * rng.choice([4, 7, 8]), num_hidden_layers=rng.randint(1, 4),
@@ -221,6 +235,8 @@ def main():
         write(os.path.join(args.out, name), case, args.seed + i)
         print(name)
     if not args.random:
+        with open(os.path.join(args.out, "log_buckets.json"), "w") as file:
+            json.dump(log_buckets(), file)
         for i, (name, (base, options)) in enumerate(LORA.items()):
             write_lora(os.path.join(args.out, name), base, options, args.seed + 100 + i)
             print(name)

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::cache::folders;
 use super::context::{Context, File};
+use crate::engine::kind::What;
 use crate::error::Error;
 
 /// How to read the pipeline file of FILE:STAGE.
@@ -34,7 +35,7 @@ impl Definition {
             return Ok(path.to_path_buf());
         }
         if let Some(remote) = cx.stock.remotes.iter().find(|remote| word.starts_with(remote.prefix)) {
-            let held = (remote.held)(word).map_err(|e| Error::usage(format!("{e:#}")))?;
+            let held = (remote.held)(word, What::Folder).map_err(|e| Error::usage(format!("{e:#}")))?;
             return held.map(|found| found.dir).ok_or_else(|| {
                 Error::usage(format!("`{word}` is not on this machine"))
                     .help("`pipe run` downloads the models that a pipeline names; this command downloads nothing")

@@ -27,6 +27,11 @@ pub enum Event {
     Fetching {
         reference: String,
     },
+    /// It is here; `identity` pins what it holds, such as a commit.
+    Fetched {
+        reference: String,
+        identity: Option<String>,
+    },
     /// The result was in the cache; `seconds` is what it took when it was made.
     StageHit {
         stage: String,

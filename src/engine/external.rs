@@ -40,7 +40,7 @@ enum Pin {
     /// Already pinned by its origin, such as a commit.
     Identity(String),
     /// On another machine; what it holds is known once it is fetched.
-    Distant { reference: String },
+    Distant { reference: String, what: What },
 }
 
 /// An input that is not there.
@@ -104,7 +104,7 @@ impl Found {
     /// What has to be fetched before the content is known.
     pub fn distant(&self) -> Option<&str> {
         match &self.pin {
-            Pin::Distant { reference } => Some(reference),
+            Pin::Distant { reference, .. } => Some(reference),
             _ => None,
         }
     }
@@ -141,13 +141,13 @@ impl Externals {
         let mut all = Self { found: vec![Vec::new(); pipeline.instances.len()], missing: Vec::new() };
         // Thousands of instances may read one and the same file.
         let mut seen: HashMap<(String, What), Result<Pin, Absent>> = HashMap::new();
-        let mut held: HashMap<String, Result<Option<Fetched>, String>> = HashMap::new();
+        let mut held: HashMap<(String, What), Result<Option<Fetched>, String>> = HashMap::new();
         for (at, instance) in pipeline.instances.iter().enumerate().filter(|(at, _)| needed[*at]) {
             for external in instance.work.externals() {
                 if let Some(remote) = remote_of(&external.path, remotes) {
                     let known = held
-                        .entry(external.path.clone())
-                        .or_insert_with_key(|name| (remote.held)(name).map_err(|e| format!("{e:#}")));
+                        .entry((external.path.clone(), external.what))
+                        .or_insert_with_key(|(name, what)| (remote.held)(name, *what).map_err(|e| format!("{e:#}")));
                     match known {
                         Ok(fetched) => all.found[at].push(distant(external, fetched.as_ref())),
                         Err(why) => all.missing.push(Missing::new(at, instance, &external.name, &external.path, why)),
@@ -171,28 +171,61 @@ impl Externals {
 
     /// Fetch what is still elsewhere, each reference once.
     pub fn fetch(&mut self, pipeline: &Pipeline, remotes: &[Remote], observer: &dyn Observer) {
-        let mut fetched: HashMap<String, Result<Fetched, Box<Missing>>> = HashMap::new();
+        let fetched = self.fetched(remotes, observer);
+        let mut told: HashMap<(String, What), Missing> = HashMap::new();
         for (at, all) in self.found.iter_mut().enumerate() {
             for found in all.iter_mut() {
-                let Some(reference) = found.distant().map(str::to_string) else { continue };
-                let Some(remote) = remote_of(&reference, remotes) else { continue };
-                let result = fetched.entry(reference).or_insert_with_key(|reference| {
-                    observer.event(&Event::Fetching { reference: reference.clone() });
-                    (remote.fetch)(reference, observer).map_err(|e| {
-                        let why = format!("{e:#}");
-                        Box::new(Missing::new(at, &pipeline.instances[at], &found.name, reference, &why))
-                    })
-                });
-                match result {
-                    Ok(Fetched { dir, identity }) => {
-                        found.path = dir.clone();
-                        found.pin = Pin::Identity(identity.clone());
+                let Pin::Distant { reference, what } = &found.pin else { continue };
+                let key = (reference.clone(), *what);
+                match fetched.get(&key) {
+                    Some(Ok(fetched)) => {
+                        (found.path, found.pin) = (fetched.dir.clone(), pin(fetched, reference, *what))
                     }
-                    Err(missing) => self.missing.push(Missing { at, ..(**missing).clone() }),
+                    Some(Err(why)) => {
+                        let new = || Missing::new(at, &pipeline.instances[at], &found.name, reference, why);
+                        // One message, wherever else it matters.
+                        let first = told.entry(key).or_insert_with(new).clone();
+                        self.missing.push(Missing { at, ..first });
+                    }
+                    None => {}
                 }
             }
         }
         self.missing.sort_by_key(|m| m.at);
+    }
+
+    /// What came of everything that is elsewhere.
+    fn fetched(&self, remotes: &[Remote], observer: &dyn Observer) -> HashMap<(String, What), Result<Fetched, String>> {
+        let mut wanted: Vec<(&String, What)> = Vec::new();
+        for found in self.found.iter().flatten() {
+            match &found.pin {
+                Pin::Distant { reference, what } if !wanted.contains(&(reference, *what)) => {
+                    wanted.push((reference, *what));
+                }
+                _ => {}
+            }
+        }
+        // Whole folders first: what needs only some files of one then finds them here.
+        wanted.sort_by_key(|(_, what)| matches!(what, What::Files(_)));
+        let mut all = HashMap::new();
+        for (reference, what) in wanted {
+            let Some(remote) = remote_of(reference, remotes) else { continue };
+            // Another need of the same reference may have brought it.
+            let result = match (remote.held)(reference, what) {
+                Ok(Some(fetched)) => Ok(fetched),
+                _ => {
+                    observer.event(&Event::Fetching { reference: reference.clone() });
+                    let result = (remote.fetch)(reference, what, observer);
+                    if let Ok(Fetched { identity, .. }) = &result {
+                        let (reference, identity) = (reference.clone(), identity.clone());
+                        observer.event(&Event::Fetched { reference, identity });
+                    }
+                    result
+                }
+            };
+            all.insert((reference.clone(), what), result.map_err(|e| format!("{e:#}")));
+        }
+        all
     }
 
     /// What one instance lacks.
@@ -216,11 +249,20 @@ fn remote_of<'a>(path: &str, remotes: &'a [Remote]) -> Option<&'a Remote> {
 }
 
 fn distant(external: External, held: Option<&Fetched>) -> Found {
-    let (path, pin) = match held {
-        Some(Fetched { dir, identity }) => (dir.clone(), Pin::Identity(identity.clone())),
-        None => (PathBuf::from(&external.path), Pin::Distant { reference: external.path }),
-    };
-    Found { name: external.name, path, pin }
+    let External { name, path: reference, what, .. } = external;
+    match held {
+        Some(fetched) => Found { name, path: fetched.dir.clone(), pin: pin(fetched, &reference, what) },
+        None => Found { name, path: PathBuf::from(&reference), pin: Pin::Distant { reference, what } },
+    }
+}
+
+/// What stands for a fetched folder in the manifest.
+fn pin(fetched: &Fetched, reference: &str, what: What) -> Pin {
+    let names = if let What::Files(names) = what { names } else { &[] };
+    match &fetched.identity {
+        Some(identity) => Pin::Identity(identity.clone()),
+        None => Pin::Folder { shown: reference.into(), names, revised: Revision::new() },
+    }
 }
 
 /// What is wrong with a path, whoever reads it.

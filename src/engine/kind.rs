@@ -108,15 +108,16 @@ pub struct Remote {
     pub prefix: &'static str,
     /// What this machine has of it already, without asking anyone; `fetch` must then give the same. An error where
     /// `fetch` could only fail.
-    pub held: fn(&str) -> anyhow::Result<Option<Fetched>>,
-    pub fetch: fn(&str, &dyn Observer) -> anyhow::Result<Fetched>,
+    pub held: fn(&str, What) -> anyhow::Result<Option<Fetched>>,
+    pub fetch: fn(&str, What, &dyn Observer) -> anyhow::Result<Fetched>,
 }
 
-/// A fetched folder and what pins its content, such as a commit.
+/// A fetched folder.
 #[derive(Debug, Clone)]
 pub struct Fetched {
     pub dir: PathBuf,
-    pub identity: String,
+    /// What pins its content, such as a commit; where nothing does, its files are digested as those of the project are.
+    pub identity: Option<String>,
 }
 
 /// What a running stage occupies.

@@ -49,7 +49,7 @@ impl Classifier {
                 names.join(", ")
             ),
         }
-        let (parameters, non_zero) = (loaded.model.count() as u64, loaded.model.count_non_zero()? as u64);
+        let (parameters, non_zero) = (loaded.model.count() as u64, loaded.non_zero as u64);
         let mut size = Size { parameters, non_zero, bytes: 0 };
         for file in &files {
             size.bytes += fs::metadata(file).with_context(|| format!("reading {}", file.display()))?.len();

@@ -1,16 +1,40 @@
 //! Other people's parsers on files that may be damaged: what makes them panic is an error of the file.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
+use std::sync::Once;
 
 use anyhow::{Result, anyhow};
 
-/// Runs a parser; a panic of its own becomes an error, for the program did nothing wrong.
+thread_local! {
+    /// How many parsers this thread is in.
+    static PARSING: Cell<usize> = const { Cell::new(0) };
+}
+
+/// Runs a parser; a panic of its own becomes an error, and nothing is printed, for the program did nothing wrong.
 pub fn survive<T>(parse: impl FnOnce() -> Result<T>) -> Result<T> {
-    catch_unwind(AssertUnwindSafe(parse)).unwrap_or_else(|_| Err(anyhow!("it is damaged")))
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| {
+        let before = take_hook();
+        set_hook(Box::new(move |panic| {
+            if PARSING.get() == 0 {
+                before(panic);
+            }
+        }));
+    });
+    PARSING.set(PARSING.get() + 1);
+    let parsed = catch_unwind(AssertUnwindSafe(parse));
+    PARSING.set(PARSING.get() - 1);
+    parsed.unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+        Err(anyhow!("it is damaged ({})", text.unwrap_or("its parser gave up")))
+    })
 }
 
 #[cfg(test)]
 mod tests {
+    use std::process::Command;
+
     use super::*;
 
     #[test]
@@ -18,6 +42,23 @@ mod tests {
         assert_eq!(survive(|| Ok(3)).unwrap(), 3);
         assert_eq!(survive::<()>(|| Err(anyhow!("no"))).unwrap_err().to_string(), "no");
         let found = survive(|| Ok([1, 2][std::hint::black_box(7)]));
-        assert_eq!(found.unwrap_err().to_string(), "it is damaged");
+        let message = found.unwrap_err().to_string();
+        assert!(message.starts_with("it is damaged (index out of bounds"), "{message}");
+    }
+
+    /// Run as a program of its own by the test below: what a panic prints goes to the process's standard error.
+    #[test]
+    #[ignore = "panics on purpose"]
+    fn two_panics() {
+        let _ = survive(|| survive::<()>(|| panic!("of a parser")));
+        panic!("of the program");
+    }
+
+    #[test]
+    fn a_parsers_panic_prints_nothing_and_the_programs_own_still_does() {
+        let tests = std::env::current_exe().unwrap();
+        let run = Command::new(tests).args(["--ignored", "--nocapture", "two_panics"]).output().unwrap();
+        let text = String::from_utf8_lossy(&run.stderr);
+        assert!(text.contains("of the program") && !text.contains("of a parser"), "{text}");
     }
 }

@@ -58,6 +58,7 @@ impl Targets {
     pub fn usual(config: &Config) -> Self {
         let names = match config.family {
             Family::Deberta(_) => ["query_proj", "value_proj"],
+            Family::DistilBert(_) => ["q_lin", "v_lin"],
             Family::Roberta(_) | Family::Bert(_) => ["query", "value"],
         };
         Targets::Names(names.map(str::to_owned).to_vec())
@@ -129,9 +130,12 @@ impl LoraConfig {
         Ok(())
     }
 
-    /// Whether a module or parameter is trained in full.
+    /// Whether a module or parameter is trained in full: a module does whose name ends so, as in PEFT, where `classifier`
+    /// means DistilBERT's `pre_classifier` too.
     fn is_saved(&self, name: &str) -> bool {
-        name.split('.').any(|part| part == HEAD || self.modules_to_save.iter().any(|module| module == part))
+        let ends = name.match_indices('.').map(|(at, _)| at).chain([name.len()]);
+        let saved = || std::iter::once(HEAD).chain(self.modules_to_save.iter().map(String::as_str));
+        ends.into_iter().any(|end| saved().any(|module| name[..end].ends_with(module)))
     }
 }
 
@@ -176,7 +180,7 @@ impl Model {
             kinds(&modules)
         );
         let parameters = self.parameters();
-        let has = |module: &String| parameters.iter().any(|p| p.name.split('.').any(|part| part == module));
+        let has = |module: &String| parameters.iter().any(|p| p.name.contains(&format!("{module}.")));
         if let Some(missing) = config.modules_to_save.iter().find(|module| !has(module)) {
             bail!("lora: module `{missing}` of modules-to-save is not in the model");
         }

@@ -4,7 +4,6 @@ use anyhow::{Context, Result, ensure};
 use burn::tensor::Device;
 
 use super::model::Model;
-use super::model::config::Config;
 
 /// The teacher with `layers` of its encoder layers (half of them by default), evenly spaced from the first; everything
 /// else is copied. Gives the layers kept, by their place in the teacher.
@@ -15,9 +14,7 @@ pub fn with_layers(teacher: &Model, layers: Option<usize>, device: &Device) -> R
     let wanted = layers.unwrap_or(all.div_ceil(2));
     ensure!((1..=all).contains(&wanted), "the student is to have {wanted} layers, but the teacher has {all}");
     let kept: Vec<usize> = (0..wanted).map(|i| i * all / wanted).collect();
-    let mut json = teacher.config().to_json();
-    json["num_hidden_layers"] = wanted.into();
-    let config = Config::parse(&json.to_string()).context("the student's config")?;
+    let config = teacher.config().with_layers(wanted).context("the student's config")?;
     let host =
         teacher.to_host()?.into_iter().filter_map(|(name, tensor)| Some((renamed(&name, &kept)?, tensor))).collect();
     let student = Model::init(&config, 0, device)?.from_host(host)?;
@@ -26,7 +23,8 @@ pub fn with_layers(teacher: &Model, layers: Option<usize>, device: &Device) -> R
 
 /// The student's name of a teacher's parameter; none for those of dropped layers.
 fn renamed(name: &str, kept: &[usize]) -> Option<String> {
-    const LAYER: &str = "encoder.layer.";
+    // `encoder.layer.N` or, in DistilBERT, `transformer.layer.N`.
+    const LAYER: &str = "er.layer.";
     let Some((before, after)) = name.split_once(LAYER) else { return Some(name.to_string()) };
     let (number, rest) = after.split_once('.')?;
     let number: usize = number.parse().ok()?;

@@ -56,6 +56,9 @@ impl Lines {
                 )
             }
             Event::Fetching { reference } => self.line(ACTIVE, "get", reference, ""),
+            Event::Fetched { reference, identity } => {
+                self.line(GOOD, "got", reference, identity.as_deref().unwrap_or(""))
+            }
             Event::StageHit { stage, .. } => self.line(FAINT, "hit", stage, ""),
             Event::StageStarted { stage, why, .. } => self.line(ACTIVE, "run", stage, &reasons(why)),
             Event::StageWaiting { stage, .. } => {
@@ -178,12 +181,17 @@ pub struct Part {
 /// What a progress event has to say, in reading order.
 pub fn parts(progress: &Progress, left: Option<f64>) -> Vec<Part> {
     let Progress { done, total, unit, epoch, loss, learning_rate, rate, padding } = progress;
+    let (number, unit): (fn(u64) -> String, _) = match unit.as_str() {
+        // Bytes carry their unit.
+        "byte" => (format::bytes, String::new()),
+        unit => (format::count, format!("{unit} ")),
+    };
     let counted = match total {
-        0 => format!("{unit} {}", format::count(*done)),
+        0 => format!("{unit}{}", number(*done)),
         _ => {
             // As wide as it will ever get: what follows does not move.
-            let (done, total) = (format::count(*done), format::count(*total));
-            format!("{unit} {done:>width$}/{total}", width = total.len())
+            let (done, total) = (number(*done), number(*total));
+            format!("{unit}{done:>width$}/{total}", width = total.len())
         }
     };
     let all = [
@@ -227,6 +235,7 @@ mod tests {
         let text = said(&[
             Event::RunStarted { pipeline: s("roberta-full"), profile: Some(s("full")), stages, jobs: 2 },
             Event::Fetching { reference: s("hf:a/b") },
+            Event::Fetched { reference: s("hf:a/b"), identity: Some(s("0123abc")) },
             Event::StageHit { stage: s("corpus"), fingerprint: s("f"), seconds: 4.0 },
             Event::StageStarted {
                 stage: s("teacher"),
@@ -260,6 +269,7 @@ mod tests {
             "\
 run roberta-full (profile full): 3 stages, 2 at a time
 get  hf:a/b
+got  hf:a/b      0123abc
 hit  corpus
 run  teacher     learning-rate 0.0005 → 0.0003
 note teacher     best epoch 3
@@ -373,6 +383,8 @@ warn a  objects/ab/cd is gone, the stage runs again
         );
         progress = Progress { done: 41_157, unit: s("row"), ..Progress::default() };
         assert_eq!(lines.progress("corpus", &progress, None), "at   corpus  row 41,157");
+        progress = Progress { done: 42_000_000, total: 498_600_000, unit: s("byte"), ..Progress::default() };
+        assert_eq!(lines.progress("hf:a/b", &progress, None), "at   hf:a/b   42.0 MB/498.6 MB");
     }
 
     #[test]

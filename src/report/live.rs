@@ -168,7 +168,12 @@ struct Row {
 impl Board {
     fn event(&mut self, event: &Event, now: Instant) {
         match event {
-            Event::RunStarted { stages, .. } => (self.stages, self.start) = (stages.len(), Some(now)),
+            Event::RunStarted { stages, .. } => {
+                (self.stages, self.start) = (stages.len(), Some(now));
+                // What was fetched before is no stage.
+                self.rows.clear();
+            }
+            Event::Fetched { reference, .. } => self.rows.retain(|r| r.stage != *reference),
             Event::StageWaiting { stage, .. } => self.row(stage, now).waiting = true,
             Event::StageStarted { stage, .. } => {
                 let row = self.row(stage, now);

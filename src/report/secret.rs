@@ -159,7 +159,8 @@ fn token_files(variables: &[(String, String)]) -> Vec<PathBuf> {
     let beside = set("HF_HUB_CACHE").and_then(|cache| Some(cache.parent()?.join("token")));
     let home = set("HF_HOME").map(|home| home.join("token"));
     let usual = std::env::home_dir().map(|home| home.join(".cache/huggingface/token"));
-    [set("HF_TOKEN_PATH"), beside, home, usual].into_iter().flatten().collect()
+    let moved = set("XDG_CACHE_HOME").map(|caches| caches.join("huggingface/token"));
+    [set("HF_TOKEN_PATH"), beside, home, moved, usual].into_iter().flatten().collect()
 }
 
 fn start_of(file: PathBuf) -> Option<String> {

@@ -2,26 +2,36 @@
 
 use std::path::Path;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 
 use crate::engine::event::{self, Event, Observer};
 use crate::engine::kind::{Context, External, Fetched, Remote, What};
 use crate::ml::data::Tokens;
 use crate::ml::device::{self, Chosen, Want};
 use crate::ml::model::config::Config;
-use crate::ml::model::{hub, weights};
+use crate::ml::model::hub::{self, Need};
+use crate::ml::model::weights;
 use crate::ml::watch::{Progress, Watch};
 
 /// `hf:OWNER/NAME@REVISION`, pinned by its commit.
 pub const HUB: Remote = Remote { prefix: "hf:", held, fetch };
 
-fn held(reference: &str) -> Result<Option<Fetched>> {
-    Ok(hub::held(reference)?.map(|found| Fetched { dir: found.dir, identity: found.commit }))
+fn held(reference: &str, what: What) -> Result<Option<Fetched>> {
+    Ok(hub::held(reference, need(reference, what)?)?.map(|found| Fetched { dir: found.dir, identity: found.commit }))
 }
 
-fn fetch(reference: &str, observer: &dyn Observer) -> Result<Fetched> {
-    let found = hub::resolve(reference, &Download { reference, observer })?;
+fn fetch(reference: &str, what: What, observer: &dyn Observer) -> Result<Fetched> {
+    let found = hub::resolve(reference, need(reference, what)?, &Download { reference, observer })?;
     Ok(Fetched { dir: found.dir, identity: found.commit })
+}
+
+/// Stages take a model, or the tokenizer of one.
+fn need(reference: &str, what: What) -> Result<Need> {
+    match what {
+        What::Folder => Ok(Need::Model),
+        What::Files(_) => Ok(Need::Tokenizer),
+        What::File => bail!("{reference} names a model on the Hub, and this is to be a file"),
+    }
 }
 
 /// Tells how far a download is; it happens before the first stage, so Ctrl-C simply ends the process.
@@ -88,6 +98,15 @@ pub fn check_fit(tokens: &Tokens, dir: &Path) -> Result<()> {
         "the tokens hold id {highest}, but the model in {} knows {} ids; tokenize with the tokenizer of the model",
         dir.display(),
         config.vocab_size()
+    );
+    // A model treats the id as padding wherever it meets it: a real token of that id would lose its place and its training.
+    ensure!(
+        tokens.pad_id == config.pad_id(),
+        "the tokens are padded with id {}, but the model in {} takes {} for padding (`pad_token_id` of its config.json); \
+         tokenize with the tokenizer of the model",
+        tokens.pad_id,
+        dir.display(),
+        config.pad_id()
     );
     Ok(())
 }

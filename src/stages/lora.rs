@@ -9,7 +9,8 @@ use super::types::{ADAPTER, MODEL, TOKENS};
 use crate::engine::kind::{Context, External, Invalid, Port, Resource, Stage};
 use crate::ml::data::Tokens;
 use crate::ml::lora::{LoraConfig, Targets, save_adapter};
-use crate::ml::model::Model;
+use crate::ml::model::head::HeadKind;
+use crate::ml::model::{Config, Model};
 use crate::ml::objective::Objective;
 
 /// Trains low-rank adapters on a frozen base model, as PEFT does; gives the adapter and the merged model.
@@ -36,6 +37,10 @@ pub struct Own {
     /// Modules beside the head that are trained in full and stored with the adapter, such as `word_embeddings`.
     #[serde(default)]
     modules_to_save: Vec<String>,
+    /// `"standard"`: the family's own classifier; `"mlp"`: three linear layers, hidden → 256 → 128 → labels, which
+    /// `transformers` does not know.
+    #[serde(default)]
+    head: HeadKind,
     /// Share of each target that is spread over all classes.
     #[serde(default)]
     label_smoothing: f64,
@@ -93,7 +98,9 @@ impl Stage for Lora {
         let dir = cx.input("tokens")?.dir.clone();
         let tokens = Tokens::open(&dir)?;
         let device = base::device(cx)?;
-        let loaded = Model::load(cx.external("base")?, Some(&tokens.labels), cx.seed(), &device.device)?;
+        let base = cx.external("base")?;
+        let config = Config::open(base)?.with_labels(&tokens.labels).with_head(self.own.head);
+        let loaded = Model::load_as(config, base, cx.seed(), &device.device)?;
         loaded.notes.into_iter().for_each(|n| cx.note(n));
         let own = &self.own;
         let alpha = own.alpha.unwrap_or(2.0 * own.rank as f64);

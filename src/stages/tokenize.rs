@@ -27,7 +27,8 @@ pub struct Tokenize {
 
 impl Stage for Tokenize {
     const KIND: &'static str = "tokenize";
-    const VERSION: u32 = 1;
+    // 2: a `tokenizer.json` is written where the folder has none.
+    const VERSION: u32 = 2;
     const MAIN: Option<&'static str> = Some("max-length");
     const INPUTS: &'static [Port] = &[Port::one("corpus", CORPUS)];
     const OUTPUTS: &'static [Port] = &[Port::one("tokens", TOKENS)];
@@ -69,7 +70,10 @@ impl Stage for Tokenize {
                 let learn = Learn { vocabulary, min_frequency: 2 };
                 learn.write(corpus.train.iter().map(|row| row.text.as_str()), &out)?;
             }
-            None => tokenizer::copy_files(cx.external("tokenizer")?, &out)?,
+            None => {
+                tokenizer::copy_files(cx.external("tokenizer")?, &out)?;
+                tokenizer::complete(&out)?;
+            }
         }
         let (tokens, report) = finished(tokenize(&corpus, &out, self.max_length, &Watched::new(cx)))?;
         for (name, lengths) in [("train", &report.train), ("validation", &report.validation), ("test", &report.test)] {

@@ -8,7 +8,8 @@ use super::training::{self, ClassWeights, Trained, check_smoothing, save_model};
 use super::types::{MODEL, TOKENS};
 use crate::engine::kind::{Context, External, Invalid, Port, Resource, Stage};
 use crate::ml::data::Tokens;
-use crate::ml::model::Model;
+use crate::ml::model::head::HeadKind;
+use crate::ml::model::{Config, Model};
 use crate::ml::objective::Objective;
 
 /// Fine-tunes all weights of a model; the best epoch on the validation rows is kept.
@@ -17,6 +18,10 @@ use crate::ml::objective::Objective;
 pub struct Own {
     /// The model to start from: a folder, or `hf:OWNER/NAME@REVISION`. A folder without weights starts from random ones.
     base: String,
+    /// `"standard"`: the family's own classifier; `"mlp"`: three linear layers, hidden → 256 → 128 → labels, which
+    /// `transformers` does not know.
+    #[serde(default)]
+    head: HeadKind,
     /// Share of each target that is spread over all classes.
     #[serde(default)]
     label_smoothing: f64,
@@ -51,7 +56,9 @@ impl Stage for Train {
         let dir = cx.input("tokens")?.dir.clone();
         let tokens = Tokens::open(&dir)?;
         let device = base::device(cx)?;
-        let loaded = Model::load(cx.external("base")?, Some(&tokens.labels), cx.seed(), &device.device)?;
+        let base = cx.external("base")?;
+        let config = Config::open(base)?.with_labels(&tokens.labels).with_head(self.own.head);
+        let loaded = Model::load_as(config, base, cx.seed(), &device.device)?;
         loaded.notes.into_iter().for_each(|n| cx.note(n));
         let objective = Objective::CrossEntropy {
             smoothing: self.own.label_smoothing,

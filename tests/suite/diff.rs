@@ -30,8 +30,8 @@ times = 3
 fn stock() -> Stock {
     const REMOTES: &[Remote] = &[Remote {
         prefix: "far:",
-        held: |name| Ok((name == "far:here").then(|| Fetched { dir: "/".into(), identity: "c0ffee".into() })),
-        fetch: |_, _| panic!("a diff fetches nothing"),
+        held: |name, _| Ok((name == "far:here").then(|| Fetched { dir: "/".into(), identity: Some("c0ffee".into()) })),
+        fetch: |_, _, _| panic!("a diff fetches nothing"),
     }];
     Stock { kinds: toys::KINDS, remotes: REMOTES, gpus: |_| Ok(0) }
 }

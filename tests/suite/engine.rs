@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 
 use pipe::engine::event::Event;
-use pipe::engine::kind::{Fetched, Remote};
+use pipe::engine::kind::{Fetched, Remote, What};
 
 use super::toys::{Dir, Log, eventually};
 
@@ -372,12 +372,12 @@ fn a_commit_cut_short_is_made_good() {
 fn remote_inputs_are_fetched_once_and_not_while_something_local_is_wrong() {
     use std::sync::atomic::{AtomicUsize, Ordering};
     static FETCHED: AtomicUsize = AtomicUsize::new(0);
-    let fetch = |name: &str, _: &dyn pipe::engine::event::Observer| {
+    let fetch = |name: &str, _: What, _: &dyn pipe::engine::event::Observer| {
         FETCHED.fetch_add(1, Ordering::Relaxed);
         anyhow::ensure!(!name.ends_with("gone"), "{name} is not there");
-        Ok(Fetched { dir: "/".into(), identity: "c0ffee".into() })
+        Ok(Fetched { dir: "/".into(), identity: Some("c0ffee".into()) })
     };
-    let remotes = [Remote { prefix: "far:", held: |_| Ok(None), fetch }];
+    let remotes = [Remote { prefix: "far:", held: |_, _| Ok(None), fetch }];
     let problems = |text: &str| -> Vec<String> {
         let dir = Dir::new(text);
         let pipeline = dir.resolve(None, &[]).unwrap();

@@ -11,6 +11,7 @@ mod escape;
 mod faults;
 mod fuzz;
 mod house;
+mod hub;
 mod inspect;
 mod memory;
 mod mistakes;

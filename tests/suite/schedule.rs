@@ -178,11 +178,11 @@ fn an_input_that_comes_from_elsewhere_is_a_move_though_neither_is_made_yet() {
 
 #[test]
 fn a_plan_made_before_a_download_holds_after_it() {
-    use pipe::engine::kind::{Fetched, Remote};
-    let fetched = |_: &str, _: &dyn pipe::engine::event::Observer| {
-        Ok(Fetched { dir: concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml").into(), identity: "c0ffee".into() })
+    use pipe::engine::kind::{Fetched, Remote, What};
+    let fetched = |_: &str, _: What, _: &dyn pipe::engine::event::Observer| {
+        Ok(Fetched { dir: concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml").into(), identity: Some("c0ffee".into()) })
     };
-    let remotes = [Remote { prefix: "far:", held: |_| Ok(None), fetch: fetched }];
+    let remotes = [Remote { prefix: "far:", held: |_, _| Ok(None), fetch: fetched }];
     let dir = Dir::new("[stage.a]\nuse = \"write\"\npath = \"far:x\"\n[stage.b]\nuse = \"count\"\nin.text = \"a\"\n");
     let pipeline = dir.resolve(None, &[]).unwrap();
     let project = dir.open();

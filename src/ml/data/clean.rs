@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use regex::Regex;
 
 use super::report::Changed;
-use super::spec::{Spec, Treatment};
+use super::spec::{Normalise, Spec, Treatment};
 
 /// Everything from a scheme or `www.` to the next white space.
 static URL: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"(?i)\bhttps?://\S+|\bwww\.\S+").ok());
@@ -81,9 +81,28 @@ pub fn clean(text: &str, spec: &Spec, changed: &mut Changed) -> String {
     if spec.collapse_whitespace {
         let collapsed = collapse(&text);
         changed.collapsed_texts += u64::from(collapsed != text);
-        return collapsed;
+        text = Cow::Owned(collapsed);
     }
-    text.into_owned()
+    match spec.normalise {
+        Some(Normalise::TwitterRoberta) => twitter_roberta(&text, changed),
+        None => text.into_owned(),
+    }
+}
+
+/// Source: `preprocess` in the model card of `cardiffnlp/twitter-roberta-base-sentiment`.
+fn twitter_roberta(text: &str, changed: &mut Changed) -> String {
+    let words = text.split(' ').map(|word| {
+        if word.starts_with('@') && word.len() > 1 {
+            changed.mentions += 1;
+            "@user"
+        } else if word.starts_with("http") {
+            changed.urls += 1;
+            "http"
+        } else {
+            word
+        }
+    });
+    words.collect::<Vec<_>>().join(" ")
 }
 
 /// The form in which texts are compared: no case, no URLs, single spaces. Links of shared tweets differ each time.
@@ -260,6 +279,33 @@ mod tests {
         });
         assert_eq!(dropped, "@user see me@home.org");
         assert_eq!((changed.urls, changed.mentions), (2, 1));
+    }
+
+    #[test]
+    fn texts_are_rewritten_as_for_twitter_roberta() {
+        let rewritten = |text: &str| {
+            cleaned(text, |spec| {
+                spec.normalise = Some(Normalise::TwitterRoberta);
+                (spec.collapse_whitespace, spec.unescape_html, spec.repair_encoding) = (false, false, false);
+            })
+        };
+        // What the function in the model card gives.
+        for (text, expected) in [
+            ("", ""),
+            ("@Jo_1: see https://t.co/x,y now", "@user see http now"),
+            ("@ (@me) .@you a@b @@ @é", "@ (@me) .@you a@b @user @user"),
+            ("httpful HTTP://x www.a.b (http://c)", "http HTTP://x www.a.b (http://c)"),
+            ("  @a  http  ", "  @user  http  "),
+            ("@a\nline two\thttp://x", "@user two\thttp://x"),
+            ("@user http &amp;", "@user http &amp;"),
+        ] {
+            assert_eq!(rewritten(text).0, expected, "{text:?}");
+        }
+        let changed = rewritten("@a @b http://c").1;
+        assert_eq!((changed.mentions, changed.urls), (2, 1));
+        // After the other cleaning: line breaks are spaces by then.
+        let after = cleaned("@a\nhttp://x &#64;b", |spec| spec.normalise = Some(Normalise::TwitterRoberta)).0;
+        assert_eq!(after, "@user http @user");
     }
 
     #[test]

@@ -31,6 +31,9 @@ pub struct Spec {
     /// What becomes of @mentions: `"keep"`, `"drop"`, or `{ token = "@user" }`.
     #[serde(default)]
     pub mentions: Treatment,
+    /// Rewrite texts as a model's authors did before its training, after all other cleaning: `"twitter-roberta"`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub normalise: Option<Normalise>,
     /// Replace HTML character references: `&amp;` becomes `&`.
     #[serde(default = "yes")]
     pub unescape_html: bool,
@@ -125,6 +128,16 @@ pub enum Treatment {
     Token(String),
 }
 
+/// How a model's authors rewrote texts before its training.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Normalise {
+    /// For cardiffnlp's models (`preprocess` in their model cards): between two spaces, what begins with `@` becomes `@user`
+    /// and what begins with `http` becomes `http`. `urls` and `mentions` go further: they find both inside a word, keep the
+    /// punctuation after a name, and know `www.`.
+    TwitterRoberta,
+}
+
 fn yes() -> bool {
     true
 }
@@ -138,6 +151,7 @@ impl Spec {
             validation: None,
             urls: Treatment::Keep,
             mentions: Treatment::Keep,
+            normalise: None,
             unescape_html: true,
             repair_encoding: true,
             collapse_whitespace: true,

@@ -8,13 +8,14 @@ use serde_json::{Map, Value, json};
 
 use super::bert::BertConfig;
 use super::deberta::DebertaConfig;
+use super::distilbert::DistilBertConfig;
 use super::encoder::EncoderConfig;
 pub use super::fields::Fields;
 use super::head::HeadKind;
 use super::roberta::RobertaConfig;
 
 /// The families that [`Model`](super::Model) can compute, by their `model_type`.
-pub const FAMILIES: &[&str] = &["roberta", "xlm-roberta", "bert", "deberta-v2"];
+pub const FAMILIES: &[&str] = &["roberta", "xlm-roberta", "bert", "distilbert", "deberta-v2"];
 
 /// `quant_method` of the int8 folders that [`quantize`](crate::ml::quantize) writes.
 pub const INT8: &str = "pipe-int8";
@@ -40,6 +41,7 @@ pub enum Family {
     Roberta(RobertaConfig),
     Bert(BertConfig),
     Deberta(DebertaConfig),
+    DistilBert(DistilBertConfig),
 }
 
 impl Family {
@@ -49,6 +51,7 @@ impl Family {
             Family::Roberta(c) => &c.encoder,
             Family::Bert(c) => &c.encoder,
             Family::Deberta(c) => &c.encoder,
+            Family::DistilBert(c) => &c.encoder,
         }
     }
 }
@@ -83,6 +86,7 @@ impl Config {
             "roberta" | "xlm-roberta" => Family::Roberta(RobertaConfig::read(&read)?),
             "bert" => Family::Bert(BertConfig::read(&read)?),
             "deberta-v2" => Family::Deberta(DebertaConfig::read(&read)?),
+            "distilbert" => Family::DistilBert(DistilBertConfig::read(&read)?),
             "" => bail!(
                 "field `model_type` is missing; known families: {} (add it if the model is one of them)",
                 FAMILIES.join(", ")
@@ -142,6 +146,17 @@ impl Config {
         self.head
     }
 
+    /// The same model with so many layers.
+    pub fn with_layers(&self, layers: usize) -> Result<Self> {
+        let field = match &self.family {
+            Family::DistilBert(_) => DistilBertConfig::LAYERS,
+            _ => "num_hidden_layers",
+        };
+        let mut json = self.to_json();
+        json[field] = layers.into();
+        Self::parse(&json.to_string())
+    }
+
     /// A field as written in `config.json`.
     pub fn field(&self, name: &str) -> Option<&Value> {
         self.fields.get(name)
@@ -161,7 +176,7 @@ impl Config {
     pub fn max_length(&self) -> usize {
         match &self.family {
             Family::Roberta(c) => c.max_length(),
-            Family::Bert(_) | Family::Deberta(_) => self.family.encoder().max_position_embeddings,
+            _ => self.family.encoder().max_position_embeddings,
         }
     }
 
@@ -194,6 +209,7 @@ impl Config {
             (Family::Roberta(_), _) => "RobertaForSequenceClassification",
             (Family::Bert(_), _) => "BertForSequenceClassification",
             (Family::Deberta(_), _) => "DebertaV2ForSequenceClassification",
+            (Family::DistilBert(_), _) => "DistilBertForSequenceClassification",
         }
     }
 }
@@ -210,7 +226,7 @@ mod tests {
     fn an_unknown_or_absent_family_names_the_field_and_the_known_ones() {
         assert_eq!(
             error(r#"{"model_type": "gpt2"}"#),
-            "field `model_type` is `gpt2`; known families: roberta, xlm-roberta, bert, deberta-v2"
+            "field `model_type` is `gpt2`; known families: roberta, xlm-roberta, bert, distilbert, deberta-v2"
         );
         assert!(error("{}").starts_with("field `model_type` is missing; known families: roberta"));
     }

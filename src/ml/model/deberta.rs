@@ -3,10 +3,12 @@
 //! Source: He et al. 2021, "DeBERTa" and "DeBERTaV3"; `modeling_deberta_v2.py` of transformers, whose parameters name the
 //! modules here.
 
-use anyhow::{Result, bail, ensure};
+mod distance;
+
+use anyhow::Result;
 use burn::module::Module;
 use burn::tensor::activation::softmax;
-use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
+use burn::tensor::{Bool, Device, Int, Tensor};
 use serde_json::json;
 
 use super::activation::Activation;
@@ -19,6 +21,9 @@ use super::linear::Linear;
 use super::names::Names;
 use super::norm::LayerNorm;
 use crate::ml::dropout::Noise;
+
+pub use distance::RelativeConfig;
+use distance::{Distances, skew};
 
 /// The fields of `config.json` that a DeBERTa is built from.
 #[derive(Debug, Clone, PartialEq)]
@@ -33,25 +38,6 @@ pub struct DebertaConfig {
     pub pooler_hidden_act: Activation,
     /// `hidden_dropout_prob` where the file says nothing.
     pub cls_dropout: f64,
-}
-
-/// How the attention knows distances.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RelativeConfig {
-    /// False: only the content counts.
-    pub attention: bool,
-    /// Content to position: a query looks at the key's distance.
-    pub c2p: bool,
-    /// Position to content: a key looks at the query's distance.
-    pub p2c: bool,
-    /// Far distances share buckets, so many each way; none: one row for each distance.
-    pub buckets: Option<usize>,
-    /// Distances beyond are as this one.
-    pub furthest: usize,
-    /// Positions go through the projections of queries and keys, not through their own.
-    pub share_att_key: bool,
-    /// Whether the table is normalized before use.
-    pub layer_norm: bool,
 }
 
 /// What transformers' `DebertaV2Config` takes for a missing field.
@@ -87,66 +73,6 @@ impl DebertaConfig {
             cls_dropout: fields.probability("cls_dropout", encoder.hidden_dropout_prob)?,
             encoder,
         })
-    }
-}
-
-impl RelativeConfig {
-    fn read(fields: &Fields, encoder: &EncoderConfig) -> Result<Self> {
-        let kinds = fields.words("pos_att_type")?;
-        if let Some(other) = kinds.iter().find(|kind| !["c2p", "p2c"].contains(&kind.as_str())) {
-            bail!("field `pos_att_type` has \"{other}\"; only \"c2p\" and \"p2c\" are supported");
-        }
-        let norms = fields.words("norm_rel_ebd")?;
-        if let Some(other) = norms.iter().find(|norm| !["layer_norm", "none"].contains(&norm.as_str())) {
-            bail!("field `norm_rel_ebd` has \"{other}\"; only \"layer_norm\" and \"none\" are supported");
-        }
-        let furthest = fields.positive("max_relative_positions")?.unwrap_or(encoder.max_position_embeddings);
-        let buckets = fields.positive("position_buckets")?;
-        if let Some(buckets) = buckets {
-            ensure!(buckets >= 4, "field `position_buckets` is {buckets}; it must be at least 4, or -1 for none");
-            ensure!(
-                furthest > buckets / 2 + 1,
-                "field `position_buckets` is {buckets}, too many for distances up to {furthest} \
-                 (`max_relative_positions` or `max_position_embeddings`)"
-            );
-        }
-        Ok(RelativeConfig {
-            attention: fields.flag("relative_attention", false)?,
-            c2p: kinds.iter().any(|kind| kind == "c2p"),
-            p2c: kinds.iter().any(|kind| kind == "p2c"),
-            buckets,
-            furthest,
-            share_att_key: fields.flag("share_att_key", false)?,
-            layer_norm: norms.iter().any(|norm| norm == "layer_norm"),
-        })
-    }
-
-    /// Half the rows of the table: its middle is distance 0.
-    fn span(&self) -> usize {
-        self.buckets.unwrap_or(self.furthest)
-    }
-
-    /// The row of the table for a query `distance` tokens after its key (`make_log_bucket_position`): near ones have a row
-    /// each, far ones share rows by the logarithm of their distance.
-    ///
-    /// In f32, as torch computes it: a bucket is the rounded-up value of a logarithm.
-    fn row(&self, distance: i64) -> usize {
-        let bucket = match self.buckets.map(|buckets| (buckets / 2) as i64) {
-            Some(near) if distance.abs() > near => {
-                let far = (distance.abs() as f32 / near as f32).ln();
-                let furthest = ((self.furthest as i64 - 1) as f64 / near as f64) as f32;
-                let bucket = (far / furthest.ln() * (near - 1) as f32).ceil() as i64 + near;
-                bucket * distance.signum()
-            }
-            _ => distance,
-        };
-        let span = self.span() as i64;
-        (bucket + span).clamp(0, 2 * span - 1) as usize
-    }
-
-    /// The factor under the root of the scores' scale: one part for the content and one for each kind of position.
-    fn parts(&self) -> usize {
-        1 + usize::from(self.c2p) + usize::from(self.p2c)
     }
 }
 
@@ -259,7 +185,13 @@ impl Encoder {
         let [batch, length] = mask.dims();
         let places = Places {
             bias: attention_bias(mask.clone()).reshape([1, batch, 1, length]),
-            distances: self.rel_embeddings.as_ref().map(|table| self.distances(table, length)),
+            distances: self.rel_embeddings.as_ref().map(|table| {
+                let distances = Distances::new(&self.relative, table.weight.val(), length);
+                match &self.layer_norm {
+                    Some(norm) => Distances { rows: norm.forward(distances.rows), ..distances },
+                    None => distances,
+                }
+            }),
         };
         let embedded = x.clone();
         let mut x = x;
@@ -271,28 +203,6 @@ impl Encoder {
         }
         x
     }
-
-    /// The rows of the table that sequences of `length` tokens can reach, and which distance has which.
-    fn distances(&self, table: &Embedding, length: usize) -> Distances {
-        let last = length as i64 - 1;
-        let (lowest, highest) = (self.relative.row(-last), self.relative.row(last));
-        let rows = table.weight.val().narrow(0, lowest, highest - lowest + 1); // [R, H]
-        let device = rows.device();
-        let indices = |distance: &dyn Fn(i64) -> i64| -> Tensor<1, Int> {
-            // One column more than there are distances, see `skew`; nothing reads it.
-            let column = |c| (self.relative.row(distance(c).clamp(-last, last)) - lowest) as i64;
-            let columns: Vec<i64> = (0..2 * length as i64).map(column).collect();
-            Tensor::from_data(TensorData::new(columns, [2 * length]), &device)
-        };
-        Distances {
-            by_key: indices(&|c| last - c),
-            by_query: indices(&|c| c - last),
-            rows: match &self.layer_norm {
-                Some(norm) => norm.forward(rows),
-                None => rows,
-            },
-        }
-    }
 }
 
 /// What the attention of all layers needs to know of a batch.
@@ -300,16 +210,6 @@ pub struct Places {
     /// [`attention_bias`] as `[1, B, 1, T]`.
     bias: Tensor<4>,
     distances: Option<Distances>,
-}
-
-/// The embeddings of the distances in a batch.
-struct Distances {
-    /// `[R, H]`
-    rows: Tensor<2>,
-    /// The row for a key `c − (T − 1)` tokens after the query, for each `c < 2T`.
-    by_key: Tensor<1, Int>,
-    /// The row for a query `c − (T − 1)` tokens after the key.
-    by_query: Tensor<1, Int>,
 }
 
 /// Self-attention whose scores are of content and of distance, apart.
@@ -420,13 +320,33 @@ impl Attend for DisentangledSelfAttention {
     }
 }
 
-/// Turns diagonals into columns: `out[.., i, j] = x[.., i, j − i + T − 1]`, `[h, B·T, 2T]` → `[h, B, T, T]`.
-///
-/// Read as rows of `2T − 1`, the numbers after the first `T − 1` stand where they belong: nothing is gathered (Dai et al.
-/// 2019, Transformer-XL, appendix B).
-fn skew(x: Tensor<3>, [heads, batch, length]: [usize; 3]) -> Tensor<4> {
-    let (blocks, wide) = (heads * batch, 2 * length - 1);
-    let flat = x.reshape([blocks, 2 * length * length]);
-    let shifted = flat.narrow(1, length - 1, length * wide).reshape([blocks, length, wide]);
-    shifted.narrow(2, 0, length).reshape([heads, batch, length, length])
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(field: &str) -> String {
+        let text = format!(r#"{{"model_type": "deberta-v2", "relative_attention": true, {field}}}"#);
+        Config::parse(&text).map(|_| ()).expect_err("refused").to_string()
+    }
+
+    #[test]
+    fn fields_that_are_not_built_are_refused_by_name() {
+        assert_eq!(
+            refused(r#""pos_att_type": ["c2p", "p2p"]"#),
+            r#"field `pos_att_type` has "p2p"; only "c2p" and "p2c" are supported"#
+        );
+        assert_eq!(refused(r#""embedding_size": 128"#), "field `embedding_size` is 128; only 1536 is supported");
+        assert_eq!(
+            refused(r#""norm_rel_ebd": "layer_norm|dropout""#),
+            r#"field `norm_rel_ebd` has "dropout"; only "layer_norm" and "none" are supported"#
+        );
+        assert_eq!(
+            refused(r#""conv_kernel_size": 2"#),
+            "field `conv_kernel_size` is 2; an even kernel would shorten the sequence"
+        );
+        assert_eq!(
+            refused(r#""position_buckets": 2"#),
+            "field `position_buckets` is 2; it must be at least 4, or -1 for none"
+        );
+    }
 }

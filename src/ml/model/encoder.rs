@@ -41,11 +41,6 @@ impl EncoderConfig {
     /// Reads the fields, where they are missing with the `defaults` of the family, and refuses those that would change the
     /// computation in a way not built here.
     pub fn read(fields: &Fields, defaults: EncoderConfig) -> Result<Self> {
-        fields.only("is_decoder", json!(false))?;
-        fields.only("add_cross_attention", json!(false))?;
-        fields.only("is_encoder_decoder", json!(false))?;
-        fields.only("problem_type", json!("single_label_classification"))?;
-        fields.empty("pruned_heads")?;
         let config = EncoderConfig {
             vocab_size: fields.size("vocab_size", defaults.vocab_size)?,
             hidden_size: fields.size("hidden_size", defaults.hidden_size)?,
@@ -62,20 +57,30 @@ impl EncoderConfig {
                 .probability("attention_probs_dropout_prob", defaults.attention_probs_dropout_prob)?,
             hidden_act: Activation::read(fields, "hidden_act", "gelu")?,
         };
+        config.checked(fields)
+    }
+
+    /// Refuses sizes that do not fit each other, and fields that would change what every family computes.
+    pub fn checked(self, fields: &Fields) -> Result<Self> {
+        fields.only("is_decoder", json!(false))?;
+        fields.only("add_cross_attention", json!(false))?;
+        fields.only("is_encoder_decoder", json!(false))?;
+        fields.only("problem_type", json!("single_label_classification"))?;
+        fields.empty("pruned_heads")?;
         ensure!(
-            config.hidden_size.is_multiple_of(config.num_attention_heads),
+            self.hidden_size.is_multiple_of(self.num_attention_heads),
             "field `hidden_size` is {}, which {} attention heads (`num_attention_heads`) do not divide",
-            config.hidden_size,
-            config.num_attention_heads
+            self.hidden_size,
+            self.num_attention_heads
         );
         ensure!(
-            config.pad_token_id < config.vocab_size,
+            self.pad_token_id < self.vocab_size,
             "field `pad_token_id` is {}, outside the vocabulary of {} tokens (`vocab_size`)",
-            config.pad_token_id,
-            config.vocab_size
+            self.pad_token_id,
+            self.vocab_size
         );
-        config.check_size()?;
-        Ok(config)
+        self.check_size()?;
+        Ok(self)
     }
 
     /// Refuses what no machine could hold, before anything is made in that size.

@@ -47,6 +47,11 @@ impl<'a> Fields<'a> {
         self.map.get(name).filter(|value| !value.is_null())
     }
 
+    /// Fields that a family has and that leave its logits alone.
+    pub fn neutral(&self, names: &[&'static str]) {
+        self.asked.borrow_mut().extend(names);
+    }
+
     /// The fields that nobody asked for and that are not known to leave the logits alone.
     pub fn unknown(&self) -> Vec<String> {
         let asked = self.asked.borrow();
@@ -158,5 +163,45 @@ impl<'a> Fields<'a> {
         let named = named.ok_or_else(|| anyhow!("field `id2label` must give each id one text"))?;
         ensure!(!named.is_empty(), "field `id2label` is empty");
         Ok(named)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::ml::model::Config;
+
+    #[test]
+    fn fields_that_nobody_knows_are_named() {
+        let config = |more: &str| Config::parse(&format!(r#"{{"model_type": "bert", {more}}}"#)).expect("valid");
+        assert!(config(r#""use_cache": true, "_name_or_path": "x", "transformers_version": "5""#).unknown().is_empty());
+        // Of another family, misspelt, and switched off.
+        let odd = config(r#""position_buckets": 256, "hiden_size": 3, "strange": null"#);
+        assert_eq!(odd.unknown(), ["hiden_size", "position_buckets"]);
+    }
+
+    #[test]
+    fn the_configs_of_published_models_hold_nothing_unknown() {
+        let shared = std::env::var_os("PIPE_SHARED").map_or_else(
+            || std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared"),
+            std::path::PathBuf::from,
+        );
+        let configs = shared.join("data/model-configs");
+        let Ok(entries) = std::fs::read_dir(&configs) else {
+            println!("skipped: no {}", configs.display());
+            return;
+        };
+        let mut seen = 0;
+        for path in
+            entries.flatten().map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|e| e == "json"))
+        {
+            let text = std::fs::read_to_string(&path).expect("read");
+            // The oldest name no family; transformers tells it by the folder's name.
+            let text =
+                if text.contains("model_type") { text } else { text.replacen('{', r#"{"model_type": "roberta","#, 1) };
+            let config = Config::parse(&text).unwrap_or_else(|error| panic!("{}: {error:#}", path.display()));
+            assert!(config.unknown().is_empty(), "{}: {:?}", path.display(), config.unknown());
+            seen += 1;
+        }
+        assert!(seen >= 5, "{seen} configs");
     }
 }

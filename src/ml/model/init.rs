@@ -22,7 +22,7 @@ pub fn fresh(name: &str, shape: &[usize], config: &Config, seed: u64) -> HostTen
     let size = shape.iter().product();
     let shape = shape.to_vec();
     if shape.len() == 1 {
-        let value = if name.ends_with("LayerNorm.weight") { 1.0 } else { 0.0 };
+        let value = if name.ends_with("LayerNorm.weight") || name.ends_with("layer_norm.weight") { 1.0 } else { 0.0 };
         return HostTensor { shape, data: vec![value; size] };
     }
     let mut data = normal(name, size, config.initializer_range(), seed);

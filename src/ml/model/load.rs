@@ -21,6 +21,8 @@ use super::{Model, Named, init, walk, weights};
 pub struct Loaded {
     pub model: Model,
     pub initialised: Initialised,
+    /// How many of its numbers are not zero.
+    pub non_zero: usize,
     /// Tensors of the files that are no parameters of the model, by name; a language model's head, as a rule.
     pub unexpected: Vec<String>,
     /// Warnings, one line each.
@@ -45,25 +47,35 @@ impl Model {
     /// head's last layer is made fresh from `seed`, as `ignore_mismatched_sizes` does. Without
     /// `labels`, those of the config hold.
     pub fn load(dir: &Path, labels: Option<&[String]>, seed: u64, device: &Device) -> Result<Loaded> {
-        let mut config = Config::open(dir)?;
+        let config = Config::open(dir)?;
+        let config = labels.map_or(config.clone(), |labels| config.with_labels(labels));
+        Self::load_as(config, dir, seed, device)
+    }
+
+    /// The same with a config that need not be the folder's: other labels, another head.
+    pub fn load_as(config: Config, dir: &Path, seed: u64, device: &Device) -> Result<Loaded> {
         let mut notes = Vec::new();
-        if let Some(labels) = labels {
-            config = config.with_labels(labels);
+        if !config.unknown().is_empty() {
+            let unknown = shortened(config.unknown());
+            notes.push(format!("config.json has fields that are not known here and have no effect: {unknown}"));
         }
         let model = Model::empty(&config, device);
         let Some(weights) = Weights::open(dir)? else {
             notes.push(format!("{} has no weights: all start fresh from seed {seed}", dir.display()));
             let fresh = init::all(&model.parameters(), &config, seed);
+            let non_zero = fresh.values().map(|tensor| non_zero(&tensor.data)).sum();
             let model = walk::fill(model, fresh)?.0;
-            return Ok(Loaded { model, initialised: Initialised::Everything, unexpected: Vec::new(), notes });
+            let initialised = Initialised::Everything;
+            return Ok(Loaded { model, initialised, non_zero, unexpected: Vec::new(), notes });
         };
         let plan = Plan::new(&model, &weights).with_context(|| format!("loading the model in {}", dir.display()))?;
         notes.extend(plan.notes(&config, seed));
         let values = plan.values(&config, seed)?;
+        let non_zero = values.par_iter().map(|(_, values)| non_zero(values)).sum();
         let model = walk::place(model, values);
         let made: Vec<String> = plan.missing.into_iter().chain(plan.resized).collect();
         let initialised = if made.is_empty() { Initialised::Nothing } else { Initialised::Part(made) };
-        Ok(Loaded { model, initialised, unexpected: plan.unexpected, notes })
+        Ok(Loaded { model, initialised, non_zero, unexpected: plan.unexpected, notes })
     }
 
     /// Writes `config.json` and `model.safetensors` for `labels`, loadable by `from_pretrained`.
@@ -87,7 +99,7 @@ impl Model {
             let shape = |p: Named| Shape { name: p.name, dtype: Dtype::F32, shape: p.shape };
             let shapes = self.parameters().into_iter().map(shape).collect();
             weights::write::fill(file, shapes, |body| {
-                walk::for_each_piece(self, |piece| body.put_f32(piece.name, &piece.into_values()))
+                walk::for_each_piece(self, |piece| body.put_f32(piece.name, &piece.values))
             })
         })
     }
@@ -178,6 +190,10 @@ impl<'a> Plan<'a> {
     }
 }
 
+fn non_zero(values: &[f32]) -> usize {
+    values.iter().filter(|v| **v != 0.0).count()
+}
+
 /// At most six names, so that a note stays a line.
 pub(crate) fn shortened(names: &[String]) -> String {
     const SHOWN: usize = 6;
@@ -192,12 +208,13 @@ pub(crate) fn shortened(names: &[String]) -> String {
 mod tests {
     use super::*;
     use crate::ml::model::fixture::Fixture;
+    use crate::ml::model::head::HeadKind;
     use crate::ml::model::{HostTensor, HostTensors};
     use std::fs;
 
     const TINY: &str = r#"{"model_type": "roberta", "vocab_size": 40, "hidden_size": 16, "num_hidden_layers": 2,
         "num_attention_heads": 2, "intermediate_size": 32, "max_position_embeddings": 20, "type_vocab_size": 1,
-        "id2label": {"0": "no", "1": "yes"}, "kept": "as it is"}"#;
+        "id2label": {"0": "no", "1": "yes"}, "_kept": "as it is"}"#;
 
     fn names(count: usize) -> Vec<String> {
         (0..count).map(|i| format!("class {i}")).collect()
@@ -221,7 +238,7 @@ mod tests {
         assert_eq!(loaded.initialised, Initialised::Nothing);
         assert_eq!(loaded.model.to_host().expect("host"), model.to_host().expect("host"));
         assert_eq!(loaded.model.config().labels(), ["nein", "ja"]);
-        assert_eq!(loaded.model.config().field("kept"), Some(&serde_json::json!("as it is")));
+        assert_eq!(loaded.model.config().field("_kept"), Some(&serde_json::json!("as it is")));
     }
 
     #[test]
@@ -257,6 +274,43 @@ mod tests {
         let (before, after) = (model.to_host().expect("host"), loaded.model.to_host().expect("host"));
         assert_eq!(before["classifier.dense.weight"], after["classifier.dense.weight"]);
         assert_eq!(after["classifier.out_proj.weight"].shape, [5, 16]);
+    }
+
+    #[test]
+    fn a_deeper_head_is_made_fresh_on_the_encoder_and_loads_again() {
+        for name in ["roberta-one-row", "bert-longest", "deberta-one-token"] {
+            let Some(fixture) = Fixture::open(name) else { continue };
+            let device = Device::flex();
+            let config = Config::open(&fixture.dir).expect("valid").with_head(HeadKind::Mlp);
+            let loaded = Model::load_as(config, &fixture.dir, 3, &device).expect("loads");
+            let layers = |part: &str| (0..3).map(|i| format!("classifier.layers.{i}.{part}")).collect::<Vec<_>>();
+            let Initialised::Part(mut fresh) = loaded.initialised else { panic!("a fresh head") };
+            fresh.sort();
+            let mut expected = [layers("weight"), layers("bias")].concat();
+            expected.sort();
+            assert_eq!(fresh, expected, "{name}");
+            let host = loaded.model.to_host().expect("host");
+            let shapes = layers("weight").iter().map(|name| host[name].shape.clone()).collect::<Vec<_>>();
+            assert_eq!(shapes, [[256, 24], [128, 256], [3, 128]]);
+
+            let dir = tempfile::tempdir().expect("a temporary folder");
+            loaded.model.save(dir.path(), &names(3)).expect("saved");
+            let again = Model::load(dir.path(), None, 9, &device).expect("loads");
+            assert_eq!(again.initialised, Initialised::Nothing, "{:?}", again.notes);
+            let logits = |model: &Model| {
+                let (ids, mask) = fixture.batch(&device);
+                model.forward(ids, mask, &mut crate::ml::dropout::Noise::Off).into_data()
+            };
+            assert_eq!(logits(&again.model), logits(&loaded.model), "{name}");
+        }
+    }
+
+    #[test]
+    fn fields_without_effect_are_named() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        fs::write(dir.path().join("config.json"), TINY.replace("_kept", "kept")).expect("written");
+        let notes = Model::load(dir.path(), None, 0, &Device::flex()).expect("loads").notes;
+        assert_eq!(notes[0], "config.json has fields that are not known here and have no effect: kept");
     }
 
     #[test]
@@ -362,12 +416,14 @@ mod tests {
     }
 
     #[test]
-    fn counts_of_a_model_are_those_of_its_values() {
-        let model = tiny();
-        let host = model.to_host().expect("host");
-        let non_zero = host.values().flat_map(|tensor| &tensor.data).filter(|v| **v != 0.0).count();
-        assert_eq!(model.count_non_zero().expect("counted"), non_zero);
-        assert_eq!(model.count(), host.values().map(|tensor| tensor.data.len()).sum::<usize>());
+    fn what_is_not_zero_is_counted_on_the_way() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        tiny().save(dir.path(), &names(2)).expect("saved");
+        let loaded = Model::load(dir.path(), None, 0, &Device::flex()).expect("loads");
+        let host = loaded.model.to_host().expect("host");
+        let counted = host.values().map(|tensor| non_zero(&tensor.data)).sum::<usize>();
+        // Biases and the rows for padding are zero in a fresh model.
+        assert!(loaded.non_zero == counted && counted < loaded.model.count(), "{} {counted}", loaded.non_zero);
     }
 
     #[test]

@@ -5,6 +5,7 @@ pub mod bert;
 pub mod config;
 mod conv;
 pub mod deberta;
+pub mod distilbert;
 pub mod embedding;
 pub mod encoder;
 mod fields;
@@ -47,6 +48,7 @@ pub enum Model {
     Roberta(roberta::Roberta),
     Bert(bert::Bert),
     Deberta(deberta::Deberta),
+    DistilBert(distilbert::DistilBert),
 }
 
 impl Model {
@@ -71,6 +73,7 @@ impl Model {
             Family::Roberta(own) => Model::Roberta(roberta::Roberta::empty(config, own, device)),
             Family::Bert(own) => Model::Bert(bert::Bert::empty(config, own, device)),
             Family::Deberta(own) => Model::Deberta(deberta::Deberta::empty(config, own, device)),
+            Family::DistilBert(own) => Model::DistilBert(distilbert::DistilBert::empty(config, own, device)),
         }
     }
 
@@ -84,6 +87,7 @@ impl Model {
             Model::Roberta(model) => model.forward(ids, mask, noise),
             Model::Bert(model) => model.forward(ids, mask, noise),
             Model::Deberta(model) => model.forward(ids, mask, noise),
+            Model::DistilBert(model) => model.forward(ids, mask, noise),
         }
     }
 
@@ -95,16 +99,6 @@ impl Model {
     /// How many numbers the model holds, adapters included.
     pub fn count(&self) -> usize {
         self.parameters().iter().map(Named::size).sum()
-    }
-
-    /// How many numbers are not zero.
-    pub fn count_non_zero(&self) -> Result<usize> {
-        let mut count = 0;
-        walk::for_each_piece(self, |piece| {
-            count += piece.rows.data.iter().filter(|v| **v != 0.0).count();
-            Ok(())
-        })?;
-        Ok(count)
     }
 
     /// How many numbers training changes.
@@ -144,6 +138,7 @@ impl Model {
             Model::Roberta(model) => &model.config,
             Model::Bert(model) => &model.config,
             Model::Deberta(model) => &model.config,
+            Model::DistilBert(model) => &model.config,
         }
     }
 
@@ -153,6 +148,7 @@ impl Model {
             Model::Roberta(model) => model.config = model.config.clone().with_labels(labels),
             Model::Bert(model) => model.config = model.config.clone().with_labels(labels),
             Model::Deberta(model) => model.config = model.config.clone().with_labels(labels),
+            Model::DistilBert(model) => model.config = model.config.clone().with_labels(labels),
         }
     }
 
@@ -162,6 +158,7 @@ impl Model {
             Model::Roberta(model) => model.map_linears(change),
             Model::Bert(model) => model.map_linears(change),
             Model::Deberta(model) => model.map_linears(change),
+            Model::DistilBert(model) => model.map_linears(change),
         }
     }
 }

@@ -8,6 +8,7 @@ use anyhow::{Result, bail};
 use super::Model;
 use super::bert::Bert;
 use super::deberta::Deberta;
+use super::distilbert::DistilBert;
 use super::roberta::Roberta;
 use super::weights::Weights;
 use super::weights::stored::Stored;
@@ -35,6 +36,7 @@ impl Model {
             Model::Roberta(_) => &Roberta::NAMES,
             Model::Bert(_) => &Bert::NAMES,
             Model::Deberta(_) => &Deberta::NAMES,
+            Model::DistilBert(_) => &DistilBert::NAMES,
         }
     }
 }

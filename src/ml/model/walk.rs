@@ -11,6 +11,7 @@ use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::tensor::{Gradients, Tensor, TensorData};
 use rayon::prelude::*;
 
+use super::distilbert;
 use super::host::{HostTensor, HostTensors, Layout};
 
 /// What is known of a parameter without reading its values.
@@ -64,7 +65,7 @@ impl Place {
 
     fn name(&self) -> String {
         let fields = self.0.iter().filter(|(_, owner)| !owner.starts_with("Enum:"));
-        let name = fields.map(|(field, _)| rename(field)).collect::<Vec<_>>().join(".");
+        let name = distilbert::rename(fields.map(|(field, _)| rename(field)).collect::<Vec<_>>().join("."));
         // PEFT's names for the two factors.
         match name.rsplit_once(".lora.") {
             Some((layer, "a")) => format!("{layer}.lora_A.weight"),
@@ -137,27 +138,18 @@ pub fn to_host<M: Module>(module: &M) -> Result<HostTensors> {
         let (name, shape) = (piece.name.to_owned(), piece.shape.to_vec());
         let size = shape.iter().product();
         let whole = host.entry(name).or_insert_with(|| HostTensor { shape, data: Vec::with_capacity(size) });
-        whole.data.extend(piece.into_values());
+        whole.data.extend(piece.values);
         Ok(())
     })?;
     Ok(host)
 }
 
-/// Some rows of a parameter, as Hugging Face files have rows.
+/// Some rows of a parameter, in the layout of Hugging Face files.
 pub struct Piece<'a> {
     pub name: &'a str,
-    /// Of the whole parameter, in those files.
+    /// Of the whole parameter.
     pub shape: &'a [usize],
-    /// As the module holds it.
-    pub rows: HostTensor,
-    layout: Layout,
-}
-
-impl Piece<'_> {
-    /// In the order of the files.
-    pub fn into_values(self) -> Vec<f32> {
-        self.rows.into_layout(self.layout)
-    }
+    pub values: Vec<f32>,
 }
 
 /// Shows every parameter, from its first row to its last, in pieces small enough that no second copy of a model is in
@@ -180,8 +172,8 @@ pub fn for_each_piece<M: Module>(module: &M, see: impl FnMut(Piece) -> Result<()
             // The axis that is the first one in files.
             let axis = if layout == Layout::Transposed { D - 1 } else { 0 };
             let shown = rows(tensor, axis).try_for_each(|rows| {
-                let rows = host_tensor(rows)?;
-                (self.1)(Piece { name: &name, shape: &shape, rows, layout })
+                let values = host_tensor(rows)?.into_layout(layout);
+                (self.1)(Piece { name: &name, shape: &shape, values })
             });
             self.2 = shown.map_err(|error| error.context(format!("reading parameter {name}")));
         }
@@ -193,8 +185,8 @@ pub fn for_each_piece<M: Module>(module: &M, see: impl FnMut(Piece) -> Result<()
 
 /// Cuts a tensor along an axis into parts of a few megabytes.
 fn rows<const D: usize>(tensor: Tensor<D>, axis: usize) -> impl Iterator<Item = Tensor<D>> {
-    /// Numbers of a part.
-    const PART: usize = 1 << 20;
+    /// Numbers of a part: a matrix of 1024 × 4096 is one, which is much faster to copy than some of its columns.
+    const PART: usize = 4 << 20;
     let dims = tensor.dims();
     let all = dims[axis];
     let row = dims.iter().product::<usize>().checked_div(all).unwrap_or(0);

@@ -3,20 +3,37 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
-use serde_json::Value;
 use tokenizers::models::bpe::BPE;
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::processors::roberta::RobertaProcessing;
 use tokenizers::{AddedToken, Tokenizer as Library};
 
+use super::sentencepiece::{Family, SentencePiece};
+use super::special::{Special, required, verbatim};
+use super::spm::Spm;
+use super::unigram::Unigram;
+use super::wordpiece;
+
+/// A whole pipeline.
+pub(super) const WHOLE: &str = "tokenizer.json";
+/// DeBERTa-v2/v3's sentencepiece model.
+pub(super) const DEBERTA: &str = "spm.model";
+/// XLM-R's sentencepiece model.
+pub(super) const XLM_ROBERTA: &str = "sentencepiece.bpe.model";
+pub(super) const CONFIG: &str = "tokenizer_config.json";
+
+const LAYOUTS: &str = "tokenizer.json, vocab.json with merges.txt (RoBERTa), spm.model (DeBERTa), \
+                       sentencepiece.bpe.model (XLM-R) or vocab.txt (BERT)";
+
 /// Every file that may belong to a tokenizer.
-pub const FILES: [&str; 8] = [
-    "tokenizer.json",
+pub const FILES: [&str; 9] = [
+    WHOLE,
     "vocab.json",
     "merges.txt",
     "vocab.txt",
-    "spm.model",
-    "tokenizer_config.json",
+    DEBERTA,
+    XLM_ROBERTA,
+    CONFIG,
     "special_tokens_map.json",
     "added_tokens.json",
 ];
@@ -38,30 +55,64 @@ pub fn copy_files(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The tokenizer of a folder, and its padding id.
-pub(super) fn read(dir: &Path) -> Result<(Library, u32)> {
-    let whole = dir.join("tokenizer.json");
-    let (vocab, merges) = (dir.join("vocab.json"), dir.join("merges.txt"));
+/// The tokenizer of a folder.
+pub(super) struct Opened {
+    pub(super) library: Library,
+    pub(super) pad_id: u32,
+    /// Sentencepiece's own way to the ids.
+    pub(super) unigram: Option<Unigram>,
+}
+
+/// The tokenizer of a folder: of `tokenizer.json` if there is one, else of the first layout that is whole.
+pub(super) fn read(dir: &Path) -> Result<Opened> {
     let special = Special::read(dir)?;
-    let library = if whole.is_file() {
-        Library::from_file(&whole).map_err(|error| anyhow!("{}: not a tokenizer: {error}", whole.display()))?
+    let at = |name: &str| dir.join(name);
+    let (whole, vocab, merges, words) = (at(WHOLE), at("vocab.json"), at("merges.txt"), at("vocab.txt"));
+    let families = [(DEBERTA, Family::Deberta), (XLM_ROBERTA, Family::XlmRoberta)];
+    let pieces = families.into_iter().map(|(name, family)| (at(name), family)).find(|(path, _)| path.is_file());
+    let (library, unigram) = if whole.is_file() {
+        let library =
+            Library::from_file(&whole).map_err(|error| anyhow!("{}: not a tokenizer: {error}", whole.display()))?;
+        let unigram = match &pieces {
+            Some((path, family)) => beside(&library, path, *family, &special)?,
+            None => None,
+        };
+        (library, unigram)
     } else if vocab.is_file() && merges.is_file() {
-        byte_level(&vocab, &merges, &special, dir)?
+        (byte_level(&vocab, &merges, &special, dir)?, None)
+    } else if let Some((path, family)) = &pieces {
+        let model = SentencePiece::new(Spm::read(path)?, path, *family, &special)?;
+        let damaged = || format!("cannot use {}", path.display());
+        (model.build(&special, dir).with_context(damaged)?, model.encoder().with_context(damaged)?)
+    } else if words.is_file() {
+        (wordpiece::build(&words, &special, dir)?, None)
     } else {
-        bail!(
-            "{} has no tokenizer: looked for tokenizer.json, or vocab.json with merges.txt; found {}",
-            dir.display(),
-            found(dir)
-        );
+        bail!("{} has no tokenizer: looked for {LAYOUTS}; found {}", dir.display(), found(dir));
     };
-    let pad = special.pad.iter().map(String::as_str).chain(["<pad>", "[PAD]"]).find_map(|pad| library.token_to_id(pad));
-    match pad {
-        Some(pad) => Ok((library, pad)),
-        None => bail!(
+    let pad_id = pad(&library, &special, dir)?;
+    Ok(Opened { library, pad_id, unigram })
+}
+
+/// Sentencepiece's own way to the ids, where `tokenizer.json` is the pipeline of the sentencepiece model beside it.
+///
+/// Where it is not, it decides: it is what transformers uses, and the model may have learned from its ids.
+fn beside(library: &Library, path: &Path, family: Family, special: &Special) -> Result<Option<Unigram>> {
+    let spm = Spm::read(path)?;
+    match SentencePiece::new(spm, path, family, special) {
+        Ok(model) if model.makes(library)? => model.encoder(),
+        _ => Ok(None),
+    }
+}
+
+fn pad(library: &Library, special: &Special, dir: &Path) -> Result<u32> {
+    let named = special.token("pad_token");
+    let pad = named.iter().map(String::as_str).chain(["<pad>", "[PAD]"]).find_map(|pad| library.token_to_id(pad));
+    pad.with_context(|| {
+        format!(
             "the tokenizer in {} has no padding token: name it as `pad_token` in special_tokens_map.json",
             dir.display()
-        ),
-    }
+        )
+    })
 }
 
 /// What stands in a folder, for the message that something is missing there.
@@ -75,58 +126,6 @@ fn found(dir: &Path) -> String {
     if names.is_empty() { "an empty folder".to_owned() } else { names.join(", ") }
 }
 
-/// Special tokens as `special_tokens_map.json` or `tokenizer_config.json` name them.
-struct Special {
-    start: String,
-    end: String,
-    unknown: String,
-    mask: String,
-    pad: Option<String>,
-    prefix_space: bool,
-    /// Tokens of `added_tokens.json`, by id.
-    added: Vec<(u64, String)>,
-}
-
-impl Special {
-    fn read(dir: &Path) -> Result<Self> {
-        let map = json(&dir.join("special_tokens_map.json"))?;
-        let config = json(&dir.join("tokenizer_config.json"))?;
-        // A token is written as text, or as an object with its `content`.
-        let token = |name: &str| {
-            [&map, &config].into_iter().find_map(|file| {
-                let token = file.get(name)?;
-                token.as_str().or_else(|| token.get("content")?.as_str()).map(str::to_owned)
-            })
-        };
-        let or = |name: &str, default: &str| token(name).unwrap_or_else(|| default.to_owned());
-        let mut added: Vec<(u64, String)> = json(&dir.join("added_tokens.json"))?
-            .as_object()
-            .into_iter()
-            .flatten()
-            .filter_map(|(token, id)| Some((id.as_u64()?, token.clone())))
-            .collect();
-        added.sort();
-        Ok(Special {
-            start: token("cls_token").or_else(|| token("bos_token")).unwrap_or_else(|| "<s>".to_owned()),
-            end: token("sep_token").or_else(|| token("eos_token")).unwrap_or_else(|| "</s>".to_owned()),
-            unknown: or("unk_token", "<unk>"),
-            mask: or("mask_token", "<mask>"),
-            pad: token("pad_token"),
-            prefix_space: config.get("add_prefix_space").and_then(Value::as_bool).unwrap_or(false),
-            added,
-        })
-    }
-}
-
-/// A JSON file's content; null where there is none.
-fn json(path: &Path) -> Result<Value> {
-    match std::fs::read(path) {
-        Ok(bytes) => serde_json::from_slice(&bytes).with_context(|| format!("{} is not JSON", path.display())),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Value::Null),
-        Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
-    }
-}
-
 /// RoBERTa's byte-level BPE, as `RobertaTokenizer` in transformers builds it.
 fn byte_level(vocab: &Path, merges: &Path, special: &Special, dir: &Path) -> Result<Library> {
     let name = |path: &Path| path.to_str().map(str::to_owned).with_context(|| format!("{path:?} is not UTF-8"));
@@ -134,34 +133,23 @@ fn byte_level(vocab: &Path, merges: &Path, special: &Special, dir: &Path) -> Res
     let (tokens, pairs) = BPE::read_file(&name(vocab)?, &name(merges)?).map_err(bad)?;
     let bpe = BPE::builder().vocab_and_merges(tokens, pairs).build().map_err(bad)?;
     let mut library = Library::new(bpe);
-    let id = |library: &Library, token: &str| {
-        let id = library.token_to_id(token);
-        id.with_context(|| format!("{} does not have the special token `{token}`", dir.join("vocab.json").display()))
+    let role = |first: &str, second: &str, default: &str| {
+        special.token(first).or_else(|| special.token(second)).unwrap_or_else(|| default.to_owned())
     };
-    let (start, end) = (id(&library, &special.start)?, id(&library, &special.end)?);
-    let pre = ByteLevel::new(special.prefix_space, true, true);
+    let (start, end) = (role("cls_token", "bos_token", "<s>"), role("sep_token", "eos_token", "</s>"));
+    let (first, last) = (required(&library, &start, vocab)?, required(&library, &end, vocab)?);
+    let prefix_space = special.flag("add_prefix_space")?.unwrap_or(false);
+    let pre = ByteLevel::new(prefix_space, true, true);
     library.with_pre_tokenizer(Some(pre)).with_decoder(Some(pre)).with_post_processor(Some(
-        RobertaProcessing::new((special.end.clone(), end), (special.start.clone(), start))
+        RobertaProcessing::new((end.clone(), last), (start.clone(), first))
             .trim_offsets(true)
-            .add_prefix_space(special.prefix_space),
+            .add_prefix_space(prefix_space),
     ));
-    let plain = [Some(&special.start), special.pad.as_ref(), Some(&special.end), Some(&special.unknown)];
-    let mut added: Vec<AddedToken> =
-        plain.into_iter().flatten().map(|token| AddedToken::from(token.clone(), true).normalized(true)).collect();
-    added.push(AddedToken::from(special.mask.clone(), true).lstrip(true).normalized(false));
-    // A special token that the vocabulary lacks would get a new id, beyond the model's embedding.
-    added.retain(|token| library.token_to_id(&token.content).is_some());
-    library.add_special_tokens(added).map_err(|error| anyhow!(error))?;
-    let others = special.added.iter().map(|(_, token)| AddedToken::from(token.clone(), false));
-    library.add_tokens(others).map_err(|error| anyhow!(error))?;
-    for (id, token) in &special.added {
-        if library.token_to_id(token).map(u64::from) != Some(*id) {
-            bail!(
-                "added_tokens.json in {} gives `{token}` the id {id}, which does not follow the vocabulary",
-                dir.display()
-            );
-        }
-    }
+    let plain = [Some(start), special.token("pad_token"), Some(end), Some(special.token_or("unk_token", "<unk>"))];
+    let mut roles: Vec<AddedToken> =
+        plain.into_iter().flatten().map(|token| AddedToken::from(token, true).normalized(true)).collect();
+    roles.push(verbatim(special.token_or("mask_token", "<mask>")).lstrip(true));
+    special.add_to(&mut library, &roles, dir)?;
     Ok(library)
 }
 
@@ -169,15 +157,22 @@ fn byte_level(vocab: &Path, merges: &Path, special: &Special, dir: &Path) -> Res
 mod tests {
     use super::*;
 
+    fn refusal(dir: &Path) -> String {
+        read(dir).err().expect("it was read").to_string()
+    }
+
     #[test]
     fn a_folder_without_tokenizer_says_what_was_looked_for_and_found() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("config.json"), "{}").unwrap();
         std::fs::write(dir.path().join("vocab.json"), "{}").unwrap();
-        let message = read(dir.path()).unwrap_err().to_string();
-        assert!(message.contains("looked for tokenizer.json, or vocab.json with merges.txt"), "{message}");
+        let message = refusal(dir.path());
+        assert!(
+            message.contains("looked for tokenizer.json, vocab.json with merges.txt (RoBERTa), spm.model"),
+            "{message}"
+        );
         assert!(message.ends_with("found config.json, vocab.json"), "{message}");
-        let message = read(&dir.path().join("nowhere")).unwrap_err().to_string();
+        let message = refusal(&dir.path().join("nowhere"));
         assert!(message.ends_with("found no such folder"), "{message}");
     }
 
@@ -185,7 +180,7 @@ mod tests {
     fn broken_files_are_named() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("tokenizer.json"), "{}").unwrap();
-        let message = read(dir.path()).unwrap_err().to_string();
+        let message = refusal(dir.path());
         assert!(message.contains("tokenizer.json: not a tokenizer"), "{message}");
     }
 
@@ -194,7 +189,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("vocab.json"), r#"{"a": 0, "b": 1, "ab": 2}"#).unwrap();
         std::fs::write(dir.path().join("merges.txt"), "#version: 0.2\na b\n").unwrap();
-        let message = read(dir.path()).unwrap_err().to_string();
+        let message = refusal(dir.path());
         assert!(message.contains("special token `<s>`"), "{message}");
     }
 

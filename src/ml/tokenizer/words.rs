@@ -1,16 +1,13 @@
 //! Byte-level BPE word by word, each word worked out once: the library's ids at several times its speed.
 
-use std::collections::HashMap;
-use std::ops::{Deref, DerefMut};
-use std::sync::{LazyLock, Mutex, PoisonError};
+use std::sync::LazyLock;
 
 use anyhow::{Result, anyhow};
 use regex::Regex;
 use tokenizers::models::bpe::BPE;
 use tokenizers::{Model, ModelWrapper, PreTokenizerWrapper, Tokenizer as Library};
 
-/// Ids kept per cache before it is emptied: a few MB, more words than a language has.
-const CACHE_IDS: usize = 2_000_000;
+use super::cache::Cache;
 
 /// Characters below this are looked up in [`CLASSES`]; see [`Words::knows`].
 const TABLE: usize = 0x2C00;
@@ -23,41 +20,6 @@ pub(super) struct Words {
     prefix_space: bool,
     /// Printable stand-ins of the 256 bytes.
     letters: [char; 256],
-    /// Caches not in use; each thread borrows one at a time, so none ever waits for another's lookup.
-    caches: Mutex<Vec<Cache>>,
-}
-
-/// Ids of the words seen so far.
-#[derive(Default)]
-pub(super) struct Cache {
-    words: HashMap<Box<str>, (u32, u32)>,
-    ids: Vec<u32>,
-}
-
-/// A cache that goes back to its [`Words`] when dropped.
-pub(super) struct Borrowed<'a> {
-    cache: Cache,
-    owner: &'a Words,
-}
-
-impl Deref for Borrowed<'_> {
-    type Target = Cache;
-    fn deref(&self) -> &Cache {
-        &self.cache
-    }
-}
-
-impl DerefMut for Borrowed<'_> {
-    fn deref_mut(&mut self) -> &mut Cache {
-        &mut self.cache
-    }
-}
-
-impl Drop for Borrowed<'_> {
-    fn drop(&mut self) {
-        let cache = std::mem::take(&mut self.cache);
-        self.owner.caches.lock().unwrap_or_else(PoisonError::into_inner).push(cache);
-    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,22 +52,14 @@ impl Words {
     pub(super) fn of(library: &Library) -> Option<Self> {
         let Some(PreTokenizerWrapper::ByteLevel(level)) = library.get_pre_tokenizer() else { return None };
         let ModelWrapper::BPE(BPE { dropout: None, .. }) = library.get_model() else { return None };
-        (library.get_normalizer().is_none() && level.use_regex).then(|| Words {
-            prefix_space: level.add_prefix_space,
-            letters: letters(),
-            caches: Mutex::default(),
-        })
+        (library.get_normalizer().is_none() && level.use_regex)
+            .then(|| Words { prefix_space: level.add_prefix_space, letters: letters() })
     }
 
     /// True where we are sure to class characters as the library's regex does: scripts whose Unicode blocks were complete
     /// before either table was made. Other texts (emoji, CJK) go through the library.
     pub(super) fn knows(text: &str) -> bool {
         text.is_ascii() || text.chars().all(|letter| matches!(letter as usize, 0..0x500 | 0x2000..TABLE))
-    }
-
-    pub(super) fn borrow(&self) -> Borrowed<'_> {
-        let cache = self.caches.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default();
-        Borrowed { cache, owner: self }
     }
 
     /// Append the ids of `text`, without special tokens.
@@ -119,19 +73,12 @@ impl Words {
         while !rest.is_empty() {
             let (word, after) = rest.split_at(first_word(rest));
             rest = after;
-            if let Some(&(start, end)) = cache.words.get(word) {
-                out.extend_from_slice(&cache.ids[start as usize..end as usize]);
-                continue;
-            }
-            if cache.ids.len() > CACHE_IDS {
-                *cache = Cache::default();
-            }
-            let spelled: String = word.bytes().map(|byte| self.letters[usize::from(byte)]).collect();
-            let tokens = library.get_model().tokenize(&spelled).map_err(|error| anyhow!(error))?;
-            let start = cache.ids.len() as u32;
-            cache.ids.extend(tokens.iter().map(|token| token.id));
-            out.extend_from_slice(&cache.ids[start as usize..]);
-            cache.words.insert(word.into(), (start, cache.ids.len() as u32));
+            cache.ids(word, out, |ids| {
+                let spelled: String = word.bytes().map(|byte| self.letters[usize::from(byte)]).collect();
+                let tokens = library.get_model().tokenize(&spelled).map_err(|error| anyhow!(error))?;
+                ids.extend(tokens.iter().map(|token| token.id));
+                Ok(())
+            })?;
         }
         Ok(())
     }

@@ -193,7 +193,7 @@ fn scale(values: &mut [f32], columns: usize, scales: &[f32]) {
 /// Bytes of a number.
 fn width(dtype: Dtype) -> Result<usize> {
     let bits = dtype.bitsize();
-    ensure!(bits % 8 == 0, "values of type {dtype:?} are not supported");
+    ensure!(bits.is_multiple_of(8), "values of type {dtype:?} are not supported");
     Ok(bits / 8)
 }
 

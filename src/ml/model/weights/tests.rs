@@ -94,7 +94,7 @@ fn a_tensor_transposed_while_it_is_read_is_the_one_transposed_after() {
             file.insert("int8_scale".into(), Encoded::f32(&scales));
         }
         write(&path, &file).expect("written");
-        let weights = Weights::of(&[path.clone()]).expect("opened");
+        let weights = Weights::of(std::slice::from_ref(&path)).expect("opened");
         let all = weights.read().expect("read");
         for (name, stored) in &weights.tensors {
             let after = all[name].clone().into_layout(Layout::Transposed);
@@ -143,13 +143,13 @@ fn a_file_that_changes_after_it_was_opened_is_an_error_and_not_the_end_of_the_pr
     let path = dir.path().join(SINGLE);
     let values = HostTensors::from([("a".to_owned(), tensor(&[1 << 20], &vec![1.0; 1 << 20]))]);
     write_f32(&path, &values).expect("written");
-    let weights = Weights::of(&[path.clone()]).expect("opened");
+    let weights = Weights::of(std::slice::from_ref(&path)).expect("opened");
     fs::File::options().write(true).open(&path).expect("opened").set_len(4096).expect("cut");
     let text = format!("{:#}", weights.read().map(|_| ()).expect_err("refused"));
     assert_eq!(text, format!("reading {}: tensor a: the file became shorter while it was read", path.display()));
     // A file that is deleted or replaced stays readable as it was.
     write_f32(&path, &values).expect("written");
-    let weights = Weights::of(&[path.clone()]).expect("opened");
+    let weights = Weights::of(std::slice::from_ref(&path)).expect("opened");
     fs::remove_file(&path).expect("removed");
     assert!(weights.read().expect("read") == values);
 }

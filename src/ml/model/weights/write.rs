@@ -149,7 +149,7 @@ pub fn encode_f32(file: &File, tensors: &HostTensors) -> Result<()> {
 }
 
 fn write_file(path: &Path, content: impl FnOnce(&File) -> Result<()>) -> Result<()> {
-    Ok(Draft::new(path, content)?.publish()?.sync()?)
+    Draft::new(path, content)?.publish()?.sync()
 }
 
 /// A config and the weights that it describes: the two files of a model or adapter.

@@ -1,0 +1,55 @@
+//! Token ids of texts: `cargo run --release --example encode -- TOKENIZER TEXTS.jsonl [--time | --save FOLDER]`.
+//!
+//! TEXTS has a JSON object with `text` a line; each gives a line with its ids. With `--time` one JSON line with the rate
+//! comes instead; with `--save` the tokenizer's files are also written as the tokenize stage writes them.
+//! `scripts/compare/tokens.py` holds both against the Python libraries.
+
+use std::io::{BufRead, BufReader, BufWriter, Write};
+use std::path::PathBuf;
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+use pipe::ml::tokenizer::{Tokenizer, complete, copy_files};
+use pipe::ml::watch::Silent;
+
+/// No text of a comparison is cut.
+const LENGTH: usize = 1_000_000;
+
+// As the program itself.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> Result<()> {
+    let mut arguments = std::env::args_os().skip(1);
+    let folder = PathBuf::from(arguments.next().context("give a tokenizer folder")?);
+    let texts = PathBuf::from(arguments.next().context("give a JSON Lines file of texts")?);
+    let option = arguments.next().map(|option| option.to_string_lossy().into_owned());
+    let start = Instant::now();
+    let tokenizer = Tokenizer::open(&folder)?;
+    let opened = start.elapsed().as_secs_f64();
+    let file = std::fs::File::open(&texts).with_context(|| format!("cannot read {}", texts.display()))?;
+    let mut rows: Vec<String> = Vec::new();
+    for line in BufReader::new(file).lines() {
+        let row: serde_json::Value = serde_json::from_str(&line?)?;
+        rows.push(row["text"].as_str().context("a row has no `text`")?.to_owned());
+    }
+    let start = Instant::now();
+    let encoded = tokenizer.encode_batch(&rows, LENGTH, &Silent)?;
+    let seconds = start.elapsed().as_secs_f64();
+    if option.as_deref() == Some("--time") {
+        let rate = (rows.len() as f64 / seconds).round();
+        let line = serde_json::json!({ "kind": tokenizer.kind(), "rows_per_s": rate, "open_s": opened });
+        println!("{line}");
+        return Ok(());
+    }
+    if option.as_deref() == Some("--save") {
+        let to = PathBuf::from(arguments.next().context("give a folder to save to")?);
+        copy_files(&folder, &to)?;
+        complete(&to)?;
+    }
+    let mut out = BufWriter::new(std::io::stdout().lock());
+    for row in encoded {
+        writeln!(out, "{}", serde_json::to_string(&row.ids)?)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,69 @@
+//! `hf:OWNER/NAME[@REVISION]`, the name of a model on the Hub.
+
+use anyhow::{Result, ensure};
+use hf_hub::{Repo, RepoType};
+
+pub const SCHEME: &str = "hf:";
+
+/// What a reference names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reference {
+    /// `OWNER/NAME`, or `NAME` alone for the models that are older than owners.
+    pub repository: String,
+    /// A branch, a tag or a commit.
+    pub revision: String,
+}
+
+impl Reference {
+    pub fn parse(text: &str) -> Result<Self> {
+        let name = text.strip_prefix(SCHEME).unwrap_or(text);
+        let (repository, revision) = name.split_once('@').unwrap_or((name, "main"));
+        let parts: Vec<&str> = repository.split('/').collect();
+        ensure!(
+            parts.len() <= 2 && parts.iter().all(|part| is_plain(part)) && revision.split('/').all(is_plain),
+            "`{text}` is not a model name; write hf:OWNER/NAME or hf:OWNER/NAME@REVISION"
+        );
+        Ok(Self { repository: repository.into(), revision: revision.into() })
+    }
+
+    /// The repository at a revision, as hf-hub spells folders and addresses.
+    pub fn repo(&self, revision: &str) -> Repo {
+        Repo::with_revision(self.repository.clone(), RepoType::Model, revision.into())
+    }
+}
+
+/// Whether a part of a name can be a folder's name and no more: what another machine says must not lead elsewhere.
+pub fn is_plain(part: &str) -> bool {
+    !part.is_empty() && !part.starts_with('.') && part.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
+}
+
+/// Whether a revision is a whole commit hash, which always stands for the same content.
+pub fn is_commit(revision: &str) -> bool {
+    revision.len() == 40 && revision.bytes().all(|b| b.is_ascii_hexdigit())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_revision_is_main_unless_it_is_named() {
+        let wanted = |text| Reference::parse(text).map(|r| (r.repository, r.revision)).unwrap();
+        assert_eq!(wanted("hf:some/model@refs/pr/1"), ("some/model".into(), "refs/pr/1".into()));
+        assert_eq!(wanted("hf:distilroberta-base"), ("distilroberta-base".into(), "main".into()));
+    }
+
+    #[test]
+    fn names_that_lead_elsewhere_are_refused() {
+        for bad in ["hf:", "hf:a/b/c", "hf:../b", "hf:a/b@", "hf:a/b@../x", "hf:a b/c", "hf:/b", "hf:a/b@x//y"] {
+            let text = Reference::parse(bad).unwrap_err().to_string();
+            assert_eq!(text, format!("`{bad}` is not a model name; write hf:OWNER/NAME or hf:OWNER/NAME@REVISION"));
+        }
+    }
+
+    #[test]
+    fn commits_are_told_from_branches() {
+        assert!(is_commit("0123456789abcdef0123456789abcdef01234567"));
+        assert!(!is_commit("main") && !is_commit("0123456") && !is_commit(&"g".repeat(40)));
+    }
+}

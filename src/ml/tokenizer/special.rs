@@ -1,0 +1,153 @@
+//! The special and added tokens of a folder, and the settings beside them.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, anyhow, bail};
+use serde_json::Value;
+use tokenizers::processors::template::TemplateProcessing;
+use tokenizers::{AddedToken, Tokenizer as Library};
+
+/// What `special_tokens_map.json`, `tokenizer_config.json` and `added_tokens.json` say.
+pub(super) struct Special {
+    map: Value,
+    config: Value,
+    /// Tokens by id, those of the vocabulary among them where the files list them.
+    added: Vec<(u64, AddedToken)>,
+}
+
+impl Special {
+    pub(super) fn read(dir: &Path) -> Result<Self> {
+        let map = json(&dir.join("special_tokens_map.json"))?;
+        let config = json(&dir.join("tokenizer_config.json"))?;
+        let mut added: Vec<(u64, AddedToken)> = json(&dir.join("added_tokens.json"))?
+            .as_object()
+            .into_iter()
+            .flatten()
+            .filter_map(|(token, id)| Some((id.as_u64()?, AddedToken::from(token.clone(), false))))
+            .collect();
+        // What is said here is newer, and says more.
+        for (id, token) in config.get("added_tokens_decoder").and_then(Value::as_object).into_iter().flatten() {
+            let Some((id, token)) = id.parse().ok().zip(as_added(token)) else { continue };
+            added.retain(|(other, _)| *other != id);
+            added.push((id, token));
+        }
+        added.sort_by_key(|(id, _)| *id);
+        Ok(Special { map, config, added })
+    }
+
+    /// A token by its role: `cls_token`, `pad_token`.
+    pub(super) fn token(&self, role: &str) -> Option<String> {
+        // It is written as text, or as an object with its `content`.
+        [&self.map, &self.config].into_iter().find_map(|file| {
+            let token = file.get(role)?;
+            token.as_str().or_else(|| token.get("content")?.as_str()).map(str::to_owned)
+        })
+    }
+
+    pub(super) fn token_or(&self, role: &str, default: &str) -> String {
+        self.token(role).unwrap_or_else(|| default.to_owned())
+    }
+
+    /// A setting of `tokenizer_config.json`; none where it is absent or null.
+    pub(super) fn setting(&self, name: &str) -> Option<&Value> {
+        self.config.get(name).filter(|value| !value.is_null())
+    }
+
+    /// A setting that is true or false.
+    pub(super) fn flag(&self, name: &str) -> Result<Option<bool>> {
+        match self.setting(name) {
+            None => Ok(None),
+            Some(Value::Bool(flag)) => Ok(Some(*flag)),
+            Some(other) => bail!("`{name}` in tokenizer_config.json is {other}; it must be true or false"),
+        }
+    }
+
+    /// Refuse a tokenizer whose class means something else by the same files.
+    pub(super) fn class(&self, file: &Path, known: &[&str]) -> Result<()> {
+        let Some(class) = self.setting("tokenizer_class").and_then(Value::as_str) else { return Ok(()) };
+        let plain = class.strip_suffix("Fast").unwrap_or(class);
+        if known.contains(&plain) || ["PreTrainedTokenizer", "TokenizersBackend"].contains(&plain) {
+            return Ok(());
+        }
+        bail!(
+            "{} is read as {} has it, but tokenizer_config.json says {class}; open the folder with `AutoTokenizer` of \
+             transformers and save it, which writes the tokenizer.json that this program reads",
+            file.display(),
+            known.join(" or ")
+        );
+    }
+
+    /// Make the tokens of `roles` special (those that the vocabulary has) and add the tokens beyond the vocabulary.
+    pub(super) fn add_to(&self, library: &mut Library, roles: &[AddedToken], dir: &Path) -> Result<()> {
+        let mut special: Vec<(u32, AddedToken)> = Vec::new();
+        for role in roles {
+            // A special token that the vocabulary lacks would get a new id, beyond the model's embedding.
+            let Some(id) = library.token_to_id(&role.content) else { continue };
+            if !special.iter().any(|(other, _)| *other == id) {
+                let listed = self.added.iter().find(|(_, token)| token.content == role.content && token.special);
+                special.push((id, listed.map_or(role, |(_, token)| token).clone()));
+            }
+        }
+        special.sort_by_key(|(id, _)| *id);
+        let special = special.into_iter().map(|(_, token)| token);
+        library.add_special_tokens(special).map_err(|error| anyhow!(error))?;
+        for (id, token) in &self.added {
+            // `added_tokens.json` doesn't say that `[MASK]` is special.
+            let role = roles.iter().find(|role| role.content == token.content && !token.special);
+            library.add_tokens([role.unwrap_or(token).clone()]).map_err(|error| anyhow!(error))?;
+            if library.token_to_id(&token.content).map(u64::from) != Some(*id) {
+                bail!(
+                    "the added token `{}` in {} is to have the id {id}, which does not follow the vocabulary",
+                    token.content,
+                    dir.display()
+                );
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A token as `added_tokens_decoder` writes it.
+fn as_added(token: &Value) -> Option<AddedToken> {
+    let flag = |name: &str| token.get(name).and_then(Value::as_bool).unwrap_or(false);
+    let content = token.get("content")?.as_str()?.to_owned();
+    let added = AddedToken::from(content, flag("special")).normalized(flag("normalized"));
+    Some(added.lstrip(flag("lstrip")).rstrip(flag("rstrip")).single_word(flag("single_word")))
+}
+
+/// A special token that is looked for in the text as it stands.
+pub(super) fn verbatim(token: String) -> AddedToken {
+    AddedToken::from(token, true).normalized(false)
+}
+
+/// The id of a token that the vocabulary in `file` must have.
+pub(super) fn required(library: &Library, token: &str, file: &Path) -> Result<u32> {
+    library.token_to_id(token).with_context(|| {
+        format!(
+            "{} does not have the special token `{token}`; if the vocabulary spells it differently, name it in \
+             special_tokens_map.json",
+            file.display()
+        )
+    })
+}
+
+/// What stands around a text, and around a pair of texts: patterns in which `{start}` and `{end}` stand for the two tokens.
+pub(super) fn template([start, end]: &[(String, u32); 2], single: &str, pair: &str) -> Result<TemplateProcessing> {
+    let filled = |pattern: &str| pattern.replace("{start}", &start.0).replace("{end}", &end.0);
+    TemplateProcessing::builder()
+        .try_single(filled(single))
+        .and_then(|builder| builder.try_pair(filled(pair)))
+        .map_err(|error| anyhow!(error))?
+        .special_tokens(vec![start.clone(), end.clone()])
+        .build()
+        .context("its special tokens make no template")
+}
+
+/// A JSON file's content; null where there is none.
+pub(super) fn json(path: &Path) -> Result<Value> {
+    match std::fs::read(path) {
+        Ok(bytes) => serde_json::from_slice(&bytes).with_context(|| format!("{} is not JSON", path.display())),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Value::Null),
+        Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
+    }
+}

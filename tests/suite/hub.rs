@@ -1,0 +1,143 @@
+//! Models by name, through the binary, from a Hub on this machine.
+
+use std::fs;
+use std::process::Output;
+use std::time::Duration;
+
+use super::real::{PIPELINE, Project};
+
+// Its other faults are for the tests of the module.
+#[allow(dead_code)]
+#[path = "../../src/ml/model/hub/server.rs"]
+mod server;
+
+use server::{FIRST, Fault, Files, SECOND, Server};
+
+/// The pipeline with its tokenizer and its base model taken from the Hub.
+fn named(base: &str) -> String {
+    let local = "tokenizer = \"tiny\"";
+    let text = PIPELINE.replace(local, &format!("tokenizer = \"{base}\""));
+    text.replacen("base = \"tiny\"", &format!("base = \"{base}\""), 1)
+}
+
+/// What people upload after training: the files of a trained model.
+fn trained(p: &Project) -> Files {
+    p.run(&["teacher"]);
+    let (code, out, err) = p.pipe(&["cache", "path", "p.toml", "teacher"]);
+    assert_eq!(code, 0, "{err}");
+    let dir = fs::read_dir(out.trim()).unwrap().map(|entry| entry.unwrap().path());
+    let name = |path: &std::path::Path| path.file_name().unwrap().to_str().unwrap().to_owned();
+    dir.map(|path| (name(&path), fs::read(&path).unwrap())).collect()
+}
+
+/// Runs `pipe` with a network on which there is only this Hub.
+fn online(p: &Project, server: &Server, words: &[&str]) -> (i32, String) {
+    let mut command = p.command(words);
+    command.env_remove("HF_HUB_OFFLINE").env_remove("HF_TOKEN").env("HF_ENDPOINT", &server.endpoint);
+    let Output { status, stdout, stderr } = command.env("NO_PROXY", "127.0.0.1").output().unwrap();
+    (status.code().unwrap_or(-1), String::from_utf8([stderr, stdout].concat()).unwrap())
+}
+
+#[test]
+fn a_model_is_fetched_before_the_first_stage_pinned_by_its_commit_and_then_not_asked_for_again() {
+    let p = Project::new();
+    let files = trained(&p);
+    let server = Server::start(files.clone());
+    p.write("p.toml", &named("hf:some/model"));
+    let (code, said) = online(&p, &server, &["plan", "p.toml", "teacher"]);
+    assert!(code == 0 && said.contains("base \"tiny\" → \"hf:some/model\""), "{said}");
+    assert_eq!(server.requests(), []);
+
+    // A tokenizer is no reason to fetch weights.
+    let (code, said) = online(&p, &server, &["run", "p.toml", "tokens"]);
+    assert_eq!(code, 0, "{said}");
+    assert!(server.requests().iter().all(|r| !r.path.contains("safetensors")));
+    let (code, said) = online(&p, &server, &["run", "p.toml", "teacher"]);
+    assert_eq!(code, 0, "{said}");
+    let lines: Vec<&str> = said.lines().map(str::trim_end).collect();
+    assert_eq!(lines[..2], ["get  hf:some/model", &format!("got  hf:some/model  {FIRST}")], "{said}");
+    assert!(lines[2].starts_with("run small: ") && lines.contains(&"hit  tokens"), "{said}");
+
+    // Nothing is asked any more, whatever has become of the branch, and nothing is needed.
+    let mut moved = files;
+    moved.insert("README.md".into(), b"better".to_vec());
+    server.push(SECOND, moved);
+    server.requests();
+    let (code, said) = online(&p, &server, &["run", "p.toml", "teacher"]);
+    assert!(code == 0 && !said.contains("get "), "{said}");
+    assert_eq!(p.run(&["teacher"]), [""; 0]);
+    assert_eq!(server.requests(), []);
+
+    // The commit is what the result depends on.
+    p.write("p.toml", &named(&format!("hf:some/model@{SECOND}")));
+    let (code, said) = online(&p, &server, &["run", "p.toml", "teacher"]);
+    assert!(code == 0 && said.contains(&format!("got  hf:some/model@{SECOND}  {SECOND}")), "{said}");
+    assert!(said.contains(&format!("base content {FIRST} → {SECOND}")), "{said}");
+}
+
+#[test]
+fn a_download_that_was_killed_continues() {
+    let p = Project::new();
+    let server = Server::start(trained(&p));
+    p.write("p.toml", &named("hf:some/model"));
+    server.fail("model.safetensors", &[Fault::Stall(50_000)]);
+    let mut command = p.command(&["run", "p.toml", "teacher"]);
+    command.env_remove("HF_HUB_OFFLINE").env("HF_ENDPOINT", &server.endpoint).env("NO_PROXY", "127.0.0.1");
+    let mut child = command.env("HF_HUB_DOWNLOAD_TIMEOUT", "600").spawn().unwrap();
+    let blobs = p.path("hub/hub/models--some--model/blobs");
+    let partial = || {
+        let path = fs::read_dir(&blobs).ok()?.find_map(|e| e.ok().filter(|e| e.path().extension().is_some()))?;
+        Some(path.metadata().ok()?.len())
+    };
+    while partial().is_none_or(|length| length < 50_000) {
+        assert!(child.try_wait().unwrap().is_none(), "it ended before it was killed");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    server.requests();
+    let (code, said) = online(&p, &server, &["run", "p.toml", "teacher"]);
+    assert_eq!(code, 0, "{said}");
+    // The tokenizer comes with the model: one download for both.
+    assert_eq!(said.matches("get  hf:some/model").count(), 1, "{said}");
+    let asked = server.requests();
+    let parts: Vec<_> = asked.iter().filter(|r| r.what == "GET cdn").map(|r| r.range.as_deref()).collect();
+    assert_eq!(parts, [Some("bytes=50000-")]);
+}
+
+#[test]
+fn what_is_not_there_is_an_error_of_the_line_that_names_it() {
+    let p = Project::new();
+    let server = Server::start(Files::from([("config.json".into(), b"{}".to_vec())]));
+    for (base, why) in [
+        ("hf:some/other", "there is no some/other, or it is private; correct the name, or set HF_TOKEN"),
+        ("hf:some/model@v9", "some/model has no revision v9"),
+        ("hf:some/model", "some/model has no model.safetensors and no pytorch_model.bin; it holds config.json"),
+    ] {
+        p.write("p.toml", &PIPELINE.replacen("base = \"tiny\"", &format!("base = \"{base}\""), 1));
+        let (code, said) = online(&p, &server, &["run", "p.toml"]);
+        assert_eq!(code, 2, "{said}");
+        assert!(said.contains(&format!("downloading {base} failed: {why}")) && said.contains("p.toml:18:8"), "{said}");
+    }
+}
+
+#[test]
+fn files_put_where_the_message_says_are_used_and_watched() {
+    let p = Project::new();
+    let files = trained(&p);
+    p.write("p.toml", &named("hf:some/model"));
+    let (code, _, err) = p.pipe(&["run", "p.toml", "teacher"]);
+    let dir = "hub/hub/models--some--model/snapshots/main";
+    assert!(
+        code == 2 && err.contains("HF_HUB_OFFLINE forbids") && err.contains(&format!("{dir}: config.json")),
+        "{err}"
+    );
+    fs::create_dir_all(p.path(dir)).unwrap();
+    files.iter().for_each(|(name, bytes)| fs::write(p.path(dir).join(name), bytes).unwrap());
+    assert_eq!(p.run(&["teacher"]), ["teacher", "tokens"]);
+    assert_eq!(p.run(&["teacher"]), [""; 0]);
+    // No commit pins them, so their content does.
+    let config = String::from_utf8(files["config.json"].clone()).unwrap();
+    fs::write(p.path(dir).join("config.json"), config + "\n").unwrap();
+    assert_eq!(p.run(&["teacher"]), ["teacher"]);
+}
