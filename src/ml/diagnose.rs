@@ -225,7 +225,8 @@ impl Sums {
             (_, 0.0) => None,
             (moved, a) => Some(moved.sqrt() / a.sqrt()),
         };
-        let norms = self.a.sqrt() * self.b.sqrt();
+        // One root, not the product of two: of equal sums it gives the very sum back, and a cosine of exactly one.
+        let norms = (self.a * self.b).sqrt();
         Drift {
             weights: self.weights,
             relative_l2,

@@ -10,11 +10,11 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::lora;
-use super::model::Model;
 use super::model::config::Config;
 use super::model::part::place;
 use super::model::weights::stored::Stored;
 use super::model::weights::{self, Weights};
+use super::model::{Model, shortened};
 use super::tokenizer::{self, Tokenizer};
 
 /// What a path is, by the names of its files.
@@ -282,6 +282,10 @@ impl Inspection {
                     vocabulary: config.vocab_size(),
                     max_length: config.max_length(),
                 });
+                if !config.unknown().is_empty() {
+                    let unknown = shortened(config.unknown());
+                    self.note(format!("config.json has fields that are not known here and have no effect: {unknown}"));
+                }
                 let outline = Model::outline(&config);
                 self.parameters.trainable = Some(outline.iter().map(|named| named.size() as u64).sum());
                 Ok(Some(config))

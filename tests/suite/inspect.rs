@@ -390,9 +390,11 @@ fn what_loading_would_complain_about() {
         tensors.remove("classifier.dense.bias");
         tensors.insert("lm_head.bias".into(), Tensor::of(&[2], [1.0, f32::NAN]));
     });
+    bench.set("head/config.json", "made_up", 1.into());
     assert_eq!(
         bench.warnings("head"),
         [
+            "config.json has fields that are not known here and have no effect: made_up",
             "lm_head.bias holds values that are not finite: 1 of 2",
             "not in the files, training starts them fresh: classifier.dense.bias",
             "of another shape for 5 labels, training starts them fresh: classifier.out_proj.weight",
@@ -443,7 +445,7 @@ fn whole_checkpoints_of_every_family_have_nothing_to_complain_about() {
     }
     families.sort();
     families.dedup();
-    assert_eq!(families, ["bert", "deberta-v2", "roberta", "xlm-roberta"]);
+    assert_eq!(families, ["bert", "deberta-v2", "distilbert", "roberta", "xlm-roberta"]);
     let out = bench.says(&["inspect", "deberta-v2"]);
     let parts: Vec<&str> = out
         .lines()
@@ -476,7 +478,7 @@ fn how_far_each_part_moved() {
     bench.changed("tuned", |tensors| {
         for (name, tensor) in tensors.iter_mut() {
             if name.contains("layer.1.") {
-                *tensor = tensor.map(|v| v * 1.5);
+                *tensor = tensor.map(|v| v * 2.0);
             } else if name.contains("layer.2.") {
                 *tensor = tensor.map(|v| -v);
             }
@@ -493,10 +495,10 @@ model → tuned
 part             relative L2                       cosine  changed  weights
 embeddings                 0  frozen             1.000000       0%   54,384
 encoder.layer.0            0  frozen             1.000000       0%   18,960
-encoder.layer.1       0.5000  ████               1.000000     100%   18,960
+encoder.layer.1         1.00  ████████           1.000000     100%   18,960
 encoder.layer.2         2.00  ████████████████  -1.000000     100%   18,960
 head                       0  frozen             1.000000       0%    2,352
-all                   0.8949                     0.644430    33.4%  113,616
+all                   0.9691                     0.647580    33.4%  113,616
 
 not comparable
   classifier.out_proj.bias    [5] → removed
@@ -505,23 +507,25 @@ not comparable
 "
     );
     let all = bench.says(&["diagnose", "model", "tuned", "--tensors"]);
-    let line = "  attention.self.key.bias              0.5000  ████               1.000000     100%       48";
+    let line = "  attention.self.key.bias                   1.00  ████████           1.000000     100%       48";
     assert!(all.lines().any(|l| l == line), "{all}");
 
     let csv = bench.says(&["diagnose", "model", "tuned", "--csv"]);
     let lines: Vec<&str> = csv.lines().collect();
     assert_eq!(lines[0], "tensor,part,layer,within,weights,relative_l2,cosine,changed");
     assert_eq!(lines.len(), 1 + 5 + 3 * 16 + 2);
-    let key = "roberta.encoder.layer.1.attention.self.key.bias,layer,1,attention.self.key.bias,48,0.5,1,1";
+    let key = "roberta.encoder.layer.1.attention.self.key.bias,layer,1,attention.self.key.bias,48,1,1,1";
     assert!(lines.contains(&key), "{csv}");
+    assert!(lines.contains(&"classifier.dense.bias,head,,classifier.dense.bias,48,0,1,0"), "{csv}");
 
     let json = bench.json(&["diagnose", "model", "tuned"]);
     assert_eq!((&json["version"], &json["a"], &json["b"]), (&1.into(), &"model".into(), &"tuned".into()));
     let layer = serde_json::json!({
-        "name": "encoder.layer.1", "part": "layer", "layer": 1,
-        "drift": {"weights": 18_960, "relative-l2": 0.5, "cosine": 1.0, "changed": 1.0, "frozen": false}
+        "name": "encoder.layer.0", "part": "layer", "layer": 0,
+        "drift": {"weights": 18_960, "relative-l2": 0.0, "cosine": 1.0, "changed": 0.0, "frozen": true}
     });
-    assert_eq!(json["parts"][2], layer);
+    assert_eq!(json["parts"][1], layer);
+    assert_eq!(json["parts"][2]["drift"]["relative-l2"], 1.0);
     let reshaped = serde_json::json!({
         "name": "classifier.out_proj.weight", "part": "head", "layer": null, "shape-a": [5, 48], "shape-b": [3, 48]
     });
