@@ -1,6 +1,6 @@
 //! `pipe inspect`: what is in a model.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -75,7 +75,7 @@ impl Inspect {
 }
 
 /// What a path is; nothing of a model's is bad usage.
-pub fn recognise(path: &PathBuf) -> Result<What, Error> {
+pub fn recognise(path: &Path) -> Result<What, Error> {
     What::of(path).ok_or_else(|| {
         let text = if path.is_dir() {
             format!("{} is no model: it has no config.json, no weights, no adapter and no tokenizer", path.display())
