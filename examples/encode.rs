@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
-use pipe::ml::tokenizer::{Tokenizer, complete, copy_files};
+use pipe::ml::tokenizer::{Tokenizer, save};
 use pipe::ml::watch::Silent;
 
 /// No text of a comparison is cut.
@@ -44,8 +44,7 @@ fn main() -> Result<()> {
     }
     if option.as_deref() == Some("--save") {
         let to = PathBuf::from(arguments.next().context("give a folder to save to")?);
-        copy_files(&folder, &to)?;
-        complete(&to)?;
+        save(&folder, &to)?;
     }
     let mut out = BufWriter::new(std::io::stdout().lock());
     for row in encoded {

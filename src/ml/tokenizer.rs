@@ -28,7 +28,7 @@ use unigram::Unigram;
 use words::Words;
 
 pub use files::{FILES, copy_files, files};
-pub use save::complete;
+pub use save::save;
 
 /// Texts encoded between two looks at the watch: small enough to stop at once, large enough to keep threads busy.
 const CHUNK: usize = 512;

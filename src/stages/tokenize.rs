@@ -72,10 +72,7 @@ impl Stage for Tokenize {
                 let learn = Learn { vocabulary, min_frequency: 2 };
                 learn.write(corpus.train.iter().map(|row| row.text.as_str()), &out)?;
             }
-            None => {
-                tokenizer::copy_files(cx.external("tokenizer")?, &out)?;
-                tokenizer::complete(&out)?;
-            }
+            None => tokenizer::save(cx.external("tokenizer")?, &out)?,
         }
         let (tokens, report) = finished(tokenize(&corpus, &out, self.max_length, &Watched::new(cx)))?;
         for (name, lengths) in [("train", &report.train), ("validation", &report.validation), ("test", &report.test)] {

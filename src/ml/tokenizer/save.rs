@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Context, Result, anyhow, bail};
 use serde_json::{Map, Value};
 
-use super::files::{CONFIG, DEBERTA, WHOLE, XLM_ROBERTA, read};
+use super::files::{CONFIG, DEBERTA, WHOLE, XLM_ROBERTA, copy_files, read};
 use super::special::json;
 use crate::ml::foreign::survive;
 
@@ -29,21 +29,25 @@ const XLM_ROBERTA_ROLES: [(&str, &str); 7] = [
     ("unk_token", "<unk>"),
 ];
 
-/// Write the `tokenizer.json` that a folder's other files make, where it has none: `tokenizers` and transformers then read
-/// the same ids from the folder as this program.
-pub fn complete(dir: &Path) -> Result<()> {
-    let path = dir.join(WHOLE);
-    if path.is_file() {
+/// Copy a folder's tokenizer files beside an artifact and write the `tokenizer.json` that they make, where there is none:
+/// `tokenizers` and transformers then read the same ids from the artifact as this program.
+///
+/// The tokenizer is opened where it came from, so that an error names the user's file and not its copy.
+pub fn save(from: &Path, to: &Path) -> Result<()> {
+    let library = survive(|| Ok(read(from)?.library))
+        .with_context(|| format!("cannot use the tokenizer in {}", from.display()))?;
+    copy_files(from, to)?;
+    if from.join(WHOLE).is_file() {
         return Ok(());
     }
-    let text = survive(|| read(dir)?.library.to_string(true).map_err(|error| anyhow!(error)))
-        .with_context(|| format!("cannot use the tokenizer in {}", dir.display()))?;
-    if dir.join(DEBERTA).is_file() {
-        take_as_it_is(dir, &DEBERTA_ROLES)?;
-    } else if dir.join(XLM_ROBERTA).is_file() {
-        take_as_it_is(dir, &XLM_ROBERTA_ROLES)?;
+    if from.join(DEBERTA).is_file() {
+        take_as_it_is(to, &DEBERTA_ROLES)?;
+    } else if from.join(XLM_ROBERTA).is_file() {
+        take_as_it_is(to, &XLM_ROBERTA_ROLES)?;
     }
-    std::fs::write(&path, text + "\n").with_context(|| format!("cannot write {}", path.display()))
+    let path = to.join(WHOLE);
+    let text = library.to_string(true).map_err(|error| anyhow!(error))? + "\n";
+    std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// Have transformers take the `tokenizer.json` of a folder as it is.
@@ -70,17 +74,15 @@ fn take_as_it_is(dir: &Path, roles: &[(&str, &str)]) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ml::tokenizer::Tokenizer;
     use crate::ml::tokenizer::tests::fixture;
-    use crate::ml::tokenizer::{Tokenizer, copy_files};
 
     #[test]
     fn every_layout_gets_a_tokenizer_json_that_gives_the_same_ids() {
         for name in ["bert", "bert-cased", "deberta", "xlmr"] {
-            let dir = tempfile::tempdir().unwrap();
-            copy_files(&fixture(name), dir.path()).unwrap();
-            let before = Tokenizer::open(dir.path()).unwrap();
-            complete(dir.path()).unwrap();
-            let written = std::fs::read(dir.path().join(WHOLE)).unwrap();
+            let (dir, again) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+            let before = Tokenizer::open(&fixture(name)).unwrap();
+            save(&fixture(name), dir.path()).unwrap();
             let after = Tokenizer::open(dir.path()).unwrap();
             for text in ["", "naïve “so” bad… 1st½", "…\u{301} ﬁne", "NOOOOOOOOOOO! 👍🏽", "[MASK] <mask> <url>"]
             {
@@ -88,23 +90,32 @@ mod tests {
             }
             assert_eq!((after.kind(), after.pad_id()), (before.kind(), before.pad_id()));
             assert_eq!(after.special_tokens(), before.special_tokens());
-            // The same files give the same bytes, and what is there stays.
-            std::fs::remove_file(dir.path().join(WHOLE)).unwrap();
-            complete(dir.path()).unwrap();
-            complete(dir.path()).unwrap();
-            assert!(std::fs::read(dir.path().join(WHOLE)).unwrap() == written);
+            // The same files give the same bytes, and a copy of the copy is the same again.
+            let written = |dir: &Path| std::fs::read(dir.join(WHOLE)).unwrap();
+            save(&fixture(name), again.path()).unwrap();
+            assert!(written(again.path()) == written(dir.path()));
+            save(dir.path(), again.path()).unwrap();
+            assert!(written(again.path()) == written(dir.path()));
         }
     }
 
     #[test]
     fn transformers_is_told_to_take_a_sentencepiece_pipeline_as_it_is() {
-        let dir = tempfile::tempdir().unwrap();
-        copy_files(&fixture("deberta"), dir.path()).unwrap();
+        let (from, dir) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        copy_files(&fixture("deberta"), from.path()).unwrap();
         let old = r#"{"do_lower_case": false, "pad_token": "[PAD]", "model_max_length": 512}"#;
-        std::fs::write(dir.path().join(CONFIG), old).unwrap();
-        complete(dir.path()).unwrap();
+        std::fs::write(from.path().join(CONFIG), old).unwrap();
+        save(from.path(), dir.path()).unwrap();
         let config = json(&dir.path().join(CONFIG)).unwrap();
         assert_eq!(config["tokenizer_class"], "PreTrainedTokenizerFast");
         assert_eq!((&config["mask_token"], &config["model_max_length"]), (&"[MASK]".into(), &512.into()));
+    }
+
+    #[test]
+    fn a_damaged_file_is_named_where_the_user_has_it() {
+        let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        std::fs::write(from.path().join(DEBERTA), "not a model").unwrap();
+        let message = format!("{:#}", save(from.path(), to.path()).unwrap_err());
+        assert!(message.contains(&from.path().join(DEBERTA).display().to_string()), "{message}");
     }
 }

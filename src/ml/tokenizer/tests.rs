@@ -160,8 +160,7 @@ fn a_vocabulary_with_a_token_twice_or_without_a_special_one_is_refused() {
 #[test]
 fn a_tokenizer_json_of_another_pipeline_decides_over_the_sentencepiece_model_beside_it() {
     let dir = tempfile::tempdir().unwrap();
-    copy_files(&fixture("deberta"), dir.path()).unwrap();
-    complete(dir.path()).unwrap();
+    save(&fixture("deberta"), dir.path()).unwrap();
     let path = dir.path().join("tokenizer.json");
     let ours = std::fs::read_to_string(&path).unwrap();
     let text = "…\u{301}"; // The library loses the accent, sentencepiece does not.
