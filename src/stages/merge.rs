@@ -49,7 +49,6 @@ impl Stage for Merge {
         merged.notes.into_iter().for_each(|note| cx.note(note));
         let out = cx.output("model")?;
         merged.model.save(&out, merged.model.config().labels())?;
-        tokenizer::copy_files(&base, &out)?;
-        tokenizer::complete(&out)
+        tokenizer::save(&base, &out)
     }
 }
