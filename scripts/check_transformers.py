@@ -7,7 +7,7 @@
 
 Loads each folder with AutoTokenizer and AutoModelForSequenceClassification, scores the texts (one a line; a few are built in)
 and compares the logits with those of `pipe predict MODEL_DIR`. A missing or unexpected tensor is an error here, not a warning.
-With `--adapter`, peft puts the adapter on the base, and the logits are compared with those of pipe on the merged model.
+(DeBERTa's texts of one letter repeated can differ by a token: see docs/models.md.) With `--adapter`, peft puts the adapter on the base, and the logits are compared with those of pipe on the merged model.
 """
 import argparse
 import json
@@ -20,7 +20,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 TEXTS = [
     "the supermarket is empty again", "What a day!! #covid19 @user https://t.co/abc", "", "   ", "x", "naïve café — “so” bad… 1½",
-    "so 😷 tired of this 🤦🏽‍♀️", "日本語 and русский text", "A" * 300, "stay home\n\nstay safe", "won't can't I'LL &amp; <3 [MASK] </s>",
+    "so 😷 tired of this 🤦🏽‍♀️", "日本語 and русский text", "so long " * 60, "stay home\n\nstay safe", "won't can't I'LL &amp; <3 [MASK] </s>",
 ]
 
 

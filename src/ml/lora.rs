@@ -238,6 +238,7 @@ mod tests {
     use crate::ml::dropout::Noise;
     use crate::ml::model::fixture::{self, Fixture, cross_entropy};
     use crate::ml::model::weights;
+    use crate::ml::optimizer::{AdamW, AdamWSettings};
     use burn::tensor::Device;
     use std::path::Path;
 
@@ -354,6 +355,9 @@ mod tests {
         // Per layer query, attention output and output, two factors each, and four of the head.
         assert_eq!(norms.len(), 3 * 3 * 2 + 4);
         assert!(norms.iter().all(|(name, norm)| !name.contains("lora_B") || *norm > 0.0));
+        // Nothing is kept of the size of a frozen weight either: two moments for each number that is trained.
+        let optimizer = AdamW::new(AdamWSettings::default(), &model, &device);
+        assert_eq!(optimizer.state_len(), 2 * model.count_trainable());
     }
 
     #[test]

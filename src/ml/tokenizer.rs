@@ -36,7 +36,7 @@ const CHUNK: usize = 512;
 /// Text → token ids, special tokens included.
 ///
 /// The ids are those of Hugging Face's `tokenizers`, and of `sentencepiece` where a sentencepiece model is read. The three
-/// usual kinds take a faster way to them ([`Way`]); everything else goes through the library.
+/// usual kinds take a faster way to them (`Way`); everything else goes through the library.
 pub struct Tokenizer {
     library: Library,
     /// Special tokens before and after a text.
