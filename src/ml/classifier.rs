@@ -36,6 +36,13 @@ impl Classifier {
         let device = device.clone().without_autodiff();
         let files = weights::files(dir)?;
         let loaded = Model::load(dir, None, 0, &device)?;
+        if let Some(problem) = loaded.model.config().other_problem() {
+            bail!(
+                "the model in {} is one for {problem} (`problem_type` of its config.json); only models that choose one label \
+                 are scored",
+                dir.display()
+            );
+        }
         match loaded.initialised {
             Initialised::Nothing => {}
             Initialised::Everything => bail!(
@@ -137,6 +144,20 @@ mod tests {
         assert_eq!(pruned.parameters - pruned.non_zero, report.zeroed as u64);
         assert!(int8.parameters == pruned.parameters && int8.non_zero <= pruned.non_zero);
         assert!(int8.bytes * 3 < pruned.bytes);
+    }
+
+    #[test]
+    fn a_model_of_several_labels_at_once_is_a_base_but_scores_nothing() {
+        let Some(fixture) = Fixture::open("bert-longest") else { return };
+        let dir = tempfile::tempdir().expect("a folder");
+        let config = fs::read_to_string(fixture.dir.join("config.json")).expect("read");
+        let config = config.replacen('{', r#"{"problem_type": "multi_label_classification","#, 1);
+        fs::write(dir.path().join("config.json"), config).expect("written");
+        fs::copy(fixture.dir.join("model.safetensors"), dir.path().join("model.safetensors")).expect("copied");
+        let error = Classifier::open(dir.path(), &Device::flex()).map(|_| ()).expect_err("refused").to_string();
+        assert!(error.contains("is one for multi_label_classification (`problem_type` of its config.json)"), "{error}");
+        let loaded = Model::load(dir.path(), None, 0, &Device::flex()).expect("loads");
+        assert_eq!(loaded.notes, ["its head is one for multi_label_classification; here it chooses one label"]);
     }
 
     #[test]

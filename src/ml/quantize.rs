@@ -104,8 +104,11 @@ pub fn quantize(from: &Path, to: &Path, scheme: Scheme) -> Result<QuantizeReport
                 json!({"quant_method": INT8, "bits": 8, "symmetric": true, "granularity": "per-channel"});
         }
         Scheme::Fp16 => {
-            let field = if config.field("torch_dtype").is_some() { "torch_dtype" } else { "dtype" };
-            json[field] = json!("float16");
+            for field in ["torch_dtype", "dtype"] {
+                if json.get(field).is_some() {
+                    json[field] = json!("float16");
+                }
+            }
         }
     }
     let text = serde_json::to_string_pretty(&json).context("encoding config.json")?;

@@ -589,6 +589,14 @@ fn an_adapter_stands_for_its_model_with_it_merged() {
     let parts = ours["parts"].as_array().unwrap();
     let frozen: Vec<bool> = parts.iter().map(|part| part["drift"]["frozen"].as_bool().unwrap()).collect();
     assert_eq!(frozen, [true, false, false, false, false]);
+    // A base is often an encoder alone: the head is then the adapter's.
+    bench.copy(&bench.path("base"), "encoder");
+    let mut encoder = read(&bench.path("encoder/model.safetensors"));
+    encoder.retain(|name, _| !name.starts_with("classifier"));
+    write(&bench.path("encoder/model.safetensors"), &encoder);
+    let headless = bench.json(&["diagnose", "encoder", "adapter"]);
+    assert_eq!(headless["parts"].as_array().unwrap()[1], parts[1]);
+    assert!(headless.to_string().contains("classifier.out_proj.weight"), "{headless}");
     // From the adapter on, it is the merged model that the way is measured by.
     let back = bench.json(&["diagnose", "adapter", "merged"]);
     assert!(back["whole"]["relative-l2"].as_f64().unwrap() > 0.0, "the base has no part in this: {back}");
@@ -686,6 +694,14 @@ fn what_cannot_be_compared_is_said_so() {
     });
     let said = "error: nothing to compare: model (roberta) and wide (roberta) have no tensor of an encoder with the same name and shape\n";
     assert_eq!(bench.refuses(&["diagnose", "model", "wide"]), (1, said.into()));
+
+    bench.changed("towers", |tensors| {
+        let twin = tensors["roberta.encoder.layer.0.output.dense.bias"].clone();
+        tensors.insert("other.encoder.layer.0.output.dense.bias".into(), twin);
+    });
+    let said = "error: the tensors other.encoder.layer.0.output.dense.bias and roberta.encoder.layer.0.output.dense.bias in towers \
+                have one place in an encoder; such a model cannot be compared\n";
+    assert_eq!(bench.refuses(&["diagnose", "model", "towers"]), (1, said.into()));
 
     bench.changed("broken", |tensors| {
         let bias = tensors.get_mut("classifier.dense.bias").unwrap();

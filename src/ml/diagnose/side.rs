@@ -9,7 +9,7 @@ use crate::ml::inspect::What;
 use crate::ml::lora;
 use crate::ml::model::config::Config;
 use crate::ml::model::host::Layout;
-use crate::ml::model::part::{Key, body, key};
+use crate::ml::model::part::{Key, Part, body, key};
 use crate::ml::model::weights::Weights;
 use crate::ml::model::weights::pieces::{PIECE, Pieces};
 use crate::ml::model::weights::stored::Stored;
@@ -73,7 +73,14 @@ impl Side {
         for (name, stored) in weights.tensors {
             if stored.is_parameter() {
                 side.body = side.body.or_else(|| body(&name).map(str::to_owned));
-                side.slots.insert(key(&name), Slot { name, stored, path: path.to_owned(), factors: None });
+                let slot = Slot { name: name.clone(), stored, path: path.to_owned(), factors: None };
+                if let Some(other) = side.slots.insert(key(&name), slot) {
+                    bail!(
+                        "the tensors {} and {name} in {} have one place in an encoder; such a model cannot be compared",
+                        other.name,
+                        path.display()
+                    );
+                }
             }
         }
         Ok(side)
@@ -98,8 +105,12 @@ impl Side {
         }
         // What is left are modules that were trained in full.
         for (name, stored) in stored {
-            let slot = side.slots.get_mut(&key(&name)).ok_or_else(|| foreign(&name, dir, base))?;
-            *slot = Slot { name: slot.name.clone(), stored, path: dir.to_owned(), factors: None };
+            let key = key(&name);
+            let known = side.slots.get(&key).map(|slot| slot.name.clone());
+            // A base is often an encoder alone, or a language model: its head comes with the adapter.
+            let own = (key.part == Part::Head).then(|| name.strip_prefix(lora::PREFIX).unwrap_or(&name).to_owned());
+            let name = known.or(own).ok_or_else(|| foreign(&name, dir, base))?;
+            side.slots.insert(key, Slot { name, stored, path: dir.to_owned(), factors: None });
         }
         Ok(side)
     }

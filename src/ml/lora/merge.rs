@@ -22,7 +22,7 @@ pub struct Merged {
 /// that of the head, and numbered ones else.
 pub fn merge(base: &Path, adapter: &Path, labels: Option<&[String]>) -> Result<Merged> {
     let config = Config::open(base)?;
-    let outputs = peft::outputs(adapter)?.unwrap_or(config.labels().len());
+    let (head, outputs) = peft::head(adapter)?.unwrap_or((config.head(), config.labels().len()));
     let labels = match labels {
         Some(labels) => labels.to_vec(),
         None if config.labels().len() == outputs => config.labels().to_vec(),
@@ -34,7 +34,7 @@ pub fn merge(base: &Path, adapter: &Path, labels: Option<&[String]>) -> Result<M
         labels.len(),
         adapter.display()
     );
-    let loaded = Model::load_as(config.with_labels(&labels), base, 0, &Device::flex())?;
+    let loaded = Model::load_as(config.with_labels(&labels).with_head(head), base, 0, &Device::flex())?;
     let stored = Weights::at(&adapter.join(peft::WEIGHTS))?;
     let fresh: Vec<String> = match loaded.initialised {
         Initialised::Nothing => Vec::new(),
@@ -72,6 +72,32 @@ mod tests {
             let difference = fixture.difference("merged_logits", merged.model.forward(ids, mask, &mut Noise::Off));
             assert!(difference < 1e-4, "{}: {difference}", fixture.name());
         }
+    }
+
+    #[test]
+    fn an_adapter_with_a_deeper_head_brings_it() {
+        use crate::ml::lora::{LoraConfig, Targets, save_adapter};
+        use crate::ml::model::head::HeadKind;
+        let Some(fixture) = Fixture::open("bert-longest") else { return };
+        let device = Device::flex();
+        let config = Config::open(&fixture.dir).expect("valid").with_head(HeadKind::Mlp);
+        let lora = LoraConfig {
+            rank: 2,
+            alpha: 4.0,
+            dropout: 0.0,
+            targets: Targets::usual(&config),
+            rslora: false,
+            modules_to_save: Vec::new(),
+        };
+        let model = Model::load_as(config, &fixture.dir, 5, &device).expect("loads").model;
+        let model = model.add_lora(&lora, 5).expect("added");
+        let dir = tempfile::tempdir().expect("a folder");
+        save_adapter(&model, &lora, "hf:some/base@v2", dir.path()).expect("saved");
+        let merged = merge(&fixture.dir, dir.path(), None).expect("merged").model;
+        assert!(merged.to_host().expect("host") == model.merge_lora().to_host().expect("host"));
+        let config = std::fs::read_to_string(dir.path().join("adapter_config.json")).expect("read");
+        let config: serde_json::Value = serde_json::from_str(&config).expect("JSON");
+        assert!(config["base_model_name_or_path"] == "some/base" && config["revision"] == "v2", "{config}");
     }
 
     #[test]

@@ -7,6 +7,7 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use serde_json::{Value, json};
 
 use super::{HEAD, LoraConfig, Targets, names_module};
+use crate::ml::model::head::HeadKind;
 use crate::ml::model::host::HostTensors;
 use crate::ml::model::weights::write::encode_f32;
 use crate::ml::model::weights::{self, Pair};
@@ -19,8 +20,8 @@ pub(crate) const PREFIX: &str = "base_model.model.";
 
 /// Writes the adapter and the head in PEFT's layout.
 ///
-/// `base` is what the adapter belongs to, as PEFT's `base_model_name_or_path`: a folder or a name on
-/// the hub.
+/// `base` is what the adapter belongs to: a folder, or `hf:OWNER/NAME@REVISION`, which becomes PEFT's
+/// `base_model_name_or_path` and `revision`.
 pub fn save_adapter(model: &Model, config: &LoraConfig, base: &str, dir: &Path) -> Result<()> {
     let mut tensors = HostTensors::new();
     for (name, tensor) in model.to_host()? {
@@ -29,10 +30,15 @@ pub fn save_adapter(model: &Model, config: &LoraConfig, base: &str, dir: &Path) 
         }
     }
     ensure!(tensors.keys().any(|name| name.contains(".lora_")), "the model has no adapter to save");
+    let (name, revision) = match base.strip_prefix("hf:") {
+        Some(name) => name.split_once('@').map_or((name, None), |(name, revision)| (name, Some(revision))),
+        None => (base, None),
+    };
     let json = json!({
         "peft_type": "LORA",
         "task_type": "SEQ_CLS",
-        "base_model_name_or_path": base,
+        "base_model_name_or_path": name,
+        "revision": revision,
         "r": config.rank,
         "lora_alpha": config.alpha,
         "lora_dropout": config.dropout,
@@ -49,14 +55,17 @@ pub fn save_adapter(model: &Model, config: &LoraConfig, base: &str, dir: &Path) 
     pair.write(&text, |file| encode_f32(file, &tensors))
 }
 
-/// How many outputs the head has that is stored with an adapter; none where there is no head.
-pub(super) fn outputs(dir: &Path) -> Result<Option<usize>> {
+/// The head that is stored with an adapter and how many outputs it has; none where there is no head.
+pub(super) fn head(dir: &Path) -> Result<Option<(HeadKind, usize)>> {
     let file = dir.join(WEIGHTS);
     ensure!(file.is_file(), "adapter folder {} has no {WEIGHTS}", dir.display());
     let weights = weights::Weights::at(&file)?;
-    let last = ["classifier.weight", "classifier.out_proj.weight", "classifier.layers.2.weight"];
-    let found = last.iter().find_map(|name| weights.tensors.get(&format!("{PREFIX}{name}")));
-    Ok(found.and_then(|stored| stored.shape.first().copied()))
+    let last = |name: &str| weights.tensors.get(&format!("{PREFIX}{name}"))?.shape.first().copied();
+    let standard = || last("classifier.weight").or_else(|| last("classifier.out_proj.weight"));
+    Ok(match last("classifier.layers.2.weight") {
+        Some(outputs) => Some((HeadKind::Mlp, outputs)),
+        None => standard().map(|outputs| (HeadKind::Standard, outputs)),
+    })
 }
 
 /// Puts the adapter of a PEFT folder onto its base model.
@@ -113,7 +122,6 @@ const KNOWN: &[&str] = &[
     "base_model_name_or_path",
     "ensure_weight_tying",
     "inference_mode",
-    "init_lora_weights",
     "lora_alpha",
     "lora_dropout",
     "megatron_core",
@@ -128,6 +136,16 @@ const KNOWN: &[&str] = &[
     "use_rslora",
 ];
 
+/// How the factors began, which no longer counts once they are saved; unless the base's weights were changed with them.
+const INIT: &str = "init_lora_weights";
+
+/// PiSSA, OLoRA, CorDA, LoftQ and LoRA-GA take what they put into the factors out of the base: PEFT does so again whenever it
+/// loads such an adapter. It can save one that needs no such base (`path_initial_model_for_weight_conversion`).
+fn is_plain_start(value: &Value) -> bool {
+    let plain = ["gaussian", "orthogonal", "eva", "mica"];
+    *value == true || value.as_str().is_some_and(|start| plain.contains(&start))
+}
+
 fn parse_config(value: &Value) -> Result<LoraConfig> {
     let fields = value.as_object().context("not a JSON object")?;
     ensure!(value["peft_type"] == "LORA", "field `peft_type` is {}; only \"LORA\" is supported", value["peft_type"]);
@@ -135,6 +153,7 @@ fn parse_config(value: &Value) -> Result<LoraConfig> {
     for (field, given) in fields.iter().filter(|(field, _)| !KNOWN.contains(&field.as_str())) {
         let off = match given {
             Value::Null | Value::Bool(false) => true,
+            _ if field == INIT => is_plain_start(given),
             Value::String(text) => field == "bias" && text == "none" || field == "megatron_core",
             Value::Array(list) => list.is_empty(),
             Value::Object(map) => map.is_empty(),
@@ -185,9 +204,12 @@ mod tests {
         value["bias"] = json!("all");
         assert_eq!(text(&value), r#"field `bias` is "all"; that is not supported"#);
         value["bias"] = json!("none");
+        value[INIT] = json!("pissa_niter_16");
+        assert_eq!(text(&value), r#"field `init_lora_weights` is "pissa_niter_16"; that is not supported"#);
+        value[INIT] = json!("gaussian");
         value["target_modules"] = Value::Null;
         assert_eq!(text(&value), "field `target_modules` is null; a list of names or a pattern is needed");
         value["target_modules"] = json!("(query");
-        assert!(text(&value).starts_with("lora: the target pattern `(query` is not a regular expression"));
+        assert!(text(&value).starts_with("lora: the target pattern `(query` cannot be used ("));
     }
 }

@@ -20,6 +20,9 @@ pub const FAMILIES: &[&str] = &["roberta", "xlm-roberta", "bert", "distilbert", 
 /// `quant_method` of the int8 folders that [`quantize`](crate::ml::quantize) writes.
 pub const INT8: &str = "pipe-int8";
 
+/// `problem_type` of the classifiers that are trained and scored here.
+const SINGLE_LABEL: &str = "single_label_classification";
+
 /// What `config.json` says about a text classifier.
 ///
 /// Fields that `pipe` does not use are kept as they are and written again by [`Config::to_json`].
@@ -112,7 +115,7 @@ impl Config {
         fields.insert("id2label".into(), Value::Object(id2label));
         fields.insert("label2id".into(), Value::Object(label2id));
         fields.insert("architectures".into(), json!([self.architecture()]));
-        fields.insert("problem_type".into(), json!("single_label_classification"));
+        fields.insert("problem_type".into(), json!(SINGLE_LABEL));
         // `num_labels` is derived from id2label by transformers; a stale one would contradict it.
         fields.remove("num_labels");
         fields.remove("quantization_config");
@@ -120,8 +123,12 @@ impl Config {
             HeadKind::Standard => drop(fields.remove(HeadKind::FIELD)),
             HeadKind::Mlp => drop(fields.insert(HeadKind::FIELD.into(), json!("mlp"))),
         }
-        let dtype = if fields.contains_key("torch_dtype") { "torch_dtype" } else { "dtype" };
-        fields.insert(dtype.into(), json!("float32"));
+        // Its old and its new name; a file may have both.
+        let both = ["torch_dtype", "dtype"];
+        let there: Vec<&str> = both.into_iter().filter(|name| fields.contains_key(*name)).collect();
+        for name in if there.is_empty() { vec!["dtype"] } else { there } {
+            fields.insert(name.into(), json!("float32"));
+        }
         Value::Object(fields)
     }
 
@@ -160,6 +167,13 @@ impl Config {
     /// A field as written in `config.json`.
     pub fn field(&self, name: &str) -> Option<&Value> {
         self.fields.get(name)
+    }
+
+    /// What the head was trained for, where that is anything else than to choose one label of several: its logits are then
+    /// no scores of one choice.
+    pub fn other_problem(&self) -> Option<&str> {
+        let problem = self.field("problem_type").and_then(Value::as_str);
+        problem.filter(|problem| *problem != SINGLE_LABEL)
     }
 
     /// The fields that are not known here and have no effect.
@@ -268,6 +282,26 @@ mod tests {
         assert_eq!(json["architectures"], json!(["RobertaForSequenceClassification"]));
         assert_eq!(json["torch_dtype"], json!("float32"));
         assert!(json.get("num_labels").is_none());
+    }
+
+    #[test]
+    fn both_names_of_the_type_say_what_is_saved() {
+        let config =
+            |more: &str| Config::parse(&format!(r#"{{"model_type": "bert", {more}}}"#)).expect("valid").to_json();
+        let both = config(r#""torch_dtype": "float16", "dtype": "bfloat16""#);
+        assert_eq!((&both["torch_dtype"], &both["dtype"]), (&json!("float32"), &json!("float32")));
+        let one = config(r#""dtype": "float16""#);
+        assert!(one["dtype"] == "float32" && one.get("torch_dtype").is_none());
+    }
+
+    #[test]
+    fn labels_may_be_numbers_and_nothing_else() {
+        let config = Config::parse(r#"{"model_type": "bert", "id2label": {"0": 0, "1": true}}"#).expect("valid");
+        assert_eq!(config.labels(), ["0", "true"]);
+        assert_eq!(
+            error(r#"{"model_type": "bert", "id2label": {"0": "a", "1": null}}"#),
+            "field `id2label` has null for the id `1`; it must be a text"
+        );
     }
 
     #[test]

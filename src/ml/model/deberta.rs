@@ -64,8 +64,11 @@ impl DebertaConfig {
         fields.only("embedding_size", json!(encoder.hidden_size))?;
         fields.only("pooler_hidden_size", json!(encoder.hidden_size))?;
         fields.only("attention_head_size", json!(encoder.head_size()))?;
+        let relative = RelativeConfig::read(fields, &encoder)?;
+        let table = if relative.attention { 2 * relative.span() } else { 0 };
+        encoder.check_size(table)?;
         Ok(DebertaConfig {
-            relative: RelativeConfig::read(fields, &encoder)?,
+            relative,
             position_biased_input: fields.flag("position_biased_input", true)?,
             conv: ConvConfig::read(fields, &encoder)?,
             pooler_dropout: fields.probability("pooler_dropout", 0.0)?,

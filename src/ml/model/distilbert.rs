@@ -7,7 +7,6 @@ use anyhow::Result;
 use burn::module::Module;
 use burn::tensor::activation::relu;
 use burn::tensor::{Bool, Device, Int, Tensor};
-use serde_json::json;
 
 use super::activation::Activation;
 use super::config::{Config, Fields};
@@ -32,8 +31,8 @@ impl DistilBertConfig {
 
     /// Reads the fields and refuses those that would change the computation in a way not built here.
     pub fn read(fields: &Fields) -> Result<Self> {
-        fields.only("sinusoidal_pos_embds", json!(false))?;
-        fields.neutral(&["qa_dropout", "tie_weights_"]);
+        // Sinusoids are how the table of positions begins, not how it is used.
+        fields.neutral(&["qa_dropout", "sinusoidal_pos_embds", "tie_weights_"]);
         let encoder = EncoderConfig {
             vocab_size: fields.size("vocab_size", 30522)?,
             hidden_size: fields.size("dim", 768)?,

@@ -65,7 +65,6 @@ impl EncoderConfig {
         fields.only("is_decoder", json!(false))?;
         fields.only("add_cross_attention", json!(false))?;
         fields.only("is_encoder_decoder", json!(false))?;
-        fields.only("problem_type", json!("single_label_classification"))?;
         fields.empty("pruned_heads")?;
         ensure!(
             self.hidden_size.is_multiple_of(self.num_attention_heads),
@@ -79,19 +78,19 @@ impl EncoderConfig {
             self.pad_token_id,
             self.vocab_size
         );
-        self.check_size()?;
+        self.check_size(0)?;
         Ok(self)
     }
 
-    /// Refuses what no machine could hold, before anything is made in that size.
-    fn check_size(&self) -> Result<()> {
+    /// Refuses what no machine could hold, before anything is made in that size; `more` are a family's own rows of tables.
+    pub fn check_size(&self, more: usize) -> Result<()> {
         ensure!(
             self.num_hidden_layers <= MOST_LAYERS,
             "field `num_hidden_layers` is {}; more than {MOST_LAYERS} is not supported",
             self.num_hidden_layers
         );
         let hidden = self.hidden_size as u128;
-        let tables = self.vocab_size + self.max_position_embeddings + self.type_vocab_size;
+        let tables = self.vocab_size + self.max_position_embeddings + self.type_vocab_size + more;
         let layers = self.num_hidden_layers as u128 * (4 * hidden + 2 * self.intermediate_size as u128);
         let parameters = hidden * (tables as u128 + layers);
         ensure!(

@@ -16,7 +16,7 @@ const MOST_LABELS: usize = 1 << 16;
 const NEUTRAL: &str = "
     architectures auto_map bos_token_id chunk_size_feed_forward cls_token_id dtype eos_token_id finetuning_task
     gradient_checkpointing id2label label2id language legacy mask_token_id model_max_length model_type name name_or_path
-    num_labels output_attentions output_hidden_states output_past prefix return_dict sep_token_id task_specific_params
+    num_labels output_attentions output_hidden_states output_past prefix problem_type return_dict sep_token_id task_specific_params
     tie_encoder_decoder tie_word_embeddings tokenizer_class torch_dtype torchscript transformers_version unk_token_id
     use_bfloat16 use_cache xla_device
 
@@ -153,14 +153,18 @@ impl<'a> Fields<'a> {
         let map = value.as_object().ok_or_else(|| anyhow!("field `id2label` must be an object"))?;
         let mut labels = vec![None; map.len()];
         for (id, label) in map {
-            let text = label.as_str().map(str::to_owned);
+            let text = match label {
+                Value::String(text) => Some(text.clone()),
+                Value::Number(_) | Value::Bool(_) => Some(label.to_string()),
+                _ => bail!("field `id2label` has {label} for the id `{id}`; it must be a text"),
+            };
             match id.parse::<usize>().ok().and_then(|id| labels.get_mut(id)) {
                 Some(slot) => *slot = text,
                 None => bail!("field `id2label` has the id `{id}`; ids must run from 0 to {}", map.len() - 1),
             }
         }
         let named: Option<Vec<String>> = labels.into_iter().collect();
-        let named = named.ok_or_else(|| anyhow!("field `id2label` must give each id one text"))?;
+        let named = named.ok_or_else(|| anyhow!("field `id2label` must give each id from 0 on one text"))?;
         ensure!(!named.is_empty(), "field `id2label` is empty");
         Ok(named)
     }

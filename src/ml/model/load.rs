@@ -59,6 +59,9 @@ impl Model {
             let unknown = shortened(config.unknown());
             notes.push(format!("config.json has fields that are not known here and have no effect: {unknown}"));
         }
+        if let Some(problem) = config.other_problem() {
+            notes.push(format!("its head is one for {problem}; here it chooses one label"));
+        }
         let model = Model::empty(&config, device);
         let Some(weights) = Weights::open(dir)? else {
             notes.push(format!("{} has no weights: all start fresh from seed {seed}", dir.display()));

@@ -130,6 +130,9 @@ fn found(dir: &Path) -> String {
 fn byte_level(vocab: &Path, merges: &Path, special: &Special, dir: &Path) -> Result<Library> {
     let name = |path: &Path| path.to_str().map(str::to_owned).with_context(|| format!("{path:?} is not UTF-8"));
     let bad = |error| anyhow!("{} or {}: {error}", vocab.display(), merges.display());
+    // Others of the same files split words otherwise, such as HerBERT's.
+    let known = ["RobertaTokenizer", "GPT2Tokenizer", "BartTokenizer", "LongformerTokenizer", "LEDTokenizer"];
+    special.class(vocab, &known)?;
     let (tokens, pairs) = BPE::read_file(&name(vocab)?, &name(merges)?).map_err(bad)?;
     let bpe = BPE::builder().vocab_and_merges(tokens, pairs).build().map_err(bad)?;
     let mut library = Library::new(bpe);

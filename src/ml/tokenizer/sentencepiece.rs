@@ -63,8 +63,9 @@ impl SentencePiece {
             spm,
             path: path.to_owned(),
             family,
-            is_lowercase: special.flag("do_lower_case")?.unwrap_or(false),
-            splits_punctuation: special.flag("split_by_punct")?.unwrap_or(false),
+            // Settings of DeBERTa's tokenizer alone; XLM-R's knows none.
+            is_lowercase: family == Family::Deberta && special.flag("do_lower_case")?.unwrap_or(false),
+            splits_punctuation: family == Family::Deberta && special.flag("split_by_punct")?.unwrap_or(false),
         })
     }
 

@@ -64,13 +64,16 @@ impl Special {
 
     /// Refuse a tokenizer whose class means something else by the same files.
     pub(super) fn class(&self, file: &Path, known: &[&str]) -> Result<()> {
-        let Some(class) = self.setting("tokenizer_class").and_then(Value::as_str) else { return Ok(()) };
+        let model = json(&file.with_file_name("config.json"))?;
+        let named = [("tokenizer_config.json", &self.config), ("config.json", &model)];
+        let class = named.into_iter().find_map(|(at, config)| Some((at, config.get("tokenizer_class")?.as_str()?)));
+        let Some((at, class)) = class else { return Ok(()) };
         let plain = class.strip_suffix("Fast").unwrap_or(class);
         if known.contains(&plain) || ["PreTrainedTokenizer", "TokenizersBackend"].contains(&plain) {
             return Ok(());
         }
         bail!(
-            "{} is read as {} has it, but tokenizer_config.json says {class}; open the folder with `AutoTokenizer` of \
+            "{} is read as {} has it, but {at} says {class}; open the folder with `AutoTokenizer` of \
              transformers and save it, which writes the tokenizer.json that this program reads",
             file.display(),
             known.join(" or ")

@@ -122,6 +122,18 @@ fn what_is_not_built_is_refused_by_name() {
     assert!(message.contains("`vocab_type` gpt2"), "{message}");
     let message = refused("xlmr", r#"{"tokenizer_class": "CamembertTokenizerFast"}"#);
     assert!(message.contains("XLMRobertaTokenizer has it, but tokenizer_config.json says Camembert"), "{message}");
+    // The class may stand in the model's config alone.
+    let message = refusal(changed("bert", "config.json", br#"{"tokenizer_class": "BertJapaneseTokenizer"}"#).path());
+    assert!(message.contains("BertTokenizer has it, but config.json says BertJapaneseTokenizer"), "{message}");
+    let roberta = tempfile::tempdir().unwrap();
+    let tiny = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/tiny-roberta");
+    for name in ["vocab.json", "merges.txt"] {
+        std::fs::copy(tiny.join(name), roberta.path().join(name)).unwrap();
+    }
+    assert!(Tokenizer::open(roberta.path()).is_ok());
+    std::fs::write(roberta.path().join("tokenizer_config.json"), r#"{"tokenizer_class": "HerbertTokenizer"}"#).unwrap();
+    let message = refusal(roberta.path());
+    assert!(message.contains("but tokenizer_config.json says HerbertTokenizer"), "{message}");
     let message = refused("bert", r#"{"do_basic_tokenize": false}"#);
     assert!(message.contains("`do_basic_tokenize`"), "{message}");
     let message = refused("bert", r#"{"do_lower_case": "no"}"#);
@@ -141,6 +153,10 @@ fn casing_and_punctuation_follow_the_config() {
     assert_eq!(ids(r#"{"do_lower_case": true}"#), plain.encode("so, good food", 100).unwrap().ids);
     // Every part gets a space of its own, as in transformers.
     assert_eq!(ids(r#"{"split_by_punct": true}"#), plain.encode("So , GOOD food", 100).unwrap().ids);
+    // XLM-R's tokenizer knows neither setting.
+    let dir = changed("xlmr", "tokenizer_config.json", br#"{"do_lower_case": true, "split_by_punct": true}"#);
+    let ids = |dir: &Path| Tokenizer::open(dir).unwrap().encode("So, GOOD food", 100).unwrap().ids;
+    assert_eq!(ids(dir.path()), ids(&fixture("xlmr")));
 }
 
 #[test]
