@@ -51,7 +51,8 @@ impl Classifier {
                 weights::SINGLE
             ),
             Initialised::Part(names) => bail!(
-                "the model in {} lacks {}; it is no trained classifier for the labels of its config.json",
+                "the model in {} lacks {}, or has them in another shape; it is no trained classifier for the labels of its \
+                 config.json",
                 dir.display(),
                 names.join(", ")
             ),
@@ -69,7 +70,11 @@ impl Classifier {
     pub fn logits(&self, ids: Tensor<2, Int>, mask: Tensor<2, Bool>) -> Result<Vec<f32>> {
         let logits = self.model.forward(ids, mask, &mut Noise::Off);
         match logits.try_into_data().map(|data| data.convert::<f32>().try_into_vec()) {
-            Ok(Ok(values)) => Ok(values),
+            Ok(Ok(values)) if values.iter().all(|value: &f32| value.is_finite()) => Ok(values),
+            Ok(Ok(_)) => bail!(
+                "the model in {} gives logits that are no numbers; `pipe inspect` tells whether its weights are",
+                self.dir.display()
+            ),
             Ok(Err(error)) => bail!("the device gave no f32 logits: {error:?}"),
             Err(error) => bail!("the device failed while scoring: {error:?}"),
         }

@@ -132,6 +132,21 @@ impl LoraConfig {
         Ok(())
     }
 
+    /// Adds the modules of parameters that start fresh to those that are trained in full, and names them: frozen, they would
+    /// stay random numbers that no one else has. A base without a pooler is the usual case.
+    pub fn save_fresh(&mut self, parameters: &[String]) -> Vec<String> {
+        let mut added = Vec::new();
+        for name in parameters {
+            let module = name.rsplit_once('.').map_or(name.as_str(), |(module, _)| module);
+            let module = if module.split('.').any(|part| part == "pooler") { "pooler" } else { module };
+            if !self.is_saved(name) {
+                self.modules_to_save.push(module.to_owned());
+                added.push(module.to_owned());
+            }
+        }
+        added
+    }
+
     /// Whether a module or parameter is trained in full: a module does whose name ends so, as in PEFT, where `classifier`
     /// means DistilBERT's `pre_classifier` too.
     fn is_saved(&self, name: &str) -> bool {

@@ -10,7 +10,7 @@ use crate::engine::kind::{Context, External, Invalid, Port, Resource, Stage};
 use crate::ml::data::Tokens;
 use crate::ml::lora::{LoraConfig, Targets, save_adapter};
 use crate::ml::model::head::HeadKind;
-use crate::ml::model::{Config, Model};
+use crate::ml::model::{Config, Initialised, Model};
 use crate::ml::objective::Objective;
 
 /// Trains low-rank adapters on a frozen base model, as PEFT does; gives the adapter and the merged model.
@@ -104,7 +104,7 @@ impl Stage for Lora {
         loaded.notes.into_iter().for_each(|n| cx.note(n));
         let own = &self.own;
         let alpha = own.alpha.unwrap_or(2.0 * own.rank as f64);
-        let config = LoraConfig {
+        let mut config = LoraConfig {
             rank: own.rank,
             alpha,
             dropout: own.dropout,
@@ -112,6 +112,11 @@ impl Stage for Lora {
             rslora: own.rslora,
             modules_to_save: own.modules_to_save.clone(),
         };
+        if let Initialised::Part(fresh) = &loaded.initialised {
+            for module in config.save_fresh(fresh) {
+                cx.note(format!("{module} starts fresh: it is trained in full and stored with the adapter"));
+            }
+        }
         let model = loaded.model.add_lora(&config, cx.seed())?;
         cx.note(format!("{} of {} parameters are trained", model.count_trainable(), model.count()));
         let objective =

@@ -36,8 +36,6 @@ impl Predictor {
         let device = device::open(&device.parse()?)?;
         let classifier = Classifier::open(dir, &device.device)?;
         let tokenizer = Tokenizer::open(dir)?;
-        let (ids, rows) = (tokenizer.vocabulary(), classifier.config().vocab_size());
-        anyhow::ensure!(ids <= rows, "the tokenizer in {} has {ids} ids, but the model knows {rows}", dir.display());
         Ok(Self { classifier, tokenizer })
     }
 
@@ -53,7 +51,7 @@ impl Predictor {
         let highest = encoded.iter().flat_map(|e| &e.ids).chain([&self.tokenizer.pad_id()]).max().copied().unwrap_or(0);
         anyhow::ensure!(
             (highest as usize) < rows,
-            "the tokenizer gives the id {highest}, but the model knows {rows} ids"
+            "the tokenizer gives the id {highest}, but the model knows {rows} ids: it has the tokenizer of another model"
         );
         let mut split = Split::default();
         encoded.iter().for_each(|e| split.push(&e.ids, 0, String::new()));

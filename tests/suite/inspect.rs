@@ -466,7 +466,7 @@ fn a_tokenizer_that_is_larger_than_the_model() {
     assert_eq!(
         bench.warnings("tiny")[1..],
         [
-            "the tokenizer has 846 ids, but the model knows 800: it does not predict",
+            "the tokenizer has 846 ids, but the model knows 800: texts with the others cannot be scored",
             "tokenizer_config.json lets 512 tokens through, but the model has 98 positions: longer texts are cut"
         ]
     );

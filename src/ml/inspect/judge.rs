@@ -35,7 +35,9 @@ impl Inspection {
         let (rows, positions) = (config.vocab_size(), config.max_length());
         let ids = self.tokenizer.as_ref().map_or(0, |tokenizer| tokenizer.ids);
         if ids > rows {
-            self.note(format!("the tokenizer has {ids} ids, but the model knows {rows}: it does not predict"));
+            self.note(format!(
+                "the tokenizer has {ids} ids, but the model knows {rows}: texts with the others cannot be scored"
+            ));
         }
         let length = json(&dir.join("tokenizer_config.json")).ok().and_then(|value| value["model_max_length"].as_f64());
         if let Some(length) = length.filter(|length| *length < NO_LIMIT && *length > positions as f64) {

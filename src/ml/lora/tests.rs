@@ -3,7 +3,7 @@
 use super::*;
 use crate::ml::dropout::Noise;
 use crate::ml::model::fixture::{self, Fixture, cross_entropy};
-use crate::ml::model::weights;
+use crate::ml::model::{Initialised, weights};
 use crate::ml::optimizer::{AdamW, AdamWSettings};
 use burn::tensor::Device;
 use std::path::Path;
@@ -141,6 +141,31 @@ fn modules_to_save_are_trained_in_full_and_stored_with_the_adapter() {
     let wrong = LoraConfig { modules_to_save: vec!["embedings".into()], ..config };
     let error = base(&fixture, &device).add_lora(&wrong, 3).expect_err("no such module");
     assert_eq!(error.to_string(), "lora: module `embedings` of modules-to-save is not in the model");
+}
+
+#[test]
+fn a_fresh_pooler_is_trained_and_stored_with_the_adapter() {
+    for (name, stored) in [("bert-longest", "bert.pooler"), ("deberta-one-token", "pooler")] {
+        let Some(fixture) = Fixture::open(name) else { continue };
+        let device = Device::flex();
+        let dir = tempfile::tempdir().expect("a folder");
+        std::fs::copy(fixture.dir.join("config.json"), dir.path().join("config.json")).expect("copied");
+        let mut tensors = weights::read(&[fixture.dir.join("model.safetensors")]).expect("read");
+        tensors.retain(|name, _| !name.contains("pooler") && !name.contains("classifier"));
+        weights::write_f32(&dir.path().join("model.safetensors"), &tensors).expect("written");
+        let loaded = Model::load(dir.path(), None, 3, &device).expect("loads");
+        let Initialised::Part(fresh) = &loaded.initialised else { panic!("a fresh head") };
+        let mut config = LoraConfig { targets: Targets::usual(loaded.model.config()), ..config(&[]) };
+        assert_eq!(config.save_fresh(fresh), ["pooler"]);
+        let model = loaded.model.add_lora(&config, 3).expect("added");
+        let adapter = tempfile::tempdir().expect("a folder");
+        save_adapter(&model, &config, "the/base", adapter.path()).expect("saved");
+        let names = weights::read(&[adapter.path().join("adapter_model.safetensors")]).expect("read");
+        assert!(names.contains_key(&format!("base_model.model.{stored}.dense.weight")), "{:?}", names.keys());
+        // What was trained is all there: another seed for the base gives the same model.
+        let merged = merge(dir.path(), adapter.path(), None).expect("merged").model;
+        assert!(merged.to_host().expect("host") == model.merge_lora().to_host().expect("host"), "{name}");
+    }
 }
 
 #[test]

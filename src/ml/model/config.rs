@@ -69,12 +69,18 @@ impl Config {
             dir.display()
         );
         ensure!(
+            path.is_file() || !dir.join("adapter_config.json").is_file(),
+            "{} is an adapter, not a model; merge it into its base with a stage of `use = \"merge\"`",
+            dir.display()
+        );
+        ensure!(
             path.is_file(),
             "model folder {} has no config.json; it needs config.json, model.safetensors and tokenizer files",
             dir.display()
         );
         let text = fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
-        Self::parse(&text).with_context(|| format!("in {}", path.display()))
+        // Some editors of Windows put a mark before the text.
+        Self::parse(text.trim_start_matches('\u{feff}')).with_context(|| format!("in {}", path.display()))
     }
 
     /// Checks the text of a `config.json`.
@@ -135,6 +141,11 @@ impl Config {
     /// Label names in the order of the logits.
     pub fn labels(&self) -> &[String] {
         &self.labels
+    }
+
+    /// Those that the file has, whatever labels the model is to have.
+    pub fn own_labels(&self) -> Result<Vec<String>> {
+        Fields::new(&self.fields).labels()
     }
 
     /// The same model with other labels.

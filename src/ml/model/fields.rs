@@ -166,6 +166,10 @@ impl<'a> Fields<'a> {
         let named: Option<Vec<String>> = labels.into_iter().collect();
         let named = named.ok_or_else(|| anyhow!("field `id2label` must give each id from 0 on one text"))?;
         ensure!(!named.is_empty(), "field `id2label` is empty");
+        let mut seen = BTreeSet::new();
+        if let Some(twice) = named.iter().find(|label| !seen.insert(*label)) {
+            bail!("field `id2label` has the label `{twice}` twice");
+        }
         Ok(named)
     }
 }

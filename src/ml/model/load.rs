@@ -59,11 +59,28 @@ impl Model {
             let unknown = shortened(config.unknown());
             notes.push(format!("config.json has fields that are not known here and have no effect: {unknown}"));
         }
+        let own = config.own_labels()?;
+        if own != config.labels() && own.len() == config.labels().len() && !own.iter().all(|l| l.starts_with("LABEL_"))
+        {
+            let pairs: Vec<String> =
+                own.iter().zip(config.labels()).map(|(old, new)| format!("{old} → {new}")).collect();
+            notes.push(format!("the head was trained for other labels, or in another order: {}", shortened(&pairs)));
+        }
         if let Some(problem) = config.other_problem() {
             notes.push(format!("its head is one for {problem}; here it chooses one label"));
         }
         let model = Model::empty(&config, device);
         let Some(weights) = Weights::open(dir)? else {
+            let unread = weights::unread(dir);
+            ensure!(
+                unread.is_empty(),
+                "model folder {} has {}, but neither {} nor {}, and for shards not the index that names them ({})",
+                dir.display(),
+                shortened(&unread),
+                weights::SINGLE,
+                weights::PICKLE,
+                weights::INDEX
+            );
             notes.push(format!("{} has no weights: all start fresh from seed {seed}", dir.display()));
             let fresh = init::all(&model.parameters(), &config, seed);
             let non_zero = fresh.values().map(|tensor| non_zero(&tensor.data)).sum();

@@ -31,6 +31,10 @@ pub struct Place<'a> {
 /// RoBERTa, DeBERTa, DistilBERT and ELECTRA (`layer`), and for the decoders (`layers`, `h`).
 pub fn place(name: &str) -> Place<'_> {
     let name = name.strip_prefix(lora::PREFIX).unwrap_or(name);
+    // The layers of a deeper head are none of the encoder's.
+    if name.starts_with("classifier.") {
+        return Place { part: Part::Head, within: name };
+    }
     let (mut rest, mut before) = (name, "");
     let (mut embeddings, mut encoder, mut pooler) = (None, None, None);
     while let Some((field, after)) = rest.split_once('.') {

@@ -59,6 +59,21 @@ fn find(dir: &Path) -> Option<Found> {
     [(SINGLE, INDEX), (PICKLE, PICKLE_INDEX)].into_iter().find_map(format)
 }
 
+/// Files of a folder that hold weights by their names, and are read by none of ours: starting from random numbers beside them
+/// is what nobody wants.
+pub fn unread(dir: &Path) -> Vec<String> {
+    let names = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    let names = names.map(|entry| entry.file_name().to_string_lossy().into_owned());
+    let holds = |name: &String| {
+        let ending = name.rsplit_once('.').map_or("", |(_, ending)| ending);
+        ["safetensors", "h5", "msgpack", "ckpt", "pt", "pth"].contains(&ending) && !name.starts_with("adapter_model")
+            || name.starts_with("pytorch_model") && ending == "bin"
+    };
+    let mut names: Vec<String> = names.filter(holds).collect();
+    names.sort();
+    names
+}
+
 /// The files that a sharded model's index names, each with its tensors.
 fn shards(index: &Path) -> Result<BTreeMap<PathBuf, BTreeSet<String>>> {
     let dir = index.parent().unwrap_or(Path::new("."));
