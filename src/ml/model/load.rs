@@ -59,13 +59,6 @@ impl Model {
             let unknown = shortened(config.unknown());
             notes.push(format!("config.json has fields that are not known here and have no effect: {unknown}"));
         }
-        let own = config.own_labels()?;
-        if own != config.labels() && own.len() == config.labels().len() && !own.iter().all(|l| l.starts_with("LABEL_"))
-        {
-            let pairs: Vec<String> =
-                own.iter().zip(config.labels()).map(|(old, new)| format!("{old} → {new}")).collect();
-            notes.push(format!("the head was trained for other labels, or in another order: {}", shortened(&pairs)));
-        }
         if let Some(problem) = config.other_problem() {
             notes.push(format!("its head is one for {problem}; here it chooses one label"));
         }
@@ -90,6 +83,9 @@ impl Model {
         };
         let plan = Plan::new(&model, &weights).with_context(|| format!("loading the model in {}", dir.display()))?;
         notes.extend(plan.notes(&config, seed));
+        if !plan.missing.iter().chain(&plan.resized).any(|name| name.starts_with("classifier")) {
+            notes.extend(relabelled(&config)?);
+        }
         let values = plan.values(&config, seed)?;
         let non_zero = values.par_iter().map(|(_, values)| non_zero(values)).sum();
         let model = walk::place(model, values);
@@ -212,6 +208,16 @@ impl<'a> Plan<'a> {
 
 fn non_zero(values: &[f32]) -> usize {
     values.iter().filter(|v| **v != 0.0).count()
+}
+
+/// That a head which is kept gets other labels than it was trained for; labels that are mere numbers say nothing.
+fn relabelled(config: &Config) -> Result<Option<String>> {
+    let own = config.own_labels()?;
+    if own == config.labels() || own.iter().all(|label| label.starts_with("LABEL_")) {
+        return Ok(None);
+    }
+    let pairs: Vec<String> = own.iter().zip(config.labels()).map(|(old, new)| format!("{old} → {new}")).collect();
+    Ok(Some(format!("the head was trained for other labels, or in another order: {}", shortened(&pairs))))
 }
 
 /// At most six names, so that a note stays a line.

@@ -100,6 +100,35 @@ fn a_deeper_head_is_made_fresh_on_the_encoder_and_loads_again() {
 }
 
 #[test]
+fn a_head_that_gets_other_labels_is_said_so() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    tiny().save(dir.path(), &["no".into(), "yes".into()]).expect("saved");
+    let notes = |labels: [&str; 2]| {
+        let labels = labels.map(str::to_owned);
+        Model::load(dir.path(), Some(&labels), 0, &Device::flex()).expect("loads").notes
+    };
+    assert!(notes(["no", "yes"]).is_empty());
+    assert_eq!(
+        notes(["yes", "no"]),
+        ["the head was trained for other labels, or in another order: no → yes, yes → no"]
+    );
+}
+
+#[test]
+fn weights_that_nothing_reads_are_no_random_start() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    fs::write(dir.path().join("config.json"), TINY).expect("written");
+    for name in ["model-00001-of-00002.safetensors", "tf_model.h5"] {
+        fs::write(dir.path().join(name), "").expect("written");
+    }
+    let text = error(dir.path());
+    assert!(
+        text.contains("has model-00001-of-00002.safetensors, tf_model.h5, but neither model.safetensors"),
+        "{text}"
+    );
+}
+
+#[test]
 fn fields_without_effect_are_named() {
     let dir = tempfile::tempdir().expect("a temporary folder");
     fs::write(dir.path().join("config.json"), TINY.replace("_kept", "kept")).expect("written");
