@@ -19,9 +19,9 @@ pub struct Own {
     /// The model to start from: a folder, or `hf:OWNER/NAME@REVISION`. A folder without weights starts from random ones.
     base: String,
     /// `"standard"`: the family's own classifier; `"mlp"`: three linear layers, hidden → 256 → 128 → labels, which
-    /// `transformers` does not know.
+    /// `transformers` does not know. Default: the one that the base has.
     #[serde(default)]
-    head: HeadKind,
+    head: Option<HeadKind>,
     /// Share of each target that is spread over all classes.
     #[serde(default)]
     label_smoothing: f64,
@@ -57,7 +57,9 @@ impl Stage for Train {
         let tokens = Tokens::open(&dir)?;
         let device = base::device(cx)?;
         let base = cx.external("base")?;
-        let config = Config::open(base)?.with_labels(&tokens.labels).with_head(self.own.head);
+        let config = Config::open(base)?.with_labels(&tokens.labels);
+        let head = self.own.head.unwrap_or(config.head());
+        let config = config.with_head(head);
         let loaded = Model::load_as(config, base, cx.seed(), &device.device)?;
         loaded.notes.into_iter().for_each(|n| cx.note(n));
         let objective = Objective::CrossEntropy {

@@ -86,6 +86,17 @@ fn a_deeper_head_trains_and_is_kept() {
     for stage in ["teacher", "student"] {
         assert!(tensors(&project, stage).contains(&"classifier.layers.2.bias".to_owned()), "{stage}");
     }
+    // As a base, its head stays unless another one is asked for.
+    let teacher = project.pipe(&["cache", "path", "p.toml", "teacher"]).1;
+    fs::create_dir(project.path("deep")).unwrap();
+    for file in fs::read_dir(teacher.trim()).unwrap().map(|file| file.unwrap().path()) {
+        fs::write(project.path("deep").join(file.file_name().unwrap()), fs::read(&file).unwrap()).unwrap();
+    }
+    project.write("p.toml", &PIPELINE.replace("base = \"tiny\"", "base = \"deep\""));
+    let (code, _, err) = project.pipe(&["run", "p.toml", "teacher"]);
+    assert!(code == 0 && !err.contains("start fresh"), "{err}");
+    assert!(tensors(&project, "teacher").contains(&"classifier.layers.2.bias".to_owned()));
+
     let (code, _, err) = project.pipe(&["plan", "p.toml", "--set", "stage.teacher.head=deep"]);
     assert_eq!(code, 2);
     assert!(err.contains("mlp"), "{err}");
