@@ -70,6 +70,11 @@ impl Batch {
         self.rows.is_empty()
     }
 
+    /// B · T: what goes through the model, padding and all.
+    pub fn positions(&self) -> usize {
+        self.len() * self.width
+    }
+
     /// `ids` `[B, T]` and `mask` `[B, T]` on `device`.
     pub fn to_device(&self, device: &Device) -> (Tensor<2, Int>, Tensor<2, Bool>) {
         let shape = [self.len(), self.width];

@@ -1,5 +1,7 @@
 //! The one training loop: full fine-tuning, LoRA, distillation and recovery after pruning are objectives of it.
 
+mod feed;
+mod memory;
 mod options;
 mod report;
 mod state;
@@ -10,16 +12,17 @@ mod tests;
 use std::path::Path;
 use std::time::Instant;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use burn::module::Module;
 use burn::tensor::Device;
 
 pub use self::options::{Criterion, FitOptions};
 pub use self::report::{Best, Evaluation, Fitted, Point, Stop, Timings, Training, peak_memory_bytes};
 
+use self::feed::Feed;
+use self::memory::Room;
 use self::state::{Clock, State};
-use self::step::{Lesson, Seen, Stepper};
-use super::batch;
+use self::step::{Seen, Stepper};
 use super::checkpoint::Checkpoints;
 use super::data::tokens::Tokens;
 use super::metrics::{self, Metrics, Scoring};
@@ -77,10 +80,10 @@ pub fn fit(
     let save = |state: &State, model: &Model, optimizer: &AdamW, best: Option<&Model>| {
         checkpoints.as_ref().map_or(Ok(()), |checkpoints| state::save(checkpoints, state, model, optimizer, best))
     };
-    let stepper = Stepper { tokens, objective, options, device: &device };
+    let stepper = Stepper { tokens, objective, options, device: &device, watch, room: Room::default() };
+    let feed = Feed::start(tokens, options, state.step)?;
     let clock = Clock::start(state.seconds);
     let mut saved = Instant::now();
-    let mut order = (u64::MAX, Vec::new()); // An epoch, and the rows of each of its steps.
 
     loop {
         let epoch = state.step / steps_per_epoch;
@@ -118,22 +121,18 @@ pub fn fit(
             return Err(Interrupted.into());
         }
 
-        // The rows of this step and its learning rate.
-        if order.0 != epoch {
-            order = (epoch, batch::epoch(train, options.step_rows(), options.padding, options.seed, epoch));
-        }
-        let rows = &order.1[(state.step % steps_per_epoch) as usize];
+        let lesson = feed.next().context("the thread that collects rows has ended")?;
         let lr = options.learning_rate * options.schedule.factor(state.step, options.warmup, total);
         let start = Instant::now();
 
-        let lesson = Lesson { step: state.step, rows, learning_rate: lr };
-        let (updated, Seen { loss, norm, positions, tokens: seen }) = stepper.step(model, &mut optimizer, lesson)?;
+        let (updated, Seen { loss, norm, positions, tokens: seen }) =
+            stepper.step(model, &mut optimizer, &lesson, lr)?;
         model = updated;
         state.positions += positions;
         state.tokens += seen;
         state.step += 1;
         if !loss.is_finite() || !norm.is_finite() {
-            let ids: Vec<&str> = rows.iter().map(|&row| train.id(row)).collect();
+            let ids: Vec<&str> = lesson.rows().map(|row| train.id(row)).collect();
             bail!(
                 "the loss is {loss} and the gradient norm {norm} at step {} of {total} (learning rate {lr:e}, rows {}); \
                  try a lower learning-rate, a longer warm-up or a smaller gradient clip",
@@ -143,7 +142,7 @@ pub fn fit(
         }
 
         // Tell, and keep what a crash must not take.
-        state.rows += rows.len() as u64;
+        state.rows += lesson.rows().count() as u64;
         state.train_seconds += start.elapsed().as_secs_f64();
         state.point.add(loss, norm);
         state.epoch.add(loss, norm);

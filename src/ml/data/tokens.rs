@@ -32,9 +32,12 @@ pub struct Tokens {
     pub test: Split,
 }
 
-/// Rows of different lengths, one behind the other.
+/// Rows of different lengths, one behind the other; a clone shares them.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Split {
+pub struct Split(Arc<Rows>);
+
+#[derive(Debug, Clone, Default, PartialEq)]
+struct Rows {
     /// Row `i` is `ids[offsets[i]..offsets[i + 1]]`; empty, or one entry more than there are rows.
     offsets: Vec<u64>,
     ids: Vec<u32>,
@@ -44,44 +47,45 @@ pub struct Split {
 
 impl Split {
     pub fn push(&mut self, ids: &[u32], label: u32, row_id: String) {
-        if self.offsets.is_empty() {
-            self.offsets.push(0);
+        let rows = Arc::make_mut(&mut self.0);
+        if rows.offsets.is_empty() {
+            rows.offsets.push(0);
         }
-        self.ids.extend_from_slice(ids);
-        self.offsets.push(self.ids.len() as u64);
-        self.labels.push(label);
-        self.row_ids.push(row_id);
+        rows.ids.extend_from_slice(ids);
+        rows.offsets.push(rows.ids.len() as u64);
+        rows.labels.push(label);
+        rows.row_ids.push(row_id);
     }
 
     pub fn len(&self) -> usize {
-        self.labels.len()
+        self.0.labels.len()
     }
 
     pub fn is_empty(&self) -> bool {
-        self.labels.is_empty()
+        self.0.labels.is_empty()
     }
 
     /// Token ids of row `i`.
     pub fn row(&self, i: usize) -> &[u32] {
-        &self.ids[self.offsets[i] as usize..self.offsets[i + 1] as usize]
+        &self.0.ids[self.0.offsets[i] as usize..self.0.offsets[i + 1] as usize]
     }
 
     pub fn label(&self, i: usize) -> u32 {
-        self.labels[i]
+        self.0.labels[i]
     }
 
     /// The corpus' id of row `i`.
     pub fn id(&self, i: usize) -> &str {
-        &self.row_ids[i]
+        &self.0.row_ids[i]
     }
 
     pub fn labels(&self) -> &[u32] {
-        &self.labels
+        &self.0.labels
     }
 
     /// Number of token ids in all rows.
     pub fn tokens(&self) -> usize {
-        self.ids.len()
+        self.0.ids.len()
     }
 }
 
@@ -147,8 +151,8 @@ fn write_split(path: &Path, split: &Split) -> Result<()> {
             let columns: Vec<ArrayRef> = vec![
                 Arc::new(ids.finish()),
                 Arc::new(mask.finish()),
-                Arc::new(UInt32Array::from_iter_values(split.labels[rows.clone()].iter().copied())),
-                Arc::new(StringArray::from_iter_values(split.row_ids[rows].iter())),
+                Arc::new(UInt32Array::from_iter_values(split.labels()[rows.clone()].iter().copied())),
+                Arc::new(StringArray::from_iter_values(split.0.row_ids[rows].iter())),
             ];
             writer.write(&RecordBatch::try_new(schema(), columns)?)?;
         }

@@ -60,6 +60,11 @@ impl Accumulated {
         visitor.failed.map_or(Ok(()), Err)
     }
 
+    /// Wait until the device has computed all of them; its errors show here.
+    pub fn wait(&self) -> Result<()> {
+        self.norm()?.read().map(drop)
+    }
+
     /// The L2 norm over all gradients together, as `torch.nn.utils.clip_grad_norm_` reports it.
     pub(super) fn norm(&self) -> Result<Norm> {
         let mut on_host = 0.0f64;

@@ -1,0 +1,138 @@
+//! What happens when a step does not fit into the device's memory.
+
+use std::cell::Cell;
+
+use anyhow::Result;
+
+use crate::ml::watch::Watch;
+
+/// Whether `error` is a device's that had no memory left.
+///
+/// Burn hands on only the text of CubeCL's errors (`IoError` and `LaunchError` in cubecl-runtime 0.11). On the CPU there is
+/// no such error: an allocation that fails there ends the process.
+pub fn is_exhausted(error: &anyhow::Error) -> bool {
+    const SAYINGS: [&str; 3] = ["out of device memory", "can't allocate buffer of size", "out-of-memory error"];
+    error.chain().map(ToString::to_string).any(|text| SAYINGS.iter().any(|saying| text.contains(saying)))
+}
+
+/// How much of a batch goes through the model together.
+pub struct Room {
+    /// Parts that each batch is cut into.
+    parts: Cell<usize>,
+    /// Positions of the largest part that went through.
+    proven: Cell<usize>,
+}
+
+impl Default for Room {
+    fn default() -> Self {
+        Self { parts: Cell::new(1), proven: Cell::new(0) }
+    }
+}
+
+impl Room {
+    /// Do `attempt` with each batch in as many parts as went well before; where memory does not suffice for whole batches,
+    /// once more with halves, and so from then on.
+    ///
+    /// Each row counts the same whatever part it is in, so halves give the gradient of the whole, but for its rounding and
+    /// the dropout masks.
+    pub fn find<T>(&self, watch: &dyn Watch, mut attempt: impl FnMut(usize) -> Result<T>) -> Result<T> {
+        let parts = self.parts.get();
+        let error = match attempt(parts) {
+            Err(error) if is_exhausted(&error) => error,
+            result => return result,
+        };
+        if parts == 1 {
+            watch.note(
+                "warning: the device's memory does not suffice for a batch; from here on, each goes through in two halves \
+                 and the accumulation is doubled. A smaller batch-size with a larger accumulation does the same from the start"
+                    .to_owned(),
+            );
+            self.parts.set(2);
+            return self.find(watch, attempt);
+        }
+        Err(error.context(
+            "the device's memory does not suffice for half a batch either; lower batch-size (and raise accumulation by as \
+             much, for the same steps), set gradient-checkpointing, or lower the max-length of `tokenize`",
+        ))
+    }
+
+    /// Whether `positions` (rows times width) are more than ever went through together, so that memory may not suffice.
+    pub fn is_unproven(&self, positions: usize) -> bool {
+        positions > self.proven.get()
+    }
+
+    /// As many positions went through together.
+    pub fn proved(&self, positions: usize) {
+        self.proven.set(positions.max(self.proven.get()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use anyhow::{Context as _, anyhow};
+
+    use super::*;
+    use crate::ml::watch::Progress;
+
+    #[derive(Default)]
+    struct Notes(Mutex<Vec<String>>);
+
+    impl Watch for Notes {
+        fn progress(&self, _: Progress) {}
+        fn note(&self, text: String) {
+            self.0.lock().unwrap().push(text);
+        }
+        fn stopped(&self) -> bool {
+            false
+        }
+    }
+
+    /// As cubecl's server says it through Burn.
+    fn exhausted() -> anyhow::Error {
+        let burn =
+            anyhow!("An error happened during execution\nCaused by:\n  out of device memory allocating 1048576 bytes");
+        Err::<(), _>(burn).context("reading the loss").unwrap_err()
+    }
+
+    #[test]
+    fn a_batch_that_does_not_fit_is_halved_once_with_a_warning() {
+        let (room, watch) = (Room::default(), Notes::default());
+        let mut tried = Vec::new();
+        let mut attempt = |parts| {
+            tried.push(parts);
+            if parts == 1 { Err(exhausted()) } else { Ok("a step") }
+        };
+        assert_eq!(room.find(&watch, &mut attempt).unwrap(), "a step");
+        assert_eq!(room.find(&watch, &mut attempt).unwrap(), "a step");
+        assert_eq!(tried, [1, 2, 2]); // The second step knows.
+        let notes = watch.0.lock().unwrap();
+        assert_eq!(notes.len(), 1);
+        assert!(notes[0].starts_with("warning: the device's memory does not suffice for a batch"), "{}", notes[0]);
+    }
+
+    #[test]
+    fn a_half_that_does_not_fit_is_an_error_that_says_what_to_do() {
+        let (room, watch) = (Room::default(), Notes::default());
+        let error = room.find(&watch, |_| Err::<(), _>(exhausted())).unwrap_err();
+        let text = format!("{error:#}");
+        assert!(
+            text.starts_with("the device's memory does not suffice for half a batch either; lower batch-size"),
+            "{text}"
+        );
+        assert!(text.ends_with("out of device memory allocating 1048576 bytes"), "{text}");
+    }
+
+    #[test]
+    fn other_errors_are_not_tried_again() {
+        let (room, watch) = (Room::default(), Notes::default());
+        let mut tries = 0;
+        let attempt = |_| {
+            tries += 1;
+            Err::<(), _>(anyhow!("the device is poisoned"))
+        };
+        assert_eq!(room.find(&watch, attempt).unwrap_err().to_string(), "the device is poisoned");
+        assert_eq!((tries, watch.0.lock().unwrap().len()), (1, 0));
+    }
+}
