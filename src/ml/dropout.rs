@@ -34,6 +34,12 @@ impl Noise {
         Noise::Seeded(Counter { key, site: 0 })
     }
 
+    /// The masks of training step `step` on device number `rank`, where several share a step; the first has those of
+    /// [`Noise::step`].
+    pub fn rank(seed: u64, step: u64, rank: u64) -> Self {
+        Self::step(seed ^ rank.wrapping_mul(0x9e37_79b9_7f4a_7c15), step)
+    }
+
     /// Zeroes each element with probability `p` and scales the others by `1 / (1 - p)`.
     ///
     /// On the CPU the mask is a function of (seed, step, number of the call within the step), equal

@@ -1,5 +1,6 @@
 //! The one training loop: full fine-tuning, LoRA, distillation and recovery after pruning are objectives of it.
 
+mod backward;
 mod feed;
 mod memory;
 mod options;

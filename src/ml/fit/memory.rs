@@ -30,6 +30,12 @@ impl Default for Room {
 }
 
 impl Room {
+    /// As if it had turned out before that batches need to go through in so many parts.
+    #[cfg(test)]
+    pub fn in_parts(parts: usize) -> Self {
+        Self { parts: Cell::new(parts), ..Self::default() }
+    }
+
     /// Do `attempt` with each batch in as many parts as went well before; where memory does not suffice for whole batches,
     /// once more with halves, and so from then on.
     ///

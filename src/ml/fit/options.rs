@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use burn::tensor::Device;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -35,6 +36,12 @@ pub struct FitOptions {
     /// A metric must be better by more than this to count against `patience`.
     pub threshold: f64,
     pub seed: u64,
+    /// Compute the activations of each layer twice instead of keeping them all.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub gradient_checkpointing: bool,
+    /// Devices that share each step's rows with the model's. Operational, but for the dropout masks.
+    #[serde(skip)]
+    pub replicas: Vec<Device>,
     /// Rows per evaluation batch. Operational: it changes speed and memory, so it is not written down.
     #[serde(skip, default = "eval_batch_size")]
     pub eval_batch_size: usize,
@@ -68,6 +75,8 @@ impl Default for FitOptions {
             patience: None,
             threshold: 0.0,
             seed: 42,
+            gradient_checkpointing: false,
+            replicas: Vec::new(),
             eval_batch_size: eval_batch_size(),
             checkpoint_every: checkpoint_every(),
         }

@@ -1,9 +1,11 @@
 //! One optimizer step: forward, backward, clip, update.
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, anyhow};
+use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 
 use super::FitOptions;
+use super::backward::{self, Inputs};
 use super::feed::Lesson;
 use super::memory::Room;
 use crate::ml::batch::Batch;
@@ -19,7 +21,7 @@ pub struct Stepper<'a> {
     pub tokens: &'a Tokens,
     pub objective: &'a Objective,
     pub options: &'a FitOptions,
-    /// With autodiff.
+    /// Where the model is, with autodiff.
     pub device: &'a Device,
     pub watch: &'a dyn Watch,
     pub room: Room,
@@ -54,9 +56,13 @@ impl Stepper<'_> {
         learning_rate: f64,
     ) -> Result<(Model, Seen)> {
         let (batches, gathered) = self.room.find(self.watch, |parts| {
-            let batches = self.cut(lesson, parts);
-            let gathered = self.gradients(&model, optimizer, &batches, lesson.step)?;
-            Ok((batches, gathered))
+            let batches = self.cut(lesson, parts * (1 + self.options.replicas.len()));
+            let gathered = self.gradients(&model, optimizer, &batches, lesson.step);
+            let gathered = gathered.and_then(|gathered| self.wait(&batches, &gathered.grads).map(|()| gathered));
+            let widest = batches.iter().max_by_key(|batch| batch.positions());
+            let [rows, width] = widest.map_or([0, 0], |batch| [batch.len(), batch.width]);
+            let at = || format!("step {}, {rows} rows of {width} tokens at a time", lesson.step + 1);
+            Ok((batches, gathered.with_context(at)?))
         })?;
 
         // The loss is read after the update is queued: a GPU then never waits for the host.
@@ -77,25 +83,32 @@ impl Stepper<'_> {
         if parts == 1 { lesson.batches.clone() } else { lesson.batches.iter().flat_map(cut).collect() }
     }
 
-    /// Forward and backward of every batch. Each is divided by the weight of all the step's rows, so their sum is the mean
-    /// over one big batch.
+    /// The gradient of the mean loss over all batches, computed by all devices.
+    ///
+    /// Each batch is divided by the weight of all the step's rows, so that it does not matter which device has which.
     fn gradients(&self, model: &Model, optimizer: &AdamW, batches: &[Batch], step: u64) -> Result<Gathered> {
-        let weight = self.objective.weight(batches.iter().flat_map(|batch| batch.labels.iter().copied()));
-        let mut noise = Noise::step(self.options.seed, step);
-        let mut gathered = Gathered { grads: Accumulated::default(), losses: Vec::with_capacity(batches.len()) };
-        for batch in batches {
-            let (ids, mask) = batch.to_device(self.device);
-            let logits = model.forward(ids, mask, &mut noise); // [B, C]
-            let loss = self.objective.loss(logits, batch, weight); // [1]
-            gathered.grads.add(model, loss.backward(), optimizer)?;
-            gathered.losses.push(loss.inner());
+        let Self { objective, options, device, .. } = *self;
+        let weight = objective.weight(batches.iter().flat_map(|batch| batch.labels.iter().copied()));
+        let ranks = 1 + options.replicas.len();
+        let pass = Pass { objective, options, optimizer, batches, step, weight, ranks };
+        if ranks == 1 {
+            return pass.run(0, model, device);
         }
-        self.wait(batches, &gathered.grads).with_context(|| {
-            let widest = batches.iter().max_by_key(|batch| batch.positions());
-            let [rows, width] = widest.map_or([0, 0], |batch| [batch.len(), batch.width]);
-            format!("step {} with up to {rows} rows of {width} tokens at a time", step + 1)
-        })?;
-        Ok(gathered)
+        std::thread::scope(|scope| {
+            let others = (1..).zip(&options.replicas).map(|(rank, device)| {
+                let (pass, device) = (&pass, device.clone().autodiff());
+                let replica = model.clone().fork(&device);
+                scope.spawn(move || pass.run(rank, &replica, &device))
+            });
+            let others: Vec<_> = others.collect();
+            let mut sum = pass.run(0, model, device)?;
+            for other in others {
+                let other = other.join().map_err(|_| anyhow!("the thread of a device panicked"))??;
+                sum.grads.merge(other.grads)?;
+                sum.losses.extend(other.losses.into_iter().map(|loss| loss.to_device(&device.clone().inner())));
+            }
+            Ok(sum)
+        })
     }
 
     /// Make sure that the gradients are there before they change the model.
@@ -111,3 +124,38 @@ impl Stepper<'_> {
         Ok(())
     }
 }
+
+/// Forward and backward of a step's batches, each device its share.
+struct Pass<'a> {
+    objective: &'a Objective,
+    options: &'a FitOptions,
+    optimizer: &'a AdamW,
+    batches: &'a [Batch],
+    step: u64,
+    /// Of all rows of the step.
+    weight: f64,
+    ranks: usize,
+}
+
+impl Pass<'_> {
+    /// Every `ranks`-th batch from `rank` on, one after the other.
+    fn run(&self, rank: usize, model: &Model, device: &Device) -> Result<Gathered> {
+        let mut noise = Noise::rank(self.options.seed, self.step, rank as u64);
+        let mut gathered = Gathered { grads: Accumulated::default(), losses: Vec::new() };
+        for batch in self.batches.iter().skip(rank).step_by(self.ranks) {
+            let (ids, mask) = batch.to_device(device);
+            let loss = |logits| self.objective.loss(logits, batch, self.weight);
+            let take = |grads| gathered.grads.add(model, grads, self.optimizer);
+            let inputs = Inputs { ids, mask };
+            gathered.losses.push(match self.options.gradient_checkpointing {
+                true => backward::layer_by_layer(model, inputs, &mut noise, loss, take)?,
+                false => backward::whole(model, inputs, &mut noise, loss, take)?,
+            });
+        }
+        Ok(gathered)
+    }
+}
+
+#[cfg(test)]
+#[path = "step_tests.rs"]
+mod tests;

@@ -18,7 +18,7 @@ use crate::ml::schedule::{Schedule, Warmup};
 use crate::ml::watch::Silent;
 
 /// Two layers of width 16 with dropout 0.1: a step takes milliseconds.
-fn model(dropout: f64, seed: u64) -> Model {
+pub(super) fn model(dropout: f64, seed: u64) -> Model {
     let config = format!(
         r#"{{"architectures": ["RobertaForSequenceClassification"], "model_type": "roberta", "vocab_size": 40,
             "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32,
@@ -30,7 +30,7 @@ fn model(dropout: f64, seed: u64) -> Model {
 }
 
 /// Rows whose label is the token after the first, with noise around it.
-fn tokens(rows: usize) -> Tokens {
+pub(super) fn tokens(rows: usize) -> Tokens {
     let split = |rows: usize, salt: usize| {
         let mut split = Split::default();
         for row in 0..rows {
@@ -52,7 +52,7 @@ fn tokens(rows: usize) -> Tokens {
     }
 }
 
-fn options() -> FitOptions {
+pub(super) fn options() -> FitOptions {
     FitOptions { epochs: 3, batch_size: 8, learning_rate: 3e-3, warmup: Warmup::Ratio(0.1), ..FitOptions::default() }
 }
 

@@ -100,6 +100,11 @@ impl Bert {
         let [batch, _] = ids.dims();
         let x = self.bert.embeddings.forward(ids, noise); // [B·T, H]
         let x = self.bert.encoder.forward(x, mask, noise);
+        self.head(x, batch, noise)
+    }
+
+    /// `x` `[B·T, H]` as the encoder leaves it → logits `[B, C]`.
+    pub fn head(&self, x: Tensor<2>, batch: usize, noise: &mut Noise) -> Tensor<2> {
         let pooled = self.bert.pooler.dense.forward(first_tokens(x, batch), noise).tanh(); // [B, H]
         self.classifier.forward(pooled, self.classifier_dropout, noise)
     }

@@ -120,12 +120,23 @@ impl Deberta {
 
     /// `ids` `[B, T]`, `mask` `[B, T]` (true = a real token) → logits `[B, C]`.
     pub fn forward(&self, ids: Tensor<2, Int>, mask: Tensor<2, Bool>, noise: &mut Noise) -> Tensor<2> {
+        let [batch, _] = ids.dims();
+        let x = self.embed(ids, &mask, noise); // [B·T, H]
+        let x = self.deberta.encoder.forward(x, mask, noise);
+        self.head(x, batch, noise)
+    }
+
+    /// `ids` `[B, T]`, `mask` `[B, T]` → `[B·T, H]`. Padding is zero here and not only masked in the attention: a row of padding
+    /// alone attends to all of it.
+    pub fn embed(&self, ids: Tensor<2, Int>, mask: &Tensor<2, Bool>, noise: &mut Noise) -> Tensor<2> {
         let [batch, length] = ids.dims();
         let embeddings = &self.deberta.embeddings;
-        // Padding is zero here and not only masked in the attention: a row of padding alone attends to all of it.
         let real = mask.clone().float().reshape([batch * length, 1]);
-        let x = noise.dropout(embeddings.normalized(ids) * real, embeddings.dropout); // [B·T, H]
-        let x = self.deberta.encoder.forward(x, mask, noise);
+        noise.dropout(embeddings.normalized(ids) * real, embeddings.dropout)
+    }
+
+    /// `x` `[B·T, H]` as the encoder leaves it → logits `[B, C]`.
+    pub fn head(&self, x: Tensor<2>, batch: usize, noise: &mut Noise) -> Tensor<2> {
         let pooled = self.pooler.forward(first_tokens(x, batch), noise);
         self.classifier.forward(pooled, self.cls_dropout, noise)
     }
@@ -184,27 +195,43 @@ impl Encoder {
     }
 
     /// `x` `[B·T, H]`, `mask` `[B, T]` → `[B·T, H]`
-    fn forward(&self, x: Tensor<2>, mask: Tensor<2, Bool>, noise: &mut Noise) -> Tensor<2> {
-        let [batch, length] = mask.dims();
-        let places = Places {
-            bias: attention_bias(mask.clone()).reshape([1, batch, 1, length]),
-            distances: self.rel_embeddings.as_ref().map(|table| {
-                let distances = Distances::new(&self.relative, table.weight.val(), length);
-                match &self.layer_norm {
-                    Some(norm) => Distances { rows: norm.forward(distances.rows), ..distances },
-                    None => distances,
-                }
-            }),
-        };
-        let embedded = x.clone();
-        let mut x = x;
-        for (i, layer) in self.layer.iter().enumerate() {
-            x = layer.forward(x, &places, noise);
-            if let (0, Some(conv)) = (i, &self.conv) {
-                x = conv.forward(embedded.clone(), x, &mask, noise);
-            }
+    fn forward(&self, mut x: Tensor<2>, mask: Tensor<2, Bool>, noise: &mut Noise) -> Tensor<2> {
+        let [_, length] = mask.dims();
+        let places = self.places(&mask, self.rows(length));
+        for i in 0..self.layer.len() {
+            x = self.forward_layer(i, x, (&places, &mask), noise);
         }
         x
+    }
+
+    /// The embeddings of the distances that sequences of `length` tokens can reach, `[R, H]`.
+    pub fn rows(&self, length: usize) -> Option<Tensor<2>> {
+        let rows = self.relative.reach(length, self.rel_embeddings.as_ref()?.weight.val());
+        Some(self.layer_norm.iter().fold(rows, |rows, norm| norm.forward(rows)))
+    }
+
+    /// What all layers share, of `mask` `[B, T]` and [`rows`](Self::rows).
+    pub fn places(&self, mask: &Tensor<2, Bool>, rows: Option<Tensor<2>>) -> Places {
+        let [batch, length] = mask.dims();
+        Places {
+            bias: attention_bias(mask.clone()).reshape([1, batch, 1, length]),
+            distances: rows.map(|rows| Distances::new(&self.relative, rows, length)),
+        }
+    }
+
+    /// One layer, and what stands beside it: `x` `[B·T, H]`, `mask` `[B, T]` → `[B·T, H]`
+    pub fn forward_layer(
+        &self,
+        i: usize,
+        x: Tensor<2>,
+        (places, mask): (&Places, &Tensor<2, Bool>),
+        noise: &mut Noise,
+    ) -> Tensor<2> {
+        let out = self.layer[i].forward(x.clone(), places, noise);
+        match &self.conv {
+            Some(conv) if i == 0 => conv.forward(x, out, mask, noise),
+            _ => out,
+        }
     }
 }
 

@@ -115,6 +115,11 @@ impl DistilBert {
         let [batch, _] = ids.dims();
         let x = self.distilbert.embeddings.forward(ids, noise); // [B·T, H]
         let x = self.distilbert.encoder.forward(x, mask, noise);
+        self.head(x, batch, noise)
+    }
+
+    /// `x` `[B·T, H]` as the encoder leaves it → logits `[B, C]`.
+    pub fn head(&self, x: Tensor<2>, batch: usize, noise: &mut Noise) -> Tensor<2> {
         let pooled = relu(self.pre_classifier.forward(first_tokens(x, batch), noise)); // [B, H]
         self.classifier.forward(pooled, self.classifier_dropout, noise)
     }

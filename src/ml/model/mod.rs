@@ -24,6 +24,7 @@ pub mod norm;
 mod parity;
 pub mod part;
 mod pickle;
+pub mod pieces;
 pub mod roberta;
 pub mod walk;
 pub mod weights;

@@ -104,7 +104,11 @@ impl Roberta {
         let [batch, _] = ids.dims();
         let x = self.roberta.embeddings.forward(ids, noise); // [B·T, H]
         let x = self.roberta.encoder.forward(x, mask, noise);
-        // The head has no pooler before it: `<s>` as the encoder leaves it.
+        self.head(x, batch, noise)
+    }
+
+    /// `x` `[B·T, H]` as the encoder leaves it → logits `[B, C]`. The head has no pooler before it.
+    pub fn head(&self, x: Tensor<2>, batch: usize, noise: &mut Noise) -> Tensor<2> {
         self.classifier.forward(first_tokens(x, batch), self.classifier_dropout, noise)
     }
 

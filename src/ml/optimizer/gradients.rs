@@ -60,6 +60,31 @@ impl Accumulated {
         visitor.failed.map_or(Ok(()), Err)
     }
 
+    /// Add those that another device computed for the same parameters.
+    pub fn merge(&mut self, others: Self) -> Result<()> {
+        others.grads.into_iter().try_for_each(|(place, grad)| self.add_to(place, grad))
+    }
+
+    fn add_to(&mut self, place: usize, grad: Flat) -> Result<()> {
+        let sum = match (self.grads.remove(&place), grad) {
+            (None, grad) => grad,
+            (Some(Flat::Host(mut sum)), Flat::Host(grad)) => {
+                let values = grad.as_slice::<f32>().map_err(unreadable)?;
+                let sums = sum.as_mut_slice::<f32>().map_err(unreadable)?;
+                let chunks = sums.par_chunks_mut(CHUNK).zip(values.par_chunks(CHUNK));
+                chunks.for_each(|(sums, values)| sums.iter_mut().zip(values).for_each(|(sum, x)| *sum += x));
+                Flat::Host(sum)
+            }
+            (Some(Flat::Device(sum)), Flat::Device(grad)) => {
+                let grad = grad.to_device(&sum.device());
+                Flat::Device(sum + grad)
+            }
+            (Some(_), _) => return Err(anyhow!("gradients of one parameter on the host and on a device")),
+        };
+        self.grads.insert(place, sum);
+        Ok(())
+    }
+
     /// Wait until the device has computed all of them; its errors show here.
     pub fn wait(&self) -> Result<()> {
         self.norm()?.read().map(drop)
@@ -130,21 +155,7 @@ impl Collect<'_> {
     fn collect<const D: usize>(&mut self, param: &Param<Tensor<D>>) -> Result<()> {
         let Some(grad) = param.val().grad_remove(&mut self.grads) else { return Ok(()) };
         let Some(&place) = self.optimizer.places.get(&param.id) else { return Ok(()) };
-        let grad = Flat::of(grad, self.optimizer.on_host)?;
-        let sum = match (self.into.grads.remove(&place), grad) {
-            (None, grad) => grad,
-            (Some(Flat::Host(mut sum)), Flat::Host(grad)) => {
-                let values = grad.as_slice::<f32>().map_err(unreadable)?;
-                let sums = sum.as_mut_slice::<f32>().map_err(unreadable)?;
-                let chunks = sums.par_chunks_mut(CHUNK).zip(values.par_chunks(CHUNK));
-                chunks.for_each(|(sums, values)| sums.iter_mut().zip(values).for_each(|(sum, x)| *sum += x));
-                Flat::Host(sum)
-            }
-            (Some(Flat::Device(sum)), Flat::Device(grad)) => Flat::Device(sum + grad),
-            (Some(_), _) => return Err(anyhow!("gradients of one parameter on two devices")),
-        };
-        self.into.grads.insert(place, sum);
-        Ok(())
+        self.into.add_to(place, Flat::of(grad, self.optimizer.on_host)?)
     }
 }
 

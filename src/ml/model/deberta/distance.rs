@@ -79,6 +79,13 @@ impl RelativeConfig {
         (bucket + span).clamp(0, 2 * span - 1) as usize
     }
 
+    /// The rows of `table` `[2·span, H]` that sequences of `length` tokens can reach, `[R, H]`.
+    pub fn reach(&self, length: usize, table: Tensor<2>) -> Tensor<2> {
+        let last = length as i64 - 1;
+        let (lowest, highest) = (self.row(-last), self.row(last));
+        table.narrow(0, lowest, highest - lowest + 1)
+    }
+
     /// The factor under the root of the scores' scale: one part for the content and one for each kind of position.
     pub fn parts(&self) -> usize {
         1 + usize::from(self.c2p) + usize::from(self.p2c)
@@ -96,22 +103,18 @@ pub struct Distances {
 }
 
 impl Distances {
-    /// The rows of `table` `[2·span, H]` that sequences of `length` tokens can reach, and which distance has which.
-    pub fn new(relative: &RelativeConfig, table: Tensor<2>, length: usize) -> Self {
+    /// Which distance has which of `rows`, those that [`RelativeConfig::reach`] gives.
+    pub fn new(relative: &RelativeConfig, rows: Tensor<2>, length: usize) -> Self {
         let last = length as i64 - 1;
-        let (lowest, highest) = (relative.row(-last), relative.row(last));
-        let device = table.device();
+        let lowest = relative.row(-last);
+        let device = rows.device();
         let indices = |distance: &dyn Fn(i64) -> i64| -> Tensor<1, Int> {
             // One column more than there are distances, see `skew`; nothing reads it.
             let row = |c| (relative.row(distance(c).clamp(-last, last)) - lowest) as i64;
             let columns: Vec<i64> = (0..2 * length as i64).map(row).collect();
             Tensor::from_data(TensorData::new(columns, [2 * length]), &device)
         };
-        Distances {
-            by_key: indices(&|c| last - c),
-            by_query: indices(&|c| c - last),
-            rows: table.narrow(0, lowest, highest - lowest + 1),
-        }
+        Distances { by_key: indices(&|c| last - c), by_query: indices(&|c| c - last), rows }
     }
 }
 

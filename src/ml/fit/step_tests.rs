@@ -1,0 +1,142 @@
+//! A step gives the same gradients however its rows go through the model.
+
+use std::collections::BTreeMap;
+
+use super::*;
+use crate::ml::batch::Padding;
+use crate::ml::fit::tests::{model, options, tokens};
+use crate::ml::lora::{LoraConfig, Targets};
+use crate::ml::model::Config;
+use crate::ml::optimizer::AdamWSettings;
+use crate::ml::watch::Silent;
+
+/// One step of `options` on the first rows, each batch in `parts`: what it saw, and the weights after it.
+fn step(model: Model, options: &FitOptions, parts: usize) -> (Seen, BTreeMap<String, Vec<f32>>) {
+    let tokens = tokens(24);
+    let (device, objective) = (Device::flex().autodiff(), Objective::cross_entropy());
+    let model = model.train();
+    let mut optimizer = AdamW::new(options.adamw, &model, &device);
+    let collect = |rows: &[usize]| Batch::collect(&tokens.train, rows, tokens.pad_id, Padding::Bucketed);
+    let rows: Vec<usize> = (0..options.step_rows()).collect();
+    let lesson = Lesson { step: 3, batches: rows.chunks(options.batch_size).map(collect).collect() };
+    let room = Room::in_parts(parts);
+    let stepper = Stepper { tokens: &tokens, objective: &objective, options, device: &device, watch: &Silent, room };
+    let (model, seen) = stepper.step(model, &mut optimizer, &lesson, 1e-2).unwrap();
+    let weights = model.to_host().unwrap().into_iter().map(|(name, tensor)| (name, tensor.data)).collect();
+    (seen, weights)
+}
+
+/// SGD in all but name: an ε far above every gradient's root mean square makes AdamW's step linear in the gradient, so that a
+/// difference between weights is one between gradients.
+fn linear() -> FitOptions {
+    FitOptions { adamw: AdamWSettings { epsilon: 1.0, ..AdamWSettings::default() }, clip: None, ..options() }
+}
+
+fn difference(a: &BTreeMap<String, Vec<f32>>, b: &BTreeMap<String, Vec<f32>>) -> f32 {
+    assert_eq!(a.len(), b.len());
+    let pairs = a.iter().flat_map(|(name, a)| a.iter().zip(&b[name]));
+    pairs.map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+}
+
+/// Two layers of every family, with all that a DeBERTa can have between them.
+fn families(dropout: f64) -> Vec<(&'static str, Model)> {
+    let common = format!(
+        r#""vocab_size": 40, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32,
+           "max_position_embeddings": 40, "initializer_range": 0.2, "pad_token_id": 1,
+           "hidden_dropout_prob": {dropout}, "attention_probs_dropout_prob": {dropout},
+           "id2label": {{"0": "a", "1": "b", "2": "c"}}, "label2id": {{"a": 0, "b": 1, "c": 2}}"#
+    );
+    let deberta = r#""model_type": "deberta-v2", "relative_attention": true, "position_buckets": 4, "type_vocab_size": 0,
+        "norm_rel_ebd": "layer_norm", "share_att_key": true, "pos_att_type": ["p2c", "c2p"], "position_biased_input": false,
+        "conv_kernel_size": 3"#;
+    let distilbert = format!(
+        r#""model_type": "distilbert", "dim": 16, "hidden_dim": 32, "n_layers": 2, "n_heads": 2,
+            "dropout": {dropout}, "attention_dropout": {dropout}"#
+    );
+    let make = |name, own: &str| {
+        let config = Config::parse(&format!("{{{own}, {common}}}")).unwrap();
+        (name, Model::init(&config, 5, &Device::flex().autodiff()).unwrap())
+    };
+    vec![
+        make("roberta", r#""model_type": "roberta", "type_vocab_size": 1"#),
+        make("bert", r#""model_type": "bert", "type_vocab_size": 2"#),
+        make("deberta", deberta),
+        make("distilbert", &distilbert),
+    ]
+}
+
+#[test]
+fn gradient_checkpointing_changes_nothing_but_memory() {
+    for dropout in [0.0, 0.1] {
+        for (family, model) in families(dropout) {
+            let options = FitOptions { accumulation: 2, ..linear() };
+            let (plain, weights) = step(model.clone(), &options, 1);
+            let options = FitOptions { gradient_checkpointing: true, ..options };
+            let (checkpointed, same) = step(model, &options, 1);
+            println!("{family}, dropout {dropout}: differs by {:e}", difference(&weights, &same));
+            assert!((plain.loss - checkpointed.loss).abs() < 1e-6, "{family}");
+            assert!((plain.norm - checkpointed.norm).abs() < 1e-6 * plain.norm, "{family}");
+            assert!(difference(&weights, &same) < 1e-7, "{family} differs by {}", difference(&weights, &same));
+        }
+    }
+}
+
+#[test]
+fn gradient_checkpointing_goes_down_only_as_far_as_something_is_trained() {
+    let lora = LoraConfig {
+        rank: 2,
+        alpha: 4.0,
+        dropout: 0.1,
+        targets: Targets::of(&["query".into(), "value".into()]),
+        rslora: false,
+        modules_to_save: Vec::new(),
+    };
+    let head = |name: &str| name.starts_with("classifier");
+    let upper = |name: &str| name.contains("layer.1.") || name.starts_with("classifier");
+    let models = [
+        (model(0.1, 1).set_trainable(head), 3),
+        (model(0.1, 1).set_trainable(upper), 2),
+        (model(0.1, 1).add_lora(&lora, 1).unwrap(), 1),
+        (model(0.1, 1), 0),
+    ];
+    for (model, lowest) in models {
+        assert_eq!(model.lowest_trained(), Some(lowest));
+        let (_, weights) = step(model.clone(), &linear(), 1);
+        let (_, same) = step(model, &FitOptions { gradient_checkpointing: true, ..linear() }, 1);
+        assert!(difference(&weights, &same) < 1e-7, "from piece {lowest} on");
+    }
+}
+
+#[test]
+fn two_halves_give_the_gradient_of_the_whole() {
+    let (whole, weights) = step(model(0.0, 1), &linear(), 1);
+    let (halves, same) = step(model(0.0, 1), &linear(), 2);
+    assert!((whole.loss - halves.loss).abs() < 1e-6 && (whole.norm - halves.norm).abs() < 1e-5);
+    assert!(difference(&weights, &same) < 1e-7, "differ by {}", difference(&weights, &same));
+    assert!(halves.positions <= whole.positions && halves.tokens == whole.tokens);
+}
+
+#[test]
+fn several_devices_give_the_gradient_of_one() {
+    // Burn's flex backend has a single device: two ranks on it have a replica, a thread and a graph each all the same.
+    for batch_size in [8, 7] {
+        let one = FitOptions { batch_size, accumulation: 2, ..linear() };
+        let (alone, weights) = step(model(0.0, 1), &one, 1);
+        for others in [1, 2] {
+            let several = FitOptions { replicas: vec![Device::flex(); others], ..one.clone() };
+            let (shared, same) = step(model(0.0, 1), &several, 1);
+            assert!((alone.loss - shared.loss).abs() < 1e-6 && (alone.norm - shared.norm).abs() < 1e-5);
+            assert_eq!(alone.tokens, shared.tokens);
+            assert!(difference(&weights, &same) < 1e-7, "differ by {}", difference(&weights, &same));
+        }
+    }
+}
+
+#[test]
+fn each_device_drops_other_neurons_and_always_the_same() {
+    let options = FitOptions { replicas: vec![Device::flex()], ..linear() };
+    let (first, weights) = step(model(0.5, 1), &options, 1);
+    assert_eq!((first, weights), step(model(0.5, 1), &options, 1));
+    let (alone, _) = step(model(0.5, 1), &linear(), 1);
+    assert!(alone.loss != first.loss);
+}

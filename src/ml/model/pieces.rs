@@ -1,0 +1,83 @@
+//! The forward pass in pieces: embeddings, layer after layer, head.
+
+use burn::tensor::{Bool, Int, Tensor};
+
+use super::Model;
+use super::encoder::attention_bias;
+use super::part::{Part, place};
+use crate::ml::dropout::Noise;
+
+/// What goes into a layer.
+#[derive(Debug, Clone)]
+pub struct Hidden {
+    /// `[B·T, H]`
+    pub x: Tensor<2>,
+    /// DeBERTa's embeddings of distances, `[R, H]`: the same for every layer.
+    pub rows: Option<Tensor<2>>,
+}
+
+/// One after the other, with one `noise`, they give what [`Model::forward`] gives. `mask` is `[B, T]`, true = a real token.
+impl Model {
+    /// Layers of the encoder.
+    pub fn depth(&self) -> usize {
+        match self {
+            Model::Roberta(model) => model.roberta.encoder.layer.len(),
+            Model::Bert(model) => model.bert.encoder.layer.len(),
+            Model::Deberta(model) => model.deberta.encoder.layer.len(),
+            Model::DistilBert(model) => model.distilbert.encoder.layer.len(),
+        }
+    }
+
+    /// `ids` `[B, T]` → what goes into the first layer.
+    pub fn embed(&self, ids: Tensor<2, Int>, mask: &Tensor<2, Bool>, noise: &mut Noise) -> Hidden {
+        let [_, length] = ids.dims();
+        let x = match self {
+            Model::Roberta(model) => model.roberta.embeddings.forward(ids, noise),
+            Model::Bert(model) => model.bert.embeddings.forward(ids, noise),
+            Model::DistilBert(model) => model.distilbert.embeddings.forward(ids, noise),
+            Model::Deberta(model) => {
+                let x = model.embed(ids, mask, noise);
+                return Hidden { x, rows: model.deberta.encoder.rows(length) };
+            }
+        };
+        Hidden { x, rows: None }
+    }
+
+    /// Layer `i`: what goes in → `x` of what comes out, `[B·T, H]`.
+    pub fn layer(&self, i: usize, hidden: Hidden, mask: &Tensor<2, Bool>, noise: &mut Noise) -> Tensor<2> {
+        let encoder = match self {
+            Model::Roberta(model) => &model.roberta.encoder,
+            Model::Bert(model) => &model.bert.encoder,
+            Model::DistilBert(model) => &model.distilbert.encoder,
+            Model::Deberta(model) => {
+                let encoder = &model.deberta.encoder;
+                let places = encoder.places(mask, hidden.rows);
+                return encoder.forward_layer(i, hidden.x, (&places, mask), noise);
+            }
+        };
+        encoder.layer[i].forward(hidden.x, &attention_bias(mask.clone()), noise)
+    }
+
+    /// `x` `[B·T, H]` of the last layer, of `batch` rows → logits `[B, C]`.
+    pub fn head(&self, x: Tensor<2>, batch: usize, noise: &mut Noise) -> Tensor<2> {
+        match self {
+            Model::Roberta(model) => model.head(x, batch, noise),
+            Model::Bert(model) => model.head(x, batch, noise),
+            Model::Deberta(model) => model.head(x, batch, noise),
+            Model::DistilBert(model) => model.head(x, batch, noise),
+        }
+    }
+
+    /// The lowest piece with something to train, counted from the embeddings (0) over the layers to the head: those below
+    /// need no backward pass. None where nothing is trained.
+    pub fn lowest_trained(&self) -> Option<usize> {
+        let trained = self.parameters().into_iter().filter(|named| named.trainable);
+        let piece = |part| match part {
+            // What the layers share goes into the first of them.
+            Part::Embeddings | Part::Encoder => 0,
+            Part::Layer(layer) => layer + 1,
+            Part::Head => self.depth() + 1,
+        };
+        trained.map(|named| piece(place(&named.name).part)).min()
+    }
+}
