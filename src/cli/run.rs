@@ -31,7 +31,7 @@ pub struct Run {
     /// Run a plan that `pipe plan --out` wrote, and refuse if anything has moved since.
     #[arg(long, value_name = "PLAN", conflicts_with_all = ["file", "stages", "profile", "set", "force"])]
     plan: Option<PathBuf>,
-    /// Where to compute: auto, cpu, cuda, cuda:N, wgpu or wgpu:N.
+    /// Where to compute: auto, cpu, cuda, cuda:N, wgpu or wgpu:N; with cuda:0,1 both share each step of a training.
     #[arg(long, default_value = "auto", value_name = "DEVICE")]
     device: String,
     /// Stages at a time [default: the number of cores, 4 at most].

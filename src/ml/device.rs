@@ -3,27 +3,36 @@
 use std::fmt;
 use std::str::FromStr;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow, bail};
 use burn::tensor::Device;
 
 /// What the user asked for with `--device`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Want {
     /// CUDA when it is compiled in and a GPU answers, then a hardware wgpu adapter, then the CPU.
     #[default]
     Auto,
     Cpu,
-    /// CUDA GPU number N.
-    Cuda(usize),
-    /// wgpu adapter number N, hardware adapters first.
-    Wgpu(usize),
+    /// CUDA GPUs by their numbers.
+    Cuda(Numbers),
+    /// wgpu adapters by their numbers, hardware adapters first.
+    Wgpu(Numbers),
+}
+
+/// Which devices of a kind: one, or several that share each step of a training. None is named twice.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Numbers {
+    pub first: usize,
+    pub others: Vec<usize>,
 }
 
 /// A device that was opened, with what to tell the user about it.
 #[derive(Debug, Clone)]
 pub struct Chosen {
     pub device: Device,
-    /// "cpu", "cuda:0", "wgpu:1".
+    /// More devices of the same kind, which share each step of a training with it.
+    pub others: Vec<Device>,
+    /// "cpu", "cuda:0", "wgpu:1", "cuda:0,1".
     pub name: String,
     /// Why this one, as a fragment: "asked for", "no GPU backend in this build".
     pub why: String,
@@ -33,24 +42,43 @@ impl FromStr for Want {
     type Err = anyhow::Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        let (kind, number) = match text.split_once(':') {
-            Some((kind, number)) => (kind, Some(number)),
+        let (kind, numbers) = match text.split_once(':') {
+            Some((kind, numbers)) => (kind, Some(numbers)),
             None => (text, None),
         };
-        let index = |number: Option<&str>| match number {
-            None => Ok(0),
-            Some(digits) => digits.parse::<usize>().map_err(|_| {
-                anyhow::anyhow!("device `{text}`: `{digits}` is not a device number; write for example `{kind}:0`")
-            }),
-        };
-        match (kind, number) {
+        match (kind, numbers) {
             ("auto", None) => Ok(Want::Auto),
             ("cpu", None) => Ok(Want::Cpu),
-            ("cuda", number) => Ok(Want::Cuda(index(number)?)),
-            ("wgpu", number) => Ok(Want::Wgpu(index(number)?)),
+            ("cuda", numbers) => Ok(Want::Cuda(Numbers::read(text, kind, numbers)?)),
+            ("wgpu", numbers) => Ok(Want::Wgpu(Numbers::read(text, kind, numbers)?)),
             ("auto" | "cpu", Some(_)) => bail!("device `{text}`: `{kind}` takes no number"),
-            _ => bail!("unknown device `{text}`; known are auto, cpu, cuda, cuda:N, wgpu, wgpu:N"),
+            _ => bail!(
+                "unknown device `{text}`; known are auto, cpu, cuda, cuda:N, wgpu, wgpu:N, and cuda:0,1 for several"
+            ),
         }
+    }
+}
+
+impl Numbers {
+    /// `1` or `0,1`; the first device where nothing is given. `text` is the whole of what the user wrote.
+    fn read(text: &str, kind: &str, numbers: Option<&str>) -> Result<Self> {
+        let number = |digits: &str| {
+            let wrong = || anyhow!("device `{text}`: `{digits}` is not a device number; write for example `{kind}:0`");
+            digits.parse::<usize>().map_err(|_| wrong())
+        };
+        let Some(numbers) = numbers else { return Ok(Self { first: 0, others: Vec::new() }) };
+        let numbers = numbers.split(',').map(number).collect::<Result<Vec<_>>>()?;
+        if let Some(twice) = numbers.iter().find(|n| numbers.iter().filter(|other| other == n).count() > 1) {
+            bail!("device `{text}` names {kind}:{twice} twice");
+        }
+        Ok(Self { first: numbers[0], others: numbers[1..].to_vec() })
+    }
+}
+
+impl fmt::Display for Numbers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.first)?;
+        self.others.iter().try_for_each(|number| write!(f, ",{number}"))
     }
 }
 
@@ -59,8 +87,8 @@ impl fmt::Display for Want {
         match self {
             Want::Auto => f.write_str("auto"),
             Want::Cpu => f.write_str("cpu"),
-            Want::Cuda(index) => write!(f, "cuda:{index}"),
-            Want::Wgpu(index) => write!(f, "wgpu:{index}"),
+            Want::Cuda(numbers) => write!(f, "cuda:{numbers}"),
+            Want::Wgpu(numbers) => write!(f, "wgpu:{numbers}"),
         }
     }
 }
@@ -69,18 +97,24 @@ impl fmt::Display for Want {
 ///
 /// A device asked for by name that is not there is an error; `auto` always finds one.
 pub fn open(want: &Want) -> Result<Chosen> {
-    match *want {
+    match want {
         Want::Cpu => Ok(cpu("asked for".into())),
-        Want::Cuda(index) => match cuda::open(index) {
-            Ok(device) => Ok(chosen(device, format!("cuda:{index}"), "asked for".into())),
-            Err(reason) => bail!("device cuda:{index} cannot be used: {reason}"),
-        },
-        Want::Wgpu(index) => match wgpu::open(index, Adapters::All) {
-            Ok(device) => Ok(chosen(device, format!("wgpu:{index}"), "asked for".into())),
-            Err(reason) => bail!("device wgpu:{index} cannot be used: {reason}"),
-        },
+        Want::Cuda(numbers) => open_all(want, numbers, cuda::open),
+        Want::Wgpu(numbers) => open_all(want, numbers, |number| wgpu::open(number, Adapters::All)),
         Want::Auto => Ok(auto()),
     }
+}
+
+fn open_all(want: &Want, numbers: &Numbers, open: impl Fn(usize) -> Result<Device, String>) -> Result<Chosen> {
+    let open = |&number: &usize| open(number).map_err(|reason| anyhow!("device {want} cannot be used: {reason}"));
+    let device = open(&numbers.first)?;
+    let others = numbers.others.iter().map(open).collect::<Result<_>>()?;
+    Ok(Chosen { others, ..chosen(device, want.to_string(), "asked for".into()) })
+}
+
+/// Bytes that the device's memory pool holds, used or kept for reuse; none for the CPU, which has no pool.
+pub fn pool_bytes(device: &Device) -> Option<u64> {
+    device.memory_pool_usage().map(|usage| usage.bytes_reserved)
 }
 
 /// True for Burn's `flex`, the CPU backend, with or without autodiff.
@@ -116,7 +150,7 @@ fn cpu(why: String) -> Chosen {
 }
 
 fn chosen(device: Device, name: String, why: String) -> Chosen {
-    Chosen { device, name, why }
+    Chosen { device, others: Vec::new(), name, why }
 }
 
 #[cfg(feature = "cuda")]
@@ -214,23 +248,41 @@ mod wgpu {
 mod tests {
     use super::*;
 
+    fn numbers(all: &[usize]) -> Numbers {
+        Numbers { first: all[0], others: all[1..].to_vec() }
+    }
+
     #[test]
     fn every_spelling_parses_and_prints_back() {
-        for (text, want) in
-            [("auto", Want::Auto), ("cpu", Want::Cpu), ("cuda:1", Want::Cuda(1)), ("wgpu:0", Want::Wgpu(0))]
-        {
-            assert_eq!(text.parse::<Want>().ok(), Some(want));
+        for (text, want) in [
+            ("auto", Want::Auto),
+            ("cpu", Want::Cpu),
+            ("cuda:1", Want::Cuda(numbers(&[1]))),
+            ("cuda:0,2,1", Want::Cuda(numbers(&[0, 2, 1]))),
+            ("wgpu:0", Want::Wgpu(numbers(&[0]))),
+        ] {
+            assert_eq!(text.parse::<Want>().ok().as_ref(), Some(&want));
             assert_eq!(want.to_string(), text);
         }
-        assert_eq!("cuda".parse::<Want>().ok(), Some(Want::Cuda(0)));
+        assert_eq!("cuda".parse::<Want>().ok(), Some(Want::Cuda(numbers(&[0]))));
     }
 
     #[test]
     fn a_wrong_spelling_says_what_is_known() {
         let text = |s: &str| s.parse::<Want>().map_err(|e| e.to_string()).expect_err("wrong");
-        assert_eq!(text("gpu"), "unknown device `gpu`; known are auto, cpu, cuda, cuda:N, wgpu, wgpu:N");
+        assert_eq!(
+            text("gpu"),
+            "unknown device `gpu`; known are auto, cpu, cuda, cuda:N, wgpu, wgpu:N, and cuda:0,1 for several"
+        );
         assert_eq!(text("cuda:x"), "device `cuda:x`: `x` is not a device number; write for example `cuda:0`");
+        assert_eq!(text("cuda:0,"), "device `cuda:0,`: `` is not a device number; write for example `cuda:0`");
+        assert_eq!(text("cuda:0,1,0"), "device `cuda:0,1,0` names cuda:0 twice");
         assert_eq!(text("cpu:1"), "device `cpu:1`: `cpu` takes no number");
+    }
+
+    #[test]
+    fn the_cpu_has_no_memory_pool() {
+        assert_eq!(pool_bytes(&Device::flex()), None);
     }
 
     #[test]
@@ -244,7 +296,7 @@ mod tests {
     #[cfg(not(feature = "cuda"))]
     #[test]
     fn a_device_that_is_not_built_in_is_refused_with_the_reason() {
-        let error = open(&Want::Cuda(0)).map(|c| c.name).expect_err("no CUDA here").to_string();
+        let error = open(&Want::Cuda(numbers(&[0]))).map(|c| c.name).expect_err("no CUDA here").to_string();
         assert_eq!(error, "device cuda:0 cannot be used: not in this build (cargo build --features cuda)");
     }
 }

@@ -4,6 +4,7 @@ use burn::tensor::{Distribution, Tensor, TensorData};
 use rayon::prelude::*;
 
 use super::device;
+use super::precision::Precision;
 
 /// Where a step's dropout masks come from; off in evaluation.
 ///
@@ -22,6 +23,8 @@ pub enum Noise {
 pub struct Counter {
     key: u64,
     site: u64,
+    /// Of the step's matrix products.
+    precision: Precision,
 }
 
 /// Elements per parallel piece; smaller tensors are filled by one thread.
@@ -31,7 +34,23 @@ impl Noise {
     /// The masks of training step `step` (micro-batches count as steps) under `seed`.
     pub fn step(seed: u64, step: u64) -> Self {
         let key = mix(mix(seed ^ 0x6a09_e667_f3bc_c908).wrapping_add(step));
-        Noise::Seeded(Counter { key, site: 0 })
+        Noise::Seeded(Counter { key, site: 0, precision: Precision::F32 })
+    }
+
+    /// The same for a step that computes its matrix products in `precision`.
+    pub fn in_precision(mut self, precision: Precision) -> Self {
+        if let Noise::Seeded(counter) = &mut self {
+            counter.precision = precision;
+        }
+        self
+    }
+
+    /// How to compute matrix products: as the step says, and in f32 in evaluation.
+    pub fn precision(&self) -> Precision {
+        match self {
+            Noise::Off => Precision::F32,
+            Noise::Seeded(counter) => counter.precision,
+        }
     }
 
     /// The masks of training step `step` on device number `rank`, where several share a step; the first has those of

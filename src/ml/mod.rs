@@ -9,6 +9,7 @@ pub mod tokenizer;
 pub mod device;
 pub mod dropout;
 pub mod model;
+pub mod precision;
 
 pub mod batch;
 pub mod checkpoint;

@@ -56,7 +56,7 @@ impl Watch for Download<'_> {
     }
 }
 
-/// How many GPUs a `--device` gives to stages: none for the CPU.
+/// How many stages a `--device` can serve at a time: none for the CPU. Several GPUs all work for the same stage.
 pub fn gpus(device: &str) -> Result<usize> {
     let want: Want = device.parse()?;
     Ok(match want {

@@ -14,11 +14,12 @@ use crate::engine::parameters::{Parameters, json_of_both, read_both, schema_of_b
 use crate::engine::value::Table;
 use crate::ml::batch::Padding;
 use crate::ml::data::Tokens;
-use crate::ml::device::Chosen;
+use crate::ml::device::{Chosen, is_cpu, pool_bytes};
 use crate::ml::fit::{Criterion, FitOptions, Fitted, fit};
 use crate::ml::model::Model;
 use crate::ml::objective::Objective;
 use crate::ml::optimizer::AdamWSettings;
+use crate::ml::precision::Precision;
 use crate::ml::schedule::{Schedule, Warmup};
 use crate::ml::tokenizer;
 
@@ -72,6 +73,14 @@ pub struct Training {
     /// this wide.
     #[serde(default)]
     pub padding: Padding,
+    /// `"bf16"` computes the matrix products of training in bfloat16, while weights, optimizer and sums stay f32: about twice
+    /// as fast on GPUs that have it. On the CPU it is slower.
+    #[serde(default)]
+    pub precision: Precision,
+    /// Compute the activations of each layer twice instead of keeping those of all layers: much less memory for about a third
+    /// more time.
+    #[serde(default)]
+    pub gradient_checkpointing: bool,
     /// Rows per batch of validation. Not part of the result.
     #[serde(default = "sixty_four")]
     pub eval_batch_size: usize,
@@ -206,6 +215,9 @@ impl Training {
             patience: self.patience,
             threshold: self.threshold,
             seed,
+            precision: self.precision,
+            gradient_checkpointing: self.gradient_checkpointing,
+            replicas: Vec::new(),
             eval_batch_size: self.eval_batch_size,
             checkpoint_every: Duration::from_secs_f64(self.checkpoint_minutes * 60.0),
         }
@@ -221,7 +233,11 @@ impl Training {
         device: &Chosen,
         learning_rate: f64,
     ) -> Result<Fitted> {
-        let options = self.options(cx.seed(), learning_rate);
+        let options = FitOptions { replicas: device.others.clone(), ..self.options(cx.seed(), learning_rate) };
+        self.precision.check(&device.device)?;
+        if !self.precision.is_f32() && is_cpu(&device.device) {
+            cx.note("bf16 is slower than f32 on the CPU, which computes it in f32 and rounds");
+        }
         let checkpoints = cx.checkpoints()?;
         let fitted =
             finished(fit(model, tokens, objective, &options, Some(&checkpoints), &device.device, &Watched::new(cx)))?;
@@ -235,6 +251,9 @@ impl Training {
         cx.fact("samples-per-second", fitted.timings.samples_per_second);
         if let Some(bytes) = fitted.timings.peak_memory_bytes {
             cx.fact("peak-memory-bytes", bytes as f64);
+        }
+        if let Some(bytes) = pool_bytes(&device.device) {
+            cx.fact("device-memory-bytes", bytes as f64);
         }
         Ok(fitted)
     }

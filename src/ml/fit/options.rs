@@ -11,6 +11,7 @@ use crate::ml::batch::Padding;
 use crate::ml::data::tokens::Tokens;
 use crate::ml::metrics::Metrics;
 use crate::ml::optimizer::AdamWSettings;
+use crate::ml::precision::Precision;
 use crate::ml::schedule::{Schedule, Warmup};
 
 /// The options of a fit; the defaults are the Hugging Face Trainer's, but for the batch size.
@@ -36,6 +37,9 @@ pub struct FitOptions {
     /// A metric must be better by more than this to count against `patience`.
     pub threshold: f64,
     pub seed: u64,
+    /// Of the matrix products.
+    #[serde(skip_serializing_if = "Precision::is_f32")]
+    pub precision: Precision,
     /// Compute the activations of each layer twice instead of keeping them all.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub gradient_checkpointing: bool,
@@ -75,6 +79,7 @@ impl Default for FitOptions {
             patience: None,
             threshold: 0.0,
             seed: 42,
+            precision: Precision::default(),
             gradient_checkpointing: false,
             replicas: Vec::new(),
             eval_batch_size: eval_batch_size(),

@@ -140,7 +140,7 @@ struct Pass<'a> {
 impl Pass<'_> {
     /// Every `ranks`-th batch from `rank` on, one after the other.
     fn run(&self, rank: usize, model: &Model, device: &Device) -> Result<Gathered> {
-        let mut noise = Noise::rank(self.options.seed, self.step, rank as u64);
+        let mut noise = Noise::rank(self.options.seed, self.step, rank as u64).in_precision(self.options.precision);
         let mut gathered = Gathered { grads: Accumulated::default(), losses: Vec::new() };
         for batch in self.batches.iter().skip(rank).step_by(self.ranks) {
             let (ids, mask) = batch.to_device(device);

@@ -1,0 +1,62 @@
+//! The number format of a training step's matrix products.
+
+use anyhow::{Result, ensure};
+use burn::tensor::{Device, FloatDType, Tensor};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// In which format the matrix products of a step are computed. Weights, gradients, the optimizer's state and all sums
+/// (softmax, LayerNorm, loss) are f32 either way.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Precision {
+    /// 24 bits of mantissa.
+    #[default]
+    F32,
+    /// 8 bits of mantissa and the range of f32 (Micikevicius et al. 2018, "Mixed Precision Training"; bfloat16 needs no loss
+    /// scaling).
+    Bf16,
+}
+
+impl Precision {
+    pub fn is_f32(&self) -> bool {
+        *self == Self::F32
+    }
+
+    /// `a` `[.., N, K]`, `b` `[.., K, M]`, both f32 → `[.., N, M]` in f32. The backward pass computes its products alike.
+    pub fn matmul<const D: usize>(self, a: Tensor<D>, b: Tensor<D>) -> Tensor<D> {
+        match self {
+            Self::F32 => a.matmul(b),
+            Self::Bf16 => a.cast(FloatDType::BF16).matmul(b.cast(FloatDType::BF16)).cast(FloatDType::F32),
+        }
+    }
+
+    /// Whether `device` can compute in it.
+    pub fn check(self, device: &Device) -> Result<()> {
+        ensure!(
+            self.is_f32() || device.supports_dtype(FloatDType::BF16),
+            "precision is bf16, which this device does not compute in; set precision = \"f32\""
+        );
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bf16_keeps_eight_bits_of_the_product_and_of_its_gradients() {
+        let device = Device::flex().autodiff();
+        assert!(Precision::Bf16.check(&device).is_ok());
+        // 1/3 is 0.333984375 in bf16.
+        let a = Tensor::<2>::from_data([[1.0f32 / 3.0, 2.0]], &device).require_grad();
+        let b = Tensor::<2>::from_data([[3.0f32], [1.0 / 3.0]], &device).require_grad();
+        let y = Precision::Bf16.matmul(a.clone(), b.clone());
+        let grads = y.clone().sum().backward();
+        let values = |x: Tensor<2>| x.into_data().try_into_vec::<f32>().unwrap(); // f32, though computed in bf16.
+        assert_eq!(values(y), [1.671875]);
+        assert_eq!(values(a.grad(&grads).unwrap()), [3.0, 0.333984375]);
+        assert_eq!(values(b.grad(&grads).unwrap()), [0.333984375, 2.0]);
+    }
+}
