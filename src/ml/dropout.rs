@@ -1,9 +1,10 @@
 //! Dropout whose masks depend on seed, step and place alone, never on a global generator.
 
-use burn::tensor::{Distribution, Tensor, TensorData};
+use burn::tensor::{Device, Int, IntDType, Tensor, TensorData};
 use rayon::prelude::*;
 
 use super::device;
+use super::kernel::vectorized;
 use super::precision::Precision;
 
 /// Where a step's dropout masks come from; off in evaluation.
@@ -26,9 +27,6 @@ pub struct Counter {
     /// Of the step's matrix products.
     precision: Precision,
 }
-
-/// Elements per parallel piece; smaller tensors are filled by one thread.
-const PIECE: usize = 1 << 15;
 
 impl Noise {
     /// The masks of training step `step` (micro-batches count as steps) under `seed`.
@@ -59,83 +57,111 @@ impl Noise {
         Self::step(seed ^ rank.wrapping_mul(0x9e37_79b9_7f4a_7c15), step)
     }
 
+    /// The next mask with probability `p`; none in evaluation and where nothing would be dropped.
+    pub fn mask(&mut self, p: f64) -> Option<Mask> {
+        let Noise::Seeded(counter) = self else { return None };
+        if p <= 0.0 {
+            return None;
+        }
+        let key = mix(counter.key.wrapping_add(counter.site));
+        counter.site += 1;
+        Some(Mask::new(key, p))
+    }
+
     /// Zeroes each element with probability `p` and scales the others by `1 / (1 - p)`.
     ///
-    /// On the CPU the mask is a function of (seed, step, number of the call within the step), equal
-    /// for any number of threads. `p` is used in steps of 2^-16. On GPUs Burn's generator draws
-    /// the mask on the device: there, runs are not repeatable bit by bit.
+    /// The factors are [`Mask`]'s, on every device.
     pub fn dropout<const D: usize>(&mut self, x: Tensor<D>, p: f64) -> Tensor<D> {
-        let Noise::Seeded(counter) = self else {
-            return x;
-        };
-        if p <= 0.0 {
-            return x;
-        }
-        let site = counter.site;
-        counter.site += 1;
-        let device = x.device();
-        let mask = if device::is_cpu(&device) {
-            let shape = x.shape();
-            let values = mask(mix(counter.key.wrapping_add(site)), shape.num_elements(), p);
-            // The mask is a constant: kept out of the autodiff graph.
-            Tensor::from_data(TensorData::new(values, shape), &device)
+        let Some(mask) = self.mask(p) else { return x };
+        let (device, shape) = (x.device(), x.shape());
+        let width = shape.dims::<D>()[D - 1];
+        // The factors are a constant: kept out of the autodiff graph.
+        let factors = if device::is_cpu(&device) {
+            Tensor::from_data(TensorData::new(mask.rows(shape.num_elements(), width), shape), &device)
         } else {
-            let keep = 1.0 - p;
-            Tensor::random(x.shape(), Distribution::Bernoulli(keep), &device).div_scalar(keep)
+            mask.on_device(shape.num_elements() / width.max(1), width, &device).reshape(shape)
         };
-        x * mask
+        x * factors
     }
 }
 
-/// `n` factors, each 0 with probability `p` and `1 / (1 - p)` otherwise.
-fn mask(key: u64, n: usize, p: f64) -> Vec<f32> {
-    // Two 16-bit lanes come out of each hash; a lane below the threshold is dropped. The scale is
-    // that of the rounded probability, so that the expectation stays exact.
-    let threshold = ((p * 65536.0).round() as u32).min(65535);
-    let scale = 65536.0 / (65536 - threshold) as f32;
-    let mut values = vec![0f32; n];
-    values
-        .par_chunks_mut(PIECE)
-        .enumerate()
-        .for_each(|(piece, chunk)| fill(chunk, key, (piece * PIECE / 2) as u32, threshold, scale));
-    values
+/// The factors that one dropout multiplies its input with: a function of (seed, step, number of the mask within the step)
+/// and of row and column, so that a backward pass can draw them again, on any number of threads.
+#[derive(Debug, Clone)]
+pub struct Mask {
+    key: u64,
+    /// A lane of 16 bits below this one is dropped: `p` is used in steps of 2^-16.
+    threshold: u32,
+    /// That of the rounded probability, so that the expectation stays exact.
+    scale: f32,
 }
 
-/// Fills one piece from the hashes that start at `counter`.
-fn fill(chunk: &mut [f32], key: u64, counter: u32, threshold: u32, scale: f32) {
-    #[inline(always)]
-    fn run(chunk: &mut [f32], key: u64, mut counter: u32, threshold: u32, scale: f32) {
-        let pick = |lane: u32| if lane < threshold { 0.0 } else { scale };
-        // In blocks of two rows, one for each lane, so that compilers see plain vector code.
-        let (blocks, rest) = chunk.as_chunks_mut::<{ 2 * ROW }>();
-        let mut bits = [0u32; ROW];
-        for block in blocks {
-            for (i, bits) in bits.iter_mut().enumerate() {
-                *bits = hash(counter.wrapping_add(i as u32), key);
+/// Elements of a block: one hash draws two of them.
+const BLOCK: usize = 64;
+
+/// Rows that a thread fills at a time.
+const ROWS: usize = 32;
+
+impl Mask {
+    fn new(key: u64, p: f64) -> Self {
+        let threshold = ((p * 65536.0).round() as u32).min(65535);
+        Self { key, threshold, scale: 65536.0 / (65536 - threshold) as f32 }
+    }
+
+    /// Writes the factors of row `row`: each 0 with probability `p` and `1 / (1 - p)` otherwise.
+    pub fn fill(&self, row: usize, factors: &mut [f32]) {
+        let first = row.wrapping_mul(factors.len().div_ceil(BLOCK)).wrapping_mul(BLOCK / 2) as u32;
+        vectorized(|| {
+            let mut counter = first;
+            let (blocks, rest) = factors.as_chunks_mut::<BLOCK>();
+            for block in blocks {
+                self.block(counter, block);
+                counter = counter.wrapping_add(BLOCK as u32 / 2);
             }
-            let (low, high) = block.split_at_mut(ROW);
-            low.iter_mut().zip(&bits).for_each(|(value, bits)| *value = pick(bits & 0xffff));
-            high.iter_mut().zip(&bits).for_each(|(value, bits)| *value = pick(bits >> 16));
-            counter = counter.wrapping_add(ROW as u32);
-        }
-        for (i, value) in rest.iter_mut().enumerate() {
-            *value = pick(hash(counter.wrapping_add(i as u32), key) & 0xffff);
-        }
+            if !rest.is_empty() {
+                let mut last = [0f32; BLOCK];
+                self.block(counter, &mut last);
+                rest.copy_from_slice(&last[..rest.len()]);
+            }
+        });
     }
-    #[cfg(target_arch = "x86_64")]
-    if std::is_x86_feature_detected!("avx2") {
-        #[target_feature(enable = "avx2")]
-        fn wide(chunk: &mut [f32], key: u64, counter: u32, threshold: u32, scale: f32) {
-            run(chunk, key, counter, threshold, scale);
-        }
-        // SAFETY: the processor has AVX2.
-        return unsafe { wide(chunk, key, counter, threshold, scale) };
-    }
-    run(chunk, key, counter, threshold, scale);
-}
 
-/// Hashes per block of [`fill`].
-const ROW: usize = 32;
+    /// In two halves, one for each lane, so that compilers see plain vector code.
+    #[inline(always)]
+    fn block(&self, counter: u32, block: &mut [f32; BLOCK]) {
+        let pick = |lane: u32| if lane < self.threshold { 0.0 } else { self.scale };
+        for i in 0..BLOCK / 2 {
+            let bits = hash(counter.wrapping_add(i as u32), self.key);
+            block[i] = pick(bits & 0xffff);
+            block[i + BLOCK / 2] = pick(bits >> 16);
+        }
+    }
+
+    /// The factors of `len` elements in rows of `width`.
+    fn rows(&self, len: usize, width: usize) -> Vec<f32> {
+        let mut factors = vec![0f32; len];
+        if width > 0 {
+            factors.par_chunks_mut(ROWS * width).enumerate().for_each(|(block, rows)| {
+                rows.chunks_exact_mut(width).enumerate().for_each(|(i, row)| self.fill(block * ROWS + i, row));
+            });
+        }
+        factors
+    }
+
+    /// The same `[rows, width]`, computed where they are used: a GPU can draw them again too, for gradient checkpointing.
+    fn on_device(&self, rows: usize, width: usize, device: &Device) -> Tensor<2> {
+        let padded = width.next_multiple_of(BLOCK);
+        let half = BLOCK as u32 / 2;
+        let place = Tensor::<1, Int>::arange(0..(rows * padded) as i64, device).cast(IntDType::U32);
+        let within = place.clone().bitwise_and_scalar(BLOCK as u32 - 1);
+        let block = place.bitwise_right_shift_scalar(BLOCK.trailing_zeros());
+        let counter = block.mul_scalar(half) + within.clone().bitwise_and_scalar(half - 1);
+        let lane = within.bitwise_right_shift_scalar(half.trailing_zeros()).mul_scalar(16u32); // 0 or 16 bits.
+        let bits = hash_on_device(counter, self.key).bitwise_right_shift(lane).bitwise_and_scalar(0xffffu32);
+        let factors = bits.greater_equal_elem(self.threshold).float().mul_scalar(self.scale);
+        factors.reshape([rows, padded]).narrow(1, 0, width)
+    }
+}
 
 /// MurmurHash3's 32-bit finalizer over a counter, with half of the key before and half within.
 #[inline(always)]
@@ -144,6 +170,15 @@ fn hash(counter: u32, key: u64) -> u32 {
     let h = (h ^ (h >> 16)).wrapping_mul(0x85eb_ca6b) ^ (key >> 32) as u32;
     let h = (h ^ (h >> 13)).wrapping_mul(0xc2b2_ae35);
     h ^ (h >> 16)
+}
+
+/// [`hash`] of numbers in 32 unsigned bits.
+fn hash_on_device(counter: Tensor<1, Int>, key: u64) -> Tensor<1, Int> {
+    let fold = |h: Tensor<1, Int>, bits: u32| h.clone().bitwise_xor(h.bitwise_right_shift_scalar(bits));
+    let h = counter.mul_scalar(0x9e37_79b9u32).add_scalar(key as u32);
+    let h = fold(h, 16).mul_scalar(0x85eb_ca6bu32).bitwise_xor_scalar((key >> 32) as u32);
+    let h = fold(h, 13).mul_scalar(0xc2b2_ae35u32);
+    fold(h, 16)
 }
 
 /// SplitMix64's step and finalizer (Steele, Lea & Flood 2014): a bijection that mixes all 64 bits.
@@ -157,7 +192,6 @@ fn mix(x: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use burn::tensor::Device;
 
     fn ones(n: usize) -> Tensor<2> {
         Tensor::ones([n, 8], &Device::flex())
@@ -165,6 +199,11 @@ mod tests {
 
     fn values(x: Tensor<2>) -> Vec<f32> {
         x.into_data().try_to_vec().expect("f32 on the CPU")
+    }
+
+    /// Half of about `n` elements dropped.
+    fn mask(key: u64, n: usize) -> Vec<f32> {
+        Mask::new(key, 0.5).rows(n - n % 1024, 1024)
     }
 
     #[test]
@@ -186,13 +225,22 @@ mod tests {
 
     #[test]
     fn same_seed_step_and_call_give_the_same_mask_whatever_the_threads() {
-        let n = 3 * PIECE + 5;
+        let n = 3 * (1 << 15) + 5;
         let one = rayon::ThreadPoolBuilder::new().num_threads(1).build().expect("a pool");
         let three = rayon::ThreadPoolBuilder::new().num_threads(3).build().expect("a pool");
-        assert_eq!(one.install(|| mask(9, n, 0.1)), three.install(|| mask(9, n, 0.1)));
+        assert_eq!(one.install(|| mask(9, n)), three.install(|| mask(9, n)));
 
         let first = values(Noise::step(5, 2).dropout(ones(100), 0.3));
         assert_eq!(first, values(Noise::step(5, 2).dropout(ones(100), 0.3)));
+    }
+
+    #[test]
+    fn a_gpu_draws_the_factors_that_the_cpu_draws() {
+        // The integer operations of a GPU, on the CPU.
+        for (rows, width) in [(3, 64), (5, 1), (7, 100), (2, 768)] {
+            let mask = Mask::new(mix(21), 0.1);
+            assert_eq!(values(mask.on_device(rows, width, &Device::flex())), mask.rows(rows * width, width));
+        }
     }
 
     #[test]
@@ -207,8 +255,9 @@ mod tests {
 
     #[test]
     fn lanes_of_a_hash_are_uncorrelated() {
-        let mask = mask(mix(3), 1 << 18, 0.5);
-        let pairs = mask.chunks_exact(2 * ROW).flat_map(|block| (0..ROW).map(|i| block[i] == block[i + ROW]));
+        let mask = mask(mix(3), 1 << 18);
+        let half = BLOCK / 2;
+        let pairs = mask.chunks_exact(BLOCK).flat_map(|block| (0..half).map(move |i| block[i] == block[i + half]));
         let agree = pairs.filter(|same| *same).count() as f64 / (1 << 17) as f64;
         assert!((agree - 0.5).abs() < 0.006, "agreement {agree}");
         let next = mask.windows(2).filter(|pair| pair[0] == pair[1]).count() as f64 / mask.len() as f64;
@@ -218,7 +267,7 @@ mod tests {
     #[test]
     fn neighbouring_masks_are_uncorrelated() {
         // Agreement of two independent masks at p = 0.5 is 0.5.
-        let (a, b) = (mask(mix(11), 1 << 18, 0.5), mask(mix(12), 1 << 18, 0.5));
+        let (a, b) = (mask(mix(11), 1 << 18), mask(mix(12), 1 << 18));
         let agree = a.iter().zip(&b).filter(|(x, y)| x == y).count() as f64 / a.len() as f64;
         assert!((agree - 0.5).abs() < 0.005, "agreement {agree}");
     }

@@ -8,6 +8,7 @@ use crate::ml::fit::tests::{model, options, tokens};
 use crate::ml::lora::{LoraConfig, Targets};
 use crate::ml::model::Config;
 use crate::ml::optimizer::AdamWSettings;
+use crate::ml::precision::Precision;
 use crate::ml::watch::Silent;
 
 /// One step of `options` on the first rows, each batch in `parts`: what it saw, and the weights after it.
@@ -21,13 +22,13 @@ fn step(model: Model, options: &FitOptions, parts: usize) -> (Seen, BTreeMap<Str
     let lesson = Lesson { step: 3, batches: rows.chunks(options.batch_size).map(collect).collect() };
     let room = Room::in_parts(parts);
     let stepper = Stepper { tokens: &tokens, objective: &objective, options, device: &device, watch: &Silent, room };
-    let (model, seen) = stepper.step(model, &mut optimizer, &lesson, 1e-2).unwrap();
+    let (model, seen) = stepper.step(model, &mut optimizer, &lesson, 1.0).unwrap();
     let weights = model.to_host().unwrap().into_iter().map(|(name, tensor)| (name, tensor.data)).collect();
     (seen, weights)
 }
 
-/// SGD in all but name: an ε far above every gradient's root mean square makes AdamW's step linear in the gradient, so that a
-/// difference between weights is one between gradients.
+/// With learning rate 1 and a large ε, AdamW's first step g / (|g| + ε) is near to g / ε: a difference between weights is one
+/// between gradients.
 fn linear() -> FitOptions {
     FitOptions { adamw: AdamWSettings { epsilon: 1.0, ..AdamWSettings::default() }, clip: None, ..options() }
 }
@@ -73,10 +74,9 @@ fn gradient_checkpointing_changes_nothing_but_memory() {
             let (plain, weights) = step(model.clone(), &options, 1);
             let options = FitOptions { gradient_checkpointing: true, ..options };
             let (checkpointed, same) = step(model, &options, 1);
-            println!("{family}, dropout {dropout}: differs by {:e}", difference(&weights, &same));
             assert!((plain.loss - checkpointed.loss).abs() < 1e-6, "{family}");
             assert!((plain.norm - checkpointed.norm).abs() < 1e-6 * plain.norm, "{family}");
-            assert!(difference(&weights, &same) < 1e-7, "{family} differs by {}", difference(&weights, &same));
+            assert!(difference(&weights, &same) < 1e-6, "{family} differs by {}", difference(&weights, &same));
         }
     }
 }
@@ -103,7 +103,7 @@ fn gradient_checkpointing_goes_down_only_as_far_as_something_is_trained() {
         assert_eq!(model.lowest_trained(), Some(lowest));
         let (_, weights) = step(model.clone(), &linear(), 1);
         let (_, same) = step(model, &FitOptions { gradient_checkpointing: true, ..linear() }, 1);
-        assert!(difference(&weights, &same) < 1e-7, "from piece {lowest} on");
+        assert!(difference(&weights, &same) < 1e-6, "from piece {lowest} on");
     }
 }
 
@@ -112,7 +112,7 @@ fn two_halves_give_the_gradient_of_the_whole() {
     let (whole, weights) = step(model(0.0, 1), &linear(), 1);
     let (halves, same) = step(model(0.0, 1), &linear(), 2);
     assert!((whole.loss - halves.loss).abs() < 1e-6 && (whole.norm - halves.norm).abs() < 1e-5);
-    assert!(difference(&weights, &same) < 1e-7, "differ by {}", difference(&weights, &same));
+    assert!(difference(&weights, &same) < 1e-6, "differ by {}", difference(&weights, &same));
     assert!(halves.positions <= whole.positions && halves.tokens == whole.tokens);
 }
 
@@ -127,7 +127,7 @@ fn several_devices_give_the_gradient_of_one() {
             let (shared, same) = step(model(0.0, 1), &several, 1);
             assert!((alone.loss - shared.loss).abs() < 1e-6 && (alone.norm - shared.norm).abs() < 1e-5);
             assert_eq!(alone.tokens, shared.tokens);
-            assert!(difference(&weights, &same) < 1e-7, "differ by {}", difference(&weights, &same));
+            assert!(difference(&weights, &same) < 1e-6, "differ by {}", difference(&weights, &same));
         }
     }
 }
@@ -139,4 +139,20 @@ fn each_device_drops_other_neurons_and_always_the_same() {
     assert_eq!((first, weights), step(model(0.5, 1), &options, 1));
     let (alone, _) = step(model(0.5, 1), &linear(), 1);
     assert!(alone.loss != first.loss);
+}
+
+#[test]
+fn bf16_gives_the_gradient_within_its_precision() {
+    for (family, model) in families(0.0) {
+        let (exact, weights) = step(model.clone(), &linear(), 1);
+        let bf16 = FitOptions { precision: Precision::Bf16, ..linear() };
+        let (rounded, near) = step(model.clone(), &bf16, 1);
+        // Eight bits are 0.4 %; two layers add up a few of them.
+        assert!((exact.loss - rounded.loss).abs() < 0.02 * exact.loss, "{family}: {exact:?} {rounded:?}");
+        assert!((exact.norm - rounded.norm).abs() < 0.05 * exact.norm, "{family}: {exact:?} {rounded:?}");
+        assert!(exact.loss != rounded.loss, "{family} was computed in f32");
+        assert!(difference(&weights, &near) < 0.05 * exact.norm as f32, "{family}");
+        let checkpointed = FitOptions { gradient_checkpointing: true, ..bf16 };
+        assert!(difference(&near, &step(model, &checkpointed, 1).1) < 0.01 * exact.norm as f32, "{family}");
+    }
 }

@@ -292,13 +292,15 @@ impl DisentangledSelfAttention {
         scale: f64,
         noise: &mut Noise,
     ) -> Option<Tensor<4>> {
+        let precision = noise.precision();
         let rows = noise.dropout(distances.rows.clone(), self.pos_dropout);
         let [heads, batch, length, width] = q.dims();
         let spread = |x: Tensor<2>, index: &Tensor<1, Int>| {
             x.select(0, index.clone()).reshape([2 * length, heads, width]).permute([1, 2, 0]) // [h, D, 2T]
         };
         let product = |x: &Tensor<4>, table: Tensor<3>| {
-            skew(x.clone().reshape([heads, batch * length, width]).matmul(table), [heads, batch, length])
+            let scores = precision.matmul(x.clone().reshape([heads, batch * length, width]), table);
+            skew(scores, [heads, batch, length])
         };
         let c2p = self.relative.c2p.then(|| {
             let rows = self.pos_key_proj.as_ref().unwrap_or(&self.key_proj).forward(rows.clone(), noise);
@@ -328,14 +330,15 @@ impl Attend for DisentangledSelfAttention {
         let q = split(self.query_proj.forward(x.clone(), noise) * scale); // [h, B, T, D]
         let k = split(self.key_proj.forward(x.clone(), noise));
         let v = split(self.value_proj.forward(x, noise));
-        let mut scores = q.clone().matmul(k.clone().swap_dims(2, 3)) + places.bias.clone(); // [h, B, T, T]
+        let precision = noise.precision();
+        let mut scores = precision.matmul(q.clone(), k.clone().swap_dims(2, 3)) + places.bias.clone(); // [h, B, T, T]
         if let Some(distances) = &places.distances
             && let Some(more) = self.by_distance(&q, &k, distances, scale, noise)
         {
             scores = scores + more;
         }
         let weights = noise.dropout(softmax(scores, 3), self.dropout);
-        weights.matmul(v).permute([1, 2, 0, 3]).reshape([rows, hidden])
+        precision.matmul(weights, v).permute([1, 2, 0, 3]).reshape([rows, hidden])
     }
 
     fn linears(&mut self) -> Vec<(&'static str, &mut Linear)> {
