@@ -147,9 +147,10 @@ impl Pass<'_> {
             let loss = |logits| self.objective.loss(logits, batch, self.weight);
             let take = |grads| gathered.grads.add(model, grads, self.optimizer);
             let inputs = Inputs { ids, mask };
-            gathered.losses.push(match self.options.gradient_checkpointing {
-                true => backward::layer_by_layer(model, inputs, &mut noise, loss, take)?,
-                false => backward::whole(model, inputs, &mut noise, loss, take)?,
+            gathered.losses.push(if self.options.gradient_checkpointing {
+                backward::layer_by_layer(model, inputs, &mut noise, loss, take)?
+            } else {
+                backward::whole(model, inputs, &mut noise, loss, take)?
             });
         }
         Ok(gathered)
