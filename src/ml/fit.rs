@@ -214,15 +214,17 @@ impl<'a> Run<'a> {
         let more = ids.len().saturating_sub(LISTED_ROWS);
         let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
         let rows = ids[..ids.len() - more].join(" ");
+        let best = if self.best.is_some() { ", with the best model so far," } else { "" };
         let kept = match self.saved {
-            Some(step) => format!(
-                "the checkpoint of step {step} is kept, with the best model so far, and a rerun of the same settings goes on \
-                 from there"
-            ),
+            Some(step) => {
+                format!(
+                    "the checkpoint of step {step} is kept{best} and a rerun of the same settings goes on from there"
+                )
+            }
             None => "nothing was saved yet".to_owned(),
         };
         bail!(
-            "the loss is {loss} and the gradient norm {norm} at step {} of {} (epoch {:.2}, learning rate {learning_rate:e}, \
+            "the loss is {loss} and the gradient norm {norm} at step {} of {} (epoch {:.2}, learning rate {learning_rate:.3e}, \
              rows {rows}{rest}); {kept}; try a lower learning-rate, a longer warm-up or a smaller clip",
             self.state.step + 1,
             self.total,

@@ -68,8 +68,7 @@ fn a_bad_row_stops_the_fit_and_the_state_before_it_is_on_disk() {
         message.contains(&format!("at step {} of 18 (epoch ", step + 1)) && message.contains("the-bad-one"),
         "{message}"
     );
-    let kept =
-        format!("the checkpoint of step {step} is kept, with the best model so far, and a rerun of the same settings");
+    let kept = format!("the checkpoint of step {step} is kept and a rerun of the same settings goes on from there");
     assert!(message.contains(&kept), "{message}");
     // It is the state of a fit that was stopped there.
     let (other, stop) = (tempfile::tempdir().unwrap(), StopAfter(step, AtomicU64::new(0)));
