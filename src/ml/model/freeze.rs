@@ -33,6 +33,24 @@ mod tests {
     use crate::ml::model::fixture::{Fixture, cross_entropy};
 
     #[test]
+    fn freezing_changes_no_forward_pass_dropout_included() {
+        let device = Device::flex().autodiff();
+        for fixture in Fixture::classifiers() {
+            let logits = |layers: Option<usize>| {
+                let model = Model::load(&fixture.dir, None, 0, &device).unwrap().model;
+                let model = layers.map_or(model.clone(), |layers| model.finetune_last(layers).unwrap());
+                let (ids, mask) = fixture.batch(&device);
+                model.forward(ids, mask, &mut Noise::step(7, 3)).into_data().try_to_vec::<f32>().unwrap()
+            };
+            let whole = logits(None);
+            for layers in [0, 1] {
+                let differs = whole.iter().zip(logits(Some(layers))).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+                assert!(differs < 1e-5, "{}, {layers} layers: {differs}", fixture.name());
+            }
+        }
+    }
+
+    #[test]
     fn in_every_family_the_last_layers_and_the_head_get_their_gradients_and_nothing_else_any() {
         let device = Device::flex().autodiff();
         let mut families = BTreeSet::new();

@@ -12,7 +12,6 @@ mod fields;
 #[cfg(test)]
 pub(crate) mod fixture;
 mod freeze;
-pub mod gelu;
 pub mod head;
 pub mod host;
 pub mod hub;
