@@ -16,6 +16,9 @@ pub struct Show {
     file: File,
     /// Show this stage's artifacts.
     stage: Option<String>,
+    /// As CSV, what was measured while the stage ran: of training, the speed and the memory at its steps.
+    #[arg(long, requires = "stage")]
+    curve: bool,
 }
 
 impl Show {
@@ -29,6 +32,8 @@ impl Show {
         for at in named(&pipeline, &stage) {
             let name = &pipeline.instances[at].name;
             match verdicts[at].as_ref().and_then(|v| v.entry.as_ref().zip(v.fingerprint.as_ref())) {
+                Some((entry, _)) if self.curve => text.push_str(&curve(name, entry, text.is_empty())),
+                None if self.curve => return Err(Error::usage(format!("{name} has no result yet"))),
                 Some((entry, fingerprint)) => text.push_str(&artifacts(name, fingerprint, entry)),
                 None => text.push_str(&format!("{name}: no result yet\n")),
             }
@@ -60,6 +65,25 @@ fn artifacts(name: &str, fingerprint: &str, entry: &Entry) -> String {
     }
     for (name, value) in &made.facts {
         text.push_str(&format!("  {name} {}\n", format::fact(name, *value)));
+    }
+    if !made.curve.is_empty() {
+        let points = format::plural(made.curve.rows.len(), "point");
+        text.push_str(&format!("  {} at {points}: --curve shows them\n", made.curve.columns[1..].join(", ")));
+    }
+    text
+}
+
+/// The numbers that were measured along the way, a line a point; the names of the columns stand before the first.
+fn curve(stage: &str, entry: &Entry, is_first: bool) -> String {
+    let curve = &entry.made.curve;
+    let mut text = String::new();
+    if is_first && !curve.is_empty() {
+        text = format!("stage,{}\n", curve.columns.join(","));
+    }
+    let stage = if stage.contains([',', '"']) { format!("\"{}\"", stage.replace('"', "\"\"")) } else { stage.into() };
+    for row in &curve.rows {
+        let numbers = row.iter().map(|x| x.map(|x| x.to_string()).unwrap_or_default());
+        text.push_str(&format!("{stage},{}\n", numbers.collect::<Vec<_>>().join(",")));
     }
     text
 }

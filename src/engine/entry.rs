@@ -25,6 +25,22 @@ pub struct Made {
     pub device: String,
     pub version: String,
     pub facts: BTreeMap<String, f64>,
+    #[serde(default, skip_serializing_if = "Curve::is_empty")]
+    pub curve: Curve,
+}
+
+/// Numbers that were measured along the way, such as the speed of training at some of its steps.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Curve {
+    pub columns: Vec<String>,
+    /// As many numbers as there are columns; none where one was not to be had.
+    pub rows: Vec<Vec<Option<f64>>>,
+}
+
+impl Curve {
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
 }
 
 /// An entry as it is written.

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Instant, SystemTime};
 
 use super::cache::{CacheError, Damaged, Entry, Made, make_room};
+use super::entry::Curve;
 use super::event::{Event, Observer};
 use super::external::Found;
 use super::kind::{Context, Input, Interrupted, below};
@@ -105,6 +106,7 @@ fn try_attempt(job: &Job<'_>, order: &Order<'_>) -> Result<Attempt, Halt> {
         stop: order.stop,
         observer: order.observer,
         facts: BTreeMap::new(),
+        curve: Curve::default(),
         device_used: None,
     };
     match catch_unwind(AssertUnwindSafe(|| instance.work.run(&mut context))) {
@@ -118,7 +120,7 @@ fn try_attempt(job: &Job<'_>, order: &Order<'_>) -> Result<Attempt, Halt> {
             return Err(Halt::Failed(format!("the stage panicked, which is a bug: {}", panic_text(panic.as_ref()))));
         }
     }
-    let (facts, device) = (context.facts, context.device_used);
+    let (facts, curve, device) = (context.facts, context.curve, context.device_used);
 
     let moved = match damaged_input(job, order)? {
         Some(damaged) => Some(damaged),
@@ -144,6 +146,7 @@ fn try_attempt(job: &Job<'_>, order: &Order<'_>) -> Result<Attempt, Halt> {
         device: device.unwrap_or_else(|| "cpu".into()),
         version: env!("CARGO_PKG_VERSION").into(),
         facts,
+        curve,
     };
     let entry = Entry { kind: instance.kind.name.into(), manifest: order.manifest.clone(), outputs, made };
     let shared = job.cache.shared()?;

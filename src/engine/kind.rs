@@ -8,6 +8,7 @@ use anyhow::Context as _;
 use schemars::Schema;
 
 use super::diagnostic::{Diagnostic, Place};
+use super::entry::Curve;
 use super::event::{Event, Observer, Progress};
 use super::parameters::Parameters;
 use super::partial::Partial;
@@ -259,6 +260,7 @@ pub struct Context<'a> {
     pub(super) stop: &'a AtomicBool,
     pub(super) observer: &'a dyn Observer,
     pub(super) facts: BTreeMap<String, f64>,
+    pub(super) curve: Curve,
     pub(super) device_used: Option<String>,
 }
 
@@ -335,6 +337,14 @@ impl Context<'_> {
         if value.is_finite() {
             self.facts.insert(name.into(), value);
         }
+    }
+
+    /// Numbers measured along the way, for the entry: what varies from run to run has no place in an artifact.
+    pub fn curve(&mut self, columns: &[&str], rows: impl IntoIterator<Item = Vec<Option<f64>>>) {
+        // JSON knows no number that is none.
+        let finite = |row: Vec<Option<f64>>| row.into_iter().map(|x| x.filter(|x| x.is_finite())).collect();
+        let columns = columns.iter().map(|&name| name.into()).collect();
+        self.curve = Curve { columns, rows: rows.into_iter().map(finite).collect() };
     }
 
     /// Record what the stage really computed on, for the entry.

@@ -152,27 +152,45 @@ mod tests {
         Batch { rows: vec![0, 1], labels: vec![2, 1], ids: vec![0, 0], mask: vec![true, true], width: 1, tokens: 2 }
     }
 
+    const LOGITS: [[f32; 3]; 2] = [[1.0, -0.5, 0.25], [0.0, 2.0, -1.0]];
+
     fn loss(objective: &Objective) -> f32 {
-        let logits = [[1.0f32, -0.5, 0.25], [0.0, 2.0, -1.0]];
         objective.check(2, 3).unwrap();
         let total = objective.weight([2, 1].into_iter());
-        objective.loss(Tensor::from_data(logits, &Device::flex()), &batch(), total).into_scalar()
+        objective.loss(Tensor::from_data(LOGITS, &Device::flex()), &batch(), total).into_scalar()
     }
 
-    // Expected values: the formulas of torch's documentation in numpy, in f64.
+    /// Label smoothing, class weights, and what `torch.nn.CrossEntropyLoss(weight, label_smoothing)` gives in f64: the loss
+    /// and its gradient with respect to the logits.
+    const TORCH: [(f64, Option<[f32; 3]>, f32, [f32; 6]); 5] = [
+        (0.0, None, 0.7239109, [0.29489883, 0.06580082, -0.36069966, 0.0570976, -0.07810263, 0.02100503]),
+        (0.1, None, 0.8072442, [0.27823217, 0.04913416, -0.32736632, 0.04043093, -0.0447693, 0.00433837]),
+        (0.0, Some(WEIGHTS), 0.6447588, [0.25277043, 0.05640071, -0.3091711, 0.0652544, -0.08926015, 0.02400575]),
+        (0.1, Some(WEIGHTS), 0.6985332, [0.24519996, 0.03672641, -0.28192638, 0.05831735, -0.06723719, 0.00891985]),
+        (0.25, Some(WEIGHTS), 0.779195, [0.23384426, 0.00721497, -0.24105924, 0.04791177, -0.0342028, -0.01370901]),
+    ];
+    const WEIGHTS: [f32; 3] = [0.5, 2.0, 1.5];
+
     #[test]
-    fn losses_are_torchs() {
-        let weighted = |smoothing| Objective::CrossEntropy { smoothing, class_weights: Some(vec![0.5, 2.0, 1.5]) };
-        let distill = Objective::Distill { teacher: vec![0.5, 1.0, -1.0, 2.0, 0.0, 0.0], alpha: 0.3, temperature: 2.0 };
-        let cases = [
-            (Objective::cross_entropy(), 0.7239109),
-            (weighted(0.0), 0.64475876),
-            (weighted(0.1), 0.6985332),
-            (distill, 0.9741082),
-        ];
-        for (objective, expected) in cases {
-            assert!((loss(&objective) - expected).abs() < 1e-6, "{objective:?}: {} != {expected}", loss(&objective));
+    fn smoothing_and_class_weights_are_torchs_in_loss_and_gradient() {
+        for (smoothing, weights, expected, expected_gradient) in TORCH {
+            let objective = Objective::CrossEntropy { smoothing, class_weights: weights.map(|w| w.to_vec()) };
+            let device = Device::flex().autodiff();
+            let logits = Tensor::<2>::from_data(LOGITS, &device).require_grad();
+            let loss = objective.loss(logits.clone(), &batch(), objective.weight([2, 1].into_iter()));
+            let gradient = logits.grad(&loss.backward()).unwrap().into_data().try_into_vec::<f32>().unwrap();
+            let loss: f32 = loss.into_scalar();
+            assert!((loss - expected).abs() < 1e-6, "{objective:?}: {loss}, torch {expected}");
+            let close = gradient.iter().zip(expected_gradient).all(|(a, b)| (a - b).abs() < 1e-6);
+            assert!(close, "{objective:?}: {gradient:?}, torch {expected_gradient:?}");
         }
+    }
+
+    // Expected value: alpha·cross_entropy + (1 − alpha)·T²·kl_div(batchmean) in numpy, in f64.
+    #[test]
+    fn a_students_loss_is_hintons() {
+        let distill = Objective::Distill { teacher: vec![0.5, 1.0, -1.0, 2.0, 0.0, 0.0], alpha: 0.3, temperature: 2.0 };
+        assert!((loss(&distill) - 0.9741082).abs() < 1e-6, "{}", loss(&distill));
     }
 
     #[test]

@@ -83,9 +83,13 @@ impl AdamW {
 
     /// One step: clip all gradients together to `max_norm`, then update. Returns the norm before clipping.
     ///
-    /// Clipping as `torch.nn.utils.clip_grad_norm_`: all are scaled by min(1, max_norm / (norm + 1e-6)).
+    /// Clipping as `torch.nn.utils.clip_grad_norm_`: all are scaled by min(1, max_norm / (norm + 1e-6)). Where the norm is
+    /// on the host and not finite, no step is taken: model and moments stay as they are.
     pub fn step(&mut self, model: Model, grads: Accumulated, lr: f64, max_norm: Option<f64>) -> Result<(Model, Norm)> {
         let norm = grads.norm()?;
+        if matches!(norm, Norm::Host(norm) if !norm.is_finite()) {
+            return Ok((model, norm));
+        }
         let scale = match (&norm, max_norm) {
             (_, None) => Scale::Host(1.0),
             (Norm::Host(norm), Some(max)) => Scale::Host((max / (norm + 1e-6)).min(1.0) as f32),
@@ -160,8 +164,10 @@ struct Update<'a> {
 /// What the update of one parameter needs, in torch's terms.
 #[derive(Clone, Copy)]
 struct Numbers {
-    beta1: f32,
     beta2: f32,
+    /// 1 − beta1 and 1 − beta2, subtracted in f64: in f32, 1 − 0.999 is wrong in its fifth digit.
+    rest1: f32,
+    rest2: f32,
     epsilon: f32,
     /// 1 − lr · weight_decay, or 1.
     keep: f32,
@@ -171,20 +177,24 @@ struct Numbers {
     root_correction: f32,
 }
 
-impl Update<'_> {
-    fn numbers(&self, decay: bool) -> Numbers {
-        let AdamWSettings { beta1, beta2, epsilon, weight_decay } = self.optimizer.settings;
-        let t = self.optimizer.steps as f64;
-        Numbers {
-            beta1: beta1 as f32,
+impl Numbers {
+    /// Of step `t`, counted from 1.
+    fn of(settings: AdamWSettings, t: u64, lr: f64, decay: bool) -> Self {
+        let AdamWSettings { beta1, beta2, epsilon, weight_decay } = settings;
+        let t = t as f64;
+        Self {
             beta2: beta2 as f32,
+            rest1: (1.0 - beta1) as f32,
+            rest2: (1.0 - beta2) as f32,
             epsilon: epsilon as f32,
-            keep: if decay { (1.0 - self.lr * weight_decay) as f32 } else { 1.0 },
-            step_size: (self.lr / (1.0 - beta1.powf(t))) as f32,
+            keep: if decay { (1.0 - lr * weight_decay) as f32 } else { 1.0 },
+            step_size: (lr / (1.0 - beta1.powf(t))) as f32,
             root_correction: (1.0 - beta2.powf(t)).sqrt() as f32,
         }
     }
+}
 
+impl Update<'_> {
     fn update<const D: usize>(
         &mut self,
         place: usize,
@@ -194,7 +204,8 @@ impl Update<'_> {
         let (id, tensor, mapper) = param.consume();
         let device = tensor.device();
         let shape = tensor.shape();
-        let numbers = self.numbers(self.optimizer.slots[place].decay);
+        let AdamW { settings, steps, .. } = *self.optimizer;
+        let numbers = Numbers::of(settings, steps, self.lr, self.optimizer.slots[place].decay);
         let on_host = self.optimizer.on_host;
         let slot = &mut self.optimizer.slots[place];
         let plain = device.clone().inner();
@@ -256,8 +267,8 @@ fn on_cpu((p, g, m, v): (&mut [f32], &[f32], &mut [f32], &mut [f32]), n: Numbers
     chunks.for_each(|(((p, g), m), v)| {
         for (((p, g), m), v) in p.iter_mut().zip(g).zip(m).zip(v) {
             let g = g * scale;
-            *m += (1.0 - n.beta1) * (g - *m);
-            *v = n.beta2 * *v + (1.0 - n.beta2) * g * g;
+            *m += n.rest1 * (g - *m);
+            *v = n.beta2 * *v + n.rest2 * g * g;
             *p = *p * n.keep - n.step_size * (*m / (v.sqrt() / n.root_correction + n.epsilon));
         }
     });
@@ -265,8 +276,8 @@ fn on_cpu((p, g, m, v): (&mut [f32], &[f32], &mut [f32], &mut [f32]), n: Numbers
 
 /// The same in tensor operations.
 fn on_device(p: Tensor<1>, g: Tensor<1>, m: Tensor<1>, v: Tensor<1>, n: Numbers) -> (Tensor<1>, Tensor<1>, Tensor<1>) {
-    let m = m.clone() + (g.clone() - m).mul_scalar(1.0 - n.beta1);
-    let v = v.mul_scalar(n.beta2) + g.square().mul_scalar(1.0 - n.beta2);
+    let m = m.clone() + (g.clone() - m).mul_scalar(n.rest1);
+    let v = v.mul_scalar(n.beta2) + g.square().mul_scalar(n.rest2);
     let root = v.clone().sqrt().div_scalar(n.root_correction).add_scalar(n.epsilon);
     let p = p.mul_scalar(n.keep) - (m.clone() / root).mul_scalar(n.step_size);
     (p, m, v)
@@ -277,6 +288,30 @@ mod tests {
     use super::*;
     use crate::ml::dropout::Noise;
     use crate::ml::model::fixture::Fixture;
+
+    /// β₁, β₂, ε and weight decay, and where `torch.optim.AdamW` is after the three steps of `GRADIENTS` at lr 0.1.
+    const TORCH: [([f64; 4], [f32; 3]); 3] = [
+        ([0.9, 0.999, 1e-8, 0.0], [0.2996695, -1.0385342, 1.8772389]),
+        ([0.8, 0.95, 1e-3, 0.1], [0.2933744, -1.0427458, 1.8316209]),
+        ([0.0, 0.5, 1e-1, 0.0], [0.3918298, -1.0413657, 2.0341394]),
+    ];
+    const GRADIENTS: [[f32; 3]; 3] = [[0.3, -0.002, 1.0], [-0.1, 0.05, 0.0], [0.2, 0.01, -3.0]];
+
+    #[test]
+    fn betas_epsilon_and_decay_are_torchs() {
+        for ([beta1, beta2, epsilon, weight_decay], expected) in TORCH {
+            let settings = AdamWSettings { beta1, beta2, epsilon, weight_decay };
+            let (mut p, mut m, mut v) = ([0.5f32, -1.0, 2.0], [0f32; 3], [0f32; 3]);
+            for (step, g) in GRADIENTS.iter().enumerate() {
+                let numbers = Numbers::of(settings, step as u64 + 1, 0.1, true);
+                on_cpu((&mut p, g, &mut m, &mut v), numbers, 1.0);
+            }
+            assert!(
+                p.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-6),
+                "{settings:?}: {p:?}, torch {expected:?}"
+            );
+        }
+    }
 
     /// Five steps on a fixture's batch: the norms, and the weights by name.
     fn steps(fixture: &Fixture, on_host: bool) -> (Vec<f64>, Vec<f32>) {

@@ -69,33 +69,99 @@ impl Schedule {
 mod tests {
     use super::*;
 
-    fn rates(schedule: Schedule, warmup: Warmup) -> Vec<f64> {
-        (0..10).map(|step| (schedule.factor(step, warmup, 10) * 1e4).round() / 1e4).collect()
-    }
+    const RESTARTS: Schedule = Schedule::CosineWithRestarts { cycles: 2 };
 
-    // Expected values: the lambdas of transformers 4.x `optimization.py`, by hand.
-    #[test]
-    fn linear_climbs_then_falls_to_zero() {
-        let rates = rates(Schedule::Linear, Warmup::Steps(2));
-        assert_eq!(rates, [0.0, 0.5, 1.0, 0.875, 0.75, 0.625, 0.5, 0.375, 0.25, 0.125]);
-        assert_eq!(Schedule::Linear.factor(10, Warmup::Steps(2), 10), 0.0);
-    }
-
-    #[test]
-    fn cosine_halves_midway() {
-        let rates = rates(Schedule::Cosine, Warmup::Steps(0));
-        assert_eq!(rates, [1.0, 0.9755, 0.9045, 0.7939, 0.6545, 0.5, 0.3455, 0.2061, 0.0955, 0.0245]);
+    /// Every expected number here is what transformers 5 gives: `get_{linear,cosine,constant}_schedule_with_warmup` and
+    /// `get_cosine_with_hard_restarts_schedule_with_warmup(num_cycles=2)`, at each step and after the last.
+    #[track_caller]
+    fn assert_rates<const N: usize>(schedule: Schedule, warmup: u64, expected: [f64; N]) {
+        let total = N as u64 - 1;
+        for (step, want) in (0..).zip(expected) {
+            let got = schedule.factor(step, Warmup::Steps(warmup), total);
+            assert!((got - want).abs() < 1e-8, "{schedule:?}, step {step} of {total}: {got}, transformers {want}");
+        }
     }
 
     #[test]
-    fn restarts_return_to_the_full_rate() {
-        let rates = rates(Schedule::CosineWithRestarts { cycles: 2 }, Warmup::Steps(0));
-        assert_eq!(rates, [1.0, 0.9045, 0.6545, 0.3455, 0.0955, 1.0, 0.9045, 0.6545, 0.3455, 0.0955]);
+    fn without_warm_up_the_first_step_has_the_full_rate() {
+        assert_rates(Schedule::Linear, 0, [1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0.0]);
+        assert_rates(
+            Schedule::Cosine,
+            0,
+            [
+                1.0,
+                0.975528258,
+                0.904508497,
+                0.793892626,
+                0.654508497,
+                0.5,
+                0.345491503,
+                0.206107374,
+                0.095491503,
+                0.024471742,
+                0.0,
+            ],
+        );
+        assert_rates(
+            RESTARTS,
+            0,
+            [
+                1.0,
+                0.904508497,
+                0.654508497,
+                0.345491503,
+                0.095491503,
+                1.0,
+                0.904508497,
+                0.654508497,
+                0.345491503,
+                0.095491503,
+                0.0,
+            ],
+        );
+        assert_rates(Schedule::Constant, 0, [1.0; 11]);
     }
 
     #[test]
-    fn constant_stays_after_its_warmup() {
-        let rates = rates(Schedule::Constant, Warmup::Ratio(0.25)); // 2.5 steps: 3
-        assert_eq!(rates, [0.0, 0.3333, 0.6667, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0]);
+    fn warm_up_climbs_from_zero_and_the_shape_takes_the_rest() {
+        let then = |rest: [f64; 10]| -> [f64; 13] {
+            std::array::from_fn(|step| if step < 3 { step as f64 / 3.0 } else { rest[step - 3] })
+        };
+        let line = [
+            1.0,
+            0.888888889,
+            0.777777778,
+            0.666666667,
+            0.555555556,
+            0.444444444,
+            0.333333333,
+            0.222222222,
+            0.111111111,
+            0.0,
+        ];
+        assert_rates(Schedule::Linear, 3, then(line));
+        let wave = [1.0, 0.96984631, 0.883022222, 0.75, 0.586824089, 0.413175911, 0.25, 0.116977778, 0.03015369, 0.0];
+        assert_rates(Schedule::Cosine, 3, then(wave));
+        // Nine steps are no whole number of waves.
+        let waves = [1.0, 0.883022222, 0.586824089, 0.25, 0.03015369, 0.96984631, 0.75, 0.413175911, 0.116977778, 0.0];
+        assert_rates(RESTARTS, 3, then(waves));
+        assert_rates(Schedule::Constant, 3, then([1.0; 10]));
+    }
+
+    #[test]
+    fn a_warm_up_that_is_longer_than_the_run_never_reaches_the_full_rate() {
+        for schedule in [Schedule::Linear, Schedule::Cosine, RESTARTS, Schedule::Constant] {
+            assert_rates(schedule, 9, [0.0, 0.111111111, 0.222222222, 0.333333333, 0.444444444, 0.555555556]);
+        }
+    }
+
+    #[test]
+    fn a_ratio_is_rounded_up_as_by_the_trainer() {
+        // `TrainingArguments.get_warmup_steps`; the last product is 7.000000000000001 there, too.
+        for (ratio, total, expected) in
+            [(0.1, 61, 7), (0.25, 10, 3), (0.06, 1, 1), (0.3, 10, 3), (0.0, 9, 0), (0.07, 100, 8)]
+        {
+            assert_eq!(Warmup::Ratio(ratio).steps(total), expected, "{ratio} of {total}");
+        }
     }
 }

@@ -11,7 +11,7 @@ use crate::engine::kind::{Context, External, Invalid, Port, Resource, Stage};
 use crate::ml::classifier::Classifier;
 use crate::ml::data::Tokens;
 use crate::ml::metrics::Scoring;
-use crate::ml::model::Model;
+use crate::ml::model::{Initialised, Model};
 use crate::ml::objective::Objective;
 use crate::ml::student;
 
@@ -28,6 +28,10 @@ pub struct Own {
     /// Default: half of them.
     #[serde(default)]
     layers: Option<usize>,
+    /// Train only the last so many encoder layers of the student and its head; embeddings and the layers below are frozen. 0: the head
+    /// alone. Default: all is trained.
+    #[serde(default)]
+    finetune_layers: Option<usize>,
     /// Share of the labels' cross-entropy in the loss; the rest is the teacher's.
     #[serde(default = "half")]
     alpha: f64,
@@ -48,7 +52,7 @@ pub type Distill = Trained<Own>;
 
 impl Stage for Distill {
     const KIND: &'static str = "distill";
-    const VERSION: u32 = 1;
+    const VERSION: u32 = 2;
     const INPUTS: &'static [Port] = &[Port::one("teacher", MODEL), Port::one("tokens", TOKENS)];
     const OUTPUTS: &'static [Port] = &[Port::one("model", MODEL)];
     const SEEDED: bool = true;
@@ -90,11 +94,11 @@ impl Stage for Distill {
         let teacher = Classifier::open(&teacher_dir, &device.device)?;
         base::check_labels(teacher.labels(), &tokens, "the teacher")?;
         base::check_fit(&tokens, &teacher_dir)?;
-        let model = match &self.own.student {
+        let (model, initialised) = match &self.own.student {
             Some(_) => {
                 let loaded = Model::load(cx.external("student")?, Some(&tokens.labels), cx.seed(), &device.device)?;
                 loaded.notes.into_iter().for_each(|n| cx.note(n));
-                loaded.model
+                (loaded.model, loaded.initialised)
             }
             None => {
                 let (model, kept) = student::with_layers(teacher.model(), self.own.layers, &device.device)?;
@@ -103,9 +107,10 @@ impl Stage for Distill {
                     kept.len(),
                     teacher.config().layers()
                 ));
-                model
+                (model, Initialised::Nothing)
             }
         };
+        let model = training::freeze(model, self.own.finetune_layers, &initialised, cx)?;
         let scoring = Scoring {
             split: &tokens.train,
             pad_id: tokens.pad_id,

@@ -57,7 +57,7 @@ pub type Lora = Trained<Own>;
 
 impl Stage for Lora {
     const KIND: &'static str = "lora";
-    const VERSION: u32 = 1;
+    const VERSION: u32 = 2;
     const MAIN: Option<&'static str> = Some("rank");
     const INPUTS: &'static [Port] = &[Port::one("tokens", TOKENS)];
     const OUTPUTS: &'static [Port] = &[Port::one("model", MODEL), Port::one("adapter", ADAPTER)];

@@ -12,7 +12,7 @@ use crate::ml::model::head::HeadKind;
 use crate::ml::model::{Config, Model};
 use crate::ml::objective::Objective;
 
-/// Fine-tunes all weights of a model; the best epoch on the validation rows is kept.
+/// Fine-tunes a model; the best one of all evaluations on the validation rows is kept.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Own {
@@ -22,6 +22,10 @@ pub struct Own {
     /// `transformers` does not know. Default: the one that the base has.
     #[serde(default)]
     head: Option<HeadKind>,
+    /// Train only the last so many encoder layers and the head; embeddings and the layers below are frozen. 0: the head
+    /// alone. Default: all is trained.
+    #[serde(default)]
+    finetune_layers: Option<usize>,
     /// Share of each target that is spread over all classes.
     #[serde(default)]
     label_smoothing: f64,
@@ -34,7 +38,7 @@ pub type Train = Trained<Own>;
 
 impl Stage for Train {
     const KIND: &'static str = "train";
-    const VERSION: u32 = 1;
+    const VERSION: u32 = 2;
     const INPUTS: &'static [Port] = &[Port::one("tokens", TOKENS)];
     const OUTPUTS: &'static [Port] = &[Port::one("model", MODEL)];
     const SEEDED: bool = true;
@@ -62,11 +66,12 @@ impl Stage for Train {
         let config = config.with_head(head);
         let loaded = Model::load_as(config, base, cx.seed(), &device.device)?;
         loaded.notes.into_iter().for_each(|n| cx.note(n));
+        let model = training::freeze(loaded.model, self.own.finetune_layers, &loaded.initialised, cx)?;
         let objective = Objective::CrossEntropy {
             smoothing: self.own.label_smoothing,
             class_weights: self.own.class_weights.of(&tokens),
         };
-        let fitted = self.training.fit(cx, loaded.model, &tokens, &objective, &device, 5e-5)?;
+        let fitted = self.training.fit(cx, model, &tokens, &objective, &device, 5e-5)?;
         save_model(&fitted.model, &fitted.training, &tokens.labels, &dir, &cx.output("model")?)
     }
 }

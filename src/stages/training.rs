@@ -1,5 +1,6 @@
 //! What `train`, `lora` and `distill` have in common: the parameters of the one loop, and running it.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
@@ -15,8 +16,8 @@ use crate::engine::value::Table;
 use crate::ml::batch::Padding;
 use crate::ml::data::Tokens;
 use crate::ml::device::{Chosen, is_cpu, pool_bytes};
-use crate::ml::fit::{Criterion, FitOptions, Fitted, fit};
-use crate::ml::model::Model;
+use crate::ml::fit::{self, Criterion, FitOptions, Fitted, fit};
+use crate::ml::model::{Initialised, Model};
 use crate::ml::objective::Objective;
 use crate::ml::optimizer::AdamWSettings;
 use crate::ml::precision::Precision;
@@ -45,6 +46,12 @@ pub struct Training {
     /// AdamW's decoupled weight decay; biases and LayerNorm are exempt.
     #[serde(default)]
     pub weight_decay: f64,
+    /// AdamW's decay rates β₁ and β₂ of the running means of the gradient and of its square.
+    #[serde(default = "usual_betas")]
+    pub betas: [f64; 2],
+    /// AdamW's ε, added to the root of the second mean.
+    #[serde(default = "usual_epsilon")]
+    pub epsilon: f64,
     /// How the learning rate falls after warm-up.
     #[serde(default)]
     pub schedule: Shape,
@@ -60,13 +67,18 @@ pub struct Training {
     /// Gradients are scaled down together to this global norm; 0 leaves them.
     #[serde(default = "one_point")]
     pub clip: f64,
-    /// Epochs without a better metric before training stops. Default: never stops early.
+    /// Optimizer steps between two evaluations on the validation rows; the last step is always evaluated. Default: at each
+    /// epoch's end.
+    #[serde(default)]
+    pub eval_steps: Option<u64>,
+    /// Evaluations without a better metric before training stops. Default: never stops early.
     #[serde(default)]
     pub patience: Option<u32>,
-    /// A metric must be better by more than this to count.
+    /// A metric must be better by more than this to count for `patience`.
     #[serde(default)]
     pub threshold: f64,
-    /// The validation metric that decides which epoch's model is kept.
+    /// The validation metric that decides which evaluation's model is kept: `"macro-f1"`, `"accuracy"`, `"loss"` or
+    /// `"macro-auc"`.
     #[serde(default)]
     pub metric: Criterion,
     /// `"bucketed"`: rows of about equal length together, each batch as wide as its longest row; `{ fixed = 200 }`: always
@@ -84,7 +96,7 @@ pub struct Training {
     /// Rows per batch of validation. Not part of the result.
     #[serde(default = "sixty_four")]
     pub eval_batch_size: usize,
-    /// Minutes between checkpoints; one is also written after each epoch and on Ctrl-C. Not part of the result.
+    /// Minutes between checkpoints; one is also written after each evaluation and on Ctrl-C. Not part of the result.
     #[serde(default = "five")]
     pub checkpoint_minutes: f64,
 }
@@ -144,6 +156,15 @@ fn one_point() -> f64 {
     1.0
 }
 
+fn usual_betas() -> [f64; 2] {
+    let AdamWSettings { beta1, beta2, .. } = AdamWSettings::default();
+    [beta1, beta2]
+}
+
+fn usual_epsilon() -> f64 {
+    AdamWSettings::default().epsilon
+}
+
 fn sixty_four() -> usize {
     64
 }
@@ -165,6 +186,12 @@ impl Training {
         must(self.accumulation > 0, "accumulation", "accumulation is 0; at least 1 is needed".into());
         must(self.eval_batch_size > 0, "eval-batch-size", "eval-batch-size is 0; at least 1 is needed".into());
         must(self.cycles > 0, "cycles", "cycles is 0; at least 1 is needed".into());
+        must(self.eval_steps != Some(0), "eval-steps", "eval-steps is 0; at least 1 is needed".into());
+        for (name, beta) in ["β₁", "β₂"].into_iter().zip(self.betas) {
+            must((0.0..1.0).contains(&beta), "betas", format!("{name} is {beta}; it must be at least 0 and below 1"));
+        }
+        let epsilon = self.epsilon;
+        must(epsilon > 0.0 && epsilon.is_finite(), "epsilon", format!("epsilon is {epsilon}; it must be above 0"));
         if let Some(lr) = self.learning_rate {
             must(lr > 0.0 && lr.is_finite(), "learning-rate", format!("learning-rate is {lr}; it must be above 0"));
         }
@@ -208,9 +235,15 @@ impl Training {
                 (None, Some(ratio)) => Warmup::Ratio(ratio),
                 (None, None) => Warmup::Steps(0),
             },
-            adamw: AdamWSettings { weight_decay: self.weight_decay, ..AdamWSettings::default() },
+            adamw: AdamWSettings {
+                beta1: self.betas[0],
+                beta2: self.betas[1],
+                epsilon: self.epsilon,
+                weight_decay: self.weight_decay,
+            },
             clip: (self.clip > 0.0).then_some(self.clip),
             padding: self.padding,
+            eval_steps: self.eval_steps,
             metric: self.metric,
             patience: self.patience,
             threshold: self.threshold,
@@ -241,9 +274,20 @@ impl Training {
         let checkpoints = cx.checkpoints()?;
         let fitted =
             finished(fit(model, tokens, objective, &options, Some(&checkpoints), &device.device, &Watched::new(cx)))?;
+        let padding = fitted.training.padding;
         if let Some(best) = fitted.training.best {
             cx.fact("validation", best.value);
-            cx.fact("best-epoch", f64::from(best.epoch));
+            cx.fact("best-epoch", best.epoch);
+            cx.note(format!(
+                "the model of step {} (epoch {:.2}) is kept: {} {:.4}; {:.0}% of all positions were padding",
+                best.step,
+                best.epoch,
+                options.metric.name(),
+                best.value,
+                100.0 * padding
+            ));
+        } else {
+            cx.note(format!("the last model is kept; {:.0}% of all positions were padding", 100.0 * padding));
         }
         cx.fact("steps", fitted.training.steps as f64);
         cx.fact("padding", fitted.training.padding);
@@ -255,23 +299,25 @@ impl Training {
         if let Some(bytes) = pool_bytes(&device.device) {
             cx.fact("device-memory-bytes", bytes as f64);
         }
+        let rows = fitted.timings.curve.iter().map(|speed| {
+            // Speeds to a tenth and memory to a kilobyte: more digits would be noise.
+            let rate = (speed.samples_per_second * 10.0).round() / 10.0;
+            let memory = speed.peak_memory_bytes.map(|bytes| (bytes / 1000 * 1000) as f64);
+            vec![Some(speed.step as f64), Some(rate), memory]
+        });
+        cx.curve(&["step", "samples-per-second", "peak-memory-bytes"], rows);
         Ok(fitted)
     }
 }
 
 /// A model folder: weights, config, the tokenizer of `tokens`, and how it was trained.
-pub fn save_model(
-    model: &Model,
-    training: &impl Serialize,
-    labels: &[String],
-    tokens: &Path,
-    out: &Path,
-) -> Result<()> {
+pub fn save_model(model: &Model, training: &fit::Training, labels: &[String], tokens: &Path, out: &Path) -> Result<()> {
     model.save(out, labels)?;
     tokenizer::copy_files(tokens, out)?;
     let path = out.join("training.json");
     let text = serde_json::to_string_pretty(training)?;
-    std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
+    std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
+    training.write_curve(&out.join("training.parquet"))
 }
 
 /// How much each class counts in the loss.
@@ -295,6 +341,24 @@ impl ClassWeights {
             Self::Given(weights) => Some(weights.clone()),
         }
     }
+}
+
+/// Limit training to the last encoder layers and the head, where that is asked for.
+pub fn freeze(model: Model, layers: Option<usize>, initialised: &Initialised, cx: &Context) -> Result<Model> {
+    let Some(layers) = layers else { return Ok(model) };
+    let model = model.finetune_last(layers)?;
+    let frozen: BTreeSet<String> =
+        model.parameters().into_iter().filter(|named| !named.trainable).map(|named| named.name).collect();
+    let fresh = match initialised {
+        Initialised::Nothing => 0,
+        Initialised::Part(fresh) => fresh.iter().filter(|name| frozen.contains(*name)).count(),
+        Initialised::Everything => frozen.len(),
+    };
+    if fresh > 0 {
+        cx.warn(format!("{fresh} of the {} frozen tensors start from random values and keep them", frozen.len()));
+    }
+    cx.note(format!("{} of {} parameters are trained", model.count_trainable(), model.count()));
+    Ok(model)
 }
 
 /// Label smoothing below 1, where a kind has it.

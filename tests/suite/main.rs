@@ -23,5 +23,6 @@ mod saved;
 mod schedule;
 mod state;
 mod toys;
+mod training;
 mod trouble;
 mod trust;

@@ -105,7 +105,7 @@ fn write_split(path: &Path, rows: &[Example]) -> Result<()> {
 }
 
 /// Write one parquet file; the same columns give the same bytes.
-pub(super) fn write_parquet(path: &Path, schema: Arc<Schema>, columns: Vec<ArrayRef>) -> Result<()> {
+pub(in crate::ml) fn write_parquet(path: &Path, schema: Arc<Schema>, columns: Vec<ArrayRef>) -> Result<()> {
     let properties =
         WriterProperties::builder().set_created_by("pipe".to_owned()).set_compression(Compression::SNAPPY).build();
     let write = || -> Result<()> {

@@ -30,9 +30,11 @@ pub struct FitOptions {
     /// Gradients are scaled down together to this norm; none leaves them.
     pub clip: Option<f64>,
     pub padding: Padding,
-    /// What decides which epoch's model is kept.
+    /// Optimizer steps between two evaluations; none evaluates at each epoch's end. The last step is always evaluated.
+    pub eval_steps: Option<u64>,
+    /// What decides which evaluation's model is kept.
     pub metric: Criterion,
-    /// Epochs without a better metric before the fit stops; none never stops early.
+    /// Evaluations without a better metric before the fit stops; none never stops early.
     pub patience: Option<u32>,
     /// A metric must be better by more than this to count against `patience`.
     pub threshold: f64,
@@ -75,6 +77,7 @@ impl Default for FitOptions {
             adamw: AdamWSettings::default(),
             clip: Some(1.0),
             padding: Padding::default(),
+            eval_steps: None,
             metric: Criterion::default(),
             patience: None,
             threshold: 0.0,
@@ -107,8 +110,9 @@ impl FitOptions {
             (0.0..1.0).contains(&beta1) && (0.0..1.0).contains(&beta2),
             "betas are {beta1} and {beta2}; they must be in 0..1"
         );
-        ensure!(epsilon > 0.0, "epsilon is {epsilon}; it must be above 0");
+        ensure!(epsilon > 0.0 && epsilon.is_finite(), "epsilon is {epsilon}; it must be above 0");
         ensure!(weight_decay >= 0.0, "weight-decay is {weight_decay}; it must be 0 or more");
+        ensure!(self.eval_steps != Some(0), "eval-steps is 0; at least 1 is needed");
         if let Some(clip) = self.clip {
             ensure!(clip > 0.0, "the gradient norm is clipped to {clip}; it must be above 0");
         }
@@ -163,6 +167,16 @@ impl Criterion {
             Self::Accuracy => metrics.accuracy,
             Self::Loss => metrics.loss,
             Self::MacroAuc => metrics.macro_auc.unwrap_or(0.0),
+        }
+    }
+
+    /// As messages call it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::MacroF1 => "macro F1",
+            Self::Accuracy => "accuracy",
+            Self::Loss => "loss",
+            Self::MacroAuc => "macro AUC",
         }
     }
 

@@ -41,7 +41,7 @@ pub struct Training {
 pub enum Stop {
     /// All epochs are done.
     Finished,
-    /// The metric did not get better for `patience` epochs.
+    /// The metric did not get better in `patience` evaluations.
     Early,
 }
 
@@ -49,8 +49,8 @@ pub enum Stop {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Best {
-    /// From 1.
-    pub epoch: u32,
+    /// Epochs done by then: 2 after the second, 2.5 in the middle of the third.
+    pub epoch: f64,
     pub step: u64,
     /// The chosen metric on the validation rows.
     pub value: f64,
@@ -72,14 +72,14 @@ pub struct Point {
     pub grad_norm: f64,
 }
 
-/// An epoch's end.
+/// What the model was worth at an epoch's end, or after so many steps as were asked for.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Evaluation {
-    /// From 1.
-    pub epoch: u32,
+    /// Epochs done by then.
+    pub epoch: f64,
     pub step: u64,
-    /// Mean over the epoch's steps.
+    /// Mean over the steps since the evaluation before.
     pub train_loss: f64,
     /// None without validation rows.
     pub validation: Option<Metrics>,
@@ -93,9 +93,21 @@ pub struct Timings {
     pub seconds: f64,
     /// Train rows per second, evaluation not counted.
     pub samples_per_second: f64,
-    /// The same at each point of the curve.
-    pub curve: Vec<f64>,
+    /// At each point of the learning curve.
+    pub curve: Vec<Speed>,
     /// Highest resident memory of the whole process (VmHWM); none where the system does not tell.
+    pub peak_memory_bytes: Option<u64>,
+}
+
+/// How fast the steps since the point before were, and what was needed for it.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Speed {
+    /// The last of these steps.
+    pub step: u64,
+    /// Train rows per second.
+    pub samples_per_second: f64,
+    /// As [`Timings::peak_memory_bytes`], up to here.
     pub peak_memory_bytes: Option<u64>,
 }
 

@@ -6,11 +6,15 @@ use std::time::Instant;
 use anyhow::{Result, anyhow};
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::tensor::{Tensor, TensorData};
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::report::{Best, Evaluation, Point, Stop};
+use super::FitOptions;
+use super::report::{Best, Evaluation, Point, Speed, Stop};
 use crate::ml::checkpoint::{Checkpoints, Tensors};
+use crate::ml::data::tokens::Tokens;
 use crate::ml::model::Model;
+use crate::ml::objective::Objective;
 use crate::ml::optimizer::AdamW;
 
 /// The numbers of a fit between two steps. Batch order and dropout are functions of seed, epoch and step, so there is
@@ -26,20 +30,20 @@ pub struct State {
     pub stale: u32,
     pub stop: Option<Stop>,
     pub curve: Vec<Point>,
+    pub speeds: Vec<Speed>,
     pub evaluations: Vec<Evaluation>,
-    /// Since the last point of the curve, and since the epoch's start.
-    pub point: Sums,
-    pub epoch: Sums,
+    pub whole: Sums,
+    pub since_point: Sums,
+    pub since_evaluation: Sums,
     /// Exponential mean of the loss, for display.
     pub smooth: f64,
+    /// Of the last step.
+    pub learning_rate: f64,
     /// Positions that went through the model, and those that held a token.
     pub positions: u64,
     pub tokens: u64,
-    /// Wall time up to the checkpoint, and the part of it spent on `rows` train rows.
+    /// Wall time up to the checkpoint, evaluations included.
     pub seconds: f64,
-    pub train_seconds: f64,
-    pub rows: u64,
-    pub rates: Vec<f64>,
 }
 
 /// Sums over some steps.
@@ -48,20 +52,36 @@ pub struct Sums {
     pub steps: u64,
     pub loss: f64,
     pub norm: f64,
+    /// Train rows.
+    pub rows: u64,
+    pub seconds: f64,
 }
 
 impl Sums {
-    pub fn add(&mut self, loss: f64, norm: f64) {
-        self.steps += 1;
-        self.loss += loss;
-        self.norm += norm;
+    pub fn add(&mut self, other: Self) {
+        self.steps += other.steps;
+        self.loss += other.loss;
+        self.norm += other.norm;
+        self.rows += other.rows;
+        self.seconds += other.seconds;
     }
 
-    /// Mean loss and norm; starts again from zero.
-    pub fn take(&mut self) -> (f64, f64) {
-        let Self { steps, loss, norm } = std::mem::take(self);
-        let steps = steps.max(1) as f64;
-        (loss / steps, norm / steps)
+    /// What was added up since the last call.
+    pub fn take(&mut self) -> Self {
+        std::mem::take(self)
+    }
+
+    pub fn mean_loss(&self) -> f64 {
+        self.loss / self.steps.max(1) as f64
+    }
+
+    pub fn mean_norm(&self) -> f64 {
+        self.norm / self.steps.max(1) as f64
+    }
+
+    /// Rows per second.
+    pub fn rate(&self) -> f64 {
+        self.rows as f64 / self.seconds
     }
 }
 
@@ -72,20 +92,53 @@ impl State {
     }
 }
 
+/// What a checkpoint must have in common with a fit to be of use to it.
+pub fn identity(model: &Model, tokens: &Tokens, objective: &Objective, options: &FitOptions) -> Result<String> {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&serde_json::to_vec(options)?);
+    for named in model.parameters() {
+        hasher.update(format!("{} {:?} {}\n", named.name, named.shape, named.trainable).as_bytes());
+    }
+    for row in 0..tokens.train.len() {
+        let ids = tokens.train.row(row);
+        hasher.update(&tokens.train.label(row).to_le_bytes());
+        hasher.update(&(ids.len() as u64).to_le_bytes());
+        for id in ids {
+            hasher.update(&id.to_le_bytes());
+        }
+    }
+    match objective {
+        Objective::CrossEntropy { .. } => hasher.update(format!("{objective:?}").as_bytes()),
+        Objective::Distill { teacher, alpha, temperature } => {
+            for logit in teacher {
+                hasher.update(&logit.to_le_bytes());
+            }
+            hasher.update(format!("{alpha} {temperature}").as_bytes())
+        }
+    };
+    Ok(hasher.finalize().to_hex().to_string())
+}
+
 /// Write everything that [`resume`] needs. Frozen parameters are left out: the caller has them.
+///
+/// False, and nothing is written, where a weight is not finite: what can only fail again must not replace what is good.
 pub fn save(
     checkpoints: &Checkpoints,
     state: &State,
     model: &Model,
     optimizer: &AdamW,
     best: Option<&Model>,
-) -> Result<()> {
+) -> Result<bool> {
+    let weights = read_weights(model)?;
+    if !weights.values().all(|values| values.par_iter().all(|x| x.is_finite())) {
+        return Ok(false);
+    }
     let mut tensors = Tensors::new();
     let mut put = |group: &str, weights: Tensors| {
         tensors.extend(weights.into_iter().map(|(name, values)| (format!("{group}/{name}"), values)));
     };
-    put("weights", read_weights(model)?);
-    // Right after the best epoch the model is the best one; once is enough then.
+    put("weights", weights);
+    // Right after the best evaluation the model is the best one; once is enough then.
     if let (Some(best), Some(at)) = (best, &state.best)
         && at.step != state.step
     {
@@ -95,7 +148,8 @@ pub fn save(
         put("first", Tensors::from([(name.clone(), first)]));
         put("second", Tensors::from([(name, second)]));
     }
-    checkpoints.write(state, &tensors)
+    checkpoints.write(state, &tensors)?;
+    Ok(true)
 }
 
 /// What a checkpoint gave back.

@@ -1,5 +1,8 @@
 //! What the loop promises: torch's numbers, the same bits every time, and no step lost to an interruption.
 
+mod effects;
+mod failures;
+
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -11,6 +14,7 @@ use serde_json::Value;
 use super::*;
 use crate::ml::data::tokens::Split;
 use crate::ml::lora::{LoraConfig, Targets};
+use crate::ml::metrics::{self, Metrics, Scoring};
 use crate::ml::model::fixture::Fixture;
 use crate::ml::model::{Config, HostTensors};
 use crate::ml::optimizer::AdamWSettings;
@@ -239,30 +243,6 @@ fn an_interrupted_fit_ends_in_the_same_bits() {
 }
 
 #[test]
-fn a_damaged_or_foreign_checkpoint_is_not_used() {
-    let tokens = tokens(44);
-    let folder = tempfile::tempdir().unwrap();
-    let options = FitOptions { checkpoint_every: Duration::ZERO, ..options() };
-    let objective = Objective::cross_entropy();
-    let go = |options: &FitOptions, steps| {
-        let watch = StopAfter(steps, AtomicU64::new(0));
-        let result = fit(model(0.1, 4), &tokens, &objective, options, Some(folder.path()), &Device::flex(), &watch);
-        (result, watch.1.load(Ordering::Relaxed))
-    };
-    assert!(go(&options, 5).0.is_err());
-    let path = folder.path().join("fit.checkpoint");
-    let mut bytes = std::fs::read(&path).unwrap();
-    let middle = bytes.len() / 2;
-    bytes[middle] ^= 1;
-    std::fs::write(&path, bytes).unwrap();
-    let (fitted, steps) = go(&options, 1000);
-    assert!((13..18).contains(&steps), "{steps} steps from the checkpoint before");
-    assert!(weights(&run(model(0.1, 4), &tokens, &options).unwrap()) == weights(&fitted.unwrap()));
-    let other = FitOptions { learning_rate: 1e-4, ..options.clone() };
-    assert_eq!(go(&other, 1000).1, 18);
-}
-
-#[test]
 fn frozen_parameters_stay_and_have_no_state() {
     let tokens = tokens(32);
     let start = model(0.0, 5).set_trainable(|name| name.starts_with("classifier"));
@@ -307,18 +287,6 @@ fn lora_trains_adapters_and_head_alone_and_resumes_too() {
 }
 
 #[test]
-fn patience_ends_a_fit_that_no_longer_gets_better() {
-    let options = FitOptions { epochs: 50, patience: Some(2), learning_rate: 1e-9, ..options() };
-    let fitted = run(model(0.1, 6), &tokens(32), &options).unwrap();
-    assert_eq!((fitted.training.stop, fitted.training.evaluations.len()), (Stop::Early, 3));
-    assert_eq!(fitted.training.best.unwrap().epoch, 1);
-    let mut none = tokens(32);
-    none.validation = Split::default();
-    let message = run(model(0.1, 6), &none, &options).unwrap_err().to_string();
-    assert!(message.contains("patience needs validation rows"), "{message}");
-}
-
-#[test]
 fn a_student_follows_its_teacher_against_the_labels() {
     let tokens = tokens(96);
     let shifted = |row: usize| (tokens.train.label(row) as usize + 1) % 3;
@@ -334,46 +302,4 @@ fn a_student_follows_its_teacher_against_the_labels() {
     let logits = scoring.logits(&metrics::forward(&fitted.model), &Silent).unwrap();
     let labels: Vec<u32> = (0..96).map(|row| shifted(row) as u32).collect();
     assert!(Metrics::of(&logits, &labels, &tokens.labels).unwrap().accuracy > 0.95);
-}
-
-#[test]
-fn a_loss_that_is_not_a_number_stops_with_the_rows() {
-    let options = FitOptions { learning_rate: 1e30, warmup: Warmup::Steps(0), clip: None, ..options() };
-    let message = run(model(0.0, 9), &tokens(32), &options).unwrap_err().to_string();
-    assert!(message.contains("NaN") || message.contains("inf"), "{message}");
-    assert!(message.contains("of 12 (learning rate") && message.contains("rows row-"), "{message}");
-}
-
-#[test]
-fn tokens_that_the_model_cannot_read_are_refused() {
-    let message = |change: fn(&mut Tokens)| {
-        let mut tokens = tokens(8);
-        change(&mut tokens);
-        run(model(0.0, 12), &tokens, &options()).unwrap_err().to_string()
-    };
-    assert!(message(|tokens| tokens.labels.truncate(2)).contains("label"));
-    assert!(message(|tokens| tokens.labels.push("d".into())).contains("3 labels and the tokens have 4"));
-    let long = message(|tokens| tokens.train.push(&[5; 39], 0, "long".into()));
-    assert!(long.contains("train row `long` has 39 tokens, the model takes 38"), "{long}");
-    let foreign = message(|tokens| tokens.validation.push(&[40], 0, "new".into()));
-    assert!(foreign.contains("validation row `new` holds token 40, the model knows 40"), "{foreign}");
-    assert!(message(|tokens| tokens.train = Split::default()).contains("no train rows"));
-}
-
-#[test]
-fn clipping_and_decay_have_their_effect() {
-    let tokens = tokens(32);
-    let fitted = |options: FitOptions| run(model(0.0, 10), &tokens, &options).unwrap();
-    let free = fitted(FitOptions { clip: None, ..options() });
-    let clipped = fitted(FitOptions { clip: Some(1e-3), ..options() });
-    let decayed =
-        fitted(FitOptions { adamw: AdamWSettings { weight_decay: 0.5, ..AdamWSettings::default() }, ..options() });
-    assert!(difference(&free.model, &clipped.model) > 1e-5); // Adam forgives the scale, but not ε and not its changes.
-    assert_eq!(free.training.curve[0].grad_norm, clipped.training.curve[0].grad_norm); // Reported before clipping.
-    let norm =
-        |fitted: &Fitted, name: &str| fitted.model.to_host().unwrap()[name].data.iter().map(|x| x * x).sum::<f32>();
-    let matrix = "roberta.encoder.layer.0.output.dense.weight";
-    assert!(norm(&decayed, matrix) < 0.99 * norm(&free, matrix));
-    let scale = "roberta.encoder.layer.0.output.LayerNorm.weight";
-    assert!((norm(&decayed, scale) / norm(&free, scale) - 1.0).abs() < 0.01);
 }

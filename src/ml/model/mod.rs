@@ -11,6 +11,7 @@ pub mod encoder;
 mod fields;
 #[cfg(test)]
 pub(crate) mod fixture;
+mod freeze;
 pub mod head;
 pub mod host;
 pub mod hub;

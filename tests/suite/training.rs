@@ -1,0 +1,202 @@
+//! Training through the program: killed, damaged, failing, and what it tells and leaves behind.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+use super::real::{PIPELINE, Project};
+
+/// A project whose teacher has dropout and these parameters in the place of two epochs.
+fn project(teacher: &str) -> Project {
+    let p = Project::new();
+    p.write("p.toml", &PIPELINE.replacen("epochs = 2\n", teacher, 1));
+    let config = fs::read_to_string(p.path("tiny/config.json")).unwrap();
+    p.write("tiny/config.json", &config.replace("_dropout_prob\": 0.0", "_dropout_prob\": 0.1"));
+    p
+}
+
+/// Everything at once that a resumed fit has to remember; 160 steps.
+const MUCH: &str = r#"epochs = 40
+batch-size = 16
+accumulation = 2
+eval-steps = 7
+schedule = "cosine-with-restarts"
+cycles = 3
+warmup-ratio = 0.1
+betas = [0.85, 0.99]
+label-smoothing = 0.1
+class-weights = "balanced"
+finetune-layers = 1
+metric = "loss"
+checkpoint-minutes = 0
+"#;
+
+fn start(p: &Project) -> Child {
+    p.command(&["run", "p.toml", "teacher"]).stderr(Stdio::null()).spawn().unwrap()
+}
+
+/// The folder of the checkpoints, once it is there.
+fn work(p: &Project) -> Option<PathBuf> {
+    let mut all = fs::read_dir(p.path("cache/partial")).ok()?.flatten().map(|e| e.path().join("work"));
+    all.find(|work| work.is_dir())
+}
+
+/// The step of a checkpoint, from its head.
+fn step(checkpoint: &[u8]) -> Option<u64> {
+    let text = String::from_utf8_lossy(checkpoint.get(..400)?);
+    let (_, rest) = text.split_once("\"step\":")?;
+    rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+}
+
+/// Kills the run once its newest checkpoint is of this step or a later one; that step, or none where it was done before.
+fn kill_at(p: &Project, mut child: Child, wanted: u64) -> Option<u64> {
+    let begin = Instant::now();
+    loop {
+        let newest = work(p).and_then(|work| step(&fs::read(work.join("fit.checkpoint")).ok()?));
+        if let Some(step) = newest.filter(|step| *step >= wanted) {
+            child.kill().unwrap();
+            child.wait().unwrap();
+            return Some(step);
+        }
+        if let Some(status) = child.try_wait().unwrap() {
+            assert!(status.success());
+            return None;
+        }
+        assert!(begin.elapsed() < Duration::from_secs(120), "no checkpoint of step {wanted}");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// A run that succeeds; all that it said.
+fn said(p: &Project) -> String {
+    let (code, _, err) = p.pipe(&["run", "p.toml", "teacher"]);
+    assert_eq!(code, 0, "{err}");
+    err
+}
+
+#[test]
+fn killed_at_random_steps_training_ends_in_the_same_bits() {
+    let undisturbed = project(MUCH);
+    undisturbed.run(&["teacher"]);
+    let p = project(MUCH);
+    let (mut kills, mut at) = (Vec::new(), 0);
+    for round in 0u8..8 {
+        // Random and repeatable: 1 to 40 steps on.
+        at += 1 + u64::from(blake3::hash(&[round]).as_bytes()[0]) % 40;
+        let Some(step) = kill_at(&p, start(&p), at) else { break };
+        kills.push(step);
+        at = step;
+    }
+    assert!(kills.len() >= 3, "killed after steps {kills:?} only");
+    println!("killed after steps {kills:?}");
+    said(&p);
+    assert_eq!(p.digest("teacher"), undisturbed.digest("teacher"));
+    assert_eq!(p.run(&["teacher"]), [""; 0]);
+    assert_eq!(fs::read_dir(p.path("cache/partial")).unwrap().count(), 0, "nothing is left over");
+}
+
+#[test]
+fn a_damaged_checkpoint_falls_back_to_the_one_before() {
+    let undisturbed = project(MUCH);
+    undisturbed.run(&["teacher"]);
+    let p = project(MUCH);
+    kill_at(&p, start(&p), 20).expect("it was over before step 20");
+    let work = work(&p).unwrap();
+    let path = work.join("fit.checkpoint");
+    let mut bytes = fs::read(&path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&path, bytes).unwrap();
+    let before = step(&fs::read(work.join("fit.checkpoint.before")).unwrap()).unwrap();
+    let said = said(&p);
+    assert!(said.contains("fit.checkpoint is not used: it is damaged (its checksum differs)"), "{said}");
+    assert!(said.contains(&format!("going on from step {before} of 160")), "{said}");
+    assert_eq!(p.digest("teacher"), undisturbed.digest("teacher"));
+}
+
+#[test]
+fn a_loss_that_is_no_number_says_where_and_what_is_kept() {
+    let p = project("epochs = 2\nclip = 0\nwarmup-steps = 1\n");
+    let (code, _, err) = p.pipe(&["run", "p.toml", "teacher", "--set", "stage.teacher.learning-rate=1e30"]);
+    assert_eq!(code, 1, "{err}");
+    for words in ["at step ", " of 16 (epoch ", "learning rate ", "rows train:", "the checkpoint of step ", "a rerun"] {
+        assert!(err.contains(words), "`{words}` is not in\n{err}");
+    }
+    // The checkpoint is where a rerun goes on, and fails again.
+    let (_, _, again) = p.pipe(&["run", "p.toml", "teacher", "--set", "stage.teacher.learning-rate=1e30"]);
+    assert!(again.contains("going on from step ") && again.contains("the checkpoint of step "), "{again}");
+    // Other parameters are another result.
+    assert!(!said(&p).contains("going on from"));
+}
+
+#[test]
+fn training_tells_each_evaluation_and_leaves_its_curve() {
+    let teacher = "epochs = 2\nbatch-size = 32\neval-steps = 3\npatience = 5\n";
+    let p = project(teacher);
+    let said = said(&p);
+    let evaluations: Vec<&str> = said.lines().filter(|line| line.contains("validation loss")).collect();
+    assert_eq!(evaluations.len(), 3, "{said}"); // Four steps an epoch: after 3, 6 and 8.
+    assert!(
+        evaluations[0].starts_with("note teacher") && evaluations[0].contains("step 3  epoch 0.75/2  loss "),
+        "{said}"
+    );
+    assert!(said.contains("% of all positions were padding"), "{said}");
+
+    // The curve of losses is a part of the model, the same for everyone.
+    let other = project(teacher);
+    other.run(&["teacher"]);
+    assert_eq!(p.digest("teacher"), other.digest("teacher"));
+    let names: Vec<String> = p.digest("teacher").into_iter().map(|(name, _)| name).collect();
+    assert!(
+        names.contains(&"training.parquet".to_string()) && names.contains(&"training.json".to_string()),
+        "{names:?}"
+    );
+
+    // That of speed and memory is not.
+    let (_, shown, _) = p.pipe(&["show", "p.toml", "teacher"]);
+    assert!(shown.contains("samples-per-second, peak-memory-bytes at 8 points: --curve shows them"), "{shown}");
+    let (code, csv, err) = p.pipe(&["show", "p.toml", "teacher", "--curve"]);
+    assert_eq!(code, 0, "{err}");
+    let lines: Vec<&str> = csv.lines().collect();
+    assert_eq!((lines[0], lines.len()), ("stage,step,samples-per-second,peak-memory-bytes", 9));
+    for (step, line) in (1..).zip(&lines[1..]) {
+        let cells: Vec<&str> = line.split(',').collect();
+        assert_eq!(cells[..2], ["teacher", &step.to_string()]);
+        assert!(cells[2].parse::<f64>().unwrap() > 0.0, "{line}");
+    }
+    let (code, _, err) = p.pipe(&["show", "p.toml", "student", "--curve"]);
+    assert_eq!((code, err.as_str()), (2, "error: student has no result yet\n"));
+}
+
+#[test]
+fn the_last_layers_alone_are_trained_where_that_is_asked_for() {
+    let p = project("epochs = 1\nfinetune-layers = 1\n");
+    let all = said(&p);
+    assert!(all.contains(" parameters are trained"), "{all}");
+    // The bundled model has no weights: what is frozen stays random.
+    assert!(all.contains("frozen tensors start from random values and keep them"), "{all}");
+    let (code, _, err) = p.pipe(&["run", "p.toml", "teacher", "--set", "stage.teacher.finetune-layers=3"]);
+    assert_eq!(code, 1);
+    assert!(err.contains("finetune-layers is 3, but the model has 2 encoder layers; give 0 to 2"), "{err}");
+    let (code, _, err) = p.pipe(&["run", "p.toml", "student", "--set", "stage.student.finetune-layers=0"]);
+    assert_eq!(code, 0, "{err}");
+}
+
+#[test]
+fn numbers_that_make_no_sense_are_refused_before_anything_runs() {
+    for (set, said) in [
+        ("betas=[0.9, 1.0]", "β₂ is 1; it must be at least 0 and below 1"),
+        ("betas=[0.9]", "betas"),
+        ("epsilon=0", "epsilon is 0; it must be above 0"),
+        ("eval-steps=0", "eval-steps is 0; at least 1 is needed"),
+        ("finetune-layers=-1", "finetune-layers"),
+        ("metric=\"f1\"", "macro-f1"),
+        ("warmup-ratio=1.5", "warmup-ratio is 1.5; it must be from 0 to 1"),
+    ] {
+        let p = Project::new();
+        let (code, _, err) = p.pipe(&["run", "p.toml", "--set", &format!("stage.teacher.{set}")]);
+        assert_eq!(code, 2, "{set}: {err}");
+        assert!(err.contains(said), "{set}: {err}");
+    }
+}
