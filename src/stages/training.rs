@@ -85,12 +85,12 @@ pub struct Training {
     /// this wide.
     #[serde(default)]
     pub padding: Padding,
-    /// `"bf16"` computes the matrix products of training in bfloat16, while weights, optimizer and sums stay f32: about twice
-    /// as fast on GPUs that have it. On the CPU it is slower.
+    /// `"bf16"` computes the matrix products of training in bfloat16, for GPUs that have it; weights, optimizer and sums stay
+    /// f32, and so does validation. On the CPU it is slower than `"f32"`.
     #[serde(default)]
     pub precision: Precision,
-    /// Compute the activations of each layer twice instead of keeping those of all layers: much less memory for about a third
-    /// more time.
+    /// Compute the activations of each layer twice instead of keeping those of all layers: less memory, for the time of a
+    /// second forward pass.
     #[serde(default)]
     pub gradient_checkpointing: bool,
     /// Rows per batch of validation. Not part of the result.
