@@ -8,20 +8,21 @@ use crate::ml::dropout::Noise;
 use crate::ml::model::Model;
 use crate::ml::model::pieces::Hidden;
 
-/// A batch on the model's device, with autodiff.
-pub struct Inputs {
+/// A micro-batch on the model's device, with autodiff.
+pub struct Inputs<'a> {
     /// `[B, T]`
     pub ids: Tensor<2, Int>,
     /// `[B, T]`, true = a real token.
     pub mask: Tensor<2, Bool>,
+    /// Logits `[B, C]` → loss `[1]`.
+    pub loss: &'a dyn Fn(Tensor<2>) -> Tensor<1>,
 }
 
-/// Forward and backward at once. `loss` makes `[1]` of the logits `[B, C]`; `take` gets the gradients. Returns the loss.
+/// Forward and backward at once; `take` gets the gradients. Returns the loss, `[1]`.
 pub fn whole(
     model: &Model,
-    Inputs { ids, mask }: Inputs,
+    Inputs { ids, mask, loss }: Inputs,
     noise: &mut Noise,
-    loss: impl FnOnce(Tensor<2>) -> Tensor<1>,
     mut take: impl FnMut(Gradients) -> Result<()>,
 ) -> Result<Tensor<1>> {
     let loss = loss(model.forward(ids, mask, noise));
@@ -38,9 +39,8 @@ pub fn whole(
 /// Burn's own strategy (`Device::gradient_checkpointing`) computes only element-wise operations again, and keeps the rest.
 pub fn layer_by_layer(
     model: &Model,
-    Inputs { ids, mask }: Inputs,
+    Inputs { ids, mask, loss }: Inputs,
     noise: &mut Noise,
-    loss: impl FnOnce(Tensor<2>) -> Tensor<1>,
     mut take: impl FnMut(Gradients) -> Result<()>,
 ) -> Result<Tensor<1>> {
     let [batch, _] = ids.dims();

@@ -144,13 +144,12 @@ impl Pass<'_> {
         let mut gathered = Gathered { grads: Accumulated::default(), losses: Vec::new() };
         for batch in self.batches.iter().skip(rank).step_by(self.ranks) {
             let (ids, mask) = batch.to_device(device);
-            let loss = |logits| self.objective.loss(logits, batch, self.weight);
             let take = |grads| gathered.grads.add(model, grads, self.optimizer);
-            let inputs = Inputs { ids, mask };
+            let inputs = Inputs { ids, mask, loss: &|logits| self.objective.loss(logits, batch, self.weight) };
             gathered.losses.push(if self.options.gradient_checkpointing {
-                backward::layer_by_layer(model, inputs, &mut noise, loss, take)?
+                backward::layer_by_layer(model, inputs, &mut noise, take)?
             } else {
-                backward::whole(model, inputs, &mut noise, loss, take)?
+                backward::whole(model, inputs, &mut noise, take)?
             });
         }
         Ok(gathered)
