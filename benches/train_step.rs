@@ -1,13 +1,14 @@
 //! Training steps of `pipe` at the shapes of `shared/peers/hf_train_step.py`, one JSON line as it prints.
 //!
 //! `cargo bench --bench train_step -- [--model roberta-mini|roberta-base|deberta-v3-base] [--batch 16] [--length 64] [--steps 8]
-//! [--lora 16]`
+//! [--lora 16] [--infer true]`
 
 use std::collections::HashMap;
 use std::time::Instant;
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
+use pipe::allocator::{self, Allocator};
 use pipe::ml::batch::{Batch, Padding};
 use pipe::ml::data::tokens::Split;
 use pipe::ml::dropout::Noise;
@@ -17,11 +18,12 @@ use pipe::ml::model::{Config, Model};
 use pipe::ml::objective::Objective;
 use pipe::ml::optimizer::{Accumulated, AdamW, AdamWSettings};
 
-// As in the binary: glibc gives a step's big buffers back to the kernel every time.
+// As in the binary.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: Allocator = Allocator;
 
 fn main() -> anyhow::Result<()> {
+    allocator::hold_freed_memory();
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
     let options: HashMap<&str, &str> = arguments
         .windows(2)
@@ -34,6 +36,9 @@ fn main() -> anyhow::Result<()> {
     let config = Config::parse(&config(name)?.to_string())?;
     let device = Device::flex().autodiff();
     let mut model = Model::init(&config, 0, &device)?.train();
+    if options.contains_key("infer") {
+        return infer(&config, name, [batch, length, steps]);
+    }
     let rank = number("lora", 0);
     if rank > 0 {
         let lora = LoraConfig {
@@ -46,11 +51,7 @@ fn main() -> anyhow::Result<()> {
         };
         model = model.add_lora(&lora, 0)?;
     }
-    let mut split = Split::default();
-    for row in 0..batch {
-        let ids: Vec<u32> = (0..length).map(|i| 5 + ((row * length + i) * 7919 % 50_000) as u32).collect();
-        split.push(&ids, (row % 5) as u32, String::new());
-    }
+    let split = rows(batch, length);
     let rows: Vec<usize> = (0..batch).collect();
     let objective = Objective::cross_entropy();
     let mut optimizer = AdamW::new(AdamWSettings { weight_decay: 0.01, ..AdamWSettings::default() }, &model, &device);
@@ -84,10 +85,6 @@ fn main() -> anyhow::Result<()> {
             times.push(start.elapsed().as_secs_f64() * 1e3);
         }
     }
-    let median = |values: &mut Vec<f64>| {
-        values.sort_by(f64::total_cmp);
-        values[values.len() / 2]
-    };
     let ms = median(&mut times);
     let [forward, backward, collect, update] = parts.each_mut().map(median);
     println!(
@@ -101,6 +98,49 @@ fn main() -> anyhow::Result<()> {
         })
     );
     Ok(())
+}
+
+/// Forward passes alone.
+fn infer(config: &Config, name: &str, [batch, length, steps]: [usize; 3]) -> anyhow::Result<()> {
+    let device = Device::flex();
+    let model = Model::init(config, 0, &device)?.valid();
+    let batch = Batch::collect(&rows(batch, length), &(0..batch).collect::<Vec<_>>(), 1, Padding::Bucketed);
+    let mut times = Vec::new();
+    for step in 0..steps + 2 {
+        let start = Instant::now();
+        let (ids, mask) = batch.to_device(&device);
+        let logits: Vec<f32> = model.forward(ids, mask, &mut Noise::Off).try_into_data()?.try_into_vec()?;
+        anyhow::ensure!(logits.iter().all(|x| x.is_finite()), "the logits are {logits:?}");
+        if step >= 2 {
+            times.push(start.elapsed().as_secs_f64() * 1e3);
+        }
+    }
+    let ms = median(&mut times);
+    println!(
+        "{}",
+        serde_json::json!({
+            "model": name, "infer": true, "device": "cpu", "dtype": "f32", "batch": batch.len(), "length": length,
+            "threads": std::thread::available_parallelism().map_or(1, usize::from),
+            "ms_per_step": ms, "samples_per_s": batch.len() as f64 / ms * 1e3,
+            "peak_memory_mb": peak_memory_bytes().map(|bytes| bytes / 1_000_000),
+        })
+    );
+    Ok(())
+}
+
+/// Rows of random-looking tokens.
+fn rows(batch: usize, length: usize) -> Split {
+    let mut split = Split::default();
+    for row in 0..batch {
+        let ids: Vec<u32> = (0..length).map(|i| 5 + ((row * length + i) * 7919 % 50_000) as u32).collect();
+        split.push(&ids, (row % 5) as u32, String::new());
+    }
+    split
+}
+
+fn median(values: &mut Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
 }
 
 /// The `config.json` of a model of five labels.

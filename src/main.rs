@@ -2,13 +2,14 @@
 
 use std::process::ExitCode;
 
+use pipe::allocator::{self, Allocator};
 use pipe::cli::{self, Stock};
 use pipe::stages::{self, KINDS, REMOTES};
 
-// glibc's allocator gives a training step's big buffers back to the kernel every time; mimalloc keeps them.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: Allocator = Allocator;
 
 fn main() -> ExitCode {
+    allocator::hold_freed_memory();
     cli::main(Stock { kinds: KINDS, remotes: REMOTES, gpus: stages::gpus })
 }

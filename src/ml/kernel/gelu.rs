@@ -36,6 +36,11 @@ impl Operation<1> for Gelu {
         (Values::new(result, &x.shape()), x)
     }
 
+    fn infer(&self, [mut x]: [Values; 1]) -> Values {
+        x.slice_mut().par_chunks_mut(PIECE).for_each(|x| vectorized(|| x.iter_mut().for_each(|x| *x *= normal(*x).0)));
+        x
+    }
+
     fn backward(x: Values, mut grad: Values, _: [bool; 1]) -> [Option<Values>; 1] {
         let grads = grad.slice_mut().par_chunks_mut(PIECE);
         grads.zip(x.slice().par_chunks(PIECE)).for_each(|(grad, x)| slopes(x, grad));

@@ -81,6 +81,26 @@ impl Norm {
         (Values::new(result, &shape), Saved { normalized, deviations, weight, mask: self.mask.clone() })
     }
 
+    /// The result alone, in the place of `x`.
+    fn in_place(&self, mut x: Values, residual: Option<Values>, weight: Values, bias: Values) -> Values {
+        let (_, width) = x.rows();
+        let (w, b, added) = (weight.slice(), bias.slice(), residual.as_ref().map(Values::slice));
+        x.slice_mut().par_chunks_mut(ROWS * width).enumerate().for_each(|(block, rows)| {
+            let mut line = vec![0f32; width];
+            for (i, x) in rows.chunks_exact_mut(width).enumerate() {
+                let row = block * ROWS + i;
+                self.sum(row, x, added.map(|added| &added[row * width..(row + 1) * width]), &mut line);
+                vectorized(|| {
+                    normalize(&mut line, self.epsilon);
+                    for (((x, n), w), b) in x.iter_mut().zip(&line).zip(w).zip(b) {
+                        *x = n * w + b;
+                    }
+                });
+            }
+        });
+        x
+    }
+
     /// `x · mask + residual` of one row.
     fn sum(&self, row: usize, x: &[f32], residual: Option<&[f32]>, line: &mut [f32]) {
         match &self.mask {
@@ -163,6 +183,10 @@ impl Operation<3> for Norm {
         self.pass(x, None, weight, bias)
     }
 
+    fn infer(&self, [x, weight, bias]: [Values; 3]) -> Values {
+        self.in_place(x, None, weight, bias)
+    }
+
     fn backward(saved: Saved, grad: Values, wanted: [bool; 3]) -> [Option<Values>; 3] {
         let (dx, dw, db) = backward(&saved, grad);
         [wanted[0].then_some(dx), wanted[1].then_some(dw), wanted[2].then_some(db)]
@@ -175,6 +199,10 @@ impl Operation<4> for Norm {
 
     fn forward(&self, [x, residual, weight, bias]: [Values; 4]) -> (Values, Saved) {
         self.pass(x, Some(residual), weight, bias)
+    }
+
+    fn infer(&self, [x, residual, weight, bias]: [Values; 4]) -> Values {
+        self.in_place(x, Some(residual), weight, bias)
     }
 
     fn backward(saved: Saved, grad: Values, wanted: [bool; 4]) -> [Option<Values>; 4] {
@@ -229,5 +257,16 @@ mod tests {
                 assert!(worst < 2e-5 * scale, "{rows} × {width}: {worst} of {scale}");
             }
         }
+    }
+
+    #[test]
+    fn without_a_gradient_the_numbers_are_the_same() {
+        let plain = |x: Tensor<2>| x.inner();
+        let (x, residual, w, b) = (tensor([33, 70], 1), tensor([33, 70], 2), tensor([70], 3), tensor([70], 4));
+        let affine = (w.clone(), b.clone());
+        let tracked = add_norm((x.clone(), residual.clone()), affine, 1e-5, Noise::step(3, 5).mask(0.3));
+        let bare = (plain(x), plain(residual));
+        let untracked = add_norm(bare, (w.inner(), b.inner()), 1e-5, Noise::step(3, 5).mask(0.3));
+        assert_eq!(numbers(tracked), numbers(untracked));
     }
 }

@@ -1,0 +1,27 @@
+//! The allocator of the program: mimalloc, told to hold on to what is freed.
+
+pub use mimalloc::MiMalloc as Allocator;
+
+use libmimalloc_sys::{mi_option_set, mi_option_t, mi_option_use_numa_nodes};
+
+/// `mi_option_purge_delay` of `mimalloc.h`, the option before the one that the crate names.
+const PURGE_DELAY: mi_option_t = mi_option_use_numa_nodes - 1;
+
+/// Freed memory goes back to the kernel after ten seconds, not after ten milliseconds.
+///
+/// A training step frees and takes gigabytes; at a base model the page faults of taking them anew were a fifth of its time.
+pub fn hold_freed_memory() {
+    // SAFETY: setting an option changes an integer.
+    unsafe { mi_option_set(PURGE_DELAY, 10_000) };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_option_is_the_one_meant() {
+        // SAFETY: reading an option is reading an integer.
+        assert_eq!(unsafe { libmimalloc_sys::mi_option_get(PURGE_DELAY) }, 10, "mimalloc's default, in milliseconds");
+    }
+}
