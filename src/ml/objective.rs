@@ -160,9 +160,11 @@ mod tests {
         objective.loss(Tensor::from_data(LOGITS, &Device::flex()), &batch(), total).into_scalar()
     }
 
+    type Torch = (f64, Option<[f32; 3]>, f64, [f64; 6]);
+
     /// Label smoothing, class weights, and what `torch.nn.CrossEntropyLoss(weight, label_smoothing)` gives in f64: the loss
     /// and its gradient with respect to the logits.
-    const TORCH: [(f64, Option<[f32; 3]>, f32, [f32; 6]); 5] = [
+    const TORCH: [Torch; 5] = [
         (0.0, None, 0.7239109, [0.29489883, 0.06580082, -0.36069966, 0.0570976, -0.07810263, 0.02100503]),
         (0.1, None, 0.8072442, [0.27823217, 0.04913416, -0.32736632, 0.04043093, -0.0447693, 0.00433837]),
         (0.0, Some(WEIGHTS), 0.6447588, [0.25277043, 0.05640071, -0.3091711, 0.0652544, -0.08926015, 0.02400575]),
@@ -179,9 +181,9 @@ mod tests {
             let logits = Tensor::<2>::from_data(LOGITS, &device).require_grad();
             let loss = objective.loss(logits.clone(), &batch(), objective.weight([2, 1].into_iter()));
             let gradient = logits.grad(&loss.backward()).unwrap().into_data().try_into_vec::<f32>().unwrap();
-            let loss: f32 = loss.into_scalar();
+            let loss = f64::from(loss.into_scalar::<f32>());
             assert!((loss - expected).abs() < 1e-6, "{objective:?}: {loss}, torch {expected}");
-            let close = gradient.iter().zip(expected_gradient).all(|(a, b)| (a - b).abs() < 1e-6);
+            let close = gradient.iter().zip(expected_gradient).all(|(a, b)| (f64::from(*a) - b).abs() < 1e-6);
             assert!(close, "{objective:?}: {gradient:?}, torch {expected_gradient:?}");
         }
     }
