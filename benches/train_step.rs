@@ -86,7 +86,7 @@ fn main() -> anyhow::Result<()> {
         }
     }
     let ms = median(&mut times);
-    let [forward, backward, collect, update] = parts.each_mut().map(median);
+    let [forward, backward, collect, update] = parts.each_mut().map(|times| median(times));
     println!(
         "{}",
         serde_json::json!({
@@ -138,7 +138,7 @@ fn rows(batch: usize, length: usize) -> Split {
     split
 }
 
-fn median(values: &mut Vec<f64>) -> f64 {
+fn median(values: &mut [f64]) -> f64 {
     values.sort_by(f64::total_cmp);
     values[values.len() / 2]
 }

@@ -129,7 +129,6 @@ impl Operation<4> for Attention {
                 let result = Shared(result.as_mut_ptr().cast());
                 let scratch = || (Vec::new(), vec![0f32; heads.length]);
                 sums.par_chunks_mut(heads.length).enumerate().for_each_init(scratch, |(weights, line), (at, sums)| {
-                    let result = result;
                     heads.scores(at, weights);
                     let bias = heads.bias(at);
                     for (query, (row, sum)) in weights.chunks_exact_mut(heads.length).zip(sums).enumerate() {
@@ -157,7 +156,6 @@ impl Operation<4> for Attention {
         });
         let scratch = || (Vec::new(), Vec::new(), vec![0f32; heads.length]);
         saved.sums.par_chunks(heads.length).enumerate().for_each_init(scratch, |scratch, (at, sums)| {
-            let targets = targets;
             // SAFETY: this thread alone is at this head.
             let targets = unsafe { targets.map(|target| target.part(&heads, at)) };
             backward(&heads, (at, sums), heads.part(grad.slice(), at), targets, scratch);
