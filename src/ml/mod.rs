@@ -19,6 +19,7 @@ pub mod optimizer;
 pub mod schedule;
 
 pub mod lora;
+pub mod onnx;
 pub mod prune;
 pub mod quantize;
 pub mod student;
