@@ -4,6 +4,7 @@ use burn::module::{Module, Param, ParamId};
 use burn::tensor::{Device, Tensor};
 
 use crate::ml::dropout::Noise;
+use crate::ml::kernel;
 
 /// `y = x·W + b`, and with an adapter `y = x·W + b + s · dropout(x)·A·B`.
 ///
@@ -49,12 +50,19 @@ impl Linear {
 
     /// `x` `[N, in]` → `[N, out]`
     fn forward_rows(&self, x: Tensor<2>, noise: &mut Noise) -> Tensor<2> {
-        let Some(lora) = &self.lora else {
-            return x.matmul(self.weight.val()) + self.bias.val().unsqueeze();
-        };
-        let base = x.clone().matmul(self.weight.val()) + self.bias.val().unsqueeze();
+        let Some(lora) = &self.lora else { return self.affine(x) };
+        let base = self.affine(x.clone());
         let low = noise.dropout(x, lora.dropout).matmul(lora.a.val()); // [N, r]
         base + (low * lora.scale).matmul(lora.b.val())
+    }
+
+    /// `x·W + b`
+    fn affine(&self, x: Tensor<2>) -> Tensor<2> {
+        let (weight, bias) = (self.weight.val(), self.bias.val());
+        if kernel::fuses(&x) && kernel::fuses(&weight) {
+            return kernel::linear(x, weight, bias);
+        }
+        x.matmul(weight) + bias.unsqueeze()
     }
 
     /// The same layer without its adapter, which is added into the weight `times` times: once to merge it, minus once to
