@@ -152,9 +152,9 @@ fn scales(stored: &Stored) -> Result<Vec<f32>> {
     let mut largest = vec![0f32; stored.size() / columns];
     each_piece(stored, &mut |first, values| {
         check(values)?;
-        for (i, value) in values.iter().enumerate() {
-            let row = &mut largest[(first + i) / columns];
-            *row = row.max(value.abs());
+        for (at, part) in parts(first, values, columns) {
+            let row = &mut largest[at / columns];
+            *row = part.iter().fold(*row, |largest, v| largest.max(v.abs()));
         }
         Ok(())
     })?;
@@ -164,30 +164,65 @@ fn scales(stored: &Stored) -> Result<Vec<f32>> {
 
 fn integers(stored: &Stored, layout: Layout, put: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
     let (scales, columns) = (scales(stored)?, columns(stored)?);
-    let quantize = |first: usize, values: &[f32]| -> Vec<u8> {
-        let quantize = |(i, value): (usize, &f32)| {
-            (value / scales[(first + i) / columns]).round_ties_even().clamp(-127.0, 127.0) as i8 as u8
-        };
-        values.iter().enumerate().map(quantize).collect()
-    };
-    if layout == Layout::AsInFiles {
-        return each_piece(stored, &mut |first, values| put(&quantize(first, values)));
-    }
-    let mut transposed = vec![0u8; stored.size()];
     let rows = scales.len();
+    let mut transposed = vec![0u8; if layout == Layout::Transposed { stored.size() } else { 0 }];
     each_piece(stored, &mut |first, values| {
-        for (i, integer) in quantize(first, values).into_iter().enumerate() {
-            let (row, column) = ((first + i) / columns, (first + i) % columns);
-            transposed[column * rows + row] = integer;
+        let mut integers = Vec::with_capacity(values.len());
+        for (at, part) in parts(first, values, columns) {
+            let (row, column) = (at / columns, at % columns);
+            let begin = integers.len();
+            integers.extend(part.iter().map(|value| round(value / scales[row])));
+            if layout == Layout::Transposed {
+                let places = transposed[column * rows..].iter_mut().skip(row).step_by(rows);
+                places.zip(&integers[begin..]).for_each(|(place, integer)| *place = *integer);
+            }
         }
-        Ok(())
+        if layout == Layout::AsInFiles { put(&integers) } else { Ok(()) }
     })?;
-    put(&transposed)
+    if layout == Layout::Transposed { put(&transposed) } else { Ok(()) }
+}
+
+/// To the nearest integer, the even one of two, for |x| ≤ 127: beyond 2^23 a float has no places after the point. The
+/// function of the standard library is a call for each number where the processor may be an old one.
+fn round(x: f32) -> u8 {
+    const BEYOND: f32 = 12_582_912.0; // 1.5 · 2^23
+    (x + BEYOND - BEYOND) as i8 as u8
+}
+
+/// The parts of a piece that lie within a row, and where they begin in the tensor.
+fn parts(first: usize, values: &[f32], columns: usize) -> impl Iterator<Item = (usize, &[f32])> {
+    let mut at = first;
+    let mut rest = values;
+    std::iter::from_fn(move || {
+        let (part, others) = rest.split_at_checked(columns - at % columns).unwrap_or((rest, &[]));
+        let place = at;
+        (at, rest) = (at + part.len(), others);
+        (!part.is_empty()).then_some((place, part))
+    })
 }
 
 fn columns(stored: &Stored) -> Result<usize> {
     match stored.shape[..] {
         [_, columns] if columns > 0 => Ok(columns),
         _ => bail!("it has the shape {:?}; only matrices are stored as integers", stored.shape),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn integers_are_rounded_to_the_even_one_and_use_the_whole_range() {
+        let rounded = [-127.0, -1.5, -0.5, 0.4, 0.5, 1.5, 63.5, 126.6].map(|x| round(x) as i8);
+        assert_eq!(rounded, [-127, -2, 0, 0, 0, 2, 64, 127]);
+    }
+
+    #[test]
+    fn the_parts_of_a_piece_end_with_their_rows() {
+        let values = [0.0; 10];
+        let found: Vec<(usize, usize)> = parts(3, &values, 4).map(|(at, part)| (at, part.len())).collect();
+        assert_eq!(found, [(3, 1), (4, 4), (8, 4), (12, 1)]);
+        assert_eq!(parts(0, &[], 4).count(), 0);
     }
 }
