@@ -21,6 +21,7 @@ pub mod optimizer;
 pub mod schedule;
 
 pub mod lora;
+pub mod onnx;
 pub mod prune;
 pub mod quantize;
 pub mod student;

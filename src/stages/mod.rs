@@ -1,6 +1,7 @@
 //! The kinds: one file each, listed in `KINDS`.
 
 pub mod compare;
+pub mod convert;
 pub mod distill;
 pub mod evaluate;
 pub mod lora;
@@ -32,6 +33,7 @@ pub const KINDS: &[Kind] = &[
     Kind::of::<merge::Merge>(),
     Kind::of::<prune::Prune>(),
     Kind::of::<quantize::Quantize>(),
+    Kind::of::<convert::Convert>(),
     Kind::of::<distill::Distill>(),
     Kind::of::<evaluate::Evaluate>(),
     Kind::of::<compare::Compare>(),

@@ -5,6 +5,7 @@ use crate::engine::kind::Type;
 pub const CORPUS: Type = Type("corpus");
 pub const TOKENS: Type = Type("tokens");
 pub const MODEL: Type = Type("model");
+pub const ONNX: Type = Type("onnx model");
 pub const ADAPTER: Type = Type("adapter");
 pub const PREDICTIONS: Type = Type("predictions");
 pub const METRICS: Type = Type("metrics");

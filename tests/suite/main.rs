@@ -16,6 +16,7 @@ mod hub;
 mod inspect;
 mod memory;
 mod mistakes;
+mod onnx;
 mod plan;
 mod real;
 mod review;

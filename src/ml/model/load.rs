@@ -138,6 +138,18 @@ impl Fit {
         let Plan { missing, resized, unexpected, .. } = Plan::new(&Model::empty(config, &Device::flex()), weights)?;
         Ok(Fit { missing, resized, unexpected })
     }
+
+    /// Where each parameter of a trained classifier is in its files; none may be missing.
+    pub fn whole<'a>(config: &Config, weights: &'a Weights) -> Result<BTreeMap<String, &'a Stored>> {
+        let Plan { found, missing, resized, .. } = Plan::new(&Model::empty(config, &Device::flex()), weights)?;
+        let lacking: Vec<String> = missing.into_iter().chain(resized).collect();
+        ensure!(
+            lacking.is_empty(),
+            "it lacks {}, or has them in another shape; it is no trained classifier for the labels of its config.json",
+            shortened(&lacking)
+        );
+        Ok(found)
+    }
 }
 
 /// Where each parameter of a model comes from, known before any numbers are read.

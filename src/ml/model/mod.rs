@@ -1,9 +1,9 @@
 //! The models: one file per family, and what every family shares behind [`Model`].
 
-mod activation;
+pub(in crate::ml) mod activation;
 pub mod bert;
 pub mod config;
-mod conv;
+pub(in crate::ml) mod conv;
 pub mod deberta;
 pub mod distilbert;
 pub mod embedding;

@@ -18,7 +18,7 @@ use super::host::{HostTensor, HostTensors, Layout};
 use super::pickle;
 pub use header::SCALE;
 use stored::{Source, Stored};
-pub use write::{Encoded, Pair, write, write_f32, write_whole};
+pub use write::{Encoded, Pair, write, write_f32, write_file, write_whole};
 
 pub const SINGLE: &str = "model.safetensors";
 pub const INDEX: &str = "model.safetensors.index.json";

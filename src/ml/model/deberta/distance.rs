@@ -65,7 +65,7 @@ impl RelativeConfig {
     /// each, far ones share rows by the logarithm of their distance.
     ///
     /// In f32, as torch computes it: a bucket is the rounded-up value of a logarithm.
-    fn row(&self, distance: i64) -> usize {
+    pub fn row(&self, distance: i64) -> usize {
         let bucket = match self.buckets.map(|buckets| (buckets / 2) as i64) {
             Some(near) if distance.abs() > near => {
                 let far = (distance.abs() as f32 / near as f32).ln();

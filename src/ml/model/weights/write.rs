@@ -148,7 +148,8 @@ pub fn encode_f32(file: &File, tensors: &HostTensors) -> Result<()> {
     })
 }
 
-fn write_file(path: &Path, content: impl FnOnce(&File) -> Result<()>) -> Result<()> {
+/// The same with what `content` writes into it.
+pub fn write_file(path: &Path, content: impl FnOnce(&File) -> Result<()>) -> Result<()> {
     Draft::new(path, content)?.publish()?.sync()
 }
 

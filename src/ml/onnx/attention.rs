@@ -1,0 +1,93 @@
+//! The attention of BERT and RoBERTa as operators, and the layer around any attention.
+
+use super::convert::Precision;
+use super::graph::{Attribute, Graph, Value};
+use super::tensor::Type;
+use crate::ml::model::encoder::EncoderConfig;
+
+impl Graph {
+    /// Attention and feed-forward of the layer `at`, after [`Layer`](crate::ml::model::encoder::Layer): `x` `[B, T, H]` and what
+    /// the attention made of it → `[B, T, H]`.
+    pub fn layer(&mut self, c: &EncoderConfig, at: &str, x: &Value, attended: &Value) -> Value {
+        let x = self.projected(c, &format!("{at}.attention.output"), attended, x);
+        let inner = self.linear(&format!("{at}.intermediate.dense"), &x); // [B, T, I]
+        let inner = self.within(&format!("{at}.intermediate"), |g| g.activation(c.hidden_act, &inner));
+        self.projected(c, &format!("{at}.output"), &inner, &x)
+    }
+
+    /// A projection back to the hidden width, residual and normalization.
+    fn projected(&mut self, c: &EncoderConfig, at: &str, x: &Value, residual: &Value) -> Value {
+        let x = self.linear(&format!("{at}.dense"), x);
+        let sum = self.within(at, |g| g.op("Add", &[&x, residual]));
+        self.layer_norm(&format!("{at}.LayerNorm"), c.layer_norm_eps, &sum)
+    }
+
+    /// Self-attention `at`: `x` `[B, T, H]`, `bias` `[B, 1, 1, T]` → `[B, T, H]`.
+    pub fn self_attention(&mut self, c: &EncoderConfig, at: &str, x: &Value, bias: &Value) -> Value {
+        let q = self.linear(&format!("{at}.query"), x);
+        let k = self.linear(&format!("{at}.key"), x);
+        let v = self.linear(&format!("{at}.value"), x);
+        self.within(at, |g| {
+            let scale = g.number((c.head_size() as f64).powf(-0.5));
+            let q = g.op("Mul", &[&q, &scale]);
+            let q = g.heads(c, &q, Order::Rows);
+            let k = g.heads(c, &k, Order::Columns);
+            let v = g.heads(c, &v, Order::Rows);
+            let scores = g.op("MatMul", &[&q, &k]); // [B, h, T, T]
+            g.attend(c, &scores, bias, &v)
+        })
+    }
+
+    /// `scores` `[B, h, T, T]`, `bias` `[B, 1, 1, T]`, `values` `[B, h, T, D]` → `[B, T, H]`
+    pub fn attend(&mut self, c: &EncoderConfig, scores: &Value, bias: &Value, values: &Value) -> Value {
+        let scores = self.masked(scores, bias);
+        let weights = self.op_with("Softmax", &[&scores], &[("axis", Attribute::Int(-1))]);
+        let mixed = self.op("MatMul", &[&weights, values]);
+        let mixed = self.transpose(&mixed, &[0, 2, 1, 3]);
+        let whole = self.axes(&[0, 0, c.hidden_size as i64]);
+        self.op("Reshape", &[&mixed, &whole])
+    }
+
+    /// `x` `[B, T, H]` → `[B, h, T, D]`, or `[B, h, D, T]`.
+    pub fn heads(&mut self, c: &EncoderConfig, x: &Value, order: Order) -> Value {
+        // 0 leaves an axis as it is, and so open.
+        let shape = self.axes(&[0, 0, c.num_attention_heads as i64, c.head_size() as i64]);
+        let split = self.op("Reshape", &[x, &shape]);
+        self.transpose(&split, if order == Order::Rows { &[0, 2, 1, 3] } else { &[0, 2, 3, 1] })
+    }
+
+    pub fn transpose(&mut self, x: &Value, axes: &[i64]) -> Value {
+        self.op_with("Transpose", &[x], &[("perm", Attribute::Ints(axes))])
+    }
+
+    /// What [`Graph::attend`] is told of padding: `real` `[B, T]` → `[B, 1, 1, T]`.
+    ///
+    /// As in [`attention_bias`](crate::ml::model::encoder::attention_bias), numbers to be added to the scores. In f16 there is
+    /// none that is low enough and can be added to any score: there, which tokens are real.
+    pub fn attention_bias(&mut self, real: &Value) -> Value {
+        let axes = self.axes(&[1, 2]);
+        let real = self.op("Unsqueeze", &[real, &axes]);
+        if self.precision == Precision::F16 {
+            return self.cast(&real, Type::Bool);
+        }
+        let (one, lowest) = (self.number(1.0), self.number(-1e30));
+        let padding = self.op("Sub", &[&one, &real]);
+        self.op("Mul", &[&padding, &lowest])
+    }
+
+    /// Scores that the softmax turns into 0 for padding.
+    fn masked(&mut self, scores: &Value, bias: &Value) -> Value {
+        if self.precision == Precision::F16 {
+            let lowest = self.number(-3e4);
+            return self.op("Where", &[bias, scores, &lowest]);
+        }
+        self.op("Add", &[scores, bias])
+    }
+}
+
+/// Whether a head's vectors are the rows or the columns of its matrix.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    Rows,
+    Columns,
+}

@@ -1,0 +1,102 @@
+//! A model folder as an ONNX file, and what goes beside it.
+
+use std::fmt;
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::file::{self, LARGEST};
+use super::graph::Graph;
+use super::tensor::Type;
+use crate::ml::model::weights::{self, Weights, write_whole};
+use crate::ml::model::{Config, Fit};
+
+/// The file's name, which Optimum looks for.
+pub const MODEL: &str = "model.onnx";
+
+/// What the graph computes with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Precision {
+    /// 32-bit floats.
+    #[default]
+    F32,
+    /// 16-bit floats, for GPUs; ONNX Runtime computes them in 32 bits on most CPUs.
+    F16,
+    /// Weights and tables as 8-bit integers, products of integers; the rest in 32-bit floats.
+    Int8,
+}
+
+impl Precision {
+    /// The type of what is no integer.
+    pub fn float(self) -> Type {
+        match self {
+            Precision::F16 => Type::Float16,
+            Precision::F32 | Precision::Int8 => Type::Float,
+        }
+    }
+}
+
+impl fmt::Display for Precision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Precision::F32 => "f32",
+            Precision::F16 => "f16",
+            Precision::Int8 => "int8",
+        })
+    }
+}
+
+/// What converting made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Converted {
+    /// Names of the files that hold the graph and its weights.
+    pub files: Vec<String>,
+    /// Size of the model's weight files.
+    pub bytes_before: u64,
+    /// Size of `files`.
+    pub bytes_after: u64,
+}
+
+/// Reads the model folder `from` and writes `model.onnx` and `config.json` into `to`.
+///
+/// The graph takes `input_ids` and `attention_mask`, 64-bit integers `[batch, sequence]` of any size up to
+/// [`Config::max_length`], and gives `logits` `[batch, labels]` as f32. A model of more than 2 GB keeps its weights in
+/// `model.onnx_data`, which must stay beside it.
+pub fn convert(from: &Path, to: &Path, precision: Precision) -> Result<Converted> {
+    convert_within(from, to, precision, LARGEST)
+}
+
+/// The same with another size that a file may have.
+pub(super) fn convert_within(from: &Path, to: &Path, precision: Precision, limit: u64) -> Result<Converted> {
+    let config = Config::open(from)?;
+    ensure!(
+        config.field("quantization_config").is_none_or(|value| value.is_null()),
+        "the model in {} is quantized already; convert the model it was made from, with precision = \"int8\" for integers",
+        from.display()
+    );
+    let weights = Weights::open(from)?
+        .with_context(|| format!("model folder {} has no weights to convert; train the model first", from.display()))?;
+    let sources =
+        Fit::whole(&config, &weights).with_context(|| format!("converting the model in {}", from.display()))?;
+    let mut graph = Graph::new(precision);
+    graph.classifier(&config);
+    let paths = file::write(&to.join(MODEL), &graph, &sources, limit)?;
+    let mut json = config.to_json();
+    if precision == Precision::F16 {
+        json["dtype"] = json!("float16");
+    }
+    write_whole(&to.join("config.json"), serde_json::to_string_pretty(&json)?.as_bytes())?;
+    let size = |path: &Path| -> Result<u64> {
+        Ok(fs::metadata(path).with_context(|| format!("reading {}", path.display()))?.len())
+    };
+    Ok(Converted {
+        bytes_before: weights::files(from)?.iter().map(|file| size(file)).sum::<Result<u64>>()?,
+        bytes_after: paths.iter().map(|file| size(file)).sum::<Result<u64>>()?,
+        files: paths.iter().filter_map(|path| Some(path.file_name()?.to_string_lossy().into_owned())).collect(),
+    })
+}

@@ -1,0 +1,186 @@
+//! A graph in the making: operators are added one after another and give names to what they compute.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::rc::Rc;
+
+use super::convert::Precision;
+use super::protobuf::Message;
+use super::tensor::{Content, Form, Tensor, Type};
+
+/// What an operator computes, a constant, or an input: by its name.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Value(Rc<str>);
+
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A setting of an operator.
+pub enum Attribute<'a> {
+    Int(i64),
+    Ints(&'a [i64]),
+    Float(f32),
+}
+
+/// Operators of ONNX, opset 17, and the tensors that they read.
+///
+/// Names are those of the modules and parameters in Hugging Face files, so that the graph can be read beside them.
+pub struct Graph {
+    pub precision: Precision,
+    /// `NodeProto`s.
+    pub nodes: Message,
+    pub tensors: Vec<Tensor>,
+    /// The module whose operators are being added.
+    scope: String,
+    names: BTreeSet<Rc<str>>,
+    /// Activations that exist as integers too.
+    pub(super) quantized: BTreeMap<Value, [Value; 3]>,
+}
+
+/// Of `NodeProto`.
+const INPUT: u64 = 1;
+const OUTPUT: u64 = 2;
+const NAME: u64 = 3;
+const OP_TYPE: u64 = 4;
+const ATTRIBUTE: u64 = 5;
+
+impl Graph {
+    pub fn new(precision: Precision) -> Self {
+        Graph {
+            precision,
+            nodes: Message::default(),
+            tensors: Vec::new(),
+            scope: String::new(),
+            names: BTreeSet::new(),
+            quantized: BTreeMap::new(),
+        }
+    }
+
+    /// Adds what `build` adds under the name of a module.
+    pub fn within<T>(&mut self, module: &str, build: impl FnOnce(&mut Self) -> T) -> T {
+        let outer = std::mem::replace(&mut self.scope, module.to_owned());
+        let built = build(self);
+        self.scope = outer;
+        built
+    }
+
+    /// An input of the whole graph.
+    pub fn input(&mut self, name: &str) -> Value {
+        Value(name.into())
+    }
+
+    pub fn op(&mut self, kind: &str, inputs: &[&Value]) -> Value {
+        self.op_with(kind, inputs, &[])
+    }
+
+    pub fn op_with(&mut self, kind: &str, inputs: &[&Value], attributes: &[(&str, Attribute)]) -> Value {
+        let name = self.free_name(kind);
+        self.node(kind, inputs, &[Value(name.clone())], attributes);
+        Value(name)
+    }
+
+    /// An operator with `N` outputs.
+    pub fn op_of<const N: usize>(&mut self, kind: &str, inputs: &[&Value]) -> [Value; N] {
+        let name = self.free_name(kind);
+        let outputs = std::array::from_fn(|i| Value(format!("{name}:{i}").into()));
+        self.node(kind, inputs, &outputs, &[]);
+        outputs
+    }
+
+    /// Gives `value` the name of an output of the whole graph.
+    pub fn output(&mut self, name: &str, value: &Value) {
+        self.node("Identity", &[value], &[Value(name.into())], &[]);
+    }
+
+    pub fn cast(&mut self, value: &Value, to: Type) -> Value {
+        self.op_with("Cast", &[value], &[("to", Attribute::Int(to as i64))])
+    }
+
+    fn node(&mut self, kind: &str, inputs: &[&Value], outputs: &[Value], attributes: &[(&str, Attribute)]) {
+        let mut node = Message::default();
+        for input in inputs {
+            node = node.text(INPUT, &input.0);
+        }
+        for output in outputs {
+            node = node.text(OUTPUT, &output.0);
+        }
+        let name = outputs.first().map_or("", |output| &output.0);
+        node = node.text(NAME, name).text(OP_TYPE, kind);
+        for (name, attribute) in attributes {
+            node = node.message(ATTRIBUTE, &encode(name, attribute));
+        }
+        self.nodes = std::mem::take(&mut self.nodes).message(GRAPH_NODE, &node);
+    }
+
+    /// The module and the operator, numbered where there are several.
+    fn free_name(&mut self, kind: &str) -> Rc<str> {
+        let first = format!("{}/{kind}", self.scope);
+        let mut name: Rc<str> = first.as_str().into();
+        for number in 2.. {
+            if self.names.insert(name.clone()) {
+                break;
+            }
+            name = format!("{first}_{number}").into();
+        }
+        name
+    }
+
+    /// A number in the type that the graph computes in.
+    pub fn number(&mut self, number: f64) -> Value {
+        let ty = self.precision.float();
+        self.constant(format!("{number}"), ty, &[], ty.encode(&[number as f32]))
+    }
+
+    /// A whole number, to count or to index with.
+    pub fn index(&mut self, index: i64) -> Value {
+        self.constant(format!("{index}"), Type::Int64, &[], index.to_le_bytes().to_vec())
+    }
+
+    /// A list of whole numbers: axes, a shape, a table.
+    pub fn list(&mut self, name: &str, list: &[i64]) -> Value {
+        let bytes = list.iter().flat_map(|index| index.to_le_bytes()).collect();
+        self.constant(name.to_owned(), Type::Int64, &[list.len()], bytes)
+    }
+
+    /// The same, short enough to be its own name.
+    pub fn axes(&mut self, axes: &[i64]) -> Value {
+        self.list(&format!("{axes:?}"), axes)
+    }
+
+    fn constant(&mut self, name: String, ty: Type, dims: &[usize], bytes: Vec<u8>) -> Value {
+        let name = format!("{}/{name}", ty.name());
+        self.tensor(name, || Content::Constant { ty, dims: dims.to_vec(), bytes })
+    }
+
+    /// A parameter of the model, stored as `form`.
+    pub fn weight(&mut self, parameter: &str, form: Form) -> Value {
+        let name = format!("{parameter}{}", form.suffix());
+        self.tensor(name, || Content::Weight { parameter: parameter.to_owned(), form })
+    }
+
+    /// A tensor of the file; one of a name that is there already is the same.
+    fn tensor(&mut self, name: String, content: impl FnOnce() -> Content) -> Value {
+        let value: Rc<str> = name.as_str().into();
+        if self.names.insert(value.clone()) {
+            self.tensors.push(Tensor { name, content: content() });
+        }
+        Value(value)
+    }
+}
+
+/// Of `GraphProto`.
+const GRAPH_NODE: u64 = 1;
+
+/// An `AttributeProto`.
+fn encode(name: &str, attribute: &Attribute) -> Message {
+    const TYPE: u64 = 20;
+    let message = Message::default().text(1, name);
+    match attribute {
+        Attribute::Float(value) => message.float(2, *value).int(TYPE, 1),
+        Attribute::Int(value) => message.int(3, *value).int(TYPE, 2),
+        Attribute::Ints(values) => message.ints(8, values).int(TYPE, 7),
+    }
+}

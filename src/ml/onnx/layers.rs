@@ -1,0 +1,137 @@
+//! The layers that every family is made of, as operators: tables, affine layers, normalization, activation functions.
+
+use std::f64::consts::{FRAC_2_SQRT_PI, SQRT_2};
+
+use super::convert::Precision;
+use super::graph::{Attribute, Graph, Value};
+use super::tensor::{Form, Type};
+use crate::ml::model::activation::Activation;
+use crate::ml::model::distilbert::rename;
+use crate::ml::model::host::Layout;
+
+impl Graph {
+    /// The rows `ids` of the table `module`: ids of any shape `[..]` → `[.., H]`.
+    ///
+    /// In int8 the rows are looked up as integers and only those that are needed become floats.
+    pub fn embedding(&mut self, module: &str, ids: &Value) -> Value {
+        let parameter = format!("{module}.weight");
+        self.within(module, |g| {
+            if g.precision != Precision::Int8 {
+                let table = g.weight(&parameter, Form::Float(g.precision.float(), Layout::AsInFiles));
+                return g.op("Gather", &[&table, ids]);
+            }
+            let table = g.weight(&parameter, Form::Integers(Layout::AsInFiles));
+            let scales = g.weight(&parameter, Form::Scales(Layout::AsInFiles));
+            let (rows, scales) = (g.op("Gather", &[&table, ids]), g.op("Gather", &[&scales, ids]));
+            let rows = g.cast(&rows, Type::Float);
+            g.op("Mul", &[&rows, &scales])
+        })
+    }
+
+    /// The affine layer `module` over every token: `x` `[.., in]` → `[.., out]`.
+    ///
+    /// In int8 a product of integers: `x` becomes unsigned 8-bit integers with one scale and one zero point, found as the graph
+    /// runs (`DynamicQuantizeLinear`), the weight has one scale for each output.
+    pub fn linear(&mut self, module: &str, x: &Value) -> Value {
+        if self.precision != Precision::Int8 {
+            return self.float_linear(module, x);
+        }
+        let [integers, scale, zero] = self.quantized(x);
+        let module = rename(module.to_owned());
+        let weight = format!("{module}.weight");
+        self.within(&module, |g| {
+            let matrix = g.weight(&weight, Form::Integers(Layout::Transposed));
+            let scales = g.weight(&weight, Form::Scales(Layout::Transposed));
+            let sums = g.op("MatMulInteger", &[&integers, &matrix, &zero]);
+            let sums = g.cast(&sums, Type::Float);
+            // In this order ONNX Runtime computes all of it in one pass.
+            let scales = g.op("Mul", &[&scale, &scales]);
+            let product = g.op("Mul", &[&sums, &scales]);
+            let bias = g.vector(&format!("{module}.bias"));
+            g.op("Add", &[&product, &bias])
+        })
+    }
+
+    /// The affine layer `module` in floats whatever the precision: for what sees one vector a text, or none that depends on the
+    /// text. No time is to be won there, only bytes.
+    pub fn float_linear(&mut self, module: &str, x: &Value) -> Value {
+        let module = rename(module.to_owned());
+        let weight = format!("{module}.weight");
+        self.within(&module, |g| {
+            let matrix = if g.precision == Precision::Int8 {
+                let matrix = g.weight(&weight, Form::Integers(Layout::Transposed));
+                let scales = g.weight(&weight, Form::Scales(Layout::Transposed));
+                // Not `DequantizeLinear`: ONNX Runtime computes this once, when it loads the file, but that at each run.
+                let matrix = g.cast(&matrix, Type::Float);
+                g.op("Mul", &[&matrix, &scales])
+            } else {
+                g.weight(&weight, Form::Float(g.precision.float(), Layout::Transposed))
+            };
+            let product = g.op("MatMul", &[x, &matrix]);
+            let bias = g.vector(&format!("{module}.bias"));
+            g.op("Add", &[&product, &bias])
+        })
+    }
+
+    /// The integers, scale and zero point of an activation; once for all layers that read it.
+    fn quantized(&mut self, x: &Value) -> [Value; 3] {
+        if let Some(known) = self.quantized.get(x) {
+            return known.clone();
+        }
+        let made = self.op_of("DynamicQuantizeLinear", &[x]);
+        self.quantized.insert(x.clone(), made.clone());
+        made
+    }
+
+    /// The normalization `module` over the last axis.
+    pub fn layer_norm(&mut self, module: &str, epsilon: f64, x: &Value) -> Value {
+        let module = rename(module.to_owned());
+        self.within(&module, |g| {
+            let (weight, bias) = (g.vector(&format!("{module}.weight")), g.vector(&format!("{module}.bias")));
+            let attributes = [("axis", Attribute::Int(-1)), ("epsilon", Attribute::Float(epsilon as f32))];
+            g.op_with("LayerNormalization", &[x, &weight, &bias], &attributes)
+        })
+    }
+
+    /// A parameter that stays a float: a bias, a kernel, the table of distances.
+    pub fn vector(&mut self, parameter: &str) -> Value {
+        self.weight(parameter, Form::Float(self.precision.float(), Layout::AsInFiles))
+    }
+
+    /// Element by element; the formulas are those of [`Activation::forward`].
+    pub fn activation(&mut self, function: Activation, x: &Value) -> Value {
+        match function {
+            Activation::Relu => self.op("Relu", &[x]),
+            Activation::Tanh => self.op("Tanh", &[x]),
+            Activation::Silu => {
+                let gate = self.op("Sigmoid", &[x]);
+                self.op("Mul", &[x, &gate])
+            }
+            Activation::Gelu => {
+                // Opset 17 has no Gelu; ONNX Runtime and others know it by these five.
+                let root = self.number(SQRT_2);
+                let scaled = self.op("Div", &[x, &root]);
+                let erf = self.op("Erf", &[&scaled]);
+                self.gate(x, &erf)
+            }
+            Activation::GeluTanh => {
+                let (cubic, factor) = (self.number(0.044715), self.number(FRAC_2_SQRT_PI / SQRT_2));
+                let square = self.op("Mul", &[x, x]);
+                let cube = self.op("Mul", &[&square, x]);
+                let bent = self.op("Mul", &[&cubic, &cube]);
+                let sum = self.op("Add", &[x, &bent]);
+                let scaled = self.op("Mul", &[&factor, &sum]);
+                let tanh = self.op("Tanh", &[&scaled]);
+                self.gate(x, &tanh)
+            }
+        }
+    }
+
+    /// `x · (1 + y) · 1/2`
+    fn gate(&mut self, x: &Value, y: &Value) -> Value {
+        let (one, half) = (self.number(1.0), self.number(0.5));
+        let sum = self.op("Add", &[y, &one]);
+        let product = self.op("Mul", &[x, &sum]);
+        self.op("Mul", &[&product, &half])
+    }
+}

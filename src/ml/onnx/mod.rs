@@ -1,0 +1,15 @@
+//! Classifiers as ONNX graphs, for ONNX Runtime and everything else that runs them.
+
+mod attention;
+mod convert;
+mod deberta;
+mod family;
+mod file;
+mod graph;
+mod layers;
+mod protobuf;
+mod tensor;
+#[cfg(test)]
+mod tests;
+
+pub use convert::{Converted, MODEL, Precision, convert};

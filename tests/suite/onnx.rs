@@ -1,0 +1,73 @@
+//! A model becomes an ONNX file through the program.
+
+use std::fs;
+use std::path::PathBuf;
+
+use crate::real::{PIPELINE, Project};
+
+/// The pipeline with a stage for each precision.
+fn project() -> Project {
+    let project = Project::new();
+    let stages: String = ["f32", "f16", "int8"]
+        .iter()
+        .map(|p| format!("[stage.onnx-{p}]\nuse = \"convert@onnx\"\nin.model = \"teacher\"\nprecision = \"{p}\"\n"))
+        .collect();
+    project.write("p.toml", &format!("{PIPELINE}{stages}"));
+    project
+}
+
+fn folder(project: &Project, stage: &str) -> PathBuf {
+    let (code, out, err) = project.pipe(&["cache", "path", "p.toml", stage]);
+    assert_eq!(code, 0, "{err}");
+    PathBuf::from(out.trim())
+}
+
+#[test]
+fn a_model_becomes_a_file_with_its_labels_and_tokenizer_beside_it() {
+    let project = project();
+    let ran = project.run(&["onnx-f32", "onnx-f16", "onnx-int8"]);
+    assert!(ran.contains(&"onnx-int8".to_owned()), "{ran:?}");
+    assert_eq!(project.run(&["onnx-f32", "onnx-f16", "onnx-int8"]), [""; 0]);
+    let size = |stage: &str| fs::metadata(folder(&project, stage).join("model.onnx")).unwrap().len();
+    let [f32, f16, int8] = ["onnx-f32", "onnx-f16", "onnx-int8"].map(size);
+    assert!(f16 < f32 * 6 / 10 && int8 < f32 * 4 / 10, "{f32} {f16} {int8}");
+    for stage in ["onnx-f32", "onnx-f16", "onnx-int8"] {
+        let dir = folder(&project, stage);
+        let config = fs::read_to_string(dir.join("config.json")).unwrap();
+        assert!(config.contains("\"cross\"") && config.contains("\"happy\""), "{config}");
+        assert!(dir.join("tokenizer.json").is_file() && !dir.join("model.safetensors").exists(), "{stage}");
+        rten::Model::load_file(dir.join("model.onnx")).unwrap();
+    }
+}
+
+#[test]
+fn what_has_no_floats_any_more_is_not_converted() {
+    let project = project();
+    let (code, _, err) = project.pipe(&["run", "p.toml", "onnx-int8", "--set", "stage.onnx-int8.in.model=\"int8\""]);
+    assert_eq!(code, 1, "{err}");
+    assert!(err.contains("is quantized already; convert the model it was made from"), "{err}");
+}
+
+#[test]
+fn an_onnx_model_is_no_model_to_evaluate() {
+    let project = Project::new();
+    project.write(
+        "p.toml",
+        &format!(
+            "{PIPELINE}[stage.file]\nuse = \"convert@onnx\"\nin.model = \"teacher\"\n\
+             [stage.more]\nuse = \"evaluate\"\nin.model = \"file\"\nin.tokens = \"tokens\"\n"
+        ),
+    );
+    let (code, _, err) = project.pipe(&["plan", "p.toml"]);
+    assert_eq!(code, 2);
+    assert!(err.contains("stage `more` gets an onnx model where it needs a model"), "{err}");
+    assert!(err.contains("help: stages that give a model: "), "{err}");
+}
+
+#[test]
+fn a_precision_that_nobody_knows_is_refused_with_the_known_ones() {
+    let project = project();
+    let (code, _, err) = project.pipe(&["plan", "p.toml", "--set", "stage.onnx-f32.precision=f8"]);
+    assert_eq!(code, 2);
+    assert!(err.contains("f32") && err.contains("f16") && err.contains("int8"), "{err}");
+}
