@@ -34,11 +34,11 @@ fn main() -> anyhow::Result<()> {
     let (batch, length, steps) = (number("batch", 16), number("length", 64), number("steps", 8));
     let name = options.get("model").copied().unwrap_or("roberta-mini");
     let config = Config::parse(&config(name)?.to_string())?;
-    let device = Device::flex().autodiff();
-    let mut model = Model::init(&config, 0, &device)?.train();
     if options.contains_key("infer") {
         return infer(&config, name, [batch, length, steps]);
     }
+    let device = Device::flex().autodiff();
+    let mut model = Model::init(&config, 0, &device)?.train();
     let rank = number("lora", 0);
     if rank > 0 {
         let lora = LoraConfig {

@@ -57,7 +57,7 @@ pub fn fit(
     watch: &dyn Watch,
 ) -> Result<Fitted> {
     options.check(tokens)?;
-    check(&model, tokens)?;
+    check(&model, tokens, options.padding)?;
     objective.check(tokens.train.len(), tokens.labels.len())?;
     let device = device.clone().autodiff();
     let stepper = Stepper { tokens, objective, options, device: &device, watch, room: Room::default() };
@@ -158,12 +158,32 @@ impl<'a> Run<'a> {
     /// Judge the model, keep it if it is the best, and see whether it is time to stop.
     fn evaluate(&mut self) -> Result<()> {
         let validation = match evaluate::validate(&self.model, self.stepper, self.watch) {
-            Err(error) if error.is::<Interrupted>() => {
+            // Whatever it was, the steps up to here are done: a rerun need not do them again.
+            Err(error) => {
                 self.save()?;
                 return Err(error);
             }
-            result => result?,
+            Ok(validation) => validation,
         };
+        if let Some(loss) = validation.as_ref().map(|metrics| metrics.loss).filter(|loss| !loss.is_finite()) {
+            bail!(
+                "the validation loss is {loss} after step {} of {}; {}; try a lower learning-rate, a longer warm-up or a \
+                 smaller clip",
+                self.state.step,
+                self.total,
+                self.kept()
+            );
+        }
+        // Without validation rows nobody else looks at what the last step did to the weights.
+        if validation.is_none() && !state::is_finite(&self.model)? {
+            bail!(
+                "weights are no numbers any more after step {} of {}; {}; try a lower learning-rate, a longer warm-up or a \
+                 smaller clip",
+                self.state.step,
+                self.total,
+                self.kept()
+            );
+        }
         let (options, epoch) = (self.stepper.options, self.epoch());
         let better = evaluate::record(&mut self.state, epoch, validation, options);
         if better {
@@ -212,22 +232,27 @@ impl<'a> Run<'a> {
         let more = ids.len().saturating_sub(LISTED_ROWS);
         let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
         let rows = ids[..ids.len() - more].join(" ");
+        bail!(
+            "the loss is {loss} and the gradient norm {norm} at step {} of {} (epoch {:.2}, learning rate {learning_rate:.3e}, \
+             rows {rows}{rest}); {}; try a lower learning-rate, a longer warm-up or a smaller clip",
+            self.state.step + 1,
+            self.total,
+            self.epoch(),
+            self.kept()
+        )
+    }
+
+    /// What a fit that cannot go on leaves.
+    fn kept(&self) -> String {
         let best = if self.best.is_some() { ", with the best model so far," } else { "" };
-        let kept = match self.saved {
+        match self.saved {
             Some(step) => {
                 format!(
                     "the checkpoint of step {step} is kept{best} and a rerun of the same settings goes on from there"
                 )
             }
             None => "nothing was saved yet".to_owned(),
-        };
-        bail!(
-            "the loss is {loss} and the gradient norm {norm} at step {} of {} (epoch {:.2}, learning rate {learning_rate:.3e}, \
-             rows {rows}{rest}); {kept}; try a lower learning-rate, a longer warm-up or a smaller clip",
-            self.state.step + 1,
-            self.total,
-            self.epoch(),
-        )
+        }
     }
 
     /// Tell how far the fit is, and put down a point of the curve where one is due.

@@ -104,7 +104,9 @@ impl Objective {
         let constant = |values: Vec<f32>| Tensor::<2>::from_data(TensorData::new(values, [rows, classes]), &device);
         match self {
             Self::CrossEntropy { smoothing, class_weights } => {
-                let targets = targets(&batch.labels, classes, *smoothing, class_weights.as_deref(), -1.0 / total);
+                // Rows that all count nothing have a loss of 0, not of 0 / 0.
+                let scale = if total > 0.0 { -1.0 / total } else { 0.0 };
+                let targets = targets(&batch.labels, classes, *smoothing, class_weights.as_deref(), scale);
                 (log_softmax(logits, 1) * constant(targets)).sum()
             }
             Self::Distill { teacher, alpha, temperature } => {

@@ -28,8 +28,8 @@ pub struct Own {
     /// Default: half of them.
     #[serde(default)]
     layers: Option<usize>,
-    /// Train only the last so many encoder layers of the student and its head; embeddings and the layers below are frozen. 0: the head
-    /// alone. Default: all is trained.
+    /// Train only the last so many encoder layers of the student and its head; embeddings and the layers below are frozen.
+    /// 0: the head alone. Default: all is trained.
     #[serde(default)]
     finetune_layers: Option<usize>,
     /// Share of the labels' cross-entropy in the loss; the rest is the teacher's.

@@ -2,12 +2,17 @@
 
 use anyhow::{Result, bail, ensure};
 
+use crate::ml::batch::Padding;
 use crate::ml::data::tokens::Tokens;
 use crate::ml::model::Model;
 
 /// Whether the model can read these tokens and knows these labels; inside the model this would be a panic.
-pub fn check(model: &Model, tokens: &Tokens) -> Result<()> {
+pub fn check(model: &Model, tokens: &Tokens, padding: Padding) -> Result<()> {
     let config = model.config();
+    if let Padding::Fixed(width) = padding {
+        let longest = config.max_length();
+        ensure!(width <= longest, "padding is fixed to {width}, but the model takes {longest} tokens; lower it");
+    }
     let (classes, labels) = (config.labels().len(), tokens.labels.len());
     ensure!(
         classes == labels,

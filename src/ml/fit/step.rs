@@ -47,7 +47,8 @@ struct Gathered {
 }
 
 impl Stepper<'_> {
-    /// Take one step. A loss or norm that is not finite is the caller's to judge; the model is spoilt then.
+    /// Take one step. A loss or norm that is not finite is the caller's to judge: on the CPU the model is as it was, on a GPU
+    /// it is spoilt.
     pub fn step(
         &self,
         model: Model,
@@ -58,7 +59,10 @@ impl Stepper<'_> {
         let (batches, gathered) = self.room.find(self.watch, |parts| {
             let batches = self.cut(lesson, parts * (1 + self.options.replicas.len()));
             let gathered = self.gradients(&model, optimizer, &batches, lesson.step);
-            let gathered = gathered.and_then(|gathered| self.wait(&batches, &gathered.grads).map(|()| gathered));
+            // The first steps also make room for the optimizer's state.
+            let settled = optimizer.steps() > 1;
+            let gathered =
+                gathered.and_then(|gathered| self.wait(&batches, &gathered.grads, settled).map(|()| gathered));
             let widest = batches.iter().max_by_key(|batch| batch.positions());
             let [rows, width] = widest.map_or([0, 0], |batch| [batch.len(), batch.width]);
             let at = || format!("step {}, {rows} rows of {width} tokens at a time", lesson.step + 1);
@@ -101,9 +105,14 @@ impl Stepper<'_> {
                 scope.spawn(move || pass.run(rank, &replica, &device))
             });
             let others: Vec<_> = others.collect();
-            let mut sum = pass.run(0, model, device)?;
-            for other in others {
-                let other = other.join().map_err(|_| anyhow!("the thread of a device panicked"))??;
+            let sum = pass.run(0, model, device);
+            // All are waited for before any error is given: a panic of one would else hide it.
+            let joined =
+                others.into_iter().map(|other| other.join().map_err(|_| anyhow!("the thread of a device panicked")));
+            let joined: Vec<_> = joined.collect();
+            let mut sum = sum?;
+            for other in joined {
+                let other = other??;
                 sum.grads.merge(other.grads)?;
                 sum.losses.extend(other.losses.into_iter().map(|loss| loss.to_device(&device.clone().inner())));
             }
@@ -115,11 +124,13 @@ impl Stepper<'_> {
     ///
     /// A GPU works behind the host, so its errors show only where a result is read. Waiting for it costs time: only batches
     /// larger than all before them may run out of memory, so only they are waited for.
-    fn wait(&self, batches: &[Batch], grads: &Accumulated) -> Result<()> {
+    fn wait(&self, batches: &[Batch], grads: &Accumulated, settled: bool) -> Result<()> {
         let positions = batches.iter().map(Batch::positions).max().unwrap_or(0);
-        if self.room.is_unproven(positions) {
+        if !settled || self.room.is_unproven(positions) {
             grads.wait()?;
-            self.room.proved(positions);
+            if settled {
+                self.room.proved(positions);
+            }
         }
         Ok(())
     }

@@ -12,7 +12,7 @@ use crate::ml::dropout::Mask;
 /// `dropout(softmax(q·kᵀ / √(H/h) + bias))·v` for each of the `heads`: `q`, `k`, `v` `[B·T, H]`, `bias` `[B, 1, 1, T]` →
 /// `[B·T, H]`
 ///
-/// Of the weights `[B, h, T, T]` only their sums are kept; the backward pass computes them again, as
+/// `bias` gets no gradient. Of the weights `[B, h, T, T]` only their sums are kept; the backward pass computes them again, as
 /// FlashAttention does (Dao et al. 2022).
 pub fn attention(qkv: [Tensor<2>; 3], bias: Tensor<4>, heads: usize, mask: Option<Mask>) -> Tensor<2> {
     let [q, k, v] = qkv;
@@ -53,6 +53,7 @@ impl<'a> Heads<'a> {
         let (batch, length) = (shape[0], shape[3]);
         let (rows, hidden) = q.rows();
         assert!(rows == batch * length && k.rows() == q.rows() && v.rows() == q.rows());
+        assert!(bias.slice().len() == batch * length, "a bias of another shape than [B, 1, 1, T]");
         assert!(hidden.is_multiple_of(operation.heads));
         let (q, k, v, bias) = (q.slice(), k.slice(), v.slice(), bias.slice());
         Self { q, k, v, bias, batch, length, hidden, heads: operation.heads, mask: operation.mask.as_ref() }
@@ -82,19 +83,23 @@ impl<'a> Heads<'a> {
 
     /// `scores` becomes what head `at` adds to the bias, `[T, T]`.
     fn scores(&self, at: usize, scores: &mut Vec<f32>) {
-        let square = self.length * self.length;
-        scores.clear();
-        scores.reserve(square);
-        let target = Target::write(&mut scores.spare_capacity_mut()[..square], self.length, self.length);
-        matmul_here(self.part(self.q, at), self.part(self.k, at).transposed(), target, self.scale());
-        // SAFETY: the product wrote them all.
-        unsafe { scores.set_len(square) };
+        product_of(self.part(self.q, at), self.part(self.k, at).transposed(), self.scale(), scores);
     }
 
     /// The rows of head `at` in the mask.
     fn mask_row(&self, at: usize, query: usize, line: &mut [f32]) -> bool {
         self.mask.inspect(|mask| mask.fill(at * self.length + query, line)).is_some()
     }
+}
+
+/// `into` becomes `scale · a·b`.
+fn product_of(a: Matrix, b: Matrix, scale: f32, into: &mut Vec<f32>) {
+    let (rows, columns) = (a.rows(), b.columns());
+    into.clear();
+    into.reserve(rows * columns);
+    matmul_here(a, b, Target::write(&mut into.spare_capacity_mut()[..rows * columns], rows, columns), scale);
+    // SAFETY: the product wrote them all.
+    unsafe { into.set_len(rows * columns) };
 }
 
 /// A pointer that threads may share: each writes the columns of its own heads.
@@ -193,13 +198,11 @@ fn backward(
         }
         matmul_here(Matrix::new(dropped, length, length).transposed(), dy, dv, 1.0);
     } else {
-        dropped.resize(length * length, 0.0);
         matmul_here(Matrix::new(weights, length, length).transposed(), dy, dv, 1.0);
     }
     // The weights after dropout are not needed any more: their place takes dP, then dS.
     let slopes = dropped;
-    slopes.fill(0.0);
-    matmul_here(dy, heads.part(heads.v, at).transposed(), Target::add(slopes, length, length), 1.0);
+    product_of(dy, heads.part(heads.v, at).transposed(), 1.0, slopes);
     for (query, (row, weights)) in slopes.chunks_exact_mut(length).zip(weights.chunks_exact(length)).enumerate() {
         let masked = heads.mask_row(at, query, line);
         vectorized(|| {

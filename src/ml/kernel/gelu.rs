@@ -78,6 +78,7 @@ fn normal(x: f32) -> (f32, f32) {
     let cdf = if x < 0.0 { tail } else { 1.0 - tail };
     (cdf, e * 0.398_942_3)
 }
+
 #[cfg(test)]
 mod tests {
     use super::*;

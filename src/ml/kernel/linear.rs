@@ -28,7 +28,8 @@ impl Operation<3> for Linear {
     }
 
     fn infer(&self, [x, weight, bias]: [Values; 3]) -> Values {
-        let ((rows, inputs), (_, outputs)) = (x.rows(), weight.rows());
+        let ((rows, inputs), (taken, outputs)) = (x.rows(), weight.rows());
+        assert!(taken == inputs, "rows of {inputs} for a weight that takes {taken}");
         let bias = bias.slice();
         // SAFETY: each row is a copy of the bias.
         let mut result = unsafe {

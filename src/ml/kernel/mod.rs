@@ -12,17 +12,9 @@ mod norm;
 mod operation;
 mod values;
 
-use burn::tensor::{DType, Tensor};
-
 pub use self::attention::attention;
 pub use self::gelu::gelu;
 pub use self::linear::linear;
 pub use self::math::vectorized;
 pub use self::norm::{add_norm, norm};
-
-use super::device;
-
-/// Whether the functions here can take `x`.
-pub fn fuses<const D: usize>(x: &Tensor<D>) -> bool {
-    x.dtype() == DType::F32 && device::is_cpu(&x.device())
-}
+pub use self::operation::fuses;

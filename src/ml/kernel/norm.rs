@@ -44,8 +44,16 @@ struct Saved {
 }
 
 impl Norm {
+    /// What the slices rely on: a residual of the shape of `x`, an affine part of the width of its rows.
+    fn check(x: &Values, residual: Option<&Values>, affine: [&Values; 2]) {
+        let (_, width) = x.rows();
+        assert!(residual.is_none_or(|residual| residual.shape() == x.shape()), "a residual of another shape");
+        assert!(affine.iter().all(|values| values.slice().len() == width), "weight or bias of another width than x");
+    }
+
     /// `residual` may be there.
     fn pass(&self, x: Values, residual: Option<Values>, weight: Values, bias: Values) -> (Values, Saved) {
+        Self::check(&x, residual.as_ref(), [&weight, &bias]);
         let (shape, (rows, width)) = (x.shape(), x.rows());
         let (w, b) = (weight.slice(), bias.slice());
         let (source, added) = (x.slice(), residual.as_ref().map(Values::slice));
@@ -83,6 +91,7 @@ impl Norm {
 
     /// The result alone, in the place of `x`.
     fn in_place(&self, mut x: Values, residual: Option<Values>, weight: Values, bias: Values) -> Values {
+        Self::check(&x, residual.as_ref(), [&weight, &bias]);
         let (_, width) = x.rows();
         let (w, b, added) = (weight.slice(), bias.slice(), residual.as_ref().map(Values::slice));
         x.slice_mut().par_chunks_mut(ROWS * width).enumerate().for_each(|(block, rows)| {

@@ -8,9 +8,15 @@ use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Dispatch, Flex, backend_extension};
-use burn::tensor::Tensor;
+use burn::tensor::{DType, Tensor};
 
 use super::values::Values;
+use crate::ml::device;
+
+/// Whether the operations of this folder can take `x`.
+pub fn fuses<const D: usize>(x: &Tensor<D>) -> bool {
+    x.dtype() == DType::F32 && device::is_cpu(&x.device())
+}
 
 /// A differentiable function of `N` tensors.
 pub trait Operation<const N: usize>: Clone + Send + Debug + 'static {

@@ -78,7 +78,7 @@ impl Graph {
         let mut x = self.embedding(&format!("{at}.word_embeddings"), &batch.ids);
         let places = self.within(&at, |g| match positions {
             Positions::None => None,
-            Positions::FromZero => Some(g.from_zero(&batch.length)),
+            Positions::FromZero => Some(g.start_at_zero(&batch.length)),
             Positions::AfterPadding => Some(g.after_padding(c.pad_token_id as i64, &batch.ids)),
         });
         if let Some(places) = places {
@@ -95,7 +95,7 @@ impl Graph {
     }
 
     /// 0, 1, 2, …: `[T]`.
-    fn from_zero(&mut self, length: &Value) -> Value {
+    fn start_at_zero(&mut self, length: &Value) -> Value {
         let (zero, one) = (self.index(0), self.index(1));
         let end = self.op("Squeeze", &[length]);
         self.op("Range", &[&zero, &end, &one])

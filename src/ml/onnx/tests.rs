@@ -151,7 +151,8 @@ fn every_parameter_is_in_the_graph() {
         let mut stored: Vec<&str> = graph.tensors.iter().filter_map(|tensor| tensor.parameter()).collect();
         let parameters = Model::outline(&config);
         let mut named: Vec<&str> = parameters.iter().map(|parameter| parameter.name.as_str()).collect();
-        (stored.sort(), named.sort());
+        stored.sort();
+        named.sort();
         assert_eq!(stored, named, "{}", fixture.name());
     }
 }
