@@ -71,7 +71,7 @@ error: there is no kind `trian`
   |       ^^^^^^^ unknown kind
   |
 help: did you mean `train`?
-help: kinds: `preprocess`, `tokenize`, `train`, `lora`, `merge`, `prune`, `quantize`, `distill`, `evaluate`, `compare`
+help: kinds: `preprocess`, `tokenize`, `train`, `lora`, `merge`, `prune`, `quantize`, `convert`, `distill`, `evaluate`, `compare`
 "#,
     );
 }

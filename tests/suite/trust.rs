@@ -19,7 +19,8 @@
 //!    - `crash::eight_processes_of_which_some_are_killed_end_as_one_undisturbed`
 //!    - `faults::a_view_that_another_process_reads_is_not_replaced`
 //! 5. Killed training goes on from its last checkpoint and ends bit-identical.
-//!    - `real::kill_9_while_training_loses_nothing_and_changes_nothing`
+//!    - `training::killed_at_random_steps_training_ends_in_the_same_bits`
+//!    - `training::a_damaged_checkpoint_falls_back_to_the_one_before`
 //!    - `crash::killed_at_random_points_and_resumed_the_end_is_that_of_an_undisturbed_run`
 //! 6. Ctrl-C stops at a checkpoint with 130 and leaves no child; a second one aborts.
 //!    - `crash::ctrl_c_stops_at_a_checkpoint_with_130_leaves_no_child_and_the_next_run_goes_on`
