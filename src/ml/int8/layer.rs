@@ -1,5 +1,7 @@
 //! The integer form of a linear layer.
 
+use std::sync::Arc;
+
 use rayon::prelude::*;
 
 use super::path::Path;
@@ -10,7 +12,7 @@ use super::weight::Weight;
 /// `x·W + b` with `W` in integers, and how `x` is rounded to meet them.
 #[derive(Debug, Clone)]
 pub struct Layer {
-    pub weight: Weight,
+    pub weight: Arc<Weight>,
     pub rounding: Rounding,
 }
 
@@ -21,7 +23,7 @@ impl Layer {
     }
 
     pub(super) fn forward_by(&self, path: Path, x: &[f32], bias: &[f32]) -> Vec<f32> {
-        let (w, inputs) = (&self.weight, self.weight.inputs());
+        let (w, inputs) = (&*self.weight, self.weight.inputs());
         match self.rounding {
             Rounding::Token8 => multiply(path, &Rows::new(x, inputs, Range::of), w, bias),
             Rounding::Fixed(range) => {

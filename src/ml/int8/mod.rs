@@ -5,6 +5,7 @@
 
 pub mod layer;
 pub mod path;
+pub mod probe;
 pub mod product;
 pub mod rows;
 #[cfg(test)]
@@ -14,5 +15,6 @@ pub mod weight;
 
 pub use layer::Layer;
 pub use path::Path;
+pub use probe::Probe;
 pub use rows::{Range, Rounding, Rows};
 pub use weight::Weight;

@@ -108,7 +108,7 @@ fn sixteen_bits_are_close_where_an_outlier_takes_the_eight() {
     let (inputs, outputs) = (96, PANEL + 5);
     let (mut x, q, scales) = (numbers(20 * inputs, 5), integers(outputs * inputs, 6), vec![0.01; outputs]);
     let error = |x: &[f32], rounding| {
-        let layer = Layer { weight: Weight::pack(&q, &scales, inputs), rounding };
+        let layer = Layer { weight: Weight::pack(&q, &scales, inputs).into(), rounding };
         beside_exact(&layer, x, &q, &scales)
     };
     let plain = error(&x, Rounding::Token8);
@@ -116,7 +116,7 @@ fn sixteen_bits_are_close_where_an_outlier_takes_the_eight() {
     let q: Vec<i8> = q.iter().enumerate().map(|(i, q)| if i % inputs == 7 { 0 } else { *q }).collect();
     x.iter_mut().skip(7).step_by(inputs).for_each(|v| *v = 300.0);
     let error = |rounding| {
-        let layer = Layer { weight: Weight::pack(&q, &scales, inputs), rounding };
+        let layer = Layer { weight: Weight::pack(&q, &scales, inputs).into(), rounding };
         beside_exact(&layer, &x, &q, &scales)
     };
     let (eight, sixteen) = (error(Rounding::Token8), error(Rounding::Token16));
@@ -126,7 +126,7 @@ fn sixteen_bits_are_close_where_an_outlier_takes_the_eight() {
 
 #[test]
 fn a_fixed_range_cuts_off_what_is_beyond_it() {
-    let weight = Weight::pack(&[100], &[0.01], 1);
+    let weight = Weight::pack(&[100], &[0.01], 1).into();
     let layer = Layer { weight, rounding: Rounding::Fixed(Range { low: -1.0, high: 1.55 }) };
     let y = layer.forward(&[-5.0, -1.0, 0.0, 0.5, 1.55, 9.0], &[0.0]);
     let expected = [-1.0, -1.0, 0.0, 0.5, 1.55, 1.55];
@@ -140,7 +140,7 @@ fn a_row_with_what_is_no_number_gives_none_and_spoils_no_other() {
     for (rounding, bad) in
         [Rounding::Token8, Rounding::Token16, fixed].into_iter().zip([f32::NAN, f32::INFINITY, f32::NAN])
     {
-        let layer = Layer { weight: Weight::pack(&integers(3 * inputs, 1), &[1.0; 3], inputs), rounding };
+        let layer = Layer { weight: Weight::pack(&integers(3 * inputs, 1), &[1.0; 3], inputs).into(), rounding };
         let mut x = numbers(3 * inputs, 2);
         x[inputs + 39] = bad;
         let y = layer.forward(&x, &[0.0; 3]);
@@ -151,6 +151,20 @@ fn a_row_with_what_is_no_number_gives_none_and_spoils_no_other() {
 
 #[test]
 fn tiny_values_are_zeros_and_not_infinite() {
-    let layer = Layer { weight: Weight::pack(&[1, 2], &[1.0], 2), rounding: Rounding::Token8 };
+    let layer = Layer { weight: Weight::pack(&[1, 2], &[1.0], 2).into(), rounding: Rounding::Token8 };
     assert_eq!(layer.forward(&[1e-42, 0.0], &[3.0]), [3.0]);
+}
+
+#[test]
+fn packing_loses_nothing() {
+    for (outputs, inputs) in [(1, 1), (5, 3), (32, 4), (33, 130)] {
+        let (q, scales) = (integers(outputs * inputs, 1), numbers(outputs, 2));
+        let weight = Weight::pack(&q, &scales, inputs);
+        let floats = weight.to_floats();
+        for (at, q) in q.iter().enumerate() {
+            let (output, input) = (at / inputs, at % inputs);
+            assert_eq!(floats[input * outputs + output], f32::from(*q) * scales[output]);
+        }
+        assert_eq!(weight.non_zero(), floats.iter().filter(|v| **v != 0.0).count());
+    }
 }

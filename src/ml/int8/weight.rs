@@ -46,6 +46,26 @@ impl Weight {
         Weight { outputs, inputs, panels, scales: filled, sums }
     }
 
+    /// The rounded weights `[in, out]`.
+    pub fn to_floats(&self) -> Vec<f32> {
+        let mut floats = vec![0f32; self.inputs * self.outputs];
+        for (panel, bytes) in self.panels.chunks_exact((self.steps() * PANEL * GROUP).max(1)).enumerate() {
+            for (at, q) in bytes.iter().enumerate() {
+                let (input, output) = (at / (PANEL * GROUP) * GROUP + at % GROUP, panel * PANEL + at / GROUP % PANEL);
+                if input < self.inputs && output < self.outputs {
+                    floats[input * self.outputs + output] = f32::from(*q) * self.scales[output];
+                }
+            }
+        }
+        floats
+    }
+
+    /// How many of the weights are not zero.
+    pub fn non_zero(&self) -> usize {
+        // Panels are filled up with zeros.
+        self.panels.iter().filter(|q| **q != 0).count()
+    }
+
     pub fn outputs(&self) -> usize {
         self.outputs
     }

@@ -3,6 +3,7 @@
 use burn::module::{Module, Param, ParamId};
 use burn::tensor::{Device, Tensor};
 
+use super::integer::Int8;
 use crate::ml::dropout::Noise;
 
 /// `y = x·W + b`, and with an adapter `y = x·W + b + s · dropout(x)·A·B`.
@@ -13,6 +14,9 @@ pub struct Linear {
     pub weight: Param<Tensor<2>>,
     pub bias: Param<Tensor<1>>,
     pub lora: Option<Lora>,
+    /// What computes `x·W + b` in place of floats.
+    #[module(skip)]
+    pub int8: Option<Int8>,
 }
 
 /// A low-rank adapter (Hu et al. 2021) as PEFT computes it.
@@ -33,14 +37,15 @@ pub struct Lora {
 impl Linear {
     /// A layer whose values are still to be filled in; zeros if nobody does.
     pub fn empty(inputs: usize, outputs: usize, device: &Device) -> Self {
-        Linear { weight: empty([inputs, outputs], device), bias: empty([outputs], device), lora: None }
+        Linear { weight: empty([inputs, outputs], device), bias: empty([outputs], device), lora: None, int8: None }
     }
 
     /// `x` `[.., in]` → `[.., out]`; leading axes are flattened for the product, because a batched
     /// product would compute one weight gradient per batch row and then sum them.
     pub fn forward<const D: usize>(&self, x: Tensor<D>, noise: &mut Noise) -> Tensor<D> {
         let dims = x.dims();
-        let [inputs, outputs] = self.weight.dims();
+        let shape = self.weight.lazy_shape();
+        let (inputs, outputs) = (shape[0], shape[1]);
         let rows = dims[..D - 1].iter().product();
         let mut shape = dims;
         shape[D - 1] = outputs;
@@ -49,12 +54,22 @@ impl Linear {
 
     /// `x` `[N, in]` → `[N, out]`
     fn forward_rows(&self, x: Tensor<2>, noise: &mut Noise) -> Tensor<2> {
-        let Some(lora) = &self.lora else {
-            return x.matmul(self.weight.val()) + self.bias.val().unsqueeze();
-        };
-        let base = x.clone().matmul(self.weight.val()) + self.bias.val().unsqueeze();
+        let Some(lora) = &self.lora else { return self.affine(x) };
+        let base = self.affine(x.clone());
         let low = noise.dropout(x, lora.dropout).matmul(lora.a.val()); // [N, r]
         base + (low * lora.scale).matmul(lora.b.val())
+    }
+
+    /// `x·W + b`
+    fn affine(&self, x: Tensor<2>) -> Tensor<2> {
+        match &self.int8 {
+            Some(int8) => int8.forward(x, self.bias.val(), |x| self.affine_in_floats(x)),
+            None => self.affine_in_floats(x),
+        }
+    }
+
+    fn affine_in_floats(&self, x: Tensor<2>) -> Tensor<2> {
+        x.matmul(self.weight.val()) + self.bias.val().unsqueeze()
     }
 
     /// The same layer without its adapter, which is added into the weight `times` times: once to merge it, minus once to
