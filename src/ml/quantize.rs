@@ -205,12 +205,16 @@ impl Plan {
         let wide = self.layers.iter().filter(|l| l.form == Form::Int8Wide).map(|l| l.name.clone()).collect();
         let integers: BTreeSet<&str> =
             self.layers.iter().filter(|l| l.form != Form::Float16).map(|l| l.name.as_str()).collect();
-        let linears = self.model.parameters().into_iter().filter(|p| p.layout == Layout::Transposed);
-        let names = linears.filter_map(|p| p.name.strip_suffix(WEIGHT).map(str::to_owned));
-        let ignored = names.filter(|name| !integers.contains(name.as_str())).collect();
+        let ignored = linears(&self.model).into_iter().filter(|name| !integers.contains(name.as_str())).collect();
         json[FIELD] = Quantization { integers: Integers::Bytes, activations, wide, ignored }.to_json();
         json
     }
+}
+
+/// The names of a model's linear layers.
+fn linears(model: &Model) -> Vec<String> {
+    let linears = model.parameters().into_iter().filter(|p| p.layout == Layout::Transposed);
+    linears.filter_map(|p| p.name.strip_suffix(WEIGHT).map(str::to_owned)).collect()
 }
 
 /// Whether a linear layer may compute in integers: the head, small and last, never does.

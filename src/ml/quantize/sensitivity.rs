@@ -8,14 +8,13 @@ use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
 use super::matrix::rounded;
-use super::may_round;
+use super::{linears, may_round};
 use crate::ml::data::Split;
 use crate::ml::dropout::Noise;
 use crate::ml::int8::weight::MOST_INPUTS;
 use crate::ml::int8::{Probe, Range, Rounding, Weight};
 use crate::ml::metrics::Scoring;
 use crate::ml::model::Model;
-use crate::ml::model::host::Layout;
 use crate::ml::model::integer::WEIGHT;
 use crate::ml::model::quantization::Activations;
 use crate::ml::watch::Watch;
@@ -109,13 +108,12 @@ pub fn measure(
     calibration: &Calibration,
     watch: &dyn Watch,
 ) -> Result<(Model, Vec<MeasuredLayer>)> {
-    let linears =
-        model.parameters().into_iter().filter(|p| p.layout == Layout::Transposed && p.shape[1] <= MOST_INPUTS);
-    let names = linears.filter_map(|p| p.name.strip_suffix(WEIGHT).map(str::to_owned)).filter(|name| may_round(name));
+    let names: Vec<String> = linears(&model).into_iter().filter(|name| may_round(name)).collect();
     let host = model.to_host()?;
     let weights: BTreeMap<String, Arc<Weight>> = names
+        .into_iter()
         .filter_map(|name| {
-            let tensor = host.get(&format!("{name}{WEIGHT}"))?;
+            let tensor = host.get(&format!("{name}{WEIGHT}")).filter(|tensor| tensor.shape[1] <= MOST_INPUTS)?;
             let (integers, scales) = rounded(tensor);
             Some((name, Arc::new(Weight::pack(&integers, &scales, tensor.shape[1]))))
         })

@@ -4,7 +4,6 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::ml::classifier::Classifier;
-use crate::ml::dropout::Noise;
 use crate::ml::model::fixture::Fixture;
 use crate::ml::model::weights::Weights;
 use crate::ml::watch::Silent;
