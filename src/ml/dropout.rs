@@ -4,6 +4,7 @@ use burn::tensor::{Distribution, Tensor, TensorData};
 use rayon::prelude::*;
 
 use super::device;
+use super::kernel::vectorized;
 
 /// Where a step's dropout masks come from; off in evaluation.
 ///
@@ -24,9 +25,6 @@ pub struct Counter {
     site: u64,
 }
 
-/// Elements per parallel piece; smaller tensors are filled by one thread.
-const PIECE: usize = 1 << 15;
-
 impl Noise {
     /// The masks of training step `step` (micro-batches count as steps) under `seed`.
     pub fn step(seed: u64, step: u64) -> Self {
@@ -34,83 +32,100 @@ impl Noise {
         Noise::Seeded(Counter { key, site: 0 })
     }
 
+    /// The next mask with probability `p`; none in evaluation and where nothing would be dropped.
+    pub fn mask(&mut self, p: f64) -> Option<Mask> {
+        let Noise::Seeded(counter) = self else { return None };
+        if p <= 0.0 {
+            return None;
+        }
+        let key = mix(counter.key.wrapping_add(counter.site));
+        counter.site += 1;
+        Some(Mask::new(key, p))
+    }
+
     /// Zeroes each element with probability `p` and scales the others by `1 / (1 - p)`.
     ///
-    /// On the CPU the mask is a function of (seed, step, number of the call within the step), equal
-    /// for any number of threads. `p` is used in steps of 2^-16. On GPUs Burn's generator draws
-    /// the mask on the device: there, runs are not repeatable bit by bit.
+    /// On the CPU the mask is [`Mask`]'s. On GPUs Burn's generator draws it on the device: there, runs are not repeatable
+    /// bit by bit.
     pub fn dropout<const D: usize>(&mut self, x: Tensor<D>, p: f64) -> Tensor<D> {
-        let Noise::Seeded(counter) = self else {
-            return x;
-        };
-        if p <= 0.0 {
-            return x;
-        }
-        let site = counter.site;
-        counter.site += 1;
+        let Some(mask) = self.mask(p) else { return x };
         let device = x.device();
-        let mask = if device::is_cpu(&device) {
+        let factors = if device::is_cpu(&device) {
             let shape = x.shape();
-            let values = mask(mix(counter.key.wrapping_add(site)), shape.num_elements(), p);
+            let width = shape.dims::<D>()[D - 1];
             // The mask is a constant: kept out of the autodiff graph.
-            Tensor::from_data(TensorData::new(values, shape), &device)
+            Tensor::from_data(TensorData::new(mask.rows(shape.num_elements(), width), shape), &device)
         } else {
             let keep = 1.0 - p;
             Tensor::random(x.shape(), Distribution::Bernoulli(keep), &device).div_scalar(keep)
         };
-        x * mask
+        x * factors
     }
 }
 
-/// `n` factors, each 0 with probability `p` and `1 / (1 - p)` otherwise.
-fn mask(key: u64, n: usize, p: f64) -> Vec<f32> {
-    // Two 16-bit lanes come out of each hash; a lane below the threshold is dropped. The scale is
-    // that of the rounded probability, so that the expectation stays exact.
-    let threshold = ((p * 65536.0).round() as u32).min(65535);
-    let scale = 65536.0 / (65536 - threshold) as f32;
-    let mut values = vec![0f32; n];
-    values
-        .par_chunks_mut(PIECE)
-        .enumerate()
-        .for_each(|(piece, chunk)| fill(chunk, key, (piece * PIECE / 2) as u32, threshold, scale));
-    values
+/// The factors that one dropout multiplies its input with: a function of (seed, step, number of the mask within the step)
+/// and of row and column, so that a backward pass can draw them again, on any number of threads.
+#[derive(Debug, Clone)]
+pub struct Mask {
+    key: u64,
+    /// A lane of 16 bits below this one is dropped: `p` is used in steps of 2^-16.
+    threshold: u32,
+    /// That of the rounded probability, so that the expectation stays exact.
+    scale: f32,
 }
 
-/// Fills one piece from the hashes that start at `counter`.
-fn fill(chunk: &mut [f32], key: u64, counter: u32, threshold: u32, scale: f32) {
-    #[inline(always)]
-    fn run(chunk: &mut [f32], key: u64, mut counter: u32, threshold: u32, scale: f32) {
-        let pick = |lane: u32| if lane < threshold { 0.0 } else { scale };
-        // In blocks of two rows, one for each lane, so that compilers see plain vector code.
-        let (blocks, rest) = chunk.as_chunks_mut::<{ 2 * ROW }>();
-        let mut bits = [0u32; ROW];
-        for block in blocks {
-            for (i, bits) in bits.iter_mut().enumerate() {
-                *bits = hash(counter.wrapping_add(i as u32), key);
+/// Elements of a block: one hash draws two of them.
+const BLOCK: usize = 64;
+
+/// Rows that a thread fills at a time.
+const ROWS: usize = 32;
+
+impl Mask {
+    fn new(key: u64, p: f64) -> Self {
+        let threshold = ((p * 65536.0).round() as u32).min(65535);
+        Self { key, threshold, scale: 65536.0 / (65536 - threshold) as f32 }
+    }
+
+    /// Writes the factors of row `row`: each 0 with probability `p` and `1 / (1 - p)` otherwise.
+    pub fn fill(&self, row: usize, factors: &mut [f32]) {
+        let first = row.wrapping_mul(factors.len().div_ceil(BLOCK)).wrapping_mul(BLOCK / 2) as u32;
+        vectorized(|| {
+            let mut counter = first;
+            let (blocks, rest) = factors.as_chunks_mut::<BLOCK>();
+            for block in blocks {
+                self.block(counter, block);
+                counter = counter.wrapping_add(BLOCK as u32 / 2);
             }
-            let (low, high) = block.split_at_mut(ROW);
-            low.iter_mut().zip(&bits).for_each(|(value, bits)| *value = pick(bits & 0xffff));
-            high.iter_mut().zip(&bits).for_each(|(value, bits)| *value = pick(bits >> 16));
-            counter = counter.wrapping_add(ROW as u32);
-        }
-        for (i, value) in rest.iter_mut().enumerate() {
-            *value = pick(hash(counter.wrapping_add(i as u32), key) & 0xffff);
-        }
+            if !rest.is_empty() {
+                let mut last = [0f32; BLOCK];
+                self.block(counter, &mut last);
+                rest.copy_from_slice(&last[..rest.len()]);
+            }
+        });
     }
-    #[cfg(target_arch = "x86_64")]
-    if std::is_x86_feature_detected!("avx2") {
-        #[target_feature(enable = "avx2")]
-        fn wide(chunk: &mut [f32], key: u64, counter: u32, threshold: u32, scale: f32) {
-            run(chunk, key, counter, threshold, scale);
-        }
-        // SAFETY: the processor has AVX2.
-        return unsafe { wide(chunk, key, counter, threshold, scale) };
-    }
-    run(chunk, key, counter, threshold, scale);
-}
 
-/// Hashes per block of [`fill`].
-const ROW: usize = 32;
+    /// In two halves, one for each lane, so that compilers see plain vector code.
+    #[inline(always)]
+    fn block(&self, counter: u32, block: &mut [f32; BLOCK]) {
+        let pick = |lane: u32| if lane < self.threshold { 0.0 } else { self.scale };
+        for i in 0..BLOCK / 2 {
+            let bits = hash(counter.wrapping_add(i as u32), self.key);
+            block[i] = pick(bits & 0xffff);
+            block[i + BLOCK / 2] = pick(bits >> 16);
+        }
+    }
+
+    /// The factors of `len` elements in rows of `width`.
+    fn rows(&self, len: usize, width: usize) -> Vec<f32> {
+        let mut factors = vec![0f32; len];
+        if width > 0 {
+            factors.par_chunks_mut(ROWS * width).enumerate().for_each(|(block, rows)| {
+                rows.chunks_exact_mut(width).enumerate().for_each(|(i, row)| self.fill(block * ROWS + i, row));
+            });
+        }
+        factors
+    }
+}
 
 /// MurmurHash3's 32-bit finalizer over a counter, with half of the key before and half within.
 #[inline(always)]
@@ -142,6 +157,11 @@ mod tests {
         x.into_data().try_to_vec().expect("f32 on the CPU")
     }
 
+    /// Half of about `n` elements dropped.
+    fn mask(key: u64, n: usize) -> Vec<f32> {
+        Mask::new(key, 0.5).rows(n - n % 1024, 1024)
+    }
+
     #[test]
     fn off_and_zero_probability_change_nothing() {
         assert_eq!(values(Noise::Off.dropout(ones(3), 0.5)), vec![1.0; 24]);
@@ -161,10 +181,10 @@ mod tests {
 
     #[test]
     fn same_seed_step_and_call_give_the_same_mask_whatever_the_threads() {
-        let n = 3 * PIECE + 5;
+        let n = 3 * (1 << 15) + 5;
         let one = rayon::ThreadPoolBuilder::new().num_threads(1).build().expect("a pool");
         let three = rayon::ThreadPoolBuilder::new().num_threads(3).build().expect("a pool");
-        assert_eq!(one.install(|| mask(9, n, 0.1)), three.install(|| mask(9, n, 0.1)));
+        assert_eq!(one.install(|| mask(9, n)), three.install(|| mask(9, n)));
 
         let first = values(Noise::step(5, 2).dropout(ones(100), 0.3));
         assert_eq!(first, values(Noise::step(5, 2).dropout(ones(100), 0.3)));
@@ -182,8 +202,9 @@ mod tests {
 
     #[test]
     fn lanes_of_a_hash_are_uncorrelated() {
-        let mask = mask(mix(3), 1 << 18, 0.5);
-        let pairs = mask.chunks_exact(2 * ROW).flat_map(|block| (0..ROW).map(|i| block[i] == block[i + ROW]));
+        let mask = mask(mix(3), 1 << 18);
+        let half = BLOCK / 2;
+        let pairs = mask.chunks_exact(BLOCK).flat_map(|block| (0..half).map(move |i| block[i] == block[i + half]));
         let agree = pairs.filter(|same| *same).count() as f64 / (1 << 17) as f64;
         assert!((agree - 0.5).abs() < 0.006, "agreement {agree}");
         let next = mask.windows(2).filter(|pair| pair[0] == pair[1]).count() as f64 / mask.len() as f64;
@@ -193,7 +214,7 @@ mod tests {
     #[test]
     fn neighbouring_masks_are_uncorrelated() {
         // Agreement of two independent masks at p = 0.5 is 0.5.
-        let (a, b) = (mask(mix(11), 1 << 18, 0.5), mask(mix(12), 1 << 18, 0.5));
+        let (a, b) = (mask(mix(11), 1 << 18), mask(mix(12), 1 << 18));
         let agree = a.iter().zip(&b).filter(|(x, y)| x == y).count() as f64 / a.len() as f64;
         assert!((agree - 0.5).abs() < 0.005, "agreement {agree}");
     }

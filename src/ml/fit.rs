@@ -3,6 +3,7 @@
 mod options;
 mod report;
 mod state;
+mod step;
 #[cfg(test)]
 mod tests;
 
@@ -11,20 +12,20 @@ use std::time::Instant;
 
 use anyhow::{Result, bail, ensure};
 use burn::module::Module;
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Device;
 
 pub use self::options::{Criterion, FitOptions};
 pub use self::report::{Best, Evaluation, Fitted, Point, Stop, Timings, Training, peak_memory_bytes};
 
 use self::state::{Clock, State};
-use super::batch::{self, Batch};
+use self::step::{Lesson, Seen, Stepper};
+use super::batch;
 use super::checkpoint::Checkpoints;
 use super::data::tokens::Tokens;
-use super::dropout::Noise;
 use super::metrics::{self, Metrics, Scoring};
 use super::model::Model;
 use super::objective::Objective;
-use super::optimizer::{Accumulated, AdamW};
+use super::optimizer::AdamW;
 use super::watch::{Interrupted, Progress, Watch};
 
 /// Points of the learning curve at most: enough for a plot, small enough for a JSON file.
@@ -76,6 +77,7 @@ pub fn fit(
     let save = |state: &State, model: &Model, optimizer: &AdamW, best: Option<&Model>| {
         checkpoints.as_ref().map_or(Ok(()), |checkpoints| state::save(checkpoints, state, model, optimizer, best))
     };
+    let stepper = Stepper { tokens, objective, options, device: &device };
     let clock = Clock::start(state.seconds);
     let mut saved = Instant::now();
     let mut order = (u64::MAX, Vec::new()); // An epoch, and the rows of each of its steps.
@@ -124,28 +126,11 @@ pub fn fit(
         let lr = options.learning_rate * options.schedule.factor(state.step, options.warmup, total);
         let start = Instant::now();
 
-        // Forward and backward. Each micro-batch is divided by the weight of all the step's rows, so their sum is the
-        // mean over one big batch.
-        let weight = objective.weight(rows.iter().map(|&row| train.label(row)));
-        let mut noise = Noise::step(options.seed, state.step);
-        let mut grads = Accumulated::default();
-        let mut losses = Vec::with_capacity(options.accumulation);
-        for rows in rows.chunks(options.batch_size) {
-            let batch = Batch::collect(train, rows, tokens.pad_id, options.padding);
-            let (ids, mask) = batch.to_device(&device);
-            let logits = model.forward(ids, mask, &mut noise); // [B, C]
-            let loss = objective.loss(logits, &batch, weight); // [1]
-            grads.add(&model, loss.backward(), &optimizer)?;
-            losses.push(loss.inner());
-            state.positions += (batch.len() * batch.width) as u64;
-            state.tokens += batch.tokens as u64;
-        }
-
-        // Clip and update. The loss is read after the update is queued: a GPU then never waits for the host.
-        let (updated, norm) = optimizer.step(model, grads, lr, options.clip)?;
+        let lesson = Lesson { step: state.step, rows, learning_rate: lr };
+        let (updated, Seen { loss, norm, positions, tokens: seen }) = stepper.step(model, &mut optimizer, lesson)?;
         model = updated;
-        let loss = f64::from(Tensor::cat(losses, 0).sum().try_into_scalar::<f32>()?);
-        let norm = norm.read()?;
+        state.positions += positions;
+        state.tokens += seen;
         state.step += 1;
         if !loss.is_finite() || !norm.is_finite() {
             let ids: Vec<&str> = rows.iter().map(|&row| train.id(row)).collect();

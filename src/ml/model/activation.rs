@@ -4,7 +4,7 @@ use anyhow::{Result, bail};
 use burn::tensor::{Tensor, activation};
 
 use super::config::Fields;
-use super::gelu::gelu;
+use crate::ml::kernel;
 
 /// The function between the two halves of a feed-forward, or after a pooler's layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,7 +45,8 @@ impl Activation {
     /// Element by element.
     pub fn forward<const D: usize>(self, x: Tensor<D>) -> Tensor<D> {
         match self {
-            Activation::Gelu => gelu(x),
+            Activation::Gelu if kernel::fuses(&x) => kernel::gelu(x),
+            Activation::Gelu => activation::gelu(x),
             Activation::GeluTanh => activation::gelu_approximate(x),
             Activation::Relu => activation::relu(x),
             Activation::Silu => activation::silu(x),

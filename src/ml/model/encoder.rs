@@ -12,6 +12,7 @@ use super::config::Fields;
 use super::linear::Linear;
 use super::norm::LayerNorm;
 use crate::ml::dropout::Noise;
+use crate::ml::kernel;
 
 /// Eight times the layers of the deepest published model of these families.
 const MOST_LAYERS: usize = 384;
@@ -199,7 +200,7 @@ impl Output {
     /// `x` `[B·T, I]`, `residual` `[B·T, H]` → `[B·T, H]`
     fn forward(&self, x: Tensor<2>, residual: Tensor<2>, noise: &mut Noise) -> Tensor<2> {
         let x = self.dense.forward(x, noise);
-        self.layer_norm.forward(noise.dropout(x, self.dropout) + residual)
+        self.layer_norm.add(x, residual, (noise, self.dropout))
     }
 }
 
@@ -282,11 +283,15 @@ impl Attend for SelfAttention {
         let [rows, hidden] = x.dims();
         let [batch, _, _, length] = bias.dims();
         let width = hidden / self.heads;
-        let split = |x: Tensor<2>| x.reshape([batch, length, self.heads, width]).swap_dims(1, 2);
+        let q = self.query.forward(x.clone(), noise);
+        let k = self.key.forward(x.clone(), noise);
+        let v = self.value.forward(x, noise);
+        if kernel::fuses(&q) {
+            return kernel::attention([q, k, v], bias.clone(), self.heads, noise.mask(self.dropout));
+        }
+        let split = |x: Tensor<2>| x.reshape([batch, length, self.heads, width]).swap_dims(1, 2); // [B, h, T, H/h]
         // Scaling the queries costs less than scaling the scores.
-        let q = split(self.query.forward(x.clone(), noise) * (width as f64).powf(-0.5)); // [B, h, T, H/h]
-        let k = split(self.key.forward(x.clone(), noise));
-        let v = split(self.value.forward(x, noise));
+        let (q, k, v) = (split(q * (width as f64).powf(-0.5)), split(k), split(v));
         let scores = q.matmul(k.swap_dims(2, 3)) + bias.clone(); // [B, h, T, T]
         let weights = noise.dropout(softmax(scores, 3), self.dropout);
         weights.matmul(v).swap_dims(1, 2).reshape([rows, hidden])

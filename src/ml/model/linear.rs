@@ -5,6 +5,7 @@ use burn::tensor::{Device, Tensor};
 
 use super::integer::Int8;
 use crate::ml::dropout::Noise;
+use crate::ml::kernel;
 
 /// `y = x·W + b`, and with an adapter `y = x·W + b + s · dropout(x)·A·B`.
 ///
@@ -69,7 +70,11 @@ impl Linear {
     }
 
     fn affine_in_floats(&self, x: Tensor<2>) -> Tensor<2> {
-        x.matmul(self.weight.val()) + self.bias.val().unsqueeze()
+        let (weight, bias) = (self.weight.val(), self.bias.val());
+        if kernel::fuses(&x) && kernel::fuses(&weight) {
+            return kernel::linear(x, weight, bias);
+        }
+        x.matmul(weight) + bias.unsqueeze()
     }
 
     /// The same layer without its adapter, which is added into the weight `times` times: once to merge it, minus once to

@@ -11,7 +11,6 @@ pub mod encoder;
 mod fields;
 #[cfg(test)]
 pub(crate) mod fixture;
-pub mod gelu;
 pub mod head;
 pub mod host;
 pub mod hub;

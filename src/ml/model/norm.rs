@@ -4,6 +4,8 @@ use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor, module::layer_norm};
 
 use super::linear::empty;
+use crate::ml::dropout::Noise;
+use crate::ml::kernel;
 
 /// `y = (x − mean) / √(variance + ε) · weight + bias` over the last axis (Ba et al. 2016).
 #[derive(Module, Debug)]
@@ -21,6 +23,19 @@ impl LayerNorm {
 
     /// `x` `[.., H]` → `[.., H]`
     pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
-        layer_norm(x, self.weight.val(), Some(self.bias.val()), self.epsilon)
+        let (weight, bias) = (self.weight.val(), self.bias.val());
+        if kernel::fuses(&x) {
+            return kernel::norm(x, (weight, bias), self.epsilon);
+        }
+        layer_norm(x, weight, Some(bias), self.epsilon)
+    }
+
+    /// The same of `dropout(x) + residual`, `x` and `residual` `[.., H]`.
+    pub fn add<const D: usize>(&self, x: Tensor<D>, residual: Tensor<D>, (noise, p): (&mut Noise, f64)) -> Tensor<D> {
+        if kernel::fuses(&x) && kernel::fuses(&residual) {
+            let affine = (self.weight.val(), self.bias.val());
+            return kernel::add_norm((x, residual), affine, self.epsilon, noise.mask(p));
+        }
+        self.forward(noise.dropout(x, p) + residual)
     }
 }

@@ -1,0 +1,28 @@
+//! Operations that the CPU computes in one pass, forward and backward, where Burn's own take a chain of them.
+//!
+//! They see plain slices of `f32`. Each has a function here that takes and gives tensors and stands for the chain; callers
+//! ask [`fuses`] first, and take Burn's operations on other devices and for other numbers.
+
+mod attention;
+mod gelu;
+mod linear;
+mod math;
+mod matmul;
+mod norm;
+mod operation;
+mod values;
+
+use burn::tensor::{DType, Tensor};
+
+pub use self::attention::attention;
+pub use self::gelu::gelu;
+pub use self::linear::linear;
+pub use self::math::vectorized;
+pub use self::norm::{add_norm, norm};
+
+use super::device;
+
+/// Whether the functions here can take `x`.
+pub fn fuses<const D: usize>(x: &Tensor<D>) -> bool {
+    x.dtype() == DType::F32 && device::is_cpu(&x.device())
+}
