@@ -32,11 +32,7 @@ impl Path {
             if std::is_x86_feature_detected!("avx2") {
                 all.push(Path::Avx2);
             }
-            // What the kernels beside the product need, which every processor with VNNI has.
-            let wide = std::is_x86_feature_detected!("avx512bw")
-                && std::is_x86_feature_detected!("avx512vl")
-                && std::is_x86_feature_detected!("avx512dq");
-            if wide && std::is_x86_feature_detected!("avx512vnni") {
+            if std::is_x86_feature_detected!("avx512bw") && std::is_x86_feature_detected!("avx512vnni") {
                 all.push(Path::Avx512Vnni);
             }
         }

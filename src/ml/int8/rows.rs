@@ -2,8 +2,8 @@
 
 use rayon::prelude::*;
 
-use super::path::Path;
 use super::tile::Bytes;
+use crate::ml::kernel::vectorized;
 
 /// How activations are rounded.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -116,7 +116,7 @@ pub struct Range {
 impl Range {
     /// That of the values; infinite where one of them is no finite number.
     pub fn of(x: &[f32]) -> Self {
-        wide(
+        vectorized(
             #[inline(always)]
             || Self::scan(x),
         )
@@ -187,7 +187,7 @@ fn nearest(x: f32) -> f32 {
 impl Grid {
     /// Rounds a row.
     fn each(self, x: &[f32], out: &mut [u8], put: impl Fn(u32, &mut u8)) {
-        wide(
+        vectorized(
             #[inline(always)]
             || {
                 for (out, x) in out.iter_mut().zip(x) {
@@ -200,28 +200,4 @@ impl Grid {
             },
         );
     }
-}
-
-/// Runs a loop with the widest registers of the processor. Without fused operations, so that each width gives the same bits.
-#[inline(always)]
-fn wide<T>(run: impl FnOnce() -> T) -> T {
-    #[cfg(target_arch = "x86_64")]
-    {
-        #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq")]
-        fn by512<T>(run: impl FnOnce() -> T) -> T {
-            run()
-        }
-        #[target_feature(enable = "avx2")]
-        fn by256<T>(run: impl FnOnce() -> T) -> T {
-            run()
-        }
-        match Path::best() {
-            // SAFETY: a path is one of the processor's, and needs these features.
-            Path::Avx512Vnni => return unsafe { by512(run) },
-            // SAFETY: as above.
-            Path::Avx2 => return unsafe { by256(run) },
-            Path::Portable => {}
-        }
-    }
-    run()
 }

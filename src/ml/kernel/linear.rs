@@ -68,9 +68,7 @@ fn sum_of_rows(values: &[f32], width: usize) -> Vec<f32> {
         sum.iter_mut().zip(row).for_each(|(sum, x)| *sum += x);
         sum
     };
-    let blocks: Vec<Vec<f32>> = values
-        .par_chunks(ROWS * width)
-        .map(|block| block.chunks_exact(width).fold(vec![0.0; width], sum))
-        .collect();
+    let blocks: Vec<Vec<f32>> =
+        values.par_chunks(ROWS * width).map(|block| block.chunks_exact(width).fold(vec![0.0; width], sum)).collect();
     blocks.iter().fold(vec![0.0; width], |total, block| sum(total, block))
 }

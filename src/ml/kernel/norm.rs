@@ -56,22 +56,24 @@ impl Norm {
             written(rows * width, |result| {
                 normalized = written(rows * width, |normalized| {
                     let blocks = result.par_chunks_mut(ROWS * width).zip(normalized.par_chunks_mut(ROWS * width));
-                    blocks.zip(deviations.par_chunks_mut(ROWS)).enumerate().for_each(|(block, ((y, n), deviations))| {
-                        let mut line = vec![0f32; width];
-                        let each = y.chunks_exact_mut(width).zip(n.chunks_exact_mut(width)).zip(deviations);
-                        for (i, ((y, n), deviation)) in each.enumerate() {
-                            let row = block * ROWS + i;
-                            let at = row * width..(row + 1) * width;
-                            self.sum(row, &source[at.clone()], added.map(|added| &added[at]), &mut line);
-                            *deviation = vectorized(|| normalize(&mut line, self.epsilon));
-                            vectorized(|| {
-                                for (((y, x), w), b) in y.iter_mut().zip(&line).zip(w).zip(b) {
-                                    y.write(x * w + b);
-                                }
-                            });
-                            n.write_copy_of_slice(&line);
-                        }
-                    });
+                    blocks.zip(deviations.par_chunks_mut(ROWS)).enumerate().for_each(
+                        |(block, ((y, n), deviations))| {
+                            let mut line = vec![0f32; width];
+                            let each = y.chunks_exact_mut(width).zip(n.chunks_exact_mut(width)).zip(deviations);
+                            for (i, ((y, n), deviation)) in each.enumerate() {
+                                let row = block * ROWS + i;
+                                let at = row * width..(row + 1) * width;
+                                self.sum(row, &source[at.clone()], added.map(|added| &added[at]), &mut line);
+                                *deviation = vectorized(|| normalize(&mut line, self.epsilon));
+                                vectorized(|| {
+                                    for (((y, x), w), b) in y.iter_mut().zip(&line).zip(w).zip(b) {
+                                        y.write(x * w + b);
+                                    }
+                                });
+                                n.write_copy_of_slice(&line);
+                            }
+                        },
+                    );
                 });
             })
         };
@@ -202,7 +204,8 @@ mod tests {
     #[test]
     fn result_and_gradients_are_those_of_the_chain() {
         for (rows, width) in [(1, 1), (3, 5), (33, 64), (70, 100)] {
-            let inputs = || (tensor([rows, width], 1), tensor([rows, width], 2), tensor([width], 3), tensor([width], 4));
+            let inputs =
+                || (tensor([rows, width], 1), tensor([rows, width], 2), tensor([width], 3), tensor([width], 4));
             let outcome = |fused: bool| {
                 let (x, residual, w, b) = inputs();
                 let mut noise = Noise::step(3, 5);

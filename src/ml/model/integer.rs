@@ -15,6 +15,7 @@ use super::weights::stored::Stored;
 use super::{Config, Model, Named};
 use crate::ml::int8::weight::MOST_INPUTS;
 use crate::ml::int8::{Layer, Probe, Rounding, Weight};
+use crate::ml::kernel;
 
 /// What takes the place of a linear layer's product in floats.
 #[derive(Debug, Clone)]
@@ -28,13 +29,9 @@ pub enum Int8 {
 impl Int8 {
     /// `x` `[N, in]`, `bias` `[out]` → `[N, out]`; `float` is the product in floats.
     pub fn forward(&self, x: Tensor<2>, bias: Tensor<1>, float: impl FnOnce(Tensor<2>) -> Tensor<2>) -> Tensor<2> {
-        let [rows, _] = x.dims();
         match self {
-            Int8::Computed(layer) => {
-                let device = x.device();
-                let y = layer.forward(&values(x), &values(bias));
-                Tensor::from_data(TensorData::new(y, [rows, layer.weight.outputs()]), &device)
-            }
+            Int8::Computed(layer) if kernel::fuses(&x) => kernel::integer_linear(x, layer, bias),
+            Int8::Computed(_) => float(x),
             Int8::Measured(probe) => {
                 let y = float(x.clone());
                 probe.see(&values(x), &values(bias), &values(y.clone()));
