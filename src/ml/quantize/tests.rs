@@ -4,7 +4,11 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::ml::classifier::Classifier;
+use crate::ml::dropout::Noise;
+use crate::ml::int8::{Layer, Range, Rounding};
+use crate::ml::model::HostTensors;
 use crate::ml::model::fixture::Fixture;
+use crate::ml::model::integer::Int8;
 use crate::ml::model::weights::Weights;
 use crate::ml::watch::Silent;
 
@@ -149,4 +153,76 @@ fn rows_use_the_whole_range_and_zero_rows_stay_zero() {
     let tensor = HostTensor { shape: vec![2, 3], data: vec![-2.0, 1.0, 0.0, 0.0, 0.0, 0.0] };
     // 1.0 / (2 / 127) = 63.5 lies between two: to the even one.
     assert_eq!(matrix::rounded(&tensor).0, [-127, 64, 0, 0, 0, 0]);
+}
+
+/// The same function in floats, with a channel that is `size` larger wherever the encoder's layers read it, as DeBERTa-v3 has
+/// such channels: what a LayerNorm adds to it, the biases of all who read it take away again.
+fn with_outlier(host: &mut HostTensors, channel: usize, size: f32) {
+    let names: Vec<String> = host.keys().cloned().collect();
+    let layers = names.iter().filter(|name| name.ends_with("intermediate.dense.weight")).count();
+    let mut add = |name: &str, size: f32| host.get_mut(name).expect(name).data[channel] += size;
+    add("deberta.embeddings.LayerNorm.bias", size);
+    add("deberta.encoder.LayerNorm.bias", size);
+    for layer in 0..layers {
+        let at = format!("deberta.encoder.layer.{layer}");
+        add(&format!("{at}.attention.output.LayerNorm.bias"), size);
+        if layer + 1 < layers {
+            add(&format!("{at}.output.LayerNorm.bias"), size);
+        }
+        // The residual goes around the layers, and comes back to what they give.
+        add(&format!("{at}.attention.output.dense.bias"), -size);
+        add(&format!("{at}.output.dense.bias"), -size);
+    }
+    let readers = ["query_proj", "key_proj", "value_proj", "intermediate.dense"];
+    for weight in names.iter().filter(|name| readers.iter().any(|r| name.ends_with(&format!("{r}{WEIGHT}")))) {
+        let HostTensor { shape, data } = &host[weight];
+        let column: Vec<f32> = data.iter().skip(channel).step_by(shape[1]).copied().collect();
+        let bias = host.get_mut(&weight.replace(WEIGHT, ".bias")).expect("a bias");
+        bias.data.iter_mut().zip(column).for_each(|(bias, weight)| *bias -= size * weight);
+    }
+}
+
+/// Logits of an int8 folder whose layers round their inputs as `rounding` says.
+fn logits_with(dir: &Path, fixture: &Fixture, rounding: impl Fn(&str) -> Rounding) -> Vec<f32> {
+    let device = Device::flex();
+    let mut model = Model::load_to_score(dir, &device).expect("loads").model;
+    model.map_linears(&mut |name, linear| {
+        if let Some(Int8::Computed(layer)) = &linear.int8 {
+            let layer = Layer { rounding: rounding(name), ..(**layer).clone() };
+            linear.int8 = Some(Int8::Computed(layer.into()));
+        }
+    });
+    let (ids, mask) = fixture.batch(&device);
+    model.forward(ids, mask, &mut Noise::Off).into_data().try_into_vec().expect("f32")
+}
+
+#[test]
+fn outliers_of_deberta_take_sixteen_bits_where_eight_collapse() {
+    let Some(fixture) = Fixture::open("deberta-v2") else { return };
+    let (dir, int8) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+    let model = Model::load(&fixture.dir, None, 0, &Device::flex()).expect("loads").model;
+    let (labels, mut host) = (model.config().labels().to_vec(), model.to_host().expect("host"));
+    with_outlier(&mut host, 5, 60.0);
+    model.from_host(host).expect("filled").save(dir.path(), &labels).expect("saved");
+    let exact = logits(&fixture.dir, &fixture);
+    assert!(distance(&logits(dir.path(), &fixture), &exact) < 1e-4, "the same function");
+
+    let calibration = || Some(Calibration::random(&Config::open(dir.path()).expect("a config")));
+    let quantize = |scheme| {
+        quantize(dir.path(), int8.path(), &Request { scheme, calibration: calibration() }, &Silent).expect("quantized")
+    };
+    let ranges: BTreeMap<String, Range> =
+        quantize(Scheme::Int8Static).layers.into_iter().map(|l| (l.name, l.range.expect("a range"))).collect();
+    let report = quantize(Scheme::Int8);
+    let ours = distance(&logits(int8.path(), &fixture), &exact);
+    let by_token = distance(&logits_with(int8.path(), &fixture, |_| Rounding::Token8), &exact);
+    let by_tensor = distance(&logits_with(int8.path(), &fixture, |name| Rounding::Fixed(ranges[name])), &exact);
+    println!("logits differ by {by_tensor:.3} with a range a tensor, {by_token:.3} a token, {ours:.4} as chosen");
+    assert!(by_tensor > 0.1 && by_token > 0.1 && ours < 0.02, "{by_tensor} {by_token} {ours}");
+    // Those who read the channel, and no others.
+    let wide = report.layers_as(Form::Int8Wide);
+    let reads = |name: &String| name.ends_with("_proj") || name.ends_with("intermediate.dense");
+    assert!(wide.iter().all(reads), "{wide:?}");
+    assert_eq!(wide.len(), report.layers.iter().filter(|layer| reads(&layer.name)).count());
+    assert_eq!(report.layers_as(Form::Float16), Vec::<String>::new());
 }
