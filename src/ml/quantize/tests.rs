@@ -38,17 +38,18 @@ fn distance(a: &[f32], b: &[f32]) -> f64 {
 
 #[test]
 fn every_family_computes_in_integers_and_close_to_floats() {
-    let mut computed = 0;
     for fixture in Fixture::classifiers() {
         let (dir, report) = quantized(&fixture, &request(Scheme::Int8));
         let distance = distance(&logits(dir.path(), &fixture), &logits(&fixture.dir, &fixture));
         println!("{}: {} layers, logits differ by {distance:.4}", fixture.name(), report.layers.len());
         assert!(distance > 0.0 && distance < 0.05, "{}: {distance}", fixture.name());
         let mut model = Model::load_to_score(dir.path(), &Device::flex()).expect("loads").model;
+        let mut computed = 0;
         model.map_linears(&mut |_, linear| computed += usize::from(linear.int8.is_some()));
+        // Six matrices a layer and more, where positions have projections of their own.
+        assert!(computed == report.layers.len() && computed >= 6 * model.config().layers(), "{}", fixture.name());
         assert!(report.layers.iter().all(|layer| layer.form == Form::Int8), "{:?}", report.layers);
     }
-    assert!(computed > 0);
 }
 
 #[test]
