@@ -63,7 +63,7 @@ impl Output {
     ///
     /// # Safety
     /// Nobody else has this part.
-    #[expect(clippy::mut_from_ref, reason = "the caller has the part to itself")]
+    #[allow(clippy::mut_from_ref, reason = "the caller has the part to itself")]
     unsafe fn part(&self, row: usize, panel: usize) -> &mut [MaybeUninit<f32>] {
         if row >= self.rows {
             return &mut [];
