@@ -53,6 +53,8 @@ pub struct MeasuredLayer {
 
 /// Up to this error, 8 bits will do. Layers without outliers stay below 1 %, and twice the time is the price of more bits.
 const SMALL: f64 = 0.015;
+/// The same of a fixed range, which is wider than any row needs and leaves only floats as a way out.
+const SMALL_FIXED: f64 = 0.04;
 /// Beyond this error of the weights alone, integers are the wrong form.
 const LARGE: f64 = 0.08;
 
@@ -141,7 +143,11 @@ pub fn measure(
         let fixed = fixed.as_ref().and_then(|probes| probes.get(&name)).map(|probe| probe.seen().errors()[0]);
         let errors = seen.errors();
         let (error, error_of_weights) = (fixed.unwrap_or(errors[0]), errors[1]);
-        let form = match (error <= SMALL, error_of_weights <= LARGE, fixed.is_some()) {
+        let form = match (
+            error <= if fixed.is_some() { SMALL_FIXED } else { SMALL },
+            error_of_weights <= LARGE,
+            fixed.is_some(),
+        ) {
             (true, ..) => Form::Int8,
             (false, true, false) => Form::Int8Wide,
             _ => Form::Float16,
