@@ -35,7 +35,7 @@ impl Classifier {
     pub fn open(dir: &Path, device: &Device) -> Result<Self> {
         let device = device.clone().without_autodiff();
         let files = weights::files(dir)?;
-        let loaded = Model::load(dir, None, 0, &device)?;
+        let loaded = Model::load_to_score(dir, &device)?;
         if let Some(problem) = loaded.model.config().other_problem() {
             bail!(
                 "the model in {} is one for {problem} (`problem_type` of its config.json); only models that choose one label \
@@ -117,7 +117,8 @@ mod tests {
     use super::*;
     use crate::ml::model::fixture::Fixture;
     use crate::ml::prune::{self, Scope};
-    use crate::ml::quantize::{self, Scheme};
+    use crate::ml::quantize::{self, Request, Scheme};
+    use crate::ml::watch::Silent;
 
     #[test]
     fn a_folder_scores_as_transformers_does_and_knows_its_size() {
@@ -143,7 +144,8 @@ mod tests {
         let report = prune::magnitude(&mut host, 0.3, Scope::Local).expect("pruned");
         let labels = model.config().labels().to_vec();
         model.from_host(host).expect("filled").save(pruned.path(), &labels).expect("saved");
-        quantize::quantize(pruned.path(), int8.path(), Scheme::Int8).expect("quantized");
+        let request = Request { scheme: Scheme::Int8, calibration: None };
+        quantize::quantize(pruned.path(), int8.path(), &request, &Silent).expect("quantized");
         let size = |dir: &Path| Classifier::open(dir, &Device::flex()).expect("opens").size();
         let (pruned, int8) = (size(pruned.path()), size(int8.path()));
         assert_eq!(pruned.parameters - pruned.non_zero, report.zeroed as u64);

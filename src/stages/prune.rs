@@ -40,7 +40,7 @@ impl Stage for Prune {
 
     fn run(&self, cx: &mut Context) -> anyhow::Result<()> {
         let dir = cx.input("model")?.dir.clone();
-        let quantized = Config::open(&dir)?.field("quantization_config").is_some_and(|v| !v.is_null());
+        let quantized = Config::open(&dir)?.quantization().is_some();
         anyhow::ensure!(!quantized, "the model is quantized; prune it before `quantize`");
         let mut tensors = weights::read(&weights::files(&dir)?)?;
         let report = magnitude(&mut tensors, self.sparsity, self.scope)?;

@@ -4,41 +4,91 @@ use anyhow::Context as _;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::base::copy_but_weights;
-use super::types::MODEL;
-use crate::engine::kind::{Context, Port, Stage};
-use crate::ml::quantize::{Scheme, quantize};
+use super::base::{check_fit, copy_but_weights};
+use super::types::{MODEL, TOKENS};
+use super::watched::{Watched, finished};
+use crate::engine::kind::{Context, Invalid, Port, Stage};
+use crate::ml::data::Tokens;
+use crate::ml::quantize::{Calibration, Form, QuantizeReport, Request, Scheme, quantize};
 
-/// Stores a model's weights in fewer bits; `evaluate` and `predict` compute with the rounded weights.
+/// Stores a model's weights in fewer bits. With `int8`, `evaluate` and `predict` compute in integers on the CPU; layers that
+/// this would change too much are found on real rows (`in.tokens`, the validation split) and get more bits.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Quantize {
-    /// `int8`: matrices as 8-bit integers with one scale per output channel. `fp16`: everything as 16-bit floats.
+    /// `int8`: matrices as 8-bit integers with one scale per output channel, activations rounded token by token.
+    /// `int8-static`: one range for all activations of a layer. `fp16`, `bf16`: everything as 16-bit floats.
     scheme: Scheme,
+    /// Rows of the validation split that layers are measured on, where `in.tokens` is given; without it, rows of random tokens
+    /// stand in for them. For `int8` and `int8-static`.
+    #[serde(default = "rows")]
+    calibration: usize,
+}
+
+fn rows() -> usize {
+    256
 }
 
 impl Stage for Quantize {
     const KIND: &'static str = "quantize";
-    const VERSION: u32 = 1;
+    const VERSION: u32 = 2;
     const MAIN: Option<&'static str> = Some("scheme");
-    const INPUTS: &'static [Port] = &[Port::one("model", MODEL)];
+    const INPUTS: &'static [Port] = &[Port::one("model", MODEL), Port::optional("tokens", TOKENS)];
     const OUTPUTS: &'static [Port] = &[Port::one("model", MODEL)];
+
+    fn check(&self) -> Vec<Invalid> {
+        match self.calibration {
+            0 => vec![Invalid::new("calibration", "calibration is 0; at least 1 row is needed")],
+            _ => Vec::new(),
+        }
+    }
 
     fn run(&self, cx: &mut Context) -> anyhow::Result<()> {
         let dir = cx.input("model")?.dir.clone();
         let out = cx.output("model")?;
-        let report = quantize(&dir, &out, self.scheme)?;
+        let request = Request { scheme: self.scheme, calibration: self.rows(cx)? };
+        let report = finished(quantize(&dir, &out, &request, &Watched::new(cx)))?;
         copy_but_weights(&dir, &out, &["config.json"])?;
-        let worst = report.tensors.iter().max_by(|a, b| a.relative_error.total_cmp(&b.relative_error));
-        let ratio = report.bytes_after as f64 / report.bytes_before as f64;
-        cx.note(format!("{:.2} of the size: {} → {} bytes", ratio, report.bytes_before, report.bytes_after));
-        if let Some(worst) = worst {
-            cx.note(format!("largest relative error {:.4} in {}", worst.relative_error, worst.name));
-            cx.fact("largest-relative-error", worst.relative_error);
-        }
-        cx.fact("size-ratio", ratio);
+        tell(cx, &report);
         let path = out.join("quantization.json");
         std::fs::write(&path, serde_json::to_string_pretty(&report)?)
             .with_context(|| format!("cannot write {}", path.display()))
+    }
+}
+
+impl Quantize {
+    /// The rows to measure on, where the stage is given any.
+    fn rows(&self, cx: &mut Context) -> anyhow::Result<Option<Calibration>> {
+        if cx.inputs("tokens").is_empty() {
+            return Ok(None);
+        }
+        let tokens = Tokens::open(&cx.input("tokens")?.dir)?;
+        check_fit(&tokens, &cx.input("model")?.dir)?;
+        anyhow::ensure!(
+            !tokens.validation.is_empty(),
+            "there are no validation rows to measure layers on; give `preprocess` a `validation` share, or leave `in.tokens` out"
+        );
+        Ok(Some(Calibration::of(&tokens.validation, self.calibration, tokens.pad_id)))
+    }
+}
+
+/// What a user wants to know of it.
+fn tell(cx: &mut Context, report: &QuantizeReport) {
+    let ratio = report.bytes_after as f64 / report.bytes_before as f64;
+    cx.note(format!("{ratio:.2} of the size: {} → {} bytes", report.bytes_before, report.bytes_after));
+    cx.fact("size-ratio", ratio);
+    if let Some(worst) = report.tensors.iter().max_by(|a, b| a.relative_error.total_cmp(&b.relative_error)) {
+        cx.note(format!("largest relative error {:.4} in {}", worst.relative_error, worst.name));
+        cx.fact("largest-relative-error", worst.relative_error);
+    }
+    if let Some(worst) = report.layers.first() {
+        cx.note(format!("most sensitive layer: {}, whose results change by {:.4}", worst.name, worst.error));
+        cx.fact("largest-layer-error", worst.error);
+    }
+    for (form, what) in [(Form::Int8Wide, "activations in 16 bits"), (Form::Float16, "weights left in f16")] {
+        let names = report.layers_as(form);
+        if !names.is_empty() {
+            cx.note(format!("{what}: {}", crate::ml::model::shortened(&names)));
+        }
     }
 }

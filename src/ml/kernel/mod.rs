@@ -5,6 +5,7 @@
 
 mod attention;
 mod gelu;
+mod integer;
 mod linear;
 mod math;
 mod matmul;
@@ -14,6 +15,7 @@ mod values;
 
 pub use self::attention::attention;
 pub use self::gelu::gelu;
+pub use self::integer::integer_linear;
 pub use self::linear::linear;
 pub use self::math::vectorized;
 pub use self::norm::{add_norm, norm};

@@ -12,13 +12,11 @@ use super::distilbert::DistilBertConfig;
 use super::encoder::EncoderConfig;
 pub use super::fields::Fields;
 use super::head::HeadKind;
+use super::quantization::{self, Quantization};
 use super::roberta::RobertaConfig;
 
 /// The families that [`Model`](super::Model) can compute, by their `model_type`.
 pub const FAMILIES: &[&str] = &["roberta", "xlm-roberta", "bert", "distilbert", "deberta-v2"];
-
-/// `quant_method` of the int8 folders that [`quantize`](crate::ml::quantize) writes.
-pub const INT8: &str = "pipe-int8";
 
 /// `problem_type` of the classifiers that are trained and scored here.
 const SINGLE_LABEL: &str = "single_label_classification";
@@ -32,6 +30,7 @@ pub struct Config {
     /// Label names in the order of the logits.
     labels: Vec<String>,
     head: HeadKind,
+    quantization: Option<Quantization>,
     /// Every field as read.
     fields: Map<String, Value>,
     /// Names of the fields that are not known here; they have no effect.
@@ -102,14 +101,11 @@ impl Config {
             ),
             other => bail!("field `model_type` is `{other}`; known families: {}", FAMILIES.join(", ")),
         };
-        if let Some(quantization) = read.get("quantization_config") {
-            let method = &quantization["quant_method"];
-            ensure!(*method == INT8, "field `quantization_config` has the method {method}; only \"{INT8}\" is read");
-        }
+        let quantization = Quantization::read(&read)?;
         let labels = read.labels()?;
         let head = HeadKind::read(&read)?;
         let unknown = read.unknown();
-        Ok(Config { family, labels, head, fields, unknown })
+        Ok(Config { family, labels, head, quantization, fields, unknown })
     }
 
     /// The text to write as `config.json`: the fields as read, with today's labels, as f32.
@@ -124,7 +120,7 @@ impl Config {
         fields.insert("problem_type".into(), json!(SINGLE_LABEL));
         // `num_labels` is derived from id2label by transformers; a stale one would contradict it.
         fields.remove("num_labels");
-        fields.remove("quantization_config");
+        fields.remove(quantization::FIELD);
         match self.head {
             HeadKind::Standard => drop(fields.remove(HeadKind::FIELD)),
             HeadKind::Mlp => drop(fields.insert(HeadKind::FIELD.into(), json!("mlp"))),
@@ -136,6 +132,11 @@ impl Config {
             fields.insert(name.into(), json!("float32"));
         }
         Value::Object(fields)
+    }
+
+    /// How the weights are stored, where they are integers.
+    pub fn quantization(&self) -> Option<&Quantization> {
+        self.quantization.as_ref()
     }
 
     /// Label names in the order of the logits.

@@ -3,6 +3,7 @@
 use burn::module::{Module, Param, ParamId};
 use burn::tensor::{Device, Tensor};
 
+use super::integer::Int8;
 use crate::ml::dropout::Noise;
 use crate::ml::kernel;
 use crate::ml::precision::Precision;
@@ -15,6 +16,9 @@ pub struct Linear {
     pub weight: Param<Tensor<2>>,
     pub bias: Param<Tensor<1>>,
     pub lora: Option<Lora>,
+    /// What computes `x·W + b` in place of floats.
+    #[module(skip)]
+    pub int8: Option<Int8>,
 }
 
 /// A low-rank adapter (Hu et al. 2021) as PEFT computes it.
@@ -35,14 +39,15 @@ pub struct Lora {
 impl Linear {
     /// A layer whose values are still to be filled in; zeros if nobody does.
     pub fn empty(inputs: usize, outputs: usize, device: &Device) -> Self {
-        Linear { weight: empty([inputs, outputs], device), bias: empty([outputs], device), lora: None }
+        Linear { weight: empty([inputs, outputs], device), bias: empty([outputs], device), lora: None, int8: None }
     }
 
     /// `x` `[.., in]` → `[.., out]`; leading axes are flattened for the product, because a batched
     /// product would compute one weight gradient per batch row and then sum them.
     pub fn forward<const D: usize>(&self, x: Tensor<D>, noise: &mut Noise) -> Tensor<D> {
         let dims = x.dims();
-        let [inputs, outputs] = self.weight.dims();
+        let shape = self.weight.lazy_shape();
+        let (inputs, outputs) = (shape[0], shape[1]);
         let rows = dims[..D - 1].iter().product();
         let mut shape = dims;
         shape[D - 1] = outputs;
@@ -60,6 +65,13 @@ impl Linear {
 
     /// `x·W + b`
     fn affine(&self, x: Tensor<2>, precision: Precision) -> Tensor<2> {
+        match &self.int8 {
+            Some(int8) => int8.forward(x, self.bias.val(), |x| self.affine_in_floats(x, precision)),
+            None => self.affine_in_floats(x, precision),
+        }
+    }
+
+    fn affine_in_floats(&self, x: Tensor<2>, precision: Precision) -> Tensor<2> {
         let (weight, bias) = (self.weight.val(), self.bias.val());
         if precision.is_f32() && kernel::fuses(&x) && kernel::fuses(&weight) {
             return kernel::linear(x, weight, bias);

@@ -10,11 +10,14 @@ use rayon::prelude::*;
 use safetensors::Dtype;
 
 use super::config::Config;
+use super::integer::{self, WEIGHT};
 use super::names::is_buffer;
 use super::weights::stored::Stored;
 use super::weights::write::Shape;
 use super::weights::{Pair, Weights};
 use super::{Model, Named, init, walk, weights};
+use crate::ml::device;
+use crate::ml::int8::Layer;
 
 /// A model from a folder, with what the user should know about it.
 #[derive(Debug)]
@@ -27,6 +30,20 @@ pub struct Loaded {
     pub unexpected: Vec<String>,
     /// Warnings, one line each.
     pub notes: Vec<String>,
+}
+
+/// Where a model is read from, and what it is to compute with.
+struct Origin<'a> {
+    dir: &'a Path,
+    seed: u64,
+    product: Product,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Product {
+    Floats,
+    /// Where the weights are.
+    Integers,
 }
 
 /// Which parameters got fresh weights because the folder had none for them.
@@ -54,6 +71,16 @@ impl Model {
 
     /// The same with a config that need not be the folder's: other labels, another head.
     pub fn load_as(config: Config, dir: &Path, seed: u64, device: &Device) -> Result<Loaded> {
+        Self::load_from(Origin { dir, seed, product: Product::Floats }, config, device)
+    }
+
+    /// A folder as it is, to score with: on the CPU, linear layers whose weights are integers compute in integers.
+    pub fn load_to_score(dir: &Path, device: &Device) -> Result<Loaded> {
+        let product = if device::is_cpu(device) { Product::Integers } else { Product::Floats };
+        Self::load_from(Origin { dir, seed: 0, product }, Config::open(dir)?, device)
+    }
+
+    fn load_from(Origin { dir, seed, product }: Origin, config: Config, device: &Device) -> Result<Loaded> {
         let mut notes = Vec::new();
         if !config.unknown().is_empty() {
             let unknown = shortened(config.unknown());
@@ -86,9 +113,16 @@ impl Model {
         if !plan.missing.iter().chain(&plan.resized).any(|name| name.starts_with("classifier")) {
             notes.extend(relabelled(&config)?);
         }
-        let values = plan.values(&config, seed)?;
-        let non_zero = values.par_iter().map(|(_, values)| non_zero(values)).sum();
-        let model = walk::place(model, values);
+        let integers = if product == Product::Integers {
+            integer::layers(&plan.parameters, &plan.found, &config)?
+        } else {
+            BTreeMap::new()
+        };
+        let values = plan.values(&config, seed, &integers)?;
+        let non_zero = values.par_iter().map(|(_, values)| non_zero(values)).sum::<usize>()
+            + integers.values().map(|layer| layer.weight.non_zero()).sum::<usize>();
+        let mut model = walk::place(model, values);
+        model.set_integers(integers);
         let made: Vec<String> = plan.missing.into_iter().chain(plan.resized).collect();
         let initialised = if made.is_empty() { Initialised::Nothing } else { Initialised::Part(made) };
         Ok(Loaded { model, initialised, non_zero, unexpected: plan.unexpected, notes })
@@ -206,7 +240,14 @@ impl<'a> Plan<'a> {
 
     /// The values of every parameter in the layout of the module, read and made on all cores. Nothing beyond them and some
     /// kilobytes for each core is in memory.
-    fn values(&self, config: &Config, seed: u64) -> Result<BTreeMap<String, Vec<f32>>> {
+    ///
+    /// Those that `integers` has are left out.
+    fn values(
+        &self,
+        config: &Config,
+        seed: u64,
+        integers: &BTreeMap<String, Layer>,
+    ) -> Result<BTreeMap<String, Vec<f32>>> {
         let value = |p: &Named| {
             let values = match self.found.get(&p.name) {
                 Some(stored) => weights::value(&p.name, stored, p.layout)?,
@@ -214,7 +255,8 @@ impl<'a> Plan<'a> {
             };
             Ok((p.name.clone(), values))
         };
-        self.parameters.par_iter().map(value).collect()
+        let is_float = |p: &&Named| p.name.strip_suffix(WEIGHT).is_none_or(|linear| !integers.contains_key(linear));
+        self.parameters.par_iter().filter(is_float).map(value).collect()
     }
 }
 

@@ -110,6 +110,7 @@ fn stored(source: &Arc<Source>, view: &View, storage: Span) -> Result<Stored> {
         at: storage.at.saturating_add((view.offset as u64).saturating_mul(width)),
         strides: Some(view.strides.clone()).filter(|_| !is_row_major(view)),
         scales: None,
+        inputs: None,
     })
 }
 

@@ -11,6 +11,9 @@ use super::stored::{Source, Stored};
 
 /// Appended to the name of an int8 weight to name its scales.
 pub const SCALE: &str = "_scale";
+/// Beside an int8 weight, the scale and the zero point that its activations have at all times.
+pub const INPUT_SCALE: &str = "input_scale";
+pub const INPUT_ZERO: &str = "input_zero_point";
 /// Longer ones are refused, as by the safetensors library.
 const LONGEST: u64 = 100_000_000;
 
@@ -42,16 +45,19 @@ pub fn tensors(source: &Arc<Source>) -> Result<BTreeMap<String, Stored>> {
             at: begin + from as u64,
             strides: None,
             scales: None,
+            inputs: None,
         };
         (name, stored)
     };
     let mut tensors: BTreeMap<String, Stored> = header.tensors().into_iter().map(stored).collect();
     let weights: Vec<String> = tensors.iter().filter(|(_, t)| t.dtype == Dtype::I8).map(|(n, _)| n.clone()).collect();
     for name in weights {
-        if let Some(scales) = tensors.remove(&format!("{name}{SCALE}"))
-            && let Some(weight) = tensors.get_mut(&name)
-        {
+        let Some(scales) = tensors.remove(&format!("{name}{SCALE}")) else { continue };
+        let mut input = |field: &str| tensors.remove(&format!("{}{field}", name.strip_suffix("weight")?));
+        let inputs = input(INPUT_SCALE).zip(input(INPUT_ZERO)).map(|(scale, zero)| Box::new([scale, zero]));
+        if let Some(weight) = tensors.get_mut(&name) {
             weight.scales = Some(Box::new(scales));
+            weight.inputs = inputs;
         }
     }
     Ok(tensors)

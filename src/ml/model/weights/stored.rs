@@ -15,6 +15,7 @@ use half::{bf16, f16};
 use rayon::prelude::*;
 use safetensors::Dtype;
 
+use crate::ml::int8::Range;
 use crate::ml::model::host::{HostTensor, Layout, transpose_rows};
 
 /// Bytes read at a time: they stay in the cache of a core until they are in their place as f32.
@@ -71,6 +72,8 @@ pub struct Stored {
     pub(in crate::ml::model) strides: Option<Vec<usize>>,
     /// One f32 for each row of an int8 matrix.
     pub(in crate::ml::model) scales: Option<Box<Stored>>,
+    /// The scale and the zero point of its activations, where they are always the same.
+    pub(in crate::ml::model) inputs: Option<Box<[Stored; 2]>>,
 }
 
 impl Stored {
@@ -107,6 +110,32 @@ impl Stored {
         Ok(out)
     }
 
+    /// The integers `[rows, columns]` and the scale of each row, as the file has them.
+    pub fn read_integers(&self) -> Result<(Vec<i8>, Vec<f32>)> {
+        let scales = self.scales()?;
+        ensure!(self.is_scaled(), "values of type {:?} are no integers with scales", self.dtype);
+        let bytes = self.source.bytes(self.at, self.bytes)?;
+        Ok((bytes.into_iter().map(|byte| byte as i8).collect(), scales))
+    }
+
+    /// The range of its activations, where that is fixed.
+    pub fn read_range(&self) -> Result<Option<Range>> {
+        let Some([scale, zero]) = self.inputs.as_deref() else { return Ok(None) };
+        ensure!(
+            scale.dtype == Dtype::F32 && scale.size() == 1 && zero.dtype == Dtype::I8 && zero.size() == 1,
+            "the scale and the zero point of its inputs are {:?} {:?} and {:?} {:?}; f32 [1] and i8 [1] are needed",
+            scale.dtype,
+            scale.shape,
+            zero.dtype,
+            zero.shape
+        );
+        let (mut values, mut bytes) = ([0f32; 2], Vec::new());
+        scale.decode(0, &mut values[..1], &mut bytes)?;
+        zero.decode(0, &mut values[1..], &mut bytes)?;
+        let [scale, zero] = values;
+        Ok(Some(Range { low: (-128.0 - zero) * scale, high: (127.0 - zero) * scale }))
+    }
+
     /// In the order of the file, on all cores.
     fn read_rows(&self, rows: usize, scales: &[f32], out: &mut [f32]) -> Result<()> {
         let columns = out.len() / rows;
@@ -138,8 +167,8 @@ impl Stored {
         match (&self.scales, self.dtype) {
             (Some(scales), Dtype::I8) => {
                 ensure!(
-                    scales.dtype == Dtype::F32 && scales.shape == [rows],
-                    "its scales are {:?} {:?}; f32 [{rows}] is needed",
+                    scales.dtype == Dtype::F32 && (scales.shape == [rows, 1] || scales.shape == [rows]),
+                    "its scales are {:?} {:?}; f32 [{rows}, 1] is needed",
                     scales.dtype,
                     scales.shape
                 );

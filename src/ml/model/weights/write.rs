@@ -31,6 +31,11 @@ impl Encoded {
         let bytes = tensor.data.iter().flat_map(|v| half::f16::from_f32(*v).to_le_bytes()).collect();
         Encoded { dtype: Dtype::F16, shape: tensor.shape.clone(), bytes }
     }
+
+    pub fn bf16(tensor: &HostTensor) -> Self {
+        let bytes = tensor.data.iter().flat_map(|v| half::bf16::from_f32(*v).to_le_bytes()).collect();
+        Encoded { dtype: Dtype::BF16, shape: tensor.shape.clone(), bytes }
+    }
 }
 
 /// What a header says of a tensor.

@@ -1,0 +1,41 @@
+//! The instructions that multiply bytes, the fastest of the processor chosen at run time.
+
+use std::sync::LazyLock;
+
+/// A way to compute a dot product of bytes. All give the same integers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Path {
+    /// Plain Rust, for the compiler to vectorise.
+    Portable,
+    /// `vpmaddwd` on 16-bit copies: `vpmaddubsw`, which takes bytes, saturates at large values.
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+    /// `vpdpbusd` on 512 bits: four products of bytes, added to a 32-bit sum.
+    #[cfg(target_arch = "x86_64")]
+    Avx512Vnni,
+}
+
+static BEST: LazyLock<Path> = LazyLock::new(|| Path::all().pop().unwrap_or(Path::Portable));
+
+impl Path {
+    /// The fastest that this processor has.
+    pub fn best() -> Self {
+        *BEST
+    }
+
+    /// Those that this processor has, the fastest last.
+    pub fn all() -> Vec<Self> {
+        #[allow(unused_mut)]
+        let mut all = vec![Path::Portable];
+        #[cfg(target_arch = "x86_64")]
+        {
+            if std::is_x86_feature_detected!("avx2") {
+                all.push(Path::Avx2);
+            }
+            if std::is_x86_feature_detected!("avx512bw") && std::is_x86_feature_detected!("avx512vnni") {
+                all.push(Path::Avx512Vnni);
+            }
+        }
+        all
+    }
+}

@@ -1,0 +1,68 @@
+//! What rounding a layer does to its results, measured on real activations.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::layer::Layer;
+use super::rows::{Range, Rounding};
+use super::weight::Weight;
+
+/// Compares a layer's products in integers with those in floats, call by call.
+#[derive(Debug)]
+pub struct Probe {
+    /// One for each way of rounding activations that is tried.
+    layers: Vec<Layer>,
+    seen: Mutex<Seen>,
+}
+
+/// The sums of what a probe saw.
+#[derive(Debug, Clone)]
+pub struct Seen {
+    /// Of the results' squares, with the bias and without it.
+    norms: [f64; 2],
+    /// Of the squares of what each rounding changes.
+    differences: Vec<f64>,
+    /// Of all inputs.
+    pub range: Range,
+}
+
+impl Probe {
+    pub fn new(weight: Arc<Weight>, roundings: Vec<Rounding>) -> Self {
+        let seen =
+            Seen { norms: [0.0; 2], differences: vec![0.0; roundings.len()], range: Range { low: 0.0, high: 0.0 } };
+        let layer = |rounding| Layer { weight: weight.clone(), rounding };
+        Probe { layers: roundings.into_iter().map(layer).collect(), seen: Mutex::new(seen) }
+    }
+
+    /// `x` `[N, in]` and its exact result `y` `[N, out]`.
+    pub fn see(&self, x: &[f32], bias: &[f32], y: &[f32]) {
+        let differences: Vec<f64> = self.layers.iter().map(|layer| squared(&layer.forward(x, bias), y)).collect();
+        let norms = y.iter().zip(bias.iter().cycle()).fold([0f64; 2], |[with, without], (y, bias)| {
+            [with + f64::from(*y).powi(2), without + f64::from(y - bias).powi(2)]
+        });
+        let range = Range::of(x);
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.norms.iter_mut().zip(norms).for_each(|(sum, more)| *sum += more);
+        seen.differences.iter_mut().zip(differences).for_each(|(sum, more)| *sum += more);
+        seen.range = seen.range.and(range);
+    }
+
+    pub fn seen(&self) -> Seen {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Seen {
+    /// ‖rounded − exact‖ / ‖exact‖ of the results by each rounding.
+    ///
+    /// Of the results with the bias or without it, whichever are smaller: a large bias would hide what happens to the product,
+    /// and so would a product whose larger part the bias takes away again.
+    pub fn errors(&self) -> Vec<f64> {
+        let norm = self.norms[0].min(self.norms[1]);
+        let error = |difference: &f64| if norm > 0.0 { (difference / norm).sqrt() } else { 0.0 };
+        self.differences.iter().map(error).collect()
+    }
+}
+
+fn squared(a: &[f32], b: &[f32]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| f64::from(a - b).powi(2)).sum()
+}

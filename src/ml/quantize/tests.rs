@@ -1,0 +1,229 @@
+//! Quantized folders of every family, beside the models that they were made from.
+
+use tempfile::TempDir;
+
+use super::*;
+use crate::ml::classifier::Classifier;
+use crate::ml::dropout::Noise;
+use crate::ml::int8::{Layer, Range, Rounding};
+use crate::ml::model::HostTensors;
+use crate::ml::model::fixture::Fixture;
+use crate::ml::model::integer::Int8;
+use crate::ml::model::weights::Weights;
+use crate::ml::watch::Silent;
+
+fn request(scheme: Scheme) -> Request {
+    Request { scheme, calibration: None }
+}
+
+/// A quantized copy of a fixture.
+fn quantized(fixture: &Fixture, request: &Request) -> (TempDir, QuantizeReport) {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let report = quantize(&fixture.dir, dir.path(), request, &Silent).expect("quantized");
+    (dir, report)
+}
+
+/// Logits of a folder on the fixture's batch, as `evaluate` and `predict` compute them.
+fn logits(dir: &Path, fixture: &Fixture) -> Vec<f32> {
+    let classifier = Classifier::open(dir, &Device::flex()).expect("opens");
+    let (ids, mask) = fixture.batch(classifier.device());
+    classifier.logits(ids, mask).expect("scored")
+}
+
+/// ‖a − b‖ / ‖b‖
+fn distance(a: &[f32], b: &[f32]) -> f64 {
+    let square = |values: &mut dyn Iterator<Item = f32>| values.map(|v| f64::from(v).powi(2)).sum::<f64>().sqrt();
+    square(&mut a.iter().zip(b).map(|(a, b)| a - b)) / square(&mut b.iter().copied())
+}
+
+#[test]
+fn every_family_computes_in_integers_and_close_to_floats() {
+    for fixture in Fixture::classifiers() {
+        let (dir, report) = quantized(&fixture, &request(Scheme::Int8));
+        let distance = distance(&logits(dir.path(), &fixture), &logits(&fixture.dir, &fixture));
+        println!("{}: {} layers, logits differ by {distance:.4}", fixture.name(), report.layers.len());
+        assert!(distance > 0.0 && distance < 0.05, "{}: {distance}", fixture.name());
+        let mut model = Model::load_to_score(dir.path(), &Device::flex()).expect("loads").model;
+        let mut computed = 0;
+        model.map_linears(&mut |_, linear| computed += usize::from(linear.int8.is_some()));
+        // Six matrices a layer and more, where positions have projections of their own.
+        assert!(computed == report.layers.len() && computed >= 6 * model.config().layers(), "{}", fixture.name());
+        assert!(report.layers.iter().all(|layer| layer.form != Form::Float16), "{:?}", report.layers);
+    }
+}
+
+#[test]
+fn int8_is_a_quarter_of_the_size() {
+    let Some(fixture) = Fixture::open("roberta-tiny") else { return };
+    let (_dir, report) = quantized(&fixture, &request(Scheme::Int8));
+    assert!(report.bytes_after * 100 < report.bytes_before * 35, "{report:?}");
+    // Three embedding tables and six matrices a layer; the head's two are floats.
+    let integers = report.tensors.iter().filter(|t| t.bytes_after * 3 < t.bytes_before);
+    assert_eq!(integers.count(), 3 + 3 * 6);
+    assert!(report.tensors.iter().all(|t| t.relative_error < 0.01), "{report:?}");
+    assert_eq!(report.layers.len(), 3 * 6);
+    assert!(report.layers.is_sorted_by(|a, b| a.error >= b.error));
+}
+
+#[test]
+fn a_fixed_range_for_each_layer_is_close_too() {
+    let Some(fixture) = Fixture::open("roberta-tiny") else { return };
+    let calibration = Calibration::random(&Config::open(&fixture.dir).expect("a config"));
+    let (dir, report) = quantized(&fixture, &Request { scheme: Scheme::Int8Static, calibration: Some(calibration) });
+    let distance = distance(&logits(dir.path(), &fixture), &logits(&fixture.dir, &fixture));
+    println!("static: {distance:.4}");
+    assert!(distance > 0.0 && distance < 0.05, "{distance}");
+    let weights = Weights::open(dir.path()).expect("opened").expect("weights");
+    let layer = &weights.tensors[&format!("{}.weight", report.layers_as(Form::Int8)[0])];
+    let range = layer.read_range().expect("read").expect("a range");
+    assert!(range.low < 0.0 && range.high > 0.0, "{range:?}");
+}
+
+#[test]
+fn sixteen_bit_floats_are_half_the_size_and_closer() {
+    let Some(fixture) = Fixture::open("roberta-tiny") else { return };
+    for (scheme, most) in [(Scheme::Fp16, 1e-3), (Scheme::Bf16, 1e-2)] {
+        let (dir, report) = quantized(&fixture, &request(scheme));
+        assert!(report.bytes_after * 100 < report.bytes_before * 52 && report.layers.is_empty(), "{report:?}");
+        let distance = distance(&logits(dir.path(), &fixture), &logits(&fixture.dir, &fixture));
+        assert!(distance > 0.0 && distance < most, "{scheme}: {distance}");
+    }
+}
+
+#[test]
+fn what_cannot_be_quantized_is_refused() {
+    let Some(fixture) = Fixture::open("roberta-tiny") else { return };
+    let (one, _) = quantized(&fixture, &request(Scheme::Int8));
+    let refused = |from: &Path, scheme| {
+        let to = tempfile::tempdir().expect("a folder");
+        format!("{:#}", quantize(from, to.path(), &request(scheme), &Silent).map(drop).expect_err("refused"))
+    };
+    assert_eq!(
+        refused(one.path(), Scheme::Int8),
+        format!("the model in {} is quantized already; quantize the model it was made from", one.path().display())
+    );
+    assert_eq!(
+        refused(&fixture.dir, Scheme::Int8Static),
+        "int8-static needs rows to find the ranges of activations in: give the stage `in.tokens`"
+    );
+    let empty = tempfile::tempdir().expect("a folder");
+    fs::copy(fixture.dir.join("config.json"), empty.path().join("config.json")).expect("copied");
+    assert_eq!(
+        refused(empty.path(), Scheme::Int8),
+        format!("model folder {} has no weights to quantize", empty.path().display())
+    );
+}
+
+#[test]
+fn weights_that_no_scheme_can_hold_are_refused() {
+    let Some(fixture) = Fixture::open("roberta-tiny") else { return };
+    let refused = |value: f32, scheme| {
+        let (from, to) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+        let model = Model::load(&fixture.dir, None, 0, &Device::flex()).expect("loads").model;
+        let mut host = model.to_host().expect("host");
+        host.get_mut("classifier.dense.weight").expect("a head").data[3] = value;
+        let labels = model.config().labels().to_vec();
+        model.from_host(host).expect("filled").save(from.path(), &labels).expect("saved");
+        let error = quantize(from.path(), to.path(), &request(scheme), &Silent).map(drop).expect_err("refused");
+        error.root_cause().to_string()
+    };
+    assert_eq!(refused(1e6, Scheme::Fp16), "tensor classifier.dense.weight holds ±1000000, more than fp16's 65504");
+    assert_eq!(
+        refused(f32::NAN, Scheme::Bf16),
+        "tensor classifier.dense.weight holds NaN; a model with such a weight cannot be quantized"
+    );
+}
+
+#[test]
+fn a_quantized_model_is_an_ordinary_one_to_those_who_ask_for_floats() {
+    let Some(fixture) = Fixture::open("roberta-tiny") else { return };
+    let (one, two) = (quantized(&fixture, &request(Scheme::Int8)).0, tempfile::tempdir().expect("a folder"));
+    let model = Model::load(one.path(), None, 0, &Device::flex()).expect("loads").model;
+    model.save(two.path(), model.config().labels()).expect("saved");
+    assert_eq!(Config::open(two.path()).expect("valid").quantization(), None);
+    let again = Model::load(two.path(), None, 0, &Device::flex()).expect("loads").model;
+    assert!(again.to_host().expect("host") == model.to_host().expect("host"));
+    // Also one that was opened to score, whose weights are integers until somebody asks.
+    let scoring = Model::load_to_score(one.path(), &Device::flex()).expect("loads");
+    assert!(scoring.model.to_host().expect("host") == model.to_host().expect("host"));
+    assert_eq!(scoring.non_zero, Model::load(one.path(), None, 0, &Device::flex()).expect("loads").non_zero);
+}
+
+#[test]
+fn rows_use_the_whole_range_and_zero_rows_stay_zero() {
+    let tensor = HostTensor { shape: vec![2, 3], data: vec![-2.0, 1.0, 0.0, 0.0, 0.0, 0.0] };
+    // 1.0 / (2 / 127) = 63.5 lies between two: to the even one.
+    assert_eq!(matrix::rounded(&tensor).0, [-127, 64, 0, 0, 0, 0]);
+}
+
+/// The same function in floats, with a channel that is `size` larger wherever the encoder's layers read it, as DeBERTa-v3 has
+/// such channels: what a LayerNorm adds to it, the biases of all who read it take away again.
+fn with_outlier(host: &mut HostTensors, channel: usize, size: f32) {
+    let names: Vec<String> = host.keys().cloned().collect();
+    let layers = names.iter().filter(|name| name.ends_with("intermediate.dense.weight")).count();
+    let mut add = |name: &str, size: f32| host.get_mut(name).expect(name).data[channel] += size;
+    add("deberta.embeddings.LayerNorm.bias", size);
+    add("deberta.encoder.LayerNorm.bias", size);
+    for layer in 0..layers {
+        let at = format!("deberta.encoder.layer.{layer}");
+        add(&format!("{at}.attention.output.LayerNorm.bias"), size);
+        if layer + 1 < layers {
+            add(&format!("{at}.output.LayerNorm.bias"), size);
+        }
+        // The residual goes around the layers, and comes back to what they give.
+        add(&format!("{at}.attention.output.dense.bias"), -size);
+        add(&format!("{at}.output.dense.bias"), -size);
+    }
+    let readers = ["query_proj", "key_proj", "value_proj", "intermediate.dense"];
+    for weight in names.iter().filter(|name| readers.iter().any(|r| name.ends_with(&format!("{r}{WEIGHT}")))) {
+        let HostTensor { shape, data } = &host[weight];
+        let column: Vec<f32> = data.iter().skip(channel).step_by(shape[1]).copied().collect();
+        let bias = host.get_mut(&weight.replace(WEIGHT, ".bias")).expect("a bias");
+        bias.data.iter_mut().zip(column).for_each(|(bias, weight)| *bias -= size * weight);
+    }
+}
+
+/// Logits of an int8 folder whose layers round their inputs as `rounding` says.
+fn logits_with(dir: &Path, fixture: &Fixture, rounding: impl Fn(&str) -> Rounding) -> Vec<f32> {
+    let device = Device::flex();
+    let mut model = Model::load_to_score(dir, &device).expect("loads").model;
+    model.map_linears(&mut |name, linear| {
+        if let Some(Int8::Computed(layer)) = &linear.int8 {
+            let layer = Layer { rounding: rounding(name), ..(**layer).clone() };
+            linear.int8 = Some(Int8::Computed(layer.into()));
+        }
+    });
+    let (ids, mask) = fixture.batch(&device);
+    model.forward(ids, mask, &mut Noise::Off).into_data().try_into_vec().expect("f32")
+}
+
+#[test]
+fn outliers_of_deberta_take_sixteen_bits_where_eight_collapse() {
+    let Some(fixture) = Fixture::open("deberta-v2") else { return };
+    let (dir, int8) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+    let model = Model::load(&fixture.dir, None, 0, &Device::flex()).expect("loads").model;
+    let (labels, mut host) = (model.config().labels().to_vec(), model.to_host().expect("host"));
+    with_outlier(&mut host, 5, 200.0);
+    model.from_host(host).expect("filled").save(dir.path(), &labels).expect("saved");
+    let exact = logits(&fixture.dir, &fixture);
+    assert!(distance(&logits(dir.path(), &fixture), &exact) < 1e-3, "the same function");
+
+    let calibration = || Some(Calibration::random(&Config::open(dir.path()).expect("a config")));
+    let quantize = |scheme| {
+        quantize(dir.path(), int8.path(), &Request { scheme, calibration: calibration() }, &Silent).expect("quantized")
+    };
+    let ranges: BTreeMap<String, Range> =
+        quantize(Scheme::Int8Static).layers.into_iter().map(|l| (l.name, l.range.expect("a range"))).collect();
+    let report = quantize(Scheme::Int8);
+    let ours = distance(&logits(int8.path(), &fixture), &exact);
+    let by_token = distance(&logits_with(int8.path(), &fixture, |_| Rounding::Token8), &exact);
+    let by_tensor = distance(&logits_with(int8.path(), &fixture, |name| Rounding::Fixed(ranges[name])), &exact);
+    println!("logits differ by {by_tensor:.3} with a range a tensor, {by_token:.3} a token, {ours:.4} as chosen");
+    assert!(by_tensor > 0.1 && by_token > 0.1 && ours < 0.03, "{by_tensor} {by_token} {ours}");
+    // All who read the channel.
+    let wide = report.layers_as(Form::Int8Wide);
+    let reads = |name: &String| name.ends_with("_proj") || name.ends_with("intermediate.dense");
+    let mut readers = report.layers.iter().map(|layer| &layer.name).filter(|name| reads(name));
+    assert!(readers.all(|name| wide.contains(name)), "{wide:?}");
+    assert_eq!(report.layers_as(Form::Float16), Vec::<String>::new());
+}
