@@ -12,7 +12,8 @@ use super::{MODEL, Precision, convert};
 use crate::ml::dropout::Noise;
 use crate::ml::model::fixture::Fixture;
 use crate::ml::model::{Config, Model};
-use crate::ml::quantize::{Scheme, quantize};
+use crate::ml::quantize::{Request, Scheme, quantize};
+use crate::ml::watch::Silent;
 
 /// Token ids and which of them are real, `[rows, length]`.
 struct Batch {
@@ -187,7 +188,8 @@ fn refused(dir: &Path, precision: Precision) -> String {
 fn what_cannot_be_converted_says_why() {
     let Some(fixture) = Fixture::open("roberta-tiny") else { return };
     let dir = tempfile::tempdir().expect("a folder");
-    quantize(&fixture.dir, dir.path(), Scheme::Int8).expect("quantized");
+    let request = Request { scheme: Scheme::Int8, calibration: None };
+    quantize(&fixture.dir, dir.path(), &request, &Silent).expect("quantized");
     let message = refused(dir.path(), Precision::Int8);
     assert!(message.contains("is quantized already; convert the model it was made from"), "{message}");
 
