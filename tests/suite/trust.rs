@@ -63,6 +63,7 @@ fn every_promise_has_tests_and_they_are_there() {
         ("real", include_str!("real.rs")),
         ("saved", include_str!("saved.rs")),
         ("schedule", include_str!("schedule.rs")),
+        ("training", include_str!("training.rs")),
     ]);
     let named = named();
     for promise in 1..=8 {
