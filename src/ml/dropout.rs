@@ -4,7 +4,7 @@ use burn::tensor::{Device, Int, IntDType, Tensor, TensorData};
 use rayon::prelude::*;
 
 use super::device;
-use super::kernel::vectorized;
+use super::kernel::vectorized_call;
 use super::precision::Precision;
 
 /// Where a step's dropout masks come from; off in evaluation.
@@ -111,30 +111,7 @@ impl Mask {
     /// Writes the factors of row `row`: each 0 with probability `p` and `1 / (1 - p)` otherwise.
     pub fn fill(&self, row: usize, factors: &mut [f32]) {
         let first = row.wrapping_mul(factors.len().div_ceil(BLOCK)).wrapping_mul(BLOCK / 2) as u32;
-        vectorized(|| {
-            let mut counter = first;
-            let (blocks, rest) = factors.as_chunks_mut::<BLOCK>();
-            for block in blocks {
-                self.block(counter, block);
-                counter = counter.wrapping_add(BLOCK as u32 / 2);
-            }
-            if !rest.is_empty() {
-                let mut last = [0f32; BLOCK];
-                self.block(counter, &mut last);
-                rest.copy_from_slice(&last[..rest.len()]);
-            }
-        });
-    }
-
-    /// In two halves, one for each lane, so that compilers see plain vector code.
-    #[inline(always)]
-    fn block(&self, counter: u32, block: &mut [f32; BLOCK]) {
-        let pick = |lane: u32| if lane < self.threshold { 0.0 } else { self.scale };
-        for i in 0..BLOCK / 2 {
-            let bits = hash(counter.wrapping_add(i as u32), self.key);
-            block[i] = pick(bits & 0xffff);
-            block[i + BLOCK / 2] = pick(bits >> 16);
-        }
+        vectorized_call(fill, (self.clone(), first, factors));
     }
 
     /// The factors of `len` elements in rows of `width`.
@@ -161,6 +138,36 @@ impl Mask {
         let factors = bits.greater_equal_elem(self.threshold).float().mul_scalar(self.scale);
         factors.reshape([rows, padded]).narrow(1, 0, width)
     }
+}
+
+/// Writes the factors of a row whose first counter is `first`.
+#[inline(always)]
+fn fill((mask, first, factors): (Mask, u32, &mut [f32])) {
+    let mut counter = first;
+    let (blocks, rest) = factors.as_chunks_mut::<BLOCK>();
+    for factors in blocks {
+        block(&mask, counter, factors);
+        counter = counter.wrapping_add(BLOCK as u32 / 2);
+    }
+    if !rest.is_empty() {
+        let mut last = [0f32; BLOCK];
+        block(&mask, counter, &mut last);
+        rest.copy_from_slice(&last[..rest.len()]);
+    }
+}
+
+/// In two halves, one for each lane, and with masks of bits in place of choices, so that compilers make plain vector code of it.
+#[inline(always)]
+fn block(mask: &Mask, counter: u32, factors: &mut [f32; BLOCK]) {
+    let Mask { key, threshold, scale } = *mask;
+    let pick = |lane: u32| f32::from_bits(scale.to_bits() & u32::from(lane >= threshold).wrapping_neg());
+    let mut bits = [0u32; BLOCK / 2];
+    for (i, bits) in bits.iter_mut().enumerate() {
+        *bits = hash(counter.wrapping_add(i as u32), key);
+    }
+    let (low, high) = factors.split_at_mut(BLOCK / 2);
+    low.iter_mut().zip(&bits).for_each(|(factor, bits)| *factor = pick(bits & 0xffff));
+    high.iter_mut().zip(&bits).for_each(|(factor, bits)| *factor = pick(bits >> 16));
 }
 
 /// MurmurHash3's 32-bit finalizer over a counter, with half of the key before and half within.

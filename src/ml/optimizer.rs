@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 pub use self::gradients::{Accumulated, Norm};
 
 use self::gradients::{Flat, unreadable};
+use super::kernel::vectorized_call;
 use super::model::Model;
 
 /// Elements that one thread updates at a time: four streams of 64 KiB stay in a core's second-level cache.
@@ -264,14 +265,20 @@ impl ModuleMapper for Update<'_> {
 fn on_cpu((p, g, m, v): (&mut [f32], &[f32], &mut [f32], &mut [f32]), n: Numbers, scale: f32) {
     let chunks =
         p.par_chunks_mut(CHUNK).zip(g.par_chunks(CHUNK)).zip(m.par_chunks_mut(CHUNK)).zip(v.par_chunks_mut(CHUNK));
-    chunks.for_each(|(((p, g), m), v)| {
-        for (((p, g), m), v) in p.iter_mut().zip(g).zip(m).zip(v) {
-            let g = g * scale;
-            *m += n.rest1 * (g - *m);
-            *v = n.beta2 * *v + n.rest2 * g * g;
-            *p = *p * n.keep - n.step_size * (*m / (v.sqrt() / n.root_correction + n.epsilon));
-        }
-    });
+    chunks.for_each(|chunk| vectorized_call(update, (chunk, n, scale)));
+}
+
+/// Parameter, gradient, first and second moment.
+type Chunk<'a> = (((&'a mut [f32], &'a [f32]), &'a mut [f32]), &'a mut [f32]);
+
+#[inline(always)]
+fn update(((((p, g), m), v), n, scale): (Chunk, Numbers, f32)) {
+    for (((p, g), m), v) in p.iter_mut().zip(g).zip(m).zip(v) {
+        let g = g * scale;
+        *m += n.rest1 * (g - *m);
+        *v = n.beta2 * *v + n.rest2 * g * g;
+        *p = *p * n.keep - n.step_size * (*m / (v.sqrt() / n.root_correction + n.epsilon));
+    }
 }
 
 /// The same in tensor operations.

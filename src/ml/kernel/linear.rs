@@ -28,39 +28,50 @@ impl Operation<3> for Linear {
     }
 
     fn infer(&self, [x, weight, bias]: [Values; 3]) -> Values {
-        let ((rows, inputs), (taken, outputs)) = (x.rows(), weight.rows());
-        assert!(taken == inputs, "rows of {inputs} for a weight that takes {taken}");
-        let bias = bias.slice();
-        // SAFETY: each row is a copy of the bias.
-        let mut result = unsafe {
-            written(rows * outputs, |result| {
-                result.par_chunks_mut(ROWS * outputs).for_each(|rows| {
-                    for row in rows.chunks_exact_mut(outputs) {
-                        row.write_copy_of_slice(bias);
-                    }
-                });
-            })
-        };
-        let (x, weight) = (Matrix::new(x.slice(), rows, inputs), Matrix::new(weight.slice(), inputs, outputs));
-        matmul(x, weight, Target::add(&mut result, rows, outputs), 1.0);
-        Values::new(result, &[rows, outputs])
+        let ((rows, _), (_, outputs)) = (x.rows(), weight.rows());
+        Values::new(affine(&x, &weight, &bias), &[rows, outputs])
     }
 
     fn backward((x, weight): Self::Saved, grad: Values, wanted: [bool; 3]) -> [Option<Values>; 3] {
-        let ((rows, inputs), (_, outputs)) = (x.rows(), weight.rows());
-        let dy = Matrix::new(grad.slice(), rows, outputs);
-        let product = |a: Matrix, b: Matrix, shape: [usize; 2]| {
-            // SAFETY: a product writes all of its target.
-            let values = unsafe {
-                written(shape[0] * shape[1], |values| matmul(a, b, Target::write(values, shape[0], shape[1]), 1.0))
-            };
-            Values::new(values, &shape)
-        };
-        let dx = || product(dy, Matrix::new(weight.slice(), inputs, outputs).transposed(), [rows, inputs]);
-        let dw = || product(Matrix::new(x.slice(), rows, inputs).transposed(), dy, [inputs, outputs]);
-        let db = || Values::new(sum_of_rows(grad.slice(), outputs), &[outputs]);
-        [wanted[0].then(dx), wanted[1].then(dw), wanted[2].then(db)]
+        gradients(&x, &weight, &grad, wanted)
     }
+}
+
+/// `x·W + b`, row after row.
+pub fn affine(x: &Values, weight: &Values, bias: &Values) -> Vec<f32> {
+    let ((rows, inputs), (taken, outputs)) = (x.rows(), weight.rows());
+    assert!(taken == inputs, "rows of {inputs} for a weight that takes {taken}");
+    let bias = bias.slice();
+    // SAFETY: each row is a copy of the bias.
+    let mut result = unsafe {
+        written(rows * outputs, |result| {
+            result.par_chunks_mut(ROWS * outputs).for_each(|rows| {
+                for row in rows.chunks_exact_mut(outputs) {
+                    row.write_copy_of_slice(bias);
+                }
+            });
+        })
+    };
+    let (x, weight) = (Matrix::new(x.slice(), rows, inputs), Matrix::new(weight.slice(), inputs, outputs));
+    matmul(x, weight, Target::add(&mut result, rows, outputs), 1.0);
+    result
+}
+
+/// The gradients of the input, the weight and the bias, those that are wanted.
+pub fn gradients(x: &Values, weight: &Values, grad: &Values, wanted: [bool; 3]) -> [Option<Values>; 3] {
+    let ((rows, inputs), (_, outputs)) = (x.rows(), weight.rows());
+    let dy = Matrix::new(grad.slice(), rows, outputs);
+    let product = |a: Matrix, b: Matrix, shape: [usize; 2]| {
+        // SAFETY: a product writes all of its target.
+        let values = unsafe {
+            written(shape[0] * shape[1], |values| matmul(a, b, Target::write(values, shape[0], shape[1]), 1.0))
+        };
+        Values::new(values, &shape)
+    };
+    let dx = || product(dy, Matrix::new(weight.slice(), inputs, outputs).transposed(), [rows, inputs]);
+    let dw = || product(Matrix::new(x.slice(), rows, inputs).transposed(), dy, [inputs, outputs]);
+    let db = || Values::new(sum_of_rows(grad.slice(), outputs), &[outputs]);
+    [wanted[0].then(dx), wanted[1].then(dw), wanted[2].then(db)]
 }
 
 /// The sum of all rows, by blocks in a fixed order: the same for any number of threads.

@@ -5,15 +5,22 @@
 /// Only additions, multiplications and divisions that stay apart: without fused ones each width gives the same bits.
 #[inline(always)]
 pub fn vectorized<R>(work: impl FnOnce() -> R) -> R {
+    vectorized_call(|work| work(), work)
+}
+
+/// The same for a function that is `#[inline(always)]`. A large closure may be left as a function of its own, which is then
+/// compiled for the narrowest vectors; this cannot.
+#[inline(always)]
+pub fn vectorized_call<A, R>(work: impl FnOnce(A) -> R, argument: A) -> R {
     #[cfg(target_arch = "x86_64")]
     {
         #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
-        fn widest<R>(work: impl FnOnce() -> R) -> R {
-            work()
+        fn widest<A, R>(work: impl FnOnce(A) -> R, argument: A) -> R {
+            work(argument)
         }
         #[target_feature(enable = "avx2")]
-        fn wide<R>(work: impl FnOnce() -> R) -> R {
-            work()
+        fn wide<A, R>(work: impl FnOnce(A) -> R, argument: A) -> R {
+            work(argument)
         }
         let has_all = is_x86_feature_detected!("avx512f")
             && is_x86_feature_detected!("avx512bw")
@@ -21,14 +28,14 @@ pub fn vectorized<R>(work: impl FnOnce() -> R) -> R {
             && is_x86_feature_detected!("avx512vl");
         if has_all {
             // SAFETY: the processor has these.
-            return unsafe { widest(work) };
+            return unsafe { widest(work, argument) };
         }
         if is_x86_feature_detected!("avx2") {
             // SAFETY: the processor has it.
-            return unsafe { wide(work) };
+            return unsafe { wide(work, argument) };
         }
     }
-    work()
+    work(argument)
 }
 
 /// Partial sums, so that a sum is no chain of dependent additions.

@@ -61,6 +61,11 @@ impl Target {
         Self { pointer: values.as_mut_ptr().cast(), rows, columns, stride: columns, read: false }
     }
 
+    /// What is there is not read, and replaced.
+    pub fn overwrite(values: &mut [f32], rows: usize, columns: usize) -> Self {
+        Self { read: false, ..Self::add(values, rows, columns) }
+    }
+
     /// The same, where a row begins every `stride` elements behind `pointer`.
     ///
     /// # Safety

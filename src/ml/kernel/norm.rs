@@ -137,13 +137,15 @@ fn normalize(line: &mut [f32], epsilon: f32) -> f32 {
     deviation
 }
 
-/// Gradients of the sum that was normalized, of the weight and of the bias. The first is written over `grad`.
-fn backward(saved: &Saved, mut grad: Values) -> (Values, Values, Values) {
+/// Gradients of the sum that was normalized, of the weight and of the bias; the last two only if they are `wanted`. The first
+/// is written over `grad`.
+fn backward(saved: &Saved, mut grad: Values, wanted: bool) -> (Values, Option<Values>, Option<Values>) {
     let (_, width) = grad.rows();
     let (n, w) = (saved.normalized.slice(), saved.weight.slice());
     let blocks = grad.slice_mut().par_chunks_mut(ROWS * width).zip(n.par_chunks(ROWS * width));
     let blocks = blocks.zip(saved.deviations.par_chunks(ROWS)).map(|((grad, n), deviations)| {
-        let (mut dw, mut db) = (vec![0f32; width], vec![0f32; width]);
+        let sums = if wanted { width } else { 0 };
+        let (mut dw, mut db) = (vec![0f32; sums], vec![0f32; sums]);
         for ((grad, n), deviation) in grad.chunks_exact_mut(width).zip(n.chunks_exact(width)).zip(deviations) {
             vectorized(|| {
                 for (((dw, db), grad), n) in dw.iter_mut().zip(&mut db).zip(&mut *grad).zip(n) {
@@ -160,12 +162,15 @@ fn backward(saved: &Saved, mut grad: Values) -> (Values, Values, Values) {
         (dw, db)
     });
     let blocks: Vec<(Vec<f32>, Vec<f32>)> = blocks.collect();
+    if !wanted {
+        return (grad, None, None);
+    }
     let (mut dw, mut db) = (vec![0f32; width], vec![0f32; width]);
     for (w, b) in blocks {
         dw.iter_mut().zip(w).for_each(|(total, x)| *total += x);
         db.iter_mut().zip(b).for_each(|(total, x)| *total += x);
     }
-    (grad, Values::new(dw, &[width]), Values::new(db, &[width]))
+    (grad, Some(Values::new(dw, &[width])), Some(Values::new(db, &[width])))
 }
 
 /// The gradient times the mask.
@@ -197,8 +202,8 @@ impl Operation<3> for Norm {
     }
 
     fn backward(saved: Saved, grad: Values, wanted: [bool; 3]) -> [Option<Values>; 3] {
-        let (dx, dw, db) = backward(&saved, grad);
-        [wanted[0].then_some(dx), wanted[1].then_some(dw), wanted[2].then_some(db)]
+        let (dx, dw, db) = backward(&saved, grad, wanted[1] || wanted[2]);
+        [wanted[0].then_some(dx), dw, db]
     }
 }
 
@@ -215,9 +220,9 @@ impl Operation<4> for Norm {
     }
 
     fn backward(saved: Saved, grad: Values, wanted: [bool; 4]) -> [Option<Values>; 4] {
-        let (sum, dw, db) = backward(&saved, grad);
+        let (sum, dw, db) = backward(&saved, grad, wanted[2] || wanted[3]);
         let dx = wanted[0].then(|| saved.mask.as_ref().map_or_else(|| sum.clone(), |mask| masked(mask, &sum)));
-        [dx, wanted[1].then_some(sum), wanted[2].then_some(dw), wanted[3].then_some(db)]
+        [dx, wanted[1].then_some(sum), dw, db]
     }
 }
 

@@ -52,6 +52,14 @@ pub trait Fused: Backend {
         d: FloatTensor<Self>,
         operation: O,
     ) -> FloatTensor<Self>;
+    fn fused5<O: Operation<5>>(
+        a: FloatTensor<Self>,
+        b: FloatTensor<Self>,
+        c: FloatTensor<Self>,
+        d: FloatTensor<Self>,
+        e: FloatTensor<Self>,
+        operation: O,
+    ) -> FloatTensor<Self>;
 }
 
 /// `operation` of one tensor.
@@ -74,6 +82,16 @@ pub fn apply4<const A: usize, const B: usize, const C: usize, const E: usize>(
 ) -> Tensor<A> {
     let (a, b, c, d) = (a.into_dispatch(), b.into_dispatch(), c.into_dispatch(), d.into_dispatch());
     Tensor::from_dispatch(Dispatch::fused4(a, b, c, d, operation))
+}
+
+/// `operation` of five tensors.
+pub fn apply5<const A: usize, const B: usize, const C: usize, const E: usize, const F: usize>(
+    operation: impl Operation<5>,
+    (a, b, c, d, e): (Tensor<A>, Tensor<B>, Tensor<C>, Tensor<E>, Tensor<F>),
+) -> Tensor<A> {
+    let (a, b, c, d, e) =
+        (a.into_dispatch(), b.into_dispatch(), c.into_dispatch(), d.into_dispatch(), e.into_dispatch());
+    Tensor::from_dispatch(Dispatch::fused5(a, b, c, d, e, operation))
 }
 
 impl Fused for Flex {
@@ -99,6 +117,17 @@ impl Fused for Flex {
     ) -> FloatTensor<Self> {
         operation.infer([a, b, c, d].map(Values::of)).into_tensor()
     }
+
+    fn fused5<O: Operation<5>>(
+        a: FloatTensor<Self>,
+        b: FloatTensor<Self>,
+        c: FloatTensor<Self>,
+        d: FloatTensor<Self>,
+        e: FloatTensor<Self>,
+        operation: O,
+    ) -> FloatTensor<Self> {
+        operation.infer([a, b, c, d, e].map(Values::of)).into_tensor()
+    }
 }
 
 impl<S: CheckpointStrategy> Fused for Autodiff<Flex, S> {
@@ -123,6 +152,17 @@ impl<S: CheckpointStrategy> Fused for Autodiff<Flex, S> {
         operation: O,
     ) -> FloatTensor<Self> {
         record::<O, S, 4>([a, b, c, d], operation)
+    }
+
+    fn fused5<O: Operation<5>>(
+        a: FloatTensor<Self>,
+        b: FloatTensor<Self>,
+        c: FloatTensor<Self>,
+        d: FloatTensor<Self>,
+        e: FloatTensor<Self>,
+        operation: O,
+    ) -> FloatTensor<Self> {
+        record::<O, S, 5>([a, b, c, d, e], operation)
     }
 }
 

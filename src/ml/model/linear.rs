@@ -58,6 +58,10 @@ impl Linear {
     fn forward_rows(&self, x: Tensor<2>, noise: &mut Noise) -> Tensor<2> {
         let precision = noise.precision();
         let Some(lora) = &self.lora else { return self.affine(x, precision) };
+        if self.int8.is_none() && precision.is_f32() && kernel::fuses(&x) {
+            let (frozen, adapter) = ((self.weight.val(), self.bias.val()), (lora.a.val(), lora.b.val()));
+            return kernel::adapted(x, frozen, adapter, lora.scale, noise.mask(lora.dropout));
+        }
         let base = self.affine(x.clone(), precision);
         let low = precision.matmul(noise.dropout(x, lora.dropout), lora.a.val()); // [N, r]
         base + precision.matmul(low * lora.scale, lora.b.val())
