@@ -4,6 +4,7 @@
 //! write, and on the CPU one pass over each parameter in place instead of ten tensor operations.
 
 mod gradients;
+mod held;
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -16,8 +17,10 @@ use serde::{Deserialize, Serialize};
 pub use self::gradients::{Accumulated, Norm};
 
 use self::gradients::{Flat, unreadable};
+use self::held::Held;
 use super::kernel::vectorized_call;
 use super::model::Model;
+use super::prune::{Mask, Masks};
 
 /// Elements that one thread updates at a time: four streams of 64 KiB stay in a core's second-level cache.
 const CHUNK: usize = 16 * 1024;
@@ -60,6 +63,8 @@ struct Slot {
     len: usize,
     /// Running means of the gradient and of its square; none before the first step.
     moments: Option<(Flat, Flat)>,
+    /// Its values that stay zero.
+    held: Option<Held>,
 }
 
 impl AdamW {
@@ -74,6 +79,7 @@ impl AdamW {
             decay: named.decay,
             len: named.shape.iter().product(),
             moments: None,
+            held: None,
         };
         let mut named = model.parameters();
         named.retain(|named| named.trainable);
@@ -86,7 +92,14 @@ impl AdamW {
     ///
     /// Clipping as `torch.nn.utils.clip_grad_norm_`: all are scaled by min(1, max_norm / (norm + 1e-6)). Where the norm is
     /// on the host and not finite, no step is taken: model and moments stay as they are.
-    pub fn step(&mut self, model: Model, grads: Accumulated, lr: f64, max_norm: Option<f64>) -> Result<(Model, Norm)> {
+    pub fn step(
+        &mut self,
+        model: Model,
+        mut grads: Accumulated,
+        lr: f64,
+        max_norm: Option<f64>,
+    ) -> Result<(Model, Norm)> {
+        self.hold_back(&mut grads)?;
         let norm = grads.norm()?;
         if matches!(norm, Norm::Host(norm) if !norm.is_finite()) {
             return Ok((model, norm));
@@ -106,6 +119,37 @@ impl AdamW {
             Some(error) => Err(error),
             None => Ok((model, norm)),
         }
+    }
+
+    /// Keep values at zero that are zero now, by parameter, in its layout; those held so far are let go.
+    ///
+    /// Where value, gradient and both moments are 0, AdamW's update is 0 with any decay and ε > 0: the moments are cleared
+    /// here, and the gradients before each step.
+    pub fn hold(&mut self, mut masks: Masks) -> Result<()> {
+        let device = self.device.clone().inner();
+        for slot in &mut self.slots {
+            slot.held = masks.remove(&slot.name).map(|mask| Held::new(mask, self.on_host, &device));
+            if let (Some(held), Some((first, second))) = (&slot.held, &mut slot.moments) {
+                held.clear(first)?;
+                held.clear(second)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The masks of [`hold`](Self::hold), by parameter.
+    pub fn masks(&self) -> impl Iterator<Item = (&str, &Mask)> {
+        self.slots.iter().filter_map(|slot| Some((slot.name.as_str(), slot.held.as_ref()?.mask())))
+    }
+
+    /// Clear the gradients of values that are held: they count in no norm.
+    fn hold_back(&self, grads: &mut Accumulated) -> Result<()> {
+        for (place, grad) in &mut grads.grads {
+            if let Some(held) = &self.slots[*place].held {
+                held.clear(grad)?;
+            }
+        }
+        Ok(())
     }
 
     /// Steps taken.
@@ -295,6 +339,7 @@ mod tests {
     use super::*;
     use crate::ml::dropout::Noise;
     use crate::ml::model::fixture::Fixture;
+    use crate::ml::prune::{Method, Pruning, Scope};
 
     /// β₁, β₂, ε and weight decay, and where `torch.optim.AdamW` is after the three steps of `GRADIENTS` at lr 0.1.
     const TORCH: [([f64; 4], [f32; 3]); 3] = [
@@ -328,11 +373,19 @@ mod tests {
         let mut optimizer = AdamW::placed(settings, &model, &device, on_host);
         let mut norms = Vec::new();
         for step in 0..5 {
+            if step == 1 {
+                let pruning = Pruning::of(Method::Magnitude { sparsity: 0.25, scope: Scope::Local });
+                let (pruned, masks) = pruning.apply(model, 1.0).unwrap();
+                optimizer.hold(masks).unwrap();
+                model = pruned;
+            }
             if step == 3 {
                 // Through the host and back, as a checkpoint does.
                 let (steps, moments) = (optimizer.steps(), optimizer.to_host().unwrap());
+                let masks = optimizer.masks().map(|(name, mask)| (name.to_owned(), mask.clone())).collect();
                 optimizer = AdamW::placed(settings, &model, &device, on_host);
                 optimizer.restore(steps, moments).unwrap();
+                optimizer.hold(masks).unwrap();
             }
             let mut grads = Accumulated::default();
             for _ in 0..2 {
@@ -355,5 +408,7 @@ mod tests {
         assert!(host.0.iter().zip(&device.0).all(|(a, b)| (a - b).abs() < 1e-4 * a), "{:?} {:?}", host.0, device.0);
         let worst = host.1.iter().zip(&device.1).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
         assert!(worst < 1e-4, "weights differ by {worst}");
+        let zeros = |weights: &[f32]| weights.iter().filter(|w| **w == 0.0).count();
+        assert!(zeros(&host.1) > 10_000 && zeros(&host.1) == zeros(&device.1), "held are {}", zeros(&device.1));
     }
 }
