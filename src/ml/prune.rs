@@ -1,5 +1,8 @@
 //! Set the smallest weights of a model's linear layers to zero.
 
+pub mod importance;
+pub mod structured;
+
 use std::fmt;
 
 use anyhow::{Result, ensure};
