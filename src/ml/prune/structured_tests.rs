@@ -72,7 +72,8 @@ fn neurons_that_reach_nothing_go_first_and_leave_the_logits_as_they_are() {
         let mut model = load(&fixture);
         let (layers, width) = (model.config().layers(), model.config().intermediate_size());
         // Others in each layer, 30 % of all.
-        let dead = |layer: usize| -> Vec<usize> { (0..width * 3 / 10).map(|i| (i * 3 + layer) % width).collect() };
+        let left = super::width(width, 0.3).expect("a width");
+        let dead = |layer: usize| -> Vec<usize> { (0..width - left).map(|i| (i * 3 + layer) % width).collect() };
         for layer in 0..layers {
             model = gated(&model, (layer, &dead(layer)), 0.0);
         }
@@ -84,7 +85,7 @@ fn neurons_that_reach_nothing_go_first_and_leave_the_logits_as_they_are() {
         }
         let (smaller, removed) = shrunk(model, 0.3, &split);
         let neurons = removed.neurons.expect("neurons went");
-        assert_eq!((neurons.width_before, neurons.width_after), (width, width - width * 3 / 10), "{name}");
+        assert_eq!((neurons.width_before, neurons.width_after), (width, left), "{name}");
         assert!(neurons.layers.iter().all(|layer| layer.importance_removed == 0.0), "{name}: {:?}", neurons.layers);
         assert_eq!(smaller.config().intermediate_size(), neurons.width_after);
         let difference = farthest(&logits(&smaller, &fixture), &before);
