@@ -81,6 +81,14 @@ impl Invalid {
     }
 }
 
+/// An optional port that a parameter's value makes necessary.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Need {
+    pub port: &'static str,
+    /// The parameter, as written in the file.
+    pub key: &'static str,
+}
+
 /// A file or folder outside the cache that a result depends on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct External {
@@ -154,6 +162,11 @@ pub trait Stage: Parameters {
         Vec::new()
     }
 
+    /// Optional ports that cannot be left out with these values.
+    fn needs(&self) -> Vec<Need> {
+        Vec::new()
+    }
+
     /// Files and folders outside the cache that the result depends on.
     fn externals(&self) -> Vec<External> {
         Vec::new()
@@ -166,6 +179,7 @@ pub trait Stage: Parameters {
 pub trait Erased: Send + Sync {
     fn resource(&self) -> Resource;
     fn check(&self) -> Vec<Invalid>;
+    fn needs(&self) -> Vec<Need>;
     fn externals(&self) -> Vec<External>;
     /// The parameters in canonical form, defaults filled in, as `name = value` leaves.
     fn parameters(&self) -> anyhow::Result<serde_json::Value>;
@@ -179,6 +193,10 @@ impl<S: Stage> Erased for S {
 
     fn check(&self) -> Vec<Invalid> {
         Stage::check(self)
+    }
+
+    fn needs(&self) -> Vec<Need> {
+        Stage::needs(self)
     }
 
     fn externals(&self) -> Vec<External> {

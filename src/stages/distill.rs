@@ -104,10 +104,7 @@ impl Stage for Distill {
                 let all = teacher.config().layers();
                 let kept = student::spread(all, self.own.layers.unwrap_or(all.div_ceil(2)));
                 let model = student::with_layers(teacher.model(), &kept, &device.device)?;
-                cx.note(format!(
-                    "the student has {} of the teacher's {all} layers: {kept:?}",
-                    kept.len()
-                ));
+                cx.note(format!("the student has {} of the teacher's {all} layers: {kept:?}", kept.len()));
                 (model, Initialised::Nothing)
             }
         };

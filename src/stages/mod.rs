@@ -16,6 +16,8 @@ pub mod inspector;
 pub mod predictor;
 
 mod base;
+mod recovery;
+mod removal;
 mod training;
 mod types;
 mod watched;

@@ -70,6 +70,15 @@ pub struct RemovedNeurons {
     pub layers: Vec<RemovedLayer>,
 }
 
+impl RemovedNeurons {
+    /// What went, as a share of the importance of all.
+    pub fn importance_removed(&self) -> f64 {
+        let all: f64 = self.layers.iter().map(|layer| layer.importance).sum();
+        let gone: f64 = self.layers.iter().map(|layer| layer.importance * layer.importance_removed).sum();
+        if all > 0.0 { gone / all } else { 0.0 }
+    }
+}
+
 /// Of one layer's neurons.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RemovedLayer {
@@ -110,7 +119,10 @@ pub fn remove(model: Model, removal: &Removal, device: &Device, watch: &dyn Watc
 /// whole. At least one.
 pub fn width(all: usize, share: f64) -> Result<usize> {
     const STEP: usize = 16;
-    ensure!((0.0..1.0).contains(&share), "the share of neurons to remove is {share}; it must be at least 0 and below 1");
+    ensure!(
+        (0.0..1.0).contains(&share),
+        "the share of neurons to remove is {share}; it must be at least 0 and below 1"
+    );
     let step = if all >= STEP * STEP { STEP } else { 1 };
     let steps = ((1.0 - share) * all as f64 / step as f64).round() as usize;
     Ok((steps.max(1) * step).min(all))

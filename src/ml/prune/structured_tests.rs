@@ -270,7 +270,8 @@ fn what_cannot_be_done_is_said() {
     assert_eq!(text, "the layers [0, 3] are to be kept, but the model has 3: 0 to 2");
     let spoilt = gated(&model, (1, &[3]), f32::NAN);
     let split = split(&fixture);
-    let text = importance::of_neurons(&spoilt, &rows(&split, &model), &device, &Silent).map(|_| ()).expect_err("refused");
+    let text =
+        importance::of_neurons(&spoilt, &rows(&split, &model), &device, &Silent).map(|_| ()).expect_err("refused");
     assert!(text.to_string().contains("are no finite numbers"), "{text}");
     let text = keep_neurons(&model, &[vec![1], vec![1, 2], vec![1]], &device).map(|_| ()).expect_err("refused");
     assert!(text.to_string().starts_with("every layer must keep the same number"), "{text}");
