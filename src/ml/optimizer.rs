@@ -332,6 +332,7 @@ mod tests {
     use super::*;
     use crate::ml::dropout::Noise;
     use crate::ml::model::fixture::Fixture;
+    use crate::ml::prune::{Method, Pruning, Scope};
 
     /// β₁, β₂, ε and weight decay, and where `torch.optim.AdamW` is after the three steps of `GRADIENTS` at lr 0.1.
     const TORCH: [([f64; 4], [f32; 3]); 3] = [
@@ -365,11 +366,19 @@ mod tests {
         let mut optimizer = AdamW::placed(settings, &model, &device, on_host);
         let mut norms = Vec::new();
         for step in 0..5 {
+            if step == 1 {
+                let pruning = Pruning::of(Method::Magnitude { sparsity: 0.25, scope: Scope::Local });
+                let (pruned, masks) = pruning.apply(model, 1.0).unwrap();
+                optimizer.hold(masks).unwrap();
+                model = pruned;
+            }
             if step == 3 {
                 // Through the host and back, as a checkpoint does.
                 let (steps, moments) = (optimizer.steps(), optimizer.to_host().unwrap());
+                let masks = optimizer.masks().map(|(name, mask)| (name.to_owned(), mask.clone())).collect();
                 optimizer = AdamW::placed(settings, &model, &device, on_host);
                 optimizer.restore(steps, moments).unwrap();
+                optimizer.hold(masks).unwrap();
             }
             let mut grads = Accumulated::default();
             for _ in 0..2 {
@@ -392,5 +401,7 @@ mod tests {
         assert!(host.0.iter().zip(&device.0).all(|(a, b)| (a - b).abs() < 1e-4 * a), "{:?} {:?}", host.0, device.0);
         let worst = host.1.iter().zip(&device.1).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
         assert!(worst < 1e-4, "weights differ by {worst}");
+        let zeros = |weights: &[f32]| weights.iter().filter(|w| **w == 0.0).count();
+        assert!(zeros(&host.1) > 10_000 && zeros(&host.1) == zeros(&device.1), "held are {}", zeros(&device.1));
     }
 }

@@ -32,8 +32,8 @@ metric = "loss"
 checkpoint-minutes = 0
 "#;
 
-fn start(p: &Project) -> Child {
-    p.command(&["run", "p.toml", "teacher"]).stderr(Stdio::null()).spawn().unwrap()
+pub fn start(p: &Project, stage: &str) -> Child {
+    p.command(&["run", "p.toml", stage]).stderr(Stdio::null()).spawn().unwrap()
 }
 
 /// The folder of the checkpoints, once it is there.
@@ -50,7 +50,7 @@ fn step(checkpoint: &[u8]) -> Option<u64> {
 }
 
 /// Kills the run once its newest checkpoint is of this step or a later one; that step, or none where it was done before.
-fn kill_at(p: &Project, mut child: Child, wanted: u64) -> Option<u64> {
+pub fn kill_at(p: &Project, mut child: Child, wanted: u64) -> Option<u64> {
     let begin = Instant::now();
     loop {
         let newest = work(p).and_then(|work| step(&fs::read(work.join("fit.checkpoint")).ok()?));
@@ -84,7 +84,7 @@ fn killed_at_random_steps_training_ends_in_the_same_bits() {
     for round in 0u8..8 {
         // Random and repeatable: 1 to 40 steps on.
         at += 1 + u64::from(blake3::hash(&[round]).as_bytes()[0]) % 40;
-        let Some(step) = kill_at(&p, start(&p), at) else { break };
+        let Some(step) = kill_at(&p, start(&p, "teacher"), at) else { break };
         kills.push(step);
         at = step;
     }
@@ -101,7 +101,7 @@ fn a_damaged_checkpoint_falls_back_to_the_one_before() {
     let undisturbed = project(MUCH);
     undisturbed.run(&["teacher"]);
     let p = project(MUCH);
-    kill_at(&p, start(&p), 20).expect("it was over before step 20");
+    kill_at(&p, start(&p, "teacher"), 20).expect("it was over before step 20");
     let work = work(&p).unwrap();
     let path = work.join("fit.checkpoint");
     let mut bytes = fs::read(&path).unwrap();

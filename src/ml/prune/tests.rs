@@ -240,8 +240,9 @@ fn a_fit_ends_with_the_exact_sparsity_and_in_the_same_bits_when_interrupted_at_e
         Pruning { gradual: Some(gradual), targets: vec![Target::Ffn], ..share(0.6, Scope::Global) },
         Pruning::of(Method::Pattern("2:4".parse().expect("a pattern"))),
     ];
-    for fixture in
-        Fixture::classifiers().into_iter().filter(|f| ["roberta-tiny", "distilbert"].contains(&f.name().as_str()))
+    for fixture in Fixture::classifiers()
+        .into_iter()
+        .filter(|f| ["roberta-tiny", "distilbert", "bert-longest", "deberta-v2"].contains(&f.name().as_str()))
     {
         for pruning in &ways {
             let load = || Model::load(&fixture.dir, None, 0, &Device::flex().autodiff()).expect("loads").model;
