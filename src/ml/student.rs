@@ -12,17 +12,11 @@ pub fn spread(all: usize, wanted: usize) -> Vec<usize> {
     (0..wanted).map(|i| i * all / wanted).collect()
 }
 
-/// Whether these can be the layers that a model keeps, as far as that can be told without it.
-pub fn check(kept: &[usize]) -> Result<()> {
-    ensure!(!kept.is_empty(), "no layer is kept; at least 1 is needed");
-    ensure!(kept.is_sorted_by(|a, b| a < b), "the layers {kept:?} must be in ascending order, each of them once");
-    Ok(())
-}
-
 /// The teacher with the encoder layers `kept` alone, by their place in it, counted from 0; everything else is copied.
 pub fn with_layers(teacher: &Model, kept: &[usize], device: &Device) -> Result<Model> {
-    check(kept)?;
     let all = teacher.config().layers();
+    ensure!(!kept.is_empty(), "no layer is kept; at least 1 is needed");
+    ensure!(kept.is_sorted_by(|a, b| a < b), "the layers {kept:?} must be in ascending order, each of them once");
     let beyond = kept.iter().find(|&&layer| layer >= all);
     ensure!(beyond.is_none(), "the layers {kept:?} are to be kept, but the model has {all}: 0 to {}", all - 1);
     let config = teacher.config().with_layers(kept.len()).context("the student's config")?;

@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::base::{self, copy_but_weights};
+use super::layers::Layers;
 use super::recovery::{self, Patient, Recovery};
 use super::removal::{self, Structure, Wanted};
 use super::training::{self, Trained, Training};
@@ -15,7 +16,6 @@ use crate::engine::kind::{Context, Invalid, Need, Port, Resource, Stage};
 use crate::ml::model::config::Config;
 use crate::ml::model::{Model, weights};
 use crate::ml::prune::{Gradual, Method, Pattern, PruneReport, Pruning, Scope, Target};
-use crate::ml::student;
 
 /// Sets the smallest weights of a model's linear layers to zero (L1 magnitude); embeddings, LayerNorm and biases are not
 /// pruned. With `structure` or `layers`, removes neurons or whole layers in their place, so that the model becomes smaller and
@@ -50,9 +50,10 @@ pub struct Own {
     /// Rows of the validation split that tell which neurons matter, at most. For `structure`.
     #[serde(default = "rows")]
     calibration: usize,
-    /// Encoder layers that stay, counted from 0: `[0, 2, 4]`; the others are dropped. By itself, or before `structure`.
+    /// Encoder layers that stay: so many, evenly spaced from the first, or `[0, 2, 4]`, counted from 0; the others are dropped.
+    /// By itself, or before `structure`.
     #[serde(default)]
-    layers: Option<Vec<usize>>,
+    layers: Option<Layers>,
 }
 
 fn rows() -> usize {
@@ -223,9 +224,7 @@ impl Own {
             }
             _ => wrong.extend(self.check_sparsity()),
         }
-        if let Some(Err(error)) = self.layers.as_deref().map(student::check) {
-            wrong.push(Invalid::new("layers", error.to_string()));
-        }
+        wrong.extend(self.layers.as_ref().and_then(Layers::check));
         if self.calibration == 0 {
             wrong.push(Invalid::new("calibration", "calibration is 0; at least 1 row is needed"));
         }
@@ -240,7 +239,7 @@ impl Own {
 
     fn wanted(&self) -> Wanted<'_> {
         let share = self.sparsity.filter(|_| !self.structure.is_empty());
-        Wanted { layers: self.layers.as_deref(), share, calibration: self.calibration }
+        Wanted { layers: self.layers.as_ref(), share, calibration: self.calibration }
     }
 
     fn pruning(&self) -> Pruning {

@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::base::{self, copy_but_weights};
+use super::layers::Layers;
 use super::recovery::{self, Patient};
 use super::training::Training;
 use super::watched::{Watched, finished};
@@ -35,8 +36,8 @@ impl Structure {
 
 /// What is to go.
 pub struct Wanted<'a> {
-    /// Places of the layers that stay; all, where nothing is said.
-    pub layers: Option<&'a [usize]>,
+    /// Those that stay; all, where nothing is said.
+    pub layers: Option<&'a Layers>,
     /// Of each layer's neurons.
     pub share: Option<f64>,
     /// Validation rows to measure importance on, at most.
@@ -64,7 +65,8 @@ pub fn run(cx: &mut Context, wanted: &Wanted, training: Option<&Training>) -> Re
         _ => None,
     };
     let model = Model::load(&dir, None, cx.seed(), &device.device)?.model;
-    let removal = Removal { layers: wanted.layers, neurons };
+    let layers = wanted.layers.map(|layers| layers.of(model.config().layers())).transpose()?;
+    let removal = Removal { layers: layers.as_deref(), neurons };
     let (model, removed) = finished(remove(model, &removal, &device.device, &Watched::new(cx)))?;
     let recovery = match (training, &tokens) {
         (Some(training), Some(tokens)) => {

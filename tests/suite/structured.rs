@@ -141,9 +141,10 @@ fn what_contradicts_itself_is_refused_before_anything_runs() {
         "use = \"prune@0.4\"\nlayers = [0]\n",
         &["`sparsity` and `layers` are both given, but nothing to remove a share of"],
     );
-    refused(&layers("[]"), &["no layer is kept; at least 1 is needed"]);
-    refused(&layers("[1, 0]"), &["the layers [1, 0] must be in ascending order, each of them once"]);
-    refused(&layers("[1, 1]"), &["the layers [1, 1] must be in ascending order, each of them once"]);
+    refused(&layers("[]"), &["layers is empty; at least 1 is needed"]);
+    refused(&layers("0"), &["layers is 0; at least 1 is needed"]);
+    refused(&layers("[1, 0]"), &["layers is [1, 0]; they must be in ascending order, each of them once"]);
+    refused(&layers("[1, 1]"), &["layers is [1, 1]; they must be in ascending order, each of them once"]);
     refused(&layers("[-1]"), &["-1"]);
 }
 
@@ -153,6 +154,7 @@ fn what_the_model_or_the_rows_do_not_allow_is_said() {
         &project("use = \"prune\"\nlayers = [0, 2]\n"),
         &["the layers [0, 2] are to be kept, but the model has 2: 0 to 1"],
     );
+    fails(&project("use = \"prune\"\nlayers = 3\n"), &["3 layers are to stay, but the model has 2; lower `layers`"]);
     let p = project("use = \"prune@0.4\"\nstructure = [\"ffn\"]\nin.tokens = \"tokens\"\n");
     let text = fs::read_to_string(p.path("p.toml")).unwrap();
     p.write("p.toml", &text.replace("validation = 0.2", "validation = 0"));
