@@ -3,20 +3,21 @@
 //! `cargo bench --bench train_step -- [--model roberta-mini|roberta-base|deberta-v3-base] [--batch 16] [--length 64] [--steps 8]
 //! [--lora 16] [--infer true]`
 
-use std::collections::HashMap;
+mod shapes;
+
 use std::time::Instant;
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use pipe::allocator::{self, Allocator};
 use pipe::ml::batch::{Batch, Padding};
-use pipe::ml::data::tokens::Split;
 use pipe::ml::dropout::Noise;
 use pipe::ml::fit::peak_memory_bytes;
 use pipe::ml::lora::{LoraConfig, Targets};
 use pipe::ml::model::{Config, Model};
 use pipe::ml::objective::Objective;
 use pipe::ml::optimizer::{Accumulated, AdamW, AdamWSettings};
+use shapes::{Options, config, median, rows};
 
 // As in the binary.
 #[global_allocator]
@@ -24,22 +25,17 @@ static ALLOCATOR: Allocator = Allocator;
 
 fn main() -> anyhow::Result<()> {
     allocator::hold_freed_memory();
-    let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
-    let options: HashMap<&str, &str> = arguments
-        .windows(2)
-        .filter(|pair| pair[0].starts_with("--"))
-        .map(|pair| (&pair[0][2..], pair[1].as_str()))
-        .collect();
-    let number = |name: &str, default: usize| options.get(name).and_then(|text| text.parse().ok()).unwrap_or(default);
-    let (batch, length, steps) = (number("batch", 16), number("length", 64), number("steps", 8));
-    let name = options.get("model").copied().unwrap_or("roberta-mini");
-    let config = Config::parse(&config(name)?.to_string())?;
-    if options.contains_key("infer") {
+    let options = Options::read();
+    let (batch, length) = (options.number("batch", 16)?, options.number("length", 64)?);
+    let steps = options.number("steps", 8)?;
+    let name = options.text("model", "roberta-mini");
+    let config = config(name)?;
+    if options.text("infer", "false") == "true" {
         return infer(&config, name, [batch, length, steps]);
     }
     let device = Device::flex().autodiff();
     let mut model = Model::init(&config, 0, &device)?.train();
-    let rank = number("lora", 0);
+    let rank = options.number("lora", 0)?;
     if rank > 0 {
         let lora = LoraConfig {
             rank,
@@ -126,48 +122,4 @@ fn infer(config: &Config, name: &str, [batch, length, steps]: [usize; 3]) -> any
         })
     );
     Ok(())
-}
-
-/// Rows of random-looking tokens.
-fn rows(batch: usize, length: usize) -> Split {
-    let mut split = Split::default();
-    for row in 0..batch {
-        let ids: Vec<u32> = (0..length).map(|i| 5 + ((row * length + i) * 7919 % 50_000) as u32).collect();
-        split.push(&ids, (row % 5) as u32, String::new());
-    }
-    split
-}
-
-fn median(values: &mut [f64]) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
-}
-
-/// The `config.json` of a model of five labels.
-fn config(name: &str) -> anyhow::Result<serde_json::Value> {
-    let (layers, hidden, heads) = match name {
-        "roberta-mini" => (4, 256, 4),
-        "roberta-base" | "deberta-v3-base" => (12, 768, 12),
-        other => anyhow::bail!("unknown model {other}: roberta-mini, roberta-base or deberta-v3-base"),
-    };
-    let mut config = serde_json::json!({
-        "hidden_size": hidden, "num_hidden_layers": layers, "num_attention_heads": heads, "intermediate_size": 4 * hidden,
-        "num_labels": 5,
-    });
-    let family = if name.starts_with("deberta") {
-        serde_json::json!({
-            "model_type": "deberta-v2", "vocab_size": 128100, "max_position_embeddings": 512, "relative_attention": true,
-            "position_buckets": 256, "norm_rel_ebd": "layer_norm", "share_att_key": true, "pos_att_type": ["p2c", "c2p"],
-            "position_biased_input": false, "type_vocab_size": 0, "layer_norm_eps": 1e-7,
-        })
-    } else {
-        serde_json::json!({
-            "model_type": "roberta", "vocab_size": 50265, "max_position_embeddings": 514, "type_vocab_size": 1,
-            "pad_token_id": 1, "layer_norm_eps": 1e-5,
-        })
-    };
-    for (field, value) in family.as_object().into_iter().flatten() {
-        config[field] = value.clone();
-    }
-    Ok(config)
 }

@@ -1,9 +1,11 @@
-//! Set the smallest weights of a model's linear layers to zero, at once or while it is trained.
+//! Set the smallest weights of a model's linear layers to zero, at once or while it is trained; or make the model smaller.
 
 mod gradual;
+pub mod importance;
 mod magnitude;
 mod mask;
 mod pattern;
+pub mod structured;
 mod targets;
 #[cfg(test)]
 mod tests;

@@ -122,6 +122,14 @@ pub fn check_labels(labels: &[String], tokens: &Tokens, whose: &str) -> Result<(
     Ok(())
 }
 
+/// The tokens on the port `tokens`, which must suit the model in `dir`, an artifact of its own.
+pub fn tokens_for(dir: &Path, cx: &Context) -> Result<Tokens> {
+    let tokens = Tokens::open(&cx.input("tokens")?.dir)?;
+    check_labels(Config::open(dir)?.labels(), &tokens, "the model")?;
+    check_fit(&tokens, dir)?;
+    Ok(tokens)
+}
+
 /// Copy the files of a model artifact but for its weights and `except`.
 pub fn copy_but_weights(from: &Path, to: &Path, except: &[&str]) -> Result<()> {
     let weights = weights::files(from)?;

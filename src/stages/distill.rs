@@ -101,12 +101,10 @@ impl Stage for Distill {
                 (loaded.model, loaded.initialised)
             }
             None => {
-                let (model, kept) = student::with_layers(teacher.model(), self.own.layers, &device.device)?;
-                cx.note(format!(
-                    "the student has {} of the teacher's {} layers: {kept:?}",
-                    kept.len(),
-                    teacher.config().layers()
-                ));
+                let all = teacher.config().layers();
+                let kept = student::spread(all, self.own.layers.unwrap_or(all.div_ceil(2)));
+                let model = student::with_layers(teacher.model(), &kept, &device.device)?;
+                cx.note(format!("the student has {} of the teacher's {all} layers: {kept:?}", kept.len()));
                 (model, Initialised::Nothing)
             }
         };

@@ -16,7 +16,9 @@ pub mod inspector;
 pub mod predictor;
 
 mod base;
+mod layers;
 mod recovery;
+mod removal;
 mod training;
 mod types;
 mod watched;

@@ -7,23 +7,24 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::base::{self, copy_but_weights};
-use super::recovery::{self, Recovery};
-use super::training::{self, Trained, Training, save_model};
+use super::layers::Layers;
+use super::recovery::{self, Patient, Recovery};
+use super::removal::{self, Structure, Wanted};
+use super::training::{self, Trained, Training};
 use super::types::{MODEL, TOKENS};
 use crate::engine::kind::{Context, Invalid, Need, Port, Resource, Stage};
-use crate::ml::data::Tokens;
-use crate::ml::fit::FitOptions;
 use crate::ml::model::config::Config;
 use crate::ml::model::{Model, weights};
-use crate::ml::objective::Objective;
-use crate::ml::prune::{self, Gradual, Method, Pattern, PruneReport, Pruning, Scope, Target};
+use crate::ml::prune::{Gradual, Method, Pattern, PruneReport, Pruning, Scope, Target};
 
-/// Sets the smallest weights of a model's linear layers to zero (L1 magnitude), and with `recover-epochs` trains what is left;
-/// embeddings, LayerNorm and biases are not pruned.
+/// Sets the smallest weights of a model's linear layers to zero (L1 magnitude); embeddings, LayerNorm and biases are not
+/// pruned. With `structure` or `layers`, removes neurons or whole layers in their place, so that the model becomes smaller and
+/// faster. With `recover-epochs`, trains what is left.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Own {
-    /// Share of the weights set to zero, 0 ≤ sparsity < 1. Where `pattern` is given, it follows from that.
+    /// Share of the weights set to zero, 0 ≤ sparsity < 1. Where `pattern` is given, it follows from that. With `structure`: share of
+    /// what that names which is removed, of each layer.
     #[serde(default)]
     sparsity: Option<f64>,
     /// n:m sparsity: `"2:4"` leaves each neuron at most 2 of each 4 consecutive inputs. 1 ≤ n < m ≤ 32.
@@ -42,6 +43,21 @@ pub struct Own {
     /// fast at first (Zhu and Gupta, 2017): `{ steps = 10 }`. Default: all is removed before the first step.
     #[serde(default)]
     gradual: Option<Gradual>,
+    /// What to remove for good in the place of single weights: `["ffn"]`, the neurons of the feed-forward halves that matter
+    /// least to the loss on the validation rows of `in.tokens`.
+    #[serde(default)]
+    structure: Vec<Structure>,
+    /// Rows of the validation split that tell which neurons matter, at most. For `structure`.
+    #[serde(default = "rows")]
+    calibration: usize,
+    /// Encoder layers that stay: so many, evenly spaced from the first, or `[0, 2, 4]`, counted from 0; the others are dropped.
+    /// By itself, or before `structure`.
+    #[serde(default)]
+    layers: Option<Layers>,
+}
+
+fn rows() -> usize {
+    256
 }
 
 pub type Prune = Trained<Own, Recovery>;
@@ -56,11 +72,11 @@ impl Stage for Prune {
     const OPERATIONAL: &'static [&'static str] = training::OPERATIONAL;
 
     fn resource(&self) -> Resource {
-        if self.training.training().is_some() { Resource::Device } else { Resource::Cpu }
+        if self.training.training().is_some() || self.own.is_structured() { Resource::Device } else { Resource::Cpu }
     }
 
     fn check(&self) -> Vec<Invalid> {
-        let mut wrong = self.own.check();
+        let mut wrong = if self.own.is_structured() { self.own.check_structured() } else { self.own.check() };
         if self.own.gradual.is_some() && self.training.training().is_none() {
             wrong.push(
                 Invalid::new("gradual", format!("gradual needs training to go with, and {} is 0", recovery::KEY))
@@ -71,13 +87,17 @@ impl Stage for Prune {
     }
 
     fn needs(&self) -> Vec<Need> {
-        self.training.needs()
+        let importance = (!self.own.structure.is_empty()).then_some(Need { port: "tokens", key: "structure" });
+        importance.map_or_else(|| self.training.needs(), |need| vec![need])
     }
 
     fn run(&self, cx: &mut Context) -> Result<()> {
         let dir = cx.input("model")?.dir.clone();
         let quantized = Config::open(&dir)?.quantization().is_some();
         ensure!(!quantized, "the model is quantized; prune it before `quantize`");
+        if self.own.is_structured() {
+            return removal::run(cx, &self.own.wanted(), self.training.training());
+        }
         let out = cx.output("model")?;
         let pruning = self.own.pruning();
         let report = match self.training.training() {
@@ -109,21 +129,13 @@ fn at_once(pruning: &Pruning, dir: &Path, out: &Path) -> Result<PruneReport> {
 
 /// Prunes the model and trains it.
 fn recovered(cx: &mut Context, pruning: Pruning, training: &Training) -> Result<PruneReport> {
-    let (dir, rows) = (cx.input("model")?.dir.clone(), cx.input("tokens")?.dir.clone());
-    let tokens = Tokens::open(&rows)?;
+    let dir = cx.input("model")?.dir.clone();
+    let tokens = base::tokens_for(&dir, cx)?;
     let device = base::device(cx)?;
     let model = Model::load(&dir, None, cx.seed(), &device.device)?.model;
-    base::check_labels(model.config().labels(), &tokens, "the model")?;
-    base::check_fit(&tokens, &dir)?;
-    let options = FitOptions { pruning: Some(pruning.clone()), ..training.options(cx.seed(), 5e-5) };
-    let fitted = training::run(cx, model, &tokens, &Objective::cross_entropy(), &device, options)?;
-    save_model(&fitted.model, &fitted.training, &tokens.labels, &rows, &cx.output("model")?)?;
-    let recovery = prune::Recovery {
-        epochs: training.epochs,
-        steps: fitted.training.steps,
-        best_epoch: fitted.training.best.map(|best| best.epoch),
-    };
-    Ok(PruneReport { recovery: Some(recovery), ..pruning.report(&fitted.model.to_host()?)? })
+    let patient = Patient { model, tokens: &tokens, device: &device, pruning: Some(pruning.clone()) };
+    let (model, recovery) = recovery::recover(cx, patient, training)?;
+    Ok(PruneReport { recovery: Some(recovery), ..pruning.report(&model.to_host()?)? })
 }
 
 impl Own {
@@ -134,10 +146,7 @@ impl Own {
                 Invalid::new("sparsity", "neither sparsity nor pattern is given")
                     .help("0.3 sets 30 % of the weights to zero; `pattern = \"2:4\"` two of each four"),
             ),
-            (Some(sparsity), None) if !(0.0..1.0).contains(&sparsity) => wrong.push(
-                Invalid::new("sparsity", format!("sparsity is {sparsity}; it must be at least 0 and below 1"))
-                    .help("0.3 sets 30 % of the weights to zero"),
-            ),
+            (Some(_), None) => wrong.extend(self.check_sparsity()),
             (Some(sparsity), Some(pattern)) if (sparsity - pattern.sparsity()).abs() > 1e-9 => wrong.push(
                 Invalid::new(
                     "sparsity",
@@ -175,6 +184,62 @@ impl Own {
             );
         }
         wrong
+    }
+
+    /// Whether parts of the model go, and not single weights.
+    fn is_structured(&self) -> bool {
+        !self.structure.is_empty() || self.layers.is_some()
+    }
+
+    fn check_structured(&self) -> Vec<Invalid> {
+        let mut wrong = Vec::new();
+        let asked = if self.structure.is_empty() { "layers" } else { "structure" };
+        for (key, is_given) in [
+            ("pattern", self.pattern.is_some()),
+            ("scope", self.scope == Scope::Global),
+            ("targets", self.targets.is_some()),
+            ("gradual", self.gradual.is_some()),
+        ] {
+            if is_given {
+                let message = format!("`{key}` and `{asked}` are both given");
+                wrong.push(Invalid::new(key, message).help(format!(
+                    "`{key}` is for single weights, `{asked}` removes whole parts: give each a stage of its own"
+                )));
+            }
+        }
+        if self.structure.contains(&Structure::Heads) {
+            wrong.push(Invalid::new("structure", format!("structure has \"heads\": {}", Structure::NO_HEADS)).help(
+                "`structure = [\"ffn\"]` removes neurons of the feed-forward halves, which are two thirds of a layer's work",
+            ));
+        }
+        match (self.sparsity, self.structure.is_empty()) {
+            (None, false) => wrong.push(
+                Invalid::new("structure", "structure is given, but no share to remove")
+                    .help("add `sparsity`: 0.4 removes 40 % of each layer's neurons"),
+            ),
+            (Some(_), true) => {
+                wrong.push(Invalid::new("sparsity", "`sparsity` and `layers` are both given, but nothing to remove a share of").help(
+                    "add `structure = [\"ffn\"]`, or set single weights to zero in a stage of its own, after this one",
+                ))
+            }
+            _ => wrong.extend(self.check_sparsity()),
+        }
+        wrong.extend(self.layers.as_ref().and_then(Layers::check));
+        if self.calibration == 0 {
+            wrong.push(Invalid::new("calibration", "calibration is 0; at least 1 row is needed"));
+        }
+        wrong
+    }
+
+    fn check_sparsity(&self) -> Option<Invalid> {
+        let sparsity = self.sparsity.filter(|sparsity| !(0.0..1.0).contains(sparsity))?;
+        let message = format!("sparsity is {sparsity}; it must be at least 0 and below 1");
+        Some(Invalid::new("sparsity", message).help("0.3 sets 30 % of the weights to zero"))
+    }
+
+    fn wanted(&self) -> Wanted<'_> {
+        let share = self.sparsity.filter(|_| !self.structure.is_empty());
+        Wanted { layers: self.layers.as_ref(), share, calibration: self.calibration }
     }
 
     fn pruning(&self) -> Pruning {

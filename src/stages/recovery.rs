@@ -1,13 +1,20 @@
-//! Training that follows a compression, where a kind is asked for it: its parameters.
+//! Training that follows a compression, where a kind is asked for it.
 
+use anyhow::Result;
 use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Serialize};
 
-use super::training::Training;
+use super::training::{self, Training, save_model};
 use crate::engine::diagnostic::{Diagnostic, Place};
-use crate::engine::kind::{Invalid, Need};
+use crate::engine::kind::{Context, Invalid, Need};
 use crate::engine::parameters::{Parameters, json_of_both, read_both, schema_of_both};
 use crate::engine::value::Table;
+use crate::ml::data::Tokens;
+use crate::ml::device::Chosen;
+use crate::ml::fit::FitOptions;
+use crate::ml::model::Model;
+use crate::ml::objective::Objective;
+use crate::ml::prune::{self, Pruning};
 
 /// The parameter that asks for it.
 pub const KEY: &str = "recover-epochs";
@@ -39,6 +46,30 @@ impl Recovery {
     pub fn needs(&self) -> Vec<Need> {
         self.training().map(|_| Need { port: "tokens", key: KEY }).into_iter().collect()
     }
+}
+
+/// What is left of a model, to be trained.
+pub struct Patient<'a> {
+    pub model: Model,
+    pub tokens: &'a Tokens,
+    pub device: &'a Chosen,
+    /// Weights that go before or while it is trained, and are held at zero.
+    pub pruning: Option<Pruning>,
+}
+
+/// Trains it and writes the output `model`.
+pub fn recover(cx: &mut Context, patient: Patient, training: &Training) -> Result<(Model, prune::Recovery)> {
+    let Patient { model, tokens, device, pruning } = patient;
+    let options = FitOptions { pruning, ..training.options(cx.seed(), 5e-5) };
+    let fitted = training::run(cx, model, tokens, &Objective::cross_entropy(), device, options)?;
+    let (rows, out) = (cx.input("tokens")?.dir.clone(), cx.output("model")?);
+    save_model(&fitted.model, &fitted.training, &tokens.labels, &rows, &out)?;
+    let recovery = prune::Recovery {
+        epochs: training.epochs,
+        steps: fitted.training.steps,
+        best_epoch: fitted.training.best.map(|best| best.epoch),
+    };
+    Ok((fitted.model, recovery))
 }
 
 impl Parameters for Recovery {

@@ -5,8 +5,17 @@ use std::path::Path;
 
 use crate::real::{PIPELINE, Project};
 
+pub const DEBERTA: &str = r#"{"model_type": "deberta-v2", "vocab_size": 640, "hidden_size": 24, "num_hidden_layers": 2,
+    "num_attention_heads": 2, "intermediate_size": 48, "max_position_embeddings": 40, "relative_attention": true,
+    "position_buckets": 8, "norm_rel_ebd": "layer_norm", "share_att_key": true, "pos_att_type": ["p2c", "c2p"],
+    "position_biased_input": false, "type_vocab_size": 0}"#;
+pub const BERT: &str = r#"{"model_type": "bert", "vocab_size": 412, "hidden_size": 24, "num_hidden_layers": 2,
+    "num_attention_heads": 2, "intermediate_size": 48, "max_position_embeddings": 40}"#;
+pub const DISTILBERT: &str = r#"{"model_type": "distilbert", "vocab_size": 412, "dim": 24, "n_layers": 2, "n_heads": 2,
+    "hidden_dim": 48, "max_position_embeddings": 40}"#;
+
 /// A base model of two layers and the tokenizer files of its family, in the project's folder `tiny`.
-fn base(project: &Project, config: &str, tokenizer: &str) {
+pub fn base(project: &Project, config: &str, tokenizer: &str) {
     let tiny = project.path("tiny");
     fs::remove_dir_all(&tiny).unwrap();
     fs::create_dir(&tiny).unwrap();
@@ -45,11 +54,7 @@ fn tensors(project: &Project, stage: &str) -> Vec<String> {
 
 #[test]
 fn deberta_from_its_sentencepiece_model() {
-    let config = r#"{"model_type": "deberta-v2", "vocab_size": 640, "hidden_size": 24, "num_hidden_layers": 2,
-        "num_attention_heads": 2, "intermediate_size": 48, "max_position_embeddings": 40, "relative_attention": true,
-        "position_buckets": 8, "norm_rel_ebd": "layer_norm", "share_att_key": true, "pos_att_type": ["p2c", "c2p"],
-        "position_biased_input": false, "type_vocab_size": 0}"#;
-    let project = every_kind(config, "deberta");
+    let project = every_kind(DEBERTA, "deberta");
     // The student has every second layer, and the table of distances that they share.
     let student = tensors(&project, "student");
     assert!(student.contains(&"deberta.encoder.rel_embeddings.weight".to_owned()), "{student:?}");
@@ -61,17 +66,13 @@ fn deberta_from_its_sentencepiece_model() {
 
 #[test]
 fn bert_from_its_vocabulary() {
-    let config = r#"{"model_type": "bert", "vocab_size": 412, "hidden_size": 24, "num_hidden_layers": 2,
-        "num_attention_heads": 2, "intermediate_size": 48, "max_position_embeddings": 40}"#;
-    let project = every_kind(config, "bert");
+    let project = every_kind(BERT, "bert");
     assert!(tensors(&project, "teacher").contains(&"bert.pooler.dense.weight".to_owned()));
 }
 
 #[test]
 fn distilbert_keeps_its_names_through_every_kind() {
-    let config = r#"{"model_type": "distilbert", "vocab_size": 412, "dim": 24, "n_layers": 2, "n_heads": 2,
-        "hidden_dim": 48, "max_position_embeddings": 40}"#;
-    let project = every_kind(config, "bert");
+    let project = every_kind(DISTILBERT, "bert");
     let student = tensors(&project, "student");
     assert!(student.contains(&"distilbert.transformer.layer.0.attention.q_lin.weight".to_owned()), "{student:?}");
     assert!(student.iter().all(|name| !name.contains("layer.1.")), "{student:?}");

@@ -24,6 +24,7 @@ mod review;
 mod saved;
 mod schedule;
 mod state;
+mod structured;
 mod toys;
 mod training;
 mod trouble;

@@ -11,7 +11,7 @@ use super::training::{kill_at, start};
 const PRUNED: &str = "use = \"prune@0.3\"\nin.model = \"teacher\"\n";
 
 /// A project whose stage `pruned` is this, with dropout in every model.
-fn project(pruned: &str) -> Project {
+pub fn project(pruned: &str) -> Project {
     let p = Project::new();
     p.write("p.toml", &PIPELINE.replacen(PRUNED, &format!("in.model = \"teacher\"\n{pruned}"), 1));
     let config = fs::read_to_string(p.path("tiny/config.json")).unwrap();
@@ -19,7 +19,7 @@ fn project(pruned: &str) -> Project {
     p
 }
 
-fn file(p: &Project, stage: &str, name: &str) -> PathBuf {
+pub fn file(p: &Project, stage: &str, name: &str) -> PathBuf {
     let (code, out, err) = p.pipe(&["cache", "path", "p.toml", stage]);
     assert_eq!(code, 0, "{err}");
     PathBuf::from(out.trim()).join(name)
@@ -42,7 +42,7 @@ fn zeros(values: &[f32]) -> usize {
 }
 
 /// What `pruning.json` says.
-fn report(p: &Project, stage: &str) -> Value {
+pub fn report(p: &Project, stage: &str) -> Value {
     serde_json::from_slice(&fs::read(file(p, stage, "pruning.json")).unwrap()).unwrap()
 }
 
@@ -143,7 +143,7 @@ fn a_pattern_holds_in_each_group_of_the_layers_it_is_asked_for() {
 
 /// What `pipe plan` says of a stage `pruned` that cannot be.
 #[track_caller]
-fn refused(pruned: &str, said: &[&str]) {
+pub fn refused(pruned: &str, said: &[&str]) {
     let p = project(pruned);
     let (code, _, err) = p.pipe(&["plan", "p.toml"]);
     assert_eq!(code, 2, "{pruned}: {err}");
@@ -199,7 +199,7 @@ fn parameters_that_make_no_sense_are_refused_before_anything_runs() {
 
 /// What the stage `pruned` fails with.
 #[track_caller]
-fn fails(p: &Project, said: &[&str]) {
+pub fn fails(p: &Project, said: &[&str]) {
     let (code, _, err) = p.pipe(&["run", "p.toml", "pruned"]);
     assert_eq!(code, 1, "{err}");
     for words in said {

@@ -167,12 +167,19 @@ impl Config {
 
     /// The same model with so many layers.
     pub fn with_layers(&self, layers: usize) -> Result<Self> {
-        let field = match &self.family {
-            Family::DistilBert(_) => DistilBertConfig::LAYERS,
-            _ => "num_hidden_layers",
-        };
+        self.with_size(["num_hidden_layers", DistilBertConfig::LAYERS], layers)
+    }
+
+    /// The same model with feed-forward halves of this width.
+    pub fn with_intermediate_size(&self, width: usize) -> Result<Self> {
+        self.with_size(["intermediate_size", DistilBertConfig::INTERMEDIATE], width)
+    }
+
+    /// The same model with another size, by its usual name and by DistilBERT's.
+    fn with_size(&self, [usual, distilbert]: [&str; 2], size: usize) -> Result<Self> {
+        let field = if matches!(self.family, Family::DistilBert(_)) { distilbert } else { usual };
         let mut json = self.to_json();
-        json[field] = layers.into();
+        json[field] = size.into();
         Self::parse(&json.to_string())
     }
 
@@ -217,6 +224,11 @@ impl Config {
 
     pub fn hidden_size(&self) -> usize {
         self.family.encoder().hidden_size
+    }
+
+    /// Width of the feed-forward halves.
+    pub fn intermediate_size(&self) -> usize {
+        self.family.encoder().intermediate_size
     }
 
     /// Number of encoder layers.

@@ -28,6 +28,8 @@ pub struct DistilBertConfig {
 impl DistilBertConfig {
     /// The field that says how many layers there are.
     pub const LAYERS: &'static str = "n_layers";
+    /// The field that says how wide the feed-forward halves are.
+    pub const INTERMEDIATE: &'static str = "hidden_dim";
 
     /// Reads the fields and refuses those that would change the computation in a way not built here.
     pub fn read(fields: &Fields) -> Result<Self> {
@@ -38,7 +40,7 @@ impl DistilBertConfig {
             hidden_size: fields.size("dim", 768)?,
             num_hidden_layers: fields.size(Self::LAYERS, 6)?,
             num_attention_heads: fields.size("n_heads", 12)?,
-            intermediate_size: fields.size("hidden_dim", 3072)?,
+            intermediate_size: fields.size(Self::INTERMEDIATE, 3072)?,
             max_position_embeddings: fields.size("max_position_embeddings", 512)?,
             type_vocab_size: 0,
             pad_token_id: fields.index("pad_token_id", 0)?,

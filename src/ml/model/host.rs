@@ -21,6 +21,20 @@ pub enum Layout {
 }
 
 impl HostTensor {
+    /// These rows of a matrix, or these numbers of a vector, in this order.
+    pub fn rows(&self, rows: &[usize]) -> HostTensor {
+        let width: usize = self.shape[1..].iter().product();
+        let data = rows.iter().flat_map(|row| &self.data[row * width..][..width]).copied().collect();
+        HostTensor { shape: [&[rows.len()], &self.shape[1..]].concat(), data }
+    }
+
+    /// These columns of a matrix, in this order.
+    pub fn columns(&self, columns: &[usize]) -> HostTensor {
+        let width: usize = self.shape[1..].iter().product();
+        let data = self.data.chunks(width.max(1)).flat_map(|row| columns.iter().map(|column| row[*column])).collect();
+        HostTensor { shape: vec![self.shape[0], columns.len()], data }
+    }
+
     /// The values in the layout of the module, or back.
     pub fn into_layout(self, layout: Layout) -> Vec<f32> {
         match (layout, &self.shape[..]) {
@@ -82,6 +96,15 @@ mod tests {
             }
             assert_eq!(turned.into_layout(Layout::Transposed), matrix.data);
         }
+    }
+
+    #[test]
+    fn rows_and_columns_come_in_the_order_asked_for() {
+        let matrix = HostTensor { shape: vec![2, 3], data: vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0] };
+        assert_eq!(matrix.rows(&[1]), HostTensor { shape: vec![1, 3], data: vec![4.0, 5.0, 6.0] });
+        assert_eq!(matrix.columns(&[0, 2]), HostTensor { shape: vec![2, 2], data: vec![1.0, 3.0, 4.0, 6.0] });
+        let vector = HostTensor { shape: vec![3], data: vec![1.0, 2.0, 3.0] };
+        assert_eq!(vector.rows(&[0, 2]), HostTensor { shape: vec![2], data: vec![1.0, 3.0] });
     }
 
     #[test]

@@ -66,6 +66,11 @@ impl Model {
         Ok(walk::fill(model, fresh)?.0)
     }
 
+    /// A model with the values of [`Model::to_host`], which must be all that one of this config has.
+    pub fn with_values(config: &Config, host: HostTensors, device: &Device) -> Result<Self> {
+        Self::empty(config, device).from_host(host)
+    }
+
     /// The parameters that a model of this config has; nothing is allocated for them.
     pub fn outline(config: &Config) -> Vec<Named> {
         Self::empty(config, &Device::flex()).parameters()

@@ -35,6 +35,14 @@ pub fn files(dir: &Path) -> Result<Vec<PathBuf>> {
     })
 }
 
+/// How large the weight files of a model folder are.
+pub fn bytes(dir: &Path) -> Result<u64> {
+    let size = |file: PathBuf| {
+        fs::metadata(&file).map(|file| file.len()).with_context(|| format!("reading {}", file.display()))
+    };
+    files(dir)?.into_iter().map(size).sum()
+}
+
 /// The weight files that a path stands for: itself, or those that an index names.
 pub fn files_at(path: &Path) -> Result<Vec<PathBuf>> {
     if is_index(path) { Ok(shards(path)?.into_keys().collect()) } else { Ok(vec![path.to_owned()]) }

@@ -1,0 +1,127 @@
+//! Layers and neurons that go for good: what `prune` does with `structure` and `layers`.
+
+use std::path::Path;
+
+use anyhow::{Context as _, Result, ensure};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::base::{self, copy_but_weights};
+use super::layers::Layers;
+use super::recovery::{self, Patient};
+use super::training::Training;
+use super::watched::{Watched, finished};
+use crate::engine::kind::Context;
+use crate::ml::data::Tokens;
+use crate::ml::model::{Model, weights};
+use crate::ml::prune::Recovery;
+use crate::ml::prune::importance::Rows;
+use crate::ml::prune::structured::{Neurons, Removal, Removed, remove};
+
+/// Parts that every layer has many of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Structure {
+    /// Neurons of the feed-forward halves, the same number in each layer: `intermediate_size` of the config becomes smaller.
+    Ffn,
+    /// Attention heads; no family's layout has room for fewer of them, so this is refused.
+    Heads,
+}
+
+impl Structure {
+    /// Why heads cannot go.
+    pub const NO_HEADS: &str = "a model with fewer attention heads of the same width would not load in `transformers`, which makes the \
+                                attention of every family from `hidden_size` (of DeBERTa, its output projection)";
+}
+
+/// What is to go.
+pub struct Wanted<'a> {
+    /// Those that stay; all, where nothing is said.
+    pub layers: Option<&'a Layers>,
+    /// Of each layer's neurons.
+    pub share: Option<f64>,
+    /// Validation rows to measure importance on, at most.
+    pub calibration: usize,
+}
+
+/// `pruning.json`.
+#[derive(Serialize)]
+struct Report {
+    removed: Removed,
+    recovery: Option<Recovery>,
+    /// Size of the weight files.
+    bytes_before: u64,
+    bytes_after: u64,
+}
+
+/// Removes it from the input `model`, trains what is left where that is asked for, and writes the output `model`.
+pub fn run(cx: &mut Context, wanted: &Wanted, training: Option<&Training>) -> Result<()> {
+    let (dir, out) = (cx.input("model")?.dir.clone(), cx.output("model")?);
+    let device = base::device(cx)?;
+    let needs_rows = wanted.share.is_some() || training.is_some();
+    let tokens = needs_rows.then(|| base::tokens_for(&dir, cx)).transpose()?;
+    let neurons = match (wanted.share, &tokens) {
+        (Some(share), Some(tokens)) => Some(Neurons { share, rows: rows(tokens, wanted.calibration)? }),
+        _ => None,
+    };
+    let model = Model::load(&dir, None, cx.seed(), &device.device)?.model;
+    let layers = wanted.layers.map(|layers| layers.of(model.config().layers())).transpose()?;
+    let removal = Removal { layers: layers.as_deref(), neurons };
+    let (model, removed) = finished(remove(model, &removal, &device.device, &Watched::new(cx)))?;
+    let recovery = match (training, &tokens) {
+        (Some(training), Some(tokens)) => {
+            let patient = Patient { model, tokens, device: &device, pruning: None };
+            Some(recovery::recover(cx, patient, training)?.1)
+        }
+        _ => {
+            model.save(&out, model.config().labels())?;
+            copy_but_weights(&dir, &out, &["config.json"])?;
+            None
+        }
+    };
+    let report = Report { removed, recovery, bytes_before: weights::bytes(&dir)?, bytes_after: weights::bytes(&out)? };
+    tell(cx, &report);
+    write(&report, &out.join("pruning.json"))
+}
+
+fn rows(tokens: &Tokens, most: usize) -> Result<Rows<'_>> {
+    ensure!(
+        !tokens.validation.is_empty(),
+        "there are no validation rows to find out on which neurons matter; give `preprocess` a `validation` share"
+    );
+    Ok(Rows { split: &tokens.validation, pad_id: tokens.pad_id, most })
+}
+
+/// What a user wants to know of it.
+fn tell(cx: &mut Context, report: &Report) {
+    let Report { removed, bytes_before, bytes_after, .. } = report;
+    if removed.layers.len() < removed.layers_before {
+        let (kept, all) = (removed.layers.len(), removed.layers_before);
+        cx.note(format!("{kept} of {all} layers stay: {:?}", removed.layers));
+        cx.fact("layers", kept as f64);
+    }
+    if let Some(neurons) = &removed.neurons {
+        let lost = neurons.importance_removed();
+        cx.note(format!(
+            "{} of {} neurons of each layer stay; those that went had {:.1} % of the importance, measured on {} validation rows",
+            neurons.width_after,
+            neurons.width_before,
+            100.0 * lost,
+            neurons.rows
+        ));
+        cx.fact("neurons", neurons.width_after as f64);
+        cx.fact("importance-removed", lost);
+    }
+    let ratio = *bytes_after as f64 / *bytes_before as f64;
+    cx.note(format!(
+        "{} of {} parameters stay; {ratio:.2} of the size: {bytes_before} → {bytes_after} bytes",
+        removed.parameters_after, removed.parameters_before
+    ));
+    cx.fact("parameters", removed.parameters_after as f64);
+    cx.fact("size-ratio", ratio);
+}
+
+fn write(report: &Report, path: &Path) -> Result<()> {
+    let text = serde_json::to_string_pretty(report)?;
+    std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
+}
