@@ -210,10 +210,14 @@ fn build(
             return None;
         }
     };
-    let wrong = work.check();
+    let wired = |port: &str| stage.ports.iter().find(|plug| plug.port.name == port);
+    let mut wrong = work.check();
+    wrong.extend(work.check_wiring(&|port| wired(port).is_some()));
     if !wrong.is_empty() {
         problems.extend(wrong.into_iter().map(|w| {
-            let d = Diagnostic::new(w.message).at(table.get(w.key).map_or(&stage.place, |i| &i.value.place));
+            let of_parameter = table.get(w.key).map(|item| &item.value.place);
+            let of_port = || wired(w.key)?.sources.first().map(|source| &source.place);
+            let d = Diagnostic::new(w.message).at(of_parameter.or_else(of_port).unwrap_or(&stage.place));
             w.help.into_iter().fold(d, Diagnostic::help)
         }));
         return None;

@@ -61,10 +61,10 @@ impl Port {
     }
 }
 
-/// A parameter whose value parses but makes no sense.
+/// A parameter whose value parses but makes no sense, or a port that is wired and should not be, or the reverse.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Invalid {
-    /// The parameter, as written in the file.
+    /// The parameter, as written in the file, or the port.
     pub key: &'static str,
     pub message: String,
     pub help: Option<String>,
@@ -154,6 +154,11 @@ pub trait Stage: Parameters {
         Vec::new()
     }
 
+    /// Everything that is wrong with which of the ports are wired, also beside the values.
+    fn check_wiring(&self, _is_wired: &dyn Fn(&str) -> bool) -> Vec<Invalid> {
+        Vec::new()
+    }
+
     /// Files and folders outside the cache that the result depends on.
     fn externals(&self) -> Vec<External> {
         Vec::new()
@@ -166,6 +171,7 @@ pub trait Stage: Parameters {
 pub trait Erased: Send + Sync {
     fn resource(&self) -> Resource;
     fn check(&self) -> Vec<Invalid>;
+    fn check_wiring(&self, is_wired: &dyn Fn(&str) -> bool) -> Vec<Invalid>;
     fn externals(&self) -> Vec<External>;
     /// The parameters in canonical form, defaults filled in, as `name = value` leaves.
     fn parameters(&self) -> anyhow::Result<serde_json::Value>;
@@ -179,6 +185,10 @@ impl<S: Stage> Erased for S {
 
     fn check(&self) -> Vec<Invalid> {
         Stage::check(self)
+    }
+
+    fn check_wiring(&self, is_wired: &dyn Fn(&str) -> bool) -> Vec<Invalid> {
+        Stage::check_wiring(self, is_wired)
     }
 
     fn externals(&self) -> Vec<External> {

@@ -15,15 +15,15 @@ use crate::ml::watch::Silent;
 fn step(model: Model, options: &FitOptions, parts: usize) -> (Seen, BTreeMap<String, Vec<f32>>) {
     let tokens = tokens(24);
     let (device, objective) = (Device::flex().autodiff(), Objective::cross_entropy());
-    let model = model.train();
-    let mut optimizer = AdamW::new(options.adamw, &model, &device);
+    let pupil = Pupil::from(model.train());
+    let mut optimizer = AdamW::new(options.adamw, &pupil, &device);
     let collect = |rows: &[usize]| Batch::collect(&tokens.train, rows, tokens.pad_id, Padding::Bucketed);
     let rows: Vec<usize> = (0..options.step_rows()).collect();
     let lesson = Lesson { step: 3, batches: rows.chunks(options.batch_size).map(collect).collect() };
     let room = Room::in_parts(parts);
     let stepper = Stepper { tokens: &tokens, objective: &objective, options, device: &device, watch: &Silent, room };
-    let (model, seen) = stepper.step(model, &mut optimizer, &lesson, 1.0).unwrap();
-    let weights = model.to_host().unwrap().into_iter().map(|(name, tensor)| (name, tensor.data)).collect();
+    let (pupil, seen) = stepper.step(pupil, &mut optimizer, &lesson, 1.0).unwrap();
+    let weights = pupil.model.to_host().unwrap().into_iter().map(|(name, tensor)| (name, tensor.data)).collect();
     (seen, weights)
 }
 
