@@ -95,7 +95,7 @@ pub struct Guide {
 }
 
 impl Guide {
-    /// What `student`, as it will be trained, is to imitate of `teacher`, which reads the same tokens.
+    /// What `student`, as it will be trained, is to imitate of `teacher`, which reads the same tokens and has no autodiff.
     ///
     /// Pieces of the student that are not trained are left out.
     pub fn new(
@@ -122,7 +122,7 @@ impl Guide {
              `hidden` works with any sizes"
         );
         Ok(Self {
-            teacher: teacher.valid(),
+            teacher: teacher.clone(),
             hidden: hidden.map(|loss| Ok::<_, anyhow::Error>((loss, pairs(loss.layers, 0)?))).transpose()?,
             attention: attention.map(|loss| Ok::<_, anyhow::Error>((loss, pairs(loss.layers, 1)?))).transpose()?,
         })

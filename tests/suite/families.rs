@@ -5,22 +5,24 @@ use std::path::Path;
 
 use crate::real::{PIPELINE, Project};
 
-/// A base model of two layers and the tokenizer files of its family, in the project's folder `tiny`.
-fn base(project: &Project, config: &str, tokenizer: &str) {
-    let tiny = project.path("tiny");
-    fs::remove_dir_all(&tiny).unwrap();
-    fs::create_dir(&tiny).unwrap();
-    fs::write(tiny.join("config.json"), config).unwrap();
+/// A base model without weights and the tokenizer files of its family, in this folder of the project.
+pub fn base(project: &Project, folder: &str, config: &str, tokenizer: &str) {
+    let folder = project.path(folder);
+    if folder.exists() {
+        fs::remove_dir_all(&folder).unwrap();
+    }
+    fs::create_dir(&folder).unwrap();
+    fs::write(folder.join("config.json"), config).unwrap();
     let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tokenizers").join(tokenizer);
     for file in fs::read_dir(from).unwrap().map(|file| file.unwrap().path()).filter(|p| !p.ends_with("golden.jsonl")) {
-        fs::copy(&file, tiny.join(file.file_name().unwrap())).unwrap();
+        fs::copy(&file, folder.join(file.file_name().unwrap())).unwrap();
     }
 }
 
 /// Runs every kind on the base, then nothing again, and predicts with what came out.
 fn every_kind(config: &str, tokenizer: &str) -> Project {
     let project = Project::new();
-    base(&project, config, tokenizer);
+    base(&project, "tiny", config, tokenizer);
     let ran = project.run(&[]);
     assert_eq!(ran.len(), 13, "{ran:?}");
     assert_eq!(project.run(&[]), [""; 0]);
@@ -34,7 +36,8 @@ fn every_kind(config: &str, tokenizer: &str) -> Project {
     project
 }
 
-fn tensors(project: &Project, stage: &str) -> Vec<String> {
+/// The names of a model's tensors, sorted.
+pub fn tensors(project: &Project, stage: &str) -> Vec<String> {
     let dir = project.pipe(&["cache", "path", "p.toml", stage]).1;
     let bytes = fs::read(Path::new(dir.lines().next().unwrap()).join("model.safetensors")).unwrap();
     let mut names: Vec<String> =

@@ -12,10 +12,3 @@ pub struct Pupil {
     /// From the model's hidden states to those of a teacher of another width.
     pub projection: Option<Linear>,
 }
-
-#[cfg(test)]
-impl From<Model> for Pupil {
-    fn from(model: Model) -> Self {
-        Self { model, projection: None }
-    }
-}

@@ -2,6 +2,7 @@
 
 mod effects;
 mod failures;
+mod guided;
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
