@@ -161,7 +161,8 @@ impl Guide {
         counts: Counts,
         projection: Option<&'a Linear>,
     ) -> Shown<'a> {
-        let wanted = |pairs: Option<&Pairs>| -> BTreeSet<usize> { pairs.into_iter().flatten().map(|(_, &p)| p).collect() };
+        let wanted =
+            |pairs: Option<&Pairs>| -> BTreeSet<usize> { pairs.into_iter().flatten().map(|(_, &p)| p).collect() };
         let of_states = wanted(self.hidden.as_ref().map(|(_, pairs)| pairs));
         let of_scores = wanted(self.attention.as_ref().map(|(_, pairs)| pairs));
         let deepest = of_states.iter().chain(&of_scores).max().copied().unwrap_or(0);

@@ -97,7 +97,8 @@ impl Stage for Distill {
         if !(own.temperature > 0.0 && own.temperature.is_finite()) {
             wrong.push(Invalid::new("temperature", format!("temperature is {}; it must be above 0", own.temperature)));
         }
-        for (key, weight) in [("hidden", own.hidden.map(|h| h.weight)), ("attention", own.attention.map(|a| a.weight))] {
+        for (key, weight) in [("hidden", own.hidden.map(|h| h.weight)), ("attention", own.attention.map(|a| a.weight))]
+        {
             if let Some(weight) = weight.filter(|weight| !(*weight > 0.0 && weight.is_finite())) {
                 wrong.push(
                     Invalid::new(key, format!("the weight of `{key}` is {weight}; it must be above 0"))
@@ -149,12 +150,18 @@ impl Stage for Distill {
                 );
             }
             if is_wired("teacher-tokens") {
-                wrong.push(Invalid::new("teacher-tokens", "with `in.logits` there is no teacher to read `in.teacher-tokens`"));
+                wrong.push(Invalid::new(
+                    "teacher-tokens",
+                    "with `in.logits` there is no teacher to read `in.teacher-tokens`",
+                ));
             }
         } else if is_wired("teacher-tokens") {
             wrong.extend(imitated.map(|key| {
-                Invalid::new(key, format!("`{key}` compares token by token, and with `in.teacher-tokens` they are others"))
-                    .help("leave it out, or choose a student with the teacher's tokenizer")
+                Invalid::new(
+                    key,
+                    format!("`{key}` compares token by token, and with `in.teacher-tokens` they are others"),
+                )
+                .help("leave it out, or choose a student with the teacher's tokenizer")
             }));
         }
         wrong
@@ -268,7 +275,8 @@ impl Teacher {
                 Ok(in_order(&logits, classes, &align(ours, theirs)?))
             }
             Self::Model { classifier, tokens: theirs } => {
-                let places = theirs.as_ref().map(|t| align(ours, rows("the teacher's tokens", &t.train))).transpose()?;
+                let places =
+                    theirs.as_ref().map(|t| align(ours, rows("the teacher's tokens", &t.train))).transpose()?;
                 let read = theirs.as_ref().unwrap_or(tokens);
                 let scoring = Scoring {
                     split: &read.train,

@@ -190,8 +190,8 @@ fn cached_logits_give_the_same_student_to_the_bit_and_serve_many() {
     base(&p, "other", BERT, "bert");
     p.run(&[]);
     assert_eq!(p.digest("live"), p.digest("again"));
-    assert_eq!(p.digest("other-live"), p.digest("other-again[temperature=2.0]"));
-    assert_ne!(p.digest("other-live"), p.digest("other-again[temperature=5.0]"));
+    assert_eq!(p.digest("other-live"), p.digest("other-again[temperature=2]"));
+    assert_ne!(p.digest("other-live"), p.digest("other-again[temperature=5]"));
 
     // How many rows are scored at a time in validation is not part of the result.
     let text = fs::read_to_string(p.path("p.toml")).unwrap();
@@ -202,7 +202,7 @@ fn cached_logits_give_the_same_student_to_the_bit_and_serve_many() {
 
     // Another temperature runs no teacher again.
     p.write("p.toml", &text.replace("[2.0, 5.0]", "[2.0, 5.0, 8.0]"));
-    assert_eq!(p.run(&[]), ["other-again[temperature=8.0]"]);
+    assert_eq!(p.run(&[]), ["other-again[temperature=8]"]);
 
     // Predictions on other rows are refused with what is missing.
     p.write("p.toml", &text.replace("split = \"train\"", "split = \"test\""));
@@ -272,7 +272,10 @@ in.model = "narrow"
     let (code, out, err) = p.pipe(&["predict", "p.toml:small", "--text", "the queue was awful"]);
     assert!(code == 0 && out.contains("\"label\""), "{out}{err}");
 
-    p.write("p.toml", &fs::read_to_string(p.path("p.toml")).unwrap().replace("hidden = { loss = \"mse\" }", "attention = {}"));
+    p.write(
+        "p.toml",
+        &fs::read_to_string(p.path("p.toml")).unwrap().replace("hidden = { loss = \"mse\" }", "attention = {}"),
+    );
     p.write("narrow/config.json", &config.replace("_heads\": 4", "_heads\": 2"));
     let said = failure(&p, "narrow");
     assert!(said.contains("the student has 2 of them and the teacher 4; leave it out"), "{said}");
@@ -366,7 +369,10 @@ in.student = "teacher2"
 in.tokens = "tokens"
 "#,
     );
-    p.write("three.csv", &Project::csv(60).replace("day 7\",cross", "day 7\",so-so").replace("day 9\",cross", "day 9\",so-so"));
+    p.write(
+        "three.csv",
+        &Project::csv(60).replace("day 7\",cross", "day 7\",so-so").replace("day 9\",cross", "day 9\",so-so"),
+    );
     let teacher = "the teacher classifies into cross, happy, so-so, but the tokens are labelled cross, happy";
     assert!(failure(&p, "by-model").contains(teacher));
     let own = "the teacher classifies into cross, happy, but the tokens are labelled cross, happy, so-so";
@@ -398,7 +404,10 @@ in.tokens = "tokens"
     );
     p.write("fewer.csv", &Project::csv(100));
     let said = failure(&p, "student");
-    assert!(said.contains("the teacher's tokens lack ") && said.contains(" of the 128 train rows of the tokens"), "{said}");
+    assert!(
+        said.contains("the teacher's tokens lack ") && said.contains(" of the 128 train rows of the tokens"),
+        "{said}"
+    );
     assert!(said.contains("both must come from the train rows of one corpus"), "{said}");
 }
 
@@ -458,7 +467,9 @@ fn what_cannot_be_distilled_is_said_before_anything_runs() {
             assert!(err.contains(words), "{lines}\n`{words}` is not in\n{err}");
         }
     }
-    let p = project("[stage.student]\nuse = \"distill\"\nin.teacher = \"teacher\"\nin.tokens = \"tokens\"\nlayers = [0, 2]\n");
+    let p = project(
+        "[stage.student]\nuse = \"distill\"\nin.teacher = \"teacher\"\nin.tokens = \"tokens\"\nlayers = [0, 2]\n",
+    );
     let said = failure(&p, "student");
     assert!(said.contains("the layers [0, 2] are to be kept, but the model has 2: 0 to 1"), "{said}");
 }

@@ -117,12 +117,7 @@ pub trait Attend: Module {
 
     /// The same and the scores before the softmax, `[B, h, T, T]`; those of padding mean nothing. It costs the memory of the
     /// scores, which [`forward`](Self::forward) need not keep.
-    fn forward_with_scores(
-        &self,
-        x: Tensor<2>,
-        context: &Self::Context,
-        noise: &mut Noise,
-    ) -> (Tensor<2>, Tensor<4>);
+    fn forward_with_scores(&self, x: Tensor<2>, context: &Self::Context, noise: &mut Noise) -> (Tensor<2>, Tensor<4>);
 
     /// Its linear layers with their names in transformers.
     fn linears(&mut self) -> Vec<(&'static str, &mut Linear)>;
@@ -163,12 +158,7 @@ impl<A: Attend> Layer<A> {
     }
 
     /// The same and the attention's scores, `[B, h, T, T]`.
-    pub fn forward_with_scores(
-        &self,
-        x: Tensor<2>,
-        context: &A::Context,
-        noise: &mut Noise,
-    ) -> (Tensor<2>, Tensor<4>) {
+    pub fn forward_with_scores(&self, x: Tensor<2>, context: &A::Context, noise: &mut Noise) -> (Tensor<2>, Tensor<4>) {
         let (attended, scores) = self.attention.self_attention.forward_with_scores(x.clone(), context, noise);
         (self.after_attention(attended, x, noise), scores)
     }

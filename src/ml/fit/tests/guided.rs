@@ -73,7 +73,8 @@ fn a_checkpoint_of_another_guidance_is_not_used() {
 fn each_loss_brings_the_student_nearer_to_the_teacher() {
     let teacher = teacher(16);
     let start = || student::with_layers(&teacher, &[0, 1], &Device::flex()).unwrap();
-    for (hidden, attention) in [(hidden(Measure::Mse, 1.0), false), (hidden(Measure::Cosine, 1.0), false), (None, true)] {
+    for (hidden, attention) in [(hidden(Measure::Mse, 1.0), false), (hidden(Measure::Cosine, 1.0), false), (None, true)]
+    {
         let objective = objective(&teacher, &start(), hidden, attention);
         let options = FitOptions { epochs: 20, ..options() };
         let fitted = fit(start(), &tokens(44), &objective, &options, None, &Device::flex(), &Silent).unwrap();
