@@ -61,7 +61,7 @@ impl Port {
     }
 }
 
-/// A parameter whose value parses but makes no sense, or a port that is wired and should not be, or the reverse.
+/// A parameter whose value parses but makes no sense.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Invalid {
     /// The parameter, as written in the file, or the port.
@@ -80,6 +80,9 @@ impl Invalid {
         self
     }
 }
+
+/// What [`Input::label`] will say of each input, by port.
+pub type Labels<'a> = BTreeMap<&'a str, Vec<&'a str>>;
 
 /// A file or folder outside the cache that a result depends on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -154,8 +157,8 @@ pub trait Stage: Parameters {
         Vec::new()
     }
 
-    /// Everything that is wrong with which of the ports are wired, also beside the values.
-    fn check_wiring(&self, _is_wired: &dyn Fn(&str) -> bool) -> Vec<Invalid> {
+    /// Everything that is wrong with the values in view of what is plugged in: the labels of the inputs, by port.
+    fn check_inputs(&self, _labels: &Labels) -> Vec<Invalid> {
         Vec::new()
     }
 
@@ -171,7 +174,7 @@ pub trait Stage: Parameters {
 pub trait Erased: Send + Sync {
     fn resource(&self) -> Resource;
     fn check(&self) -> Vec<Invalid>;
-    fn check_wiring(&self, is_wired: &dyn Fn(&str) -> bool) -> Vec<Invalid>;
+    fn check_inputs(&self, labels: &Labels) -> Vec<Invalid>;
     fn externals(&self) -> Vec<External>;
     /// The parameters in canonical form, defaults filled in, as `name = value` leaves.
     fn parameters(&self) -> anyhow::Result<serde_json::Value>;
@@ -187,8 +190,8 @@ impl<S: Stage> Erased for S {
         Stage::check(self)
     }
 
-    fn check_wiring(&self, is_wired: &dyn Fn(&str) -> bool) -> Vec<Invalid> {
-        Stage::check_wiring(self, is_wired)
+    fn check_inputs(&self, labels: &Labels) -> Vec<Invalid> {
+        Stage::check_inputs(self, labels)
     }
 
     fn externals(&self) -> Vec<External> {

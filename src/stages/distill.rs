@@ -11,7 +11,7 @@ use super::layers::Layers;
 use super::training::{self, Trained, save_model};
 use super::types::{MODEL, PREDICTIONS, TOKENS};
 use super::watched::{Watched, finished};
-use crate::engine::kind::{Context, External, Invalid, Port, Resource, Stage};
+use crate::engine::kind::{Context, External, Invalid, Labels, Port, Resource, Stage};
 use crate::ml::classifier::Classifier;
 use crate::ml::data::align::{Rows, align};
 use crate::ml::data::predictions::Predictions;
@@ -116,8 +116,8 @@ impl Stage for Distill {
         wrong
     }
 
-    fn check_wiring(&self, is_wired: &dyn Fn(&str) -> bool) -> Vec<Invalid> {
-        let own = &self.own;
+    fn check_inputs(&self, labels: &Labels) -> Vec<Invalid> {
+        let (own, is_wired) = (&self.own, |port: &str| labels.contains_key(port));
         let mut wrong = Vec::new();
         match (is_wired("teacher"), is_wired("logits")) {
             (false, false) => wrong.push(Invalid::new("teacher", "`distill` has no teacher").help(
@@ -234,7 +234,7 @@ impl Teacher {
     /// What is wired, after making sure that it speaks of the rows and labels of the student's `tokens`.
     fn open(cx: &mut Context, tokens: &Tokens, device: &Chosen) -> Result<Self> {
         if let Some(input) = cx.inputs("logits").first() {
-            let predictions = Predictions::open(&input.dir)?;
+            let predictions = Predictions::read(&input.dir.join("predictions.parquet"))?;
             ensure!(
                 predictions.classes == tokens.labels.len(),
                 "{} gives {} logits a row, but the tokens have {} labels: {}",

@@ -138,7 +138,7 @@ impl Stage for Evaluate {
             cx.fact(name, value);
         }
         scores.write(&cx.output("metrics")?)?;
-        predictions::write(&cx.output("predictions")?, split, &logits, tokens.labels.len())
+        predictions::write(&cx.output("predictions")?.join("predictions.parquet"), split, &logits, tokens.labels.len())
     }
 }
 

@@ -22,8 +22,8 @@ pub enum Layers {
 impl Layers {
     pub fn check(&self) -> Option<Invalid> {
         let message = match self {
-            Self::Count(0) => "layers is 0; a student needs at least 1".to_owned(),
-            Self::These(layers) if layers.is_empty() => "layers is empty; a student needs at least 1".to_owned(),
+            Self::Count(0) => "layers is 0; at least 1 is needed".to_owned(),
+            Self::These(layers) if layers.is_empty() => "layers is empty; at least 1 is needed".to_owned(),
             Self::These(layers) if !layers.is_sorted_by(|a, b| a < b) => {
                 format!("layers is {layers:?}; they must be in ascending order, each of them once")
             }
@@ -36,10 +36,7 @@ impl Layers {
     pub fn of(&self, all: usize) -> anyhow::Result<Vec<usize>> {
         match self {
             Self::Count(wanted) => {
-                anyhow::ensure!(
-                    *wanted <= all,
-                    "the student is to have {wanted} layers, but the teacher has {all}; lower `layers`"
-                );
+                anyhow::ensure!(*wanted <= all, "{wanted} layers are to stay, but the model has {all}; lower `layers`");
                 Ok(student::spread(all, *wanted))
             }
             Self::These(layers) => Ok(layers.clone()),
@@ -123,13 +120,13 @@ mod tests {
     }
 
     #[test]
-    fn what_makes_no_student_is_refused() {
+    fn what_makes_no_model_is_refused() {
         let message = |layers: Layers| layers.check().unwrap().message;
         assert!(message(Layers::Count(0)).contains("at least 1"));
         assert!(message(Layers::These(vec![])).contains("at least 1"));
         assert!(message(Layers::These(vec![2, 1])).contains("ascending order"));
         assert!(message(Layers::These(vec![1, 1])).contains("each of them once"));
-        assert!(Layers::Count(5).of(4).unwrap_err().to_string().contains("5 layers, but the teacher has 4"));
+        assert!(Layers::Count(5).of(4).unwrap_err().to_string().contains("5 layers are to stay, but the model has 4"));
         assert_eq!(Layers::Count(2).of(4).unwrap(), [0, 2]);
         assert_eq!(Layers::These(vec![1, 3]).of(4).unwrap(), [1, 3]);
     }

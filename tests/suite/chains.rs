@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use safetensors::SafeTensors;
 
-use crate::families::{base, tensors};
+use crate::families::{BERT, DEBERTA, base_in, tensors};
 use crate::real::Project;
 
 /// A corpus, its tokens for a RoBERTa, and that RoBERTa trained on them.
@@ -30,14 +30,6 @@ base = "tiny"
 epochs = 1
 learning-rate = 2e-3
 "#;
-
-const BERT: &str = r#"{"model_type": "bert", "vocab_size": 412, "hidden_size": 24, "num_hidden_layers": 1,
-    "num_attention_heads": 2, "intermediate_size": 48, "max_position_embeddings": 40}"#;
-
-const DEBERTA: &str = r#"{"model_type": "deberta-v2", "vocab_size": 640, "hidden_size": 24, "num_hidden_layers": 1,
-    "num_attention_heads": 2, "intermediate_size": 48, "max_position_embeddings": 40, "relative_attention": true,
-    "position_buckets": 8, "norm_rel_ebd": "layer_norm", "share_att_key": true, "pos_att_type": ["p2c", "c2p"],
-    "position_biased_input": false, "type_vocab_size": 0}"#;
 
 /// A project whose pipeline is the teacher's and these stages.
 fn project(stages: &str) -> Project {
@@ -126,7 +118,7 @@ in.tokens = "others"
 speed-seconds = 0
 "#,
         );
-        base(&p, "other", config, tokenizer);
+        base_in("other", &p, config, tokenizer);
         assert_eq!(p.run(&[]).len(), 8);
         assert_eq!(p.run(&[]), [""; 0]);
         assert!(tensors(&p, "student").iter().any(|name| name.starts_with(family)), "{family}");
@@ -187,7 +179,7 @@ matrix = { temperature = [2.0, 5.0] }
 #[test]
 fn cached_logits_give_the_same_student_to_the_bit_and_serve_many() {
     let p = project(TWO_WAYS);
-    base(&p, "other", BERT, "bert");
+    base_in("other", &p, BERT, "bert");
     p.run(&[]);
     assert_eq!(p.digest("live"), p.digest("again"));
     assert_eq!(p.digest("other-live"), p.digest("other-again[temperature=2]"));

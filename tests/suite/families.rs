@@ -5,12 +5,24 @@ use std::path::Path;
 
 use crate::real::{PIPELINE, Project};
 
-/// A base model without weights and the tokenizer files of its family, in this folder of the project.
-pub fn base(project: &Project, folder: &str, config: &str, tokenizer: &str) {
+pub const DEBERTA: &str = r#"{"model_type": "deberta-v2", "vocab_size": 640, "hidden_size": 24, "num_hidden_layers": 2,
+    "num_attention_heads": 2, "intermediate_size": 48, "max_position_embeddings": 40, "relative_attention": true,
+    "position_buckets": 8, "norm_rel_ebd": "layer_norm", "share_att_key": true, "pos_att_type": ["p2c", "c2p"],
+    "position_biased_input": false, "type_vocab_size": 0}"#;
+pub const BERT: &str = r#"{"model_type": "bert", "vocab_size": 412, "hidden_size": 24, "num_hidden_layers": 2,
+    "num_attention_heads": 2, "intermediate_size": 48, "max_position_embeddings": 40}"#;
+pub const DISTILBERT: &str = r#"{"model_type": "distilbert", "vocab_size": 412, "dim": 24, "n_layers": 2, "n_heads": 2,
+    "hidden_dim": 48, "max_position_embeddings": 40}"#;
+
+/// A base model of two layers and the tokenizer files of its family, in the project's folder `tiny`.
+pub fn base(project: &Project, config: &str, tokenizer: &str) {
+    fs::remove_dir_all(project.path("tiny")).unwrap();
+    base_in("tiny", project, config, tokenizer);
+}
+
+/// The same in a new folder.
+pub fn base_in(folder: &str, project: &Project, config: &str, tokenizer: &str) {
     let folder = project.path(folder);
-    if folder.exists() {
-        fs::remove_dir_all(&folder).unwrap();
-    }
     fs::create_dir(&folder).unwrap();
     fs::write(folder.join("config.json"), config).unwrap();
     let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tokenizers").join(tokenizer);
@@ -22,7 +34,7 @@ pub fn base(project: &Project, folder: &str, config: &str, tokenizer: &str) {
 /// Runs every kind on the base, then nothing again, and predicts with what came out.
 fn every_kind(config: &str, tokenizer: &str) -> Project {
     let project = Project::new();
-    base(&project, "tiny", config, tokenizer);
+    base(&project, config, tokenizer);
     let ran = project.run(&[]);
     assert_eq!(ran.len(), 13, "{ran:?}");
     assert_eq!(project.run(&[]), [""; 0]);
@@ -48,11 +60,7 @@ pub fn tensors(project: &Project, stage: &str) -> Vec<String> {
 
 #[test]
 fn deberta_from_its_sentencepiece_model() {
-    let config = r#"{"model_type": "deberta-v2", "vocab_size": 640, "hidden_size": 24, "num_hidden_layers": 2,
-        "num_attention_heads": 2, "intermediate_size": 48, "max_position_embeddings": 40, "relative_attention": true,
-        "position_buckets": 8, "norm_rel_ebd": "layer_norm", "share_att_key": true, "pos_att_type": ["p2c", "c2p"],
-        "position_biased_input": false, "type_vocab_size": 0}"#;
-    let project = every_kind(config, "deberta");
+    let project = every_kind(DEBERTA, "deberta");
     // The student has every second layer, and the table of distances that they share.
     let student = tensors(&project, "student");
     assert!(student.contains(&"deberta.encoder.rel_embeddings.weight".to_owned()), "{student:?}");
@@ -64,17 +72,13 @@ fn deberta_from_its_sentencepiece_model() {
 
 #[test]
 fn bert_from_its_vocabulary() {
-    let config = r#"{"model_type": "bert", "vocab_size": 412, "hidden_size": 24, "num_hidden_layers": 2,
-        "num_attention_heads": 2, "intermediate_size": 48, "max_position_embeddings": 40}"#;
-    let project = every_kind(config, "bert");
+    let project = every_kind(BERT, "bert");
     assert!(tensors(&project, "teacher").contains(&"bert.pooler.dense.weight".to_owned()));
 }
 
 #[test]
 fn distilbert_keeps_its_names_through_every_kind() {
-    let config = r#"{"model_type": "distilbert", "vocab_size": 412, "dim": 24, "n_layers": 2, "n_heads": 2,
-        "hidden_dim": 48, "max_position_embeddings": 40}"#;
-    let project = every_kind(config, "bert");
+    let project = every_kind(DISTILBERT, "bert");
     let student = tensors(&project, "student");
     assert!(student.contains(&"distilbert.transformer.layer.0.attention.q_lin.weight".to_owned()), "{student:?}");
     assert!(student.iter().all(|name| !name.contains("layer.1.")), "{student:?}");

@@ -14,11 +14,8 @@ use super::corpus::{column, read_parquet, write_parquet};
 use super::tokens::Split;
 use crate::ml::metrics::{argmax, log_softmax};
 
-const FILE: &str = "predictions.parquet";
-
-/// Write id, label, predicted, scores (probabilities) and logits of every row of `split` into the artifact's folder;
-/// `logits` is `[N, C]`.
-pub fn write(dir: &Path, split: &Split, logits: &[f32], classes: usize) -> Result<()> {
+/// Write id, label, predicted, scores (probabilities) and logits of every row of `split`; `logits` is `[N, C]`.
+pub fn write(path: &Path, split: &Split, logits: &[f32], classes: usize) -> Result<()> {
     let list = || DataType::List(Arc::new(Field::new_list_field(DataType::Float32, true)));
     let schema = Arc::new(Schema::new(vec![
         Field::new("id", DataType::Utf8, false),
@@ -45,7 +42,7 @@ pub fn write(dir: &Path, split: &Split, logits: &[f32], classes: usize) -> Resul
         Arc::new(scores.finish()),
         Arc::new(raw.finish()),
     ];
-    write_parquet(&dir.join(FILE), schema, columns)
+    write_parquet(path, schema, columns)
 }
 
 /// What a model said of some rows, as [`write`] wrote it.
@@ -60,10 +57,10 @@ pub struct Predictions {
 }
 
 impl Predictions {
-    /// Read `predictions.parquet` of an artifact's folder.
-    pub fn open(dir: &Path) -> Result<Self> {
+    /// Read what [`write`] wrote.
+    pub fn read(path: &Path) -> Result<Self> {
         let mut all = Self::default();
-        read_parquet(&dir.join(FILE), |batch| all.add(batch))?;
+        read_parquet(path, |batch| all.add(batch))?;
         Ok(all)
     }
 
@@ -114,8 +111,9 @@ mod tests {
         // What a text would round, and what compares equal without being so.
         let logits = [0.1, f32::MIN_POSITIVE / 3.0, -0.0, 1.0 + f32::EPSILON, f32::MAX, -1e-30];
         let dir = tempfile::tempdir().unwrap();
-        write(dir.path(), &split(), &logits, 3).unwrap();
-        let back = Predictions::open(dir.path()).unwrap();
+        let path = dir.path().join("predictions.parquet");
+        write(&path, &split(), &logits, 3).unwrap();
+        let back = Predictions::read(&path).unwrap();
         let bits = |values: &[f32]| values.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
         assert_eq!(bits(&back.logits), bits(&logits));
         assert_eq!((back.ids, back.labels, back.classes), (vec!["train:2".into(), "train:1".into()], vec![1, 0], 3));
@@ -124,13 +122,14 @@ mod tests {
     #[test]
     fn a_file_that_is_not_ours_is_named() {
         let dir = tempfile::tempdir().unwrap();
-        std::fs::write(dir.path().join(FILE), b"rubbish").unwrap();
-        let message = format!("{:#}", Predictions::open(dir.path()).unwrap_err());
+        let path = dir.path().join("predictions.parquet");
+        std::fs::write(&path, b"rubbish").unwrap();
+        let message = format!("{:#}", Predictions::read(&path).unwrap_err());
         assert!(message.contains("predictions.parquet"), "{message}");
         let schema = Arc::new(Schema::new(vec![Field::new("id", DataType::Utf8, false)]));
         let ids: ArrayRef = Arc::new(StringArray::from_iter_values(["a"]));
-        write_parquet(&dir.path().join(FILE), schema, vec![ids]).unwrap();
-        let message = format!("{:#}", Predictions::open(dir.path()).unwrap_err());
+        write_parquet(&path, schema, vec![ids]).unwrap();
+        let message = format!("{:#}", Predictions::read(&path).unwrap_err());
         assert!(message.ends_with("it has no column `label`"), "{message}");
     }
 }
