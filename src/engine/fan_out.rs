@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::diagnostic::{Diagnostic, listed};
 use super::draw::{Drawn, Reference, unplugged};
-use super::kind::Arity;
+use super::kind::{Arity, Invalid, Labels};
 use super::pipeline::take_seed;
 use super::resolve::{Coordinate, Instance, Wire};
 use super::value::{Item, Value};
@@ -224,10 +224,16 @@ fn build(
             return None;
         }
     };
-    let wrong = work.check();
+    let mut labels = Labels::new();
+    for wire in &inputs {
+        labels.entry(wire.port).or_default().push(&wire.label);
+    }
+    let wrong: Vec<Invalid> = work.check().into_iter().chain(work.check_inputs(&labels)).collect();
     if !wrong.is_empty() {
         problems.extend(wrong.into_iter().map(|w| {
-            let d = Diagnostic::new(w.message).at(table.get(w.key).map_or(&stage.place, |i| &i.value.place));
+            let of_parameter = table.get(w.key).map(|item| &item.value.place);
+            let of_port = || stage.ports.iter().find(|plug| plug.port.name == w.key)?.sources.first().map(|s| &s.place);
+            let d = Diagnostic::new(w.message).at(of_parameter.or_else(of_port).unwrap_or(&stage.place));
             w.help.into_iter().fold(d, Diagnostic::help)
         }));
         return None;

@@ -64,7 +64,7 @@ impl Port {
 /// A parameter whose value parses but makes no sense.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Invalid {
-    /// The parameter, as written in the file.
+    /// The parameter, as written in the file, or the port.
     pub key: &'static str,
     pub message: String,
     pub help: Option<String>,
@@ -88,6 +88,9 @@ pub struct Need {
     /// The parameter, as written in the file.
     pub key: &'static str,
 }
+
+/// What [`Input::label`] will say of each input, by port.
+pub type Labels<'a> = BTreeMap<&'a str, Vec<&'a str>>;
 
 /// A file or folder outside the cache that a result depends on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -167,6 +170,11 @@ pub trait Stage: Parameters {
         Vec::new()
     }
 
+    /// Everything that is wrong with the values in view of what is plugged in: the labels of the inputs, by port.
+    fn check_inputs(&self, _labels: &Labels) -> Vec<Invalid> {
+        Vec::new()
+    }
+
     /// Files and folders outside the cache that the result depends on.
     fn externals(&self) -> Vec<External> {
         Vec::new()
@@ -180,6 +188,7 @@ pub trait Erased: Send + Sync {
     fn resource(&self) -> Resource;
     fn check(&self) -> Vec<Invalid>;
     fn needs(&self) -> Vec<Need>;
+    fn check_inputs(&self, labels: &Labels) -> Vec<Invalid>;
     fn externals(&self) -> Vec<External>;
     /// The parameters in canonical form, defaults filled in, as `name = value` leaves.
     fn parameters(&self) -> anyhow::Result<serde_json::Value>;
@@ -197,6 +206,10 @@ impl<S: Stage> Erased for S {
 
     fn needs(&self) -> Vec<Need> {
         Stage::needs(self)
+    }
+
+    fn check_inputs(&self, labels: &Labels) -> Vec<Invalid> {
+        Stage::check_inputs(self, labels)
     }
 
     fn externals(&self) -> Vec<External> {

@@ -7,6 +7,7 @@ mod evaluate;
 mod feed;
 mod memory;
 mod options;
+mod pupil;
 mod report;
 mod state;
 mod step;
@@ -26,6 +27,7 @@ pub use self::report::{Best, Evaluation, Fitted, Point, Speed, Stop, Timings, Tr
 use self::check::check;
 use self::feed::Feed;
 use self::memory::Room;
+use self::pupil::Pupil;
 use self::state::{Clock, State, Sums};
 use self::step::{Seen, Stepper};
 use super::checkpoint::Checkpoints;
@@ -86,7 +88,7 @@ struct Run<'a> {
     stepper: &'a Stepper<'a>,
     watch: &'a dyn Watch,
     checkpoints: Option<Checkpoints>,
-    model: Model,
+    pupil: Pupil,
     optimizer: AdamW,
     best: Option<Model>,
     state: State,
@@ -104,15 +106,19 @@ impl<'a> Run<'a> {
     /// At the beginning, or where a checkpoint left off.
     fn start(model: Model, stepper: &'a Stepper<'a>, checkpoints: Option<&Path>, watch: &'a dyn Watch) -> Result<Self> {
         let Stepper { tokens, objective, options, device, .. } = *stepper;
-        let model = model.train();
+        let projection = match objective.guide() {
+            Some(guide) => guide.projection(model.config(), options.seed, device)?,
+            None => None,
+        };
+        let pupil = Pupil { model, projection }.train();
         let steps_per_epoch = options.steps_per_epoch(tokens.train.len());
-        let identity = state::identity(&model, tokens, objective, options)?;
+        let identity = state::identity(&pupil, tokens, objective, options)?;
         let mut run = Self {
             stepper,
             watch,
             checkpoints: checkpoints.map(Checkpoints::open).transpose()?,
-            optimizer: AdamW::new(options.adamw, &model, device),
-            model,
+            optimizer: AdamW::new(options.adamw, &pupil, device),
+            pupil,
             best: None,
             state: State { identity, ..State::default() },
             steps_per_epoch,
@@ -127,8 +133,8 @@ impl<'a> Run<'a> {
         notes.into_iter().for_each(|note| watch.note(note));
         match found {
             Some(found) if found.0.identity == run.state.identity => {
-                let resumed = state::resume(found, run.model, &mut run.optimizer)?;
-                (run.state, run.model, run.best) = (resumed.state, resumed.model, resumed.best);
+                let resumed = state::resume(found, run.pupil, &mut run.optimizer)?;
+                (run.state, run.pupil, run.best) = (resumed.state, resumed.pupil, resumed.best);
                 run.feed = Feed::start(tokens, options, run.state.step)?;
                 (run.clock, run.saved) = (Clock::start(run.state.seconds), Some(run.state.step));
                 watch.note(format!("going on from step {} of {}", run.state.step, run.total));
@@ -157,7 +163,7 @@ impl<'a> Run<'a> {
 
     /// Judge the model, keep it if it is the best, and see whether it is time to stop.
     fn evaluate(&mut self) -> Result<()> {
-        let validation = match evaluate::validate(&self.model, self.stepper, self.watch) {
+        let validation = match evaluate::validate(&self.pupil.model, self.stepper, self.watch) {
             // Whatever it was, the steps up to here are done: a rerun need not do them again.
             Err(error) => {
                 self.save()?;
@@ -175,7 +181,7 @@ impl<'a> Run<'a> {
             );
         }
         // Without validation rows nobody else looks at what the last step did to the weights.
-        if validation.is_none() && !state::is_finite(&self.model)? {
+        if validation.is_none() && !state::is_finite(&self.pupil)? {
             bail!(
                 "weights are no numbers any more after step {} of {}; {}; try a lower learning-rate, a longer warm-up or a \
                  smaller clip",
@@ -190,7 +196,7 @@ impl<'a> Run<'a> {
         let is_candidate = options.pruning.as_ref().is_none_or(|pruning| pruning.is_over(self.state.step, self.total));
         let better = is_candidate && evaluate::judge(&mut self.state, options);
         if better {
-            self.best = Some(self.model.clone());
+            self.best = Some(self.pupil.model.clone());
         }
         self.watch.note(evaluate::line(&self.state, options, better));
         if self.state.step == self.total {
@@ -205,7 +211,8 @@ impl<'a> Run<'a> {
     fn prune(mut self) -> Result<Self> {
         let Some(pruning) = &self.stepper.options.pruning else { return Ok(self) };
         let Some(share) = pruning.due(self.state.step, self.total) else { return Ok(self) };
-        let (model, masks) = pruning.apply(self.model, share)?;
+        let Pupil { model, projection } = self.pupil;
+        let (model, masks) = pruning.apply(model, share)?;
         let (removed, weights) = masks.values().fold((0, 0), |(r, w), mask| (r + mask.removed(), w + mask.weights()));
         self.watch.note(format!(
             "from step {} on, {removed} of {weights} weights in {} matrices are held at zero ({:.1} %)",
@@ -214,7 +221,7 @@ impl<'a> Run<'a> {
             100.0 * removed as f64 / weights as f64
         ));
         self.optimizer.hold(masks)?;
-        Ok(Self { model, ..self })
+        Ok(Self { pupil: Pupil { model, projection }, ..self })
     }
 
     /// One optimizer step on the next rows.
@@ -224,8 +231,8 @@ impl<'a> Run<'a> {
         let learning_rate =
             options.learning_rate * options.schedule.factor(self.state.step, options.warmup, self.total);
         let start = Instant::now();
-        let (model, seen) = self.stepper.step(self.model, &mut self.optimizer, &lesson, learning_rate)?;
-        self.model = model;
+        let (pupil, seen) = self.stepper.step(self.pupil, &mut self.optimizer, &lesson, learning_rate)?;
+        self.pupil = pupil;
         if !seen.loss.is_finite() || !seen.norm.is_finite() {
             let ids = lesson.rows().map(|row| tokens.train.id(row).to_owned()).collect();
             return self.refuse(seen, learning_rate, ids);
@@ -306,7 +313,7 @@ impl<'a> Run<'a> {
     fn save(&mut self) -> Result<()> {
         self.state.seconds = self.clock.seconds();
         if let Some(checkpoints) = &self.checkpoints
-            && state::save(checkpoints, &self.state, &self.model, &self.optimizer, self.best.as_ref())?
+            && state::save(checkpoints, &self.state, &self.pupil, &self.optimizer, self.best.as_ref())?
         {
             self.saved = Some(self.state.step);
         }
@@ -323,7 +330,7 @@ impl<'a> Run<'a> {
             stop: state.stop.unwrap_or(Stop::Finished),
             best: state.best,
             padding: state.padding(),
-            trainable_parameters: self.model.count_trainable() as u64,
+            trainable_parameters: self.pupil.model.count_trainable() as u64,
             curve: state.curve,
             evaluations: state.evaluations,
         };
@@ -333,6 +340,6 @@ impl<'a> Run<'a> {
             curve: state.speeds,
             peak_memory_bytes: peak_memory_bytes(),
         };
-        Fitted { model: self.best.unwrap_or(self.model).valid(), training, timings }
+        Fitted { model: self.best.unwrap_or(self.pupil.model).valid(), training, timings }
     }
 }

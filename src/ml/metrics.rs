@@ -149,6 +149,10 @@ pub fn forward(model: &Model) -> impl Fn(Tensor<2, Int>, Tensor<2, Bool>) -> Res
     }
 }
 
+/// Rows that are scored together, where nobody asks for another number. A row's logits depend on it in their last bits, because
+/// it decides how wide the padding is: who scores the same rows to the same bits takes this one.
+pub const SCORING_ROWS: usize = 32;
+
 /// How a split is run through a model.
 #[derive(Debug, Clone)]
 pub struct Scoring<'a> {

@@ -16,6 +16,7 @@ pub mod precision;
 pub mod batch;
 pub mod checkpoint;
 pub mod fit;
+pub mod guide;
 pub mod metrics;
 pub mod objective;
 pub mod optimizer;

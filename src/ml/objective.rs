@@ -5,10 +5,11 @@ use burn::tensor::activation::log_softmax;
 use burn::tensor::{Tensor, TensorData};
 
 use super::batch::Batch;
+use super::guide::Guide;
 use super::metrics;
 
 /// The loss of a fit.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub enum Objective {
     /// Cross-entropy as `torch.nn.CrossEntropyLoss(weight, label_smoothing)`, mean reduction.
     CrossEntropy {
@@ -28,6 +29,8 @@ pub enum Objective {
         alpha: f64,
         /// T > 0.
         temperature: f64,
+        /// What else of the teacher is imitated; its losses are added.
+        guide: Option<Guide>,
     },
 }
 
@@ -35,6 +38,14 @@ impl Objective {
     /// Plain cross-entropy.
     pub fn cross_entropy() -> Self {
         Self::CrossEntropy { smoothing: 0.0, class_weights: None }
+    }
+
+    /// A teacher whose hidden states or attention are a part of the loss.
+    pub fn guide(&self) -> Option<&Guide> {
+        match self {
+            Self::Distill { guide, .. } => guide.as_ref(),
+            Self::CrossEntropy { .. } => None,
+        }
     }
 
     /// Weights that make every class count alike: N / (C · rows of the class), 0 for a class without rows.
@@ -62,7 +73,7 @@ impl Objective {
                     ensure!(good, "class weights must be 0 or more, and one of them above 0: {weights:?}");
                 }
             }
-            Self::Distill { teacher, alpha, temperature } => {
+            Self::Distill { teacher, alpha, temperature, .. } => {
                 ensure!((0.0..=1.0).contains(alpha), "alpha is {alpha}; it must be between 0 and 1");
                 ensure!(
                     *temperature > 0.0 && temperature.is_finite(),
@@ -94,7 +105,7 @@ impl Objective {
         }
     }
 
-    /// This micro-batch's part of a step's loss: `logits` `[B, C]` → `[1]`.
+    /// This micro-batch's part of a step's loss, but for what a [`guide`](Self::guide) adds: `logits` `[B, C]` → `[1]`.
     ///
     /// The sum over rows is divided by `total`, the weight of the whole step, so the parts of an accumulated step add
     /// up to the mean of one big batch. Everything that does not depend on the student is computed on the host.
@@ -109,7 +120,7 @@ impl Objective {
                 let targets = targets(&batch.labels, classes, *smoothing, class_weights.as_deref(), scale);
                 (log_softmax(logits, 1) * constant(targets)).sum()
             }
-            Self::Distill { teacher, alpha, temperature } => {
+            Self::Distill { teacher, alpha, temperature, .. } => {
                 let hard = targets(&batch.labels, classes, 0.0, None, -alpha / total);
                 let scale = (1.0 - alpha) * temperature * temperature / total;
                 let (mut soft, mut entropy) = (Vec::with_capacity(rows * classes), 0.0);
@@ -162,6 +173,10 @@ mod tests {
         objective.loss(Tensor::from_data(LOGITS, &Device::flex()), &batch(), total).into_scalar()
     }
 
+    fn distill(teacher: Vec<f32>, alpha: f64, temperature: f64) -> Objective {
+        Objective::Distill { teacher, alpha, temperature, guide: None }
+    }
+
     type Torch = (f64, Option<[f32; 3]>, f64, [f64; 6]);
 
     /// Label smoothing, class weights, and what `torch.nn.CrossEntropyLoss(weight, label_smoothing)` gives in f64: the loss
@@ -193,13 +208,13 @@ mod tests {
     // Expected value: alpha·cross_entropy + (1 − alpha)·T²·kl_div(batchmean) in numpy, in f64.
     #[test]
     fn a_students_loss_is_hintons() {
-        let distill = Objective::Distill { teacher: vec![0.5, 1.0, -1.0, 2.0, 0.0, 0.0], alpha: 0.3, temperature: 2.0 };
+        let distill = distill(vec![0.5, 1.0, -1.0, 2.0, 0.0, 0.0], 0.3, 2.0);
         assert!((loss(&distill) - 0.9741082).abs() < 1e-6, "{}", loss(&distill));
     }
 
     #[test]
     fn a_student_like_its_teacher_has_no_loss_to_it() {
-        let same = Objective::Distill { teacher: vec![1.0, -0.5, 0.25, 0.0, 2.0, -1.0], alpha: 0.0, temperature: 3.0 };
+        let same = distill(vec![1.0, -0.5, 0.25, 0.0, 2.0, -1.0], 0.0, 3.0);
         assert!(loss(&same).abs() < 1e-6);
     }
 
@@ -213,7 +228,7 @@ mod tests {
     #[test]
     fn what_does_not_fit_the_rows_is_refused() {
         let message = |objective: Objective| objective.check(4, 3).unwrap_err().to_string();
-        let teacher = |teacher, temperature| Objective::Distill { teacher, alpha: 0.5, temperature };
+        let teacher = |teacher, temperature| distill(teacher, 0.5, temperature);
         assert!(message(teacher(vec![0.0; 11], 2.0)).contains("11 logits for 4 train rows of 3 classes"));
         assert!(message(teacher(vec![0.0; 12], 0.0)).contains("temperature is 0"));
         assert!(

@@ -19,7 +19,7 @@ pub use self::gradients::{Accumulated, Norm};
 use self::gradients::{Flat, unreadable};
 use self::held::Held;
 use super::kernel::vectorized_call;
-use super::model::Model;
+use super::model::{Named, walk};
 use super::prune::{Mask, Masks};
 
 /// Elements that one thread updates at a time: four streams of 64 KiB stay in a core's second-level cache.
@@ -34,7 +34,7 @@ pub struct AdamWSettings {
     pub beta1: f64,
     pub beta2: f64,
     pub epsilon: f64,
-    /// Taken from weights only: [`Named::decay`](super::model::Named) is false for biases and LayerNorm.
+    /// Taken from weights only: [`Named::decay`] is false for biases and LayerNorm.
     pub weight_decay: f64,
 }
 
@@ -48,7 +48,7 @@ impl Default for AdamWSettings {
 pub struct AdamW {
     settings: AdamWSettings,
     steps: u64,
-    /// In the order of [`Model::parameters`]: ids differ between two loads of one model, and the order in which the
+    /// In the order of [`walk::list`]: ids differ between two loads of one model, and the order in which the
     /// gradient norm is summed must not.
     slots: Vec<Slot>,
     places: HashMap<ParamId, usize>,
@@ -69,19 +69,19 @@ struct Slot {
 
 impl AdamW {
     /// State for the trainable parameters of `model`; frozen ones have none.
-    pub fn new(settings: AdamWSettings, model: &Model, device: &Device) -> Self {
+    pub fn new<M: Module>(settings: AdamWSettings, model: &M, device: &Device) -> Self {
         Self::placed(settings, model, device, super::device::is_cpu(device))
     }
 
-    fn placed(settings: AdamWSettings, model: &Model, device: &Device, on_host: bool) -> Self {
-        let slot = |named: &super::model::Named| Slot {
+    fn placed<M: Module>(settings: AdamWSettings, model: &M, device: &Device, on_host: bool) -> Self {
+        let slot = |named: &Named| Slot {
             name: named.name.clone(),
             decay: named.decay,
             len: named.shape.iter().product(),
             moments: None,
             held: None,
         };
-        let mut named = model.parameters();
+        let mut named = walk::list(model);
         named.retain(|named| named.trainable);
         let slots = named.iter().map(slot).collect();
         let places = named.iter().enumerate().map(|(place, named)| (named.id, place)).collect();
@@ -92,13 +92,13 @@ impl AdamW {
     ///
     /// Clipping as `torch.nn.utils.clip_grad_norm_`: all are scaled by min(1, max_norm / (norm + 1e-6)). Where the norm is
     /// on the host and not finite, no step is taken: model and moments stay as they are.
-    pub fn step(
+    pub fn step<M: Module>(
         &mut self,
-        model: Model,
+        model: M,
         mut grads: Accumulated,
         lr: f64,
         max_norm: Option<f64>,
-    ) -> Result<(Model, Norm)> {
+    ) -> Result<(M, Norm)> {
         self.hold_back(&mut grads)?;
         let norm = grads.norm()?;
         if matches!(norm, Norm::Host(norm) if !norm.is_finite()) {
@@ -338,6 +338,7 @@ fn on_device(p: Tensor<1>, g: Tensor<1>, m: Tensor<1>, v: Tensor<1>, n: Numbers)
 mod tests {
     use super::*;
     use crate::ml::dropout::Noise;
+    use crate::ml::model::Model;
     use crate::ml::model::fixture::Fixture;
     use crate::ml::prune::{Method, Pruning, Scope};
 

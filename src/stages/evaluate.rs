@@ -15,7 +15,7 @@ use crate::ml::classifier::{Classifier, Size};
 use crate::ml::data::predictions;
 use crate::ml::data::spec::Purpose;
 use crate::ml::data::{Split, Tokens};
-use crate::ml::metrics::{Metrics, Scoring, Speed};
+use crate::ml::metrics::{Metrics, SCORING_ROWS, Scoring, Speed};
 
 /// Scores a model on labelled rows: quality, size and speed.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
@@ -25,7 +25,7 @@ pub struct Evaluate {
     #[serde(default = "test")]
     split: Purpose,
     /// Rows per batch, for scoring and for the throughput.
-    #[serde(default = "thirty_two")]
+    #[serde(default = "usual_rows")]
     batch_size: usize,
     /// Seconds that measuring latency and throughput may take, each. Other stages that run at the same time slow them
     /// down: run with `--jobs 1` where the figures matter.
@@ -37,8 +37,8 @@ fn test() -> Purpose {
     Purpose::Test
 }
 
-fn thirty_two() -> usize {
-    32
+fn usual_rows() -> usize {
+    SCORING_ROWS
 }
 
 fn two() -> f64 {

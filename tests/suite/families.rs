@@ -16,13 +16,18 @@ pub const DISTILBERT: &str = r#"{"model_type": "distilbert", "vocab_size": 412, 
 
 /// A base model of two layers and the tokenizer files of its family, in the project's folder `tiny`.
 pub fn base(project: &Project, config: &str, tokenizer: &str) {
-    let tiny = project.path("tiny");
-    fs::remove_dir_all(&tiny).unwrap();
-    fs::create_dir(&tiny).unwrap();
-    fs::write(tiny.join("config.json"), config).unwrap();
+    fs::remove_dir_all(project.path("tiny")).unwrap();
+    base_in("tiny", project, config, tokenizer);
+}
+
+/// The same in a new folder.
+pub fn base_in(folder: &str, project: &Project, config: &str, tokenizer: &str) {
+    let folder = project.path(folder);
+    fs::create_dir(&folder).unwrap();
+    fs::write(folder.join("config.json"), config).unwrap();
     let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tokenizers").join(tokenizer);
     for file in fs::read_dir(from).unwrap().map(|file| file.unwrap().path()).filter(|p| !p.ends_with("golden.jsonl")) {
-        fs::copy(&file, tiny.join(file.file_name().unwrap())).unwrap();
+        fs::copy(&file, folder.join(file.file_name().unwrap())).unwrap();
     }
 }
 
@@ -43,7 +48,8 @@ fn every_kind(config: &str, tokenizer: &str) -> Project {
     project
 }
 
-fn tensors(project: &Project, stage: &str) -> Vec<String> {
+/// The names of a model's tensors, sorted.
+pub fn tensors(project: &Project, stage: &str) -> Vec<String> {
     let dir = project.pipe(&["cache", "path", "p.toml", stage]).1;
     let bytes = fs::read(Path::new(dir.lines().next().unwrap()).join("model.safetensors")).unwrap();
     let mut names: Vec<String> =

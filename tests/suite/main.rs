@@ -1,5 +1,6 @@
 //! One test program: every test here talks to the engine or to the binary as a user would.
 
+mod chains;
 mod cli;
 mod collect;
 mod crash;

@@ -117,43 +117,54 @@ pub(in crate::ml) fn write_parquet(path: &Path, schema: Arc<Schema>, columns: Ve
     write().with_context(|| format!("cannot write {}", path.display()))
 }
 
-fn read_split(path: &Path, classes: usize) -> Result<Vec<Example>> {
-    let read = || -> Result<Vec<Example>> {
+/// Shows the rows of a parquet file, some at a time; `see` gives the bytes that they take in memory.
+pub(in crate::ml) fn read_parquet(path: &Path, mut see: impl FnMut(&RecordBatch) -> Result<usize>) -> Result<()> {
+    let read = || -> Result<()> {
         let builder = ParquetRecordBatchReaderBuilder::try_new(File::open(path)?)?;
         let bytes = std::fs::read(path)?;
         pages::check(&bytes, builder.metadata())?;
         let mut room = bytes.len().saturating_mul(EXPANDED).saturating_add(FLAT);
         drop(bytes);
-        let mut rows = Vec::new();
         for batch in builder.with_batch_size(BATCH_ROWS).build()? {
-            let batch = batch?;
-            let column = |name: &str| batch.column_by_name(name).with_context(|| format!("it has no column `{name}`"));
-            let text = |name: &str| -> Result<&StringArray> {
-                column(name)?.as_string_opt().with_context(|| format!("its column `{name}` is not text"))
-            };
-            let (texts, sources, ids) = (text("text")?, text("source")?, text("id")?);
-            let labels = column("label")?
-                .as_primitive_opt::<Int32Type>()
-                .context("its column `label` is not 32-bit integers")?;
-            for row in 0..batch.num_rows() {
-                let label = labels.value(row);
-                if label < 0 || label as usize >= classes || texts.is_null(row) {
-                    bail!("row {} has label {label}; corpus.json declares {classes} labels", rows.len());
-                }
-                let size =
-                    texts.value(row).len() + sources.value(row).len() + ids.value(row).len() + size_of::<Example>();
-                room = room.checked_sub(size).context("it holds more text than a file of its size can")?;
-                rows.push(Example {
-                    id: ids.value(row).to_owned(),
-                    text: texts.value(row).to_owned(),
-                    label: label as u32,
-                    source: sources.value(row).to_owned(),
-                });
-            }
+            room = room.checked_sub(see(&batch?)?).context("it holds more than a file of its size can")?;
         }
-        Ok(rows)
+        Ok(())
     };
     survive(read).with_context(|| format!("cannot read {}", path.display()))
+}
+
+/// A column by its name.
+pub(in crate::ml) fn column<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a ArrayRef> {
+    batch.column_by_name(name).with_context(|| format!("it has no column `{name}`"))
+}
+
+fn read_split(path: &Path, classes: usize) -> Result<Vec<Example>> {
+    let mut rows = Vec::new();
+    read_parquet(path, |batch| {
+        let text = |name: &str| -> Result<&StringArray> {
+            column(batch, name)?.as_string_opt().with_context(|| format!("its column `{name}` is not text"))
+        };
+        let (texts, sources, ids) = (text("text")?, text("source")?, text("id")?);
+        let labels = column(batch, "label")?
+            .as_primitive_opt::<Int32Type>()
+            .context("its column `label` is not 32-bit integers")?;
+        let mut size = 0;
+        for row in 0..batch.num_rows() {
+            let label = labels.value(row);
+            if label < 0 || label as usize >= classes || texts.is_null(row) {
+                bail!("row {} has label {label}; corpus.json declares {classes} labels", rows.len());
+            }
+            size += texts.value(row).len() + sources.value(row).len() + ids.value(row).len() + size_of::<Example>();
+            rows.push(Example {
+                id: ids.value(row).to_owned(),
+                text: texts.value(row).to_owned(),
+                label: label as u32,
+                source: sources.value(row).to_owned(),
+            });
+        }
+        Ok(size)
+    })?;
+    Ok(rows)
 }
 
 #[cfg(test)]

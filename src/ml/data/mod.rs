@@ -1,5 +1,6 @@
 //! Text data: from files as they are to a clean corpus, and from a corpus to token ids.
 
+pub mod align;
 pub mod clean;
 pub mod corpus;
 pub mod labels;

@@ -79,6 +79,11 @@ impl Split {
         &self.0.row_ids[i]
     }
 
+    /// The corpus' ids of all rows.
+    pub fn ids(&self) -> &[String] {
+        &self.0.row_ids
+    }
+
     pub fn labels(&self) -> &[u32] {
         &self.0.labels
     }

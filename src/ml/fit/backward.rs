@@ -5,6 +5,7 @@ use burn::module::Module;
 use burn::tensor::{Bool, Gradients, Int, Tensor};
 
 use crate::ml::dropout::Noise;
+use crate::ml::guide::Shown;
 use crate::ml::model::Model;
 use crate::ml::model::pieces::Hidden;
 
@@ -16,16 +17,31 @@ pub struct Inputs<'a> {
     pub mask: Tensor<2, Bool>,
     /// Logits `[B, C]` → loss `[1]`.
     pub loss: &'a dyn Fn(Tensor<2>) -> Tensor<1>,
+    /// What a teacher makes of the batch: how far the model is from it is added to the loss.
+    pub shown: Option<&'a Shown<'a>>,
 }
 
 /// Forward and backward at once; `take` gets the gradients. Returns the loss, `[1]`.
 pub fn whole(
     model: &Model,
-    Inputs { ids, mask, loss }: Inputs,
+    Inputs { ids, mask, loss, shown }: Inputs,
     noise: &mut Noise,
     mut take: impl FnMut(Gradients) -> Result<()>,
 ) -> Result<Tensor<1>> {
-    let loss = loss(model.forward(ids, mask, noise));
+    let loss = match shown {
+        None => loss(model.forward(ids, mask, noise)),
+        Some(shown) => {
+            let [batch, _] = ids.dims();
+            let Hidden { mut x, rows } = model.embed(ids, &mask, noise);
+            let mut from_teacher = Vec::from_iter(shown.embeddings(&x));
+            for i in 0..model.depth() {
+                let (out, more) = shown.layer(model, i, Hidden { x, rows: rows.clone() }, &mask, noise);
+                from_teacher.extend(more);
+                x = out;
+            }
+            from_teacher.into_iter().fold(loss(model.head(x, batch, noise)), |sum, more| sum + more)
+        }
+    };
     take(loss.backward())?;
     Ok(loss.inner())
 }
@@ -39,7 +55,7 @@ pub fn whole(
 /// Burn's own strategy (`Device::gradient_checkpointing`) computes only element-wise operations again, and keeps the rest.
 pub fn layer_by_layer(
     model: &Model,
-    Inputs { ids, mask, loss }: Inputs,
+    Inputs { ids, mask, loss, shown }: Inputs,
     noise: &mut Noise,
     mut take: impl FnMut(Gradients) -> Result<()>,
 ) -> Result<Tensor<1>> {
@@ -54,6 +70,7 @@ pub fn layer_by_layer(
     let loss = loss(model.head(x.clone(), batch, noise));
     let mut grads = loss.backward();
     let mut above = x.grad_remove(&mut grads); // [B·T, H], of what the piece below gives.
+    let mut loss = loss.inner();
     take(grads)?;
 
     let mut rows_grad: Option<Tensor<2>> = None;
@@ -61,8 +78,13 @@ pub fn layer_by_layer(
         let (Some(given), Some(x), Some(mut noise)) = (above.take(), kept.xs.pop(), kept.noises.pop()) else { break };
         let x = leaf(x, lowest < i + 1);
         let rows = kept.rows.clone().map(|rows| leaf(rows, lowest == 0));
-        let out = model.layer(i, Hidden { x: x.clone(), rows: rows.clone() }, &mask, &mut noise);
-        let mut grads = backward_with(out, given);
+        let hidden = Hidden { x: x.clone(), rows: rows.clone() };
+        let (out, more) = match shown {
+            None => (model.layer(i, hidden, &mask, &mut noise), None),
+            Some(shown) => shown.layer(model, i, hidden, &mask, &mut noise),
+        };
+        loss = more.iter().fold(loss, |sum, more| sum + more.clone().inner());
+        let mut grads = backward_with(out, given, more);
         above = x.grad_remove(&mut grads);
         let more = rows.and_then(|rows| rows.grad_remove(&mut grads));
         rows_grad = match (rows_grad, more) {
@@ -72,15 +94,17 @@ pub fn layer_by_layer(
         take(grads)?;
     }
 
-    let Some(given) = above else { return Ok(loss.inner()) };
+    let Some(given) = above else { return Ok(loss) };
     let Hidden { x, rows } = model.embed(ids, &mask, &mut start.clone());
-    if x.is_tracked() {
-        take(backward_with(x, given))?;
+    let more = shown.and_then(|shown| shown.embeddings(&x));
+    loss = more.iter().fold(loss, |sum, more| sum + more.clone().inner());
+    if x.is_tracked() || more.as_ref().is_some_and(Tensor::is_tracked) {
+        take(backward_with(x, given, more))?;
     }
     if let (Some(rows), Some(given)) = (rows.filter(Tensor::is_tracked), rows_grad) {
-        take(backward_with(rows, given))?;
+        take(backward_with(rows, given, None))?;
     }
-    Ok(loss.inner())
+    Ok(loss)
 }
 
 /// What the first forward pass keeps.
@@ -113,7 +137,9 @@ fn leaf(x: Tensor<2>, needs_gradient: bool) -> Tensor<2> {
     Tensor::from_inner(x).set_require_grad(needs_gradient)
 }
 
-/// The backward pass from `out`, whose gradient is `given`: that of `Σ out · given`.
-fn backward_with(out: Tensor<2>, given: Tensor<2>) -> Gradients {
-    (out * Tensor::from_inner(given)).sum().backward()
+/// The backward pass from `out`, whose gradient is `given`, and from a loss of the piece itself: that of `Σ out · given` and
+/// `more`.
+fn backward_with(out: Tensor<2>, given: Tensor<2>, more: Option<Tensor<1>>) -> Gradients {
+    let sum = (out * Tensor::from_inner(given)).sum();
+    more.into_iter().fold(sum, |sum, more| sum + more).backward()
 }

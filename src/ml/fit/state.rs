@@ -10,10 +10,12 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::FitOptions;
+use super::pupil::Pupil;
 use super::report::{Best, Evaluation, Point, Speed, Stop};
 use crate::ml::checkpoint::{Checkpoints, Tensors};
 use crate::ml::data::tokens::Tokens;
-use crate::ml::model::Model;
+use crate::ml::guide::Guide;
+use crate::ml::model::{Model, walk};
 use crate::ml::objective::Objective;
 use crate::ml::optimizer::AdamW;
 use crate::ml::prune::Mask;
@@ -94,10 +96,10 @@ impl State {
 }
 
 /// What a checkpoint must have in common with a fit to be of use to it.
-pub fn identity(model: &Model, tokens: &Tokens, objective: &Objective, options: &FitOptions) -> Result<String> {
+pub fn identity(pupil: &Pupil, tokens: &Tokens, objective: &Objective, options: &FitOptions) -> Result<String> {
     let mut hasher = blake3::Hasher::new();
     hasher.update(&serde_json::to_vec(options)?);
-    for named in model.parameters() {
+    for named in walk::list(pupil) {
         hasher.update(format!("{} {:?} {}\n", named.name, named.shape, named.trainable).as_bytes());
     }
     for row in 0..tokens.train.len() {
@@ -110,17 +112,18 @@ pub fn identity(model: &Model, tokens: &Tokens, objective: &Objective, options: 
     }
     match objective {
         Objective::CrossEntropy { .. } => hasher.update(format!("{objective:?}").as_bytes()),
-        Objective::Distill { teacher, alpha, temperature } => {
+        Objective::Distill { teacher, alpha, temperature, guide } => {
             // Not the logits: a GPU may compute them again a little otherwise, and the steps done are good all the same.
-            hasher.update(format!("{} {alpha} {temperature}", teacher.len()).as_bytes())
+            hasher.update(format!("{} {alpha} {temperature}", teacher.len()).as_bytes());
+            hasher.update(guide.as_ref().map(Guide::identity).unwrap_or_default().as_bytes())
         }
     };
     Ok(hasher.finalize().to_hex().to_string())
 }
 
 /// Whether all trainable weights are numbers.
-pub fn is_finite(model: &Model) -> Result<bool> {
-    Ok(are_finite(&read_weights(model)?))
+pub fn is_finite(pupil: &Pupil) -> Result<bool> {
+    Ok(are_finite(&read_weights(pupil)?))
 }
 
 fn are_finite(weights: &Tensors) -> bool {
@@ -133,11 +136,11 @@ fn are_finite(weights: &Tensors) -> bool {
 pub fn save(
     checkpoints: &Checkpoints,
     state: &State,
-    model: &Model,
+    pupil: &Pupil,
     optimizer: &AdamW,
     best: Option<&Model>,
 ) -> Result<bool> {
-    let weights = read_weights(model)?;
+    let weights = read_weights(pupil)?;
     if !are_finite(&weights) {
         return Ok(false);
     }
@@ -164,12 +167,12 @@ pub fn save(
 /// What a checkpoint gave back.
 pub struct Resumed {
     pub state: State,
-    pub model: Model,
+    pub pupil: Pupil,
     pub best: Option<Model>,
 }
 
-/// Go on from a checkpoint that [`save`] wrote: `model` and `optimizer` as they were at the fit's start.
-pub fn resume((state, tensors): (State, Tensors), model: Model, optimizer: &mut AdamW) -> Result<Resumed> {
+/// Go on from a checkpoint that [`save`] wrote: `pupil` and `optimizer` as they were at the fit's start.
+pub fn resume((state, tensors): (State, Tensors), pupil: Pupil, optimizer: &mut AdamW) -> Result<Resumed> {
     let mut groups: BTreeMap<String, Tensors> = BTreeMap::new();
     for (name, values) in tensors {
         let (group, name) =
@@ -184,7 +187,7 @@ pub fn resume((state, tensors): (State, Tensors), model: Model, optimizer: &mut 
         Ok((name, [first, second]))
     });
     optimizer.restore(state.step, moments.collect::<Result<_>>()?)?;
-    let sizes: BTreeMap<String, usize> = model.parameters().iter().map(|p| (p.name.clone(), p.size())).collect();
+    let sizes: BTreeMap<String, usize> = pupil.model.parameters().iter().map(|p| (p.name.clone(), p.size())).collect();
     let masks = take("held").into_iter().map(|(name, numbers)| {
         let size = sizes.get(&name).copied().unwrap_or(0);
         let mask = Mask::from_numbers(&numbers, size).with_context(|| format!("the checkpoint's mask of `{name}`"))?;
@@ -192,18 +195,18 @@ pub fn resume((state, tensors): (State, Tensors), model: Model, optimizer: &mut 
     });
     optimizer.hold(masks.collect::<Result<_>>()?)?;
     let best = take("best");
-    let started = model.clone();
-    let model = write_weights(model, take("weights"))?;
+    let started = pupil.model.clone();
+    let pupil = write_weights(pupil, take("weights"))?;
     let best = match &state.best {
         None => None,
-        Some(at) if at.step == state.step => Some(model.clone()),
+        Some(at) if at.step == state.step => Some(pupil.model.clone()),
         Some(_) => Some(write_weights(started, best)?),
     };
-    Ok(Resumed { state, model, best })
+    Ok(Resumed { state, pupil, best })
 }
 
 /// The trainable parameters on the host, by Hugging Face name, in our layout.
-fn read_weights(model: &Model) -> Result<Tensors> {
+fn read_weights<M: Module>(model: &M) -> Result<Tensors> {
     struct Reader {
         names: BTreeMap<ParamId, String>,
         weights: Result<Tensors>,
@@ -225,7 +228,7 @@ fn read_weights(model: &Model) -> Result<Tensors> {
 }
 
 /// Put weights from [`read_weights`] into a model of the same shape.
-fn write_weights(model: Model, weights: Tensors) -> Result<Model> {
+fn write_weights<M: Module>(model: M, weights: Tensors) -> Result<M> {
     struct Writer {
         names: BTreeMap<ParamId, String>,
         weights: Tensors,
@@ -251,8 +254,8 @@ fn write_weights(model: Model, weights: Tensors) -> Result<Model> {
     writer.failed.map_or(Ok(model), Err)
 }
 
-fn trainable(model: &Model) -> BTreeMap<ParamId, String> {
-    model.parameters().into_iter().filter(|named| named.trainable).map(|named| (named.id, named.name)).collect()
+fn trainable<M: Module>(model: &M) -> BTreeMap<ParamId, String> {
+    walk::list(model).into_iter().filter(|named| named.trainable).map(|named| (named.id, named.name)).collect()
 }
 
 /// Seconds of work, without what went before a resume counted twice.

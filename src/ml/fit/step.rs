@@ -8,10 +8,11 @@ use super::FitOptions;
 use super::backward::{self, Inputs};
 use super::feed::Lesson;
 use super::memory::Room;
+use super::pupil::Pupil;
 use crate::ml::batch::Batch;
 use crate::ml::data::tokens::Tokens;
 use crate::ml::dropout::Noise;
-use crate::ml::model::Model;
+use crate::ml::guide::Counts;
 use crate::ml::objective::Objective;
 use crate::ml::optimizer::{Accumulated, AdamW};
 use crate::ml::watch::Watch;
@@ -51,14 +52,14 @@ impl Stepper<'_> {
     /// it is spoilt.
     pub fn step(
         &self,
-        model: Model,
+        pupil: Pupil,
         optimizer: &mut AdamW,
         lesson: &Lesson,
         learning_rate: f64,
-    ) -> Result<(Model, Seen)> {
+    ) -> Result<(Pupil, Seen)> {
         let (batches, gathered) = self.room.find(self.watch, |parts| {
             let batches = self.cut(lesson, parts * (1 + self.options.replicas.len()));
-            let gathered = self.gradients(&model, optimizer, &batches, lesson.step);
+            let gathered = self.gradients(&pupil, optimizer, &batches, lesson.step);
             // The first steps also make room for the optimizer's state.
             let settled = optimizer.steps() > 1;
             let gathered =
@@ -70,11 +71,11 @@ impl Stepper<'_> {
         })?;
 
         // The loss is read after the update is queued: a GPU then never waits for the host.
-        let (model, norm) = optimizer.step(model, gathered.grads, learning_rate, self.options.clip)?;
+        let (pupil, norm) = optimizer.step(pupil, gathered.grads, learning_rate, self.options.clip)?;
         let loss = f64::from(Tensor::cat(gathered.losses, 0).sum().try_into_scalar::<f32>()?);
         let positions = batches.iter().map(|batch| batch.positions() as u64).sum();
         let tokens = batches.iter().map(|batch| batch.tokens as u64).sum();
-        Ok((model, Seen { loss, norm: norm.read()?, positions, tokens }))
+        Ok((pupil, Seen { loss, norm: norm.read()?, positions, tokens }))
     }
 
     /// The lesson's batches, each in `parts` of about equally many rows.
@@ -90,22 +91,22 @@ impl Stepper<'_> {
     /// The gradient of the mean loss over all batches, computed by all devices.
     ///
     /// Each batch is divided by the weight of all the step's rows, so that it does not matter which device has which.
-    fn gradients(&self, model: &Model, optimizer: &AdamW, batches: &[Batch], step: u64) -> Result<Gathered> {
+    fn gradients(&self, pupil: &Pupil, optimizer: &AdamW, batches: &[Batch], step: u64) -> Result<Gathered> {
         let Self { objective, options, device, .. } = *self;
         let weight = objective.weight(batches.iter().flat_map(|batch| batch.labels.iter().copied()));
         let ranks = 1 + options.replicas.len();
-        let pass = Pass { objective, options, optimizer, batches, step, weight, ranks };
+        let pass = Pass { objective, options, optimizer, batches, step, weight, counts: Counts::of(batches), ranks };
         if ranks == 1 {
-            return pass.run(0, model, device);
+            return pass.run(0, pupil, device);
         }
         std::thread::scope(|scope| {
             let others = (1..).zip(&options.replicas).map(|(rank, device)| {
                 let (pass, device) = (&pass, device.clone().autodiff());
-                let replica = model.clone().fork(&device);
+                let replica = pupil.clone().fork(&device);
                 scope.spawn(move || pass.run(rank, &replica, &device))
             });
             let others: Vec<_> = others.collect();
-            let sum = pass.run(0, model, device);
+            let sum = pass.run(0, pupil, device);
             // All are waited for before any error is given: a panic of one would else hide it.
             let joined =
                 others.into_iter().map(|other| other.join().map_err(|_| anyhow!("the thread of a device panicked")));
@@ -145,18 +146,23 @@ struct Pass<'a> {
     step: u64,
     /// Of all rows of the step.
     weight: f64,
+    counts: Counts,
     ranks: usize,
 }
 
 impl Pass<'_> {
     /// Every `ranks`-th batch from `rank` on, one after the other.
-    fn run(&self, rank: usize, model: &Model, device: &Device) -> Result<Gathered> {
+    fn run(&self, rank: usize, pupil: &Pupil, device: &Device) -> Result<Gathered> {
+        let Pupil { model, projection } = pupil;
+        let guide = self.objective.guide().map(|guide| if rank == 0 { guide.clone() } else { guide.on(device) });
         let mut noise = Noise::rank(self.options.seed, self.step, rank as u64).in_precision(self.options.precision);
         let mut gathered = Gathered { grads: Accumulated::default(), losses: Vec::new() };
         for batch in self.batches.iter().skip(rank).step_by(self.ranks) {
             let (ids, mask) = batch.to_device(device);
-            let take = |grads| gathered.grads.add(model, grads, self.optimizer);
-            let inputs = Inputs { ids, mask, loss: &|logits| self.objective.loss(logits, batch, self.weight) };
+            let take = |grads| gathered.grads.add(pupil, grads, self.optimizer);
+            let shown = guide.as_ref().map(|guide| guide.show(&ids, &mask, self.counts, projection.as_ref()));
+            let loss = |logits| self.objective.loss(logits, batch, self.weight);
+            let inputs = Inputs { ids, mask, loss: &loss, shown: shown.as_ref() };
             gathered.losses.push(if self.options.gradient_checkpointing {
                 backward::layer_by_layer(model, inputs, &mut noise, take)?
             } else {

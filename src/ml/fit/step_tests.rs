@@ -5,25 +5,37 @@ use std::collections::BTreeMap;
 use super::*;
 use crate::ml::batch::Padding;
 use crate::ml::fit::tests::{model, options, tokens};
+use crate::ml::guide::{AttentionLoss, Depths, Guide, HiddenLoss, Measure};
 use crate::ml::lora::{LoraConfig, Targets};
-use crate::ml::model::Config;
+use crate::ml::model::{Config, Model, walk};
 use crate::ml::optimizer::AdamWSettings;
 use crate::ml::precision::Precision;
 use crate::ml::watch::Silent;
 
 /// One step of `options` on the first rows, each batch in `parts`: what it saw, and the weights after it.
 fn step(model: Model, options: &FitOptions, parts: usize) -> (Seen, BTreeMap<String, Vec<f32>>) {
+    step_towards(&Objective::cross_entropy(), model, options, parts)
+}
+
+/// The same with another objective; the projection's weights are among them.
+fn step_towards(
+    objective: &Objective,
+    model: Model,
+    options: &FitOptions,
+    parts: usize,
+) -> (Seen, BTreeMap<String, Vec<f32>>) {
     let tokens = tokens(24);
-    let (device, objective) = (Device::flex().autodiff(), Objective::cross_entropy());
-    let model = model.train();
-    let mut optimizer = AdamW::new(options.adamw, &model, &device);
+    let device = Device::flex().autodiff();
+    let projection = objective.guide().and_then(|guide| guide.projection(model.config(), 1, &device).unwrap());
+    let pupil = Pupil { model, projection }.train();
+    let mut optimizer = AdamW::new(options.adamw, &pupil, &device);
     let collect = |rows: &[usize]| Batch::collect(&tokens.train, rows, tokens.pad_id, Padding::Bucketed);
     let rows: Vec<usize> = (0..options.step_rows()).collect();
     let lesson = Lesson { step: 3, batches: rows.chunks(options.batch_size).map(collect).collect() };
     let room = Room::in_parts(parts);
-    let stepper = Stepper { tokens: &tokens, objective: &objective, options, device: &device, watch: &Silent, room };
-    let (model, seen) = stepper.step(model, &mut optimizer, &lesson, 1.0).unwrap();
-    let weights = model.to_host().unwrap().into_iter().map(|(name, tensor)| (name, tensor.data)).collect();
+    let stepper = Stepper { tokens: &tokens, objective, options, device: &device, watch: &Silent, room };
+    let (pupil, seen) = stepper.step(pupil, &mut optimizer, &lesson, 1.0).unwrap();
+    let weights = walk::to_host(&pupil).unwrap().into_iter().map(|(name, tensor)| (name, tensor.data)).collect();
     (seen, weights)
 }
 
@@ -154,5 +166,65 @@ fn bf16_gives_the_gradient_within_its_precision() {
         assert!(difference(&weights, &near) < 0.05 * exact.norm as f32, "{family}");
         let checkpointed = FitOptions { gradient_checkpointing: true, ..bf16 };
         assert!(difference(&near, &step(model, &checkpointed, 1).1) < 0.01 * exact.norm as f32, "{family}");
+    }
+}
+
+/// Distillation with everything that can be imitated from a teacher of three layers and this width.
+fn imitation(student: &Model, width: usize) -> Objective {
+    let text = format!(
+        r#"{{"model_type": "roberta", "type_vocab_size": 1, "vocab_size": 40, "hidden_size": {width},
+            "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 32, "max_position_embeddings": 40,
+            "initializer_range": 0.2, "pad_token_id": 1, "id2label": {{"0": "a", "1": "b", "2": "c"}},
+            "label2id": {{"a": 0, "b": 1, "c": 2}}}}"#
+    );
+    let teacher = Model::init(&Config::parse(&text).unwrap(), 9, &Device::flex()).unwrap();
+    let hidden = HiddenLoss { loss: Measure::Mse, weight: 1.0, layers: Depths::Uniform };
+    let attention = AttentionLoss { weight: 0.5, layers: Depths::Uniform };
+    let guide = Some(Guide::new(&teacher, student, Some(hidden), Some(attention)).unwrap());
+    Objective::Distill { teacher: vec![0.5; 24 * 3], alpha: 0.5, temperature: 2.0, guide }
+}
+
+#[test]
+fn a_teachers_guidance_is_the_same_however_the_rows_go_through() {
+    for dropout in [0.0, 0.1] {
+        for (family, student) in families(dropout) {
+            for width in [16, 12] {
+                let objective = imitation(&student, width);
+                let options = FitOptions { accumulation: 2, ..linear() };
+                let (whole, weights) = step_towards(&objective, student.clone(), &options, 1);
+                assert_eq!(weights.contains_key("projection.weight"), width != 16);
+                let (unguided, _) = step(student.clone(), &options, 1);
+                assert!(whole.loss > unguided.loss, "{family}: nothing was added");
+                let same = |(other, others): (Seen, BTreeMap<String, Vec<f32>>), how: &str| {
+                    assert!((whole.loss - other.loss).abs() < 3e-6 * whole.loss, "{family} {how}: {whole:?} {other:?}");
+                    assert!((whole.norm - other.norm).abs() < 1e-5 * whole.norm, "{family} {how}: {whole:?} {other:?}");
+                    let worst = difference(&weights, &others);
+                    assert!(worst < 3e-6, "{family} {how}: weights differ by {worst}");
+                };
+                let checkpointing = FitOptions { gradient_checkpointing: true, ..options.clone() };
+                same(step_towards(&objective, student.clone(), &checkpointing, 1), "layer by layer");
+                if dropout == 0.0 {
+                    same(step_towards(&objective, student.clone(), &options, 2), "in halves");
+                    let two = FitOptions { replicas: vec![Device::flex()], ..options.clone() };
+                    same(step_towards(&objective, student.clone(), &two, 1), "on two devices");
+                    // Wider than any row, so that there is much padding: it is nobody's to imitate.
+                    let wide = FitOptions { padding: Padding::Fixed(30), ..options };
+                    same(step_towards(&objective, student.clone(), &wide, 2), "padded");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn layers_that_are_not_trained_are_not_held_against_the_teacher() {
+    for width in [16, 12] {
+        let student = model(0.1, 1).finetune_last(1).unwrap();
+        let objective = imitation(&student, width);
+        let (whole, weights) = step_towards(&objective, student.clone(), &linear(), 1);
+        let checkpointing = FitOptions { gradient_checkpointing: true, ..linear() };
+        let (other, same) = step_towards(&objective, student, &checkpointing, 1);
+        assert!((whole.loss - other.loss).abs() < 3e-6 * whole.loss, "{whole:?} {other:?}");
+        assert!(difference(&weights, &same) < 3e-6, "differ by {}", difference(&weights, &same));
     }
 }

@@ -2,6 +2,7 @@
 
 mod effects;
 mod failures;
+mod guided;
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -292,7 +293,7 @@ fn a_student_follows_its_teacher_against_the_labels() {
     let shifted = |row: usize| (tokens.train.label(row) as usize + 1) % 3;
     let teacher =
         (0..96).flat_map(|row| (0..3).map(move |class| if class == shifted(row) { 4.0 } else { 0.0 })).collect();
-    let objective = Objective::Distill { teacher, alpha: 0.0, temperature: 2.0 };
+    let objective = Objective::Distill { teacher, alpha: 0.0, temperature: 2.0, guide: None };
     let options = FitOptions { epochs: 12, metric: Criterion::Loss, ..options() };
     let mut blind = tokens.clone();
     blind.validation = Split::default();

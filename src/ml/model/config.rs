@@ -236,6 +236,11 @@ impl Config {
         self.family.encoder().num_hidden_layers
     }
 
+    /// Heads of each layer's attention.
+    pub fn attention_heads(&self) -> usize {
+        self.family.encoder().num_attention_heads
+    }
+
     /// Standard deviation of freshly initialised weights.
     pub fn initializer_range(&self) -> f64 {
         self.family.encoder().initializer_range

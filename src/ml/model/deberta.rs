@@ -228,6 +228,23 @@ impl Encoder {
         noise: &mut Noise,
     ) -> Tensor<2> {
         let out = self.layer[i].forward(x.clone(), places, noise);
+        self.beside(i, x, out, mask, noise)
+    }
+
+    /// The same and the attention's scores, `[B, h, T, T]`.
+    pub fn forward_layer_with_scores(
+        &self,
+        i: usize,
+        x: Tensor<2>,
+        (places, mask): (&Places, &Tensor<2, Bool>),
+        noise: &mut Noise,
+    ) -> (Tensor<2>, Tensor<4>) {
+        let (out, scores) = self.layer[i].forward_with_scores(x.clone(), places, noise);
+        (self.beside(i, x, out, mask, noise), scores)
+    }
+
+    /// The convolution beside the first layer, of what went into it and what came `out`.
+    fn beside(&self, i: usize, x: Tensor<2>, out: Tensor<2>, mask: &Tensor<2, Bool>, noise: &mut Noise) -> Tensor<2> {
         match &self.conv {
             Some(conv) if i == 0 => conv.forward(x, out, mask, noise),
             _ => out,
@@ -278,6 +295,34 @@ impl DisentangledSelfAttention {
         }
     }
 
+    /// `x` `[B·T, H]` → scores `[h, B, T, T]` and values `[h, B, T, D]`.
+    fn scores(&self, x: Tensor<2>, places: &Places, noise: &mut Noise) -> (Tensor<4>, Tensor<4>) {
+        let [_, hidden] = x.dims();
+        let [_, batch, _, length] = places.bias.dims();
+        let width = hidden / self.heads;
+        let scale = ((width * self.relative.parts()) as f64).powf(-0.5);
+        // Heads come first, so that one product per head serves the whole batch.
+        let split = |x: Tensor<2>| x.reshape([batch, length, self.heads, width]).permute([2, 0, 1, 3]);
+        let q = split(self.query_proj.forward(x.clone(), noise) * scale); // [h, B, T, D]
+        let k = split(self.key_proj.forward(x.clone(), noise));
+        let v = split(self.value_proj.forward(x, noise));
+        let precision = noise.precision();
+        let mut scores = precision.matmul(q.clone(), k.clone().swap_dims(2, 3)) + places.bias.clone(); // [h, B, T, T]
+        if let Some(distances) = &places.distances
+            && let Some(more) = self.by_distance(&q, &k, distances, scale, noise)
+        {
+            scores = scores + more;
+        }
+        (scores, v)
+    }
+
+    /// Scores `[h, B, T, T]` and values `[h, B, T, D]` → `[B·T, H]`.
+    fn weigh(&self, scores: Tensor<4>, v: Tensor<4>, noise: &mut Noise) -> Tensor<2> {
+        let [heads, batch, length, width] = v.dims();
+        let weights = noise.dropout(softmax(scores, 3), self.dropout);
+        noise.precision().matmul(weights, v).permute([1, 2, 0, 3]).reshape([batch * length, heads * width])
+    }
+
     /// Scores of distance, to be added to those of content: `q` (scaled by `scale`) and `k` `[h, B, T, D]` →
     /// `[h, B, T, T]`.
     ///
@@ -321,24 +366,13 @@ impl Attend for DisentangledSelfAttention {
     type Context = Places;
 
     fn forward(&self, x: Tensor<2>, places: &Places, noise: &mut Noise) -> Tensor<2> {
-        let [rows, hidden] = x.dims();
-        let [_, batch, _, length] = places.bias.dims();
-        let width = hidden / self.heads;
-        let scale = ((width * self.relative.parts()) as f64).powf(-0.5);
-        // Heads come first, so that one product per head serves the whole batch.
-        let split = |x: Tensor<2>| x.reshape([batch, length, self.heads, width]).permute([2, 0, 1, 3]);
-        let q = split(self.query_proj.forward(x.clone(), noise) * scale); // [h, B, T, D]
-        let k = split(self.key_proj.forward(x.clone(), noise));
-        let v = split(self.value_proj.forward(x, noise));
-        let precision = noise.precision();
-        let mut scores = precision.matmul(q.clone(), k.clone().swap_dims(2, 3)) + places.bias.clone(); // [h, B, T, T]
-        if let Some(distances) = &places.distances
-            && let Some(more) = self.by_distance(&q, &k, distances, scale, noise)
-        {
-            scores = scores + more;
-        }
-        let weights = noise.dropout(softmax(scores, 3), self.dropout);
-        precision.matmul(weights, v).permute([1, 2, 0, 3]).reshape([rows, hidden])
+        let (scores, v) = self.scores(x, places, noise);
+        self.weigh(scores, v, noise)
+    }
+
+    fn forward_with_scores(&self, x: Tensor<2>, places: &Places, noise: &mut Noise) -> (Tensor<2>, Tensor<4>) {
+        let (scores, v) = self.scores(x, places, noise);
+        (self.weigh(scores.clone(), v, noise), scores.swap_dims(0, 1))
     }
 
     fn linears(&mut self) -> Vec<(&'static str, &mut Linear)> {

@@ -115,6 +115,10 @@ pub trait Attend: Module {
     /// `x` `[B·T, H]` → `[B·T, H]`, before the output projection.
     fn forward(&self, x: Tensor<2>, context: &Self::Context, noise: &mut Noise) -> Tensor<2>;
 
+    /// The same and the scores before the softmax, `[B, h, T, T]`; those of padding mean nothing. It costs the memory of the
+    /// scores, which [`forward`](Self::forward) need not keep.
+    fn forward_with_scores(&self, x: Tensor<2>, context: &Self::Context, noise: &mut Noise) -> (Tensor<2>, Tensor<4>);
+
     /// Its linear layers with their names in transformers.
     fn linears(&mut self) -> Vec<(&'static str, &mut Linear)>;
 }
@@ -150,6 +154,17 @@ impl<A: Attend> Layer<A> {
     /// `x` `[B·T, H]` → `[B·T, H]`
     pub fn forward(&self, x: Tensor<2>, context: &A::Context, noise: &mut Noise) -> Tensor<2> {
         let attended = self.attention.self_attention.forward(x.clone(), context, noise);
+        self.after_attention(attended, x, noise)
+    }
+
+    /// The same and the attention's scores, `[B, h, T, T]`.
+    pub fn forward_with_scores(&self, x: Tensor<2>, context: &A::Context, noise: &mut Noise) -> (Tensor<2>, Tensor<4>) {
+        let (attended, scores) = self.attention.self_attention.forward_with_scores(x.clone(), context, noise);
+        (self.after_attention(attended, x, noise), scores)
+    }
+
+    /// What the attention gave, and the layer's input → `[B·T, H]`
+    fn after_attention(&self, attended: Tensor<2>, x: Tensor<2>, noise: &mut Noise) -> Tensor<2> {
         let x = self.attention.output.forward(attended, x, noise);
         let inner = self.intermediate.forward(x.clone(), noise); // [B·T, I]
         self.output.forward(inner, x, noise)
@@ -273,6 +288,36 @@ impl SelfAttention {
             dropout: c.attention_probs_dropout_prob,
         }
     }
+
+    /// `x` `[B·T, H]` → queries, keys and values, `[B·T, H]` each.
+    fn project(&self, x: Tensor<2>, noise: &mut Noise) -> [Tensor<2>; 3] {
+        let q = self.query.forward(x.clone(), noise);
+        let k = self.key.forward(x.clone(), noise);
+        [q, k, self.value.forward(x, noise)]
+    }
+
+    /// `[B·T, H]` → `[B, h, T, H/h]`
+    fn split(&self, x: Tensor<2>, batch: usize) -> Tensor<4> {
+        let [rows, hidden] = x.dims();
+        x.reshape([batch, rows / batch, self.heads, hidden / self.heads]).swap_dims(1, 2)
+    }
+
+    /// Queries and keys `[B·T, H]` → scores `[B, h, T, T]`.
+    fn scores(&self, q: Tensor<2>, k: Tensor<2>, bias: &Tensor<4>, noise: &Noise) -> Tensor<4> {
+        let [batch, _, _, _] = bias.dims();
+        let width = q.dims()[1] / self.heads;
+        // Scaling the queries costs less than scaling the scores.
+        let (q, k) = (self.split(q * (width as f64).powf(-0.5), batch), self.split(k, batch));
+        noise.precision().matmul(q, k.swap_dims(2, 3)) + bias.clone()
+    }
+
+    /// Scores `[B, h, T, T]` and values `[B·T, H]` → `[B·T, H]`.
+    fn weigh(&self, scores: Tensor<4>, v: Tensor<2>, noise: &mut Noise) -> Tensor<2> {
+        let [batch, _, _, _] = scores.dims();
+        let shape = v.dims();
+        let weights = noise.dropout(softmax(scores, 3), self.dropout);
+        noise.precision().matmul(weights, self.split(v, batch)).swap_dims(1, 2).reshape(shape)
+    }
 }
 
 impl Attend for SelfAttention {
@@ -280,22 +325,18 @@ impl Attend for SelfAttention {
     type Context = Tensor<4>;
 
     fn forward(&self, x: Tensor<2>, bias: &Tensor<4>, noise: &mut Noise) -> Tensor<2> {
-        let [rows, hidden] = x.dims();
-        let [batch, _, _, length] = bias.dims();
-        let width = hidden / self.heads;
-        let q = self.query.forward(x.clone(), noise);
-        let k = self.key.forward(x.clone(), noise);
-        let v = self.value.forward(x, noise);
-        let precision = noise.precision();
-        if precision.is_f32() && kernel::fuses(&q) {
+        let [q, k, v] = self.project(x, noise);
+        if noise.precision().is_f32() && kernel::fuses(&q) {
             return kernel::attention([q, k, v], bias.clone(), self.heads, noise.mask(self.dropout));
         }
-        let split = |x: Tensor<2>| x.reshape([batch, length, self.heads, width]).swap_dims(1, 2); // [B, h, T, H/h]
-        // Scaling the queries costs less than scaling the scores.
-        let (q, k, v) = (split(q * (width as f64).powf(-0.5)), split(k), split(v));
-        let scores = precision.matmul(q, k.swap_dims(2, 3)) + bias.clone(); // [B, h, T, T]
-        let weights = noise.dropout(softmax(scores, 3), self.dropout);
-        precision.matmul(weights, v).swap_dims(1, 2).reshape([rows, hidden])
+        let scores = self.scores(q, k, bias, noise);
+        self.weigh(scores, v, noise)
+    }
+
+    fn forward_with_scores(&self, x: Tensor<2>, bias: &Tensor<4>, noise: &mut Noise) -> (Tensor<2>, Tensor<4>) {
+        let [q, k, v] = self.project(x, noise);
+        let scores = self.scores(q, k, bias, noise);
+        (self.weigh(scores.clone(), v, noise), scores)
     }
 
     fn linears(&mut self) -> Vec<(&'static str, &mut Linear)> {

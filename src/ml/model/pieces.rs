@@ -58,6 +58,27 @@ impl Model {
         encoder.layer[i].forward(hidden.x, &attention_bias(mask.clone()), noise)
     }
 
+    /// The same and the scores of the layer's attention before the softmax, `[B, h, T, T]`.
+    pub fn layer_with_scores(
+        &self,
+        i: usize,
+        hidden: Hidden,
+        mask: &Tensor<2, Bool>,
+        noise: &mut Noise,
+    ) -> (Tensor<2>, Tensor<4>) {
+        let encoder = match self {
+            Model::Roberta(model) => &model.roberta.encoder,
+            Model::Bert(model) => &model.bert.encoder,
+            Model::DistilBert(model) => &model.distilbert.encoder,
+            Model::Deberta(model) => {
+                let encoder = &model.deberta.encoder;
+                let places = encoder.places(mask, hidden.rows);
+                return encoder.forward_layer_with_scores(i, hidden.x, (&places, mask), noise);
+            }
+        };
+        encoder.layer[i].forward_with_scores(hidden.x, &attention_bias(mask.clone()), noise)
+    }
+
     /// `x` `[B·T, H]` of the last layer, of `batch` rows → logits `[B, C]`.
     pub fn head(&self, x: Tensor<2>, batch: usize, noise: &mut Noise) -> Tensor<2> {
         match self {

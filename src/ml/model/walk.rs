@@ -64,7 +64,11 @@ impl Place {
     }
 
     fn name(&self) -> String {
-        let fields = self.0.iter().filter(|(_, owner)| !owner.starts_with("Enum:"));
+        // Neither the family's variant nor what a fit holds the model in is a part of a name.
+        let is_named = |(field, owner): &&(String, String)| {
+            !owner.starts_with("Enum:") && (field.as_str(), owner.as_str()) != ("model", "Struct:Pupil")
+        };
+        let fields = self.0.iter().filter(is_named);
         let name = distilbert::rename(fields.map(|(field, _)| rename(field)).collect::<Vec<_>>().join("."));
         // PEFT's names for the two factors.
         match name.rsplit_once(".lora.") {

@@ -8,7 +8,6 @@ use burn::tensor::{Device, Gradients, Tensor, TensorData};
 use rayon::prelude::*;
 
 use super::{AdamW, CHUNK};
-use crate::ml::model::Model;
 
 /// Gradients of one optimizer step: one per trainable parameter, added up over micro-batches.
 #[derive(Default)]
@@ -54,7 +53,7 @@ pub(super) fn unreadable(error: impl std::fmt::Debug) -> anyhow::Error {
 
 impl Accumulated {
     /// Add the gradients that `grads` holds for the parameters of `model`.
-    pub fn add(&mut self, model: &Model, grads: Gradients, optimizer: &AdamW) -> Result<()> {
+    pub fn add<M: Module>(&mut self, model: &M, grads: Gradients, optimizer: &AdamW) -> Result<()> {
         let mut visitor = Collect { grads, into: self, optimizer, failed: None };
         model.visit(&mut visitor);
         visitor.failed.map_or(Ok(()), Err)
