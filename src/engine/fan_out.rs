@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::diagnostic::{Diagnostic, listed};
 use super::draw::{Drawn, Reference};
-use super::kind::Arity;
+use super::kind::{Arity, Invalid, Labels};
 use super::pipeline::take_seed;
 use super::resolve::{Coordinate, Instance, Wire};
 use super::value::{Item, Value};
@@ -210,7 +210,11 @@ fn build(
             return None;
         }
     };
-    let wrong = work.check();
+    let mut labels = Labels::new();
+    for wire in &inputs {
+        labels.entry(wire.port).or_default().push(&wire.label);
+    }
+    let wrong: Vec<Invalid> = work.check().into_iter().chain(work.check_inputs(&labels)).collect();
     if !wrong.is_empty() {
         problems.extend(wrong.into_iter().map(|w| {
             let d = Diagnostic::new(w.message).at(table.get(w.key).map_or(&stage.place, |i| &i.value.place));

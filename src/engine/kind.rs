@@ -81,6 +81,9 @@ impl Invalid {
     }
 }
 
+/// What [`Input::label`] will say of each input, by port.
+pub type Labels<'a> = BTreeMap<&'a str, Vec<&'a str>>;
+
 /// A file or folder outside the cache that a result depends on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct External {
@@ -154,6 +157,11 @@ pub trait Stage: Parameters {
         Vec::new()
     }
 
+    /// Everything that is wrong with the values in view of what is plugged in: the labels of the inputs, by port.
+    fn check_inputs(&self, _labels: &Labels) -> Vec<Invalid> {
+        Vec::new()
+    }
+
     /// Files and folders outside the cache that the result depends on.
     fn externals(&self) -> Vec<External> {
         Vec::new()
@@ -166,6 +174,7 @@ pub trait Stage: Parameters {
 pub trait Erased: Send + Sync {
     fn resource(&self) -> Resource;
     fn check(&self) -> Vec<Invalid>;
+    fn check_inputs(&self, labels: &Labels) -> Vec<Invalid>;
     fn externals(&self) -> Vec<External>;
     /// The parameters in canonical form, defaults filled in, as `name = value` leaves.
     fn parameters(&self) -> anyhow::Result<serde_json::Value>;
@@ -179,6 +188,10 @@ impl<S: Stage> Erased for S {
 
     fn check(&self) -> Vec<Invalid> {
         Stage::check(self)
+    }
+
+    fn check_inputs(&self, labels: &Labels) -> Vec<Invalid> {
+        Stage::check_inputs(self, labels)
     }
 
     fn externals(&self) -> Vec<External> {
@@ -245,6 +258,8 @@ pub struct Input {
     pub dir: PathBuf,
     /// Content digest of the artifact, hexadecimal blake3.
     pub digest: String,
+    /// How long the stage took that made it. It says nothing of what the artifact is: the fingerprint does not depend on it.
+    pub seconds: f64,
 }
 
 /// What a stage may use while it runs.
@@ -262,6 +277,7 @@ pub struct Context<'a> {
     pub(super) facts: BTreeMap<String, f64>,
     pub(super) curve: Curve,
     pub(super) device_used: Option<String>,
+    pub(super) seconds: f64,
 }
 
 impl Context<'_> {
@@ -350,6 +366,11 @@ impl Context<'_> {
     /// Record what the stage really computed on, for the entry.
     pub fn used_device(&mut self, name: &str) {
         self.device_used = Some(name.into());
+    }
+
+    /// What the work took together with the attempts that were cut short before this one, for the entry.
+    pub fn took(&mut self, seconds: f64) {
+        self.seconds = seconds;
     }
 
     /// True once the user asked to stop; long work checks it, saves what it has and returns.

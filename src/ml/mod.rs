@@ -20,6 +20,7 @@ pub mod metrics;
 pub mod objective;
 pub mod optimizer;
 pub mod schedule;
+pub mod significance;
 
 pub mod lora;
 pub mod onnx;

@@ -274,6 +274,7 @@ impl Training {
         let checkpoints = cx.checkpoints()?;
         let fitted =
             finished(fit(model, tokens, objective, &options, Some(&checkpoints), &device.device, &Watched::new(cx)))?;
+        cx.took(fitted.timings.seconds);
         let padding = fitted.training.padding;
         if let Some(best) = fitted.training.best {
             cx.fact("validation", best.value);

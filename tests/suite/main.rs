@@ -2,6 +2,7 @@
 
 mod cli;
 mod collect;
+mod compare;
 mod crash;
 mod damage;
 mod diff;

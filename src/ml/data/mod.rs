@@ -3,6 +3,7 @@
 pub mod clean;
 pub mod corpus;
 pub mod labels;
+pub mod outcomes;
 mod pages;
 pub mod predictions;
 pub mod preprocess;
