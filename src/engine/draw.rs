@@ -230,28 +230,30 @@ fn plug(
         plugs.push(Plug { port, sources, is_list });
     }
     for port in me.kind.inputs.iter().filter(|p| p.arity != Arity::Optional && !given.iter().any(|g| g == p.name)) {
-        let givers = giving(drawn, port, at);
-        problems.push(
-            Diagnostic::new(format!("stage `{}` has nothing on its port `{}`", me.name, port.name))
-                .at(&me.place)
-                .label(format!("`{}` needs {}", me.kind.name, port.ty.with_article()))
-                .help(format!(
-                    "add `in.{} = \"STAGE\"`; stages that give {}: {}",
-                    port.name,
-                    port.ty.with_article(),
-                    givers
-                )),
-        );
+        problems.push(unplugged(drawn, me, port).at(&me.place).label(format!(
+            "`{}` needs {}",
+            me.kind.name,
+            port.ty.with_article()
+        )));
     }
     plugs
 }
 
-fn giving(drawn: &[Drawn], port: &Port, but: usize) -> String {
+/// What is said where nothing is on a port that needs something.
+pub(super) fn unplugged(drawn: &[Drawn], me: &Drawn, port: &Port) -> Diagnostic {
+    Diagnostic::new(format!("stage `{}` has nothing on its port `{}`", me.name, port.name)).help(format!(
+        "add `in.{} = \"STAGE\"`; stages that give {}: {}",
+        port.name,
+        port.ty.with_article(),
+        giving(drawn, port, me)
+    ))
+}
+
+fn giving(drawn: &[Drawn], port: &Port, but: &Drawn) -> String {
     let names: Vec<&str> = drawn
         .iter()
-        .enumerate()
-        .filter(|(i, d)| *i != but && d.kind.outputs.iter().any(|o| o.ty == port.ty))
-        .map(|(_, d)| d.name.as_str())
+        .filter(|d| d.name != but.name && d.kind.outputs.iter().any(|o| o.ty == port.ty))
+        .map(|d| d.name.as_str())
         .collect();
     if names.is_empty() { "none".into() } else { names.join(", ") }
 }
@@ -300,11 +302,7 @@ fn refer(
         ))
         .at(place)
         .label(format!("`{text}` ({}) gives {}", them.kind.name, given.ty.with_article()))
-        .help(format!(
-            "stages that give {}: {}",
-            port.ty.with_article(),
-            giving(drawn, port, index[&me.name])
-        ))
+        .help(format!("stages that give {}: {}", port.ty.with_article(), giving(drawn, port, me)))
     };
     let found = match output {
         Some(name) => match them.kind.output(name) {

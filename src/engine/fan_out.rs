@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::diagnostic::{Diagnostic, listed};
-use super::draw::{Drawn, Reference};
+use super::draw::{Drawn, Reference, unplugged};
 use super::kind::{Arity, Invalid, Labels};
 use super::pipeline::take_seed;
 use super::resolve::{Coordinate, Instance, Wire};
@@ -47,12 +47,26 @@ pub(super) fn fan_out(drawn: &[Drawn], order: &[usize], seed: u64, problems: &mu
                 else {
                     continue;
                 };
+                problems.extend(unmet(drawn, stage, &instance));
                 of_stage.entry(at).or_default().push(instances.len());
                 instances.push(instance);
             }
         }
     }
     instances
+}
+
+/// What is said where a value needs a port that is left out.
+fn unmet(drawn: &[Drawn], stage: &Drawn, instance: &Instance) -> Vec<Diagnostic> {
+    let is_wired = |port: &str| instance.inputs.iter().any(|wire| wire.port == port);
+    let unmet = instance.work.needs().into_iter().filter(|need| !is_wired(need.port));
+    let told = unmet.filter_map(|need| {
+        let port = instance.kind.input(need.port)?;
+        let place = instance.table.get(need.key).map_or(&stage.place, |item| &item.value.place);
+        let why = format!("`{}` needs {}", need.key, port.ty.with_article());
+        Some(unplugged(drawn, stage, port).at(place).label(why))
+    });
+    told.collect()
 }
 
 /// What is said of a stage that fans out beyond reason, before anything is built.

@@ -84,6 +84,14 @@ impl Invalid {
 /// What [`Input::label`] will say of each input, by port.
 pub type Labels<'a> = BTreeMap<&'a str, Vec<&'a str>>;
 
+/// An optional port that a parameter's value makes necessary.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Need {
+    pub port: &'static str,
+    /// The parameter, as written in the file.
+    pub key: &'static str,
+}
+
 /// A file or folder outside the cache that a result depends on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct External {
@@ -162,6 +170,11 @@ pub trait Stage: Parameters {
         Vec::new()
     }
 
+    /// Optional ports that cannot be left out with these values.
+    fn needs(&self) -> Vec<Need> {
+        Vec::new()
+    }
+
     /// Files and folders outside the cache that the result depends on.
     fn externals(&self) -> Vec<External> {
         Vec::new()
@@ -175,6 +188,7 @@ pub trait Erased: Send + Sync {
     fn resource(&self) -> Resource;
     fn check(&self) -> Vec<Invalid>;
     fn check_inputs(&self, labels: &Labels) -> Vec<Invalid>;
+    fn needs(&self) -> Vec<Need>;
     fn externals(&self) -> Vec<External>;
     /// The parameters in canonical form, defaults filled in, as `name = value` leaves.
     fn parameters(&self) -> anyhow::Result<serde_json::Value>;
@@ -192,6 +206,10 @@ impl<S: Stage> Erased for S {
 
     fn check_inputs(&self, labels: &Labels) -> Vec<Invalid> {
         Stage::check_inputs(self, labels)
+    }
+
+    fn needs(&self) -> Vec<Need> {
+        Stage::needs(self)
     }
 
     fn externals(&self) -> Vec<External> {

@@ -116,7 +116,7 @@ impl Classifier {
 mod tests {
     use super::*;
     use crate::ml::model::fixture::Fixture;
-    use crate::ml::prune::{self, Scope};
+    use crate::ml::prune::{Method, Pruning, Scope};
     use crate::ml::quantize::{self, Request, Scheme};
     use crate::ml::watch::Silent;
 
@@ -141,7 +141,8 @@ mod tests {
         let (pruned, int8) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
         let model = Model::load(&fixture.dir, None, 0, &Device::flex()).expect("loads").model;
         let mut host = model.to_host().expect("host");
-        let report = prune::magnitude(&mut host, 0.3, Scope::Local).expect("pruned");
+        let report =
+            Pruning::of(Method::Magnitude { sparsity: 0.3, scope: Scope::Local }).prune(&mut host).expect("pruned");
         let labels = model.config().labels().to_vec();
         model.from_host(host).expect("filled").save(pruned.path(), &labels).expect("saved");
         let request = Request { scheme: Scheme::Int8, calibration: None };

@@ -73,7 +73,7 @@ pub fn fit(
             run.save()?;
             return Err(Interrupted.into());
         }
-        run = run.step()?;
+        run = run.prune()?.step()?;
         run.tell();
         if run.saved_at.elapsed() >= options.checkpoint_every {
             run.save()?;
@@ -105,7 +105,7 @@ impl<'a> Run<'a> {
     fn start(model: Model, stepper: &'a Stepper<'a>, checkpoints: Option<&Path>, watch: &'a dyn Watch) -> Result<Self> {
         let Stepper { tokens, objective, options, device, .. } = *stepper;
         let model = model.train();
-        let steps_per_epoch = tokens.train.len().div_ceil(options.step_rows()) as u64;
+        let steps_per_epoch = options.steps_per_epoch(tokens.train.len());
         let identity = state::identity(&model, tokens, objective, options)?;
         let mut run = Self {
             stepper,
@@ -185,7 +185,10 @@ impl<'a> Run<'a> {
             );
         }
         let (options, epoch) = (self.stepper.options, self.epoch());
-        let better = evaluate::record(&mut self.state, epoch, validation, options);
+        evaluate::record(&mut self.state, epoch, validation);
+        // A model that is to lose more weights is none to keep, and none to judge those after it by.
+        let is_candidate = options.pruning.as_ref().is_none_or(|pruning| pruning.is_over(self.state.step, self.total));
+        let better = is_candidate && evaluate::judge(&mut self.state, options);
         if better {
             self.best = Some(self.model.clone());
         }
@@ -196,6 +199,22 @@ impl<'a> Run<'a> {
             self.state.stop = Some(Stop::Early);
         }
         self.save()
+    }
+
+    /// Remove the weights that are to be gone before the next step, and hold them at zero.
+    fn prune(mut self) -> Result<Self> {
+        let Some(pruning) = &self.stepper.options.pruning else { return Ok(self) };
+        let Some(share) = pruning.due(self.state.step, self.total) else { return Ok(self) };
+        let (model, masks) = pruning.apply(self.model, share)?;
+        let (removed, weights) = masks.values().fold((0, 0), |(r, w), mask| (r + mask.removed(), w + mask.len()));
+        self.watch.note(format!(
+            "from step {} on, {removed} of {weights} weights in {} matrices are held at zero ({:.1} %)",
+            self.state.step + 1,
+            masks.len(),
+            100.0 * removed as f64 / weights as f64
+        ));
+        self.optimizer.hold(masks)?;
+        Ok(Self { model, ..self })
     }
 
     /// One optimizer step on the next rows.

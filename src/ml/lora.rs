@@ -10,6 +10,7 @@ use regex::Regex;
 use serde_json::{Value, json};
 
 use super::model::linear::{Linear, Lora};
+use super::model::modules::{is_end, kinds};
 use super::model::{Config, Family, Model, init};
 
 pub use merge::merge;
@@ -93,7 +94,7 @@ impl Targets {
 
     fn matches(&self, module: &str) -> bool {
         match self {
-            Targets::Names(names) => names.iter().any(|name| names_module(name, module)),
+            Targets::Names(names) => names.iter().any(|name| is_end(name, module)),
             Targets::All => true,
             Targets::Pattern(regex) => regex.is_match(module),
         }
@@ -104,11 +105,6 @@ impl PartialEq for Targets {
     fn eq(&self, other: &Self) -> bool {
         self.to_json() == other.to_json()
     }
-}
-
-/// A target names a module by its whole name or by what follows a dot.
-fn names_module(target: &str, module: &str) -> bool {
-    module.strip_suffix(target).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
 }
 
 impl LoraConfig {
@@ -179,7 +175,8 @@ impl Model {
                 linear.lora = Some(fresh(name, linear, config, seed));
             }
         });
-        let idle = |target: &&String| !modules.iter().any(|module| names_module(target, module));
+        let listed = || kinds(modules.iter().map(String::as_str), "N");
+        let idle = |target: &&String| !modules.iter().any(|module| is_end(target, module));
         let unmatched: Vec<&String> = match &config.targets {
             Targets::Names(names) => names.iter().filter(idle).collect(),
             Targets::Pattern(_) | Targets::All => Vec::new(),
@@ -188,13 +185,13 @@ impl Model {
             unmatched.is_empty(),
             "lora: target {} matches no linear module outside the head; there are {}",
             unmatched.iter().map(|target| format!("`{target}`")).collect::<Vec<_>>().join(", "),
-            kinds(&modules)
+            listed()
         );
         ensure!(
             matched > 0,
             "lora: the target pattern {} matches no linear module outside the head; there are {}",
             config.targets.to_json(),
-            kinds(&modules)
+            listed()
         );
         let parameters = self.parameters();
         let has = |module: &String| parameters.iter().any(|p| p.name.contains(&format!("{module}.")));
@@ -232,19 +229,6 @@ fn fresh(name: &str, linear: &Linear, config: &LoraConfig, seed: u64) -> Lora {
         scale: config.scale(),
         dropout: config.dropout,
     }
-}
-
-/// Module names with the layer's number left out, each once.
-fn kinds(modules: &[String]) -> String {
-    let mut kinds: Vec<String> = Vec::new();
-    for module in modules {
-        let parts = module.split('.').map(|part| if part.parse::<usize>().is_ok() { "N" } else { part });
-        let kind = parts.collect::<Vec<_>>().join(".");
-        if !kinds.contains(&kind) {
-            kinds.push(kind);
-        }
-    }
-    kinds.join(", ")
 }
 
 #[cfg(test)]

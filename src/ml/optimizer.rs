@@ -4,6 +4,7 @@
 //! write, and on the CPU one pass over each parameter in place instead of ten tensor operations.
 
 mod gradients;
+mod held;
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -16,7 +17,9 @@ use serde::{Deserialize, Serialize};
 pub use self::gradients::{Accumulated, Norm};
 
 use self::gradients::{Flat, unreadable};
+use self::held::Held;
 use super::model::Model;
+use super::prune::{Mask, Masks};
 
 /// Elements that one thread updates at a time: four streams of 64 KiB stay in a core's second-level cache.
 const CHUNK: usize = 16 * 1024;
@@ -59,6 +62,8 @@ struct Slot {
     len: usize,
     /// Running means of the gradient and of its square; none before the first step.
     moments: Option<(Flat, Flat)>,
+    /// Its values that stay zero.
+    held: Option<Held>,
 }
 
 impl AdamW {
@@ -73,6 +78,7 @@ impl AdamW {
             decay: named.decay,
             len: named.shape.iter().product(),
             moments: None,
+            held: None,
         };
         let mut named = model.parameters();
         named.retain(|named| named.trainable);
@@ -85,7 +91,14 @@ impl AdamW {
     ///
     /// Clipping as `torch.nn.utils.clip_grad_norm_`: all are scaled by min(1, max_norm / (norm + 1e-6)). Where the norm is
     /// on the host and not finite, no step is taken: model and moments stay as they are.
-    pub fn step(&mut self, model: Model, grads: Accumulated, lr: f64, max_norm: Option<f64>) -> Result<(Model, Norm)> {
+    pub fn step(
+        &mut self,
+        model: Model,
+        mut grads: Accumulated,
+        lr: f64,
+        max_norm: Option<f64>,
+    ) -> Result<(Model, Norm)> {
+        self.hold_back(&mut grads)?;
         let norm = grads.norm()?;
         if matches!(norm, Norm::Host(norm) if !norm.is_finite()) {
             return Ok((model, norm));
@@ -105,6 +118,37 @@ impl AdamW {
             Some(error) => Err(error),
             None => Ok((model, norm)),
         }
+    }
+
+    /// Keep values at zero that are zero now, by parameter, in its layout; those held so far are let go.
+    ///
+    /// Where value, gradient and both moments are 0, AdamW's update is 0 with any decay and ε > 0: the moments are cleared
+    /// here, and the gradients before each step.
+    pub fn hold(&mut self, mut masks: Masks) -> Result<()> {
+        let device = self.device.clone().inner();
+        for slot in &mut self.slots {
+            slot.held = masks.remove(&slot.name).map(|mask| Held::new(mask, self.on_host, &device));
+            if let (Some(held), Some((first, second))) = (&slot.held, &mut slot.moments) {
+                held.clear(first)?;
+                held.clear(second)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The masks of [`hold`](Self::hold), by parameter.
+    pub fn masks(&self) -> impl Iterator<Item = (&str, &Mask)> {
+        self.slots.iter().filter_map(|slot| Some((slot.name.as_str(), slot.held.as_ref()?.mask())))
+    }
+
+    /// Clear the gradients of values that are held: they count in no norm.
+    fn hold_back(&self, grads: &mut Accumulated) -> Result<()> {
+        for (place, grad) in &mut grads.grads {
+            if let Some(held) = &self.slots[*place].held {
+                held.clear(grad)?;
+            }
+        }
+        Ok(())
     }
 
     /// Steps taken.

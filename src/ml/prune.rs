@@ -1,5 +1,14 @@
-//! Set the smallest weights of a model's linear layers to zero.
+//! Set the smallest weights of a model's linear layers to zero, at once or while it is trained.
 
+mod gradual;
+mod magnitude;
+mod mask;
+mod pattern;
+mod targets;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeSet;
 use std::fmt;
 
 use anyhow::{Result, ensure};
@@ -7,7 +16,34 @@ use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::model::host::{HostTensor, HostTensors};
+use super::model::host::{HostTensors, Layout};
+use super::model::{Model, walk};
+
+pub use gradual::Gradual;
+pub use mask::{Mask, Masks};
+pub use pattern::Pattern;
+pub use targets::Target;
+
+/// What to remove.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Pruning {
+    pub method: Method,
+    /// Where; empty for all linear layers, the head's included.
+    pub targets: Vec<Target>,
+    /// How the sparsity rises while the model is trained; none: all goes before the first step.
+    pub gradual: Option<Gradual>,
+}
+
+/// Which weights go: those of smallest magnitude (L1).
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Method {
+    /// A share of them, wherever they are.
+    Magnitude { sparsity: f64, scope: Scope },
+    /// So many of each group of inputs.
+    Pattern(Pattern),
+}
 
 /// Which weights compete for staying.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
@@ -20,20 +56,26 @@ pub enum Scope {
     Global,
 }
 
-impl fmt::Display for Scope {
+impl fmt::Display for Method {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Scope::Local => "local",
-            Scope::Global => "global",
-        })
+        match self {
+            Method::Magnitude { sparsity, scope: Scope::Local } => {
+                write!(f, "{:.1} % of each matrix", 100.0 * sparsity)
+            }
+            Method::Magnitude { sparsity, scope: Scope::Global } => write!(f, "{:.1} % of all", 100.0 * sparsity),
+            Method::Pattern(pattern) => write!(f, "{pattern}"),
+        }
     }
 }
 
 /// What pruning did.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PruneReport {
+    pub pruning: Pruning,
+    /// Training after or while weights were removed.
+    pub recovery: Option<Recovery>,
     pub layers: Vec<PrunedLayer>,
-    /// Weights of all layers, and how many of them are zero now.
+    /// Weights of these layers, and how many of them are zero now.
     pub weights: usize,
     pub zeroed: usize,
     /// `zeroed / weights`.
@@ -48,172 +90,127 @@ pub struct PrunedLayer {
     pub zeroed: usize,
 }
 
-/// True for the weights of linear layers, the head's included: matrices that are no tables.
-pub fn is_linear(name: &str, tensor: &HostTensor) -> bool {
-    tensor.shape.len() == 2 && name.ends_with(".weight") && !name.contains("embeddings")
+/// How a pruned model was trained; `training.json` has the rest.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Recovery {
+    pub epochs: u32,
+    /// Optimizer steps taken.
+    pub steps: u64,
+    /// Epochs done when the model that is kept was evaluated; none without validation rows.
+    pub best_epoch: Option<f64>,
 }
 
-/// Zeroes the `sparsity` share of smallest magnitude (L1, unstructured): of `n` competing weights
-/// exactly `⌊sparsity · n⌋`, and among equal ones those that come first.
-///
-/// Weights that are zero already count among the smallest, so pruning twice equals pruning once.
-pub fn magnitude(tensors: &mut HostTensors, sparsity: f64, scope: Scope) -> Result<PruneReport> {
-    ensure!(
-        (0.0..1.0).contains(&sparsity),
-        "sparsity is {sparsity}; it must be at least 0 and below 1 (0.3 removes 30 %)"
-    );
-    let mut layers: Vec<(&String, &mut [f32])> = tensors
-        .iter_mut()
-        .filter(|(name, tensor)| is_linear(name, tensor))
-        .map(|(name, tensor)| (name, tensor.data.as_mut_slice()))
-        .collect();
-    ensure!(!layers.is_empty(), "the model has no linear layers to prune");
-    match scope {
-        Scope::Local => layers.par_iter_mut().for_each(|(_, weights)| zero_smallest(&mut [weights], sparsity)),
-        Scope::Global => {
-            let mut all: Vec<&mut [f32]> = layers.iter_mut().map(|(_, weights)| &mut **weights).collect();
-            zero_smallest(&mut all, sparsity);
+impl Pruning {
+    /// All at once, in every linear layer.
+    pub fn of(method: Method) -> Self {
+        Self { method, targets: Vec::new(), gradual: None }
+    }
+
+    /// Whether this can be done; `steps` are the optimizer steps of a fit that goes with it.
+    pub fn check(&self, steps: Option<u64>) -> Result<()> {
+        if let Method::Magnitude { sparsity, .. } = self.method {
+            ensure!(
+                (0.0..1.0).contains(&sparsity),
+                "sparsity is {sparsity}; it must be at least 0 and below 1 (0.3 removes 30 %)"
+            );
         }
+        let Some(gradual) = self.gradual else { return Ok(()) };
+        gradual.check()?;
+        ensure!(
+            matches!(self.method, Method::Magnitude { .. }),
+            "an n:m pattern is there or not: it cannot be reached gradually"
+        );
+        let Some(steps) = steps else { return Ok(()) };
+        let (times, last) = (gradual.steps, gradual.last(steps));
+        ensure!(
+            times <= last,
+            "gradual.steps is {times}, but the sparsity is to be reached after {last} of {steps} optimizer steps; lower it \
+             or train longer"
+        );
+        Ok(())
     }
-    let layers: Vec<PrunedLayer> = layers
-        .into_iter()
-        .map(|(name, weights)| PrunedLayer {
-            name: name.clone(),
-            weights: weights.len(),
-            zeroed: weights.iter().filter(|v| **v == 0.0).count(),
-        })
-        .collect();
-    let weights = layers.iter().map(|layer| layer.weights).sum();
-    let zeroed = layers.iter().map(|layer| layer.zeroed).sum();
-    Ok(PruneReport { layers, weights, zeroed, achieved: zeroed as f64 / weights as f64 })
-}
 
-/// Without its sign, a float's bits order as its magnitude does.
-fn rank(value: f32) -> u32 {
-    value.to_bits() & 0x7fff_ffff
-}
-
-/// Zeroes the `sparsity` share of smallest magnitude of all `parts` together.
-fn zero_smallest(parts: &mut [&mut [f32]], sparsity: f64) {
-    let n: usize = parts.iter().map(|part| part.len()).sum();
-    // The small addend keeps 0.29 · 100 at 29 although the product is 28.999999999999996.
-    let count = (sparsity * n as f64 + 1e-6).floor() as usize;
-    if count == 0 {
-        return;
-    }
-    let (limit, below) = order_statistic(parts, count);
-    let mut ties = count - below;
-    for value in parts.iter_mut().flat_map(|part| part.iter_mut()) {
-        let rank = rank(*value);
-        if rank < limit {
-            *value = 0.0;
-        } else if rank == limit && ties > 0 {
-            *value = 0.0;
-            ties -= 1;
+    /// Removes weights from host tensors.
+    pub fn prune(&self, tensors: &mut HostTensors) -> Result<PruneReport> {
+        self.check(None)?;
+        for (name, mask) in self.masks(tensors, 1.0)? {
+            if let Some(tensor) = tensors.get_mut(&name) {
+                mask.zero(&mut tensor.data);
+            }
         }
+        self.report(tensors)
     }
-}
 
-/// The rank of the `count`-th smallest magnitude (counted from one) and how many are smaller.
-///
-/// Counts by the upper half of the bits and then by the lower half: exact, in two passes, without
-/// a sorted copy of what may be 85 million weights.
-fn order_statistic(parts: &[&mut [f32]], count: usize) -> (u32, usize) {
-    let values = || parts.iter().flat_map(|part| part.iter()).map(|v| rank(*v));
-    let mut upper = vec![0usize; 1 << 15];
-    values().for_each(|rank| upper[(rank >> 16) as usize] += 1);
-    let (high, before) = locate(&upper, count);
-    let mut lower = vec![0usize; 1 << 16];
-    values().filter(|rank| rank >> 16 == high).for_each(|rank| lower[(rank & 0xffff) as usize] += 1);
-    let (low, within) = locate(&lower, count - before);
-    (high << 16 | low, before + within)
-}
-
-/// The bin that holds the `count`-th item, and how many items the bins before it hold.
-fn locate(bins: &[usize], count: usize) -> (u32, usize) {
-    let mut before = 0;
-    for (bin, size) in bins.iter().enumerate() {
-        if before + size >= count {
-            return (bin as u32, before);
+    /// Removes `share` of what is to go from a model in training: the model, and the masks that keep it so, in its layout.
+    ///
+    /// What is zero already counts among the smallest, so what was removed before is removed again.
+    pub fn apply(&self, model: Model, share: f64) -> Result<(Model, Masks)> {
+        let parameters = model.parameters();
+        let wanted = targets::select(&self.targets, parameters.iter().map(|p| (p.name.as_str(), p.shape.as_slice())))?;
+        let wanted: BTreeSet<String> = wanted.into_iter().collect();
+        let mut tensors = walk::to_host_of(&model, |name| wanted.contains(name))?;
+        let mut masks = self.masks(&tensors, share)?;
+        for parameter in &parameters {
+            let (Some(tensor), Some(mask)) = (tensors.get_mut(&parameter.name), masks.get_mut(&parameter.name)) else {
+                continue;
+            };
+            mask.zero(&mut tensor.data);
+            if let (Layout::Transposed, [_, columns]) = (parameter.layout, &parameter.shape[..]) {
+                *mask = mask.transposed(*columns);
+            }
         }
-        before += size;
-    }
-    // Callers ask for no more than there is.
-    (bins.len() as u32 - 1, before)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn tensor(shape: &[usize], data: &[f32]) -> HostTensor {
-        HostTensor { shape: shape.to_vec(), data: data.to_vec() }
+        Ok((walk::fill(model, tensors)?.0, masks))
     }
 
-    fn model() -> HostTensors {
-        HostTensors::from([
-            ("embeddings.word_embeddings.weight".into(), tensor(&[2, 2], &[0.001; 4])),
-            ("a.weight".into(), tensor(&[2, 5], &[5.0, -1.0, 3.0, -4.0, 2.0, 6.0, -7.0, 8.0, 9.0, -10.0])),
-            ("a.bias".into(), tensor(&[2], &[0.001, 0.001])),
-            ("b.weight".into(), tensor(&[2, 5], &[0.1, 0.2, -0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0])),
-            ("LayerNorm.weight".into(), tensor(&[2], &[0.001, 0.001])),
-        ])
-    }
-
-    #[test]
-    fn local_takes_the_same_share_of_every_matrix() {
-        let mut tensors = model();
-        let report = magnitude(&mut tensors, 0.3, Scope::Local).expect("pruned");
-        assert_eq!(tensors["a.weight"].data, [5.0, 0.0, 0.0, -4.0, 0.0, 6.0, -7.0, 8.0, 9.0, -10.0]);
-        assert_eq!(tensors["b.weight"].data[..4], [0.0, 0.0, 0.0, 0.4]);
-        assert_eq!((report.weights, report.zeroed, report.achieved), (20, 6, 0.3));
-        let names: Vec<&str> = report.layers.iter().map(|layer| layer.name.as_str()).collect();
-        assert_eq!(names, ["a.weight", "b.weight"]);
-    }
-
-    #[test]
-    fn global_takes_the_smallest_of_all() {
-        let mut tensors = model();
-        let report = magnitude(&mut tensors, 0.3, Scope::Global).expect("pruned");
-        assert_eq!(report.layers.iter().map(|layer| layer.zeroed).collect::<Vec<_>>(), [0, 6]);
-        assert_eq!(report.zeroed, 6);
-    }
-
-    #[test]
-    fn everything_but_linear_weights_is_left_alone() {
-        let mut tensors = model();
-        magnitude(&mut tensors, 0.9, Scope::Global).expect("pruned");
-        for name in ["embeddings.word_embeddings.weight", "a.bias", "LayerNorm.weight"] {
-            assert_eq!(tensors[name], model()[name]);
+    /// The share of what is to go that is to be gone before optimizer step `step` (from 0) of `total`; none where nothing
+    /// changes.
+    pub fn due(&self, step: u64, total: u64) -> Option<f64> {
+        match self.gradual {
+            Some(gradual) => gradual.share(step, total),
+            None => (step == 0).then_some(1.0),
         }
     }
 
-    #[test]
-    fn of_equal_weights_the_first_go() {
-        let mut tensors = HostTensors::from([("a.weight".into(), tensor(&[1, 4], &[1.0, -1.0, 1.0, -1.0]))]);
-        magnitude(&mut tensors, 0.5, Scope::Local).expect("pruned");
-        assert_eq!(tensors["a.weight"].data, [0.0, 0.0, 1.0, -1.0]);
+    /// Whether all is gone after `done` of `total` optimizer steps.
+    pub fn is_over(&self, done: u64, total: u64) -> bool {
+        done > self.gradual.map_or(0, |gradual| gradual.last(total))
     }
 
-    #[test]
-    fn counts_are_exact_and_pruning_twice_equals_pruning_once() {
-        let data: Vec<f32> = (0..10_007).map(|i: i32| ((i * 7919) % 10_007 - 5000) as f32 * 1e-3).collect();
-        for sparsity in [0.0, 0.29, 0.3, 0.5, 0.999] {
-            let mut tensors = HostTensors::from([("a.weight".into(), tensor(&[1, 10_007], &data))]);
-            let before = data.iter().filter(|v| **v == 0.0).count();
-            let report = magnitude(&mut tensors, sparsity, Scope::Local).expect("pruned");
-            assert_eq!(report.zeroed, ((sparsity * 10_007.0) as usize).max(before), "{sparsity}");
-            let once = tensors.clone();
-            magnitude(&mut tensors, sparsity, Scope::Local).expect("pruned");
-            assert_eq!(tensors, once);
-        }
+    /// Which weights go, in the layout of the files.
+    fn masks(&self, tensors: &HostTensors, share: f64) -> Result<Masks> {
+        let names = self.select(tensors)?;
+        let matrices: Vec<&[f32]> = names.iter().map(|name| tensors[name].data.as_slice()).collect();
+        let masks = match self.method {
+            Method::Magnitude { sparsity, scope } => magnitude::masks(&matrices, sparsity * share, scope),
+            Method::Pattern(pattern) => {
+                for name in &names {
+                    let (inputs, group) = (tensors[name].shape[1], pattern.group());
+                    ensure!(
+                        inputs.is_multiple_of(group),
+                        "matrix {name} has {inputs} inputs, which cannot be grouped by {group} (pattern {pattern}); leave it \
+                         out with `targets`, or choose another pattern"
+                    );
+                }
+                matrices.par_iter().map(|matrix| pattern.mask(matrix)).collect()
+            }
+        };
+        Ok(names.into_iter().zip(masks).collect())
     }
 
-    #[test]
-    fn a_share_outside_zero_to_one_is_refused() {
-        for sparsity in [1.0, 1.5, -0.1, f64::NAN] {
-            let error = magnitude(&mut model(), sparsity, Scope::Local).map(|_| ()).expect_err("refused");
-            assert!(error.to_string().starts_with("sparsity is"), "{error}");
-        }
+    /// The zeros that are there.
+    pub fn report(&self, tensors: &HostTensors) -> Result<PruneReport> {
+        let layer = |name: String| {
+            let values = &tensors[&name].data;
+            PrunedLayer { weights: values.len(), zeroed: values.par_iter().filter(|v| **v == 0.0).count(), name }
+        };
+        let layers: Vec<PrunedLayer> = self.select(tensors)?.into_iter().map(layer).collect();
+        let weights = layers.iter().map(|layer| layer.weights).sum();
+        let zeroed = layers.iter().map(|layer| layer.zeroed).sum();
+        let achieved = zeroed as f64 / weights as f64;
+        Ok(PruneReport { pruning: self.clone(), recovery: None, layers, weights, zeroed, achieved })
+    }
+
+    fn select(&self, tensors: &HostTensors) -> Result<Vec<String>> {
+        targets::select(&self.targets, tensors.iter().map(|(name, tensor)| (name.as_str(), tensor.shape.as_slice())))
     }
 }

@@ -1,5 +1,6 @@
 //! Put several models side by side, and hold them against limits.
 
+mod axis;
 mod gate;
 mod label;
 mod markdown;

@@ -198,3 +198,42 @@ impl Evaluate {
         Ok(split)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scores_are_read_back_with_and_without_speed() {
+        let outcomes = Outcomes { ids: vec!["a".into(), "b".into()], labels: vec![0, 1], predicted: vec![0, 0] };
+        let speed = Speed { latency_p50_ms: 0.5, latency_p95_ms: 0.75, samples_per_second: 1000.0, batch_size: 32 };
+        let mut scores = Scores {
+            metrics: Metrics::of(&[1.0, 0.0, 1.0, 0.0], &[0, 1], &["no".into(), "yes".into()]).unwrap(),
+            size: Size { parameters: 10, non_zero: 9, bytes: 40 },
+            speed: Some(speed),
+            cost: Cost { peak_memory_bytes: None, made_seconds: 1.5 },
+            outcomes,
+        };
+        let dir = tempfile::tempdir().unwrap();
+        scores.write(dir.path()).unwrap();
+        assert_eq!(Scores::read(dir.path()).unwrap(), scores);
+        scores.speed = None;
+        scores.write(dir.path()).unwrap();
+        assert_eq!(Scores::read(dir.path()).unwrap(), scores);
+        std::fs::write(dir.path().join(Scores::METRICS), "{\"accuracy\": 1}").unwrap();
+        let error = Scores::read(dir.path()).unwrap_err().to_string();
+        assert!(error.ends_with("metrics.json is not what `evaluate` writes"), "{error}");
+    }
+
+    #[test]
+    fn values_that_make_no_sense_are_told() {
+        let says = |text: &str| -> Vec<String> {
+            let evaluate: Evaluate = serde_json::from_str(text).unwrap();
+            evaluate.check().into_iter().map(|invalid| invalid.message).collect()
+        };
+        assert_eq!(says(r#"{"batch-size": 0}"#), ["batch-size is 0; at least 1 is needed"]);
+        assert_eq!(says(r#"{"speed-seconds": -1}"#), ["speed-seconds is -1; it must be from 0 to 86400"]);
+        assert_eq!(says(r#"{"speed-seconds": 1e300}"#).len(), 1);
+        assert_eq!(says(r#"{"speed-seconds": 0}"#), [""; 0]);
+    }
+}

@@ -16,6 +16,7 @@ pub mod inspector;
 pub mod predictor;
 
 mod base;
+mod recovery;
 mod training;
 mod types;
 mod watched;

@@ -102,18 +102,18 @@ pub struct Training {
 }
 
 /// A kind's own parameters and those of training, side by side in the file.
-pub struct Trained<A> {
+pub struct Trained<A, T = Training> {
     pub own: A,
-    pub training: Training,
+    pub training: T,
 }
 
-impl<A: Parameters> Parameters for Trained<A> {
+impl<A: Parameters, T: Parameters> Parameters for Trained<A, T> {
     fn read(table: &Table, owner: &str, place: &Place) -> Result<Self, Vec<Diagnostic>> {
         read_both(table, owner, place).map(|(own, training)| Self { own, training })
     }
 
     fn schema() -> Schema {
-        schema_of_both::<A, Training>()
+        schema_of_both::<A, T>()
     }
 
     fn to_json(&self) -> anyhow::Result<serde_json::Value> {
@@ -218,7 +218,7 @@ impl Training {
         wrong
     }
 
-    fn options(&self, seed: u64, learning_rate: f64) -> FitOptions {
+    pub fn options(&self, seed: u64, learning_rate: f64) -> FitOptions {
         FitOptions {
             epochs: self.epochs,
             batch_size: self.batch_size,
@@ -250,6 +250,7 @@ impl Training {
             seed,
             precision: self.precision,
             gradient_checkpointing: self.gradient_checkpointing,
+            pruning: None,
             replicas: Vec::new(),
             eval_batch_size: self.eval_batch_size,
             checkpoint_every: Duration::from_secs_f64(self.checkpoint_minutes * 60.0),
@@ -266,49 +267,62 @@ impl Training {
         device: &Chosen,
         learning_rate: f64,
     ) -> Result<Fitted> {
-        let options = FitOptions { replicas: device.others.clone(), ..self.options(cx.seed(), learning_rate) };
-        self.precision.check(&device.device)?;
-        if !self.precision.is_f32() && is_cpu(&device.device) {
-            cx.note("bf16 is slower than f32 on the CPU, which computes it in f32 and rounds");
-        }
-        let checkpoints = cx.checkpoints()?;
-        let fitted =
-            finished(fit(model, tokens, objective, &options, Some(&checkpoints), &device.device, &Watched::new(cx)))?;
-        cx.took(fitted.timings.seconds);
-        let padding = fitted.training.padding;
-        if let Some(best) = fitted.training.best {
-            cx.fact("validation", best.value);
-            cx.fact("best-epoch", best.epoch);
-            cx.note(format!(
-                "the model of step {} (epoch {:.2}) is kept: {} {:.4}; {:.0}% of all positions were padding",
-                best.step,
-                best.epoch,
-                options.metric.name(),
-                best.value,
-                100.0 * padding
-            ));
-        } else {
-            cx.note(format!("the last model is kept; {:.0}% of all positions were padding", 100.0 * padding));
-        }
-        cx.fact("steps", fitted.training.steps as f64);
-        cx.fact("padding", fitted.training.padding);
-        cx.fact("trainable-parameters", fitted.training.trainable_parameters as f64);
-        cx.fact("samples-per-second", fitted.timings.samples_per_second);
-        if let Some(bytes) = fitted.timings.peak_memory_bytes {
-            cx.fact("peak-memory-bytes", bytes as f64);
-        }
-        if let Some(bytes) = pool_bytes(&device.device) {
-            cx.fact("device-memory-bytes", bytes as f64);
-        }
-        let rows = fitted.timings.curve.iter().map(|speed| {
-            // Speeds to a tenth and memory to a kilobyte: more digits would be noise.
-            let rate = (speed.samples_per_second * 10.0).round() / 10.0;
-            let memory = speed.peak_memory_bytes.map(|bytes| (bytes / 1000 * 1000) as f64);
-            vec![Some(speed.step as f64), Some(rate), memory]
-        });
-        cx.curve(&["step", "samples-per-second", "peak-memory-bytes"], rows);
-        Ok(fitted)
+        let options = self.options(cx.seed(), learning_rate);
+        run(cx, model, tokens, objective, device, options)
     }
+}
+
+/// Run the loop on all devices and record what it says.
+pub fn run(
+    cx: &mut Context,
+    model: Model,
+    tokens: &Tokens,
+    objective: &Objective,
+    device: &Chosen,
+    options: FitOptions,
+) -> Result<Fitted> {
+    let options = FitOptions { replicas: device.others.clone(), ..options };
+    options.precision.check(&device.device)?;
+    if !options.precision.is_f32() && is_cpu(&device.device) {
+        cx.note("bf16 is slower than f32 on the CPU, which computes it in f32 and rounds");
+    }
+    let checkpoints = cx.checkpoints()?;
+    let fitted =
+        finished(fit(model, tokens, objective, &options, Some(&checkpoints), &device.device, &Watched::new(cx)))?;
+    cx.took(fitted.timings.seconds);
+    let padding = fitted.training.padding;
+    if let Some(best) = fitted.training.best {
+        cx.fact("validation", best.value);
+        cx.fact("best-epoch", best.epoch);
+        cx.note(format!(
+            "the model of step {} (epoch {:.2}) is kept: {} {:.4}; {:.0}% of all positions were padding",
+            best.step,
+            best.epoch,
+            options.metric.name(),
+            best.value,
+            100.0 * padding
+        ));
+    } else {
+        cx.note(format!("the last model is kept; {:.0}% of all positions were padding", 100.0 * padding));
+    }
+    cx.fact("steps", fitted.training.steps as f64);
+    cx.fact("padding", fitted.training.padding);
+    cx.fact("trainable-parameters", fitted.training.trainable_parameters as f64);
+    cx.fact("samples-per-second", fitted.timings.samples_per_second);
+    if let Some(bytes) = fitted.timings.peak_memory_bytes {
+        cx.fact("peak-memory-bytes", bytes as f64);
+    }
+    if let Some(bytes) = pool_bytes(&device.device) {
+        cx.fact("device-memory-bytes", bytes as f64);
+    }
+    let rows = fitted.timings.curve.iter().map(|speed| {
+        // Speeds to a tenth and memory to a kilobyte: more digits would be noise.
+        let rate = (speed.samples_per_second * 10.0).round() / 10.0;
+        let memory = speed.peak_memory_bytes.map(|bytes| (bytes / 1000 * 1000) as f64);
+        vec![Some(speed.step as f64), Some(rate), memory]
+    });
+    cx.curve(&["step", "samples-per-second", "peak-memory-bytes"], rows);
+    Ok(fitted)
 }
 
 /// A model folder: weights, config, the tokenizer of `tokens`, and how it was trained.

@@ -237,7 +237,7 @@ error: accuracy-drop of the gate is 2; it must be from -1 to 1
   --> p.toml:22:8
    |
 22 | gate = { accuracy-drop = 2, variants = ["pruned"] }
-   |        ^
+   |        ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
    |
 help: 0.01 is one point of 100
 
@@ -245,7 +245,7 @@ error: there is no variant `pruned` for the gate
   --> p.toml:22:8
    |
 22 | gate = { accuracy-drop = 2, variants = ["pruned"] }
-   |        ^
+   |        ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
    |
 help: variants: teacher, int8
 
@@ -257,6 +257,12 @@ error: 2 problems in p.toml
         &[],
         r#"
 error: `compare` has no parameter `acuracy-drop`
+  --> p.toml:22:10
+   |
+22 | gate = { acuracy-drop = 0.01 }
+   |          ^^^^^^^^^^^^ unknown key
+   |
+help: did you mean `accuracy-drop`?
 "#,
     );
 }

@@ -38,13 +38,18 @@ pub fn validate(model: &Model, stepper: &Stepper, watch: &dyn Watch) -> Result<O
     Metrics::of(&logits, split.labels(), &tokens.labels).map(Some)
 }
 
-/// Take an evaluation after `epoch` epochs into the state; true where this is the best model so far.
-pub fn record(state: &mut State, epoch: f64, validation: Option<Metrics>, options: &FitOptions) -> bool {
-    let value = validation.as_ref().map(|metrics| options.metric.of(metrics));
+/// Take an evaluation after `epoch` epochs into the state.
+pub fn record(state: &mut State, epoch: f64, validation: Option<Metrics>) {
     let train_loss = state.since_evaluation.take().mean_loss();
-    let step = state.step;
-    state.evaluations.push(Evaluation { epoch, step, train_loss, validation });
-    let Some(value) = value else { return false };
+    state.evaluations.push(Evaluation { epoch, step: state.step, train_loss, validation });
+}
+
+/// Whether the last evaluation's model is the best so far.
+pub fn judge(state: &mut State, options: &FitOptions) -> bool {
+    let Some(Evaluation { epoch, step, validation: Some(metrics), .. }) = state.evaluations.last() else {
+        return false;
+    };
+    let (epoch, step, value) = (*epoch, *step, options.metric.of(metrics));
     let gain = state.best.map_or(f64::INFINITY, |best| options.metric.gain(value, best.value));
     // As the Trainer's EarlyStoppingCallback: any gain makes a best model, only one above the threshold buys patience.
     state.stale = if gain > options.threshold { 0 } else { state.stale + 1 };

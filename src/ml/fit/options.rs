@@ -12,6 +12,7 @@ use crate::ml::data::tokens::Tokens;
 use crate::ml::metrics::Metrics;
 use crate::ml::optimizer::AdamWSettings;
 use crate::ml::precision::Precision;
+use crate::ml::prune::Pruning;
 use crate::ml::schedule::{Schedule, Warmup};
 
 /// The options of a fit; the defaults are the Hugging Face Trainer's, but for the batch size.
@@ -45,6 +46,9 @@ pub struct FitOptions {
     /// Compute the activations of each layer twice instead of keeping them all.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub gradient_checkpointing: bool,
+    /// Weights that are set to zero and held there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pruning: Option<Pruning>,
     /// Devices that share each step's rows with the model's. Operational, but for the dropout masks.
     #[serde(skip)]
     pub replicas: Vec<Device>,
@@ -84,6 +88,7 @@ impl Default for FitOptions {
             seed: 42,
             precision: Precision::default(),
             gradient_checkpointing: false,
+            pruning: None,
             replicas: Vec::new(),
             eval_batch_size: eval_batch_size(),
             checkpoint_every: checkpoint_every(),
@@ -95,6 +100,11 @@ impl FitOptions {
     /// Rows of one optimizer step.
     pub fn step_rows(&self) -> usize {
         self.batch_size * self.accumulation
+    }
+
+    /// Optimizer steps of an epoch of so many train rows.
+    pub fn steps_per_epoch(&self, rows: usize) -> u64 {
+        rows.div_ceil(self.step_rows()) as u64
     }
 
     /// Whether these options can be used on `tokens`.
@@ -134,6 +144,9 @@ impl FitOptions {
             "patience needs validation rows, and there are none; set `validation` of the corpus above 0"
         );
         ensure!(self.threshold >= 0.0, "threshold is {}; it must be 0 or more", self.threshold);
+        if let Some(pruning) = &self.pruning {
+            pruning.check(Some(self.steps_per_epoch(tokens.train.len()) * u64::from(self.epochs)))?;
+        }
         let classes = tokens.labels.len();
         for (name, split) in [("train", &tokens.train), ("validation", &tokens.validation)] {
             if let Some(row) = (0..split.len()).find(|&row| split.label(row) as usize >= classes) {

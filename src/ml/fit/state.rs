@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use anyhow::{Result, anyhow};
+use anyhow::{Context as _, Result, anyhow};
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::tensor::{Tensor, TensorData};
 use rayon::prelude::*;
@@ -16,6 +16,7 @@ use crate::ml::data::tokens::Tokens;
 use crate::ml::model::Model;
 use crate::ml::objective::Objective;
 use crate::ml::optimizer::AdamW;
+use crate::ml::prune::Mask;
 
 /// The numbers of a fit between two steps. Batch order and dropout are functions of seed, epoch and step, so there is
 /// no generator to save.
@@ -155,6 +156,7 @@ pub fn save(
         put("first", Tensors::from([(name.clone(), first)]));
         put("second", Tensors::from([(name, second)]));
     }
+    put("held", optimizer.masks().map(|(name, mask)| (name.to_owned(), mask.to_numbers())).collect());
     checkpoints.write(state, &tensors)?;
     Ok(true)
 }
@@ -182,6 +184,13 @@ pub fn resume((state, tensors): (State, Tensors), model: Model, optimizer: &mut 
         Ok((name, [first, second]))
     });
     optimizer.restore(state.step, moments.collect::<Result<_>>()?)?;
+    let sizes: BTreeMap<String, usize> = model.parameters().iter().map(|p| (p.name.clone(), p.size())).collect();
+    let masks = take("held").into_iter().map(|(name, numbers)| {
+        let size = sizes.get(&name).copied().unwrap_or(0);
+        let mask = Mask::from_numbers(&numbers, size).with_context(|| format!("the checkpoint's mask of `{name}`"))?;
+        Ok((name, mask))
+    });
+    optimizer.hold(masks.collect::<Result<_>>()?)?;
     let best = take("best");
     let started = model.clone();
     let model = write_weights(model, take("weights"))?;

@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use serde_json::{Value, json};
 
-use super::{HEAD, LoraConfig, Targets, names_module};
+use super::{HEAD, LoraConfig, Targets, is_end};
 use crate::ml::model::head::HeadKind;
 use crate::ml::model::host::HostTensors;
 use crate::ml::model::weights::write::encode_f32;
@@ -102,7 +102,7 @@ fn without_saved(mut config: LoraConfig, model: &mut Model) -> LoraConfig {
         if config.is_saved(name) { saved.push(name.to_owned()) } else { others.push(name.to_owned()) }
     });
     if let Targets::Names(names) = &mut config.targets {
-        let among = |target: &String, modules: &[String]| modules.iter().any(|module| names_module(target, module));
+        let among = |target: &String, modules: &[String]| modules.iter().any(|module| is_end(target, module));
         names.retain(|target| among(target, &others) || !among(target, &saved));
     }
     config

@@ -19,6 +19,7 @@ pub mod init;
 pub mod integer;
 pub mod linear;
 mod load;
+pub mod modules;
 mod names;
 pub mod norm;
 #[cfg(test)]

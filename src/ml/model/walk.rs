@@ -133,8 +133,16 @@ pub fn list<M: Module>(module: &M) -> Vec<Named> {
 
 /// Copies every parameter into main memory.
 pub fn to_host<M: Module>(module: &M) -> Result<HostTensors> {
+    to_host_of(module, |_| true)
+}
+
+/// Copies those of which the name is `wanted`.
+pub fn to_host_of<M: Module>(module: &M, wanted: impl Fn(&str) -> bool) -> Result<HostTensors> {
     let mut host = HostTensors::new();
     for_each_piece(module, |piece| {
+        if !wanted(piece.name) {
+            return Ok(());
+        }
         let (name, shape) = (piece.name.to_owned(), piece.shape.to_vec());
         let size = shape.iter().product();
         let whole = host.entry(name).or_insert_with(|| HostTensor { shape, data: Vec::with_capacity(size) });

@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 
 use unicode_width::UnicodeWidthStr;
 
+use super::axis::Axis;
 use super::label::{Area, Label, Layout};
 use super::row::{Comparison, Row};
 
@@ -184,15 +185,6 @@ fn interval(row: &Row, level: f64) -> Option<(f64, f64)> {
     Some((level + row.accuracy_change_low?, level + row.accuracy_change_high?))
 }
 
-/// From values to pixels.
-struct Axis {
-    low: f64,
-    high: f64,
-    is_log: bool,
-    from: f64,
-    to: f64,
-}
-
 fn size_axis(rows: &[Row]) -> Axis {
     let (least, most) = ends(rows.iter().map(megabytes));
     // Over less than a factor of three, a linear scale is easier to read.
@@ -213,39 +205,6 @@ fn accuracy_axis(rows: &[Row], level: f64) -> Axis {
 
 fn ends(values: impl Iterator<Item = f64>) -> (f64, f64) {
     values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| (low.min(value), high.max(value)))
-}
-
-impl Axis {
-    fn place(&self, value: f64) -> f64 {
-        let scale = |v: f64| if self.is_log { v.ln() } else { v };
-        let share = (scale(value) - scale(self.low)) / (scale(self.high) - scale(self.low));
-        self.from + share * (self.to - self.from)
-    }
-
-    /// Round values within, and how they are written.
-    fn ticks(&self) -> Vec<(f64, String)> {
-        let within = |v: &f64| (self.low..=self.high).contains(v);
-        if self.is_log {
-            let tens = (self.low.log10().floor() as i32..=self.high.log10().ceil() as i32).map(|e| (10f64.powi(e), e));
-            // All digits where there is room for them.
-            let digits: &[f64] = if self.high > 20.0 * self.low {
-                &[1.0, 2.0, 5.0]
-            } else {
-                &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0]
-            };
-            let all = tens.flat_map(|(ten, e)| digits.iter().map(move |digit| (digit * ten, e)));
-            let text = |v: f64, e: i32| format!("{v:.*}", (-e).max(0) as usize);
-            return all.filter(|(v, _)| within(v)).map(|(v, e)| (v, text(v, e))).collect();
-        }
-        // The round step that gives nine or a few less.
-        let rough = (self.high - self.low) / 9.0;
-        let ten = rough.log10().floor();
-        let step =
-            [1.0, 2.0, 5.0, 10.0].map(|m| m * 10f64.powf(ten)).into_iter().find(|s| *s >= rough).unwrap_or(rough);
-        let decimals = (-step.log10().floor()).max(0.0) as usize;
-        let (first, last) = ((self.low / step).ceil() as i64, (self.high / step).floor() as i64);
-        (first..=last).map(|i| i as f64 * step).map(|v| (v, format!("{v:.decimals$}"))).collect()
-    }
 }
 
 fn line(out: &mut String, class: &str, (x1, y1): (f64, f64), (x2, y2): (f64, f64)) {
@@ -269,24 +228,6 @@ fn escaped(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn ticks_are_round_and_written_as_short_as_they_can() {
-        let ticks = |low, high, is_log| -> Vec<String> {
-            let axis = Axis { low, high, is_log, from: 0.0, to: 1.0 };
-            axis.ticks().into_iter().map(|(_, text)| text).collect()
-        };
-        assert_eq!(
-            ticks(0.808, 0.941, false),
-            ["0.82", "0.84", "0.86", "0.88", "0.90", "0.92", "0.94"].map(String::from)[..]
-        );
-        assert_eq!(
-            ticks(0.13, 1.06, true),
-            ["0.2", "0.3", "0.4", "0.5", "0.6", "0.7", "0.8", "0.9", "1"].map(String::from)[..]
-        );
-        assert_eq!(ticks(9.0, 750.0, true), ["10", "20", "50", "100", "200", "500"].map(String::from)[..]);
-        assert_eq!(ticks(200.0, 460.0, false), ["200", "250", "300", "350", "400", "450"].map(String::from)[..]);
-    }
 
     #[test]
     fn text_is_escaped_and_long_names_are_cut() {

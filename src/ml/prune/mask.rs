@@ -1,0 +1,161 @@
+//! Which weights of a matrix are held at zero.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Result, ensure};
+use rayon::prelude::*;
+
+const WORD: usize = u64::BITS as usize;
+/// Words that one thread goes over at a time: 128 KiB of weights.
+const WORDS: usize = 512;
+/// Weights in a number of [`Mask::to_numbers`]: an f32 holds every integer of so many bits.
+const NUMBER: usize = 24;
+
+/// One bit for each weight, set where the weight is removed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mask {
+    words: Vec<u64>,
+    len: usize,
+}
+
+/// Masks by the name of the parameter.
+pub type Masks = BTreeMap<String, Mask>;
+
+impl Mask {
+    /// All of `len` weights stay.
+    pub fn new(len: usize) -> Self {
+        Self { words: vec![0; len.div_ceil(WORD)], len }
+    }
+
+    pub fn remove(&mut self, at: usize) {
+        self.words[at / WORD] |= 1 << (at % WORD);
+    }
+
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// How many weights are removed.
+    pub fn removed(&self) -> usize {
+        self.words.iter().map(|word| word.count_ones() as usize).sum()
+    }
+
+    /// Set the removed ones of as many values to zero.
+    pub fn zero(&self, values: &mut [f32]) {
+        debug_assert_eq!(values.len(), self.len);
+        let chunks = values.par_chunks_mut(WORDS * WORD).zip(self.words.par_chunks(WORDS));
+        chunks.for_each(|(values, words)| {
+            for (values, word) in values.chunks_mut(WORD).zip(words) {
+                bits(*word).for_each(|bit| values[bit] = 0.0);
+            }
+        });
+    }
+
+    /// The mask of the transpose of a matrix of so many columns.
+    pub fn transposed(&self, columns: usize) -> Self {
+        let rows = self.len.checked_div(columns).unwrap_or(0);
+        let mut turned = Self::new(self.len);
+        for at in self.places() {
+            turned.remove(at % columns * rows + at / columns);
+        }
+        turned
+    }
+
+    /// Places of the removed weights, in order.
+    fn places(&self) -> impl Iterator<Item = usize> {
+        self.words.iter().enumerate().flat_map(|(place, word)| bits(*word).map(move |bit| place * WORD + bit))
+    }
+
+    /// As one value for each weight, true where it is removed.
+    pub fn to_bools(&self) -> Vec<bool> {
+        let mut bools = vec![false; self.len];
+        self.places().for_each(|at| bools[at] = true);
+        bools
+    }
+
+    /// As numbers, for a checkpoint: each the sum of 2^i over the removed ones of 24 weights.
+    pub fn to_numbers(&self) -> Vec<f32> {
+        let mut numbers = vec![0u32; self.len.div_ceil(NUMBER)];
+        self.places().for_each(|at| numbers[at / NUMBER] |= 1 << (at % NUMBER));
+        numbers.into_iter().map(|number| number as f32).collect()
+    }
+
+    /// What [`to_numbers`](Self::to_numbers) was given, of `len` weights.
+    pub fn from_numbers(numbers: &[f32], len: usize) -> Result<Self> {
+        ensure!(numbers.len() == len.div_ceil(NUMBER), "{} numbers are no mask of {len} weights", numbers.len());
+        let mut mask = Self::new(len);
+        for (place, number) in numbers.iter().enumerate() {
+            for at in bits(*number as u64).map(|bit| place * NUMBER + bit) {
+                ensure!(at < len, "{number} is no part of a mask");
+                mask.remove(at);
+            }
+        }
+        Ok(mask)
+    }
+}
+
+/// Places of the bits that are set.
+fn bits(word: u64) -> impl Iterator<Item = usize> {
+    let mut rest = word;
+    std::iter::from_fn(move || {
+        let bit = rest.trailing_zeros() as usize;
+        (rest != 0).then(|| rest &= rest - 1).map(|()| bit)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn mask(removed: &[bool]) -> Mask {
+        let mut mask = Mask::new(removed.len());
+        removed.iter().enumerate().filter(|(_, removed)| **removed).for_each(|(at, _)| mask.remove(at));
+        mask
+    }
+
+    proptest! {
+        #[test]
+        fn a_mask_zeroes_what_it_removes_and_survives_a_checkpoint(
+            removed in prop::collection::vec(any::<bool>(), 0..400),
+            columns in 1usize..30,
+        ) {
+            let mask = mask(&removed);
+            prop_assert_eq!(mask.removed(), removed.iter().filter(|r| **r).count());
+            prop_assert_eq!(&mask.to_bools(), &removed);
+            let mut values: Vec<f32> = (1..=removed.len()).map(|i| i as f32).collect();
+            mask.zero(&mut values);
+            for (at, value) in values.iter().enumerate() {
+                prop_assert_eq!(*value, if removed[at] { 0.0 } else { at as f32 + 1.0 });
+            }
+            let numbers = mask.to_numbers();
+            prop_assert_eq!(&Mask::from_numbers(&numbers, mask.len()).unwrap(), &mask);
+            prop_assert!(Mask::from_numbers(&[&numbers[..], &[0.0]].concat(), mask.len()).is_err());
+
+            let whole = removed.len() / columns * columns;
+            let matrix = self::mask(&removed[..whole]);
+            let turned = matrix.transposed(columns);
+            for at in 0..whole {
+                let there = at % columns * (whole / columns) + at / columns;
+                prop_assert_eq!(turned.to_bools()[there], removed[at]);
+            }
+            if whole > 0 {
+                prop_assert_eq!(turned.transposed(whole / columns), matrix);
+            }
+        }
+    }
+
+    #[test]
+    fn a_mask_longer_than_one_threads_share_is_applied_whole() {
+        let removed: Vec<bool> = (0..3 * WORDS * WORD + 17).map(|i| i % 3 == 0).collect();
+        let mut values = vec![1.0; removed.len()];
+        mask(&removed).zero(&mut values);
+        assert!(values.iter().zip(&removed).all(|(value, removed)| *value == f32::from(u8::from(!removed))));
+    }
+
+    #[test]
+    fn numbers_beyond_the_last_weight_are_refused() {
+        assert!(Mask::from_numbers(&[16.0], 4).is_err());
+    }
+}

@@ -1,0 +1,75 @@
+//! Training that follows a compression, where a kind is asked for it: its parameters.
+
+use schemars::{JsonSchema, Schema};
+use serde::{Deserialize, Serialize};
+
+use super::training::Training;
+use crate::engine::diagnostic::{Diagnostic, Place};
+use crate::engine::kind::{Invalid, Need};
+use crate::engine::parameters::{Parameters, json_of_both, read_both, schema_of_both};
+use crate::engine::value::Table;
+
+/// The parameter that asks for it.
+pub const KEY: &str = "recover-epochs";
+/// What it stands in for.
+const EPOCHS: &str = "epochs";
+
+/// The parameters of training under which a model recovers; none of them may be given where it does not.
+pub struct Recovery(Training);
+
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct Own {
+    /// Passes over the training rows of `in.tokens`, on which the pruned model is trained with its zeros held. The parameters
+    /// of training are for this; without it nothing is trained.
+    #[serde(default)]
+    recover_epochs: u32,
+}
+
+impl Recovery {
+    /// How the model is trained, where it is.
+    pub fn training(&self) -> Option<&Training> {
+        (self.0.epochs > 0).then_some(&self.0)
+    }
+
+    pub fn check(&self) -> Vec<Invalid> {
+        self.training().map_or(Vec::new(), Training::check)
+    }
+
+    pub fn needs(&self) -> Vec<Need> {
+        self.training().map(|_| Need { port: "tokens", key: KEY }).into_iter().collect()
+    }
+}
+
+impl Parameters for Recovery {
+    fn read(table: &Table, owner: &str, place: &Place) -> Result<Self, Vec<Diagnostic>> {
+        let (own, training) = read_both::<Own, Training>(table, owner, place)?;
+        let idle = table.0.iter().filter(|item| item.key != KEY && own.recover_epochs == 0);
+        let idle = idle.map(|item| {
+            Diagnostic::new(format!("`{}` is given, but {owner} trains nothing without `{KEY}`", item.key))
+                .at(&item.key_place)
+                .label("has no effect")
+                .help(format!("add `{KEY} = 1` and `in.tokens`, or leave it out"))
+        });
+        let problems: Vec<Diagnostic> = idle.collect();
+        if problems.is_empty() { Ok(Self(Training { epochs: own.recover_epochs, ..training })) } else { Err(problems) }
+    }
+
+    fn schema() -> Schema {
+        let mut schema = schema_of_both::<Own, Training>();
+        if let Some(properties) = schema.get_mut("properties").and_then(|properties| properties.as_object_mut()) {
+            properties.remove(EPOCHS);
+        }
+        schema
+    }
+
+    fn to_json(&self) -> anyhow::Result<serde_json::Value> {
+        let own = Own { recover_epochs: self.0.epochs };
+        let Some(training) = self.training() else { return own.to_json() };
+        let mut all = json_of_both(&own, training)?;
+        if let Some(all) = all.as_object_mut() {
+            all.remove(EPOCHS);
+        }
+        Ok(all)
+    }
+}
