@@ -1,5 +1,7 @@
 //! The embedded sample is what its generator writes.
 
+#[path = "../examples/make_sample/deberta.rs"]
+mod deberta;
 #[path = "../examples/make_sample/generate.rs"]
 mod generate;
 #[path = "../examples/make_sample/vocabulary.rs"]
@@ -19,8 +21,11 @@ fn the_files_are_as_generated() {
 }
 
 #[test]
-fn the_tokenizer_is_as_trained() {
-    for (name, bytes) in vocabulary::files(Path::new(env!("CARGO_MANIFEST_DIR"))).unwrap() {
-        assert!(committed(&format!("models/tiny-roberta/{name}")) == bytes, "{name}: run make_sample");
+fn the_tokenizers_are_as_trained() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for (folder, files) in [("tiny-roberta", vocabulary::files(root)), ("tiny-deberta", deberta::files(root))] {
+        for (name, bytes) in files.unwrap() {
+            assert!(committed(&format!("models/{folder}/{name}")) == bytes, "{folder}/{name}: run make_sample");
+        }
     }
 }

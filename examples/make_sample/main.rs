@@ -1,7 +1,8 @@
-//! Writes the embedded sample and its tokenizer: `cargo run --release --example make_sample [-- --check]`.
+//! Writes the embedded sample and its tokenizers: `cargo run --release --example make_sample [-- --check]`.
 //!
-//! `data/sample/{train,test}.csv` and `models/tiny-roberta/` come out the same on every machine; `--check` only compares.
+//! `data/sample/{train,test}.csv`, `models/tiny-roberta/` and `models/tiny-deberta/` come out the same on every machine; `--check` only compares.
 
+mod deberta;
 mod generate;
 mod vocabulary;
 
@@ -16,10 +17,12 @@ fn main() -> anyhow::Result<ExitCode> {
     if !check {
         write(root, &files)?;
     }
-    // The tokenizer learns from the cleaned texts, which come from the files just written.
-    let folder = "models/tiny-roberta";
-    let model = vocabulary::files(root)?;
-    files.extend(model.into_iter().map(|(name, bytes)| (format!("{folder}/{name}"), bytes)));
+    // The tokenizers learn from the cleaned texts, which come from the files just written.
+    for (folder, model) in
+        [("models/tiny-roberta", vocabulary::files(root)?), ("models/tiny-deberta", deberta::files(root)?)]
+    {
+        files.extend(model.into_iter().map(|(name, bytes)| (format!("{folder}/{name}"), bytes)));
+    }
     if !check {
         write(root, &files)?;
     }

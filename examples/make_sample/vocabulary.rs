@@ -10,19 +10,24 @@ use pipe::ml::watch::Silent;
 use serde_json::{Value, json};
 
 /// Reached or not: with `MIN_FREQUENCY` the sample's few words need fewer tokens.
-const VOCABULARY: usize = 1_600;
-const MIN_FREQUENCY: u64 = 8;
+pub const VOCABULARY: usize = 1_600;
+pub const MIN_FREQUENCY: u64 = 8;
 
-/// Names and bytes of the folder's files.
-pub fn files(root: &Path) -> Result<Vec<(&'static str, Vec<u8>)>> {
+/// The cleaned texts that tokenizers learn from.
+pub fn texts(root: &Path) -> Result<Vec<String>> {
     let mut spec = Spec::new(vec![Source::new("data/sample/train.csv", Format::Covid19, Purpose::Train)]);
     spec.validation = Some(0.0);
     let corpus = preprocess(&spec, 0, root, &Silent)?;
     // Links are random letters: learning pieces of them would only fill the vocabulary.
     let link = regex::Regex::new(r"https://t\.co/\S+")?;
-    let texts: Vec<_> = corpus.train.iter().map(|row| link.replace_all(&row.text, "https://t.co/")).collect();
+    Ok(corpus.train.iter().map(|row| link.replace_all(&row.text, "https://t.co/").into_owned()).collect())
+}
+
+/// Names and bytes of the folder's files.
+pub fn files(root: &Path) -> Result<Vec<(&'static str, Vec<u8>)>> {
+    let texts = texts(root)?;
     let learn = Learn { vocabulary: VOCABULARY, min_frequency: MIN_FREQUENCY };
-    let mut files = learn.files(texts.iter().map(AsRef::as_ref))?;
+    let mut files = learn.files(texts.iter().map(String::as_str))?;
     let vocab = files.iter().find(|(name, _)| *name == "vocab.json").context("no vocab.json was learned")?;
     let size = serde_json::from_slice::<serde_json::Map<String, Value>>(&vocab.1)?.len();
     let config = serde_json::to_string_pretty(&config(size))? + "\n";

@@ -108,6 +108,7 @@ fn try_attempt(job: &Job<'_>, order: &Order<'_>) -> Result<Attempt, Halt> {
         facts: BTreeMap::new(),
         curve: Curve::default(),
         device_used: None,
+        seconds: 0.0,
     };
     match catch_unwind(AssertUnwindSafe(|| instance.work.run(&mut context))) {
         Ok(Ok(())) => {}
@@ -120,7 +121,7 @@ fn try_attempt(job: &Job<'_>, order: &Order<'_>) -> Result<Attempt, Halt> {
             return Err(Halt::Failed(format!("the stage panicked, which is a bug: {}", panic_text(panic.as_ref()))));
         }
     }
-    let (facts, curve, device) = (context.facts, context.curve, context.device_used);
+    let (facts, curve, device, seconds) = (context.facts, context.curve, context.device_used, context.seconds);
 
     let moved = match damaged_input(job, order)? {
         Some(damaged) => Some(damaged),
@@ -142,7 +143,7 @@ fn try_attempt(job: &Job<'_>, order: &Order<'_>) -> Result<Attempt, Halt> {
     }
     let made = Made {
         at: SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |d| d.as_secs()),
-        seconds: started.elapsed().as_secs_f64(),
+        seconds: started.elapsed().as_secs_f64().max(seconds),
         device: device.unwrap_or_else(|| "cpu".into()),
         version: env!("CARGO_PKG_VERSION").into(),
         facts,
@@ -171,9 +172,10 @@ fn made_meanwhile(job: &Job<'_>, order: &Order<'_>) -> Result<Option<Entry>, Cac
 fn open_inputs(job: &Job<'_>, order: &Order<'_>) -> Result<BTreeMap<&'static str, Vec<Input>>, Halt> {
     let mut inputs: BTreeMap<&'static str, Vec<Input>> = BTreeMap::new();
     for wire in &job.instance(order.at).inputs {
-        let artifact = order.upstream.get(&wire.from).and_then(|e| e.outputs.get(wire.output));
+        let made = order.upstream.get(&wire.from);
+        let artifact = made.and_then(|e| Some((e.outputs.get(wire.output)?, e.made.seconds)));
         let stage = &job.instance(wire.from).name;
-        let Some(artifact) = artifact else {
+        let Some((artifact, seconds)) = artifact else {
             return Err(Halt::Failed(format!("the result of `{stage}` has no output `{}`", wire.output)));
         };
         let dir = match job.cache.view(artifact) {
@@ -181,7 +183,8 @@ fn open_inputs(job: &Job<'_>, order: &Order<'_>) -> Result<BTreeMap<&'static str
             Err(CacheError::Damaged(damaged)) => return Err(Halt::Damaged { from: wire.from, damaged }),
             Err(other) => return Err(other.into()),
         };
-        let input = Input { stage: stage.clone(), label: wire.label.clone(), dir, digest: artifact.digest.clone() };
+        let (stage, label, digest) = (stage.clone(), wire.label.clone(), artifact.digest.clone());
+        let input = Input { stage, label, dir, digest, seconds };
         inputs.entry(wire.port).or_default().push(input);
     }
     Ok(inputs)

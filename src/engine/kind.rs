@@ -81,6 +81,9 @@ impl Invalid {
     }
 }
 
+/// What [`Input::label`] will say of each input, by port.
+pub type Labels<'a> = BTreeMap<&'a str, Vec<&'a str>>;
+
 /// An optional port that a parameter's value makes necessary.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Need {
@@ -165,6 +168,11 @@ pub trait Stage: Parameters {
         Vec::new()
     }
 
+    /// Everything that is wrong with the values in view of what is plugged in: the labels of the inputs, by port.
+    fn check_inputs(&self, _labels: &Labels) -> Vec<Invalid> {
+        Vec::new()
+    }
+
     /// Optional ports that cannot be left out with these values.
     fn needs(&self) -> Vec<Need> {
         Vec::new()
@@ -187,6 +195,7 @@ pub trait Stage: Parameters {
 pub trait Erased: Send + Sync {
     fn resource(&self) -> Resource;
     fn check(&self) -> Vec<Invalid>;
+    fn check_inputs(&self, labels: &Labels) -> Vec<Invalid>;
     fn needs(&self) -> Vec<Need>;
     fn check_inputs(&self, labels: &Labels) -> Vec<Invalid>;
     fn externals(&self) -> Vec<External>;
@@ -202,6 +211,10 @@ impl<S: Stage> Erased for S {
 
     fn check(&self) -> Vec<Invalid> {
         Stage::check(self)
+    }
+
+    fn check_inputs(&self, labels: &Labels) -> Vec<Invalid> {
+        Stage::check_inputs(self, labels)
     }
 
     fn needs(&self) -> Vec<Need> {
@@ -276,6 +289,8 @@ pub struct Input {
     pub dir: PathBuf,
     /// Content digest of the artifact, hexadecimal blake3.
     pub digest: String,
+    /// How long the stage took that made it. It says nothing of what the artifact is: the fingerprint does not depend on it.
+    pub seconds: f64,
 }
 
 /// What a stage may use while it runs.
@@ -293,6 +308,7 @@ pub struct Context<'a> {
     pub(super) facts: BTreeMap<String, f64>,
     pub(super) curve: Curve,
     pub(super) device_used: Option<String>,
+    pub(super) seconds: f64,
 }
 
 impl Context<'_> {
@@ -381,6 +397,11 @@ impl Context<'_> {
     /// Record what the stage really computed on, for the entry.
     pub fn used_device(&mut self, name: &str) {
         self.device_used = Some(name.into());
+    }
+
+    /// What the work took together with the attempts that were cut short before this one, for the entry.
+    pub fn took(&mut self, seconds: f64) {
+        self.seconds = seconds;
     }
 
     /// True once the user asked to stop; long work checks it, saves what it has and returns.

@@ -260,6 +260,11 @@ pub struct Speed {
     pub batch_size: usize,
 }
 
+impl Speed {
+    /// A field that a record has where speed was measured.
+    pub const MEASURED: &'static str = "latency_p50_ms";
+}
+
 /// The nearest-rank percentile of sorted values.
 fn percentile(sorted: &[f64], share: f64) -> f64 {
     let rank = (share * sorted.len() as f64).ceil() as usize;

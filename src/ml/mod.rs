@@ -21,6 +21,7 @@ pub mod metrics;
 pub mod objective;
 pub mod optimizer;
 pub mod schedule;
+pub mod significance;
 
 pub mod lora;
 pub mod onnx;

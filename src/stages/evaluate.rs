@@ -10,14 +10,16 @@ use serde::{Deserialize, Serialize};
 use super::base;
 use super::types::{METRICS, MODEL, PREDICTIONS, TOKENS};
 use super::watched::{Watched, finished};
+use crate::allocator::Watermark;
 use crate::engine::kind::{Context, Invalid, Port, Resource, Stage};
 use crate::ml::classifier::{Classifier, Size};
+use crate::ml::data::outcomes::Outcomes;
 use crate::ml::data::predictions;
 use crate::ml::data::spec::Purpose;
 use crate::ml::data::{Split, Tokens};
 use crate::ml::metrics::{Metrics, SCORING_ROWS, Scoring, Speed};
 
-/// Scores a model on labelled rows: quality, size and speed.
+/// Scores a model on labelled rows: quality, size, speed and memory, and what became of each row.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Evaluate {
@@ -27,8 +29,8 @@ pub struct Evaluate {
     /// Rows per batch, for scoring and for the throughput.
     #[serde(default = "usual_rows")]
     batch_size: usize,
-    /// Seconds that measuring latency and throughput may take, each. Other stages that run at the same time slow them
-    /// down: run with `--jobs 1` where the figures matter.
+    /// Seconds that measuring latency and throughput may take, each; 0: they are not measured. Other stages that run at the
+    /// same time slow them down, and their memory is counted, too: run with `--jobs 1` where the figures matter.
     #[serde(default = "two")]
     speed_seconds: f64,
 }
@@ -45,25 +47,49 @@ fn two() -> f64 {
     2.0
 }
 
-/// `metrics.json`: three records in one flat object.
+/// A day: who writes more has mistaken the unit.
+const LONGEST: f64 = 86_400.0;
+
+/// The metrics artifact: `metrics.json`, four records in one flat object, and `outcomes.parquet`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Scores {
     pub metrics: Metrics,
     pub size: Size,
-    pub speed: Speed,
+    /// None where it was not measured.
+    pub speed: Option<Speed>,
+    pub cost: Cost,
+    pub outcomes: Outcomes,
+}
+
+/// What a model took, besides time for each row.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Cost {
+    /// The most memory in use while the model was opened and scored all rows, above what was in use before. None where
+    /// the program's allocator does not count.
+    pub peak_memory_bytes: Option<u64>,
+    /// How long the stage took that made the model.
+    pub made_seconds: f64,
 }
 
 impl Scores {
-    const FILE: &'static str = "metrics.json";
+    const METRICS: &'static str = "metrics.json";
+    const OUTCOMES: &'static str = "outcomes.parquet";
 
     pub fn read(dir: &Path) -> Result<Self> {
-        let path = dir.join(Self::FILE);
+        let path = dir.join(Self::METRICS);
         let bytes = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let outcomes = Outcomes::read(&dir.join(Self::OUTCOMES))?;
         let read = || -> Result<Self, serde_json::Error> {
+            let all: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(&bytes)?;
             Ok(Self {
                 metrics: serde_json::from_slice(&bytes)?,
                 size: serde_json::from_slice(&bytes)?,
-                speed: serde_json::from_slice(&bytes)?,
+                speed: match all.contains_key(Speed::MEASURED) {
+                    true => Some(serde_json::from_slice(&bytes)?),
+                    false => None,
+                },
+                cost: serde_json::from_slice(&bytes)?,
+                outcomes,
             })
         };
         read().with_context(|| format!("{} is not what `evaluate` writes", path.display()))
@@ -71,20 +97,26 @@ impl Scores {
 
     fn write(&self, dir: &Path) -> Result<()> {
         let mut all = serde_json::Map::new();
-        for part in
-            [serde_json::to_value(&self.metrics)?, serde_json::to_value(self.size)?, serde_json::to_value(&self.speed)?]
-        {
+        let parts = [
+            serde_json::to_value(&self.metrics)?,
+            serde_json::to_value(self.size)?,
+            serde_json::to_value(&self.speed)?,
+            serde_json::to_value(&self.cost)?,
+        ];
+        for part in parts {
             all.extend(part.as_object().into_iter().flatten().map(|(k, v)| (k.clone(), v.clone())));
         }
-        let path = dir.join(Self::FILE);
+        let path = dir.join(Self::METRICS);
         std::fs::write(&path, serde_json::to_string_pretty(&all)?)
-            .with_context(|| format!("cannot write {}", path.display()))
+            .with_context(|| format!("cannot write {}", path.display()))?;
+        self.outcomes.write(&dir.join(Self::OUTCOMES))
     }
 }
 
 impl Stage for Evaluate {
     const KIND: &'static str = "evaluate";
-    const VERSION: u32 = 1;
+    // 2: the outcome of each row, peak memory and the time that the model took; no speed where none is asked for.
+    const VERSION: u32 = 2;
     const INPUTS: &'static [Port] = &[Port::one("model", MODEL), Port::one("tokens", TOKENS)];
     const OUTPUTS: &'static [Port] = &[Port::one("metrics", METRICS), Port::one("predictions", PREDICTIONS)];
 
@@ -97,52 +129,60 @@ impl Stage for Evaluate {
         if self.batch_size == 0 {
             wrong.push(Invalid::new("batch-size", "batch-size is 0; at least 1 is needed"));
         }
-        if !(self.speed_seconds >= 0.0 && self.speed_seconds.is_finite()) {
-            wrong.push(Invalid::new(
-                "speed-seconds",
-                format!("speed-seconds is {}; it must be 0 or more", self.speed_seconds),
-            ));
+        if !(0.0..=LONGEST).contains(&self.speed_seconds) {
+            let message = format!("speed-seconds is {}; it must be from 0 to {LONGEST}", self.speed_seconds);
+            wrong.push(Invalid::new("speed-seconds", message));
         }
         wrong
     }
 
     fn run(&self, cx: &mut Context) -> Result<()> {
-        let model_dir = cx.input("model")?.dir.clone();
+        let model = cx.input("model")?.clone();
         let tokens = Tokens::open(&cx.input("tokens")?.dir)?;
         let split = self.rows(&tokens)?;
         let device = base::device(cx)?;
-        let classifier = Classifier::open(&model_dir, &device.device)?;
+        let watermark = Watermark::set();
+        let classifier = Classifier::open(&model.dir, &device.device)?;
         base::check_labels(classifier.labels(), &tokens, "the model")?;
-        base::check_fit(&tokens, &model_dir)?;
+        base::check_fit(&tokens, &model.dir)?;
         let forward = |ids, mask| classifier.logits(ids, mask);
         let scoring = Scoring { split, pad_id: tokens.pad_id, batch_size: self.batch_size, device: &device.device };
         let logits = finished(scoring.logits(&forward, &Watched::new(cx)))?;
-        let metrics = Metrics::of(&logits, split.labels(), &tokens.labels)?;
-        let speed = scoring.speed(&forward, Duration::from_secs_f64(self.speed_seconds))?;
-        let scores = Scores { metrics, size: classifier.size(), speed };
-        cx.note(format!(
-            "accuracy {:.4}, macro F1 {:.4} on {} {} rows",
-            scores.metrics.accuracy,
-            scores.metrics.macro_f1,
-            split.len(),
-            self.split.name()
-        ));
-        for (name, value) in [
-            ("accuracy", scores.metrics.accuracy),
-            ("macro-f1", scores.metrics.macro_f1),
-            ("loss", scores.metrics.loss),
-            ("bytes", scores.size.bytes as f64),
-            ("latency-p50-ms", scores.speed.latency_p50_ms),
-            ("samples-per-second", scores.speed.samples_per_second),
-        ] {
-            cx.fact(name, value);
-        }
+        let cost = Cost { peak_memory_bytes: watermark.bytes(), made_seconds: model.seconds };
+        let budget = Duration::from_secs_f64(self.speed_seconds);
+        let scores = Scores {
+            metrics: Metrics::of(&logits, split.labels(), &tokens.labels)?,
+            size: classifier.size(),
+            speed: if budget.is_zero() { None } else { Some(scoring.speed(&forward, budget)?) },
+            cost,
+            outcomes: Outcomes::of(split, &logits, tokens.labels.len()),
+        };
+        self.tell(cx, &scores);
         scores.write(&cx.output("metrics")?)?;
         predictions::write(&cx.output("predictions")?.join("predictions.parquet"), split, &logits, tokens.labels.len())
     }
 }
 
 impl Evaluate {
+    fn tell(&self, cx: &mut Context, scores: &Scores) {
+        let Scores { metrics, size, speed, .. } = scores;
+        cx.note(format!(
+            "accuracy {:.4}, macro F1 {:.4} on {} {} rows",
+            metrics.accuracy,
+            metrics.macro_f1,
+            metrics.rows,
+            self.split.name()
+        ));
+        let quality = [("accuracy", metrics.accuracy), ("macro-f1", metrics.macro_f1), ("loss", metrics.loss)];
+        let speed = speed.iter().flat_map(|speed| {
+            [("latency-p50-ms", speed.latency_p50_ms), ("samples-per-second", speed.samples_per_second)]
+        });
+        let memory = scores.cost.peak_memory_bytes.map(|bytes| ("peak-memory-bytes", bytes as f64));
+        for (name, value) in quality.into_iter().chain([("bytes", size.bytes as f64)]).chain(speed).chain(memory) {
+            cx.fact(name, value);
+        }
+    }
+
     fn rows<'a>(&self, tokens: &'a Tokens) -> Result<&'a Split> {
         let split = match self.split {
             Purpose::Train => &tokens.train,
@@ -156,5 +196,44 @@ impl Evaluate {
             self.split.name()
         );
         Ok(split)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scores_are_read_back_with_and_without_speed() {
+        let outcomes = Outcomes { ids: vec!["a".into(), "b".into()], labels: vec![0, 1], predicted: vec![0, 0] };
+        let speed = Speed { latency_p50_ms: 0.5, latency_p95_ms: 0.75, samples_per_second: 1000.0, batch_size: 32 };
+        let mut scores = Scores {
+            metrics: Metrics::of(&[1.0, 0.0, 1.0, 0.0], &[0, 1], &["no".into(), "yes".into()]).unwrap(),
+            size: Size { parameters: 10, non_zero: 9, bytes: 40 },
+            speed: Some(speed),
+            cost: Cost { peak_memory_bytes: None, made_seconds: 1.5 },
+            outcomes,
+        };
+        let dir = tempfile::tempdir().unwrap();
+        scores.write(dir.path()).unwrap();
+        assert_eq!(Scores::read(dir.path()).unwrap(), scores);
+        scores.speed = None;
+        scores.write(dir.path()).unwrap();
+        assert_eq!(Scores::read(dir.path()).unwrap(), scores);
+        std::fs::write(dir.path().join(Scores::METRICS), "{\"accuracy\": 1}").unwrap();
+        let error = Scores::read(dir.path()).unwrap_err().to_string();
+        assert!(error.ends_with("metrics.json is not what `evaluate` writes"), "{error}");
+    }
+
+    #[test]
+    fn values_that_make_no_sense_are_told() {
+        let says = |text: &str| -> Vec<String> {
+            let evaluate: Evaluate = serde_json::from_str(text).unwrap();
+            evaluate.check().into_iter().map(|invalid| invalid.message).collect()
+        };
+        assert_eq!(says(r#"{"batch-size": 0}"#), ["batch-size is 0; at least 1 is needed"]);
+        assert_eq!(says(r#"{"speed-seconds": -1}"#), ["speed-seconds is -1; it must be from 0 to 86400"]);
+        assert_eq!(says(r#"{"speed-seconds": 1e300}"#).len(), 1);
+        assert_eq!(says(r#"{"speed-seconds": 0}"#), [""; 0]);
     }
 }

@@ -289,6 +289,7 @@ pub fn run(
     let checkpoints = cx.checkpoints()?;
     let fitted =
         finished(fit(model, tokens, objective, &options, Some(&checkpoints), &device.device, &Watched::new(cx)))?;
+    cx.took(fitted.timings.seconds);
     let padding = fitted.training.padding;
     if let Some(best) = fitted.training.best {
         cx.fact("validation", best.value);

@@ -3,6 +3,7 @@
 mod chains;
 mod cli;
 mod collect;
+mod compare;
 mod crash;
 mod damage;
 mod diff;

@@ -211,6 +211,63 @@ error: 2 problems in p.toml
 }
 
 #[test]
+fn a_baseline_and_a_gate_of_variants_that_are_not_compared() {
+    let compared = format!(
+        "{GOOD}[stage.scores]\nuse = \"evaluate\"\nin.model = [\"teacher\", \"int8\"]\nin.tokens = \"tokens\"\n\
+         [stage.table]\nuse = \"compare\"\nin.metrics = \"scores\"\n"
+    );
+    says(
+        &format!("{compared}baseline = \"techer\"\n"),
+        &[],
+        r#"
+error: there is no variant `techer` to be the baseline
+  --> p.toml:22:12
+   |
+22 | baseline = "techer"
+   |            ^^^^^^^^
+   |
+help: variants: teacher, int8
+"#,
+    );
+    says(
+        &format!("{compared}gate = {{ accuracy-drop = 2, variants = [\"pruned\"] }}\n"),
+        &[],
+        r#"
+error: accuracy-drop of the gate is 2; it must be from -1 to 1
+  --> p.toml:22:8
+   |
+22 | gate = { accuracy-drop = 2, variants = ["pruned"] }
+   |        ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+   |
+help: 0.01 is one point of 100
+
+error: there is no variant `pruned` for the gate
+  --> p.toml:22:8
+   |
+22 | gate = { accuracy-drop = 2, variants = ["pruned"] }
+   |        ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+   |
+help: variants: teacher, int8
+
+error: 2 problems in p.toml
+"#,
+    );
+    says(
+        &format!("{compared}gate = {{ acuracy-drop = 0.01 }}\n"),
+        &[],
+        r#"
+error: `compare` has no parameter `acuracy-drop`
+  --> p.toml:22:10
+   |
+22 | gate = { acuracy-drop = 0.01 }
+   |          ^^^^^^^^^^^^ unknown key
+   |
+help: did you mean `accuracy-drop`?
+"#,
+    );
+}
+
+#[test]
 fn a_missing_file_and_folder() {
     says(
         GOOD,

@@ -4,6 +4,7 @@ pub mod align;
 pub mod clean;
 pub mod corpus;
 pub mod labels;
+pub mod outcomes;
 mod pages;
 pub mod predictions;
 pub mod preprocess;

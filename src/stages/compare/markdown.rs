@@ -1,0 +1,89 @@
+//! The comparison as two tables of Markdown, aligned so that they also read well as plain text.
+
+use unicode_width::UnicodeWidthStr;
+
+use super::row::{Comparison, Row};
+
+/// A column: its title and a variant's cell.
+type Column = (&'static str, fn(&Row) -> String);
+
+/// Where there is no figure.
+const NONE: &str = "–";
+
+const QUALITY: [Column; 10] = [
+    ("variant", |r| r.variant.replace('|', "\\|")),
+    ("accuracy", |r| format!("{:.4}", r.accuracy)),
+    ("change", |r| or_none(r.accuracy_change, |v| format!("{v:+.4}"))),
+    ("95 % interval", |r| {
+        or_none(r.accuracy_change_low.zip(r.accuracy_change_high), |(low, high)| format!("{low:+.4} … {high:+.4}"))
+    }),
+    ("p", |r| or_none(r.mcnemar_p, probability)),
+    ("macro F1", |r| format!("{:.4}", r.macro_f1)),
+    ("precision", |r| format!("{:.4}", r.macro_precision)),
+    ("recall", |r| format!("{:.4}", r.macro_recall)),
+    ("AUC", |r| or_none(r.macro_auc, |v| format!("{v:.4}"))),
+    ("loss", |r| format!("{:.4}", r.loss)),
+];
+
+const COST: [Column; 13] = [
+    ("variant", |r| r.variant.replace('|', "\\|")),
+    ("MB", |r| megabytes(r.bytes)),
+    ("size", |r| format!("{:.2}×", r.size_ratio)),
+    ("f32 MB", |r| megabytes(r.f32_bytes)),
+    ("parameters", |r| r.parameters.to_string()),
+    ("non-zero", |r| r.non_zero.to_string()),
+    ("sparsity", |r| format!("{:.1} %", 100.0 * r.sparsity)),
+    ("p50 ms", |r| or_none(r.latency_p50_ms, |v| format!("{v:.2}"))),
+    ("p95 ms", |r| or_none(r.latency_p95_ms, |v| format!("{v:.2}"))),
+    ("rows/s", |r| or_none(r.samples_per_second, |v| format!("{v:.0}"))),
+    ("speed-up", |r| or_none(r.speed_up, |v| format!("{v:.2}×"))),
+    ("peak MB", |r| or_none(r.peak_memory_bytes, megabytes)),
+    ("made in s", |r| format!("{:.1}", r.made_seconds)),
+];
+
+pub fn document(comparison: &Comparison) -> String {
+    let Comparison { baseline, scored, rows } = comparison;
+    format!(
+        "{scored} rows; changes, sizes and speed-ups are against `{baseline}`.\n\n{}\n{}\n\
+         change: of the accuracy, with its 95 % interval (paired bootstrap) and the p of McNemar's test. f32 MB: what as many\n\
+         parameters take in f32. p50, p95: latency at batch 1. peak: memory to open the model and score. made in: the time of\n\
+         the stage that made the model.\n",
+        table(&QUALITY, rows),
+        table(&COST, rows)
+    )
+}
+
+fn or_none<T>(value: Option<T>, text: impl Fn(T) -> String) -> String {
+    value.map_or(NONE.to_owned(), text)
+}
+
+fn megabytes(bytes: u64) -> String {
+    format!("{:.2}", bytes as f64 / 1e6)
+}
+
+fn probability(p: f64) -> String {
+    if p < 0.0001 { "< 0.0001".into() } else { format!("{p:.4}") }
+}
+
+/// The first column to the left, numbers to the right.
+fn table(columns: &[Column], rows: &[Row]) -> String {
+    let titles = columns.iter().map(|(title, _)| (*title).to_owned()).collect();
+    let cells = rows.iter().map(|row| columns.iter().map(|(_, cell)| cell(row)).collect());
+    let lines: Vec<Vec<String>> = std::iter::once(titles).chain(cells).collect();
+    let widths: Vec<usize> =
+        (0..columns.len()).map(|c| lines.iter().map(|line| line[c].width()).max().unwrap_or(0).max(3)).collect();
+    let padded = |line: &Vec<String>| {
+        let cells = line.iter().zip(&widths).enumerate().map(|(c, (cell, &width))| {
+            let gap = " ".repeat(width - cell.width());
+            if c == 0 { format!(" {cell}{gap} |") } else { format!(" {gap}{cell} |") }
+        });
+        format!("|{}\n", cells.collect::<String>())
+    };
+    let rule = widths.iter().enumerate().map(|(c, &width)| match c {
+        0 => format!(" {} |", "-".repeat(width)),
+        _ => format!(" {}: |", "-".repeat(width - 1)),
+    });
+    let mut text = padded(&lines[0]) + &format!("|{}\n", rule.collect::<String>());
+    text.extend(lines[1..].iter().map(padded));
+    text
+}

@@ -1,0 +1,179 @@
+//! Fixed scores in, whole files and messages out.
+
+use super::*;
+use crate::ml::classifier::Size;
+use crate::ml::data::outcomes::Outcomes;
+use crate::ml::metrics::{ClassMetrics, Metrics, Speed};
+use crate::stages::evaluate::Cost;
+
+/// Scores of a model that is right on the rows of `right`, of 200 rows in two classes.
+fn scores(right: impl Fn(u32) -> bool, bytes: u64, speed: Option<(f64, f64)>) -> Scores {
+    let labels: Vec<u32> = (0..200).map(|row| row % 2).collect();
+    let predicted: Vec<u32> = (0..200).map(|row| if right(row) { row % 2 } else { 1 - row % 2 }).collect();
+    let hits = labels.iter().zip(&predicted).filter(|(a, b)| a == b).count();
+    let class = |label: &str| ClassMetrics {
+        label: label.into(),
+        precision: 0.5,
+        recall: 0.5,
+        f1: 0.5,
+        auc: None,
+        support: 100,
+    };
+    let accuracy = hits as f64 / 200.0;
+    Scores {
+        metrics: Metrics {
+            accuracy,
+            macro_precision: accuracy + 0.005,
+            macro_recall: accuracy - 0.0025,
+            macro_f1: accuracy - 0.01,
+            macro_auc: Some(0.96875),
+            loss: 0.25,
+            rows: 200,
+            per_class: vec![class("no"), class("yes")],
+            confusion: Vec::new(),
+        },
+        size: Size { parameters: 175_301, non_zero: 140_240, bytes },
+        speed: speed.map(|(latency, rate)| Speed {
+            latency_p50_ms: latency,
+            latency_p95_ms: 2.0 * latency,
+            samples_per_second: rate,
+            batch_size: 32,
+        }),
+        cost: Cost { peak_memory_bytes: Some(12_345_678), made_seconds: 35.125 },
+        outcomes: Outcomes { ids: (0..200).map(|row| format!("test:{row}")).collect(), labels, predicted },
+    }
+}
+
+/// Five variants: about as good, worse and smaller, without speed, and one whose name is not plain.
+fn variants() -> Vec<(String, Scores)> {
+    let mut untimed = scores(|row| row >= 21, 705_724, None);
+    (untimed.metrics.macro_auc, untimed.cost.peak_memory_bytes) = (None, None);
+    let all = [
+        ("teacher", scores(|row| row >= 20, 705_724, Some((0.4, 3479.0)))),
+        ("pruned", untimed),
+        ("int8", scores(|row| row >= 24 || row < 3, 200_512, Some((0.74, 5800.0)))),
+        ("student", scores(|row| row >= 56, 501_000, Some((0.2, 14241.0)))),
+        ("a|b <&>", scores(|row| row % 16 != 0, 353_000, Some((0.3, 3500.0)))),
+    ];
+    all.map(|(label, scores)| (label.to_owned(), scores)).to_vec()
+}
+
+fn gate(text: &str) -> Gate {
+    serde_json::from_str(text).unwrap()
+}
+
+#[test]
+fn the_files_of_fixed_scores() {
+    let comparison = Comparison::of(&variants(), None).unwrap();
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/compare");
+    let files = [
+        ("comparison.md", markdown::document(&comparison)),
+        ("comparison.csv", String::from_utf8(csv(&comparison.rows).unwrap()).unwrap()),
+        ("comparison.svg", plot::svg(&comparison)),
+    ];
+    let differs = |(name, found): &&(&str, String)| std::fs::read_to_string(folder.join(name)).unwrap() != *found;
+    let different: Vec<String> =
+        files.iter().filter(differs).map(|(name, found)| format!("{name} is\n{found}")).collect();
+    assert!(different.is_empty(), "{}", different.join("\n\n"));
+}
+
+#[test]
+fn a_plot_of_one_variant_or_of_equal_ones_has_no_number_that_is_none() {
+    for variants in [variants()[..1].to_vec(), vec![variants()[1].clone(); 3], vec![variants()[0].clone(); 40]] {
+        let svg = plot::svg(&Comparison::of(&variants, None).unwrap());
+        assert!(!svg.contains("NaN") && !svg.contains("inf"), "{svg}");
+    }
+}
+
+#[test]
+fn another_baseline_turns_the_changes_around() {
+    let all = variants();
+    let (first, last) = (Comparison::of(&all, None).unwrap(), Comparison::of(&all, Some("student")).unwrap());
+    assert_eq!(first.rows[3].accuracy_change, last.rows[0].accuracy_change.map(|change| -change));
+    assert_eq!(first.rows[3].mcnemar_p, last.rows[0].mcnemar_p);
+    assert_eq!((first.rows[3].lost, last.rows[0].lost, last.rows[0].gained), (Some(36), Some(0), Some(36)));
+    assert_eq!((last.rows[3].accuracy_change, last.rows[3].speed_up), (None, Some(1.0)));
+    let error = Comparison::of(&all, Some("techer")).unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "there is no variant `techer` to be the baseline; variants: teacher, pruned, int8, student, a|b <&>"
+    );
+    assert_eq!(Comparison::of(&[], None).unwrap_err().to_string(), "there is nothing to compare");
+}
+
+#[test]
+fn variants_that_scored_other_rows_do_not_compare() {
+    let mut all = variants();
+    all[2].1.outcomes.ids[7] = "validation:7".into();
+    assert_eq!(
+        Comparison::of(&all, None).unwrap_err().to_string(),
+        "`int8` was not scored on the rows of the baseline `teacher` (row `test:7` is in one of them only), so that their \
+         accuracies do not compare; let `evaluate` score both on one split of one corpus"
+    );
+    all[1].1.metrics.per_class[0].label = "maybe".into();
+    assert_eq!(
+        Comparison::of(&all, None).unwrap_err().to_string(),
+        "`pruned` was scored on other labels than the baseline `teacher`: maybe, yes and no, yes"
+    );
+}
+
+#[test]
+fn a_gate_names_each_variant_that_falls_short_with_figure_and_limit() {
+    let comparison = Comparison::of(&variants(), None).unwrap();
+    let says = |text| gate(text).shortfall(&comparison);
+    assert_eq!(
+        says(r#"{"accuracy-drop": 0.01, "size-ratio": 0.5, "speed-up": 1.2}"#).unwrap(),
+        "3 of 4 variants fall short of the gate, against `teacher`:\
+         \n  pruned: size-ratio 1.0000, at most 0.5; speed-up not measured (speed-seconds = 0), at least 1.2\
+         \n  student: accuracy-drop 0.1800, at most 0.01; size-ratio 0.7099, at most 0.5\
+         \n  a|b <&>: size-ratio 0.5002, at most 0.5; speed-up 1.0060, at least 1.2"
+    );
+    assert_eq!(
+        says(r#"{"macro-f1-drop": 0, "latency-ratio": 1.5, "variants": ["int8", "student"]}"#).unwrap(),
+        "2 of 2 variants fall short of the gate, against `teacher`:\
+         \n  int8: macro-f1-drop 0.0050, at most 0; latency-ratio 1.8500, at most 1.5\
+         \n  student: macro-f1-drop 0.1800, at most 0"
+    );
+    // A drop of just the limit keeps it, also where the difference is a little more in binary.
+    assert!(0.89 - 0.885 > 0.005);
+    assert_eq!(says(r#"{"accuracy-drop": 0.005, "macro-f1-drop": 0.005, "variants": ["pruned"]}"#), None);
+    assert_eq!(
+        says(r#"{"accuracy-drop": -0.02, "variants": ["pruned"]}"#).unwrap(),
+        "1 of 1 variants falls short of the gate, against `teacher`:\n  pruned: accuracy-drop 0.0050, at most -0.02"
+    );
+}
+
+#[test]
+fn limits_that_make_no_sense_are_told_before_anything_runs() {
+    let says = |text: &str| -> Vec<String> { gate(text).check().into_iter().map(|invalid| invalid.message).collect() };
+    assert_eq!(says(r#"{"accuracy-drop": 1.5}"#), ["accuracy-drop of the gate is 1.5; it must be from -1 to 1"]);
+    assert_eq!(
+        says(r#"{"size-ratio": 0, "speed-up": -2}"#),
+        ["size-ratio of the gate is 0; it must be above 0", "speed-up of the gate is -2; it must be above 0"]
+    );
+    assert_eq!(says("{}"), ["the gate has no limit"]);
+    let empty = says(r#"{"size-ratio": 1, "variants": []}"#);
+    assert_eq!(empty, ["`variants` of the gate is empty, so that nothing could fail"]);
+    assert!(serde_json::from_str::<Gate>(r#"{"accuracy": 1}"#).is_err());
+    let labels = Labels::from([("metrics", vec!["teacher", "int8"])]);
+    let says = |text: &str| -> Vec<String> {
+        let compare: Compare = serde_json::from_str(text).unwrap();
+        compare
+            .check_inputs(&labels)
+            .into_iter()
+            .map(|i| format!("{}; {}", i.message, i.help.unwrap_or_default()))
+            .collect()
+    };
+    assert_eq!(
+        says(r#"{"baseline": "techer"}"#),
+        ["there is no variant `techer` to be the baseline; variants: teacher, int8"]
+    );
+    assert_eq!(
+        says(r#"{"gate": {"size-ratio": 1, "variants": ["teacher", "pruned"]}}"#),
+        [
+            "`teacher` is the baseline, which the gate compares the others with; ",
+            "there is no variant `pruned` for the gate; variants: teacher, int8"
+        ]
+    );
+    assert_eq!(says(r#"{"baseline": "int8", "gate": {"size-ratio": 1, "variants": ["teacher"]}}"#), [""; 0]);
+}

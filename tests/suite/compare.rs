@@ -1,0 +1,118 @@
+//! Variants side by side, through the binary: the tables, the gate and its exit code.
+
+use std::fs;
+use std::path::Path;
+
+use super::real::Project;
+
+/// A model, two smaller ones, and the comparison; `{…}` takes the place of what is compared and how.
+const PIPELINE: &str = r#"
+name = "compared"
+seed = 7
+[stage.corpus]
+use = "preprocess"
+sources = [
+  { path = "train.csv", format = "csv" },
+  { path = "test.tsv", format = "tsv", split = "test", text = "words", label = "class" },
+]
+validation = 0.2
+[stage.tokens]
+use = "tokenize@32"
+in.corpus = "corpus"
+tokenizer = "tiny"
+[stage.teacher]
+use = "train"
+in.tokens = "tokens"
+base = "tiny"
+epochs = 2
+learning-rate = 2e-3
+[stage.pruned]
+use = "prune@0.9"
+in.model = "teacher"
+[stage.int8]
+use = "quantize@int8"
+in.model = "teacher"
+[stage.scores]
+use = "evaluate"
+in.model = ["teacher", "pruned", "int8"]
+in.tokens = "tokens"
+speed-seconds = 0
+[stage.comparison]
+use = "compare"
+in.metrics = "scores"
+export = "out"
+"#;
+
+fn project(more: &str) -> Project {
+    let project = Project::new();
+    project.write("p.toml", &format!("{PIPELINE}{more}"));
+    project
+}
+
+#[test]
+fn a_gate_that_is_broken_fails_the_run_with_figure_limit_and_tables() {
+    let p = project("gate = { size-ratio = 0.5, accuracy-drop = 1 }\n");
+    let (code, _, err) = p.pipe(&["run", "p.toml"]);
+    assert_eq!(code, 1, "{err}");
+    let message = &err[err.find("fail comparison").expect("a failed stage")..];
+    assert!(message.contains("1 of 2 variants falls short of the gate, against `teacher`:\n"), "{message}");
+    assert!(message.contains("  pruned: size-ratio 1.0000, at most 0.5\n"), "{message}");
+    assert!(!message.contains("int8: "), "{message}");
+    assert!(message.contains("40 rows; changes, sizes and speed-ups are against `teacher`.\n"), "{message}");
+    assert_eq!(message.matches("| teacher ").count(), 2, "both tables: {message}");
+    assert!(!p.path("out").exists(), "a failed stage gives nothing away");
+    // Limits that hold change nothing, and the scores are there.
+    p.write("p.toml", &format!("{PIPELINE}gate = {{ size-ratio = 0.5, variants = [\"int8\"] }}\n"));
+    assert_eq!(p.run(&[]), ["comparison"]);
+    let text = fs::read_to_string(p.path("out/comparison.md")).unwrap();
+    assert!(text.contains("| teacher ") && text.contains(" – |"), "no speed was asked for: {text}");
+    let svg = fs::read_to_string(p.path("out/comparison.svg")).unwrap();
+    assert!(svg.starts_with("<svg ") && svg.contains(">int8</text>"), "{svg}");
+}
+
+#[test]
+fn a_comparison_has_the_memory_and_the_time_that_each_variant_took() {
+    let p = project("");
+    p.run(&[]);
+    let mut reader = csv::Reader::from_path(p.path("out/comparison.csv")).unwrap();
+    let columns = reader.headers().unwrap().clone();
+    let rows: Vec<csv::StringRecord> = reader.records().map(Result::unwrap).collect();
+    let cell = |row: usize, name: &str| rows[row][columns.iter().position(|c| c == name).unwrap()].to_owned();
+    let number = |row: usize, name: &str| cell(row, name).parse::<f64>().unwrap();
+    assert_eq!(
+        (cell(0, "variant"), cell(1, "variant"), cell(2, "variant")),
+        ("teacher".into(), "pruned".into(), "int8".into())
+    );
+    // Rows were scored and a model was held: more memory than its weights, less than a hundred times as much.
+    assert!((1.0..100.0).contains(&(number(0, "peak_memory_bytes") / number(0, "bytes"))), "{:?}", rows[0]);
+    // Each variant has the time of the stage that made it.
+    assert!(number(0, "made_seconds") > number(1, "made_seconds") && number(1, "made_seconds") > 0.0);
+    assert!((number(1, "sparsity") - 0.5).abs() < 0.1 && number(0, "sparsity") < 0.01, "{:?}", rows[1]);
+    assert_eq!(number(2, "f32_bytes"), 4.0 * number(2, "parameters"));
+    assert_eq!((cell(0, "mcnemar_p"), cell(0, "latency_p50_ms")), (String::new(), String::new()));
+    assert!((0.0..=1.0).contains(&number(1, "mcnemar_p")));
+    let change = number(1, "accuracy_change");
+    assert!(number(1, "accuracy_change_low") <= change && change <= number(1, "accuracy_change_high"));
+    assert_eq!(change, (number(1, "gained") - number(1, "lost")) / 40.0);
+    // How long a model took is no part of what it is: forced again, the stages below stop early.
+    p.write("p.toml", &format!("{PIPELINE}baseline = \"int8\"\n"));
+    assert_eq!(p.run(&[]), ["comparison"]);
+    let folder = p.pipe(&["cache", "path", "p.toml", "scores[int8].metrics"]).1;
+    assert!(Path::new(folder.trim()).join("outcomes.parquet").is_file());
+}
+
+#[test]
+fn scores_of_other_rows_are_refused() {
+    let p = project("");
+    let two = PIPELINE.replace("in.metrics = \"scores\"", "in.metrics = [\"scores[teacher]\", \"others\"]")
+        + "[stage.others]\nuse = \"evaluate\"\nin.model = \"teacher\"\nin.tokens = \"tokens\"\nsplit = \"validation\"\nspeed-seconds = 0\n";
+    p.write("p.toml", &two);
+    let (code, _, err) = p.pipe(&["run", "p.toml"]);
+    assert_eq!(code, 1, "{err}");
+    assert!(
+        err.contains(
+            "`others` was not scored on the rows of the baseline `scores[teacher]` (40 rows and 32), so that their"
+        ),
+        "{err}"
+    );
+}
