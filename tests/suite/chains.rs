@@ -185,12 +185,12 @@ fn cached_logits_give_the_same_student_to_the_bit_and_serve_many() {
     assert_eq!(p.digest("other-live"), p.digest("other-again[temperature=2]"));
     assert_ne!(p.digest("other-live"), p.digest("other-again[temperature=5]"));
 
-    // How many rows are scored at a time in validation is not part of the result.
+    // How many rows are scored at a time in validation has no part in what the teacher says.
     let text = fs::read_to_string(p.path("p.toml")).unwrap();
     p.write("p.toml", &text.replace("[stage.live]\n", "[stage.live]\neval-batch-size = 7\n"));
-    let before = p.digest("again");
     p.run(&["live", "--force", "live"]);
-    assert_eq!(p.digest("live"), before);
+    let weights = |stage: &str| fs::read(folder(&p, stage).join("model.safetensors")).unwrap();
+    assert!(weights("live") == weights("again"));
 
     // Another temperature runs no teacher again.
     p.write("p.toml", &text.replace("[2.0, 5.0]", "[2.0, 5.0, 8.0]"));
