@@ -204,6 +204,34 @@ fn cached_logits_give_the_same_student_to_the_bit_and_serve_many() {
 }
 
 #[test]
+fn foreign_tokens_that_a_teacher_happens_to_know_are_warned_of() {
+    let p = project(
+        r#"
+[stage.learned]
+use = "tokenize@32"
+in.corpus = "corpus"
+learn = 400
+[stage.student]
+use = "distill"
+in.teacher = "teacher"
+in.tokens = "learned"
+student = "tiny"
+epochs = 1
+"#,
+    );
+    let (code, _, err) = p.pipe(&["run", "p.toml", "student"]);
+    assert_eq!(code, 0, "{err}");
+    assert!(
+        err.contains("the teacher's tokenizer differs from that of the tokens, though it knows their ids"),
+        "{err}"
+    );
+    // No warning where they are the same.
+    p.write("p.toml", &fs::read_to_string(p.path("p.toml")).unwrap().replace("\"learned\"", "\"tokens\""));
+    let (code, _, err) = p.pipe(&["run", "p.toml", "student"]);
+    assert!(code == 0 && !err.contains("tokenizer differs"), "{err}");
+}
+
+#[test]
 fn a_teachers_own_tokens_may_be_the_students() {
     let p = project(
         r#"
