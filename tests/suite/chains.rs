@@ -185,12 +185,12 @@ fn cached_logits_give_the_same_student_to_the_bit_and_serve_many() {
     assert_eq!(p.digest("other-live"), p.digest("other-again[temperature=2]"));
     assert_ne!(p.digest("other-live"), p.digest("other-again[temperature=5]"));
 
-    // How many rows are scored at a time in validation is not part of the result.
+    // How many rows are scored at a time in validation has no part in what the teacher says.
     let text = fs::read_to_string(p.path("p.toml")).unwrap();
     p.write("p.toml", &text.replace("[stage.live]\n", "[stage.live]\neval-batch-size = 7\n"));
-    let before = p.digest("again");
     p.run(&["live", "--force", "live"]);
-    assert_eq!(p.digest("live"), before);
+    let weights = |stage: &str| fs::read(folder(&p, stage).join("model.safetensors")).unwrap();
+    assert!(weights("live") == weights("again"));
 
     // Another temperature runs no teacher again.
     p.write("p.toml", &text.replace("[2.0, 5.0]", "[2.0, 5.0, 8.0]"));
@@ -201,6 +201,34 @@ fn cached_logits_give_the_same_student_to_the_bit_and_serve_many() {
     let said = failure(&p, "again");
     assert!(said.contains("the predictions lack 128 of the 128 train rows of the tokens, such as `train:"), "{said}");
     assert!(said.contains("the tokens lack 40 of the 40 train rows of the predictions, such as `"), "{said}");
+}
+
+#[test]
+fn foreign_tokens_that_a_teacher_happens_to_know_are_warned_of() {
+    let p = project(
+        r#"
+[stage.learned]
+use = "tokenize@32"
+in.corpus = "corpus"
+learn = 400
+[stage.student]
+use = "distill"
+in.teacher = "teacher"
+in.tokens = "learned"
+student = "tiny"
+epochs = 1
+"#,
+    );
+    let (code, _, err) = p.pipe(&["run", "p.toml", "student"]);
+    assert_eq!(code, 0, "{err}");
+    assert!(
+        err.contains("the teacher's tokenizer differs from that of the tokens, though it knows their ids"),
+        "{err}"
+    );
+    // No warning where they are the same.
+    p.write("p.toml", &fs::read_to_string(p.path("p.toml")).unwrap().replace("\"learned\"", "\"tokens\""));
+    let (code, _, err) = p.pipe(&["run", "p.toml", "student"]);
+    assert!(code == 0 && !err.contains("tokenizer differs"), "{err}");
 }
 
 #[test]

@@ -64,7 +64,7 @@ fn families(dropout: f64) -> Vec<(&'static str, Model)> {
         "conv_kernel_size": 3"#;
     let distilbert = format!(
         r#""model_type": "distilbert", "dim": 16, "hidden_dim": 32, "n_layers": 2, "n_heads": 2,
-            "dropout": {dropout}, "attention_dropout": {dropout}"#
+            "dropout": {dropout}, "attention_dropout": {dropout}, "seq_classif_dropout": {dropout}"#
     );
     let make = |name, own: &str| {
         let config = Config::parse(&format!("{{{own}, {common}}}")).unwrap();

@@ -203,7 +203,7 @@ fn the_attention_loss_is_torchs() {
         0.0,
         0.0,
     ];
-    close(ours.grad(&grads).unwrap().slice([1..2]), &second_row);
+    close(ours.grad(&grads).unwrap().narrow(0, 1, 1), &second_row);
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use pipe::ml::checkpoint::{Checkpoints, Tensors};
+use pipe::ml::data::predictions::{self, Predictions};
 use pipe::ml::data::{Corpus, Example, Report, Split, Tokens};
 use proptest::prelude::*;
 
@@ -30,6 +31,13 @@ fn tokens(dir: &Path) {
     Tokens { labels, pad_id: 1, max_length: 20, test: train.clone(), validation: Split::default(), train }
         .write(dir)
         .unwrap();
+}
+
+fn some_predictions(dir: &Path) {
+    let mut split = Split::default();
+    (0..20u32).for_each(|i| split.push(&[i], i % 2, format!("train:{i}")));
+    let logits: Vec<f32> = (0..40).map(|i| i as f32 / 7.0).collect();
+    predictions::write(&dir.join("predictions.parquet"), &split, &logits, 2).unwrap();
 }
 
 fn checkpoint(dir: &Path) {
@@ -72,6 +80,14 @@ proptest! {
         let (dir, size) = damaged(tokens, name, |good| changed(good, &changes));
         if let Ok(tokens) = bounded(size, || Tokens::open(dir.path())) {
             use_tokens(&tokens);
+        }
+    }
+
+    #[test]
+    fn changed_predictions(changes in changes()) {
+        let (dir, size) = damaged(some_predictions, "predictions.parquet", |good| changed(good, &changes));
+        if let Ok(all) = bounded(size, || Predictions::read(&dir.path().join("predictions.parquet"))) {
+            assert!(all.labels.len() == all.ids.len() && all.logits.len() == all.ids.len() * all.classes);
         }
     }
 
