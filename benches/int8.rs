@@ -31,7 +31,7 @@ fn main() -> anyhow::Result<()> {
     let model = Model::init(&Config::parse(&config(name)?.to_string())?, 0, &Device::flex())?;
     model.save(f32.path(), model.config().labels())?;
     drop(model);
-    let request = Request { scheme: Scheme::Int8, calibration: None };
+    let request = Request::new(Scheme::Int8);
     let report = quantize(f32.path(), int8.path(), &request, &Silent)?;
 
     let mut split = Split::default();

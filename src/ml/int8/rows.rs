@@ -106,6 +106,27 @@ impl Rows {
     }
 }
 
+#[inline(always)]
+fn smaller(a: f32, b: f32) -> f32 {
+    if a < b { a } else { b }
+}
+
+#[inline(always)]
+fn larger(a: f32, b: f32) -> f32 {
+    if a > b { a } else { b }
+}
+
+/// All lanes by `join`, half by half.
+#[inline(always)]
+fn fold(mut lanes: [f32; LANES], join: impl Fn(f32, f32) -> f32) -> f32 {
+    for half in [8, 4, 2, 1] {
+        for i in 0..half {
+            lanes[i] = join(lanes[i], lanes[i + half]);
+        }
+    }
+    lanes[0]
+}
+
 /// The smallest and the largest of some values and zero.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Range {
@@ -126,20 +147,21 @@ impl Range {
     fn scan(x: &[f32]) -> Self {
         let (mut low, mut high, mut bad) = ([0f32; LANES], [0f32; LANES], [0f32; LANES]);
         let (chunks, rest) = x.as_chunks::<LANES>();
-        let mut last = [0f32; LANES];
-        last[..rest.len()].copy_from_slice(rest);
-        for chunk in chunks.iter().chain([&last]) {
-            for lane in 0..LANES {
-                let v = chunk[lane];
-                low[lane] = if v < low[lane] { v } else { low[lane] };
-                high[lane] = if v > high[lane] { v } else { high[lane] };
-                bad[lane] += v * 0.0; // NaN once a value is infinite or no number.
-            }
+        // One array at a time: compilers make a register of each.
+        for chunk in chunks {
+            low.iter_mut().zip(chunk).for_each(|(low, v)| *low = smaller(*v, *low));
+            high.iter_mut().zip(chunk).for_each(|(high, v)| *high = larger(*v, *high));
+            bad.iter_mut().zip(chunk).for_each(|(bad, v)| *bad += v * 0.0); // NaN once a value is infinite or no number.
         }
-        if bad.iter().any(|v| v.is_nan()) {
+        for (lane, v) in rest.iter().enumerate() {
+            low[lane] = smaller(*v, low[lane]);
+            high[lane] = larger(*v, high[lane]);
+            bad[lane] += v * 0.0;
+        }
+        if fold(bad, |a, b| a + b).is_nan() {
             return Range { low: f32::NEG_INFINITY, high: f32::INFINITY };
         }
-        Range { low: low.into_iter().fold(0.0, f32::min), high: high.into_iter().fold(0.0, f32::max) }
+        Range { low: fold(low, smaller), high: fold(high, larger) }
     }
 
     pub fn is_finite(self) -> bool {

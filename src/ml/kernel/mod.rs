@@ -8,15 +8,15 @@ mod gelu;
 mod integer;
 mod linear;
 mod math;
-mod matmul;
+pub mod matmul;
 mod norm;
 mod operation;
 mod values;
 
 pub use self::attention::attention;
 pub use self::gelu::gelu;
-pub use self::integer::integer_linear;
+pub use self::integer::{integer_linear, unpacked_linear};
 pub use self::linear::linear;
-pub use self::math::vectorized;
+pub use self::math::{sum_by, vectorized};
 pub use self::norm::{add_norm, norm};
 pub use self::operation::fuses;

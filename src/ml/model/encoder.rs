@@ -9,6 +9,7 @@ use serde_json::json;
 
 use super::activation::Activation;
 use super::config::Fields;
+use super::integer::together;
 use super::linear::Linear;
 use super::norm::LayerNorm;
 use crate::ml::dropout::Noise;
@@ -283,9 +284,7 @@ impl Attend for SelfAttention {
         let [rows, hidden] = x.dims();
         let [batch, _, _, length] = bias.dims();
         let width = hidden / self.heads;
-        let q = self.query.forward(x.clone(), noise);
-        let k = self.key.forward(x.clone(), noise);
-        let v = self.value.forward(x, noise);
+        let [q, k, v] = together([&self.query, &self.key, &self.value], x, noise);
         let precision = noise.precision();
         if precision.is_f32() && kernel::fuses(&q) {
             return kernel::attention([q, k, v], bias.clone(), self.heads, noise.mask(self.dropout));

@@ -7,12 +7,13 @@ use crate::ml::classifier::Classifier;
 use crate::ml::dropout::Noise;
 use crate::ml::int8::{Layer, Range, Rounding, Weight};
 use crate::ml::model::HostTensors;
+use crate::ml::model::integer::Integers;
 use crate::ml::model::fixture::Fixture;
 use crate::ml::model::weights::Weights;
 use crate::ml::watch::Silent;
 
 fn request(scheme: Scheme) -> Request {
-    Request { scheme, calibration: None }
+    Request::new(scheme)
 }
 
 /// A quantized copy of a fixture.
@@ -44,7 +45,7 @@ fn every_family_computes_in_integers_and_close_to_floats() {
         assert!(distance > 0.0 && distance < 0.05, "{}: {distance}", fixture.name());
         let mut model = Model::load_to_score(dir.path(), &Device::flex()).expect("loads").model;
         let mut computed = 0;
-        model.map_linears(&mut |_, linear| computed += usize::from(linear.int8.is_some()));
+        model.map_linears(&mut |_, linear| computed += usize::from(linear.substitute.is_some()));
         // Six matrices a layer and more, where positions have projections of their own.
         assert!(computed == report.layers.len() && computed >= 6 * model.config().layers(), "{}", fixture.name());
         assert!(report.layers.iter().all(|layer| layer.form != Form::Float16), "{:?}", report.layers);
@@ -68,7 +69,7 @@ fn int8_is_a_quarter_of_the_size() {
 fn a_fixed_range_for_each_layer_is_close_too() {
     let Some(fixture) = Fixture::open("roberta-tiny") else { return };
     let calibration = Calibration::random(&Config::open(&fixture.dir).expect("a config"));
-    let (dir, report) = quantized(&fixture, &Request { scheme: Scheme::Int8Static, calibration: Some(calibration) });
+    let (dir, report) = quantized(&fixture, &Request { calibration: Some(calibration), ..Request::new(Scheme::Int8Static) });
     let distance = distance(&logits(dir.path(), &fixture), &logits(&fixture.dir, &fixture));
     println!("static: {distance:.4}");
     assert!(distance > 0.0 && distance < 0.05, "{distance}");
@@ -192,7 +193,7 @@ fn naive(dir: &Path, fixture: &Fixture, rounding: impl Fn(&str) -> Rounding) -> 
         let (integers, scales) = matrix::rounded(tensor);
         let weight = Weight::pack(&integers, &scales, tensor.shape[1]).into();
         let rounding = rounding(&name);
-        (name, Layer { weight, rounding })
+        (name, Integers::Int8(Layer { weight, rounding }.into()))
     };
     let layers = linears(&model).into_iter().filter(|name| may_round(name)).map(layer).collect();
     model.set_integers(layers);
@@ -213,7 +214,7 @@ fn outliers_of_deberta_get_the_bits_without_which_it_collapses() {
 
     let calibration = || Some(Calibration::random(&Config::open(dir.path()).expect("a config")));
     let quantize = |scheme| {
-        quantize(dir.path(), int8.path(), &Request { scheme, calibration: calibration() }, &Silent).expect("quantized")
+        quantize(dir.path(), int8.path(), &Request { calibration: calibration(), ..Request::new(scheme) }, &Silent).expect("quantized")
     };
     let ranges: BTreeMap<String, Range> =
         quantize(Scheme::Int8Static).layers.into_iter().map(|l| (l.name, l.range.expect("a range"))).collect();
