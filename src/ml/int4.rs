@@ -142,7 +142,8 @@ mod tests {
 
     #[test]
     fn products_are_those_of_the_unpacked_weights() {
-        for (rows, inputs, outputs, group) in [(1, 8, 1, 8), (3, 64, 33, 32), (17, 96, COLUMNS + 5, 24), (0, 16, 4, 8)] {
+        for (rows, inputs, outputs, group) in [(1, 8, 1, 8), (3, 64, 33, 32), (17, 96, COLUMNS + 5, 24), (0, 16, 4, 8)]
+        {
             let (w, integers, scales) = weight(outputs, inputs, group);
             let x: Vec<f32> = (0..rows * inputs).map(|i| ((i * 13) % 29) as f32 * 0.1 - 1.4).collect();
             let bias: Vec<f32> = (0..outputs).map(|i| i as f32).collect();

@@ -245,12 +245,19 @@ impl Plan {
 fn check_groups(model: &Model, group: usize) -> Result<()> {
     ensure!(group > 0 && group.is_multiple_of(8), "group-size is {group}; a multiple of 8 is needed");
     let rounded = |p: &Named| p.layout == Layout::Transposed && p.name.strip_suffix(WEIGHT).is_some_and(may_round);
-    let uneven = model.parameters().into_iter().filter(rounded).find(|p| !p.shape[1].is_multiple_of(group));
-    let Some(Named { name, shape, .. }) = uneven else { return Ok(()) };
-    let fits = (1..=group / 8).rev().map(|eights| 8 * eights).find(|smaller| shape[1].is_multiple_of(*smaller));
-    match fits {
-        Some(fits) => bail!("{name} has {} inputs, which groups of {group} do not divide; group-size = {fits} does", shape[1]),
-        None => bail!("{name} has {} inputs, no multiple of 8: it cannot have weights of 4 bits", shape[1]),
+    let matrices: Vec<Named> = model.parameters().into_iter().filter(rounded).collect();
+    let Some(Named { name, shape, .. }) = matrices.iter().find(|p| !p.shape[1].is_multiple_of(group)) else {
+        return Ok(());
+    };
+    let inputs = shape[1];
+    let all = |size: &usize| matrices.iter().all(|p| p.shape[1].is_multiple_of(*size));
+    match (1..group / 8).rev().map(|eights| 8 * eights).find(all) {
+        Some(fits) => {
+            bail!("{name} has {inputs} inputs, which groups of {group} do not divide; group-size = {fits} divides all")
+        }
+        None => bail!(
+            "{name} has {inputs} inputs, which groups of {group} do not divide; no multiple of 8 divides those of all layers"
+        ),
     }
 }
 

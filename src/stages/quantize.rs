@@ -42,11 +42,13 @@ impl Stage for Quantize {
     const OUTPUTS: &'static [Port] = &[Port::one("model", MODEL)];
 
     fn check(&self) -> Vec<Invalid> {
-        let rows = (self.calibration == 0)
-            .then(|| Invalid::new("calibration", "calibration is 0; at least 1 row is needed"));
+        let rows =
+            (self.calibration == 0).then(|| Invalid::new("calibration", "calibration is 0; at least 1 row is needed"));
         let group = self.group_size.and_then(|size| match (self.scheme, size) {
             (Scheme::Int4, 8..) if size.is_multiple_of(8) => None,
-            (Scheme::Int4, _) => Some(format!("group-size is {size}; a multiple of 8 is needed, such as 32, 64 or 128")),
+            (Scheme::Int4, _) => {
+                Some(format!("group-size is {size}; a multiple of 8 is needed, such as 32, 64 or 128"))
+            }
             (other, _) => Some(format!("group-size is for int4; {other} has no groups")),
         });
         rows.into_iter().chain(group.map(|text| Invalid::new("group-size", text))).collect()
@@ -55,11 +57,8 @@ impl Stage for Quantize {
     fn run(&self, cx: &mut Context) -> anyhow::Result<()> {
         let dir = cx.input("model")?.dir.clone();
         let out = cx.output("model")?;
-        let request = Request {
-            scheme: self.scheme,
-            calibration: self.rows(cx)?,
-            group: self.group_size.unwrap_or(GROUP),
-        };
+        let request =
+            Request { scheme: self.scheme, calibration: self.rows(cx)?, group: self.group_size.unwrap_or(GROUP) };
         let report = finished(quantize(&dir, &out, &request, &Watched::new(cx)))?;
         copy_but_weights(&dir, &out, &["config.json"])?;
         tell(cx, &report);

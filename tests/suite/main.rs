@@ -18,6 +18,7 @@ mod memory;
 mod mistakes;
 mod onnx;
 mod plan;
+mod quantize;
 mod real;
 mod review;
 mod saved;

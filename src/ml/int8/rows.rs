@@ -30,8 +30,8 @@ pub struct Rows {
     zeros: Vec<i32>,
 }
 
-/// Values per parallel piece.
-const PIECE: usize = 1 << 15;
+/// Values per parallel piece: as long as it takes another thread to begin.
+const PIECE: usize = 1 << 16;
 /// Values that are looked at together, in lanes.
 const LANES: usize = 16;
 
@@ -56,9 +56,11 @@ impl Rows {
     /// Rounds the rows of `x` `[N, inputs]` to 16 bits: their high and their low bytes, whose products add up.
     pub fn new16(x: &[f32], inputs: usize) -> [Self; 2] {
         let (mut high, mut low) = (Rows::zeros(x, inputs), Rows::zeros(x, inputs));
+        let step = high.step();
         let params = high.scales.par_iter_mut().zip(&mut high.zeros).zip(low.scales.par_iter_mut().zip(&mut low.zeros));
         let bytes = high.bytes.par_chunks_exact_mut(high.stride).zip(low.bytes.par_chunks_exact_mut(low.stride));
-        bytes.zip(params).zip(x.par_chunks_exact(inputs.max(1))).for_each(|(((highs, lows), (high, low)), x)| {
+        let rows = bytes.zip(params).zip(x.par_chunks_exact(inputs.max(1))).with_min_len(step);
+        rows.for_each(|(((highs, lows), (high, low)), x)| {
             let grid = Range::of(x).grid(65535.0);
             grid.each(x, &mut highs[..inputs], |q, byte| *byte = (q >> 8) as u8);
             grid.each(x, &mut lows[..inputs], |q, byte| *byte = q as u8);

@@ -81,7 +81,10 @@ fn layers_that_read_the_same_rows_give_what_each_gives_alone() {
         let pairs: Vec<(&Layer, &[f32])> = layers.iter().map(|(layer, bias)| (layer, &bias[..])).collect();
         let alone: Vec<f32> = pairs.iter().flat_map(|(layer, bias)| layer.forward(&x, bias)).collect();
         for path in Path::all() {
-            assert!(Layer::forward_by(path, &pairs, &x) == alone, "{path:?} {rounding:?} {rows} × {inputs} × {outputs}");
+            assert!(
+                Layer::forward_by(path, &pairs, &x) == alone,
+                "{path:?} {rounding:?} {rows} × {inputs} × {outputs}"
+            );
         }
     }
 }

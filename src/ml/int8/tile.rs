@@ -91,18 +91,8 @@ mod x86 {
 
     /// By how many rows they take, from one on: every sum of a tile has a register of its own.
     const VNNI: [Vnni; ROWS] = [
-        vnni::<1>,
-        vnni::<2>,
-        vnni::<3>,
-        vnni::<4>,
-        vnni::<5>,
-        vnni::<6>,
-        vnni::<7>,
-        vnni::<8>,
-        vnni::<9>,
-        vnni::<10>,
-        vnni::<11>,
-        vnni::<12>,
+        vnni::<1>, vnni::<2>, vnni::<3>, vnni::<4>, vnni::<5>, vnni::<6>, vnni::<7>, vnni::<8>, vnni::<9>, vnni::<10>,
+        vnni::<11>, vnni::<12>,
     ];
 
     /// # Safety

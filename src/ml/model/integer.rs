@@ -22,10 +22,8 @@ use crate::ml::kernel;
 /// What takes the place of a linear layer's product in floats.
 #[derive(Debug, Clone)]
 pub enum Substitute {
-    /// The product in integers.
-    Int8(Arc<Layer>),
-    /// That of floats with integers.
-    Int4(Arc<int4::Weight>),
+    /// The product with integers.
+    Integers(Integers),
     /// The product in floats, which the probe compares with others.
     Measured(Arc<Probe>),
 }
@@ -34,9 +32,13 @@ impl Substitute {
     /// `x` `[N, in]`, `bias` `[out]` → `[N, out]`; `float` is the product in floats.
     pub fn forward(&self, x: Tensor<2>, bias: Tensor<1>, float: impl FnOnce(Tensor<2>) -> Tensor<2>) -> Tensor<2> {
         match self {
-            Substitute::Int8(layer) if kernel::fuses(&x) => kernel::integer_linear(x, vec![(layer.clone(), bias)]),
-            Substitute::Int4(weight) if kernel::fuses(&x) => kernel::unpacked_linear(x, weight, bias),
-            Substitute::Int8(_) | Substitute::Int4(_) => float(x),
+            Substitute::Integers(Integers::Int8(layer)) if kernel::fuses(&x) => {
+                kernel::integer_linear(x, vec![(layer.clone(), bias)])
+            }
+            Substitute::Integers(Integers::Int4(weight)) if kernel::fuses(&x) => {
+                kernel::unpacked_linear(x, weight, bias)
+            }
+            Substitute::Integers(_) => float(x),
             Substitute::Measured(probe) => {
                 let y = float(x.clone());
                 probe.see(&values(x), &values(bias), &values(y.clone()));
@@ -50,7 +52,7 @@ impl Substitute {
 /// rounded once and one product serves them all.
 pub fn together<const N: usize>(linears: [&Linear; N], x: Tensor<2>, noise: &mut Noise) -> [Tensor<2>; N] {
     let layers = linears.map(|linear| match (&linear.substitute, &linear.lora) {
-        (Some(Substitute::Int8(layer)), None) => Some((layer.clone(), linear.bias.val())),
+        (Some(Substitute::Integers(Integers::Int8(layer))), None) => Some((layer.clone(), linear.bias.val())),
         _ => None,
     });
     let layers: Option<Vec<_>> = layers.into_iter().collect();
@@ -83,10 +85,7 @@ impl Linear {
             false,
             shape.into(),
         );
-        self.substitute = Some(match integers {
-            Integers::Int8(layer) => Substitute::Int8(layer),
-            Integers::Int4(weight) => Substitute::Int4(weight),
-        });
+        self.substitute = Some(Substitute::Integers(integers));
     }
 }
 

@@ -39,7 +39,12 @@ pub struct Lora {
 impl Linear {
     /// A layer whose values are still to be filled in; zeros if nobody does.
     pub fn empty(inputs: usize, outputs: usize, device: &Device) -> Self {
-        Linear { weight: empty([inputs, outputs], device), bias: empty([outputs], device), lora: None, substitute: None }
+        Linear {
+            weight: empty([inputs, outputs], device),
+            bias: empty([outputs], device),
+            lora: None,
+            substitute: None,
+        }
     }
 
     /// `x` `[.., in]` → `[.., out]`; leading axes are flattened for the product, because a batched

@@ -141,7 +141,12 @@ impl Stored {
     pub(super) fn read_sizes(&self) -> Result<Vec<usize>> {
         ensure!(self.dtype == Dtype::I64 && self.size() <= 8, "sizes of type {:?} {:?}", self.dtype, self.shape);
         let bytes = self.source.bytes(self.at, self.bytes)?;
-        Ok(bytes.as_chunks::<8>().0.iter().map(|b| usize::try_from(i64::from_le_bytes(*b))).collect::<Result<_, _>>()?)
+        Ok(bytes
+            .as_chunks::<8>()
+            .0
+            .iter()
+            .map(|b| usize::try_from(i64::from_le_bytes(*b)))
+            .collect::<Result<_, _>>()?)
     }
 
     /// The range of its activations, where that is fixed.
@@ -219,7 +224,9 @@ impl Stored {
                 scales.read(Layout::AsInFiles)
             }
             (None, Dtype::F32 | Dtype::F64 | Dtype::F16 | Dtype::BF16 | Dtype::I64) => Ok(Vec::new()),
-            (_, dtype) => bail!("values of type {dtype:?} are not supported; f32, f16, bf16, f64 and pipe's int8 and int4 are"),
+            (_, dtype) => {
+                bail!("values of type {dtype:?} are not supported; f32, f16, bf16, f64 and pipe's int8 and int4 are")
+            }
         }
     }
 
