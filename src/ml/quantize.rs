@@ -111,7 +111,7 @@ impl QuantizeReport {
 /// Int8: `x ≈ q · s` with `s = max|w| / 127` over the row and `q = round(w / s)`, in the layout of
 /// [compressed-tensors](Quantization). A layer that integers would change too much keeps f16 weights, as the head does.
 ///
-/// Int4: `x ≈ q · s` over each group of inputs, `s` chosen for the smallest squared difference; the head keeps f16.
+/// Int4: `x ≈ q · s` over each group of inputs, `s` chosen for the smallest squared difference; else as int8.
 pub fn quantize(from: &Path, to: &Path, request: &Request, watch: &dyn Watch) -> Result<QuantizeReport> {
     let (config, files) = (Config::open(from)?, weights::files(from)?);
     if config.quantization().is_some() {
@@ -201,7 +201,7 @@ impl Plan {
             let stored = match (self.scheme, layer, layouts.get(&name)) {
                 (Scheme::Fp16, ..) => matrix::fp16(&name, &tensor)?,
                 (Scheme::Bf16, ..) => matrix::bf16(&tensor),
-                (Scheme::Int4, Some(_), _) => matrix::int4(&tensor, self.group),
+                (_, Some(layer), _) if layer.form == Form::Int4 => matrix::int4(&tensor, self.group),
                 (_, Some(layer), _) if layer.form != Form::Float16 => matrix::int8(&tensor, layer.range),
                 (_, None, Some(Layout::AsInFiles)) if is_matrix => matrix::int8(&tensor, None),
                 _ if is_matrix => matrix::fp16(&name, &tensor).unwrap_or_else(|_| matrix::f32(&tensor)),

@@ -36,7 +36,7 @@ fn rows() -> usize {
 
 impl Stage for Quantize {
     const KIND: &'static str = "quantize";
-    const VERSION: u32 = 2;
+    const VERSION: u32 = 3;
     const MAIN: Option<&'static str> = Some("scheme");
     const INPUTS: &'static [Port] = &[Port::one("model", MODEL), Port::optional("tokens", TOKENS)];
     const OUTPUTS: &'static [Port] = &[Port::one("model", MODEL)];

@@ -90,11 +90,12 @@ fn four_bits_are_smaller_still_and_every_family_computes_with_them() {
         let (own, floats) = (logits(dir.path(), &fixture), logits(&fixture.dir, &fixture));
         println!("{}: in groups of {group}, logits differ by {:.4}", fixture.name(), distance(&own, &floats));
         assert!(distance(&own, &floats) > 0.0 && distance(&own, &floats) < 0.3, "{}", fixture.name());
-        assert!(report.layers.iter().all(|layer| layer.form == Form::Int4 && layer.error > 0.0), "{:?}", report.layers);
+        let four = report.layers_as(Form::Int4).len();
+        assert!(report.layers.iter().all(|layer| layer.error > 0.0), "{:?}", report.layers);
         let mut model = Model::load_to_score(dir.path(), &Device::flex()).expect("loads").model;
         let mut computed = 0;
         model.map_linears(&mut |_, linear| computed += usize::from(linear.substitute.is_some()));
-        assert!(computed == report.layers.len() && computed >= 6 * model.config().layers(), "{}", fixture.name());
+        assert!(computed == four && computed >= 5 * model.config().layers(), "{}: {four}", fixture.name());
         // Who asks for floats gets those that the integers stand for.
         let (ids, mask) = fixture.batch(&Device::flex());
         let model = Model::load(dir.path(), None, 0, &Device::flex()).expect("loads").model;
@@ -286,6 +287,15 @@ fn outliers_of_deberta_get_the_bits_without_which_it_collapses() {
     let by_tensor = distance(&naive(dir.path(), &fixture, |name| Rounding::Fixed(ranges[name])), &exact);
     println!("logits differ by {by_tensor:.3} with a range a tensor, {by_token:.3} a token, {ours:.4} as chosen");
     assert!(by_tensor > 0.1 && by_token > 0.1 && ours < 0.03, "{by_tensor} {by_token} {ours}");
+    let small = tempfile::tempdir().expect("a folder");
+    let int4 = super::quantize(dir.path(), small.path(), &Request { group: 8, ..request(Scheme::Int4) }, &Silent);
+    let int4 = int4.expect("quantized");
+    let four = distance(&logits(small.path(), &fixture), &exact);
+    println!("in 4 bits by {four:.4}, {} of {} layers in f16", int4.layers_as(Form::Float16).len(), int4.layers.len());
+    assert!(
+        four < 0.3 && !int4.layers_as(Form::Float16).is_empty() && !int4.layers_as(Form::Int4).is_empty(),
+        "{four}"
+    );
     // All who read the channel get more bits; the others, which do not, stay in eight.
     let reads = |name: &String| name.ends_with("_proj") || name.ends_with("intermediate.dense");
     let int8 = report.layers_as(Form::Int8);
