@@ -71,7 +71,7 @@ fn both(config: &Config) -> Result<([Timed; 2], QuantizeReport)> {
     let model = Model::init(config, 0, &Device::flex())?;
     model.save(f32.path(), model.config().labels())?;
     drop(model);
-    let request = Request { scheme: Scheme::Int8, calibration: None };
+    let request = Request::new(Scheme::Int8);
     let report = quantize(f32.path(), int8.path(), &request, &Silent)?;
     let open = |dir: &tempfile::TempDir| -> Result<Timed> {
         let model = Classifier::open(dir.path(), &Device::flex())?;

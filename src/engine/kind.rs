@@ -92,9 +92,6 @@ pub struct Need {
     pub key: &'static str,
 }
 
-/// What [`Input::label`] will say of each input, by port.
-pub type Labels<'a> = BTreeMap<&'a str, Vec<&'a str>>;
-
 /// A file or folder outside the cache that a result depends on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct External {
@@ -178,11 +175,6 @@ pub trait Stage: Parameters {
         Vec::new()
     }
 
-    /// Everything that is wrong with the values in view of what is plugged in: the labels of the inputs, by port.
-    fn check_inputs(&self, _labels: &Labels) -> Vec<Invalid> {
-        Vec::new()
-    }
-
     /// Files and folders outside the cache that the result depends on.
     fn externals(&self) -> Vec<External> {
         Vec::new()
@@ -197,7 +189,6 @@ pub trait Erased: Send + Sync {
     fn check(&self) -> Vec<Invalid>;
     fn check_inputs(&self, labels: &Labels) -> Vec<Invalid>;
     fn needs(&self) -> Vec<Need>;
-    fn check_inputs(&self, labels: &Labels) -> Vec<Invalid>;
     fn externals(&self) -> Vec<External>;
     /// The parameters in canonical form, defaults filled in, as `name = value` leaves.
     fn parameters(&self) -> anyhow::Result<serde_json::Value>;
@@ -219,10 +210,6 @@ impl<S: Stage> Erased for S {
 
     fn needs(&self) -> Vec<Need> {
         Stage::needs(self)
-    }
-
-    fn check_inputs(&self, labels: &Labels) -> Vec<Invalid> {
-        Stage::check_inputs(self, labels)
     }
 
     fn externals(&self) -> Vec<External> {

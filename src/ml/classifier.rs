@@ -68,7 +68,8 @@ impl Classifier {
     /// `ids` `[B, T]`, `mask` `[B, T]` (true = a real token), made on [`Classifier::device`] → logits
     /// `[B, C]`, row by row.
     pub fn logits(&self, ids: Tensor<2, Int>, mask: Tensor<2, Bool>) -> Result<Vec<f32>> {
-        let logits = self.model.forward(ids, mask, &mut Noise::Off);
+        // From within the pool: each of its loops would wait for a thread of the pool to wake up otherwise.
+        let logits = rayon::scope(|_| self.model.forward(ids, mask, &mut Noise::Off));
         match logits.try_into_data().map(|data| data.convert::<f32>().try_into_vec()) {
             Ok(Ok(values)) if values.iter().all(|value: &f32| value.is_finite()) => Ok(values),
             Ok(Ok(_)) => bail!(
@@ -145,7 +146,7 @@ mod tests {
             Pruning::of(Method::Magnitude { sparsity: 0.3, scope: Scope::Local }).prune(&mut host).expect("pruned");
         let labels = model.config().labels().to_vec();
         model.from_host(host).expect("filled").save(pruned.path(), &labels).expect("saved");
-        let request = Request { scheme: Scheme::Int8, calibration: None };
+        let request = Request::new(Scheme::Int8);
         quantize::quantize(pruned.path(), int8.path(), &request, &Silent).expect("quantized");
         let size = |dir: &Path| Classifier::open(dir, &Device::flex()).expect("opens").size();
         let (pruned, int8) = (size(pruned.path()), size(int8.path()));

@@ -8,6 +8,7 @@ pub mod tokenizer;
 
 pub mod device;
 pub mod dropout;
+pub mod int4;
 pub mod int8;
 pub mod kernel;
 pub mod model;

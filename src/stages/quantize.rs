@@ -9,7 +9,7 @@ use super::types::{MODEL, TOKENS};
 use super::watched::{Watched, finished};
 use crate::engine::kind::{Context, Invalid, Port, Stage};
 use crate::ml::data::Tokens;
-use crate::ml::quantize::{Calibration, Form, QuantizeReport, Request, Scheme, quantize};
+use crate::ml::quantize::{Calibration, Form, GROUP, QuantizeReport, Request, Scheme, quantize};
 
 /// Stores a model's weights in fewer bits. With `int8`, `evaluate` and `predict` compute in integers on the CPU; layers that
 /// this would change too much are found on real rows (`in.tokens`, the validation split) and get more bits.
@@ -17,12 +17,17 @@ use crate::ml::quantize::{Calibration, Form, QuantizeReport, Request, Scheme, qu
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Quantize {
     /// `int8`: matrices as 8-bit integers with one scale per output channel, activations rounded token by token.
-    /// `int8-static`: one range for all activations of a layer. `fp16`, `bf16`: everything as 16-bit floats.
+    /// `int8-static`: one range for all activations of a layer. `int4`: linear layers' weights as 4-bit integers, with one scale for
+    /// each group of inputs; activations stay floats. `fp16`, `bf16`: everything as 16-bit floats.
     scheme: Scheme,
     /// Rows of the validation split that layers are measured on, where `in.tokens` is given; without it, rows of random tokens
-    /// stand in for them. For `int8` and `int8-static`.
+    /// stand in for them. For `int8`, `int8-static` and, to report what it does to each layer, `int4`.
     #[serde(default = "rows")]
     calibration: usize,
+    /// Inputs that share a scale, for `int4` (default 32): a multiple of 8 that divides the inputs of every layer. Larger groups take
+    /// fewer bytes and round more coarsely: 4.5 bits a weight at 32, 4.125 at 128.
+    #[serde(default)]
+    group_size: Option<usize>,
 }
 
 fn rows() -> usize {
@@ -31,22 +36,29 @@ fn rows() -> usize {
 
 impl Stage for Quantize {
     const KIND: &'static str = "quantize";
-    const VERSION: u32 = 2;
+    const VERSION: u32 = 3;
     const MAIN: Option<&'static str> = Some("scheme");
     const INPUTS: &'static [Port] = &[Port::one("model", MODEL), Port::optional("tokens", TOKENS)];
     const OUTPUTS: &'static [Port] = &[Port::one("model", MODEL)];
 
     fn check(&self) -> Vec<Invalid> {
-        match self.calibration {
-            0 => vec![Invalid::new("calibration", "calibration is 0; at least 1 row is needed")],
-            _ => Vec::new(),
-        }
+        let rows =
+            (self.calibration == 0).then(|| Invalid::new("calibration", "calibration is 0; at least 1 row is needed"));
+        let group = self.group_size.and_then(|size| match (self.scheme, size) {
+            (Scheme::Int4, 8..) if size.is_multiple_of(8) => None,
+            (Scheme::Int4, _) => {
+                Some(format!("group-size is {size}; a multiple of 8 is needed, such as 32, 64 or 128"))
+            }
+            (other, _) => Some(format!("group-size is for int4; {other} has no groups")),
+        });
+        rows.into_iter().chain(group.map(|text| Invalid::new("group-size", text))).collect()
     }
 
     fn run(&self, cx: &mut Context) -> anyhow::Result<()> {
         let dir = cx.input("model")?.dir.clone();
         let out = cx.output("model")?;
-        let request = Request { scheme: self.scheme, calibration: self.rows(cx)? };
+        let request =
+            Request { scheme: self.scheme, calibration: self.rows(cx)?, group: self.group_size.unwrap_or(GROUP) };
         let report = finished(quantize(&dir, &out, &request, &Watched::new(cx)))?;
         copy_but_weights(&dir, &out, &["config.json"])?;
         tell(cx, &report);

@@ -365,7 +365,7 @@ fn zeros_are_counted_and_layers_that_differ_stand_apart() {
 #[test]
 fn int8_weights_are_weights_of_one_byte() {
     use pipe::ml::quantize::{Request, Scheme, quantize};
-    let (bench, request) = (Bench::new(), Request { scheme: Scheme::Int8, calibration: None });
+    let (bench, request) = (Bench::new(), Request::new(Scheme::Int8));
     quantize(&bench.path("model"), &bench.path("int8"), &request, &pipe::ml::watch::Silent).unwrap();
     let found = bench.json(&["inspect", "int8"]);
     assert_eq!((&found["parameters"]["total"], &found["notes"]), (&113_861.into(), &serde_json::json!([])));

@@ -21,6 +21,7 @@ mod mistakes;
 mod onnx;
 mod plan;
 mod prune;
+mod quantize;
 mod real;
 mod review;
 mod saved;

@@ -15,6 +15,6 @@ pub mod weight;
 
 pub use layer::Layer;
 pub use path::Path;
-pub use probe::Probe;
+pub use probe::{Probe, Rounded};
 pub use rows::{Range, Rounding, Rows};
 pub use weight::Weight;

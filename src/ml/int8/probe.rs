@@ -3,14 +3,32 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::layer::Layer;
-use super::rows::{Range, Rounding};
-use super::weight::Weight;
+use super::rows::Range;
+use crate::ml::int4;
 
-/// Compares a layer's products in integers with those in floats, call by call.
+/// A product that stands for one in floats.
+pub trait Rounded: std::fmt::Debug + Send + Sync {
+    /// `x` `[N, in]`, `bias` `[out]` → `[N, out]`
+    fn forward(&self, x: &[f32], bias: &[f32]) -> Vec<f32>;
+}
+
+impl Rounded for Layer {
+    fn forward(&self, x: &[f32], bias: &[f32]) -> Vec<f32> {
+        Layer::forward(self, x, bias)
+    }
+}
+
+impl Rounded for Arc<int4::Weight> {
+    fn forward(&self, x: &[f32], bias: &[f32]) -> Vec<f32> {
+        int4::Weight::forward(self, x, bias)
+    }
+}
+
+/// Compares a layer's products with integers with those in floats, call by call.
 #[derive(Debug)]
 pub struct Probe {
-    /// One for each way of rounding activations that is tried.
-    layers: Vec<Layer>,
+    /// One for each way of rounding that is tried.
+    tried: Vec<Box<dyn Rounded>>,
     seen: Mutex<Seen>,
 }
 
@@ -26,16 +44,15 @@ pub struct Seen {
 }
 
 impl Probe {
-    pub fn new(weight: Arc<Weight>, roundings: Vec<Rounding>) -> Self {
-        let seen =
-            Seen { norms: [0.0; 2], differences: vec![0.0; roundings.len()], range: Range { low: 0.0, high: 0.0 } };
-        let layer = |rounding| Layer { weight: weight.clone(), rounding };
-        Probe { layers: roundings.into_iter().map(layer).collect(), seen: Mutex::new(seen) }
+    pub fn new(tried: Vec<Box<dyn Rounded>>) -> Self {
+        let range = Range { low: 0.0, high: 0.0 };
+        let seen = Seen { norms: [0.0; 2], differences: vec![0.0; tried.len()], range };
+        Probe { tried, seen: Mutex::new(seen) }
     }
 
     /// `x` `[N, in]` and its exact result `y` `[N, out]`.
     pub fn see(&self, x: &[f32], bias: &[f32], y: &[f32]) {
-        let differences: Vec<f64> = self.layers.iter().map(|layer| squared(&layer.forward(x, bias), y)).collect();
+        let differences: Vec<f64> = self.tried.iter().map(|tried| squared(&tried.forward(x, bias), y)).collect();
         let norms = y.iter().zip(bias.iter().cycle()).fold([0f64; 2], |[with, without], (y, bias)| {
             [with + f64::from(*y).powi(2), without + f64::from(y - bias).powi(2)]
         });

@@ -30,8 +30,8 @@ pub struct Rows {
     zeros: Vec<i32>,
 }
 
-/// Values per parallel piece.
-const PIECE: usize = 1 << 15;
+/// Values per parallel piece: as long as it takes another thread to begin.
+const PIECE: usize = 1 << 16;
 /// Values that are looked at together, in lanes.
 const LANES: usize = 16;
 
@@ -56,9 +56,11 @@ impl Rows {
     /// Rounds the rows of `x` `[N, inputs]` to 16 bits: their high and their low bytes, whose products add up.
     pub fn new16(x: &[f32], inputs: usize) -> [Self; 2] {
         let (mut high, mut low) = (Rows::zeros(x, inputs), Rows::zeros(x, inputs));
+        let step = high.step();
         let params = high.scales.par_iter_mut().zip(&mut high.zeros).zip(low.scales.par_iter_mut().zip(&mut low.zeros));
         let bytes = high.bytes.par_chunks_exact_mut(high.stride).zip(low.bytes.par_chunks_exact_mut(low.stride));
-        bytes.zip(params).zip(x.par_chunks_exact(inputs.max(1))).for_each(|(((highs, lows), (high, low)), x)| {
+        let rows = bytes.zip(params).zip(x.par_chunks_exact(inputs.max(1))).with_min_len(step);
+        rows.for_each(|(((highs, lows), (high, low)), x)| {
             let grid = Range::of(x).grid(65535.0);
             grid.each(x, &mut highs[..inputs], |q, byte| *byte = (q >> 8) as u8);
             grid.each(x, &mut lows[..inputs], |q, byte| *byte = q as u8);
@@ -106,6 +108,27 @@ impl Rows {
     }
 }
 
+#[inline(always)]
+fn smaller(a: f32, b: f32) -> f32 {
+    if a < b { a } else { b }
+}
+
+#[inline(always)]
+fn larger(a: f32, b: f32) -> f32 {
+    if a > b { a } else { b }
+}
+
+/// All lanes by `join`, half by half.
+#[inline(always)]
+fn fold(mut lanes: [f32; LANES], join: impl Fn(f32, f32) -> f32) -> f32 {
+    for half in [8, 4, 2, 1] {
+        for i in 0..half {
+            lanes[i] = join(lanes[i], lanes[i + half]);
+        }
+    }
+    lanes[0]
+}
+
 /// The smallest and the largest of some values and zero.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Range {
@@ -126,20 +149,21 @@ impl Range {
     fn scan(x: &[f32]) -> Self {
         let (mut low, mut high, mut bad) = ([0f32; LANES], [0f32; LANES], [0f32; LANES]);
         let (chunks, rest) = x.as_chunks::<LANES>();
-        let mut last = [0f32; LANES];
-        last[..rest.len()].copy_from_slice(rest);
-        for chunk in chunks.iter().chain([&last]) {
-            for lane in 0..LANES {
-                let v = chunk[lane];
-                low[lane] = if v < low[lane] { v } else { low[lane] };
-                high[lane] = if v > high[lane] { v } else { high[lane] };
-                bad[lane] += v * 0.0; // NaN once a value is infinite or no number.
-            }
+        // One array at a time: compilers make a register of each.
+        for chunk in chunks {
+            low.iter_mut().zip(chunk).for_each(|(low, v)| *low = smaller(*v, *low));
+            high.iter_mut().zip(chunk).for_each(|(high, v)| *high = larger(*v, *high));
+            bad.iter_mut().zip(chunk).for_each(|(bad, v)| *bad += v * 0.0); // NaN once a value is infinite or no number.
         }
-        if bad.iter().any(|v| v.is_nan()) {
+        for (lane, v) in rest.iter().enumerate() {
+            low[lane] = smaller(*v, low[lane]);
+            high[lane] = larger(*v, high[lane]);
+            bad[lane] += v * 0.0;
+        }
+        if fold(bad, |a, b| a + b).is_nan() {
             return Range { low: f32::NEG_INFINITY, high: f32::INFINITY };
         }
-        Range { low: low.into_iter().fold(0.0, f32::min), high: high.into_iter().fold(0.0, f32::max) }
+        Range { low: fold(low, smaller), high: fold(high, larger) }
     }
 
     pub fn is_finite(self) -> bool {

@@ -32,6 +32,11 @@ fn reference(x: &Rows, q: &[i8], scales: &[f32], bias: &[f32]) -> Vec<f32> {
     y
 }
 
+/// The product with one weight.
+fn one(path: Path, x: &Rows, weight: &Weight, bias: &[f32]) -> Vec<f32> {
+    product::multiply(path, std::slice::from_ref(x), &[product::Term { weight, bias }])
+}
+
 /// Shapes around the sizes of tiles, panels, groups and tasks.
 const SHAPES: [[usize; 3]; 12] = [
     [1, 1, 1],
@@ -56,8 +61,30 @@ fn every_path_gives_the_same_bits_as_plain_integers() {
         let (x, w) = (Rows::new(&x, inputs, Range::of), Weight::pack(&q, &scales, inputs));
         let expected = reference(&x, &q, &scales, &bias);
         for path in Path::all() {
-            let y = product::multiply(path, &x, &w, &bias);
+            let y = one(path, &x, &w, &bias);
             assert!(y == expected, "{path:?} {rows} × {inputs} × {outputs}");
+        }
+    }
+}
+
+#[test]
+fn layers_that_read_the_same_rows_give_what_each_gives_alone() {
+    for ([rows, inputs, outputs], rounding) in
+        SHAPES.into_iter().flat_map(|shape| [(shape, Rounding::Token8), (shape, Rounding::Token16)])
+    {
+        let x = numbers(rows * inputs, 1);
+        let layer = |seed| {
+            let weight = Weight::pack(&integers(outputs * inputs, seed), &numbers(outputs, seed + 1), inputs);
+            (Layer { weight: weight.into(), rounding }, numbers(outputs, seed + 2))
+        };
+        let layers: Vec<(Layer, Vec<f32>)> = [3, 6, 9].map(layer).into();
+        let pairs: Vec<(&Layer, &[f32])> = layers.iter().map(|(layer, bias)| (layer, &bias[..])).collect();
+        let alone: Vec<f32> = pairs.iter().flat_map(|(layer, bias)| layer.forward(&x, bias)).collect();
+        for path in Path::all() {
+            assert!(
+                Layer::forward_by(path, &pairs, &x) == alone,
+                "{path:?} {rounding:?} {rows} × {inputs} × {outputs}"
+            );
         }
     }
 }
@@ -73,7 +100,7 @@ fn the_largest_bytes_do_not_saturate() {
     assert_eq!(x.some(1, 1).bytes[..inputs], vec![255; inputs]);
     let expected = reference(&x, &q, &scales, &bias);
     for path in Path::all() {
-        assert!(product::multiply(path, &x, &w, &bias) == expected, "{path:?}");
+        assert!(one(path, &x, &w, &bias) == expected, "{path:?}");
     }
 }
 
@@ -81,9 +108,9 @@ fn the_largest_bytes_do_not_saturate() {
 fn nothing_times_something_is_the_bias() {
     let w = Weight::pack(&integers(40 * 8, 1), &[1.0; 40], 8);
     for path in Path::all() {
-        assert_eq!(product::multiply(path, &Rows::new(&[], 8, Range::of), &w, &[0.5; 40]), Vec::<f32>::new());
+        assert_eq!(one(path, &Rows::new(&[], 8, Range::of), &w, &[0.5; 40]), Vec::<f32>::new());
         let zeros = Rows::new(&[0.0; 16], 8, Range::of);
-        assert_eq!(product::multiply(path, &zeros, &w, &[0.5; 40]), vec![0.5; 80]);
+        assert_eq!(one(path, &zeros, &w, &[0.5; 40]), vec![0.5; 80]);
     }
 }
 

@@ -86,51 +86,57 @@ mod x86 {
 
     use super::{Bytes, GROUP, PANEL, Panel, ROWS, Rows, Sums, finish};
 
+    /// A tile of so many rows.
+    type Vnni = unsafe fn(Bytes, Panel, &mut Rows);
+
+    /// By how many rows they take, from one on: every sum of a tile has a register of its own.
+    const VNNI: [Vnni; ROWS] = [
+        vnni::<1>, vnni::<2>, vnni::<3>, vnni::<4>, vnni::<5>, vnni::<6>, vnni::<7>, vnni::<8>, vnni::<9>, vnni::<10>,
+        vnni::<11>, vnni::<12>,
+    ];
+
     /// # Safety
-    /// Needs the features; every row of `a` has as many groups as `w`.
+    /// Needs the features; every row of `a` has as many groups as `w`, and as many are there as `y` has.
     #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
     pub unsafe fn avx512(a: Bytes, w: Panel, y: &mut Rows) {
-        let mut sums: Sums = [[0; PANEL]; ROWS];
-        let mut row = 0;
-        // SAFETY: the rows of each part are among those of `a`.
-        unsafe {
-            while row < y.len() {
-                let left = y.len() - row;
-                let at = a.bytes.as_ptr().add(row * a.stride);
-                row += match left {
-                    ROWS => vnni::<ROWS>(at, a.stride, w.bytes, &mut sums[row..]),
-                    4.. => vnni::<4>(at, a.stride, w.bytes, &mut sums[row..]),
-                    _ => vnni::<1>(at, a.stride, w.bytes, &mut sums[row..]),
-                };
-            }
+        if let Some(tile) = y.len().checked_sub(1).and_then(|at| VNNI.get(at)) {
+            // SAFETY: the caller's promise.
+            unsafe { tile(a, w, y) }
         }
-        finish(&sums, a, w, y);
     }
 
-    #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
-    unsafe fn vnni<const R: usize>(a: *const u8, stride: usize, w: &[i8], sums: &mut [[i32; PANEL]]) -> usize {
+    unsafe fn vnni<const R: usize>(a: Bytes, w: Panel, y: &mut Rows) {
         let mut acc = [[_mm512_setzero_si512(); 2]; R];
-        let steps = w.len() / (PANEL * GROUP);
-        let w = w.as_ptr();
+        let (start, weights) = (a.bytes.as_ptr(), w.bytes.as_ptr());
         // SAFETY: the caller's promise.
         unsafe {
-            for step in 0..steps {
-                let at = w.add(step * PANEL * GROUP);
+            for step in 0..w.bytes.len() / (PANEL * GROUP) {
+                let at = weights.add(step * PANEL * GROUP);
                 let (w0, w1) = (_mm512_loadu_si512(at.cast()), _mm512_loadu_si512(at.add(64).cast()));
                 for (row, acc) in acc.iter_mut().enumerate() {
-                    let group = a.add(row * stride + step * GROUP).cast::<i32>().read_unaligned();
+                    let group = start.add(row * a.stride + step * GROUP).cast::<i32>().read_unaligned();
                     let group = _mm512_set1_epi32(group);
                     acc[0] = _mm512_dpbusd_epi32(acc[0], group, w0);
                     acc[1] = _mm512_dpbusd_epi32(acc[1], group, w1);
                 }
             }
-            for (acc, sums) in acc.iter().zip(sums) {
-                _mm512_storeu_si512(sums.as_mut_ptr().cast(), acc[0]);
-                _mm512_storeu_si512(sums.as_mut_ptr().add(16).cast(), acc[1]);
+            // As `finish` does it, from registers.
+            for half in 0..2 {
+                let scales = _mm512_loadu_ps(w.scales.as_ptr().add(16 * half));
+                let sums = _mm512_loadu_si512(w.sums.as_ptr().add(16 * half).cast());
+                let bias = _mm512_loadu_ps(w.bias.as_ptr().add(16 * half));
+                for (row, y) in y.iter_mut().enumerate().take(R) {
+                    let shift = _mm512_mullo_epi32(_mm512_set1_epi32(a.zeros[row]), sums);
+                    let sum = _mm512_cvtepi32_ps(_mm512_sub_epi32(acc[row][half], shift));
+                    let scale = _mm512_mul_ps(_mm512_set1_ps(a.scales[row]), scales);
+                    let value = _mm512_add_ps(_mm512_mul_ps(sum, scale), bias);
+                    let within = y.len().saturating_sub(16 * half).min(16);
+                    let mask = ((1u32 << within) - 1) as u16;
+                    _mm512_mask_storeu_ps(y.as_mut_ptr().wrapping_add(16 * half).cast(), mask, value);
+                }
             }
         }
-        R
     }
 
     /// # Safety

@@ -17,6 +17,7 @@ use super::conv::{Conv, ConvConfig};
 use super::embedding::{Embedding, Embeddings, Positions};
 use super::encoder::{Attend, EncoderConfig, Layer, attention_bias, first_tokens};
 use super::head::{Head, HeadConfig};
+use super::integer::together;
 use super::linear::Linear;
 use super::names::Names;
 use super::norm::LayerNorm;
@@ -303,9 +304,8 @@ impl DisentangledSelfAttention {
         let scale = ((width * self.relative.parts()) as f64).powf(-0.5);
         // Heads come first, so that one product per head serves the whole batch.
         let split = |x: Tensor<2>| x.reshape([batch, length, self.heads, width]).permute([2, 0, 1, 3]);
-        let q = split(self.query_proj.forward(x.clone(), noise) * scale); // [h, B, T, D]
-        let k = split(self.key_proj.forward(x.clone(), noise));
-        let v = split(self.value_proj.forward(x, noise));
+        let [q, k, v] = together([&self.query_proj, &self.key_proj, &self.value_proj], x, noise);
+        let (q, k, v) = (split(q * scale), split(k), split(v)); // [h, B, T, D]
         let precision = noise.precision();
         let mut scores = precision.matmul(q.clone(), k.clone().swap_dims(2, 3)) + places.bias.clone(); // [h, B, T, T]
         if let Some(distances) = &places.distances

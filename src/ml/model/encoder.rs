@@ -9,6 +9,7 @@ use serde_json::json;
 
 use super::activation::Activation;
 use super::config::Fields;
+use super::integer::together;
 use super::linear::Linear;
 use super::norm::LayerNorm;
 use crate::ml::dropout::Noise;
@@ -291,9 +292,7 @@ impl SelfAttention {
 
     /// `x` `[B·T, H]` → queries, keys and values, `[B·T, H]` each.
     fn project(&self, x: Tensor<2>, noise: &mut Noise) -> [Tensor<2>; 3] {
-        let q = self.query.forward(x.clone(), noise);
-        let k = self.key.forward(x.clone(), noise);
-        [q, k, self.value.forward(x, noise)]
+        together([&self.query, &self.key, &self.value], x, noise)
     }
 
     /// `[B·T, H]` → `[B, h, T, H/h]`

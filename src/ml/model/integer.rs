@@ -1,4 +1,4 @@
-//! Linear layers that compute in integers, and those whose activations are looked at to find out how.
+//! Linear layers with integers as weights, and those whose activations are looked at to find out how.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,31 +13,56 @@ use super::linear::Linear;
 use super::quantization::Activations;
 use super::weights::stored::Stored;
 use super::{Config, Model, Named};
+use crate::ml::dropout::Noise;
+use crate::ml::int4;
 use crate::ml::int8::weight::MOST_INPUTS;
 use crate::ml::int8::{Layer, Probe, Rounding, Weight};
 use crate::ml::kernel;
 
 /// What takes the place of a linear layer's product in floats.
 #[derive(Debug, Clone)]
-pub enum Int8 {
-    /// The product in integers.
-    Computed(Arc<Layer>),
-    /// The product in floats, which the probe compares with the one in integers.
+pub enum Substitute {
+    /// The product with integers.
+    Integers(Integers),
+    /// The product in floats, which the probe compares with others.
     Measured(Arc<Probe>),
 }
 
-impl Int8 {
+impl Substitute {
     /// `x` `[N, in]`, `bias` `[out]` → `[N, out]`; `float` is the product in floats.
     pub fn forward(&self, x: Tensor<2>, bias: Tensor<1>, float: impl FnOnce(Tensor<2>) -> Tensor<2>) -> Tensor<2> {
         match self {
-            Int8::Computed(layer) if kernel::fuses(&x) => kernel::integer_linear(x, layer, bias),
-            Int8::Computed(_) => float(x),
-            Int8::Measured(probe) => {
+            Substitute::Integers(Integers::Int8(layer)) if kernel::fuses(&x) => {
+                kernel::integer_linear(x, vec![(layer.clone(), bias)])
+            }
+            Substitute::Integers(Integers::Int4(weight)) if kernel::fuses(&x) => {
+                kernel::unpacked_linear(x, weight, bias)
+            }
+            Substitute::Integers(_) => float(x),
+            Substitute::Measured(probe) => {
                 let y = float(x.clone());
                 probe.see(&values(x), &values(bias), &values(y.clone()));
                 y
             }
         }
+    }
+}
+
+/// Linear layers that read the same `x` `[N, in]` → the result of each, `[N, out]`. Where all compute in integers alike, `x` is
+/// rounded once and one product serves them all.
+pub fn together<const N: usize>(linears: [&Linear; N], x: Tensor<2>, noise: &mut Noise) -> [Tensor<2>; N] {
+    let layers = linears.map(|linear| match (&linear.substitute, &linear.lora) {
+        (Some(Substitute::Integers(Integers::Int8(layer))), None) => Some((layer.clone(), linear.bias.val())),
+        _ => None,
+    });
+    let layers: Option<Vec<_>> = layers.into_iter().collect();
+    match layers.filter(|layers| kernel::fuses(&x) && layers.iter().all(|(layer, _)| layer.is_like(&layers[0].0))) {
+        Some(layers) => {
+            let [rows, _] = x.dims();
+            let all = kernel::integer_linear(x, layers);
+            std::array::from_fn(|i| all.clone().narrow(0, i * rows, rows))
+        }
+        None => linears.map(|linear| linear.forward(x.clone(), noise)),
     }
 }
 
@@ -47,42 +72,82 @@ fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
 }
 
 impl Linear {
-    /// Computes in integers from now on. The weight takes no memory until somebody asks for it: then it is made of them.
-    fn set_integers(&mut self, layer: Arc<Layer>) {
-        let shape = [layer.weight.inputs(), layer.weight.outputs()];
-        let own = layer.clone();
+    /// Computes with integers from now on. The weight takes no memory until somebody asks for it: then it is made of them.
+    fn set_integers(&mut self, integers: Integers) {
+        let shape = integers.shape();
+        let own = integers.clone();
         self.weight = Param::uninitialized(
             self.weight.id,
             move |device, require_grad| {
-                Tensor::from_data(TensorData::new(own.weight.to_floats(), shape), device).set_require_grad(require_grad)
+                Tensor::from_data(TensorData::new(own.to_floats(), shape), device).set_require_grad(require_grad)
             },
             self.weight.lazy_device(),
             false,
             shape.into(),
         );
-        self.int8 = Some(Int8::Computed(layer));
+        self.substitute = Some(Substitute::Integers(integers));
     }
 }
 
 /// The end of a weight's name, after that of its layer.
 pub const WEIGHT: &str = ".weight";
 
-/// The linear layers that the files hold in integers and that the config has compute in integers, by name.
+/// The weight of a linear layer in integers.
+#[derive(Debug, Clone)]
+pub enum Integers {
+    /// Activations are integers too.
+    Int8(Arc<Layer>),
+    /// Activations are floats.
+    Int4(Arc<int4::Weight>),
+}
+
+impl Integers {
+    /// `[in, out]`
+    fn shape(&self) -> [usize; 2] {
+        match self {
+            Integers::Int8(layer) => [layer.weight.inputs(), layer.weight.outputs()],
+            Integers::Int4(weight) => [weight.inputs(), weight.outputs()],
+        }
+    }
+
+    /// The rounded weights `[in, out]`.
+    fn to_floats(&self) -> Vec<f32> {
+        match self {
+            Integers::Int8(layer) => layer.weight.to_floats(),
+            Integers::Int4(weight) => weight.to_floats(),
+        }
+    }
+
+    /// How many of the weights are not zero.
+    pub fn non_zero(&self) -> usize {
+        match self {
+            Integers::Int8(layer) => layer.weight.non_zero(),
+            Integers::Int4(weight) => weight.non_zero(),
+        }
+    }
+}
+
+/// The linear layers that the files hold in integers and that compute with them, by name: those of 4 bits, and those of 8 where the
+/// config has activations be integers.
 pub(super) fn layers(
     parameters: &[Named],
     found: &BTreeMap<String, &Stored>,
     config: &Config,
-) -> Result<BTreeMap<String, Layer>> {
-    let Some(quantization) = config.quantization().filter(|q| q.activations != Activations::Floats) else {
-        return Ok(BTreeMap::new());
-    };
+) -> Result<BTreeMap<String, Integers>> {
+    let Some(quantization) = config.quantization() else { return Ok(BTreeMap::new()) };
+    let in_bytes = quantization.activations != Activations::Floats;
     let integers = |p: &Named| {
         let name = p.name.strip_suffix(WEIGHT).filter(|_| p.layout == Layout::Transposed)?;
-        let stored = found.get(&p.name).filter(|stored| stored.is_scaled() && p.shape[1] <= MOST_INPUTS)?;
-        Some((name.to_owned(), p.shape[1], *stored))
+        let stored = found.get(&p.name).filter(|stored| stored.is_scaled())?;
+        let computes = stored.is_packed() || in_bytes && p.shape[1] <= MOST_INPUTS;
+        computes.then(|| (name.to_owned(), p.shape[1], *stored))
     };
     let pack = |(name, inputs, stored): (String, usize, &Stored)| {
-        let read = || -> Result<Layer> {
+        let read = || -> Result<Integers> {
+            if stored.is_packed() {
+                let (nibbles, scales) = stored.read_packed()?;
+                return Ok(Integers::Int4(int4::Weight::new(nibbles, scales, inputs).into()));
+            }
             let (integers, scales) = stored.read_integers()?;
             let weight = Arc::new(Weight::pack(&integers, &scales, inputs));
             let rounding = match (quantization.activations, stored.read_range()?) {
@@ -90,7 +155,7 @@ pub(super) fn layers(
                 _ if quantization.wide.contains(&name) => Rounding::Token16,
                 _ => Rounding::Token8,
             };
-            Ok(Layer { weight, rounding })
+            Ok(Integers::Int8(Layer { weight, rounding }.into()))
         };
         let layer = read().with_context(|| format!("reading {}: tensor {name}{WEIGHT}", stored.path().display()))?;
         Ok((name, layer))
@@ -100,11 +165,11 @@ pub(super) fn layers(
 }
 
 impl Model {
-    /// Has the named linear layers compute in integers; for inference on the CPU.
-    pub fn set_integers(&mut self, mut layers: BTreeMap<String, Layer>) {
+    /// Has the named linear layers compute with integers; for inference on the CPU.
+    pub fn set_integers(&mut self, mut layers: BTreeMap<String, Integers>) {
         self.map_linears(&mut |name, linear| {
             if let Some(layer) = layers.remove(name) {
-                linear.set_integers(Arc::new(layer));
+                linear.set_integers(layer);
             }
         });
     }
@@ -112,7 +177,7 @@ impl Model {
     /// Has the named linear layers measured at each forward pass.
     pub fn set_probes(&mut self, probes: &BTreeMap<String, Arc<Probe>>) {
         self.map_linears(&mut |name, linear| {
-            linear.int8 = probes.get(name).cloned().map(Int8::Measured);
+            linear.substitute = probes.get(name).cloned().map(Substitute::Measured);
         });
     }
 }

@@ -3,7 +3,7 @@
 use burn::module::{Module, Param, ParamId};
 use burn::tensor::{Device, Tensor};
 
-use super::integer::Int8;
+use super::integer::Substitute;
 use crate::ml::dropout::Noise;
 use crate::ml::kernel;
 use crate::ml::precision::Precision;
@@ -18,7 +18,7 @@ pub struct Linear {
     pub lora: Option<Lora>,
     /// What computes `x·W + b` in place of floats.
     #[module(skip)]
-    pub int8: Option<Int8>,
+    pub substitute: Option<Substitute>,
 }
 
 /// A low-rank adapter (Hu et al. 2021) as PEFT computes it.
@@ -39,7 +39,12 @@ pub struct Lora {
 impl Linear {
     /// A layer whose values are still to be filled in; zeros if nobody does.
     pub fn empty(inputs: usize, outputs: usize, device: &Device) -> Self {
-        Linear { weight: empty([inputs, outputs], device), bias: empty([outputs], device), lora: None, int8: None }
+        Linear {
+            weight: empty([inputs, outputs], device),
+            bias: empty([outputs], device),
+            lora: None,
+            substitute: None,
+        }
     }
 
     /// `x` `[.., in]` → `[.., out]`; leading axes are flattened for the product, because a batched
@@ -58,7 +63,7 @@ impl Linear {
     fn forward_rows(&self, x: Tensor<2>, noise: &mut Noise) -> Tensor<2> {
         let precision = noise.precision();
         let Some(lora) = &self.lora else { return self.affine(x, precision) };
-        if self.int8.is_none() && precision.is_f32() && kernel::fuses(&x) {
+        if self.substitute.is_none() && precision.is_f32() && kernel::fuses(&x) {
             let (frozen, adapter) = ((self.weight.val(), self.bias.val()), (lora.a.val(), lora.b.val()));
             return kernel::adapted(x, frozen, adapter, lora.scale, noise.mask(lora.dropout));
         }
@@ -69,8 +74,8 @@ impl Linear {
 
     /// `x·W + b`
     fn affine(&self, x: Tensor<2>, precision: Precision) -> Tensor<2> {
-        match &self.int8 {
-            Some(int8) => int8.forward(x, self.bias.val(), |x| self.affine_in_floats(x, precision)),
+        match &self.substitute {
+            Some(other) => other.forward(x, self.bias.val(), |x| self.affine_in_floats(x, precision)),
             None => self.affine_in_floats(x, precision),
         }
     }

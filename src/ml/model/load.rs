@@ -10,14 +10,13 @@ use rayon::prelude::*;
 use safetensors::Dtype;
 
 use super::config::Config;
-use super::integer::{self, WEIGHT};
+use super::integer::{self, Integers, WEIGHT};
 use super::names::is_buffer;
 use super::weights::stored::Stored;
 use super::weights::write::Shape;
 use super::weights::{Pair, Weights};
 use super::{Model, Named, init, walk, weights};
 use crate::ml::device;
-use crate::ml::int8::Layer;
 
 /// A model from a folder, with what the user should know about it.
 #[derive(Debug)]
@@ -120,7 +119,7 @@ impl Model {
         };
         let values = plan.values(&config, seed, &integers)?;
         let non_zero = values.par_iter().map(|(_, values)| non_zero(values)).sum::<usize>()
-            + integers.values().map(|layer| layer.weight.non_zero()).sum::<usize>();
+            + integers.values().map(Integers::non_zero).sum::<usize>();
         let mut model = walk::place(model, values);
         model.set_integers(integers);
         let made: Vec<String> = plan.missing.into_iter().chain(plan.resized).collect();
@@ -246,7 +245,7 @@ impl<'a> Plan<'a> {
         &self,
         config: &Config,
         seed: u64,
-        integers: &BTreeMap<String, Layer>,
+        integers: &BTreeMap<String, Integers>,
     ) -> Result<BTreeMap<String, Vec<f32>>> {
         let value = |p: &Named| {
             let values = match self.found.get(&p.name) {

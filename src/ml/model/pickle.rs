@@ -109,6 +109,7 @@ fn stored(source: &Arc<Source>, view: &View, storage: Span) -> Result<Stored> {
         source: source.clone(),
         at: storage.at.saturating_add((view.offset as u64).saturating_mul(width)),
         strides: Some(view.strides.clone()).filter(|_| !is_row_major(view)),
+        packed: false,
         scales: None,
         inputs: None,
     })

@@ -12,6 +12,10 @@ use super::config::Fields;
 /// The field of `config.json`.
 pub const FIELD: &str = "quantization_config";
 const METHOD: &str = "compressed-tensors";
+/// Formats of the library: an integer a byte, several packed into an i32, and a format for each group.
+const INT: &str = "int-quantized";
+const PACK: &str = "pack-quantized";
+const MIXED: &str = "mixed-precision";
 
 /// Integers that weights are stored as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,10 +58,11 @@ impl Quantization {
             "field `{FIELD}` has the method {method}; only \"{METHOD}\" is read. Quantize the model that it was made from"
         );
         let groups = groups(value)?;
-        let weights = &groups[0]["weights"];
-        let integers = integers(value, weights)?;
-        if let Some(other) = groups.iter().find(|group| group["weights"] != *weights) {
-            bail!("field `{FIELD}` stores weights in two ways, {weights} and {}; one is supported", other["weights"]);
+        let forms = groups.iter().map(|group| integers(value, group)).collect::<Result<Vec<Integers>>>()?;
+        let is_packed = |form: &&Integers| matches!(form, Integers::Nibbles { .. });
+        let integers = *forms.iter().find(is_packed).unwrap_or(&Integers::Bytes);
+        if let Some(other) = forms.iter().filter(is_packed).find(|form| **form != integers) {
+            bail!("field `{FIELD}` stores weights as {integers:?} and as {other:?}; groups of one size are supported");
         }
         let inputs = groups.iter().map(|group| &group["input_activations"]).find(|inputs| inputs.is_object());
         let activations = match inputs {
@@ -72,11 +77,6 @@ impl Quantization {
 
     /// The value of the field.
     pub fn to_json(&self) -> Value {
-        let weights = match self.integers {
-            Integers::Bytes => json!({"num_bits": 8, "strategy": "channel"}),
-            Integers::Nibbles { group } => json!({"num_bits": 4, "strategy": "group", "group_size": group}),
-        };
-        let weights = with(weights, json!({"type": "int", "symmetric": true, "dynamic": false}));
         let inputs = |bits: u32| match self.activations {
             Activations::Floats => Value::Null,
             Activations::Dynamic => {
@@ -87,17 +87,20 @@ impl Quantization {
             }
         };
         let mut groups = Map::new();
-        let mut group = |name: &str, targets: Value, inputs: Value| {
-            groups.insert(name.into(), json!({"targets": targets, "weights": weights, "input_activations": inputs}));
+        let mut group = |name: &str, targets: Value, form: Integers, inputs: Value| {
+            let (format, weights) = form.to_json();
+            let group = json!({"targets": targets, "format": format, "weights": weights, "input_activations": inputs});
+            groups.insert(name.into(), group);
         };
-        group("linear", json!(["Linear"]), inputs(8));
-        group("embedding", json!(["Embedding"]), Value::Null);
+        group("linear", json!(["Linear"]), self.integers, inputs(8));
+        // Tables are read a row at a time: a byte each and one scale.
+        group("embedding", json!(["Embedding"]), Integers::Bytes, Value::Null);
         if !self.wide.is_empty() {
-            group("wide", json!(self.wide), inputs(16));
+            group("wide", json!(self.wide), self.integers, inputs(16));
         }
         let format = match self.integers {
-            Integers::Bytes => "int-quantized",
-            Integers::Nibbles { .. } => "pack-quantized",
+            Integers::Bytes => INT,
+            Integers::Nibbles { .. } => MIXED,
         };
         json!({
             "quant_method": METHOD,
@@ -111,24 +114,37 @@ impl Quantization {
     }
 }
 
+impl Integers {
+    /// The format, and what a group of the config says of its weights.
+    fn to_json(self) -> (&'static str, Value) {
+        let (format, weights) = match self {
+            Integers::Bytes => (INT, json!({"num_bits": 8, "strategy": "channel"})),
+            Integers::Nibbles { group } => (PACK, json!({"num_bits": 4, "strategy": "group", "group_size": group})),
+        };
+        (format, with(weights, json!({"type": "int", "symmetric": true, "dynamic": false})))
+    }
+}
+
 fn groups(value: &Value) -> Result<Vec<&Value>> {
     let groups: Vec<&Value> = value["config_groups"].as_object().into_iter().flat_map(Map::values).collect();
     ensure!(!groups.is_empty(), "field `{FIELD}` has no `config_groups`");
     Ok(groups)
 }
 
-fn integers(value: &Value, weights: &Value) -> Result<Integers> {
+/// How the weights of a group are stored; `value` tells of those that say nothing.
+fn integers(value: &Value, group: &Value) -> Result<Integers> {
+    let (weights, format) = (&group["weights"], group["format"].as_str().or(value["format"].as_str()));
     let symmetric = weights["symmetric"] == json!(true) && weights["type"] == json!("int");
-    let form = (value["format"].as_str(), weights["num_bits"].as_u64(), weights["strategy"].as_str());
+    let form = (format, weights["num_bits"].as_u64(), weights["strategy"].as_str());
     match (form, weights["group_size"].as_u64()) {
-        ((Some("int-quantized"), Some(8), Some("channel")), _) if symmetric => Ok(Integers::Bytes),
-        ((Some("pack-quantized"), Some(4), Some("group")), Some(group @ 1..)) if symmetric => {
+        ((Some(INT), Some(8), Some("channel")), _) if symmetric => Ok(Integers::Bytes),
+        ((Some(PACK), Some(4), Some("group")), Some(group @ 1..)) if symmetric => {
             Ok(Integers::Nibbles { group: usize::try_from(group)? })
         }
         _ => bail!(
             "field `{FIELD}` stores weights in the format {} as {weights}; symmetric integers of 8 bits by channel \
              (\"int-quantized\") and of 4 bits by group (\"pack-quantized\") are read",
-            value["format"]
+            json!(format)
         ),
     }
 }
@@ -180,6 +196,17 @@ mod tests {
         assert_eq!(
             refused(json!({"quant_method": METHOD, "config_groups": {}})),
             "field `quantization_config` has no `config_groups`"
+        );
+        let group = |size: usize| {
+            let weights =
+                json!({"num_bits": 4, "type": "int", "symmetric": true, "strategy": "group", "group_size": size});
+            json!({"weights": weights})
+        };
+        let two = json!({"a": group(32), "b": group(64)});
+        assert_eq!(
+            refused(json!({"quant_method": METHOD, "format": PACK, "config_groups": two})),
+            "field `quantization_config` stores weights as Nibbles { group: 32 } and as Nibbles { group: 64 }; groups of one \
+             size are supported"
         );
         let group = json!({"weights": {"num_bits": 8, "type": "float"}});
         assert_eq!(

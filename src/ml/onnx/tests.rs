@@ -188,7 +188,7 @@ fn refused(dir: &Path, precision: Precision) -> String {
 fn what_cannot_be_converted_says_why() {
     let Some(fixture) = Fixture::open("roberta-tiny") else { return };
     let dir = tempfile::tempdir().expect("a folder");
-    let request = Request { scheme: Scheme::Int8, calibration: None };
+    let request = Request::new(Scheme::Int8);
     quantize(&fixture.dir, dir.path(), &request, &Silent).expect("quantized");
     let message = refused(dir.path(), Precision::Int8);
     assert!(message.contains("is quantized already; convert the model it was made from"), "{message}");

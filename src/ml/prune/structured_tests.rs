@@ -190,7 +190,7 @@ fn what_comes_next_takes_any_width() {
         assert!(found.notes.is_empty(), "{name}: {:?}", found.notes);
 
         let int8 = tempfile::tempdir().expect("a folder");
-        let report = quantize(dir.path(), int8.path(), &Request { scheme: Scheme::Int8, calibration: None }, &Silent);
+        let report = quantize(dir.path(), int8.path(), &Request::new(Scheme::Int8), &Silent);
         assert!(report.expect("quantized").bytes_after > 0);
         let largest = expected.iter().fold(0f32, |most, x| most.max(x.abs()));
         let difference = farthest(&score(int8.path()), &expected);

@@ -8,11 +8,12 @@ use crate::ml::dropout::Noise;
 use crate::ml::int8::{Layer, Range, Rounding, Weight};
 use crate::ml::model::HostTensors;
 use crate::ml::model::fixture::Fixture;
+use crate::ml::model::integer::Integers;
 use crate::ml::model::weights::Weights;
 use crate::ml::watch::Silent;
 
 fn request(scheme: Scheme) -> Request {
-    Request { scheme, calibration: None }
+    Request::new(scheme)
 }
 
 /// A quantized copy of a fixture.
@@ -44,7 +45,7 @@ fn every_family_computes_in_integers_and_close_to_floats() {
         assert!(distance > 0.0 && distance < 0.05, "{}: {distance}", fixture.name());
         let mut model = Model::load_to_score(dir.path(), &Device::flex()).expect("loads").model;
         let mut computed = 0;
-        model.map_linears(&mut |_, linear| computed += usize::from(linear.int8.is_some()));
+        model.map_linears(&mut |_, linear| computed += usize::from(linear.substitute.is_some()));
         // Six matrices a layer and more, where positions have projections of their own.
         assert!(computed == report.layers.len() && computed >= 6 * model.config().layers(), "{}", fixture.name());
         assert!(report.layers.iter().all(|layer| layer.form != Form::Float16), "{:?}", report.layers);
@@ -68,7 +69,8 @@ fn int8_is_a_quarter_of_the_size() {
 fn a_fixed_range_for_each_layer_is_close_too() {
     let Some(fixture) = Fixture::open("roberta-tiny") else { return };
     let calibration = Calibration::random(&Config::open(&fixture.dir).expect("a config"));
-    let (dir, report) = quantized(&fixture, &Request { scheme: Scheme::Int8Static, calibration: Some(calibration) });
+    let (dir, report) =
+        quantized(&fixture, &Request { calibration: Some(calibration), ..Request::new(Scheme::Int8Static) });
     let distance = distance(&logits(dir.path(), &fixture), &logits(&fixture.dir, &fixture));
     println!("static: {distance:.4}");
     assert!(distance > 0.0 && distance < 0.05, "{distance}");
@@ -76,6 +78,67 @@ fn a_fixed_range_for_each_layer_is_close_too() {
     let layer = &weights.tensors[&format!("{}.weight", report.layers_as(Form::Int8)[0])];
     let range = layer.read_range().expect("read").expect("a range");
     assert!(range.low < 0.0 && range.high > 0.0, "{range:?}");
+}
+
+#[test]
+fn four_bits_are_smaller_still_and_every_family_computes_with_them() {
+    for fixture in Fixture::classifiers() {
+        let inputs = |p: &&Named| p.layout == Layout::Transposed && p.name.strip_suffix(WEIGHT).is_some_and(may_round);
+        let parameters = Model::outline(&Config::open(&fixture.dir).expect("a config"));
+        let group = if parameters.iter().filter(inputs).all(|p| p.shape[1].is_multiple_of(16)) { 16 } else { 8 };
+        let (dir, report) = quantized(&fixture, &Request { group, ..request(Scheme::Int4) });
+        let (own, floats) = (logits(dir.path(), &fixture), logits(&fixture.dir, &fixture));
+        println!("{}: in groups of {group}, logits differ by {:.4}", fixture.name(), distance(&own, &floats));
+        assert!(distance(&own, &floats) > 0.0 && distance(&own, &floats) < 0.3, "{}", fixture.name());
+        let four = report.layers_as(Form::Int4).len();
+        assert!(report.layers.iter().all(|layer| layer.error > 0.0), "{:?}", report.layers);
+        let mut model = Model::load_to_score(dir.path(), &Device::flex()).expect("loads").model;
+        let mut computed = 0;
+        model.map_linears(&mut |_, linear| computed += usize::from(linear.substitute.is_some()));
+        assert!(computed == four && computed >= 5 * model.config().layers(), "{}: {four}", fixture.name());
+        // Who asks for floats gets those that the integers stand for.
+        let (ids, mask) = fixture.batch(&Device::flex());
+        let model = Model::load(dir.path(), None, 0, &Device::flex()).expect("loads").model;
+        let back: Vec<f32> = model.forward(ids, mask, &mut Noise::Off).into_data().try_into_vec().expect("f32");
+        assert!(distance(&own, &back) < 1e-4, "{}: {}", fixture.name(), distance(&own, &back));
+    }
+}
+
+#[test]
+fn a_group_that_leaves_a_rest_is_refused_by_name() {
+    let Some(fixture) = Fixture::open("roberta-tiny") else { return };
+    let to = tempfile::tempdir().expect("a folder");
+    let refused = |group| {
+        let request = Request { group, ..request(Scheme::Int4) };
+        quantize(&fixture.dir, to.path(), &request, &Silent).map(drop).expect_err("refused").to_string()
+    };
+    // 48 and 96 inputs.
+    assert!(
+        refused(128).ends_with(".weight has 48 inputs, which groups of 128 do not divide; group-size = 48 divides all"),
+        "{}",
+        refused(128)
+    );
+    assert_eq!(refused(0), "group-size is 0; a multiple of 8 is needed");
+}
+
+#[test]
+fn the_scale_of_a_group_is_the_best_that_was_tried() {
+    // One weight is far larger than the others: cutting it off costs less than rounding them all to it.
+    let mut data = vec![0.9f32; 31];
+    data.push(-9.0);
+    let tensor = HostTensor { shape: vec![1, 32], data };
+    let (integers, scales) = matrix::grouped(&tensor, 32);
+    let off = |scale: f32, integers: &[i8]| -> f32 {
+        tensor.data.iter().zip(integers).map(|(v, q)| (v - scale * f32::from(*q)).powi(2)).sum()
+    };
+    let plain = 9.0 / 7.0;
+    let largest: Vec<i8> = tensor.data.iter().map(|v| (v / plain).round_ties_even() as i8).collect();
+    assert!(off(scales[0], &integers) < off(plain, &largest), "{scales:?} {integers:?}");
+    // What is stored in 16 bits is what was rounded to.
+    assert_eq!(half::f16::from_f32(scales[0]).to_f32(), scales[0]);
+    // Zeros stay zeros.
+    let zeros = HostTensor { shape: vec![1, 8], data: vec![0.0; 8] };
+    assert_eq!(matrix::grouped(&zeros, 8), (vec![0; 8], vec![1.0]));
 }
 
 #[test]
@@ -192,7 +255,7 @@ fn naive(dir: &Path, fixture: &Fixture, rounding: impl Fn(&str) -> Rounding) -> 
         let (integers, scales) = matrix::rounded(tensor);
         let weight = Weight::pack(&integers, &scales, tensor.shape[1]).into();
         let rounding = rounding(&name);
-        (name, Layer { weight, rounding })
+        (name, Integers::Int8(Layer { weight, rounding }.into()))
     };
     let layers = linears(&model).into_iter().filter(|name| may_round(name)).map(layer).collect();
     model.set_integers(layers);
@@ -213,7 +276,8 @@ fn outliers_of_deberta_get_the_bits_without_which_it_collapses() {
 
     let calibration = || Some(Calibration::random(&Config::open(dir.path()).expect("a config")));
     let quantize = |scheme| {
-        quantize(dir.path(), int8.path(), &Request { scheme, calibration: calibration() }, &Silent).expect("quantized")
+        quantize(dir.path(), int8.path(), &Request { calibration: calibration(), ..Request::new(scheme) }, &Silent)
+            .expect("quantized")
     };
     let ranges: BTreeMap<String, Range> =
         quantize(Scheme::Int8Static).layers.into_iter().map(|l| (l.name, l.range.expect("a range"))).collect();
@@ -223,6 +287,15 @@ fn outliers_of_deberta_get_the_bits_without_which_it_collapses() {
     let by_tensor = distance(&naive(dir.path(), &fixture, |name| Rounding::Fixed(ranges[name])), &exact);
     println!("logits differ by {by_tensor:.3} with a range a tensor, {by_token:.3} a token, {ours:.4} as chosen");
     assert!(by_tensor > 0.1 && by_token > 0.1 && ours < 0.03, "{by_tensor} {by_token} {ours}");
+    let small = tempfile::tempdir().expect("a folder");
+    let int4 = super::quantize(dir.path(), small.path(), &Request { group: 8, ..request(Scheme::Int4) }, &Silent);
+    let int4 = int4.expect("quantized");
+    let four = distance(&logits(small.path(), &fixture), &exact);
+    println!("in 4 bits by {four:.4}, {} of {} layers in f16", int4.layers_as(Form::Float16).len(), int4.layers.len());
+    assert!(
+        four < 0.3 && !int4.layers_as(Form::Float16).is_empty() && !int4.layers_as(Form::Int4).is_empty(),
+        "{four}"
+    );
     // All who read the channel get more bits; the others, which do not, stay in eight.
     let reads = |name: &String| name.ends_with("_proj") || name.ends_with("intermediate.dense");
     let int8 = report.layers_as(Form::Int8);

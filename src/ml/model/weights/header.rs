@@ -14,6 +14,11 @@ pub const SCALE: &str = "_scale";
 /// Beside an int8 weight, the scale and the zero point that its activations have at all times.
 pub const INPUT_SCALE: &str = "input_scale";
 pub const INPUT_ZERO: &str = "input_zero_point";
+/// Of an int4 weight: the integers in the place of the weight, and beside its scales its shape.
+pub const PACKED: &str = "_packed";
+pub const SHAPE: &str = "_shape";
+/// Integers of four bits in one of 32.
+const EACH: usize = 8;
 /// Longer ones are refused, as by the safetensors library.
 const LONGEST: u64 = 100_000_000;
 
@@ -44,12 +49,14 @@ pub fn tensors(source: &Arc<Source>) -> Result<BTreeMap<String, Stored>> {
             source: source.clone(),
             at: begin + from as u64,
             strides: None,
+            packed: false,
             scales: None,
             inputs: None,
         };
         (name, stored)
     };
     let mut tensors: BTreeMap<String, Stored> = header.tensors().into_iter().map(stored).collect();
+    unpack(&mut tensors)?;
     let weights: Vec<String> = tensors.iter().filter(|(_, t)| t.dtype == Dtype::I8).map(|(n, _)| n.clone()).collect();
     for name in weights {
         let Some(scales) = tensors.remove(&format!("{name}{SCALE}")) else { continue };
@@ -61,4 +68,30 @@ pub fn tensors(source: &Arc<Source>) -> Result<BTreeMap<String, Stored>> {
         }
     }
     Ok(tensors)
+}
+
+/// Gives int4 weights their name and shape; of a group there are as many columns as fill its integers of 32 bits.
+fn unpack(tensors: &mut BTreeMap<String, Stored>) -> Result<()> {
+    let weights: Vec<String> = tensors.keys().filter_map(|name| Some(name.strip_suffix(PACKED)?.to_owned())).collect();
+    for name in weights {
+        let scales = tensors.remove(&format!("{name}{SCALE}"));
+        let shape = tensors.remove(&format!("{name}{SHAPE}"));
+        let Some(mut weight) = tensors.remove(&format!("{name}{PACKED}")) else { continue };
+        let scales = scales.ok_or_else(|| anyhow!("tensor {name}{PACKED} is there without {name}{SCALE}"))?;
+        let words = Some(&weight.shape[..]).filter(|shape| weight.dtype == Dtype::I32 && shape.len() == 2);
+        let words = words.ok_or_else(|| anyhow!("tensor {name}{PACKED} is no matrix of i32"))?;
+        let columns = words[1].checked_mul(EACH).ok_or_else(|| anyhow!("tensor {name}{PACKED} is too large"))?;
+        weight.shape = vec![words[0], columns];
+        if let Some(shape) = shape {
+            let own = shape.read_sizes()?;
+            ensure!(
+                own == weight.shape,
+                "tensor {name} has the shape {own:?}, for which {name}{PACKED} holds {:?} integers",
+                weight.shape
+            );
+        }
+        (weight.packed, weight.scales) = (true, Some(Box::new(scales)));
+        tensors.insert(name, weight);
+    }
+    Ok(())
 }

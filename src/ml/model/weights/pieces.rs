@@ -28,9 +28,13 @@ impl Stored {
         self.is_scaled() || matches!(self.dtype, Dtype::F64 | Dtype::F32 | Dtype::F16 | Dtype::BF16)
     }
 
-    /// `f32`, `f16`, `bf16`, `int8` with scales, …
+    /// `f32`, `f16`, `bf16`, `int8` and `int4` with scales, …
     pub fn type_name(&self) -> String {
-        if self.is_scaled() { "int8".into() } else { format!("{:?}", self.dtype).to_lowercase() }
+        match (self.is_scaled(), self.is_packed()) {
+            (true, true) => "int4".into(),
+            (true, false) => "int8".into(),
+            (false, _) => format!("{:?}", self.dtype).to_lowercase(),
+        }
     }
 
     /// In the file, scales included.
@@ -55,8 +59,8 @@ impl Pieces<'_> {
         let mut values = vec![0f32; end - first];
         self.stored.decode(first, &mut values, &mut Vec::new())?;
         if !self.scales.is_empty() {
-            let columns = self.stored.size() / self.scales.len();
-            values.iter_mut().enumerate().for_each(|(i, value)| *value *= self.scales[(first + i) / columns]);
+            let run = self.stored.run(&self.scales);
+            values.iter_mut().enumerate().for_each(|(i, value)| *value *= self.scales[(first + i) / run]);
         }
         Ok(values)
     }

@@ -15,6 +15,7 @@ use half::{bf16, f16};
 use rayon::prelude::*;
 use safetensors::Dtype;
 
+use crate::ml::int4::HALF;
 use crate::ml::int8::Range;
 use crate::ml::model::host::{HostTensor, Layout, transpose_rows};
 
@@ -70,7 +71,9 @@ pub struct Stored {
     pub(in crate::ml::model) at: u64,
     /// Steps between neighbours along each axis, in numbers, for a view of a PyTorch storage that is not row-major.
     pub(in crate::ml::model) strides: Option<Vec<usize>>,
-    /// One f32 for each row of an int8 matrix.
+    /// Whether its numbers are integers of four bits, two a byte, [`HALF`] larger than they are.
+    pub(in crate::ml::model) packed: bool,
+    /// One for each row of an int8 matrix, or for so many numbers of a row of an int4 one.
     pub(in crate::ml::model) scales: Option<Box<Stored>>,
     /// The scale and the zero point of its activations, where they are always the same.
     pub(in crate::ml::model) inputs: Option<Box<[Stored; 2]>>,
@@ -86,12 +89,17 @@ impl Stored {
         &self.source.path
     }
 
-    /// Whether it is int8 with scales.
+    /// Whether it is int8 or int4 with scales.
     pub fn is_scaled(&self) -> bool {
         self.scales.is_some()
     }
 
-    /// Its values as f32, in `layout`; an int8 tensor's multiplied by their scales.
+    /// Whether it is int4.
+    pub fn is_packed(&self) -> bool {
+        self.packed
+    }
+
+    /// Its values as f32, in `layout`; integers multiplied by their scales.
     pub fn read(&self, layout: Layout) -> Result<Vec<f32>> {
         let scales = self.scales()?;
         let mut out = vec![0f32; self.size()];
@@ -113,9 +121,32 @@ impl Stored {
     /// The integers `[rows, columns]` and the scale of each row, as the file has them.
     pub fn read_integers(&self) -> Result<(Vec<i8>, Vec<f32>)> {
         let scales = self.scales()?;
-        ensure!(self.is_scaled(), "values of type {:?} are no integers with scales", self.dtype);
+        ensure!(
+            self.is_scaled() && !self.packed,
+            "values of type {:?} are no integers of 8 bits with scales",
+            self.dtype
+        );
         let bytes = self.source.bytes(self.at, self.bytes)?;
         Ok((bytes.into_iter().map(|byte| byte as i8).collect(), scales))
+    }
+
+    /// The integers of four bits, two a byte, and the scale of each group, as the file has them.
+    pub fn read_packed(&self) -> Result<(Vec<u8>, Vec<f32>)> {
+        let scales = self.scales()?;
+        ensure!(self.packed, "values of type {:?} are no integers of 4 bits", self.dtype);
+        Ok((self.source.bytes(self.at, self.bytes)?, scales))
+    }
+
+    /// A few sizes, which a file may hold as i64.
+    pub(super) fn read_sizes(&self) -> Result<Vec<usize>> {
+        ensure!(self.dtype == Dtype::I64 && self.size() <= 8, "sizes of type {:?} {:?}", self.dtype, self.shape);
+        let bytes = self.source.bytes(self.at, self.bytes)?;
+        Ok(bytes
+            .as_chunks::<8>()
+            .0
+            .iter()
+            .map(|b| usize::try_from(i64::from_le_bytes(*b)))
+            .collect::<Result<_, _>>()?)
     }
 
     /// The range of its activations, where that is fixed.
@@ -139,10 +170,11 @@ impl Stored {
     /// In the order of the file, on all cores.
     fn read_rows(&self, rows: usize, scales: &[f32], out: &mut [f32]) -> Result<()> {
         let columns = out.len() / rows;
-        let block = (BLOCK / (columns * width(self.dtype)?)).max(1);
+        let block = (BLOCK / self.width(columns)?).max(1);
+        let run = self.run(scales);
         let read = |bytes: &mut Vec<u8>, (i, values): (usize, &mut [f32])| -> Result<()> {
             self.decode(i * block * columns, values, bytes)?;
-            scale(values, columns, scales.get(i * block..).unwrap_or_default());
+            scale(values, run, scales.get(i * block * columns / run..).unwrap_or_default());
             Ok(())
         };
         out.par_chunks_mut(block * columns).enumerate().try_for_each_init(Vec::new, read)
@@ -151,20 +183,37 @@ impl Stored {
     /// A matrix, block of rows by block of rows on one core: the others read other matrices.
     fn read_transposed(&self, [rows, columns]: [usize; 2], scales: &[f32], out: &mut [f32]) -> Result<()> {
         // A cache line of the transpose at least.
-        let block = (BLOCK / (columns * width(self.dtype)?)).max(1).next_multiple_of(16).min(rows);
-        let (mut bytes, mut values) = (Vec::new(), vec![0f32; block * columns]);
+        let block = (BLOCK / self.width(columns)?).max(1).next_multiple_of(16).min(rows);
+        let (run, mut bytes, mut values) = (self.run(scales), Vec::new(), vec![0f32; block * columns]);
         for top in (0..rows).step_by(block) {
             let values = &mut values[..block.min(rows - top) * columns];
             self.decode(top * columns, values, &mut bytes)?;
-            scale(values, columns, scales.get(top..).unwrap_or_default());
+            scale(values, run, scales.get(top * columns / run..).unwrap_or_default());
             transpose_rows(values, columns, &mut out[top..], rows);
         }
         Ok(())
     }
 
+    /// How many numbers, one after the other, have the same scale.
+    pub(super) fn run(&self, scales: &[f32]) -> usize {
+        (self.size() / scales.len().max(1)).max(1)
+    }
+
     pub(super) fn scales(&self) -> Result<Vec<f32>> {
         let rows = self.shape.first().copied().unwrap_or(0);
         match (&self.scales, self.dtype) {
+            (Some(scales), Dtype::I32) if self.packed => {
+                let groups = scales.shape.get(1).copied().unwrap_or(0);
+                let fits = scales.shape.len() == 2 && scales.shape[0] == rows && groups > 0;
+                let columns = self.size() / rows.max(1);
+                ensure!(
+                    fits && scales.dtype != Dtype::I64 && columns.is_multiple_of(2 * groups),
+                    "its scales are {:?} {:?}; floats [{rows}, groups] are needed, as many groups as make the {columns} columns",
+                    scales.dtype,
+                    scales.shape
+                );
+                scales.read(Layout::AsInFiles)
+            }
             (Some(scales), Dtype::I8) => {
                 ensure!(
                     scales.dtype == Dtype::F32 && (scales.shape == [rows, 1] || scales.shape == [rows]),
@@ -175,17 +224,32 @@ impl Stored {
                 scales.read(Layout::AsInFiles)
             }
             (None, Dtype::F32 | Dtype::F64 | Dtype::F16 | Dtype::BF16 | Dtype::I64) => Ok(Vec::new()),
-            (_, dtype) => bail!("values of type {dtype:?} are not supported; f32, f16, bf16, f64 and pipe's int8 are"),
+            (_, dtype) => {
+                bail!("values of type {dtype:?} are not supported; f32, f16, bf16, f64 and pipe's int8 and int4 are")
+            }
         }
     }
 
-    /// Reads the numbers from the `first` on, row-major, into `out`.
+    /// Reads the numbers from the `first` on, row-major, into `out`; an even number of int4, from an even one on.
     pub(super) fn decode(&self, first: usize, out: &mut [f32], bytes: &mut Vec<u8>) -> Result<()> {
-        let width = width(self.dtype)?;
-        bytes.resize(out.len() * width, 0);
-        self.source.fill(self.at + (first * width) as u64, bytes)?;
-        convert(self.dtype, bytes, out);
+        bytes.resize(self.width(out.len())?, 0);
+        self.source.fill(self.at + self.width(first)? as u64, bytes)?;
+        if self.packed {
+            let number = |nibble: u8| f32::from(nibble as i8 - HALF);
+            out.as_chunks_mut::<2>().0.iter_mut().zip(bytes).for_each(|(pair, byte)| {
+                *pair = [number(*byte & 15), number(*byte >> 4)];
+            });
+        } else {
+            convert(self.dtype, bytes, out);
+        }
         Ok(())
+    }
+
+    /// Bytes of so many numbers.
+    fn width(&self, numbers: usize) -> Result<usize> {
+        let bits = if self.packed { 4 } else { self.dtype.bitsize() };
+        ensure!((bits * numbers).is_multiple_of(8), "values of type {:?} are not supported", self.dtype);
+        Ok(bits * numbers / 8)
     }
 
     /// Reads a view that is not row-major: the stretch of the storage that it covers, then number by number.
@@ -212,18 +276,11 @@ impl Stored {
     }
 }
 
-/// Multiplies rows by their scales, where there are any.
-fn scale(values: &mut [f32], columns: usize, scales: &[f32]) {
-    for (row, scale) in values.chunks_exact_mut(columns).zip(scales) {
-        row.iter_mut().for_each(|value| *value *= scale);
+/// Multiplies runs of values by their scales, where there are any.
+fn scale(values: &mut [f32], run: usize, scales: &[f32]) {
+    for (values, scale) in values.chunks_exact_mut(run).zip(scales) {
+        values.iter_mut().for_each(|value| *value *= scale);
     }
-}
-
-/// Bytes of a number.
-fn width(dtype: Dtype) -> Result<usize> {
-    let bits = dtype.bitsize();
-    ensure!(bits.is_multiple_of(8), "values of type {dtype:?} are not supported");
-    Ok(bits / 8)
 }
 
 /// Little-endian numbers of a supported type, as f32.
