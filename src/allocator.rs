@@ -103,8 +103,13 @@ impl Watermark {
 
     /// None where this allocator is not the program's.
     pub fn bytes(&self) -> Option<u64> {
+        self.most().map(|most| most.saturating_sub(self.before as u64))
+    }
+
+    /// The same with what was in use before.
+    pub fn most(&self) -> Option<u64> {
         let most = Self::open().get(&self.id).copied()?;
-        (most > 0).then(|| most.saturating_sub(self.before) as u64)
+        (most > 0).then_some(most as u64)
     }
 
     /// The open watermarks, up to date.

@@ -117,6 +117,28 @@ pub fn pool_bytes(device: &Device) -> Option<u64> {
     device.memory_pool_usage().map(|usage| usage.bytes_reserved)
 }
 
+impl Chosen {
+    /// Bytes of memory that the device has, the first one where there are several: what the kernel or the driver says. None
+    /// for wgpu, which does not tell.
+    pub fn total_bytes(&self) -> Option<u64> {
+        match self.name.parse().ok()? {
+            Want::Cuda(numbers) => cuda::total_bytes(numbers.first),
+            Want::Cpu => main_memory_bytes(),
+            Want::Auto | Want::Wgpu(_) => None,
+        }
+    }
+}
+
+/// The machine's, or what this process's control group may have of it.
+fn main_memory_bytes() -> Option<u64> {
+    let info = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = info.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+    let machine = line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024;
+    let group = std::fs::read_to_string("/sys/fs/cgroup/memory.max").ok();
+    let group = group.and_then(|text| text.trim().parse::<u64>().ok()); // "max" where there is no limit.
+    Some(group.map_or(machine, |group| group.min(machine)))
+}
+
 /// True for Burn's `flex`, the CPU backend, with or without autodiff.
 pub fn is_cpu(device: &Device) -> bool {
     *device == Device::flex()
@@ -167,10 +189,46 @@ mod cuda {
         Ok(Device::cuda(index))
     }
 
+    /// Bytes of memory on GPU number `index`.
+    pub(super) fn total_bytes(index: usize) -> Option<u64> {
+        let (mut gpu, mut bytes) = (0, 0usize);
+        // SAFETY: the functions have had these signatures since CUDA 3.2 (cuda.h).
+        let status = unsafe {
+            let driver = driver().ok()?;
+            let get: libloading::Symbol<unsafe extern "C" fn(*mut c_int, c_int) -> c_int> =
+                driver.get(b"cuDeviceGet\0").ok()?;
+            let total: libloading::Symbol<unsafe extern "C" fn(*mut usize, c_int) -> c_int> =
+                driver.get(b"cuDeviceTotalMem_v2\0").ok()?;
+            let found = get(&mut gpu, c_int::try_from(index).ok()?);
+            let status = if found == 0 { total(&mut bytes, gpu) } else { found };
+            std::mem::forget(driver);
+            status
+        };
+        (status == 0).then_some(bytes as u64)
+    }
+
     fn count() -> Result<usize, String> {
+        let mut gpus = 0;
+        // SAFETY: the function has had this signature since CUDA 2.0 (cuda.h).
+        unsafe {
+            let driver = driver()?;
+            let device_count: libloading::Symbol<unsafe extern "C" fn(*mut c_int) -> c_int> =
+                driver.get(b"cuDeviceGetCount\0").map_err(|e| e.to_string())?;
+            let status = device_count(&mut gpus);
+            if status != 0 {
+                return Err(format!("the NVIDIA driver lists no GPU (cuDeviceGetCount gives {status})"));
+            }
+            // Burn loads the driver again; unloading it in between gains nothing.
+            std::mem::forget(driver);
+        }
+        Ok(usize::try_from(gpus).unwrap_or(0))
+    }
+
+    /// The driver, started.
+    fn driver() -> Result<libloading::Library, String> {
         const NAMES: [&str; 3] = ["libcuda.so.1", "libcuda.so", "nvcuda.dll"];
-        // SAFETY: loading the driver runs its initialisers, as any CUDA program does; the two
-        // functions have had these signatures since CUDA 2.0 (cuda.h).
+        // SAFETY: loading the driver runs its initialisers, as any CUDA program does; `cuInit` has had this signature since
+        // CUDA 2.0 (cuda.h).
         unsafe {
             let driver = NAMES
                 .iter()
@@ -178,20 +236,11 @@ mod cuda {
                 .ok_or("no NVIDIA driver (libcuda) on this machine")?;
             let init: libloading::Symbol<unsafe extern "C" fn(u32) -> c_int> =
                 driver.get(b"cuInit\0").map_err(|e| e.to_string())?;
-            let device_count: libloading::Symbol<unsafe extern "C" fn(*mut c_int) -> c_int> =
-                driver.get(b"cuDeviceGetCount\0").map_err(|e| e.to_string())?;
             let status = init(0);
             if status != 0 {
                 return Err(format!("the NVIDIA driver does not start (cuInit gives {status})"));
             }
-            let mut gpus = 0;
-            let status = device_count(&mut gpus);
-            if status != 0 {
-                return Err(format!("the NVIDIA driver lists no GPU (cuDeviceGetCount gives {status})"));
-            }
-            // Burn loads the driver again; unloading it in between gains nothing.
-            std::mem::forget(driver);
-            Ok(usize::try_from(gpus).unwrap_or(0))
+            Ok(driver)
         }
     }
 }
@@ -202,6 +251,10 @@ mod cuda {
 
     pub(super) fn open(_: usize) -> Result<Device, String> {
         Err("not in this build (cargo build --features cuda)".into())
+    }
+
+    pub(super) fn total_bytes(_: usize) -> Option<u64> {
+        None
     }
 }
 
@@ -281,8 +334,12 @@ mod tests {
     }
 
     #[test]
-    fn the_cpu_has_no_memory_pool() {
+    fn the_cpu_has_no_memory_pool_and_the_machines_memory() {
         assert_eq!(pool_bytes(&Device::flex()), None);
+        let cpu = open(&Want::Cpu).expect("the CPU is always there");
+        // A gigabyte or more where the kernel tells.
+        assert!(cpu.total_bytes().is_none_or(|bytes| bytes > 1 << 30), "{:?}", cpu.total_bytes());
+        assert_eq!(cpu.total_bytes().is_some(), cfg!(target_os = "linux"));
     }
 
     #[test]

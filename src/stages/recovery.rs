@@ -60,7 +60,7 @@ pub struct Patient<'a> {
 /// Trains it and writes the output `model`.
 pub fn recover(cx: &mut Context, patient: Patient, training: &Training) -> Result<(Model, prune::Recovery)> {
     let Patient { model, tokens, device, pruning } = patient;
-    let options = FitOptions { pruning, ..training.options(cx.seed(), 5e-5) };
+    let options = FitOptions { pruning, ..training.options(cx.seed(), 5e-5, device)? };
     let fitted = training::run(cx, model, tokens, &Objective::cross_entropy(), device, options)?;
     let (rows, out) = (cx.input("tokens")?.dir.clone(), cx.output("model")?);
     save_model(&fitted.model, &fitted.training, &tokens.labels, &rows, &out)?;

@@ -25,7 +25,7 @@ use crate::ml::schedule::{Schedule, Warmup};
 use crate::ml::tokenizer;
 
 /// Parameters that only change how fast a model comes about.
-pub const OPERATIONAL: &[&str] = &["eval-batch-size", "checkpoint-minutes"];
+pub const OPERATIONAL: &[&str] = &["eval-batch-size", "checkpoint-minutes", "memory-fraction"];
 
 /// How a model is trained. The names and meanings are those of the Hugging Face Trainer.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
@@ -93,6 +93,10 @@ pub struct Training {
     /// second forward pass.
     #[serde(default)]
     pub gradient_checkpointing: bool,
+    /// Share of the device's memory (the machine's, on the CPU) that a step may take. A batch that needs more goes through in two
+    /// halves, as one that does not fit; where half a batch needs more, the stage fails. Not part of the result. Default: no limit.
+    #[serde(default)]
+    pub memory_fraction: Option<f64>,
     /// Rows per batch of validation. Not part of the result.
     #[serde(default = "sixty_four")]
     pub eval_batch_size: usize,
@@ -203,6 +207,10 @@ impl Training {
         ] {
             must(value >= 0.0 && value.is_finite(), key, format!("{key} is {value}; it must be 0 or more"));
         }
+        if let Some(fraction) = self.memory_fraction {
+            let message = format!("memory-fraction is {fraction}; it must be above 0 and at most 1");
+            must(fraction > 0.0 && fraction <= 1.0, "memory-fraction", message);
+        }
         if let Some(ratio) = self.warmup_ratio {
             must(
                 (0.0..=1.0).contains(&ratio),
@@ -218,8 +226,9 @@ impl Training {
         wrong
     }
 
-    pub fn options(&self, seed: u64, learning_rate: f64) -> FitOptions {
-        FitOptions {
+    /// What the loop is told to do on `device`. `learning_rate` is the kind's default.
+    pub fn options(&self, seed: u64, learning_rate: f64, device: &Chosen) -> Result<FitOptions> {
+        Ok(FitOptions {
             epochs: self.epochs,
             batch_size: self.batch_size,
             accumulation: self.accumulation,
@@ -251,10 +260,11 @@ impl Training {
             precision: self.precision,
             gradient_checkpointing: self.gradient_checkpointing,
             pruning: None,
-            replicas: Vec::new(),
+            replicas: device.others.clone(),
+            memory_limit: self.memory_fraction.map(|fraction| memory_limit(fraction, device)).transpose()?,
             eval_batch_size: self.eval_batch_size,
             checkpoint_every: Duration::from_secs_f64(self.checkpoint_minutes * 60.0),
-        }
+        })
     }
 
     /// Run the loop and record what it says. `learning_rate` is the kind's default.
@@ -267,9 +277,17 @@ impl Training {
         device: &Chosen,
         learning_rate: f64,
     ) -> Result<Fitted> {
-        let options = self.options(cx.seed(), learning_rate);
+        let options = self.options(cx.seed(), learning_rate, device)?;
         run(cx, model, tokens, objective, device, options)
     }
+}
+
+/// Bytes of a share of the device's memory.
+fn memory_limit(fraction: f64, device: &Chosen) -> Result<u64> {
+    let total = device.total_bytes().with_context(|| {
+        format!("memory-fraction needs to know how much memory {} has, and it does not tell; leave it out", device.name)
+    })?;
+    Ok((fraction * total as f64) as u64)
 }
 
 /// Run the loop on all devices and record what it says.
@@ -281,7 +299,6 @@ pub fn run(
     device: &Chosen,
     options: FitOptions,
 ) -> Result<Fitted> {
-    let options = FitOptions { replicas: device.others.clone(), ..options };
     options.precision.check(&device.device)?;
     if !options.precision.is_f32() && is_cpu(&device.device) {
         cx.note("bf16 is slower than f32 on the CPU, which computes it in f32 and rounds");

@@ -130,6 +130,25 @@ fn a_loss_that_is_no_number_says_where_and_what_is_kept() {
     assert!(!said(&p).contains("going on from"));
 }
 
+/// No machine has so much memory that a step takes a billionth of it, and none so little that the whole does not suffice.
+#[test]
+fn a_step_that_takes_more_than_its_share_of_memory_is_halved_once_and_then_an_error() {
+    let p = project("epochs = 1\n");
+    let (code, _, err) = p.pipe(&["run", "p.toml", "teacher", "--set", "stage.teacher.memory-fraction=1e-9"]);
+    assert_eq!(code, 1, "{err}");
+    let [first, second] = [
+        "warning: the device's memory does not suffice for a batch; from here on, each goes through in two halves",
+        "the device's memory does not suffice for half a batch either; lower batch-size",
+    ]
+    .map(|words| err.find(words));
+    assert!(first.is_some() && first < second, "{err}");
+    assert!(err.contains(" bytes were in use, and memory-fraction allows "), "{err}");
+    // Enough of it changes nothing, and is no part of the result.
+    p.run(&["run", "p.toml", "teacher", "--set", "stage.teacher.memory-fraction=1"]);
+    let (_, _, again) = p.pipe(&["run", "p.toml", "teacher"]);
+    assert!(again.contains("done: 3 cached, 0 run"), "{again}");
+}
+
 #[test]
 fn training_tells_each_evaluation_and_leaves_its_curve() {
     let teacher = "epochs = 2\nbatch-size = 32\neval-steps = 3\npatience = 5\n";
@@ -193,6 +212,7 @@ fn numbers_that_make_no_sense_are_refused_before_anything_runs() {
         ("finetune-layers=-1", "finetune-layers"),
         ("metric=\"f1\"", "macro-f1"),
         ("warmup-ratio=1.5", "warmup-ratio is 1.5; it must be from 0 to 1"),
+        ("memory-fraction=0", "memory-fraction is 0; it must be above 0 and at most 1"),
     ] {
         let p = Project::new();
         let (code, _, err) = p.pipe(&["run", "p.toml", "--set", &format!("stage.teacher.{set}")]);

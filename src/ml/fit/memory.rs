@@ -3,7 +3,10 @@
 use std::cell::Cell;
 
 use anyhow::Result;
+use burn::tensor::Device;
 
+use crate::allocator::Watermark;
+use crate::ml::device::pool_bytes;
 use crate::ml::watch::Watch;
 
 /// Whether `error` is a device's that had no memory left.
@@ -11,8 +14,37 @@ use crate::ml::watch::Watch;
 /// Burn hands on only the text of CubeCL's errors (`IoError` and `LaunchError` in cubecl-runtime 0.11). On the CPU there is
 /// no such error: an allocation that fails there ends the process.
 pub fn is_exhausted(error: &anyhow::Error) -> bool {
+    if error.chain().any(|cause| cause.is::<Exceeded>()) {
+        return true;
+    }
     const SAYINGS: [&str; 3] = ["out of device memory", "can't allocate buffer of size", "out-of-memory error"];
     error.chain().map(ToString::to_string).any(|text| SAYINGS.iter().any(|saying| text.contains(saying)))
+}
+
+/// More memory was in use than the limit of a fit allows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{used} bytes were in use, and memory-fraction allows {limit}")]
+pub struct Exceeded {
+    used: u64,
+    limit: u64,
+}
+
+/// Do `attempt`, and fail as if memory had run out where it took more than `limit` bytes.
+///
+/// What counts is the most that the program had in use on the CPU, and what the pool of a GPU holds in the end, which keeps
+/// what it once took.
+pub fn within<T>(limit: Option<u64>, device: &Device, attempt: impl FnOnce() -> Result<T>) -> Result<T> {
+    let Some(limit) = limit else { return attempt() };
+    let watermark = Watermark::set();
+    let done = attempt()?;
+    match pool_bytes(device).or_else(|| watermark.most()) {
+        Some(used) if used > limit => {
+            drop(done);
+            device.memory_cleanup(); // So that the pool does not count for smaller batches.
+            Err(Exceeded { used, limit }.into())
+        }
+        _ => Ok(done),
+    }
 }
 
 /// How much of a batch goes through the model together.
@@ -128,6 +160,14 @@ mod tests {
             "{text}"
         );
         assert!(text.ends_with("out of device memory allocating 1048576 bytes"), "{text}");
+    }
+
+    #[test]
+    fn more_than_the_limit_is_as_if_memory_had_run_out() {
+        let error = anyhow::Error::from(Exceeded { used: 3_000, limit: 2_000 }).context("step 1");
+        assert!(is_exhausted(&error));
+        assert_eq!(format!("{error:#}"), "step 1: 3000 bytes were in use, and memory-fraction allows 2000");
+        assert_eq!(within(None, &Device::flex(), || Ok(7)).unwrap(), 7);
     }
 
     #[test]

@@ -52,6 +52,9 @@ pub struct FitOptions {
     /// Devices that share each step's rows with the model's. Operational, but for the dropout masks.
     #[serde(skip)]
     pub replicas: Vec<Device>,
+    /// Bytes of the device's memory that a step may take; a batch that needs more goes through in halves. Operational.
+    #[serde(skip)]
+    pub memory_limit: Option<u64>,
     /// Rows per evaluation batch. Operational: it changes speed and memory, so it is not written down.
     #[serde(skip, default = "eval_batch_size")]
     pub eval_batch_size: usize,
@@ -90,6 +93,7 @@ impl Default for FitOptions {
             gradient_checkpointing: false,
             pruning: None,
             replicas: Vec::new(),
+            memory_limit: None,
             eval_batch_size: eval_batch_size(),
             checkpoint_every: checkpoint_every(),
         }

@@ -7,7 +7,7 @@ use burn::tensor::{Device, Tensor};
 use super::FitOptions;
 use super::backward::{self, Inputs};
 use super::feed::Lesson;
-use super::memory::Room;
+use super::memory::{Room, within};
 use super::pupil::Pupil;
 use crate::ml::batch::Batch;
 use crate::ml::data::tokens::Tokens;
@@ -59,11 +59,13 @@ impl Stepper<'_> {
     ) -> Result<(Pupil, Seen)> {
         let (batches, gathered) = self.room.find(self.watch, |parts| {
             let batches = self.cut(lesson, parts * (1 + self.options.replicas.len()));
-            let gathered = self.gradients(&pupil, optimizer, &batches, lesson.step);
             // The first steps also make room for the optimizer's state.
             let settled = optimizer.steps() > 1;
-            let gathered =
-                gathered.and_then(|gathered| self.wait(&batches, &gathered.grads, settled).map(|()| gathered));
+            let gathered = within(self.options.memory_limit, self.device, || {
+                let gathered = self.gradients(&pupil, optimizer, &batches, lesson.step)?;
+                self.wait(&batches, &gathered.grads, settled)?;
+                Ok(gathered)
+            });
             let widest = batches.iter().max_by_key(|batch| batch.positions());
             let [rows, width] = widest.map_or([0, 0], |batch| [batch.len(), batch.width]);
             let at = || format!("step {}, {rows} rows of {width} tokens at a time", lesson.step + 1);
