@@ -166,7 +166,7 @@ fn a_pipeline_of_every_kind_runs_once_and_then_only_what_changes() {
     let csv = fs::read_to_string(p.path("out/comparison.csv")).unwrap();
     let variants: Vec<&str> = csv.lines().skip(1).map(|l| l.split(',').next().unwrap()).collect();
     assert_eq!(variants, ["teacher", "adapted", "pruned", "int8", "student"]);
-    assert!(fs::read_to_string(p.path("out/comparison.md")).unwrap().contains("\n| variant  | accuracy |"));
+    assert!(fs::read_to_string(p.path("out/comparison.md")).unwrap().contains("\n| variant | accuracy |"));
 
     // One line changes: only what hangs on it runs.
     p.write("p.toml", &PIPELINE.replace("prune@0.3", "prune@0.4"));
