@@ -16,11 +16,10 @@ The named cases are part of the repository; `--random N` writes N more of random
     python scripts/parity/make_cases.py /tmp/cases --random 40
     PIPE_PARITY=/tmp/cases cargo test --release --lib parity
 
-The pruned cases are folders that `pipe` wrote, of models that it made smaller; `--folders` writes what transformers computes of them,
-and is an error where it does not load one as it is:
+`--folders` takes models that were made elsewhere, such as what `prune` leaves, and is an error where transformers does not load one as
+it is; tests/fixtures/pruned holds one of each family, without dropout (`pipe cache path FILE STAGE` prints a stage's folder):
 
-    PIPE_PRUNED=/tmp/pruned cargo test --release --lib prune::structured
-    python scripts/parity/make_cases.py tests/fixtures/parity --folders /tmp/pruned/*
+    python scripts/parity/make_cases.py tests/fixtures/pruned --folders FOLDER…
 """
 import argparse
 import json
