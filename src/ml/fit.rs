@@ -206,7 +206,7 @@ impl<'a> Run<'a> {
         let Some(pruning) = &self.stepper.options.pruning else { return Ok(self) };
         let Some(share) = pruning.due(self.state.step, self.total) else { return Ok(self) };
         let (model, masks) = pruning.apply(self.model, share)?;
-        let (removed, weights) = masks.values().fold((0, 0), |(r, w), mask| (r + mask.removed(), w + mask.len()));
+        let (removed, weights) = masks.values().fold((0, 0), |(r, w), mask| (r + mask.removed(), w + mask.weights()));
         self.watch.note(format!(
             "from step {} on, {removed} of {weights} weights in {} matrices are held at zero ({:.1} %)",
             self.state.step + 1,

@@ -84,7 +84,7 @@ fn a_pruned_model_recovers_keeps_its_zeros_and_is_quantized_next() {
     let accuracy =
         |stage: &str| -> Value { serde_json::from_slice(&fs::read(file(&p, stage, "metrics.json")).unwrap()).unwrap() };
     let (pruned, int8) = (accuracy("scores[pruned].metrics"), accuracy("scores[int8].metrics"));
-    assert!(int8["non-zero"].as_u64().unwrap() <= pruned["non-zero"].as_u64().unwrap(), "{int8} {pruned}");
+    assert!(int8["non_zero"].as_u64().unwrap() <= pruned["non_zero"].as_u64().unwrap(), "{int8} {pruned}");
 }
 
 #[test]
@@ -118,7 +118,7 @@ fn killed_at_random_steps_a_gradual_recovery_ends_in_the_same_bits() {
         .iter()
         .map(|layer| layer["zeroed"].as_f64().unwrap() / layer["weights"].as_f64().unwrap())
         .collect();
-    assert!(shares.iter().any(|share| (share - 0.6).abs() > 0.01), "global: {shares:?}");
+    assert!(shares.iter().any(|share| (share - 0.6).abs() > 0.002), "global: {shares:?}");
     for (name, values) in matrices(&p, "pruned").iter().filter(|(name, _)| name.starts_with("classifier")) {
         assert_eq!(zeros(values), 0, "{name} is no target");
     }

@@ -15,7 +15,7 @@ pub struct Held {
 
 impl Held {
     pub fn new(mask: Mask, on_host: bool, device: &Device) -> Self {
-        let tensor = || Tensor::from_data(TensorData::new(mask.to_bools(), [mask.len()]), device);
+        let tensor = || Tensor::from_data(TensorData::new(mask.to_bools(), [mask.weights()]), device);
         Self { on_device: (!on_host).then(tensor), mask }
     }
 

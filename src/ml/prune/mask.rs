@@ -31,7 +31,8 @@ impl Mask {
         self.words[at / WORD] |= 1 << (at % WORD);
     }
 
-    pub fn len(&self) -> usize {
+    /// Of the matrix.
+    pub fn weights(&self) -> usize {
         self.len
     }
 
@@ -130,15 +131,15 @@ mod tests {
                 prop_assert_eq!(*value, if removed[at] { 0.0 } else { at as f32 + 1.0 });
             }
             let numbers = mask.to_numbers();
-            prop_assert_eq!(&Mask::from_numbers(&numbers, mask.len()).unwrap(), &mask);
-            prop_assert!(Mask::from_numbers(&[&numbers[..], &[0.0]].concat(), mask.len()).is_err());
+            prop_assert_eq!(&Mask::from_numbers(&numbers, mask.weights()).unwrap(), &mask);
+            prop_assert!(Mask::from_numbers(&[&numbers[..], &[0.0]].concat(), mask.weights()).is_err());
 
             let whole = removed.len() / columns * columns;
             let matrix = self::mask(&removed[..whole]);
             let turned = matrix.transposed(columns);
-            for at in 0..whole {
+            for (at, removed) in removed[..whole].iter().enumerate() {
                 let there = at % columns * (whole / columns) + at / columns;
-                prop_assert_eq!(turned.to_bools()[there], removed[at]);
+                prop_assert_eq!(turned.to_bools()[there], *removed);
             }
             if whole > 0 {
                 prop_assert_eq!(turned.transposed(whole / columns), matrix);
