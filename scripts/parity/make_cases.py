@@ -15,14 +15,20 @@ The named cases are part of the repository; `--random N` writes N more of random
 
     python scripts/parity/make_cases.py /tmp/cases --random 40
     PIPE_PARITY=/tmp/cases cargo test --release --lib parity
+
+`--folders` takes models that were made elsewhere, such as what `prune` leaves, and is an error where transformers does not load one as
+it is; tests/fixtures/pruned holds one of each family, without dropout (`pipe cache path FILE STAGE` prints a stage's folder):
+
+    python scripts/parity/make_cases.py tests/fixtures/pruned --folders FOLDER…
 """
 import argparse
 import json
 import os
 import random
+import shutil
 
 import torch
-from transformers import (BertConfig, BertForSequenceClassification, DebertaV2Config, DebertaV2ForSequenceClassification,
+from transformers import (AutoModelForSequenceClassification, BertConfig, BertForSequenceClassification, DebertaV2Config, DebertaV2ForSequenceClassification,
                           DistilBertConfig, DistilBertForSequenceClassification, RobertaConfig, RobertaForSequenceClassification, XLMRobertaConfig,
                           XLMRobertaForSequenceClassification)
 
@@ -151,6 +157,20 @@ def write(folder, case, seed):
         json.dump(data, file)
 
 
+def write_folder(folder, out, seed):
+    """The same of a folder that was made elsewhere."""
+    model, info = AutoModelForSequenceClassification.from_pretrained(folder, output_loading_info=True, attn_implementation="eager")
+    problems = {key: list(value) for key, value in info.items() if value}
+    if problems:
+        raise SystemExit(f"{folder}: loading reports {problems}")
+    os.makedirs(out, exist_ok=True)
+    for name in ("config.json", "model.safetensors"):
+        shutil.copy(os.path.join(folder, name), out)
+    data = expected(model.float(), *batch(torch.Generator().manual_seed(seed), model.config, 3, 14, {}))
+    with open(os.path.join(out, "expected.json"), "w") as file:
+        json.dump(data, file)
+
+
 def build(case, seed):
     family, fields, *_ = case
     config_class, model_class, pad = CLASSES[family]
@@ -226,7 +246,14 @@ def main():
     parser.add_argument("out")
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--random", type=int, default=0)
+    parser.add_argument("--folders", nargs="+", default=[])
     args = parser.parse_args()
+    for i, folder in enumerate(args.folders):
+        name = os.path.basename(os.path.normpath(folder))
+        write_folder(folder, os.path.join(args.out, name), args.seed + i)
+        print(name)
+    if args.folders:
+        return
     cases = dict(CASES)
     if args.random:
         rng = random.Random(args.seed)

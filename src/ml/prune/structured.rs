@@ -115,8 +115,8 @@ pub fn remove(model: Model, removal: &Removal, device: &Device, watch: &dyn Watc
 }
 
 /// How many of `all` neurons stay when `share` of them goes: to the nearest multiple of 16, the numbers in a register of
-/// AVX-512, so that no product has a ragged edge. In layers of fewer than 256 neurons, where that would be more than 3 % off, to the nearest
-/// whole. At least one.
+/// AVX-512, so that no product has a ragged edge. In layers of fewer than 256 neurons, where that would be more than 3 % off,
+/// to the nearest whole. At least one.
 pub fn width(all: usize, share: f64) -> Result<usize> {
     const STEP: usize = 16;
     ensure!(

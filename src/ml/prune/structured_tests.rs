@@ -158,17 +158,29 @@ fn at_most_so_many_rows_are_read_evenly_spaced() {
     assert_eq!(of(&Rows { most: 2, ..rows(&all, &model) }), of(&rows(&every_second, &model)));
 }
 
-/// A pruned copy of a fixture; where `PIPE_PRUNED` names a folder, the copy also goes there, for `scripts/parity/make_cases.py`.
+/// A pruned copy of a fixture.
 fn saved(fixture: &Fixture, share: f64) -> (tempfile::TempDir, Model) {
     let dir = tempfile::tempdir().expect("a folder");
     let (smaller, _) = shrunk(load(fixture), share, &split(fixture));
-    let labels = smaller.config().labels().to_vec();
-    let kept = std::env::var_os("PIPE_PRUNED").map(|at| Path::new(&at).join(format!("pruned-{}", fixture.name())));
-    for folder in [Some(dir.path().to_owned()), kept].into_iter().flatten() {
-        std::fs::create_dir_all(&folder).expect("made");
-        smaller.save(&folder, &labels).expect("saved");
-    }
+    smaller.save(dir.path(), smaller.config().labels()).expect("saved");
     (dir, smaller)
+}
+
+/// Folders that `prune` wrote with `structure = ["ffn"]`, beside what transformers computes from them as they are
+/// (`scripts/parity/make_cases.py`).
+#[test]
+fn transformers_computes_the_same_from_a_pruned_folder() {
+    for name in ["roberta", "bert", "distilbert", "deberta"] {
+        let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/pruned").join(name);
+        let expected = std::fs::read(dir.join("expected.json")).expect("expected.json");
+        let fixture = Fixture { dir, expected: serde_json::from_slice(&expected).expect("JSON") };
+        let model = load(&fixture);
+        assert_eq!(model.config().intermediate_size(), 24, "{name}: of 40");
+        let (ids, mask) = fixture.batch(&Device::flex());
+        let difference = fixture.difference("logits", model.forward(ids, mask, &mut Noise::Off));
+        println!("{name}: largest logit difference {difference:.1e}");
+        assert!(difference < 1e-4, "{name}: {difference}");
+    }
 }
 
 #[test]
