@@ -3,13 +3,13 @@
 
     pip install torch transformers onnx onnxruntime safetensors pyarrow
     python scripts/compare/outliers.py inject MODEL_DIR OUT_DIR [--channels 3] [--size 60] [--values 0]
-    python scripts/compare/outliers.py score MODEL_DIR TOKENS_DIR [--onnx F32.onnx]
+    python scripts/compare/outliers.py score MODEL_DIR TOKENS_DIR [--onnx F32.onnx] [--report quantization.json]
 
 `inject` gives a trained DeBERTa-v2/v3 channels that are large wherever the layers read them, as downloaded checkpoints have them,
 and leaves its function as it is: what a LayerNorm adds to a channel, the biases of its readers take away again, and the residual
 path comes back to it. `--values` also multiplies so many channels of each layer's values, and divides what reads them.
 `score` takes the accuracy of the test rows in floats and with the encoder's linear layers rounded by each recipe (rounded numbers,
-products in floats); with `--onnx`, of what `convert@onnx` wrote in f32, also by ONNX Runtime's own dynamic quantization.
+products in floats), with `--report` also as `quantize@int8` chose; with `--onnx`, of what `convert@onnx` wrote in f32, also by ONNX Runtime's own dynamic quantization.
 (`pipe cache path FILE STAGE` prints a stage's folder.)
 """
 import argparse
@@ -89,7 +89,7 @@ def rounded(x, bits, axis):
     return ((x / scale + zero).round().clamp(0, 2**bits - 1) - zero) * scale
 
 
-def score(model_dir, tokens, onnx):
+def score(model_dir, tokens, onnx, report):
     from transformers import AutoModelForSequenceClassification
 
     model = AutoModelForSequenceClassification.from_pretrained(model_dir, dtype=torch.float32).eval()
@@ -154,6 +154,9 @@ def score(model_dir, tokens, onnx):
         simulated(f"smoothed with {alpha}, a range a tensor", 8, "tensor", alpha)
         simulated(f"smoothed with {alpha}, a range a token", 8, "token", alpha)
     simulated("16 bits, a range a token", 16, "token")
+    if report:
+        forms = {layer["name"]: layer["form"] for layer in json.load(open(report))["layers"]}
+        simulated("as chosen", 8, "token", wide=lambda n: forms.get(n) == "int8-wide", floats=lambda n: forms.get(n) == "float16")
     if onnx:
         import onnxruntime
         from onnxruntime.quantization import QuantType, quantize_dynamic
@@ -178,11 +181,12 @@ def main():
     c = commands.add_parser("score")
     c.add_argument("model"), c.add_argument("tokens")
     c.add_argument("--onnx")
+    c.add_argument("--report")
     a = p.parse_args()
     if a.command == "inject":
         inject(a.model, a.out, a.channels, a.size, a.values)
     else:
-        score(a.model, a.tokens, a.onnx)
+        score(a.model, a.tokens, a.onnx, a.report)
 
 
 if __name__ == "__main__":

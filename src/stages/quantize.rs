@@ -97,10 +97,15 @@ fn tell(cx: &mut Context, report: &QuantizeReport) {
         cx.note(format!("most sensitive layer: {}, whose results change by {:.4}", worst.name, worst.error));
         cx.fact("largest-layer-error", worst.error);
     }
-    for (form, what) in [(Form::Int8Wide, "activations in 16 bits"), (Form::Float16, "weights left in f16")] {
+    let more = [
+        (Form::Int8Wide, "activations in 16 bits", "layers-in-16-bits"),
+        (Form::Float16, "weights left in f16", "layers-in-f16"),
+    ];
+    for (form, what, fact) in more {
         let names = report.layers_as(form);
         if !names.is_empty() {
             cx.note(format!("{what}: {}", crate::ml::model::shortened(&names)));
+            cx.fact(fact, names.len() as f64);
         }
     }
 }

@@ -106,8 +106,9 @@ impl Quantization {
             "quant_method": METHOD,
             "format": format,
             "quantization_status": "compressed",
-            // transformers makes floats of the weights while it loads: it cannot compute with integers in embeddings.
-            "dequantize": true,
+            // transformers makes floats of the weights while it loads: it cannot compute with integers in embeddings. Of groups that
+            // differ it knows one only; there the library itself does it, at the first pass.
+            "dequantize": self.integers == Integers::Bytes,
             "config_groups": groups,
             "ignore": self.ignored,
         })
