@@ -1,6 +1,5 @@
 //! What became of each scored row: label and prediction, all that a comparison of two models needs.
 
-use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -9,12 +8,9 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::UInt32Type;
 use arrow_array::{Array, ArrayRef, RecordBatch, StringArray, UInt32Array};
 use arrow_schema::{DataType, Field, Schema};
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
-use super::corpus::write_parquet;
-use super::pages;
+use super::corpus::{column, read_parquet, write_parquet};
 use super::tokens::Split;
-use crate::ml::foreign::survive;
 use crate::ml::metrics::argmax;
 
 /// The label and the prediction of each row, in the order of the split.
@@ -56,29 +52,23 @@ impl Outcomes {
 
     /// Read what [`Outcomes::write`] wrote.
     pub fn read(path: &Path) -> Result<Self> {
-        let read = || -> Result<Self> {
-            let builder = ParquetRecordBatchReaderBuilder::try_new(File::open(path)?)?;
-            pages::check(&std::fs::read(path)?, builder.metadata())?;
-            let mut all = Self::default();
-            for batch in builder.build()? {
-                all.extend(&batch?)?;
-            }
-            Ok(all)
-        };
-        survive(read).with_context(|| format!("cannot read {}", path.display()))
+        let mut all = Self::default();
+        read_parquet(path, |batch| all.extend(batch))?;
+        Ok(all)
     }
 
-    fn extend(&mut self, batch: &RecordBatch) -> Result<()> {
-        let column = |name: &str| batch.column_by_name(name).with_context(|| format!("it has no column `{name}`"));
+    /// Takes over a batch of rows; gives the bytes that they take.
+    fn extend(&mut self, batch: &RecordBatch) -> Result<usize> {
         let whole = |name: &str| {
-            let numbers = column(name)?.as_primitive_opt::<UInt32Type>();
+            let numbers = column(batch, name)?.as_primitive_opt::<UInt32Type>();
             numbers.with_context(|| format!("its column `{name}` is not 32-bit whole numbers"))
         };
-        let ids: &StringArray = column("id")?.as_string_opt().context("its column `id` is not text")?;
+        let ids: &StringArray = column(batch, "id")?.as_string_opt().context("its column `id` is not text")?;
         self.ids.extend((0..ids.len()).map(|row| ids.value(row).to_owned()));
         self.labels.extend(whole("label")?.values());
         self.predicted.extend(whole("predicted")?.values());
-        Ok(())
+        let id = |row| ids.value(row).len() + size_of::<String>() + 2 * size_of::<u32>();
+        Ok((0..ids.len()).map(id).sum())
     }
 }
 
