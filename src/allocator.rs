@@ -94,8 +94,11 @@ static OPEN: Mutex<BTreeMap<usize, usize>> = Mutex::new(BTreeMap::new());
 impl Watermark {
     pub fn set() -> Self {
         let mut open = Self::open();
+        // Whatever peak there was since, the older ones have seen; blocks taken meanwhile count from here on.
+        let seen = MOST.swap(0, Relaxed);
+        open.values_mut().for_each(|most| *most = seen.max(*most));
         let before = IN_USE.load(Relaxed);
-        MOST.store(before, Relaxed);
+        MOST.fetch_max(before, Relaxed);
         let id = open.last_key_value().map_or(0, |(id, _)| id + 1);
         open.insert(id, before);
         Self { id, before }

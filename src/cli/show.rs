@@ -102,7 +102,7 @@ fn resolved(pipeline: &Pipeline) -> String {
 
 fn table(instance: &Instance, pipeline: &Pipeline) -> String {
     let mut out = format!("\n[stage.{}]\nuse = \"{}\"\n", toml_text::key(&instance.name), instance.kind.name);
-    if instance.kind.seeded {
+    if instance.work.is_seeded() {
         out.push_str(&format!("seed = {}\n", instance.seed));
     }
     for port in instance.kind.inputs {

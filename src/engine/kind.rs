@@ -151,13 +151,18 @@ pub trait Stage: Parameters {
     const MAIN: Option<&'static str> = None;
     const INPUTS: &'static [Port];
     const OUTPUTS: &'static [Port];
-    /// Whether the result depends on the seed.
+    /// Whether the result can depend on the seed.
     const SEEDED: bool = false;
     /// Parameters that change how a result is made and not what it is: kept out of the manifest.
     const OPERATIONAL: &'static [&'static str] = &[];
 
     fn resource(&self) -> Resource {
         Resource::Cpu
+    }
+
+    /// Whether the result depends on the seed with these values.
+    fn is_seeded(&self) -> bool {
+        Self::SEEDED
     }
 
     /// Everything that is wrong with the values.
@@ -186,6 +191,7 @@ pub trait Stage: Parameters {
 /// A stage with its type erased.
 pub trait Erased: Send + Sync {
     fn resource(&self) -> Resource;
+    fn is_seeded(&self) -> bool;
     fn check(&self) -> Vec<Invalid>;
     fn check_inputs(&self, labels: &Labels) -> Vec<Invalid>;
     fn needs(&self) -> Vec<Need>;
@@ -198,6 +204,10 @@ pub trait Erased: Send + Sync {
 impl<S: Stage> Erased for S {
     fn resource(&self) -> Resource {
         Stage::resource(self)
+    }
+
+    fn is_seeded(&self) -> bool {
+        Stage::is_seeded(self)
     }
 
     fn check(&self) -> Vec<Invalid> {

@@ -52,7 +52,7 @@ impl Instance {
         lines.push("kind", self.kind.name);
         lines.push("kind version", self.kind.version.to_string());
         lines.push("artifact format", ARTIFACT_FORMAT.to_string());
-        if self.kind.seeded {
+        if self.work.is_seeded() {
             lines.push("seed", self.seed.to_string());
         }
         lines.push_object(&self.parameters, &|key| !self.kind.operational.contains(&key));

@@ -1,6 +1,7 @@
 //! Which processor the work runs on: what the user asked for, what is there, and why it was chosen.
 
 use std::fmt;
+use std::path::Path;
 use std::str::FromStr;
 
 use anyhow::{Result, anyhow, bail};
@@ -129,14 +130,18 @@ impl Chosen {
     }
 }
 
-/// The machine's, or what this process's control group may have of it.
+/// The machine's, or what this process's control group (version 2) or one above it may have of that.
 fn main_memory_bytes() -> Option<u64> {
     let info = std::fs::read_to_string("/proc/meminfo").ok()?;
     let line = info.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
     let machine = line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024;
-    let group = std::fs::read_to_string("/sys/fs/cgroup/memory.max").ok();
-    let group = group.and_then(|text| text.trim().parse::<u64>().ok()); // "max" where there is no limit.
-    Some(group.map_or(machine, |group| group.min(machine)))
+    let groups = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    let group = groups.lines().find_map(|line| line.strip_prefix("0::/")).unwrap_or_default();
+    let limit = |group: &Path| -> Option<u64> {
+        let file = Path::new("/sys/fs/cgroup").join(group).join("memory.max");
+        std::fs::read_to_string(file).ok()?.trim().parse().ok() // "max" where there is no limit.
+    };
+    Path::new(group).ancestors().filter_map(limit).chain([machine]).min()
 }
 
 /// True for Burn's `flex`, the CPU backend, with or without autodiff.

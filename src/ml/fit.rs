@@ -17,7 +17,7 @@ mod tests;
 use std::path::Path;
 use std::time::Instant;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use burn::module::Module;
 use burn::tensor::Device;
 
@@ -46,7 +46,7 @@ const LISTED_ROWS: usize = 32;
 /// Train `model` on the train rows and give back the best one on the validation rows.
 ///
 /// The result is a function of the model, the rows, the objective, the options and the kind of device: nothing else in
-/// the process matters. With `checkpoints`, state is kept in that folder at intervals, at each evaluation and when the
+/// the process matters, unless memory runs short and batches are halved. With `checkpoints`, state is kept in that folder at intervals, at each evaluation and when the
 /// watch says stop, and a fit of the same inputs goes on from there. The folder is left for the caller to remove once the
 /// result is safe: until then, calling again gives the finished result at once.
 pub fn fit(
@@ -61,7 +61,16 @@ pub fn fit(
     options.check(tokens)?;
     check(&model, tokens, options.padding)?;
     objective.check(tokens.train.len(), tokens.labels.len())?;
+    // A checkpoint has the trained weights alone.
+    let is_frozen = model.count_trainable() < model.count();
+    ensure!(
+        options.pruning.is_none() || !is_frozen,
+        "a model with frozen weights cannot be pruned while it is trained"
+    );
     let device = device.clone().autodiff();
+    if options.memory_limit.is_some() {
+        device.memory_cleanup(); // What earlier work left in the pool is not this fit's.
+    }
     let stepper = Stepper { tokens, objective, options, device: &device, watch, room: Room::default() };
     let mut run = Run::start(model, &stepper, checkpoints, watch)?;
     loop {
@@ -135,6 +144,7 @@ impl<'a> Run<'a> {
             Some(found) if found.0.identity == run.state.identity => {
                 let resumed = state::resume(found, run.pupil, &mut run.optimizer)?;
                 (run.state, run.pupil, run.best) = (resumed.state, resumed.pupil, resumed.best);
+                stepper.room.resume(run.state.parts);
                 run.feed = Feed::start(tokens, options, run.state.step)?;
                 (run.clock, run.saved) = (Clock::start(run.state.seconds), Some(run.state.step));
                 watch.note(format!("going on from step {} of {}", run.state.step, run.total));
@@ -213,6 +223,9 @@ impl<'a> Run<'a> {
         let Some(share) = pruning.due(self.state.step, self.total) else { return Ok(self) };
         let Pupil { model, projection } = self.pupil;
         let (model, masks) = pruning.apply(model, share)?;
+        if masks.is_empty() {
+            return Ok(Self { pupil: Pupil { model, projection }, ..self });
+        }
         let (removed, weights) = masks.values().fold((0, 0), |(r, w), mask| (r + mask.removed(), w + mask.weights()));
         self.watch.note(format!(
             "from step {} on, {removed} of {weights} weights in {} matrices are held at zero ({:.1} %)",
@@ -312,6 +325,7 @@ impl<'a> Run<'a> {
     /// Keep what a crash must not take, unless the model is spoilt: the next step will then say so.
     fn save(&mut self) -> Result<()> {
         self.state.seconds = self.clock.seconds();
+        self.state.parts = self.stepper.room.parts();
         if let Some(checkpoints) = &self.checkpoints
             && state::save(checkpoints, &self.state, &self.pupil, &self.optimizer, self.best.as_ref())?
         {

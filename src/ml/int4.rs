@@ -56,6 +56,9 @@ impl Weight {
         let (inputs, outputs) = (self.inputs, self.outputs);
         let rows = x.len() / inputs;
         assert!(bias.len() == outputs && x.len() == rows * inputs, "{} × {outputs} with {}", inputs, x.len());
+        if rows == 0 {
+            return Vec::new();
+        }
         let mut y: Vec<f32> = Vec::with_capacity(rows * outputs);
         let out = Output(y.spare_capacity_mut().as_mut_ptr());
         (0..outputs.div_ceil(COLUMNS)).into_par_iter().for_each_init(Vec::new, |floats, block| {

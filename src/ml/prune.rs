@@ -145,13 +145,18 @@ impl Pruning {
 
     /// Removes `share` of what is to go from a model in training: the model, and the masks that keep it so, in its layout.
     ///
-    /// What is zero already counts among the smallest, so what was removed before is removed again.
+    /// What is zero already counts among the smallest, so what was removed before is removed again. Zeros of any linear layer
+    /// are kept, also those that another method left there: a matrix without one has no mask.
     pub fn apply(&self, model: Model, share: f64) -> Result<(Model, Masks)> {
         let parameters = model.parameters();
-        let wanted = targets::select(&self.targets, parameters.iter().map(|p| (p.name.as_str(), p.shape.as_slice())))?;
-        let wanted: BTreeSet<String> = wanted.into_iter().collect();
-        let mut tensors = walk::to_host_of(&model, |name| wanted.contains(name))?;
+        let all = targets::select(&[], parameters.iter().map(|p| (p.name.as_str(), p.shape.as_slice())))?;
+        let all: BTreeSet<String> = all.into_iter().collect();
+        let mut tensors = walk::to_host_of(&model, |name| all.contains(name))?;
         let mut masks = self.masks(&tensors, share)?;
+        for (name, tensor) in &tensors {
+            masks.entry(name.clone()).or_insert_with(|| Mask::new(tensor.data.len())).remove_zeros(&tensor.data);
+        }
+        masks.retain(|_, mask| mask.removed() > 0);
         for parameter in &parameters {
             let (Some(tensor), Some(mask)) = (tensors.get_mut(&parameter.name), masks.get_mut(&parameter.name)) else {
                 continue;

@@ -12,7 +12,7 @@ use super::recovery::{self, Patient, Recovery};
 use super::removal::{self, Structure, Wanted};
 use super::training::{self, Trained, Training};
 use super::types::{MODEL, TOKENS};
-use crate::engine::kind::{Context, Invalid, Need, Port, Resource, Stage};
+use crate::engine::kind::{Context, Invalid, Labels, Need, Port, Resource, Stage};
 use crate::ml::model::config::Config;
 use crate::ml::model::{Model, weights};
 use crate::ml::prune::{Gradual, Method, Pattern, PruneReport, Pruning, Scope, Target};
@@ -46,19 +46,18 @@ pub struct Own {
     /// What to remove for good in the place of single weights: `["ffn"]`, the neurons of the feed-forward halves that matter
     /// least to the loss on the validation rows of `in.tokens`.
     #[serde(default)]
-    structure: Vec<Structure>,
-    /// Rows of the validation split that tell which neurons matter, at most. For `structure`.
-    #[serde(default = "rows")]
-    calibration: usize,
+    structure: Option<Vec<Structure>>,
+    /// Rows of the validation split that tell which neurons matter, at most. For `structure`. Default: 256.
+    #[serde(default)]
+    calibration: Option<usize>,
     /// Encoder layers that stay: so many, evenly spaced from the first, or `[0, 2, 4]`, counted from 0; the others are dropped.
     /// By itself, or before `structure`.
     #[serde(default)]
     layers: Option<Layers>,
 }
 
-fn rows() -> usize {
-    256
-}
+/// Enough for a ranking that more rows hardly change, in seconds.
+const CALIBRATION: usize = 256;
 
 pub type Prune = Trained<Own, Recovery>;
 
@@ -70,6 +69,10 @@ impl Stage for Prune {
     const OUTPUTS: &'static [Port] = &[Port::one("model", MODEL)];
     const SEEDED: bool = true;
     const OPERATIONAL: &'static [&'static str] = training::OPERATIONAL;
+
+    fn is_seeded(&self) -> bool {
+        self.training.training().is_some()
+    }
 
     fn resource(&self) -> Resource {
         if self.training.training().is_some() || self.own.is_structured() { Resource::Device } else { Resource::Cpu }
@@ -83,11 +86,26 @@ impl Stage for Prune {
                     .help(format!("add `{} = 1` and `in.tokens`", recovery::KEY)),
             );
         }
+        if self.own.calibration.is_some() && self.own.structure.is_none() {
+            wrong.push(
+                Invalid::new("calibration", "`calibration` is given, but nothing is measured on its rows")
+                    .help("add `structure = [\"ffn\"]`, or leave `calibration` out"),
+            );
+        }
         wrong.into_iter().chain(self.training.check()).collect()
     }
 
+    fn check_inputs(&self, labels: &Labels) -> Vec<Invalid> {
+        let is_idle = labels.contains_key("tokens") && self.needs().is_empty();
+        let invalid = || {
+            Invalid::new("tokens", "`in.tokens` is wired, but nothing is trained or measured on its rows")
+                .help(format!("add `{} = 1` to train what is left, or leave it out", recovery::KEY))
+        };
+        is_idle.then(invalid).into_iter().collect()
+    }
+
     fn needs(&self) -> Vec<Need> {
-        let importance = (!self.own.structure.is_empty()).then_some(Need { port: "tokens", key: "structure" });
+        let importance = self.own.structure.as_ref().map(|_| Need { port: "tokens", key: "structure" });
         importance.map_or_else(|| self.training.needs(), |need| vec![need])
     }
 
@@ -133,7 +151,7 @@ fn recovered(cx: &mut Context, pruning: Pruning, training: &Training) -> Result<
     let tokens = base::tokens_for(&dir, cx)?;
     let device = base::device(cx)?;
     let model = Model::load(&dir, None, cx.seed(), &device.device)?.model;
-    let patient = Patient { model, tokens: &tokens, device: &device, pruning: Some(pruning.clone()) };
+    let patient = Patient { model, tokens: &tokens, device: &device, pruning: pruning.clone() };
     let (model, recovery) = recovery::recover(cx, patient, training)?;
     Ok(PruneReport { recovery: Some(recovery), ..pruning.report(&model.to_host()?)? })
 }
@@ -188,12 +206,12 @@ impl Own {
 
     /// Whether parts of the model go, and not single weights.
     fn is_structured(&self) -> bool {
-        !self.structure.is_empty() || self.layers.is_some()
+        self.structure.is_some() || self.layers.is_some()
     }
 
     fn check_structured(&self) -> Vec<Invalid> {
         let mut wrong = Vec::new();
-        let asked = if self.structure.is_empty() { "layers" } else { "structure" };
+        let asked = if self.structure.is_none() { "layers" } else { "structure" };
         for (key, is_given) in [
             ("pattern", self.pattern.is_some()),
             ("scope", self.scope == Scope::Global),
@@ -207,12 +225,15 @@ impl Own {
                 )));
             }
         }
-        if self.structure.contains(&Structure::Heads) {
+        if self.structure.as_ref().is_some_and(Vec::is_empty) {
+            wrong.push(Invalid::new("structure", "structure is empty; write [\"ffn\"]"));
+        }
+        if self.structure.iter().flatten().any(|part| *part == Structure::Heads) {
             wrong.push(Invalid::new("structure", format!("structure has \"heads\": {}", Structure::NO_HEADS)).help(
                 "`structure = [\"ffn\"]` removes neurons of the feed-forward halves, which are two thirds of a layer's work",
             ));
         }
-        match (self.sparsity, self.structure.is_empty()) {
+        match (self.sparsity, self.structure.is_none()) {
             (None, false) => wrong.push(
                 Invalid::new("structure", "structure is given, but no share to remove")
                     .help("add `sparsity`: 0.4 removes 40 % of each layer's neurons"),
@@ -225,7 +246,7 @@ impl Own {
             _ => wrong.extend(self.check_sparsity()),
         }
         wrong.extend(self.layers.as_ref().and_then(Layers::check));
-        if self.calibration == 0 {
+        if self.calibration == Some(0) {
             wrong.push(Invalid::new("calibration", "calibration is 0; at least 1 row is needed"));
         }
         wrong
@@ -238,8 +259,8 @@ impl Own {
     }
 
     fn wanted(&self) -> Wanted<'_> {
-        let share = self.sparsity.filter(|_| !self.structure.is_empty());
-        Wanted { layers: self.layers.as_ref(), share, calibration: self.calibration }
+        let share = self.sparsity.filter(|_| self.structure.is_some());
+        Wanted { layers: self.layers.as_ref(), share, calibration: self.calibration.unwrap_or(CALIBRATION) }
     }
 
     fn pruning(&self) -> Pruning {

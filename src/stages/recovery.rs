@@ -27,7 +27,8 @@ pub struct Recovery(Training);
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct Own {
-    /// Passes over the training rows of `in.tokens`, on which the pruned model is trained with its zeros held. The parameters
+    /// Passes over the training rows of `in.tokens`, on which the pruned model is trained; weights of
+    /// linear layers that are zero stay zero. The parameters
     /// of training are for this; without it nothing is trained.
     #[serde(default)]
     recover_epochs: u32,
@@ -53,14 +54,14 @@ pub struct Patient<'a> {
     pub model: Model,
     pub tokens: &'a Tokens,
     pub device: &'a Chosen,
-    /// Weights that go before or while it is trained, and are held at zero.
-    pub pruning: Option<Pruning>,
+    /// Weights that go before or while it is trained. They and all other zeros of linear layers are held at zero.
+    pub pruning: Pruning,
 }
 
 /// Trains it and writes the output `model`.
 pub fn recover(cx: &mut Context, patient: Patient, training: &Training) -> Result<(Model, prune::Recovery)> {
     let Patient { model, tokens, device, pruning } = patient;
-    let options = FitOptions { pruning, ..training.options(cx.seed(), 5e-5, device)? };
+    let options = FitOptions { pruning: Some(pruning), ..training.options(cx.seed(), 5e-5, device)? };
     let fitted = training::run(cx, model, tokens, &Objective::cross_entropy(), device, options)?;
     let (rows, out) = (cx.input("tokens")?.dir.clone(), cx.output("model")?);
     save_model(&fitted.model, &fitted.training, &tokens.labels, &rows, &out)?;

@@ -14,9 +14,9 @@ use super::watched::{Watched, finished};
 use crate::engine::kind::Context;
 use crate::ml::data::Tokens;
 use crate::ml::model::{Model, weights};
-use crate::ml::prune::Recovery;
 use crate::ml::prune::importance::Rows;
 use crate::ml::prune::structured::{Neurons, Removal, Removed, remove};
+use crate::ml::prune::{Method, Pruning, Recovery, Scope};
 
 /// Parts that every layer has many of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -70,7 +70,9 @@ pub fn run(cx: &mut Context, wanted: &Wanted, training: Option<&Training>) -> Re
     let (model, removed) = finished(remove(model, &removal, &device.device, &Watched::new(cx)))?;
     let recovery = match (training, &tokens) {
         (Some(training), Some(tokens)) => {
-            let patient = Patient { model, tokens, device: &device, pruning: None };
+            // Nothing more goes; zeros that are there stay.
+            let pruning = Pruning::of(Method::Magnitude { sparsity: 0.0, scope: Scope::Local });
+            let patient = Patient { model, tokens, device: &device, pruning };
             Some(recovery::recover(cx, patient, training)?.1)
         }
         _ => {

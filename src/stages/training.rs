@@ -24,6 +24,9 @@ use crate::ml::precision::Precision;
 use crate::ml::schedule::{Schedule, Warmup};
 use crate::ml::tokenizer;
 
+/// Minutes of a year.
+const LONGEST: f64 = 525_600.0;
+
 /// Parameters that only change how fast a model comes about.
 pub const OPERATIONAL: &[&str] = &["eval-batch-size", "checkpoint-minutes", "memory-fraction"];
 
@@ -94,7 +97,8 @@ pub struct Training {
     #[serde(default)]
     pub gradient_checkpointing: bool,
     /// Share of the device's memory (the machine's, on the CPU) that a step may take. A batch that needs more goes through in two
-    /// halves, as one that does not fit; where half a batch needs more, the stage fails. Not part of the result. Default: no limit.
+    /// halves, as one that does not fit, which changes rounding and dropout masks; where half a batch needs more, the stage fails.
+    /// Not part of the fingerprint. Default: no limit.
     #[serde(default)]
     pub memory_fraction: Option<f64>,
     /// Rows per batch of validation. Not part of the result.
@@ -195,18 +199,20 @@ impl Training {
             must((0.0..1.0).contains(&beta), "betas", format!("{name} is {beta}; it must be at least 0 and below 1"));
         }
         let epsilon = self.epsilon;
-        must(epsilon > 0.0 && epsilon.is_finite(), "epsilon", format!("epsilon is {epsilon}; it must be above 0"));
+        must(
+            epsilon as f32 > 0.0 && epsilon.is_finite(),
+            "epsilon",
+            format!("epsilon is {epsilon}; it must be above 0, in 32 bits too"),
+        );
         if let Some(lr) = self.learning_rate {
             must(lr > 0.0 && lr.is_finite(), "learning-rate", format!("learning-rate is {lr}; it must be above 0"));
         }
-        for (key, value) in [
-            ("weight-decay", self.weight_decay),
-            ("clip", self.clip),
-            ("threshold", self.threshold),
-            ("checkpoint-minutes", self.checkpoint_minutes),
-        ] {
+        for (key, value) in [("weight-decay", self.weight_decay), ("clip", self.clip), ("threshold", self.threshold)] {
             must(value >= 0.0 && value.is_finite(), key, format!("{key} is {value}; it must be 0 or more"));
         }
+        let minutes = self.checkpoint_minutes;
+        let message = format!("checkpoint-minutes is {minutes}; it must be from 0 to {LONGEST} (a year)");
+        must((0.0..=LONGEST).contains(&minutes), "checkpoint-minutes", message);
         if let Some(fraction) = self.memory_fraction {
             let message = format!("memory-fraction is {fraction}; it must be above 0 and at most 1");
             must(fraction > 0.0 && fraction <= 1.0, "memory-fraction", message);

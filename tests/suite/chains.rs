@@ -60,7 +60,7 @@ fn failure(p: &Project, stage: &str) -> String {
 }
 
 #[test]
-fn an_adapted_model_is_pruned_quantized_and_scored() {
+fn an_adapted_model_is_pruned_recovers_and_is_quantized_and_scored() {
     let p = project(
         r#"
 [stage.adapted]
@@ -71,6 +71,9 @@ epochs = 1
 [stage.pruned]
 use = "prune@0.5"
 in.model = "adapted"
+in.tokens = "tokens"
+recover-epochs = 1
+learning-rate = 1e-4
 [stage.int8]
 use = "quantize@int8"
 in.model = "pruned"

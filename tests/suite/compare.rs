@@ -94,7 +94,8 @@ fn a_comparison_has_the_memory_and_the_time_that_each_variant_took() {
     let change = number(1, "accuracy_change");
     assert!(number(1, "accuracy_change_low") <= change && change <= number(1, "accuracy_change_high"));
     assert_eq!(change, (number(1, "gained") - number(1, "lost")) / 40.0);
-    // How long a model took is no part of what it is: forced again, the stages below stop early.
+    // How long a model took is no part of what it is: forced again, nothing below it runs.
+    assert_eq!(p.run(&["--force", "teacher"]), ["teacher"]);
     p.write("p.toml", &format!("{PIPELINE}baseline = \"int8\"\n"));
     assert_eq!(p.run(&[]), ["comparison"]);
     let folder = p.pipe(&["cache", "path", "p.toml", "scores[int8].metrics"]).1;

@@ -68,6 +68,16 @@ impl Room {
         Self { parts: Cell::new(parts), ..Self::default() }
     }
 
+    /// Parts that each batch is cut into.
+    pub fn parts(&self) -> usize {
+        self.parts.get()
+    }
+
+    /// Go on with as many parts as a checkpoint says.
+    pub fn resume(&self, parts: usize) {
+        self.parts.set(parts.max(1));
+    }
+
     /// Do `attempt` with each batch in as many parts as went well before; where memory does not suffice for whole batches,
     /// once more with halves, and so from then on.
     ///
@@ -79,19 +89,30 @@ impl Room {
             Err(error) if is_exhausted(&error) => error,
             result => return result,
         };
+        let is_limit = error.chain().any(|cause| cause.is::<Exceeded>());
         if parts == 1 {
-            watch.note(
-                "warning: the device's memory does not suffice for a batch; from here on, each goes through in two halves \
-                 and the accumulation is doubled. A smaller batch-size with a larger accumulation does the same from the start"
-                    .to_owned(),
-            );
+            let why = if is_limit {
+                "a batch takes more memory than memory-fraction allows"
+            } else {
+                "the device's memory does not suffice for a batch"
+            };
+            watch.note(format!(
+                "warning: {why}; from here on, each goes through in two halves and the accumulation is doubled. A smaller \
+                 batch-size with a larger accumulation does the same from the start"
+            ));
             self.parts.set(2);
             return self.find(watch, attempt);
         }
-        Err(error.context(
-            "the device's memory does not suffice for half a batch either; lower batch-size (and raise accumulation by as \
-             much, for the same steps), set gradient-checkpointing, or lower the max-length of `tokenize`",
-        ))
+        let (why, also) = if is_limit {
+            let also = ", or raise memory-fraction (on the CPU other stages count too, but for `--jobs 1`)";
+            ("half a batch takes more memory than memory-fraction allows too", also)
+        } else {
+            ("the device's memory does not suffice for half a batch either", "")
+        };
+        Err(error.context(format!(
+            "{why}; lower batch-size (and raise accumulation by as much, for the same steps), set gradient-checkpointing, or \
+             lower the max-length of `tokenize`{also}"
+        )))
     }
 
     /// Whether `positions` (rows times width) are more than ever went through together, so that memory may not suffice.
@@ -168,6 +189,15 @@ mod tests {
         assert!(is_exhausted(&error));
         assert_eq!(format!("{error:#}"), "step 1: 3000 bytes were in use, and memory-fraction allows 2000");
         assert_eq!(within(None, &Device::flex(), || Ok(7)).unwrap(), 7);
+    }
+
+    #[test]
+    fn what_a_checkpoint_says_of_halves_is_gone_on_with() {
+        let (room, watch) = (Room::default(), Notes::default());
+        room.resume(2);
+        assert_eq!((room.parts(), room.find(&watch, Ok).unwrap()), (2, 2));
+        room.resume(0); // From before there was such a number.
+        assert_eq!(room.parts(), 1);
     }
 
     #[test]

@@ -52,7 +52,8 @@ pub struct FitOptions {
     /// Devices that share each step's rows with the model's. Operational, but for the dropout masks.
     #[serde(skip)]
     pub replicas: Vec<Device>,
-    /// Bytes of the device's memory that a step may take; a batch that needs more goes through in halves. Operational.
+    /// Bytes of the device's memory that a step may take; a batch that needs more goes through in halves. Operational, but for
+    /// rounding and the dropout masks of what is halved.
     #[serde(skip)]
     pub memory_limit: Option<u64>,
     /// Rows per evaluation batch. Operational: it changes speed and memory, so it is not written down.
@@ -103,7 +104,7 @@ impl Default for FitOptions {
 impl FitOptions {
     /// Rows of one optimizer step.
     pub fn step_rows(&self) -> usize {
-        self.batch_size * self.accumulation
+        self.batch_size.saturating_mul(self.accumulation)
     }
 
     /// Optimizer steps of an epoch of so many train rows.
@@ -124,7 +125,7 @@ impl FitOptions {
             (0.0..1.0).contains(&beta1) && (0.0..1.0).contains(&beta2),
             "betas are {beta1} and {beta2}; they must be in 0..1"
         );
-        ensure!(epsilon > 0.0 && epsilon.is_finite(), "epsilon is {epsilon}; it must be above 0");
+        ensure!(epsilon as f32 > 0.0 && epsilon.is_finite(), "epsilon is {epsilon}; it must be above 0 in 32 bits");
         ensure!(weight_decay >= 0.0, "weight-decay is {weight_decay}; it must be 0 or more");
         ensure!(self.eval_steps != Some(0), "eval-steps is 0; at least 1 is needed");
         if let Some(clip) = self.clip {

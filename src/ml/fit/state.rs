@@ -45,6 +45,9 @@ pub struct State {
     /// Positions that went through the model, and those that held a token.
     pub positions: u64,
     pub tokens: u64,
+    /// Parts that each batch goes through in; none said is one.
+    #[serde(default)]
+    pub parts: usize,
     /// Wall time up to the checkpoint, evaluations included.
     pub seconds: f64,
 }

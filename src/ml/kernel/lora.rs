@@ -225,7 +225,7 @@ mod tests {
     #[test]
     fn any_number_of_threads_gives_the_same_bits() {
         let pool = |threads| rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-        let run = |threads| pool(threads).install(|| outcome([700, 64, 48, 8], 0.1, true));
+        let run = |threads| pool(threads).install(|| outcome([1024, 256, 256, 8], 0.1, true));
         assert_eq!(run(1), run(3));
     }
 }

@@ -31,6 +31,14 @@ impl Mask {
         self.words[at / WORD] |= 1 << (at % WORD);
     }
 
+    /// The weights that are zero already, too.
+    pub fn remove_zeros(&mut self, values: &[f32]) {
+        debug_assert_eq!(values.len(), self.len);
+        self.words.par_iter_mut().zip(values.par_chunks(WORD)).for_each(|(word, values)| {
+            *word |= values.iter().enumerate().fold(0, |bits, (bit, value)| bits | u64::from(*value == 0.0) << bit);
+        });
+    }
+
     /// Of the matrix.
     pub fn weights(&self) -> usize {
         self.len

@@ -193,6 +193,20 @@ fn what_is_applied_in_training_is_what_host_tensors_lose() {
     }
 }
 
+#[test]
+fn zeros_that_were_there_before_are_held_too() {
+    for (fixture, model) in families() {
+        // Half of the attention goes; then a tenth of the feed-forward, and then nothing more.
+        let attention = Pruning { targets: vec![Target::Attention], ..share(0.5, Scope::Local) };
+        let (model, first) = attention.apply(model, 1.0).expect("applied");
+        let ffn = Pruning { targets: vec![Target::Ffn], ..share(0.1, Scope::Local) };
+        let (model, second) = ffn.apply(model, 1.0).expect("applied");
+        let (_, third) = share(0.0, Scope::Local).apply(model, 1.0).expect("applied");
+        assert!(first.iter().all(|(name, mask)| second[name] == *mask), "{}", fixture.name());
+        assert!(second.len() > first.len() && third == second, "{}", fixture.name());
+    }
+}
+
 /// Rows of random tokens for a fixture's model.
 fn rows(model: &Model, count: usize) -> Tokens {
     let labels = model.config().labels().to_vec();

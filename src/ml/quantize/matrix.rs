@@ -88,8 +88,9 @@ pub fn int4(tensor: &HostTensor, group: usize) -> Stored {
     let relative_error = Some(relative_error(&tensor.data, back));
     let (rows, columns) = (tensor.shape[0], tensor.shape[1]);
     let scales = HostTensor { shape: vec![rows, columns / group], data: scales };
-    // 16 bits where they hold every scale; `grouped` rounded them to that.
-    let scales = if fits_halves(&scales.data) { Encoded::f16(&scales) } else { Encoded::f32(&scales) };
+    // 16 bits where they hold every scale as it is.
+    let halves = scales.data.iter().all(|scale| half::f16::from_f32(*scale).to_f32() == *scale);
+    let scales = if halves { Encoded::f16(&scales) } else { Encoded::f32(&scales) };
     let shape = [rows, columns].iter().flat_map(|size| (*size as i64).to_le_bytes()).collect();
     let shape = Encoded { dtype: Dtype::I64, shape: vec![2], bytes: shape };
     let (shape_of_words, bytes) = (vec![rows, columns / 8], int4::Weight::pack(&integers));

@@ -184,7 +184,7 @@ pub fn measure(
             error_of_weights <= LARGE,
             fixed.is_some(),
         ) {
-            (true, ..) => Form::Int8,
+            (true, true, _) => Form::Int8,
             (false, true, false) => Form::Int8Wide,
             _ => Form::Float16,
         };

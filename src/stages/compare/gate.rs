@@ -85,6 +85,10 @@ impl Gate {
             let message = || format!("`{name}` is the baseline, which the gate compares the others with");
             (Some(name.as_str()) == baseline).then(|| Invalid::new("gate", message()))
         };
+        if self.variants.is_none() && known.iter().all(|name| Some(*name) == baseline) {
+            let nothing = Invalid::new("gate", "the gate has nothing to hold: the baseline is the only variant");
+            return vec![nothing.help("give `in.metrics` more models, or leave `gate` out")];
+        }
         self.variants.iter().flatten().filter_map(wrong).collect()
     }
 
