@@ -125,6 +125,19 @@ fn a_new_adapter_changes_nothing_and_only_it_and_the_head_get_gradients() {
     assert_eq!(optimizer.state_len(), 2 * model.count_trainable());
 }
 
+/// What training keeps beside the model, a gradient and two moments, there is for each number that is trained, and for no other.
+#[test]
+fn at_the_size_of_roberta_base_a_twentieth_of_the_numbers_is_trained_at_most() {
+    let base = r#"{"model_type": "roberta", "vocab_size": 50265, "max_position_embeddings": 514, "type_vocab_size": 1,
+        "pad_token_id": 1, "hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12, "intermediate_size": 3072,
+        "num_labels": 5}"#;
+    let model = Model::empty(&crate::ml::model::Config::parse(base).expect("a config"), &Device::flex());
+    let all = model.count();
+    let adapted = model.add_lora(&LoraConfig { rank: 16, ..config(&["all-linear"]) }, 0).expect("added");
+    assert_eq!((all, adapted.count_trainable()), (124_649_477, 3_248_645));
+    assert!(20 * adapted.count_trainable() <= all);
+}
+
 #[test]
 fn modules_to_save_are_trained_in_full_and_stored_with_the_adapter() {
     let Some(fixture) = Fixture::open("lora-roberta") else { return };

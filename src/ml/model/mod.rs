@@ -77,7 +77,7 @@ impl Model {
     }
 
     /// A model whose parameters allocate nothing until they are filled in.
-    fn empty(config: &Config, device: &Device) -> Self {
+    pub(in crate::ml) fn empty(config: &Config, device: &Device) -> Self {
         match &config.family {
             Family::Roberta(own) => Model::Roberta(roberta::Roberta::empty(config, own, device)),
             Family::Bert(own) => Model::Bert(bert::Bert::empty(config, own, device)),
