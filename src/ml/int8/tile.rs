@@ -126,9 +126,9 @@ mod x86 {
                 let scales = _mm512_loadu_ps(w.scales.as_ptr().add(16 * half));
                 let sums = _mm512_loadu_si512(w.sums.as_ptr().add(16 * half).cast());
                 let bias = _mm512_loadu_ps(w.bias.as_ptr().add(16 * half));
-                for (row, y) in y.iter_mut().enumerate().take(R) {
+                for (row, (y, acc)) in y.iter_mut().zip(&acc).enumerate() {
                     let shift = _mm512_mullo_epi32(_mm512_set1_epi32(a.zeros[row]), sums);
-                    let sum = _mm512_cvtepi32_ps(_mm512_sub_epi32(acc[row][half], shift));
+                    let sum = _mm512_cvtepi32_ps(_mm512_sub_epi32(acc[half], shift));
                     let scale = _mm512_mul_ps(_mm512_set1_ps(a.scales[row]), scales);
                     let value = _mm512_add_ps(_mm512_mul_ps(sum, scale), bias);
                     let within = y.len().saturating_sub(16 * half).min(16);

@@ -30,12 +30,15 @@ pub struct Gate {
     variants: Option<Vec<String>>,
 }
 
+/// What a limit is held against; none where it was not measured.
+type Figure = fn(&Row) -> Option<f64>;
+
 /// One limit, and the figure that it holds for.
 struct Limit {
     key: &'static str,
     bound: Bound,
     /// None where it was not measured.
-    figure: fn(&Row) -> Option<f64>,
+    figure: Figure,
 }
 
 enum Bound {
@@ -120,7 +123,7 @@ impl Gate {
 
     fn limits(&self) -> Vec<Limit> {
         let limit = |key, bound, figure| Limit { key, bound, figure };
-        let at_most: [(_, _, fn(&Row) -> Option<f64>); 4] = [
+        let at_most: [(_, _, Figure); 4] = [
             ("accuracy-drop", self.accuracy_drop, |row| row.accuracy_change.map(|change| 0.0 - change)),
             ("macro-f1-drop", self.macro_f1_drop, |row| row.macro_f1_change.map(|change| 0.0 - change)),
             ("size-ratio", self.size_ratio, |row| Some(row.size_ratio)),

@@ -113,7 +113,9 @@ mod tests {
         let points: Vec<At> = (0..6).map(|i| (190.0 + 4.0 * f64::from(i), 150.0 + 3.0 * f64::from(i))).collect();
         points.iter().for_each(|&point| layout.taken(Area::around(point, 6.0, 6.0)));
         let before = layout.taken.len();
-        points.iter().for_each(|&point| drop(layout.place(point, 6.0, (70.0, 29.0))));
+        for &point in &points {
+            layout.place(point, 6.0, (70.0, 29.0));
+        }
         let labels = &layout.taken[before..];
         for (i, one) in labels.iter().enumerate() {
             assert!(labels[i + 1..].iter().all(|other| one.overlap(other) == 0.0), "{labels:?}");
