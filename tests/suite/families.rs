@@ -136,11 +136,24 @@ fn an_adapter_from_elsewhere_is_merged_and_compressed() {
     };
     copy(&base, "whole");
     copy(&adapter, "theirs");
-    project.write(
-        "m.toml",
-        "name = \"m\"\n[stage.merged]\nuse = \"merge\"\nbase = \"whole\"\nadapter = \"theirs\"\n\
-         [stage.small]\nuse = \"quantize@int8\"\nin.model = \"merged\"\n",
-    );
+    // The corpus and the tokens of the other file, then the whole chain: merged, pruned, recovered, quantized.
+    let rows = PIPELINE.split("[stage.teacher]").next().unwrap();
+    let chain = r#"
+[stage.merged]
+use = "merge"
+base = "whole"
+adapter = "theirs"
+[stage.pruned]
+use = "prune@0.3"
+in.model = "merged"
+in.tokens = "tokens"
+recover-epochs = 1
+[stage.small]
+use = "quantize@int8"
+in.model = "pruned"
+in.tokens = "tokens"
+"#;
+    project.write("m.toml", &format!("{rows}{chain}"));
     let (code, _, err) = project.pipe(&["run", "m.toml"]);
     assert_eq!(code, 0, "{err}");
     let (code, out, err) = project.pipe(&["predict", "m.toml:small", "--text", "the price was nasty"]);
