@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use libmimalloc_sys::{mi_option_set_default, mi_option_t, mi_option_use_numa_nodes};
 use mimalloc::MiMalloc;
 
-/// mimalloc; blocks of [`COUNTED`] bytes and more are counted.
+/// mimalloc; blocks of 16 KiB and more are counted.
 pub struct Allocator;
 
 /// Weights, activations and rows come in such blocks. Counting the small ones, too, would cost time and tell little.

@@ -45,7 +45,7 @@ pub fn write(path: &Path, split: &Split, logits: &[f32], classes: usize) -> Resu
     write_parquet(path, schema, columns)
 }
 
-/// What a model said of some rows, as [`write`] wrote it.
+/// What a model said of some rows, as [`write()`] wrote it.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Predictions {
     pub ids: Vec<String>,
@@ -57,7 +57,7 @@ pub struct Predictions {
 }
 
 impl Predictions {
-    /// Read what [`write`] wrote.
+    /// Read what [`write()`] wrote.
     pub fn read(path: &Path) -> Result<Self> {
         let mut all = Self::default();
         read_parquet(path, |batch| all.add(batch))?;
