@@ -7,12 +7,13 @@
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-use pipe::engine::event::Quiet;
-use pipe::engine::kind::{Context, Kind, Port, Stage, Type};
-use pipe::engine::planned::{Action, Request};
-use pipe::engine::project::{Project, read_source};
-use pipe::engine::resolve::resolve;
-use pipe::engine::schedule::{RunOptions, run};
+use pipe_engine::contract::context::Context;
+use pipe_engine::contract::event::Quiet;
+use pipe_engine::contract::kind::{Kind, Port, Stage, Type};
+use pipe_engine::declare::resolve::resolve;
+use pipe_engine::judge::plan::{Action, Request};
+use pipe_engine::judge::project::{Project, read_source};
+use pipe_engine::run::schedule::{RunOptions, run};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -64,7 +65,7 @@ impl Bench {
         Ok(Self { temp })
     }
 
-    fn timed(&self, work: impl Fn(&Project, &pipe::engine::resolve::Pipeline)) -> anyhow::Result<Duration> {
+    fn timed(&self, work: impl Fn(&Project, &pipe_engine::declare::resolve::Pipeline)) -> anyhow::Result<Duration> {
         let begin = Instant::now();
         let pipeline = resolve(&read_source(&self.temp.path().join("p.toml"))?, None, &[], KINDS)?;
         let project = Project::open(self.temp.path(), None)?;

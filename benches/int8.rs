@@ -10,12 +10,12 @@ use std::time::Instant;
 
 use anyhow::Result;
 use burn::tensor::Device;
-use pipe::ml::batch::{Batch, Padding};
-use pipe::ml::classifier::Classifier;
-use pipe::ml::data::tokens::Split;
-use pipe::ml::model::{Config, Model};
-use pipe::ml::quantize::{QuantizeReport, Request, Scheme, quantize};
-use pipe::ml::watch::Silent;
+use pipe_ml::compress::quantize::{QuantizeReport, Request, Scheme, quantize};
+use pipe_ml::judge::classifier::Classifier;
+use pipe_ml::model::{Config, Model};
+use pipe_ml::text::batch::{Batch, Padding};
+use pipe_ml::text::data::tokens::Split;
+use pipe_ml::watch::Silent;
 use serde_json::json;
 use shapes::{Options, config, median, rows};
 

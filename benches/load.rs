@@ -9,9 +9,10 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
 use burn::tensor::Device;
-use pipe::ml::classifier::Classifier;
-use pipe::ml::model::weights::{self, Encoded};
-use pipe::ml::model::{Config, Model};
+use pipe_ml::files::weights;
+use pipe_ml::files::weights::Encoded;
+use pipe_ml::judge::classifier::Classifier;
+use pipe_ml::model::{Config, Model};
 
 // As in the binary.
 #[global_allocator]

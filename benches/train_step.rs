@@ -9,14 +9,14 @@ use std::time::Instant;
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
-use pipe::allocator::{self, Allocator};
-use pipe::ml::batch::{Batch, Padding};
-use pipe::ml::dropout::Noise;
-use pipe::ml::fit::peak_memory_bytes;
-use pipe::ml::lora::{LoraConfig, Targets};
-use pipe::ml::model::{Config, Model};
-use pipe::ml::objective::Objective;
-use pipe::ml::optimizer::{Accumulated, AdamW, AdamWSettings};
+use pipe_ml::compress::lora::{LoraConfig, Targets};
+use pipe_ml::compute::allocator::{self, Allocator};
+use pipe_ml::compute::dropout::Noise;
+use pipe_ml::model::{Config, Model};
+use pipe_ml::text::batch::{Batch, Padding};
+use pipe_ml::train::fit::peak_memory_bytes;
+use pipe_ml::train::objective::Objective;
+use pipe_ml::train::optimizer::{Accumulated, AdamW, AdamWSettings};
 use shapes::{Options, config, median, rows};
 
 // As in the binary.

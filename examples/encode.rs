@@ -9,8 +9,8 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
-use pipe::ml::tokenizer::{Tokenizer, save};
-use pipe::ml::watch::Silent;
+use pipe_ml::text::tokenizer::{Tokenizer, save};
+use pipe_ml::watch::Silent;
 
 /// No text of a comparison is cut.
 const LENGTH: usize = 1_000_000;

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context, Result};
-use pipe::ml::data::spec::{Format, Purpose, Source};
-use pipe::ml::data::{Spec, preprocess, tokenize};
-use pipe::ml::watch::Silent;
+use pipe_ml::text::data::spec::{Format, Purpose, Source};
+use pipe_ml::text::data::{Spec, preprocess, tokenize};
+use pipe_ml::watch::Silent;
 
 fn main() -> Result<()> {
     let mut arguments = std::env::args_os().skip(1).map(PathBuf::from);

@@ -1,8 +1,8 @@
 //! What can end a command early: its exit code and its text.
 
-use crate::engine::diagnostic::Diagnostics;
 use crate::report::color::{Color, ERROR, HELP};
 use crate::report::diagnostic;
+use pipe_engine::text::diagnostic::Diagnostics;
 
 /// Exit codes: 0 done, 1 a stage failed, 2 bad usage or pipeline file, 3 differences found, 130 interrupted.
 #[derive(Debug)]
@@ -98,8 +98,8 @@ impl From<anyhow::Error> for Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::diagnostic::Diagnostic;
     use anyhow::Context;
+    use pipe_engine::text::diagnostic::Diagnostic;
 
     #[test]
     fn exit_codes() {

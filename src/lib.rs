@@ -5,10 +5,7 @@
 //! (`engine::diff`). Each instance is one of the kinds in `stages`, which call `ml` for the work. The engine tells what
 //! happens as events; `report` turns them into text and `cli` ties it together.
 
-pub mod allocator;
 pub mod cli;
-pub mod engine;
 pub mod error;
-pub mod ml;
 pub mod report;
 pub mod stages;

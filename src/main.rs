@@ -2,9 +2,9 @@
 
 use std::process::ExitCode;
 
-use pipe::allocator::{self, Allocator};
 use pipe::cli::{self, Stock};
 use pipe::stages::{self, KINDS, REMOTES};
+use pipe_ml::compute::allocator::{self, Allocator};
 
 #[global_allocator]
 static ALLOCATOR: Allocator = Allocator;

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use anyhow::{Result, anyhow};
-use pipe::ml::data::tokens::Split;
-use pipe::ml::model::Config;
+use pipe_ml::model::Config;
+use pipe_ml::text::data::tokens::Split;
 
 /// `--NAME VALUE` pairs.
 pub struct Options(HashMap<String, String>);

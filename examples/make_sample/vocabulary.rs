@@ -3,10 +3,10 @@
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use pipe::ml::data::spec::{Format, Purpose, Source};
-use pipe::ml::data::{Spec, preprocess};
-use pipe::ml::tokenizer::learn::Learn;
-use pipe::ml::watch::Silent;
+use pipe_ml::text::data::spec::{Format, Purpose, Source};
+use pipe_ml::text::data::{Spec, preprocess};
+use pipe_ml::text::tokenizer::learn::Learn;
+use pipe_ml::watch::Silent;
 use serde_json::{Value, json};
 
 /// Reached or not: with `MIN_FREQUENCY` the sample's few words need fewer tokens.

@@ -8,11 +8,11 @@ use serde::Serialize;
 
 use super::context::{Context, File, named};
 use super::gc::Gc;
-use crate::engine::cache::Entry;
-use crate::engine::project::Project;
 use crate::error::Error;
 use crate::report::format;
 use crate::report::table::Table;
+use pipe_engine::judge::project::Project;
+use pipe_engine::store::entry::Entry;
 
 /// Inspect the cache.
 #[derive(Debug, clap::Args)]

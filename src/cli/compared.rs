@@ -5,13 +5,13 @@ use serde::Serialize;
 use super::context::{Context, File};
 use super::history::database;
 use super::side::Side;
-use crate::engine::diff::Pair;
-use crate::engine::external::Around;
-use crate::engine::history::{Fact, RunRecord};
-use crate::engine::project::Project;
 use crate::error::Error;
 use crate::report::format;
 use crate::report::table::Table;
+use pipe_engine::diff::Pair;
+use pipe_engine::judge::external::Around;
+use pipe_engine::judge::history::{Fact, RunRecord};
+use pipe_engine::judge::project::Project;
 
 /// What the metrics are held against.
 pub struct Before {

@@ -3,12 +3,13 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use crate::engine::cache::CacheError;
-use crate::engine::kind::{Kind, Remote};
-use crate::engine::project::{Prepared, Project, read_source};
-use crate::engine::resolve::{Pipeline, resolve};
 use crate::error::Error;
 use crate::report::{Color, secret};
+use pipe_engine::contract::kind::Kind;
+use pipe_engine::contract::origin::Remote;
+use pipe_engine::declare::resolve::{Pipeline, resolve};
+use pipe_engine::judge::project::{Prepared, Project, read_source};
+use pipe_engine::store::error::CacheError;
 
 /// What a build of `pipe` can do; `main` hands it in, tests hand in toys.
 #[derive(Clone, Copy)]

@@ -7,11 +7,11 @@ use clap::ValueEnum;
 use super::context::Context;
 use super::git::Repository;
 use super::side::{At, Side, declares_stages, open};
-use crate::engine::diff::{Reading, Review};
-use crate::engine::external::Around;
-use crate::engine::project::Project;
 use crate::error::Error;
 use crate::report::diff::{Document, markdown, text};
+use pipe_engine::diff::{Reading, Review};
+use pipe_engine::judge::external::Around;
+use pipe_engine::judge::project::Project;
 
 /// Compare two definitions without running anything.
 ///

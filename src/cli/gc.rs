@@ -7,14 +7,14 @@ use std::time::{Duration, SystemTime};
 use super::context::Context;
 use super::history::database;
 use super::side::Side;
-use crate::engine::collect::{Collected, Mode};
-use crate::engine::diff::Inputs;
-use crate::engine::external::Around;
-use crate::engine::planned::Action;
-use crate::engine::project::Project;
-use crate::engine::resolve::resolve;
 use crate::error::Error;
 use crate::report::format;
+use pipe_engine::declare::resolve::resolve;
+use pipe_engine::diff::Inputs;
+use pipe_engine::judge::external::Around;
+use pipe_engine::judge::plan::Action;
+use pipe_engine::judge::project::Project;
+use pipe_engine::store::collect::{Collected, Mode};
 
 /// Drop results that nothing named here needs: keeps what FILEs would take from the cache, under each of their profiles.
 ///

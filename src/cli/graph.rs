@@ -3,10 +3,11 @@
 use clap::ValueEnum;
 
 use super::context::{Context, File};
-use crate::engine::graph::Graph as Dag;
-use crate::engine::resolve::{Instance, Pipeline};
 use crate::error::Error;
 use crate::report::graph;
+use pipe_engine::declare::graph::Graph as Dag;
+use pipe_engine::declare::instance::Instance;
+use pipe_engine::declare::resolve::Pipeline;
 
 /// Draw the stages and what flows between them.
 #[derive(Debug, clap::Args)]

@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 
 use super::context::{Context, File};
-use crate::engine::history::{History as Database, RunRecord};
-use crate::engine::project::Project;
 use crate::error::Error;
 use crate::report::format;
 use crate::report::table::Table;
+use pipe_engine::judge::history::{History as Database, RunRecord};
+use pipe_engine::judge::project::Project;
 
 /// List past runs, the newest first.
 #[derive(Debug, clap::Args)]
@@ -89,7 +89,7 @@ fn render(runs: &[RunRecord]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::event::Outcome;
+    use pipe_engine::contract::event::Outcome;
 
     #[test]
     fn a_row_for_each_run() {

@@ -52,9 +52,9 @@ fn starter(file: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::diagnostic::Source;
-    use crate::engine::resolve::resolve;
     use crate::stages::KINDS;
+    use pipe_engine::declare::resolve::resolve;
+    use pipe_engine::text::diagnostic::Source;
 
     #[test]
     fn the_starter_is_a_valid_pipeline_in_every_profile() {

@@ -3,8 +3,8 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use crate::engine::event::{Event, Observer};
 use crate::error::Error;
+use pipe_engine::contract::event::{Event, Observer};
 
 type Reporter = dyn Observer + Send;
 

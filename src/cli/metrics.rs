@@ -7,10 +7,10 @@ use serde::Serialize;
 use super::compared::{before, compare};
 use super::context::{Context, File};
 use super::history::{database, pipeline_name};
-use crate::engine::history::{Fact, RunRecord};
 use crate::error::Error;
 use crate::report::format;
 use crate::report::table::Table;
+use pipe_engine::judge::history::{Fact, RunRecord};
 
 /// Show the metrics of a run, the newest one unless told otherwise.
 #[derive(Debug, clap::Args)]

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use super::cache::folders;
 use super::context::{Context, File};
-use crate::engine::kind::What;
 use crate::error::Error;
+use pipe_engine::contract::kind::What;
 
 /// How to read the pipeline file of FILE:STAGE.
 #[derive(Debug, clap::Args)]

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use crate::engine::kind::Kind;
+use pipe_engine::contract::kind::Kind;
 
 /// One key of a kind's table.
 #[derive(Debug, Clone, PartialEq)]

@@ -4,12 +4,13 @@ use std::path::{Path, PathBuf};
 
 use super::context::{Context, File};
 use super::saved;
-use crate::engine::planned::{self as engine, Action, Request};
-use crate::engine::project::Project;
 use crate::error::Error;
 use crate::report::color::{ACTIVE, FAINT, STRONG, WARNING};
 use crate::report::table::Table;
 use crate::report::{Color, format, line};
+use pipe_engine::judge::plan as engine;
+use pipe_engine::judge::plan::{Action, Request};
+use pipe_engine::judge::project::Project;
 
 /// Say for each stage whether its result is there, and why not.
 #[derive(Debug, clap::Args)]
@@ -120,8 +121,8 @@ fn render(plan: &engine::Plan, color: Color) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::manifest::Manifest;
-    use crate::engine::planned::{Planned, VERSION};
+    use pipe_engine::judge::plan::{Planned, VERSION};
+    use pipe_engine::store::manifest::Manifest;
 
     fn plan() -> engine::Plan {
         let stage = |name: &str, action, why: &[&str], seconds| Planned {

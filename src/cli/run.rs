@@ -6,12 +6,13 @@ use std::sync::Arc;
 
 use super::context::{Context, File};
 use super::{interrupt, plan, saved};
-use crate::engine::event::{Event, Observer, Outcome};
-use crate::engine::planned::{Plan, Request};
-use crate::engine::project::Project;
-use crate::engine::schedule::{self, RunOptions};
 use crate::error::Error;
 use crate::report::{Mode, reporter};
+use pipe_engine::contract::event::{Event, Observer, Outcome};
+use pipe_engine::judge::plan::{Plan, Request};
+use pipe_engine::judge::project::Project;
+use pipe_engine::run::schedule;
+use pipe_engine::run::schedule::RunOptions;
 
 /// Run what is needed for a pipeline, or for some of its stages.
 #[derive(Debug, clap::Args)]

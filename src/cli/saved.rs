@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use crate::engine::planned::{Moved, Plan, VERSION};
-use crate::engine::resolve::Pipeline;
 use crate::error::Error;
+use pipe_engine::declare::resolve::Pipeline;
+use pipe_engine::judge::plan::{Moved, Plan, VERSION};
 
 /// More departures than a reader wants to see of a plan that has to be made anew anyway.
 const SHOWN: usize = 10;

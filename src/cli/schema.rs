@@ -4,8 +4,8 @@ use serde_json::{Map, Value, json};
 
 use super::context::Context;
 use super::parameter::description;
-use crate::engine::kind::{Arity, Kind, Port};
 use crate::error::Error;
+use pipe_engine::contract::kind::{Arity, Kind, Port};
 
 /// Print the JSON Schema of a pipeline file.
 #[derive(Debug, clap::Args)]

@@ -3,11 +3,12 @@
 use super::context::{Context, File, named};
 use super::parameter::toml;
 use super::toml_text;
-use crate::engine::cache::Entry;
-use crate::engine::resolve::{Instance, Pipeline};
 use crate::error::Error;
 use crate::report::format;
 use crate::report::table::Table;
+use pipe_engine::declare::instance::Instance;
+use pipe_engine::declare::resolve::Pipeline;
+use pipe_engine::store::entry::Entry;
 
 /// Print the resolved pipeline file, or the artifacts of a stage.
 #[derive(Debug, clap::Args)]

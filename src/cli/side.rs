@@ -4,12 +4,12 @@ use std::path::{Path, PathBuf};
 
 use super::context::{Context, File};
 use super::git::{Repository, split};
-use crate::engine::diagnostic::Source;
-use crate::engine::diff::{Inputs, Pair, Reading, Text, Touched};
-use crate::engine::external::Revision;
-use crate::engine::project::{Project, read_source};
-use crate::engine::value;
 use crate::error::Error;
+use pipe_engine::diff::{Inputs, Pair, Reading, Text, Touched};
+use pipe_engine::judge::external::Revision;
+use pipe_engine::judge::project::{Project, read_source};
+use pipe_engine::text::diagnostic::Source;
+use pipe_engine::text::value;
 
 /// One side of a comparison.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -167,7 +167,7 @@ pub fn open(cx: &Context<'_>, base: &Side, head: &Side, reading: Reading<'_>) ->
     let (old, new) = (base.revision(&root, &inputs)?, head.revision(&root, &inputs)?);
     let here = |name: &str| {
         let file = root.join(name);
-        file.is_file().then(|| crate::engine::digest::file(&file)).transpose()
+        file.is_file().then(|| pipe_engine::store::digest::file(&file)).transpose()
     };
     let mut touched = Touched::new();
     for name in old.keys().chain(new.keys()) {

@@ -2,10 +2,10 @@
 
 use super::context::Context;
 use super::parameter::{Parameter, description, parameters};
-use crate::engine::diagnostic::{closest, listed};
-use crate::engine::kind::{Arity, Kind, Port};
 use crate::error::Error;
 use crate::report::table::Table;
+use pipe_engine::contract::kind::{Arity, Kind, Port};
+use pipe_engine::text::diagnostic::{closest, listed};
 
 /// List the kinds of stages, or document one.
 #[derive(Debug, clap::Args)]

@@ -1,6 +1,6 @@
 //! Values as TOML text, for showing a resolved pipeline.
 
-use crate::engine::value::{Node, Table, Value};
+use pipe_engine::text::value::{Node, Table, Value};
 
 /// A key, quoted where it has to be.
 pub fn key(text: &str) -> String {
@@ -60,8 +60,8 @@ fn float(f: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::diagnostic::Source;
-    use crate::engine::value::parse;
+    use pipe_engine::text::diagnostic::Source;
+    use pipe_engine::text::value::parse;
 
     #[test]
     fn what_is_written_reads_back_the_same() {

@@ -2,14 +2,15 @@
 
 use super::context::{Context, File, named};
 use super::side::{Side, open};
-use crate::engine::diagnostic::closest;
-use crate::engine::diff::{Affected, Change, Review, What};
-use crate::engine::plan::Verdict;
-use crate::engine::resolve::{Instance, Pipeline};
 use crate::error::Error;
 use crate::report::diff::phrase;
 use crate::report::format;
 use crate::report::table::Table;
+use pipe_engine::declare::instance::Instance;
+use pipe_engine::declare::resolve::Pipeline;
+use pipe_engine::diff::{Affected, Change, Review, What};
+use pipe_engine::judge::verdict::Verdict;
+use pipe_engine::text::diagnostic::closest;
 
 /// Explain why a stage would run, or why its result still holds.
 #[derive(Debug, clap::Args)]

@@ -6,7 +6,7 @@ use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 
 use super::color::{Color, ERROR, HELP};
 use super::{format, secret};
-use crate::engine::diagnostic::{Diagnostic, Diagnostics, Place};
+use pipe_engine::text::diagnostic::{Diagnostic, Diagnostics, Place};
 
 /// Problems that are drawn; nobody reads on after so many, and the last line says how many there are.
 const DRAWN: usize = 100;
@@ -145,7 +145,7 @@ fn sources(all: &Diagnostics) -> Vec<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::diagnostic::Source;
+    use pipe_engine::text::diagnostic::Source;
 
     const FILE: &str = "name = \"x\"\n\n[stage.int8]\nuse = \"quantize@int8\"\nin.model = \"corpus\"\n";
 

@@ -19,7 +19,7 @@ use std::time::Instant;
 use serde::Serialize;
 
 use super::secret;
-use crate::engine::event::{Event, Observer};
+use pipe_engine::contract::event::{Event, Observer};
 
 /// Raised when a field changes its meaning or goes.
 pub const VERSION: u32 = 1;
@@ -69,7 +69,8 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::engine::event::{Outcome, Progress, StageInfo};
+    use pipe_engine::contract::event::{Outcome, StageInfo};
+    use pipe_engine::contract::progress::Progress;
 
     #[test]
     fn one_object_a_line_and_the_version_first() {

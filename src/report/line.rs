@@ -8,7 +8,8 @@ use unicode_width::UnicodeWidthStr;
 
 use super::color::{ACTIVE, Color, ERROR, FAINT, GOOD, HELP, STRONG, WARNING};
 use super::format;
-use crate::engine::event::{Event, Outcome, Progress};
+use pipe_engine::contract::event::{Event, Outcome};
+use pipe_engine::contract::progress::Progress;
 
 /// A stage column wider than this would push everything else off a terminal; longer names stick out instead.
 const WIDEST: usize = 32;
@@ -209,7 +210,7 @@ pub fn parts(progress: &Progress, left: Option<f64>) -> Vec<Part> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::event::StageInfo;
+    use pipe_engine::contract::event::StageInfo;
 
     fn started(names: &[&str]) -> Event {
         let stages = names.iter().map(|n| StageInfo { name: n.to_string(), kind: "train".into() }).collect();

@@ -12,7 +12,8 @@ use super::format;
 use super::line::{Lines, Part, parts};
 use super::pace::Pace;
 use super::secret;
-use crate::engine::event::{Event, Observer, Progress};
+use pipe_engine::contract::event::{Event, Observer};
+use pipe_engine::contract::progress::Progress;
 
 /// Ten redraws a second read as motion and cost nothing beside training; progress events only leave their figures.
 const FRAME: Duration = Duration::from_millis(100);
@@ -290,7 +291,7 @@ fn cut(text: &str, width: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::event::StageInfo;
+    use pipe_engine::contract::event::StageInfo;
 
     fn training(done: u64) -> Event {
         let progress = Progress {

@@ -4,7 +4,7 @@ use super::color::Color;
 use super::json::Json;
 use super::live::Live;
 use super::plain::Plain;
-use crate::engine::event::Observer;
+use pipe_engine::contract::event::Observer;
 
 /// How a run is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::engine::event::Progress;
+use pipe_engine::contract::progress::Progress;
 
 /// The speed of one phase of a stage: a new unit, a new total or a step back starts another phase.
 #[derive(Debug)]

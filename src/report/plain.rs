@@ -9,7 +9,7 @@ use super::color::Color;
 use super::line::Lines;
 use super::pace::Pace;
 use super::secret;
-use crate::engine::event::{Event, Observer};
+use pipe_engine::contract::event::{Event, Observer};
 
 /// A log of an hour's training stays short, and a hung job can still be told from a slow one.
 const PROGRESS_EVERY: Duration = Duration::from_secs(30);
@@ -60,7 +60,7 @@ impl<W: Write> State<W> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::event::Progress;
+    use pipe_engine::contract::progress::Progress;
 
     #[test]
     fn progress_is_told_twice_a_minute() {

@@ -4,14 +4,19 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-use crate::engine::event::{self, Event, Observer};
-use crate::engine::kind::{Context, External, Fetched, Remote, What};
-use crate::ml::data::Tokens;
-use crate::ml::device::{self, Chosen, Want};
-use crate::ml::model::config::Config;
-use crate::ml::model::hub::{self, Need};
-use crate::ml::model::weights;
-use crate::ml::watch::{Progress, Watch};
+use pipe_engine::contract::context::Context;
+use pipe_engine::contract::event::{Event, Observer};
+use pipe_engine::contract::kind::{External, What};
+use pipe_engine::contract::origin::{Fetched, Remote};
+use pipe_engine::contract::progress;
+use pipe_ml::compute::device;
+use pipe_ml::compute::device::{Chosen, Want};
+use pipe_ml::files::weights;
+use pipe_ml::hub;
+use pipe_ml::hub::Need;
+use pipe_ml::model::config::Config;
+use pipe_ml::text::data::Tokens;
+use pipe_ml::watch::{Progress, Watch};
 
 /// `hf:OWNER/NAME@REVISION`, pinned by its commit.
 pub const HUB: Remote = Remote { prefix: "hf:", held, fetch };
@@ -42,8 +47,7 @@ struct Download<'a> {
 
 impl Watch for Download<'_> {
     fn progress(&self, p: Progress) {
-        let progress =
-            event::Progress { done: p.done, total: p.total, unit: p.unit.into(), ..event::Progress::default() };
+        let progress = progress::Progress { done: p.done, total: p.total, unit: p.unit.into(), ..Default::default() };
         self.observer.event(&Event::Progress { stage: self.reference.into(), progress });
     }
 

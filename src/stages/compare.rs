@@ -17,7 +17,8 @@ use self::gate::Gate;
 use self::row::{Comparison, Row};
 use super::evaluate::Scores;
 use super::types::{METRICS, TABLE};
-use crate::engine::kind::{Context, Invalid, Labels, Port, Stage};
+use pipe_engine::contract::context::Context;
+use pipe_engine::contract::kind::{Invalid, Labels, Port, Stage};
 
 /// Puts several models side by side: quality, with McNemar's test and a bootstrap interval for the change against a baseline,
 /// and cost. Writes `comparison.csv`, `comparison.md` and a plot, `comparison.svg`. All must have scored the same rows.

@@ -5,8 +5,9 @@ use serde::{Deserialize, Serialize};
 
 use super::base::copy_but_weights;
 use super::types::{MODEL, ONNX};
-use crate::engine::kind::{Context, Port, Stage};
-use crate::ml::onnx::{Precision, convert};
+use pipe_engine::contract::context::Context;
+use pipe_engine::contract::kind::{Port, Stage};
+use pipe_ml::onnx::{Precision, convert};
 
 /// Converts a model into a file for other programs; its config, with the label names, and its tokenizer go beside it.
 ///

@@ -8,20 +8,22 @@ use serde::{Deserialize, Serialize};
 
 use super::base;
 use super::layers::Layers;
-use super::training::{self, Trained, save_model};
+use super::training;
+use super::training::{Trained, save_model};
 use super::types::{MODEL, PREDICTIONS, TOKENS};
 use super::watched::{Watched, finished};
-use crate::engine::kind::{Context, External, Invalid, Labels, Port, Resource, Stage};
-use crate::ml::classifier::Classifier;
-use crate::ml::data::align::{Rows, align};
-use crate::ml::data::predictions::Predictions;
-use crate::ml::data::{Split, Tokens};
-use crate::ml::device::Chosen;
-use crate::ml::guide::{AttentionLoss, Guide, HiddenLoss};
-use crate::ml::metrics::{SCORING_ROWS, Scoring};
-use crate::ml::model::{Config, Initialised, Model};
-use crate::ml::objective::Objective;
-use crate::ml::student;
+use pipe_engine::contract::context::Context;
+use pipe_engine::contract::kind::{External, Invalid, Labels, Port, Resource, Stage};
+use pipe_ml::compress::student;
+use pipe_ml::compute::device::Chosen;
+use pipe_ml::judge::classifier::Classifier;
+use pipe_ml::judge::metrics::{SCORING_ROWS, Scoring};
+use pipe_ml::model::{Config, Initialised, Model};
+use pipe_ml::text::data::align::{Rows, align};
+use pipe_ml::text::data::predictions::Predictions;
+use pipe_ml::text::data::{Split, Tokens};
+use pipe_ml::train::guide::{AttentionLoss, Guide, HiddenLoss};
+use pipe_ml::train::objective::Objective;
 
 /// Trains a smaller student on the labels and on a teacher's softened logits: alpha·CE + (1 − alpha)·T²·KL
 /// (Hinton et al., 2015).

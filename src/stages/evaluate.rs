@@ -10,14 +10,15 @@ use serde::{Deserialize, Serialize};
 use super::base;
 use super::types::{METRICS, MODEL, PREDICTIONS, TOKENS};
 use super::watched::{Watched, finished};
-use crate::allocator::Watermark;
-use crate::engine::kind::{Context, Invalid, Port, Resource, Stage};
-use crate::ml::classifier::{Classifier, Size};
-use crate::ml::data::outcomes::Outcomes;
-use crate::ml::data::predictions;
-use crate::ml::data::spec::Purpose;
-use crate::ml::data::{Split, Tokens};
-use crate::ml::metrics::{Metrics, SCORING_ROWS, Scoring, Speed};
+use pipe_engine::contract::context::Context;
+use pipe_engine::contract::kind::{Invalid, Port, Resource, Stage};
+use pipe_ml::compute::allocator::Watermark;
+use pipe_ml::judge::classifier::{Classifier, Size};
+use pipe_ml::judge::metrics::{Metrics, SCORING_ROWS, Scoring, Speed};
+use pipe_ml::text::data::outcomes::Outcomes;
+use pipe_ml::text::data::predictions;
+use pipe_ml::text::data::spec::Purpose;
+use pipe_ml::text::data::{Split, Tokens};
 
 /// Scores a model on labelled rows: quality, size, speed and memory, and what became of each row.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]

@@ -1,4 +1,4 @@
 //! Models looked at from outside: what `pipe inspect` and `pipe diagnose` tell.
 
-pub use crate::ml::diagnose::{Diagnosis, Drift, NotComparable, TensorDrift, diagnose};
-pub use crate::ml::inspect::{Depth, Inspection, Tensor, What, inspect};
+pub use pipe_ml::judge::diagnose::{Diagnosis, Drift, NotComparable, TensorDrift, diagnose};
+pub use pipe_ml::judge::inspect::{Depth, Inspection, Tensor, What, inspect};

@@ -7,8 +7,8 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Deserialize, Deserializer, Error, SeqAccess, Unexpected, Visitor};
 use serde::ser::{Serialize, Serializer};
 
-use crate::engine::kind::Invalid;
-use crate::ml::student;
+use pipe_engine::contract::kind::Invalid;
+use pipe_ml::compress::student;
 
 /// `layers = 3` or `layers = [0, 2, 4]`.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -4,14 +4,16 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::base;
-use super::training::{self, ClassWeights, Trained, check_smoothing, save_model};
+use super::training;
+use super::training::{ClassWeights, Trained, check_smoothing, save_model};
 use super::types::{ADAPTER, MODEL, TOKENS};
-use crate::engine::kind::{Context, External, Invalid, Port, Resource, Stage};
-use crate::ml::data::Tokens;
-use crate::ml::lora::{LoraConfig, Targets, save_adapter};
-use crate::ml::model::head::HeadKind;
-use crate::ml::model::{Config, Initialised, Model};
-use crate::ml::objective::Objective;
+use pipe_engine::contract::context::Context;
+use pipe_engine::contract::kind::{External, Invalid, Port, Resource, Stage};
+use pipe_ml::compress::lora::{LoraConfig, Targets, save_adapter};
+use pipe_ml::model::head::HeadKind;
+use pipe_ml::model::{Config, Initialised, Model};
+use pipe_ml::text::data::Tokens;
+use pipe_ml::train::objective::Objective;
 
 /// Trains low-rank adapters on a frozen base model, as PEFT does; gives the adapter and the merged model.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]

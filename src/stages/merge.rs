@@ -5,9 +5,10 @@ use serde::{Deserialize, Serialize};
 
 use super::base;
 use super::types::MODEL;
-use crate::engine::kind::{Context, External, Invalid, Port, Stage};
-use crate::ml::lora::merge;
-use crate::ml::tokenizer;
+use pipe_engine::contract::context::Context;
+use pipe_engine::contract::kind::{External, Invalid, Port, Stage};
+use pipe_ml::compress::lora::merge;
+use pipe_ml::text::tokenizer;
 
 /// Merges an adapter in PEFT's layout into its base model, so that a model adapted elsewhere can be compressed and compared.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]

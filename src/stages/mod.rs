@@ -23,7 +23,8 @@ mod training;
 mod types;
 mod watched;
 
-use crate::engine::kind::{Kind, Remote};
+use pipe_engine::contract::kind::Kind;
+use pipe_engine::contract::origin::Remote;
 
 pub use base::gpus;
 

@@ -4,12 +4,13 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result};
 
-use crate::ml::classifier::Classifier;
-use crate::ml::data::Split;
-use crate::ml::device;
-use crate::ml::metrics::{Scoring, argmax, log_softmax};
-use crate::ml::tokenizer::Tokenizer;
-use crate::ml::watch::Silent;
+use pipe_ml::compute::device;
+use pipe_ml::compute::numbers::{argmax, log_softmax};
+use pipe_ml::judge::classifier::Classifier;
+use pipe_ml::judge::metrics::Scoring;
+use pipe_ml::text::data::Split;
+use pipe_ml::text::tokenizer::Tokenizer;
+use pipe_ml::watch::Silent;
 
 pub struct Predictor {
     classifier: Classifier,
@@ -62,7 +63,7 @@ impl Predictor {
             device: self.classifier.device(),
         };
         let logits = scoring.logits(&|ids, mask| self.classifier.logits(ids, mask), &Silent)?;
-        let judge = |(logits, encoded): (&[f32], &crate::ml::tokenizer::Encoded)| -> Result<Prediction> {
+        let judge = |(logits, encoded): (&[f32], &pipe_ml::text::tokenizer::Encoded)| -> Result<Prediction> {
             let wide: Vec<f64> = logits.iter().map(|&v| f64::from(v)).collect();
             let label =
                 self.labels().get(argmax(&wide)).context("the model has no label for its highest logit")?.clone();

@@ -5,9 +5,10 @@ use serde::{Deserialize, Serialize};
 
 use super::types::CORPUS;
 use super::watched::{Watched, finished};
-use crate::engine::kind::{Context, External, Invalid, Port, Stage, What};
-use crate::ml::data::spec::Purpose;
-use crate::ml::data::{Report, Spec, preprocess};
+use pipe_engine::contract::context::Context;
+use pipe_engine::contract::kind::{External, Invalid, Port, Stage, What};
+use pipe_ml::text::data::spec::Purpose;
+use pipe_ml::text::data::{Report, Spec, preprocess};
 
 /// Reads labelled texts from CSV, TSV or JSON lines, repairs and cleans them, and splits them.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
@@ -35,7 +36,7 @@ impl Stage for Preprocess {
     }
 
     fn externals(&self) -> Vec<External> {
-        let file = |(i, source): (usize, &crate::ml::data::spec::Source)| External {
+        let file = |(i, source): (usize, &pipe_ml::text::data::spec::Source)| External {
             name: format!("sources[{i}]"),
             key: "sources",
             path: source.path.display().to_string(),

@@ -6,16 +6,22 @@ use anyhow::{Context as _, Result, ensure};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::base::{self, copy_but_weights};
+use super::base;
+use super::base::copy_but_weights;
 use super::layers::Layers;
-use super::recovery::{self, Patient, Recovery};
-use super::removal::{self, Structure, Wanted};
-use super::training::{self, Trained, Training};
+use super::recovery;
+use super::recovery::{Patient, Recovery};
+use super::removal;
+use super::removal::{Structure, Wanted};
+use super::training;
+use super::training::{Trained, Training};
 use super::types::{MODEL, TOKENS};
-use crate::engine::kind::{Context, Invalid, Labels, Need, Port, Resource, Stage};
-use crate::ml::model::config::Config;
-use crate::ml::model::{Model, weights};
-use crate::ml::prune::{Gradual, Method, Pattern, PruneReport, Pruning, Scope, Target};
+use pipe_engine::contract::context::Context;
+use pipe_engine::contract::kind::{Invalid, Labels, Need, Port, Resource, Stage};
+use pipe_ml::compress::prune::{Gradual, Method, Pattern, PruneReport, Pruning, Scope, Target};
+use pipe_ml::files::weights;
+use pipe_ml::model::Model;
+use pipe_ml::model::config::Config;
 
 /// Sets the smallest weights of a model's linear layers to zero (L1 magnitude); embeddings, LayerNorm and biases are not
 /// pruned. With `structure` or `layers`, removes neurons or whole layers in their place, so that the model becomes smaller and

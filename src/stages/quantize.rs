@@ -7,9 +7,10 @@ use serde::{Deserialize, Serialize};
 use super::base::{check_fit, copy_but_weights};
 use super::types::{MODEL, TOKENS};
 use super::watched::{Watched, finished};
-use crate::engine::kind::{Context, Invalid, Port, Stage};
-use crate::ml::data::Tokens;
-use crate::ml::quantize::{Calibration, Form, GROUP, QuantizeReport, Request, Scheme, quantize};
+use pipe_engine::contract::context::Context;
+use pipe_engine::contract::kind::{Invalid, Port, Stage};
+use pipe_ml::compress::quantize::{Calibration, Form, GROUP, QuantizeReport, Request, Scheme, quantize};
+use pipe_ml::text::data::Tokens;
 
 /// Stores a model's weights in fewer bits. With `int8`, `evaluate` and `predict` compute in integers on the CPU; layers that
 /// this would change too much are found on real rows (`in.tokens`, the validation split) and get more bits.
@@ -104,7 +105,7 @@ fn tell(cx: &mut Context, report: &QuantizeReport) {
     for (form, what, fact) in more {
         let names = report.layers_as(form);
         if !names.is_empty() {
-            cx.note(format!("{what}: {}", crate::ml::model::shortened(&names)));
+            cx.note(format!("{what}: {}", pipe_ml::model::shortened(&names)));
             cx.fact(fact, names.len() as f64);
         }
     }

@@ -4,17 +4,20 @@ use anyhow::Result;
 use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Serialize};
 
-use super::training::{self, Training, save_model};
-use crate::engine::diagnostic::{Diagnostic, Place};
-use crate::engine::kind::{Context, Invalid, Need};
-use crate::engine::parameters::{Parameters, json_of_both, read_both, schema_of_both};
-use crate::engine::value::Table;
-use crate::ml::data::Tokens;
-use crate::ml::device::Chosen;
-use crate::ml::fit::FitOptions;
-use crate::ml::model::Model;
-use crate::ml::objective::Objective;
-use crate::ml::prune::{self, Pruning};
+use super::training;
+use super::training::{Training, save_model};
+use pipe_engine::contract::context::Context;
+use pipe_engine::contract::kind::{Invalid, Need};
+use pipe_engine::text::diagnostic::{Diagnostic, Place};
+use pipe_engine::text::parameters::{Parameters, json_of_both, read_both, schema_of_both};
+use pipe_engine::text::value::Table;
+use pipe_ml::compress::prune;
+use pipe_ml::compress::prune::Pruning;
+use pipe_ml::compute::device::Chosen;
+use pipe_ml::model::Model;
+use pipe_ml::text::data::Tokens;
+use pipe_ml::train::fit::FitOptions;
+use pipe_ml::train::objective::Objective;
 
 /// The parameter that asks for it.
 pub const KEY: &str = "recover-epochs";

@@ -6,17 +6,20 @@ use anyhow::{Context as _, Result, ensure};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::base::{self, copy_but_weights};
+use super::base;
+use super::base::copy_but_weights;
 use super::layers::Layers;
-use super::recovery::{self, Patient};
+use super::recovery;
+use super::recovery::Patient;
 use super::training::Training;
 use super::watched::{Watched, finished};
-use crate::engine::kind::Context;
-use crate::ml::data::Tokens;
-use crate::ml::model::{Model, weights};
-use crate::ml::prune::importance::Rows;
-use crate::ml::prune::structured::{Neurons, Removal, Removed, remove};
-use crate::ml::prune::{Method, Pruning, Recovery, Scope};
+use pipe_engine::contract::context::Context;
+use pipe_ml::compress::prune::importance::Rows;
+use pipe_ml::compress::prune::structured::{Neurons, Removal, Removed, remove};
+use pipe_ml::compress::prune::{Method, Pruning, Recovery, Scope};
+use pipe_ml::files::weights;
+use pipe_ml::model::Model;
+use pipe_ml::text::data::Tokens;
 
 /// Parts that every layer has many of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

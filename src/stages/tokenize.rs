@@ -5,11 +5,12 @@ use serde::{Deserialize, Serialize};
 
 use super::types::{CORPUS, TOKENS};
 use super::watched::{Watched, finished};
-use crate::engine::kind::{Context, External, Invalid, Port, Stage, What};
-use crate::ml::data::Corpus;
-use crate::ml::data::tokenize::tokenize;
-use crate::ml::tokenizer;
-use crate::ml::tokenizer::learn::{Learn, SMALLEST};
+use pipe_engine::contract::context::Context;
+use pipe_engine::contract::kind::{External, Invalid, Port, Stage, What};
+use pipe_ml::text::data::Corpus;
+use pipe_ml::text::data::tokenize::tokenize;
+use pipe_ml::text::tokenizer;
+use pipe_ml::text::tokenizer::learn::{Learn, SMALLEST};
 
 /// Turns texts into token ids with the tokenizer of a model.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]

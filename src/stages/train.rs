@@ -4,13 +4,15 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::base;
-use super::training::{self, ClassWeights, Trained, check_smoothing, save_model};
+use super::training;
+use super::training::{ClassWeights, Trained, check_smoothing, save_model};
 use super::types::{MODEL, TOKENS};
-use crate::engine::kind::{Context, External, Invalid, Port, Resource, Stage};
-use crate::ml::data::Tokens;
-use crate::ml::model::head::HeadKind;
-use crate::ml::model::{Config, Model};
-use crate::ml::objective::Objective;
+use pipe_engine::contract::context::Context;
+use pipe_engine::contract::kind::{External, Invalid, Port, Resource, Stage};
+use pipe_ml::model::head::HeadKind;
+use pipe_ml::model::{Config, Model};
+use pipe_ml::text::data::Tokens;
+use pipe_ml::train::objective::Objective;
 
 /// Fine-tunes a model; the best one of all evaluations on the validation rows is kept.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]

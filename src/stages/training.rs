@@ -9,20 +9,22 @@ use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Serialize};
 
 use super::watched::{Watched, finished};
-use crate::engine::diagnostic::{Diagnostic, Place};
-use crate::engine::kind::{Context, Invalid};
-use crate::engine::parameters::{Parameters, json_of_both, read_both, schema_of_both};
-use crate::engine::value::Table;
-use crate::ml::batch::Padding;
-use crate::ml::data::Tokens;
-use crate::ml::device::{Chosen, is_cpu, pool_bytes};
-use crate::ml::fit::{self, Criterion, FitOptions, Fitted, fit};
-use crate::ml::model::{Initialised, Model};
-use crate::ml::objective::Objective;
-use crate::ml::optimizer::AdamWSettings;
-use crate::ml::precision::Precision;
-use crate::ml::schedule::{Schedule, Warmup};
-use crate::ml::tokenizer;
+use pipe_engine::contract::context::Context;
+use pipe_engine::contract::kind::Invalid;
+use pipe_engine::text::diagnostic::{Diagnostic, Place};
+use pipe_engine::text::parameters::{Parameters, json_of_both, read_both, schema_of_both};
+use pipe_engine::text::value::Table;
+use pipe_ml::compute::device::{Chosen, is_cpu, pool_bytes};
+use pipe_ml::compute::precision::Precision;
+use pipe_ml::model::{Initialised, Model};
+use pipe_ml::text::batch::Padding;
+use pipe_ml::text::data::Tokens;
+use pipe_ml::text::tokenizer;
+use pipe_ml::train::fit;
+use pipe_ml::train::fit::{Criterion, FitOptions, Fitted, fit};
+use pipe_ml::train::objective::Objective;
+use pipe_ml::train::optimizer::AdamWSettings;
+use pipe_ml::train::schedule::{Schedule, Warmup};
 
 /// Minutes of a year.
 const LONGEST: f64 = 525_600.0;

@@ -1,6 +1,6 @@
 //! The types of artifact that flow between the kinds.
 
-use crate::engine::kind::Type;
+use pipe_engine::contract::kind::Type;
 
 pub const CORPUS: Type = Type("corpus");
 pub const TOKENS: Type = Type("tokens");

@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-use crate::engine::event;
-use crate::engine::kind::{Context, Interrupted};
-use crate::ml::watch::{self, Progress, Watch};
+use pipe_engine::contract::context::{Context, Interrupted};
+use pipe_engine::contract::progress;
+use pipe_ml::watch;
+use pipe_ml::watch::{Progress, Watch};
 
 /// Progress is told at most this often: more than anyone can read, little enough to cost nothing.
 const INTERVAL: Duration = Duration::from_millis(100);
@@ -32,7 +33,7 @@ impl Watch for Watched<'_, '_> {
         }
         *last = Some(Instant::now());
         let unit = p.unit.to_string();
-        self.context.progress(event::Progress {
+        self.context.progress(progress::Progress {
             done: p.done,
             total: p.total,
             unit,

@@ -3,8 +3,9 @@
 use std::path::Path;
 
 use pipe::cli::{Stock, execute};
-use pipe::engine::kind::{Context, Kind, Port, Stage, Type};
 use pipe::report::Color;
+use pipe_engine::contract::context::Context;
+use pipe_engine::contract::kind::{Kind, Port, Stage, Type};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 

@@ -4,9 +4,9 @@ use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use pipe::engine::cache::Entry;
-use pipe::engine::collect::Mode;
-use pipe::engine::event::Event;
+use pipe_engine::contract::event::Event;
+use pipe_engine::store::collect::Mode;
+use pipe_engine::store::entry::Entry;
 
 use super::cli::{fails, on};
 use super::diff::git;

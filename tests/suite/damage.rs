@@ -5,8 +5,8 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use pipe::engine::entry::Entry;
-use pipe::engine::event::Event;
+use pipe_engine::contract::event::Event;
+use pipe_engine::store::entry::Entry;
 
 use super::disks::files;
 use super::state::end_state;

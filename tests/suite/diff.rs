@@ -1,8 +1,8 @@
 //! `pipe diff` on toy kinds: what it says of each kind of change, between files and between revisions.
 
 use pipe::cli::{Stock, execute};
-use pipe::engine::kind::{Fetched, Remote};
 use pipe::report::Color;
+use pipe_engine::contract::origin::{Fetched, Remote};
 
 use super::toys::{self, Dir};
 

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use pipe::engine::disk::{Change, Disk, Os};
+use pipe_engine::store::disk::{Change, Disk, Os};
 
 pub const ENOSPC: i32 = 28;
 pub const EIO: i32 = 5;

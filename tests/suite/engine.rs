@@ -5,8 +5,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 
-use pipe::engine::event::Event;
-use pipe::engine::kind::{Fetched, Remote, What};
+use pipe_engine::contract::event::Event;
+use pipe_engine::contract::kind::What;
+use pipe_engine::contract::origin::{Fetched, Remote};
 
 use super::toys::{Dir, Log, eventually};
 
@@ -372,7 +373,7 @@ fn a_commit_cut_short_is_made_good() {
 fn remote_inputs_are_fetched_once_and_not_while_something_local_is_wrong() {
     use std::sync::atomic::{AtomicUsize, Ordering};
     static FETCHED: AtomicUsize = AtomicUsize::new(0);
-    let fetch = |name: &str, _: What, _: &dyn pipe::engine::event::Observer| {
+    let fetch = |name: &str, _: What, _: &dyn pipe_engine::contract::event::Observer| {
         FETCHED.fetch_add(1, Ordering::Relaxed);
         anyhow::ensure!(!name.ends_with("gone"), "{name} is not there");
         Ok(Fetched { dir: "/".into(), identity: Some("c0ffee".into()) })

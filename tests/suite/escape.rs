@@ -4,8 +4,8 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
-use pipe::engine::artifact::{Artifact, ArtifactFile};
-use pipe::engine::entry::Entry;
+use pipe_engine::store::artifact::{Artifact, ArtifactFile};
+use pipe_engine::store::entry::Entry;
 
 use super::disks::files;
 use super::toys::Dir;

@@ -6,10 +6,10 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use pipe::engine::artifact::Artifact;
-use pipe::engine::cache::Cache;
-use pipe::engine::disk::{Change, Disk, Os};
-use pipe::engine::event::Event;
+use pipe_engine::contract::event::Event;
+use pipe_engine::store::artifact::Artifact;
+use pipe_engine::store::cache::Cache;
+use pipe_engine::store::disk::{Change, Disk, Os};
 
 use super::disks::{EIO, ENOSPC, EROFS, Faulty, Loss, PowerCut, Recording, Trouble, files};
 use super::state::{assert_no_leftovers, assert_sound, end_state};

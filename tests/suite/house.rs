@@ -121,7 +121,8 @@ fn every_kind_has_a_file_and_docs_for_itself_and_each_parameter() {
 
 #[test]
 fn the_shipped_pipelines_resolve_with_every_profile() {
-    use pipe::engine::{project::read_source, resolve::resolve};
+    use pipe_engine::declare::resolve::resolve;
+    use pipe_engine::judge::project::read_source;
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("pipelines");
     for file in fs::read_dir(dir).unwrap() {
         let source = read_source(&file.unwrap().path()).unwrap();

@@ -8,7 +8,7 @@ use super::real::{PIPELINE, Project};
 
 // Its other faults are for the tests of the module.
 #[allow(dead_code)]
-#[path = "../../src/ml/model/hub/server.rs"]
+#[path = "../../src/ml/hub/server.rs"]
 mod server;
 
 use server::{FIRST, Fault, Files, SECOND, Server};

@@ -364,9 +364,9 @@ fn zeros_are_counted_and_layers_that_differ_stand_apart() {
 
 #[test]
 fn int8_weights_are_weights_of_one_byte() {
-    use pipe::ml::quantize::{Request, Scheme, quantize};
+    use pipe_ml::compress::quantize::{Request, Scheme, quantize};
     let (bench, request) = (Bench::new(), Request::new(Scheme::Int8));
-    quantize(&bench.path("model"), &bench.path("int8"), &request, &pipe::ml::watch::Silent).unwrap();
+    quantize(&bench.path("model"), &bench.path("int8"), &request, &pipe_ml::watch::Silent).unwrap();
     let found = bench.json(&["inspect", "int8"]);
     assert_eq!((&found["parameters"]["total"], &found["notes"]), (&113_861.into(), &serde_json::json!([])));
     let tensors = found["tensors"].as_array().unwrap();
@@ -728,8 +728,8 @@ fn what_cannot_be_compared_is_said_so() {
 
 #[test]
 fn memory_does_not_grow_with_the_model() {
-    use pipe::ml::diagnose::diagnose;
-    use pipe::ml::inspect::{Depth, What, inspect};
+    use pipe_ml::judge::diagnose::diagnose;
+    use pipe_ml::judge::inspect::{Depth, What, inspect};
     let bench = Bench::new();
     let large = |value: f32| {
         let table = Tensor::of(&[4096, 2048], vec![value; 4096 * 2048]);

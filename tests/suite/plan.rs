@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::sync::atomic::AtomicBool;
 
-use pipe::engine::planned::{Action, Planned};
+use pipe_engine::judge::plan::{Action, Planned};
 use proptest::prelude::*;
 
 use super::toys::{Dir, Log, Ran};
@@ -226,7 +226,8 @@ fn a_stage_whose_input_is_missing_is_blocked_and_so_is_what_needs_it() {
 
 #[test]
 fn what_a_remote_does_not_hold_yet_may_turn_out_to_be_anything() {
-    use pipe::engine::kind::{Fetched, Remote, What};
+    use pipe_engine::contract::kind::What;
+    use pipe_engine::contract::origin::{Fetched, Remote};
     let remote = |held: fn(&str, What) -> anyhow::Result<Option<Fetched>>| Remote {
         prefix: "far:",
         held,
@@ -249,13 +250,13 @@ fn what_a_remote_does_not_hold_yet_may_turn_out_to_be_anything() {
 
 #[test]
 fn a_new_version_of_a_kind_runs_its_stages_and_says_so() {
-    use pipe::engine::project::read_source;
+    use pipe_engine::judge::project::read_source;
     let dir = Dir::new("[stage.a]\nuse = \"write@x\"\n[stage.b]\nuse = \"shout\"\nin.text = \"a\"\n");
     dir.run();
     let mut newer = super::toys::KINDS.to_vec();
     newer.iter_mut().filter(|k| k.name == "shout").for_each(|k| k.version += 1);
     let source = read_source(&dir.path("p.toml")).unwrap();
-    let pipeline = pipe::engine::resolve::resolve(&source, None, &[], &newer).unwrap();
+    let pipeline = pipe_engine::declare::resolve::resolve(&source, None, &[], &newer).unwrap();
     let project = dir.open();
     let plan = project.prepare(&pipeline, &[], &[], &[]).unwrap().job().plan(Default::default()).unwrap();
     let said: Vec<_> = plan.stages.iter().map(|s| (s.action, s.why.join("; "))).collect();

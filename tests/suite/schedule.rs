@@ -2,9 +2,9 @@
 
 use std::sync::atomic::AtomicBool;
 
-use pipe::engine::event::Event;
-use pipe::engine::planned::{Plan, Request};
-use pipe::engine::schedule::{RunOptions, run};
+use pipe_engine::contract::event::Event;
+use pipe_engine::judge::plan::{Plan, Request};
+use pipe_engine::run::schedule::{RunOptions, run};
 
 use super::toys::{Dir, Log, Ran};
 
@@ -178,8 +178,9 @@ fn an_input_that_comes_from_elsewhere_is_a_move_though_neither_is_made_yet() {
 
 #[test]
 fn a_plan_made_before_a_download_holds_after_it() {
-    use pipe::engine::kind::{Fetched, Remote, What};
-    let fetched = |_: &str, _: What, _: &dyn pipe::engine::event::Observer| {
+    use pipe_engine::contract::kind::What;
+    use pipe_engine::contract::origin::{Fetched, Remote};
+    let fetched = |_: &str, _: What, _: &dyn pipe_engine::contract::event::Observer| {
         Ok(Fetched { dir: concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml").into(), identity: Some("c0ffee".into()) })
     };
     let remotes = [Remote { prefix: "far:", held: |_, _| Ok(None), fetch: fetched }];

@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use pipe::engine::cache::Cache;
+use pipe_engine::store::cache::Cache;
 
 use super::disks::files;
 

@@ -6,14 +6,15 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use pipe::engine::diagnostic::Diagnostics;
-use pipe::engine::disk::Disk;
-use pipe::engine::event::{Event, Observer, Outcome};
-use pipe::engine::kind::{Context, External, Interrupted, Invalid, Kind, Port, Resource, Stage, Type, What};
-use pipe::engine::planned::{Action, Plan, Planned, Request};
-use pipe::engine::project::{Project, read_source};
-use pipe::engine::resolve::{Pipeline, resolve};
-use pipe::engine::schedule::{RunOptions, run};
+use pipe_engine::contract::context::{Context, Interrupted};
+use pipe_engine::contract::event::{Event, Observer, Outcome};
+use pipe_engine::contract::kind::{External, Invalid, Kind, Port, Resource, Stage, Type, What};
+use pipe_engine::declare::resolve::{Pipeline, resolve};
+use pipe_engine::judge::plan::{Action, Plan, Planned, Request};
+use pipe_engine::judge::project::{Project, read_source};
+use pipe_engine::run::schedule::{RunOptions, run};
+use pipe_engine::store::disk::Disk;
+use pipe_engine::text::diagnostic::Diagnostics;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -351,7 +352,7 @@ impl Dir {
 
     pub fn resolve(&self, profile: Option<&str>, sets: &[&str]) -> Result<Pipeline, Diagnostics> {
         let source = read_source(&self.path("p.toml"))?;
-        let source = pipe::engine::diagnostic::Source::new("p.toml", source.text.clone());
+        let source = pipe_engine::text::diagnostic::Source::new("p.toml", source.text.clone());
         let sets: Vec<String> = sets.iter().map(|s| s.to_string()).collect();
         resolve(&source, profile, &sets, KINDS)
     }

@@ -8,7 +8,8 @@ use std::os::unix::fs::symlink;
 use std::process::Command;
 use std::time::Duration;
 
-use pipe::engine::kind::{Context, Interrupted, Port, Stage};
+use pipe_engine::contract::context::{Context, Interrupted};
+use pipe_engine::contract::kind::{Port, Stage};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 

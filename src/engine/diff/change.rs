@@ -3,8 +3,8 @@
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::engine::manifest::{LineChange, Manifest};
-use crate::engine::resolve::Instance;
+use crate::declare::instance::Instance;
+use crate::store::manifest::{LineChange, Manifest};
 
 /// What differs, and how; nothing on one side is null.
 #[derive(Debug, Clone, PartialEq, Serialize)]

@@ -1,6 +1,6 @@
 //! What a change invalidates: everything downstream of it, each with the shortest way back to a cause.
 
-use crate::engine::resolve::Instance;
+use crate::declare::instance::Instance;
 
 /// Why the fingerprint of an instance differs whatever happens upstream.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -9,8 +9,9 @@ use super::change::{Change, Quiet, What};
 use super::closure::{Cause, Invalid, closure};
 use super::edges::Sides;
 use super::pairing::{Pairing, stages};
-use crate::engine::external::reads;
-use crate::engine::resolve::{Instance, Pipeline};
+use crate::declare::instance::Instance;
+use crate::declare::resolve::Pipeline;
+use crate::judge::external::reads;
 
 /// Files that differ between the sides, by path from the project root: the digest on each side, if it is there.
 pub type Touched = BTreeMap<String, (Option<String>, Option<String>)>;

@@ -9,8 +9,8 @@ use super::change::{Change, What};
 use super::closure::Cause;
 use super::comparison::Touched;
 use super::pairing::Pairing;
-use crate::engine::kind::{Arity, Port};
-use crate::engine::resolve::{Instance, Wire};
+use crate::contract::kind::{Arity, Port};
+use crate::declare::instance::{Instance, Wire};
 
 /// Both sides and who is who.
 #[derive(Clone, Copy)]

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
 
-use crate::engine::resolve::{Coordinate, Instance};
+use crate::declare::instance::{Coordinate, Instance};
 
 /// Twins: the same stage on both sides.
 #[derive(Debug, Default)]

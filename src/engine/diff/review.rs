@@ -8,12 +8,14 @@ use super::change::Quiet;
 use super::comparison::{Comparison, StageDiff, Status, Touched};
 use super::pairing::stages;
 use super::side::{Pair, Reading};
-use crate::engine::cache::CacheError;
-use crate::engine::external::Around;
-use crate::engine::plan::{Job, Verdict};
-use crate::engine::planned::Action;
-use crate::engine::project::Project;
-use crate::engine::resolve::{Instance, Pipeline};
+use crate::declare::instance::Instance;
+use crate::declare::resolve::Pipeline;
+use crate::judge::external::Around;
+use crate::judge::job::Job;
+use crate::judge::plan::Action;
+use crate::judge::project::Project;
+use crate::judge::verdict::Verdict;
+use crate::store::error::CacheError;
 
 /// What a change of one pipeline file comes to.
 #[derive(Debug, Clone, Serialize)]

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::engine::diagnostic::{Diagnostics, Source};
-use crate::engine::external::reads;
-use crate::engine::kind::{External, Kind, Remote};
-use crate::engine::pipeline::Definition;
-use crate::engine::resolve::{Pipeline, resolve};
+use crate::contract::kind::{External, Kind};
+use crate::contract::origin::Remote;
+use crate::declare::layers::Definition;
+use crate::declare::resolve::{Pipeline, resolve};
+use crate::judge::external::reads;
+use crate::text::diagnostic::{Diagnostics, Source};
 
 /// How both sides are read.
 #[derive(Clone, Copy)]

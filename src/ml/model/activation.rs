@@ -4,7 +4,7 @@ use anyhow::{Result, bail};
 use burn::tensor::{Tensor, activation};
 
 use super::config::Fields;
-use crate::ml::kernel;
+use crate::compute::kernel;
 
 /// The function between the two halves of a feed-forward, or after a pooler's layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -14,7 +14,7 @@ use super::encoder::{Encoder, EncoderConfig, first_tokens};
 use super::head::{Head, HeadConfig};
 use super::linear::Linear;
 use super::names::Names;
-use crate::ml::dropout::Noise;
+use crate::compute::dropout::Noise;
 
 /// The fields of `config.json` that a BERT is built from.
 #[derive(Debug, Clone, PartialEq)]

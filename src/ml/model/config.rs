@@ -12,7 +12,8 @@ use super::distilbert::DistilBertConfig;
 use super::encoder::EncoderConfig;
 pub use super::fields::Fields;
 use super::head::HeadKind;
-use super::quantization::{self, Quantization};
+use super::quantization;
+use super::quantization::Quantization;
 use super::roberta::RobertaConfig;
 
 /// The families that [`Model`](super::Model) can compute, by their `model_type`.

@@ -10,7 +10,7 @@ use super::config::Fields;
 use super::encoder::EncoderConfig;
 use super::linear::empty;
 use super::norm::LayerNorm;
-use crate::ml::dropout::Noise;
+use crate::compute::dropout::Noise;
 
 /// The fields of `config.json` that it is built from.
 #[derive(Debug, Clone, PartialEq)]

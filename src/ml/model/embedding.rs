@@ -6,7 +6,7 @@ use burn::tensor::{Bool, Device, Int, Tensor, module::embedding};
 use super::encoder::EncoderConfig;
 use super::linear::empty;
 use super::norm::LayerNorm;
-use crate::ml::dropout::Noise;
+use crate::compute::dropout::Noise;
 
 /// A table `[V, H]`, one row per id.
 #[derive(Module, Debug)]

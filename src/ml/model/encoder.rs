@@ -12,8 +12,8 @@ use super::config::Fields;
 use super::integer::together;
 use super::linear::Linear;
 use super::norm::LayerNorm;
-use crate::ml::dropout::Noise;
-use crate::ml::kernel;
+use crate::compute::dropout::Noise;
+use crate::compute::kernel;
 
 /// Eight times the layers of the deepest published model of these families.
 const MOST_LAYERS: usize = 384;

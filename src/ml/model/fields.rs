@@ -176,7 +176,7 @@ impl<'a> Fields<'a> {
 
 #[cfg(test)]
 mod tests {
-    use crate::ml::model::Config;
+    use crate::model::Config;
 
     #[test]
     fn fields_that_nobody_knows_are_named() {
@@ -190,7 +190,7 @@ mod tests {
     #[test]
     fn the_configs_of_published_models_hold_nothing_unknown() {
         let shared = std::env::var_os("PIPE_SHARED").map_or_else(
-            || std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared"),
+            || std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../..")).join("../shared"),
             std::path::PathBuf::from,
         );
         let configs = shared.join("data/model-configs");

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 /// Where fixtures are: in the repository, beside it, and where `PIPE_PARITY` says.
 fn places() -> Vec<PathBuf> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let root = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
     let shared = std::env::var_os("PIPE_SHARED").map_or_else(|| root.join("../shared"), PathBuf::from);
     let more = std::env::var_os("PIPE_PARITY").map(PathBuf::from);
     [root.join("tests/fixtures/parity"), shared.join("parity/fixtures")].into_iter().chain(more).collect()
@@ -18,7 +18,7 @@ fn places() -> Vec<PathBuf> {
 /// The device that parity is tested on: the CPU, or what `PIPE_TEST_DEVICE` names (`wgpu`, `cuda:1`).
 pub fn device() -> Device {
     match std::env::var("PIPE_TEST_DEVICE") {
-        Ok(name) => crate::ml::device::open(&name.parse().expect("a device")).expect("the device").device,
+        Ok(name) => crate::compute::device::open(&name.parse().expect("a device")).expect("the device").device,
         Err(_) => Device::flex(),
     }
 }

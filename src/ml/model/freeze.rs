@@ -29,8 +29,8 @@ mod tests {
     use burn::tensor::Device;
 
     use super::*;
-    use crate::ml::dropout::Noise;
-    use crate::ml::model::fixture::{Fixture, cross_entropy};
+    use crate::compute::dropout::Noise;
+    use crate::model::fixture::{Fixture, cross_entropy};
 
     #[test]
     fn freezing_changes_no_forward_pass_dropout_included() {

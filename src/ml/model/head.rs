@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::config::{Config, Fields};
 use super::linear::Linear;
-use crate::ml::dropout::Noise;
+use crate::compute::dropout::Noise;
 
 /// Widths of the two hidden layers of [`Mlp`].
 const WIDTHS: [usize; 2] = [256, 128];

@@ -5,8 +5,8 @@ use rand::{Rng, SeedableRng};
 use rayon::prelude::*;
 
 use super::config::{Config, Family};
-use super::host::{HostTensor, HostTensors};
 use super::walk::Named;
+use crate::files::host::{HostTensor, HostTensors};
 
 /// Fresh values of all these parameters.
 pub fn all(parameters: &[Named], config: &Config, seed: u64) -> HostTensors {

@@ -8,16 +8,16 @@ use burn::module::Param;
 use burn::tensor::{Tensor, TensorData};
 use rayon::prelude::*;
 
-use super::host::Layout;
 use super::linear::Linear;
 use super::quantization::Activations;
-use super::weights::stored::Stored;
 use super::{Config, Model, Named};
-use crate::ml::dropout::Noise;
-use crate::ml::int4;
-use crate::ml::int8::weight::MOST_INPUTS;
-use crate::ml::int8::{Layer, Probe, Rounding, Weight};
-use crate::ml::kernel;
+use crate::compute::dropout::Noise;
+use crate::compute::int4;
+use crate::compute::int8::weight::MOST_INPUTS;
+use crate::compute::int8::{Layer, Probe, Rounding, Weight};
+use crate::compute::kernel;
+use crate::files::host::Layout;
+use crate::files::weights::stored::Stored;
 
 /// What takes the place of a linear layer's product in floats.
 #[derive(Debug, Clone)]

@@ -4,9 +4,9 @@ use burn::module::{Module, Param, ParamId};
 use burn::tensor::{Device, Tensor};
 
 use super::integer::Substitute;
-use crate::ml::dropout::Noise;
-use crate::ml::kernel;
-use crate::ml::precision::Precision;
+use crate::compute::dropout::Noise;
+use crate::compute::kernel;
+use crate::compute::precision::Precision;
 
 /// `y = x·W + b`, and with an adapter `y = x·W + b + s · dropout(x)·A·B`.
 ///

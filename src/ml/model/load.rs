@@ -10,13 +10,15 @@ use rayon::prelude::*;
 use safetensors::Dtype;
 
 use super::config::Config;
-use super::integer::{self, Integers, WEIGHT};
+use super::integer;
+use super::integer::{Integers, WEIGHT};
 use super::names::is_buffer;
-use super::weights::stored::Stored;
-use super::weights::write::Shape;
-use super::weights::{Pair, Weights};
-use super::{Model, Named, init, walk, weights};
-use crate::ml::device;
+use super::{Model, Named, init, walk};
+use crate::compute::device;
+use crate::files::weights;
+use crate::files::weights::stored::Stored;
+use crate::files::weights::write::Shape;
+use crate::files::weights::{Pair, Weights};
 
 /// A model from a folder, with what the user should know about it.
 #[derive(Debug)]
@@ -274,7 +276,7 @@ fn relabelled(config: &Config) -> Result<Option<String>> {
 }
 
 /// At most six names, so that a note stays a line.
-pub(crate) fn shortened(names: &[String]) -> String {
+pub fn shortened(names: &[String]) -> String {
     const SHOWN: usize = 6;
     let shown = names.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ");
     match names.len().checked_sub(SHOWN) {
@@ -284,4 +286,5 @@ pub(crate) fn shortened(names: &[String]) -> String {
 }
 
 #[cfg(test)]
+#[path = "load_tests.rs"]
 mod tests;

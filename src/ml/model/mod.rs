@@ -1,9 +1,9 @@
 //! The models: one file per family, and what every family shares behind [`Model`].
 
-pub(in crate::ml) mod activation;
+pub(crate) mod activation;
 pub mod bert;
 pub mod config;
-pub(in crate::ml) mod conv;
+pub(crate) mod conv;
 pub mod deberta;
 pub mod distilbert;
 pub mod embedding;
@@ -13,8 +13,6 @@ mod fields;
 pub(crate) mod fixture;
 mod freeze;
 pub mod head;
-pub mod host;
-pub mod hub;
 pub mod init;
 pub mod integer;
 pub mod linear;
@@ -25,12 +23,10 @@ pub mod norm;
 #[cfg(test)]
 mod parity;
 pub mod part;
-mod pickle;
 pub mod pieces;
 pub mod quantization;
 pub mod roberta;
 pub mod walk;
-pub mod weights;
 
 use std::collections::BTreeMap;
 
@@ -38,13 +34,13 @@ use anyhow::{Result, ensure};
 use burn::module::Module;
 use burn::tensor::{Bool, Device, Gradients, Int, Tensor};
 
+pub use crate::files::host::{HostTensor, HostTensors};
 pub use config::{Config, Family};
-pub use host::{HostTensor, HostTensors};
-pub(crate) use load::shortened;
-pub use load::{Fit, Initialised, Loaded};
+
+pub use load::{Fit, Initialised, Loaded, shortened};
 pub use walk::Named;
 
-use super::dropout::Noise;
+use crate::compute::dropout::Noise;
 
 /// A text classifier of one of the known families.
 #[derive(Module, Debug)]
@@ -77,7 +73,7 @@ impl Model {
     }
 
     /// A model whose parameters allocate nothing until they are filled in.
-    pub(in crate::ml) fn empty(config: &Config, device: &Device) -> Self {
+    pub(crate) fn empty(config: &Config, device: &Device) -> Self {
         match &config.family {
             Family::Roberta(own) => Model::Roberta(roberta::Roberta::empty(config, own, device)),
             Family::Bert(own) => Model::Bert(bert::Bert::empty(config, own, device)),

@@ -10,8 +10,8 @@ use super::bert::Bert;
 use super::deberta::Deberta;
 use super::distilbert::DistilBert;
 use super::roberta::Roberta;
-use super::weights::Weights;
-use super::weights::stored::Stored;
+use crate::files::weights::Weights;
+use crate::files::weights::stored::Stored;
 
 /// What is particular to a family; stands beside its modules.
 #[derive(Debug)]
@@ -93,7 +93,8 @@ pub(super) fn modern(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ml::model::{HostTensor, HostTensors, weights};
+    use crate::files::weights;
+    use crate::model::{HostTensor, HostTensors};
 
     /// What a file with these names holds, by parameter.
     fn resolved(names: &[&str]) -> Result<Vec<String>> {

@@ -4,8 +4,8 @@ use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor, module::layer_norm};
 
 use super::linear::empty;
-use crate::ml::dropout::Noise;
-use crate::ml::kernel;
+use crate::compute::dropout::Noise;
+use crate::compute::kernel;
 
 /// `y = (x − mean) / √(variance + ε) · weight + bias` over the last axis (Ba et al. 2016).
 #[derive(Module, Debug)]

@@ -7,8 +7,8 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 
 use super::fixture::{Fixture, cross_entropy, device};
 use super::{Config, Initialised, Model};
-use crate::ml::dropout::Noise;
-use crate::ml::optimizer::{Accumulated, AdamW, AdamWSettings};
+use crate::compute::dropout::Noise;
+use crate::train::optimizer::{Accumulated, AdamW, AdamWSettings};
 
 fn load(fixture: &Fixture, device: &Device) -> Model {
     Model::load(&fixture.dir, None, 0, device).expect("loads").model

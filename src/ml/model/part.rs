@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::names::{modern, unwrapped};
-use crate::ml::lora;
+use crate::compress::lora;
 
 /// The parts of an encoder with a head, in the order in which a text passes through them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -5,7 +5,7 @@ use burn::tensor::{Bool, Int, Tensor};
 use super::Model;
 use super::encoder::attention_bias;
 use super::part::{Part, place};
-use crate::ml::dropout::Noise;
+use crate::compute::dropout::Noise;
 
 /// What goes into a layer.
 #[derive(Debug, Clone)]

@@ -164,7 +164,7 @@ fn with(mut one: Value, other: Value) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ml::model::Config;
+    use crate::model::Config;
 
     fn read(quantization: &Value) -> Result<Option<Quantization>> {
         let fields = json!({"model_type": "bert", FIELD: quantization});

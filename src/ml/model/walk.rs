@@ -12,7 +12,7 @@ use burn::tensor::{Gradients, Tensor, TensorData};
 use rayon::prelude::*;
 
 use super::distilbert;
-use super::host::{HostTensor, HostTensors, Layout};
+use crate::files::host::{HostTensor, HostTensors, Layout};
 
 /// What is known of a parameter without reading its values.
 #[derive(Debug, Clone, PartialEq)]

@@ -3,10 +3,10 @@
 use super::convert::Precision;
 use super::graph::{Attribute, Graph, Value};
 use super::tensor::Type;
-use crate::ml::model::encoder::EncoderConfig;
+use crate::model::encoder::EncoderConfig;
 
 impl Graph {
-    /// Attention and feed-forward of the layer `at`, after [`Layer`](crate::ml::model::encoder::Layer): `x` `[B, T, H]` and what
+    /// Attention and feed-forward of the layer `at`, after [`Layer`](crate::model::encoder::Layer): `x` `[B, T, H]` and what
     /// the attention made of it → `[B, T, H]`.
     pub fn layer(&mut self, c: &EncoderConfig, at: &str, x: &Value, attended: &Value) -> Value {
         let x = self.projected(c, &format!("{at}.attention.output"), attended, x);
@@ -62,7 +62,7 @@ impl Graph {
 
     /// What [`Graph::attend`] is told of padding: `real` `[B, T]` → `[B, 1, 1, T]`.
     ///
-    /// As in [`attention_bias`](crate::ml::model::encoder::attention_bias), numbers to be added to the scores. In f16 there is
+    /// As in [`attention_bias`](crate::model::encoder::attention_bias), numbers to be added to the scores. In f16 there is
     /// none that is low enough and can be added to any score: there, which tokens are real.
     pub fn attention_bias(&mut self, real: &Value) -> Value {
         let axes = self.axes(&[1, 2]);

@@ -9,11 +9,13 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::file::{self, LARGEST};
+use super::file;
+use super::file::LARGEST;
 use super::graph::Graph;
 use super::tensor::Type;
-use crate::ml::model::weights::{self, Weights, write_whole};
-use crate::ml::model::{Config, Fit};
+use crate::files::weights;
+use crate::files::weights::{Weights, write_whole};
+use crate::model::{Config, Fit};
 
 /// The file's name, which Optimum looks for.
 pub const MODEL: &str = "model.onnx";

@@ -3,9 +3,9 @@
 use super::attention::Order;
 use super::family::Batch;
 use super::graph::{Attribute, Graph, Value};
-use crate::ml::model::conv::ConvConfig;
-use crate::ml::model::deberta::DebertaConfig;
-use crate::ml::model::embedding::Positions;
+use crate::model::conv::ConvConfig;
+use crate::model::deberta::DebertaConfig;
+use crate::model::embedding::Positions;
 
 /// What the attention of all layers needs to know of a batch.
 struct Places {

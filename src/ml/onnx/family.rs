@@ -2,11 +2,11 @@
 
 use super::graph::{Attribute, Graph, Value};
 use super::tensor::Type;
-use crate::ml::model::activation::Activation;
-use crate::ml::model::embedding::Positions;
-use crate::ml::model::encoder::EncoderConfig;
-use crate::ml::model::head::HeadKind;
-use crate::ml::model::{Config, Family};
+use crate::model::activation::Activation;
+use crate::model::embedding::Positions;
+use crate::model::encoder::EncoderConfig;
+use crate::model::head::HeadKind;
+use crate::model::{Config, Family};
 
 /// What a graph is given, as Optimum's exports name it; 64-bit integers `[batch, sequence]`.
 pub const INPUTS: [&str; 2] = ["input_ids", "attention_mask"];

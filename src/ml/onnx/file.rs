@@ -13,8 +13,8 @@ use super::family::{INPUTS, LOGITS};
 use super::graph::Graph;
 use super::protobuf::Message;
 use super::tensor::{Content, Tensor, Type};
-use crate::ml::model::weights::stored::Stored;
-use crate::ml::model::weights::write_file;
+use crate::files::weights::stored::Stored;
+use crate::files::weights::write_file;
 
 /// Of 2021, the first with `LayerNormalization`; ONNX Runtime 1.12 and later run it.
 const OPSET: i64 = 17;
@@ -139,7 +139,7 @@ fn write_model(out: &mut impl Write, graph: &Graph, tensors: &[Placed], sources:
     let opset = Message::default().text(1, "").int(2, OPSET);
     let model = Message::default()
         .int(1, IR_VERSION)
-        .text(2, env!("CARGO_PKG_NAME"))
+        .text(2, "pipe")
         .text(3, env!("CARGO_PKG_VERSION"))
         .message(8, &opset)
         .announce(7, first.len() + initializers + rest.len());

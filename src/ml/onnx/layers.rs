@@ -5,9 +5,9 @@ use std::f64::consts::{FRAC_2_SQRT_PI, SQRT_2};
 use super::convert::Precision;
 use super::graph::{Attribute, Graph, Value};
 use super::tensor::{Form, Type};
-use crate::ml::model::activation::Activation;
-use crate::ml::model::distilbert::rename;
-use crate::ml::model::host::Layout;
+use crate::files::host::Layout;
+use crate::model::activation::Activation;
+use crate::model::distilbert::rename;
 
 impl Graph {
     /// The rows `ids` of the table `module`: ids of any shape `[..]` → `[.., H]`.

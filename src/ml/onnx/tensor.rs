@@ -2,9 +2,9 @@
 
 use anyhow::{Result, bail, ensure};
 
-use crate::ml::model::host::Layout;
-use crate::ml::model::weights::pieces::PIECE;
-use crate::ml::model::weights::stored::Stored;
+use crate::files::host::Layout;
+use crate::files::weights::pieces::PIECE;
+use crate::files::weights::stored::Stored;
 
 /// Types of numbers, by their value in `TensorProto.DataType`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

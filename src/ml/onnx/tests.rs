@@ -9,11 +9,11 @@ use rten::{Value, ValueOrView};
 use super::convert::convert_within;
 use super::graph::Graph;
 use super::{MODEL, Precision, convert};
-use crate::ml::dropout::Noise;
-use crate::ml::model::fixture::Fixture;
-use crate::ml::model::{Config, Model};
-use crate::ml::quantize::{Request, Scheme, quantize};
-use crate::ml::watch::Silent;
+use crate::compress::quantize::{Request, Scheme, quantize};
+use crate::compute::dropout::Noise;
+use crate::model::fixture::Fixture;
+use crate::model::{Config, Model};
+use crate::watch::Silent;
 
 /// Token ids and which of them are real, `[rows, length]`.
 struct Batch {

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::engine::diff::Review;
+use pipe_engine::diff::Review;
 
 /// Raised when a field changes its meaning or goes. Fields may be added without that.
 const VERSION: u32 = 1;

@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use super::words;
-use crate::engine::diff::{Mark, Node, Review};
 use crate::report::format;
 use crate::report::graph::{Class, Graph, Node as Drawn};
+use pipe_engine::diff::{Mark, Node, Review};
 
 /// GitHub takes 65,536 characters; what posts the comment may add a few. Counted in bytes, of which there are never
 /// fewer than characters.

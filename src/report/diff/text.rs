@@ -2,11 +2,12 @@
 
 use anstyle::Style;
 
-use super::words::{self, Row};
-use crate::engine::diff::{Review, State, Status};
+use super::words;
+use super::words::Row;
 use crate::report::color::{ACTIVE, Color, ERROR, FAINT, GOOD, STRONG, WARNING};
 use crate::report::format;
 use crate::report::table::Table;
+use pipe_engine::diff::{Review, State, Status};
 
 /// Stages named in a row of stages that changed in the same way.
 const NAMED: usize = 4;
@@ -91,7 +92,7 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::engine::diff::{Affected, Change, StageDiff, What};
+    use pipe_engine::diff::{Affected, Change, StageDiff, What};
 
     fn review() -> Review {
         let change = |label: &str, before: Value, after: Value| Change {

@@ -2,9 +2,9 @@
 
 use serde_json::Value;
 
-use crate::engine::diff::{Affected, Change, ProfileDiff, Quiet, Review, StageDiff, State, Status, What};
-use crate::engine::manifest::short;
 use crate::report::format;
+use pipe_engine::diff::{Affected, Change, ProfileDiff, Quiet, Review, StageDiff, State, Status, What};
+use pipe_engine::store::manifest::short;
 
 /// Instances named beside a change that is not about all of a stage's.
 const NAMED: usize = 3;

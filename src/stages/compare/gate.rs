@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::row::{Comparison, Row};
-use crate::engine::kind::Invalid;
+use pipe_engine::contract::kind::Invalid;
 
 /// How far a variant may fall behind the baseline. Limits that are not given do not count.
 #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]

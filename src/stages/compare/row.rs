@@ -3,8 +3,8 @@
 use anyhow::{Context as _, Result, ensure};
 use serde::Serialize;
 
-use crate::ml::significance::{Interval, Paired};
 use crate::stages::evaluate::Scores;
+use pipe_ml::judge::significance::{Interval, Paired};
 
 /// Every variant's row, in the order of the inputs.
 #[derive(Debug)]

@@ -1,10 +1,10 @@
 //! Fixed scores in, whole files and messages out.
 
 use super::*;
-use crate::ml::classifier::Size;
-use crate::ml::data::outcomes::Outcomes;
-use crate::ml::metrics::{ClassMetrics, Metrics, Speed};
 use crate::stages::evaluate::Cost;
+use pipe_ml::judge::classifier::Size;
+use pipe_ml::judge::metrics::{ClassMetrics, Metrics, Speed};
+use pipe_ml::text::data::outcomes::Outcomes;
 
 /// Scores of a model that is right on the rows of `right`, of 200 rows in two classes.
 fn scores(right: impl Fn(u32) -> bool, bytes: u64, speed: Option<(f64, f64)>) -> Scores {

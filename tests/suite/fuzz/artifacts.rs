@@ -3,9 +3,9 @@
 use std::fs;
 use std::path::Path;
 
-use pipe::ml::checkpoint::{Checkpoints, Tensors};
-use pipe::ml::data::predictions::{self, Predictions};
-use pipe::ml::data::{Corpus, Example, Report, Split, Tokens};
+use pipe_ml::text::data::predictions::{self, Predictions};
+use pipe_ml::text::data::{Corpus, Example, Report, Split, Tokens};
+use pipe_ml::train::checkpoint::{Checkpoints, Tensors};
 use proptest::prelude::*;
 
 use super::changes::{bounded, changed, changes, config};

@@ -4,12 +4,13 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use pipe::engine::artifact::Artifact;
-use pipe::engine::cache::{Cache, Entry};
-use pipe::engine::digest::StatCache;
-use pipe::engine::disk::Os;
-use pipe::engine::event::Outcome;
-use pipe::engine::history::History;
+use pipe_engine::contract::event::Outcome;
+use pipe_engine::judge::history::History;
+use pipe_engine::store::artifact::Artifact;
+use pipe_engine::store::cache::Cache;
+use pipe_engine::store::digest::StatCache;
+use pipe_engine::store::disk::Os;
+use pipe_engine::store::entry::Entry;
 use proptest::prelude::*;
 
 use super::changes::{bounded, changed, changes, config};

@@ -3,10 +3,10 @@
 use std::fs;
 use std::io::Write;
 
-use pipe::ml::data::reader::{self, Cut, Table};
-use pipe::ml::data::spec::{Format, Purpose, Source};
-use pipe::ml::data::{Spec, preprocess};
-use pipe::ml::watch::Silent;
+use pipe_ml::text::data::reader::{self, Cut, Table};
+use pipe_ml::text::data::spec::{Format, Purpose, Source};
+use pipe_ml::text::data::{Spec, preprocess};
+use pipe_ml::watch::Silent;
 use proptest::prelude::*;
 
 use super::changes::{bounded, changed, changes, config};

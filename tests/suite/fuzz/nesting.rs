@@ -1,8 +1,8 @@
 //! Values in values in values: what recursion would not survive.
 
-use pipe::engine::diagnostic::Source;
-use pipe::engine::resolve::resolve;
 use pipe::report::{Color, diagnostic};
+use pipe_engine::declare::resolve::resolve;
+use pipe_engine::text::diagnostic::Source;
 
 use super::changes::bounded;
 use crate::toys;

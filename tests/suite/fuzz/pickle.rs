@@ -3,7 +3,8 @@
 use std::fs;
 use std::path::Path;
 
-use pipe::ml::model::{HostTensors, weights};
+use pipe_ml::files::weights;
+use pipe_ml::model::HostTensors;
 use proptest::prelude::*;
 
 use super::changes::{bounded, changed, changes, config};

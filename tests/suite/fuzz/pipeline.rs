@@ -2,11 +2,11 @@
 
 use std::path::Path;
 
-use pipe::engine::diagnostic::{Diagnostic, Diagnostics, Place, Source};
-use pipe::engine::kind::Kind;
-use pipe::engine::resolve::resolve;
 use pipe::report::{Color, diagnostic};
 use pipe::stages;
+use pipe_engine::contract::kind::Kind;
+use pipe_engine::declare::resolve::resolve;
+use pipe_engine::text::diagnostic::{Diagnostic, Diagnostics, Place, Source};
 use proptest::prelude::*;
 
 use super::changes::{bounded, changed, changes, config};

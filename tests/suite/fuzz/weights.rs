@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use pipe::ml::lora::load_adapter;
-use pipe::ml::model::{Config, HostTensor, HostTensors, Model, weights};
-use pipe::ml::tokenizer::Tokenizer;
+use pipe_ml::compress::lora::load_adapter;
+use pipe_ml::files::weights;
+use pipe_ml::model::{Config, HostTensor, HostTensors, Model};
+use pipe_ml::text::tokenizer::Tokenizer;
 use proptest::prelude::*;
 
 use super::changes::{Change, bounded, changed, changes, config};
@@ -17,7 +18,7 @@ const CONFIG: &str = r#"{"model_type": "roberta", "vocab_size": 40, "hidden_size
 
 /// Weights that match [`CONFIG`].
 fn model() -> Model {
-    let device = pipe::ml::device::open(&"cpu".parse().unwrap()).unwrap().device;
+    let device = pipe_ml::compute::device::open(&"cpu".parse().unwrap()).unwrap().device;
     Model::init(&Config::parse(CONFIG).unwrap(), 5, &device).unwrap()
 }
 
@@ -39,7 +40,7 @@ fn load(weights: &[u8], config: &[u8]) -> Result<(), String> {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("model.safetensors"), weights).unwrap();
     fs::write(dir.path().join("config.json"), config).unwrap();
-    let device = pipe::ml::device::open(&"cpu".parse().unwrap()).unwrap().device;
+    let device = pipe_ml::compute::device::open(&"cpu".parse().unwrap()).unwrap().device;
     let loaded = bounded(weights.len() + config.len(), || Model::load(dir.path(), None, 0, &device));
     loaded.map(drop).map_err(|e| format!("{e:#}"))
 }
@@ -122,7 +123,7 @@ proptest! {
         for (name, bytes) in [(SHARD, &shard), (weights::INDEX, &index), ("config.json", &config)] {
             fs::write(dir.path().join(name), bytes).unwrap();
         }
-        let device = pipe::ml::device::open(&"cpu".parse().unwrap()).unwrap().device;
+        let device = pipe_ml::compute::device::open(&"cpu".parse().unwrap()).unwrap().device;
         // What loads is whole: an index has to name every tensor of its shards, and nothing else.
         if bounded(shard.len() + index.len(), || Model::load(dir.path(), None, 0, &device)).is_ok() {
             let index: serde_json::Value = serde_json::from_slice(&index).unwrap();

@@ -3,8 +3,8 @@
 use anyhow::{Result, bail, ensure};
 use burn::tensor::{Int, Tensor, TensorData};
 
-use crate::ml::model::config::Fields;
-use crate::ml::model::encoder::EncoderConfig;
+use crate::model::config::Fields;
+use crate::model::encoder::EncoderConfig;
 
 /// How the attention knows distances.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -136,7 +136,7 @@ mod tests {
 
     #[test]
     fn distances_have_the_buckets_of_transformers() {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/parity/log_buckets.json");
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures/parity/log_buckets.json");
         let tables: serde_json::Value =
             serde_json::from_str(&std::fs::read_to_string(path).expect("the fixture")).expect("JSON");
         for table in tables.as_array().expect("tables") {

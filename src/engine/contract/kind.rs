@@ -1,0 +1,253 @@
+//! The contract between the engine and what a stage does: `Stage`, its erased form `Kind`, ports, and `Context`.
+
+use std::collections::BTreeMap;
+
+use schemars::Schema;
+
+use super::context::Context;
+use crate::text::diagnostic::{Diagnostic, Place};
+use crate::text::parameters::Parameters;
+use crate::text::value::Table;
+
+/// The type of an artifact. The engine compares names; what they mean is the stages' business.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Type(pub &'static str);
+
+impl Type {
+    /// `a corpus`, `an adapter`; what is already plural or a mass takes no article.
+    pub fn with_article(self) -> String {
+        match self.0.as_bytes().first() {
+            _ if self.0.ends_with('s') && !self.0.ends_with("us") => self.0.to_string(),
+            Some(b'a' | b'e' | b'i' | b'o' | b'u') => format!("an {}", self.0),
+            _ => format!("a {}", self.0),
+        }
+    }
+}
+
+/// A named, typed input or output of a kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Port {
+    pub name: &'static str,
+    pub ty: Type,
+    pub arity: Arity,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Arity {
+    /// Exactly one artifact; several sources fan the stage out.
+    One,
+    /// One artifact or none.
+    Optional,
+    /// One artifact or more, all taken together.
+    Many,
+}
+
+impl Port {
+    pub const fn one(name: &'static str, ty: Type) -> Self {
+        Self { name, ty, arity: Arity::One }
+    }
+
+    pub const fn optional(name: &'static str, ty: Type) -> Self {
+        Self { name, ty, arity: Arity::Optional }
+    }
+
+    pub const fn many(name: &'static str, ty: Type) -> Self {
+        Self { name, ty, arity: Arity::Many }
+    }
+}
+
+/// A parameter whose value parses but makes no sense.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Invalid {
+    /// The parameter, as written in the file, or the port.
+    pub key: &'static str,
+    pub message: String,
+    pub help: Option<String>,
+}
+
+impl Invalid {
+    pub fn new(key: &'static str, message: impl Into<String>) -> Self {
+        Self { key, message: message.into(), help: None }
+    }
+
+    pub fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+}
+
+/// What [`Input::label`] will say of each input, by port.
+pub type Labels<'a> = BTreeMap<&'a str, Vec<&'a str>>;
+
+/// An optional port that a parameter's value makes necessary.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Need {
+    pub port: &'static str,
+    /// The parameter, as written in the file.
+    pub key: &'static str,
+}
+
+/// A file or folder outside the cache that a result depends on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct External {
+    /// How the stage asks for it: `base`, `sources[0]`.
+    pub name: String,
+    /// The parameter that holds the path, for messages: `base`, `sources`.
+    pub key: &'static str,
+    /// As the user wrote it.
+    pub path: String,
+    pub what: What,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum What {
+    File,
+    /// A folder: every file directly in it, unless its name starts with a dot.
+    Folder,
+    /// A folder of which only these files count, where they are there.
+    Files(&'static [&'static str]),
+}
+
+/// What a running stage occupies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Resource {
+    Cpu,
+    /// The compute device chosen by `--device`; a CPU slot where that is the CPU.
+    Device,
+}
+
+/// A kind of stage: its parameters are the type itself, read from the pipeline file.
+///
+/// The doc comments of the type and its fields are the user's documentation.
+pub trait Stage: Parameters {
+    const KIND: &'static str;
+    /// Raise when the same inputs would give another result.
+    const VERSION: u32;
+    /// The parameter that `use = "kind@VALUE"` sets.
+    const MAIN: Option<&'static str> = None;
+    const INPUTS: &'static [Port];
+    const OUTPUTS: &'static [Port];
+    /// Whether the result can depend on the seed.
+    const SEEDED: bool = false;
+    /// Parameters that change how a result is made and not what it is: kept out of the manifest.
+    const OPERATIONAL: &'static [&'static str] = &[];
+
+    fn resource(&self) -> Resource {
+        Resource::Cpu
+    }
+
+    /// Whether the result depends on the seed with these values.
+    fn is_seeded(&self) -> bool {
+        Self::SEEDED
+    }
+
+    /// Everything that is wrong with the values.
+    fn check(&self) -> Vec<Invalid> {
+        Vec::new()
+    }
+
+    /// Everything that is wrong with the values in view of what is plugged in: the labels of the inputs, by port.
+    fn check_inputs(&self, _labels: &Labels) -> Vec<Invalid> {
+        Vec::new()
+    }
+
+    /// Optional ports that cannot be left out with these values.
+    fn needs(&self) -> Vec<Need> {
+        Vec::new()
+    }
+
+    /// Files and folders outside the cache that the result depends on.
+    fn externals(&self) -> Vec<External> {
+        Vec::new()
+    }
+
+    fn run(&self, cx: &mut Context) -> anyhow::Result<()>;
+}
+
+/// A stage with its type erased.
+pub trait Erased: Send + Sync {
+    fn resource(&self) -> Resource;
+    fn is_seeded(&self) -> bool;
+    fn check(&self) -> Vec<Invalid>;
+    fn check_inputs(&self, labels: &Labels) -> Vec<Invalid>;
+    fn needs(&self) -> Vec<Need>;
+    fn externals(&self) -> Vec<External>;
+    /// The parameters in canonical form, defaults filled in, as `name = value` leaves.
+    fn parameters(&self) -> anyhow::Result<serde_json::Value>;
+    fn run(&self, cx: &mut Context) -> anyhow::Result<()>;
+}
+
+impl<S: Stage> Erased for S {
+    fn resource(&self) -> Resource {
+        Stage::resource(self)
+    }
+
+    fn is_seeded(&self) -> bool {
+        Stage::is_seeded(self)
+    }
+
+    fn check(&self) -> Vec<Invalid> {
+        Stage::check(self)
+    }
+
+    fn check_inputs(&self, labels: &Labels) -> Vec<Invalid> {
+        Stage::check_inputs(self, labels)
+    }
+
+    fn needs(&self) -> Vec<Need> {
+        Stage::needs(self)
+    }
+
+    fn externals(&self) -> Vec<External> {
+        Stage::externals(self)
+    }
+
+    fn parameters(&self) -> anyhow::Result<serde_json::Value> {
+        Parameters::to_json(self)
+    }
+
+    fn run(&self, cx: &mut Context) -> anyhow::Result<()> {
+        Stage::run(self, cx)
+    }
+}
+
+type Read = fn(&Table, &str, &Place) -> Result<Box<dyn Erased>, Vec<Diagnostic>>;
+
+/// What the engine knows of a kind.
+#[derive(Clone, Copy)]
+pub struct Kind {
+    pub name: &'static str,
+    pub version: u32,
+    pub main: Option<&'static str>,
+    pub inputs: &'static [Port],
+    pub outputs: &'static [Port],
+    pub seeded: bool,
+    pub operational: &'static [&'static str],
+    /// JSON Schema of the parameters; its descriptions are the doc comments.
+    pub schema: fn() -> Schema,
+    pub read: Read,
+}
+
+impl Kind {
+    pub const fn of<S: Stage>() -> Self {
+        Self {
+            name: S::KIND,
+            version: S::VERSION,
+            main: S::MAIN,
+            inputs: S::INPUTS,
+            outputs: S::OUTPUTS,
+            seeded: S::SEEDED,
+            operational: S::OPERATIONAL,
+            schema: S::schema,
+            read: |table, owner, place| Ok(Box::new(S::read(table, owner, place)?)),
+        }
+    }
+
+    pub fn input(&self, name: &str) -> Option<&'static Port> {
+        self.inputs.iter().find(|p| p.name == name)
+    }
+
+    pub fn output(&self, name: &str) -> Option<&'static Port> {
+        self.outputs.iter().find(|p| p.name == name)
+    }
+}

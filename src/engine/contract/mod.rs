@@ -1,0 +1,7 @@
+//! The contract between the engine and a kind: what a kind declares, what a running stage may use, and what it reports.
+
+pub mod context;
+pub mod event;
+pub mod kind;
+pub mod origin;
+pub mod progress;

@@ -1,0 +1,26 @@
+//! How far a running stage is.
+
+use serde::Serialize;
+
+/// How far a stage is. Everything but `done`, `total` and `unit` is there only where it makes sense.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Progress {
+    pub done: u64,
+    /// 0 when not known.
+    pub total: u64,
+    /// What is counted: `step`, `row`, `file`.
+    pub unit: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub epoch: Option<(u32, u32)>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub loss: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub learning_rate: Option<f64>,
+    /// Samples per second.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rate: Option<f64>,
+    /// Share of a batch that is padding, 0…1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub padding: Option<f64>,
+}

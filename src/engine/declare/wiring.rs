@@ -1,0 +1,352 @@
+//! The stages of a file, typed and wired but not yet fanned out.
+
+use std::collections::HashMap;
+
+use super::layers::{take_seed, take_string};
+use crate::contract::kind::{Arity, Kind, Port};
+use crate::text::diagnostic::{Diagnostic, Place, listed};
+use crate::text::value::{Item, Node, Table, Value};
+
+/// A stage as the file has it, typed but not fanned out.
+pub(crate) struct Drawn {
+    pub(crate) name: String,
+    pub(crate) place: Place,
+    pub(crate) kind: Kind,
+    pub(crate) parameters: Table,
+    pub(crate) seed: Option<u64>,
+    pub(crate) ports: Vec<Plug>,
+    pub(crate) axes: Vec<(String, Vec<Value>)>,
+    pub(crate) export: Option<String>,
+    pub(crate) exclusive: Option<String>,
+}
+
+/// What the file wires into one port.
+pub(crate) struct Plug {
+    pub(crate) port: &'static Port,
+    pub(crate) sources: Vec<Reference>,
+    /// Written as a list: a single port then fans out, even over one element.
+    pub(crate) is_list: bool,
+}
+
+pub(crate) struct Reference {
+    pub(crate) stage: usize,
+    /// Only this instance of the stage, if the text named one.
+    pub(crate) instance: Option<String>,
+    pub(crate) output: &'static str,
+    pub(crate) place: Place,
+}
+
+/// Type each stage and its wires.
+pub(crate) fn draw(stages: Table, kinds: &[Kind], problems: &mut Vec<Diagnostic>) -> Vec<Drawn> {
+    let mut drawn = Vec::new();
+    let mut wires = Vec::new();
+    let names: Vec<String> = stages.0.iter().map(|s| s.key.clone()).collect();
+    for item in stages.0 {
+        let place = item.key_place;
+        let Node::Table(mut table) = item.value.node else {
+            problems.push(
+                Diagnostic::new(format!("stage `{}` is {} where a table belongs", item.key, item.value.describe()))
+                    .at(&item.value.place),
+            );
+            continue;
+        };
+        if !item.key.chars().all(|c| c.is_alphanumeric() || c == '-' || c == '_') {
+            problems.push(
+                Diagnostic::new(format!("`{}` cannot name a stage", item.key))
+                    .at(&place)
+                    .help("use letters, digits, `-` and `_`"),
+            );
+            continue;
+        }
+        let Some(kind) = take_kind(&item.key, &place, &mut table, kinds, &names, problems) else { continue };
+        let axes = take_matrix(&mut table, problems);
+        let export =
+            take_string(&mut table, "export", problems).and_then(|(text, at)| check_export(text, &at, problems));
+        let exclusive = take_string(&mut table, "exclusive", problems).map(|(group, _)| group);
+        let seed = take_seed(&mut table, problems);
+        wires.push(table.take("in"));
+        let (name, parameters, ports) = (item.key, table, Vec::new());
+        drawn.push(Drawn { name, place, kind, parameters, seed, ports, axes, export, exclusive });
+    }
+    let index: HashMap<String, usize> = drawn.iter().enumerate().map(|(i, d)| (d.name.clone(), i)).collect();
+    for (at, wire) in wires.into_iter().enumerate() {
+        let plugs = plug(&drawn, at, wire, &index, &names, problems);
+        drawn[at].ports = plugs;
+    }
+    drawn
+}
+
+fn take_kind(
+    stage: &str,
+    place: &Place,
+    table: &mut Table,
+    kinds: &[Kind],
+    names: &[String],
+    problems: &mut Vec<Diagnostic>,
+) -> Option<Kind> {
+    let known = || kinds.iter().map(|k| k.name);
+    if table.get("use").is_none() {
+        let d = Diagnostic::new(format!("stage `{stage}` has no `use`")).at(place).label("which kind is it?");
+        problems.push(
+            d.suggest(stage, names.iter().map(String::as_str).filter(|n| *n != stage))
+                .help(format!("add `use = \"KIND\"`; kinds: {}", listed(known()))),
+        );
+        return None;
+    }
+    let (name, at) = take_string(table, "use", problems)?;
+    let kind = kinds.iter().find(|k| k.name == name).copied();
+    if kind.is_none() {
+        problems.push(
+            Diagnostic::new(format!("there is no kind `{name}`"))
+                .at(&at)
+                .label("unknown kind")
+                .suggest(&name, known())
+                .help(format!("kinds: {}", listed(known()))),
+        );
+    }
+    kind
+}
+
+fn take_matrix(table: &mut Table, problems: &mut Vec<Diagnostic>) -> Vec<(String, Vec<Value>)> {
+    let Some(item) = table.take("matrix") else { return Vec::new() };
+    let Node::Table(axes) = item.value.node else {
+        problems.push(
+            Diagnostic::new("`matrix` needs a table of lists")
+                .at(&item.value.place)
+                .label("expected e.g. `{ seed = [1, 2, 3] }`"),
+        );
+        return Vec::new();
+    };
+    let mut out = Vec::new();
+    for axis in axes.0 {
+        match axis.value.node {
+            Node::Array(values) if !values.is_empty() && values.iter().all(|v| v.scalar().is_some()) => {
+                let mut labels: Vec<String> = values.iter().filter_map(Value::scalar).collect();
+                labels.sort();
+                labels.dedup();
+                if labels.len() < values.len() {
+                    problems.push(
+                        Diagnostic::new(format!("matrix axis `{}` has a value twice", axis.key)).at(&axis.value.place),
+                    );
+                }
+                if let Some(both) = table.take(&axis.key) {
+                    problems.push(
+                        Diagnostic::new(format!("`{}` is given twice: by `matrix` and by its own line", axis.key))
+                            .at(&both.key_place)
+                            .help("keep one of the two"),
+                    );
+                }
+                out.push((axis.key, values));
+            }
+            _ => problems.push(
+                Diagnostic::new(format!("matrix axis `{}` needs a list of numbers or strings, at least one", axis.key))
+                    .at(&axis.value.place),
+            ),
+        }
+    }
+    out
+}
+
+fn check_export(text: String, at: &Place, problems: &mut Vec<Diagnostic>) -> Option<String> {
+    use std::path::{Component, Path};
+    let bad = text.is_empty()
+        || Path::new(&text).components().any(|c| !matches!(c, Component::Normal(_) | Component::CurDir));
+    if bad {
+        problems.push(
+            Diagnostic::new(format!("`export = \"{text}\"` leaves the project"))
+                .at(at)
+                .label("a folder below the project root, without `..`"),
+        );
+    }
+    (!bad).then_some(text)
+}
+
+/// Check one stage's `in` table: ports, stages, outputs, types.
+fn plug(
+    drawn: &[Drawn],
+    at: usize,
+    wire: Option<Item>,
+    index: &HashMap<String, usize>,
+    names: &[String],
+    problems: &mut Vec<Diagnostic>,
+) -> Vec<Plug> {
+    let me = &drawn[at];
+    let mut plugs = Vec::new();
+    let items = match wire.map(|i| i.value) {
+        None => Vec::new(),
+        Some(Value { node: Node::Table(t), .. }) => t.0,
+        Some(other) => {
+            problems.push(
+                Diagnostic::new(format!("`in` is {} where edges belong", other.describe()))
+                    .at(&other.place)
+                    .label("write `in.PORT = \"STAGE\"`"),
+            );
+            return plugs;
+        }
+    };
+    let mut given: Vec<String> = Vec::new();
+    for item in items {
+        given.push(item.key.clone());
+        let Some(port) = me.kind.input(&item.key) else {
+            let known = || me.kind.inputs.iter().map(|p| p.name);
+            problems.push(
+                Diagnostic::new(format!("`{}` has no input port `{}`", me.kind.name, item.key))
+                    .at(&item.key_place)
+                    .label("unknown port")
+                    .suggest(&item.key, known())
+                    .help(format!("ports of `{}`: {}", me.kind.name, listed(known()))),
+            );
+            continue;
+        };
+        let is_list = matches!(item.value.node, Node::Array(_));
+        let entries = match item.value.node {
+            Node::Array(all) => all,
+            node => vec![Value { node, place: item.value.place.clone() }],
+        };
+        if entries.is_empty() {
+            problems.push(
+                Diagnostic::new(format!("port `{}` of stage `{}` is given an empty list", port.name, me.name))
+                    .at(&item.value.place),
+            );
+        }
+        let mut seen: Vec<String> = Vec::new();
+        let mut sources = Vec::new();
+        for entry in entries {
+            let Some(text) = entry.as_str() else {
+                problems.push(
+                    Diagnostic::new(format!("{} stands where a stage's name belongs", entry.describe()))
+                        .at(&entry.place)
+                        .label("expected a string"),
+                );
+                continue;
+            };
+            if seen.iter().any(|s| s == text) {
+                problems.push(Diagnostic::new(format!("`{text}` is listed twice")).at(&entry.place));
+                continue;
+            }
+            seen.push(text.to_string());
+            sources.extend(refer(drawn, me, port, text, &entry.place, index, names, problems));
+        }
+        plugs.push(Plug { port, sources, is_list });
+    }
+    for port in me.kind.inputs.iter().filter(|p| p.arity != Arity::Optional && !given.iter().any(|g| g == p.name)) {
+        problems.push(unplugged(drawn, me, port).at(&me.place).label(format!(
+            "`{}` needs {}",
+            me.kind.name,
+            port.ty.with_article()
+        )));
+    }
+    plugs
+}
+
+/// What is said where nothing is on a port that needs something.
+pub(crate) fn unplugged(drawn: &[Drawn], me: &Drawn, port: &Port) -> Diagnostic {
+    Diagnostic::new(format!("stage `{}` has nothing on its port `{}`", me.name, port.name)).help(format!(
+        "add `in.{} = \"STAGE\"`; stages that give {}: {}",
+        port.name,
+        port.ty.with_article(),
+        giving(drawn, port, me)
+    ))
+}
+
+fn giving(drawn: &[Drawn], port: &Port, but: &Drawn) -> String {
+    let names: Vec<&str> = drawn
+        .iter()
+        .filter(|d| d.name != but.name && d.kind.outputs.iter().any(|o| o.ty == port.ty))
+        .map(|d| d.name.as_str())
+        .collect();
+    if names.is_empty() { "none".into() } else { names.join(", ") }
+}
+
+/// `stage`, `stage.port` or `stage[instance]` → what it refers to, if its type fits the port.
+#[expect(clippy::too_many_arguments, reason = "one lookup with everything it must be able to name in a message")]
+fn refer(
+    drawn: &[Drawn],
+    me: &Drawn,
+    port: &Port,
+    text: &str,
+    place: &Place,
+    index: &HashMap<String, usize>,
+    names: &[String],
+    problems: &mut Vec<Diagnostic>,
+) -> Option<Reference> {
+    let (whole, output) = match text.rsplit_once('.') {
+        Some((stage, output)) if !text.ends_with(']') => (stage, Some(output)),
+        _ => (text, None),
+    };
+    let (stage, instance) = match whole.split_once('[') {
+        Some((stage, _)) => (stage, Some(whole.to_string())),
+        None => (whole, None),
+    };
+    let Some(&at) = index.get(stage) else {
+        // A stage that is there but could not be read has been complained about already.
+        if !names.iter().any(|n| n == stage) {
+            let known = || names.iter().map(String::as_str);
+            problems.push(
+                Diagnostic::new(format!("there is no stage `{stage}`"))
+                    .at(place)
+                    .label("unknown stage")
+                    .suggest(stage, known())
+                    .help(format!("stages: {}", listed(known()))),
+            );
+        }
+        return None;
+    };
+    let them = &drawn[at];
+    let wrong_type = |given: &Port| {
+        Diagnostic::new(format!(
+            "stage `{}` gets {} where it needs {}",
+            me.name,
+            given.ty.with_article(),
+            port.ty.with_article()
+        ))
+        .at(place)
+        .label(format!("`{text}` ({}) gives {}", them.kind.name, given.ty.with_article()))
+        .help(format!("stages that give {}: {}", port.ty.with_article(), giving(drawn, port, me)))
+    };
+    let found = match output {
+        Some(name) => match them.kind.output(name) {
+            Some(found) if found.ty == port.ty => found,
+            Some(found) => {
+                problems.push(wrong_type(found));
+                return None;
+            }
+            None => {
+                let known = || them.kind.outputs.iter().map(|p| p.name);
+                problems.push(
+                    Diagnostic::new(format!("`{}` has no output port `{name}`", them.kind.name))
+                        .at(place)
+                        .label("unknown port")
+                        .suggest(name, known())
+                        .help(format!("outputs of `{stage}`: {}", listed(known()))),
+                );
+                return None;
+            }
+        },
+        None => {
+            let fitting: Vec<&'static Port> = them.kind.outputs.iter().filter(|o| o.ty == port.ty).collect();
+            match (fitting.as_slice(), them.kind.outputs) {
+                ([one], _) => *one,
+                ([], [first, ..]) => {
+                    problems.push(wrong_type(first));
+                    return None;
+                }
+                ([], []) => {
+                    problems.push(Diagnostic::new(format!("stage `{stage}` gives nothing")).at(place));
+                    return None;
+                }
+                (several, _) => {
+                    let options: Vec<String> = several.iter().map(|o| format!("{stage}.{}", o.name)).collect();
+                    problems.push(
+                        Diagnostic::new(format!("`{stage}` gives more than one {}", port.ty.0))
+                            .at(place)
+                            .label("which one?")
+                            .help(format!("write one of {}", listed(options.iter().map(String::as_str)))),
+                    );
+                    return None;
+                }
+            }
+        }
+    };
+    Some(Reference { stage: at, instance, output: found.name, place: place.clone() })
+}

@@ -1,0 +1,379 @@
+//! Files and folders outside the cache that results depend on: found, fetched and digested before the first stage.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Component, Path, PathBuf};
+
+use crate::contract::event::{Event, Observer};
+use crate::contract::kind::{External, What};
+use crate::contract::origin::{Fetched, Remote};
+use crate::declare::instance::Instance;
+use crate::declare::resolve::Pipeline;
+use crate::store::digest::StatCache;
+use crate::store::manifest::Manifest;
+use crate::text::diagnostic::{Diagnostic, Diagnostics, Place, closest};
+use crate::text::value::{Node, Value};
+
+/// One external input of one instance.
+#[derive(Debug, Clone)]
+pub struct Found {
+    pub name: String,
+    pub path: PathBuf,
+    pin: Pin,
+}
+
+/// What a git revision has in place of the working tree's files: by path from the project root, the digest if it is there.
+pub type Revision = BTreeMap<String, Option<String>>;
+
+/// What stands for the content in the manifest.
+#[derive(Debug, Clone)]
+enum Pin {
+    File {
+        shown: String,
+        /// Of a revision, in place of what lies there.
+        digest: Option<String>,
+    },
+    /// Only the `names` where there are any.
+    Folder {
+        shown: String,
+        names: &'static [&'static str],
+        /// Files of a revision, in place of those that lie there.
+        revised: Revision,
+    },
+    /// Already pinned by its origin, such as a commit.
+    Identity(String),
+    /// On another machine; what it holds is known once it is fetched.
+    Distant { reference: String, what: What },
+}
+
+/// An input that is not there.
+#[derive(Debug, Clone)]
+pub struct Missing {
+    /// Index of the instance that needs it.
+    pub at: usize,
+    /// `data/train.csv does not exist`.
+    pub why: String,
+    pub diagnostic: Diagnostic,
+}
+
+impl Missing {
+    fn new(at: usize, instance: &Instance, key: &str, path: &str, why: &str) -> Self {
+        let diagnostic = Diagnostic::new(why).at(&place_of(instance, key, path));
+        Self { at, why: why.into(), diagnostic }
+    }
+}
+
+/// What the instances of a pipeline need outside the cache.
+#[derive(Debug)]
+pub struct Externals {
+    /// By instance.
+    pub found: Vec<Vec<Found>>,
+    /// In the order of the instances.
+    missing: Vec<Missing>,
+}
+
+impl Found {
+    /// The lines that the content gives to a manifest.
+    pub fn lines(&self, stats: &StatCache) -> std::io::Result<Manifest> {
+        let mut lines = Manifest::default();
+        match &self.pin {
+            Pin::Identity(identity) => lines.push(self.content_label(), identity.clone()),
+            Pin::Distant { .. } => {}
+            Pin::File { shown, digest } => {
+                let digest = digest.clone().map_or_else(|| stats.digest(&self.path), Ok)?;
+                lines.push(format!("file {shown}"), digest);
+            }
+            Pin::Folder { shown, names, revised } => {
+                let mut all = revised.clone();
+                for file in if self.path.is_dir() { files_in(&self.path, names)? } else { Vec::new() } {
+                    let name = file.file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned());
+                    if !revised.contains_key(&name) {
+                        all.insert(name, Some(stats.digest(&file)?));
+                    }
+                }
+                for (name, digest) in all {
+                    digest.into_iter().for_each(|digest| lines.push(format!("file {shown}/{name}"), digest));
+                }
+            }
+        }
+        Ok(lines)
+    }
+
+    /// What the manifest calls a content that its origin pins.
+    pub fn content_label(&self) -> String {
+        format!("{} content", self.name)
+    }
+
+    /// What has to be fetched before the content is known.
+    pub fn distant(&self) -> Option<&str> {
+        match &self.pin {
+            Pin::Distant { reference, .. } => Some(reference),
+            _ => None,
+        }
+    }
+}
+
+/// Every file directly in a folder whose name does not start with a dot, sorted; only the `names` where there are any.
+fn files_in(dir: &Path, names: &[&str]) -> std::io::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(dir)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        let counts = if names.is_empty() { !name.starts_with('.') } else { names.contains(&name.as_ref()) };
+        if counts && entry.path().is_file() {
+            files.push(entry.path());
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// Where inputs are looked for.
+#[derive(Clone, Copy)]
+pub struct Around<'a> {
+    pub root: &'a Path,
+    pub remotes: &'a [Remote],
+    pub revision: &'a Revision,
+}
+
+impl Externals {
+    /// Find what the needed instances read on this machine; what a remote holds locally counts as found.
+    pub fn find(pipeline: &Pipeline, needed: &[bool], around: Around<'_>) -> Self {
+        let Around { root, remotes, revision } = around;
+        let mut all = Self { found: vec![Vec::new(); pipeline.instances.len()], missing: Vec::new() };
+        // Thousands of instances may read one and the same file.
+        let mut seen: HashMap<(String, What), Result<Pin, Absent>> = HashMap::new();
+        let mut held: HashMap<(String, What), Result<Option<Fetched>, String>> = HashMap::new();
+        for (at, instance) in pipeline.instances.iter().enumerate().filter(|(at, _)| needed[*at]) {
+            for external in instance.work.externals() {
+                if let Some(remote) = remote_of(&external.path, remotes) {
+                    let known = held
+                        .entry((external.path.clone(), external.what))
+                        .or_insert_with_key(|(name, what)| (remote.held)(name, *what).map_err(|e| format!("{e:#}")));
+                    match known {
+                        Ok(fetched) => all.found[at].push(distant(external, fetched.as_ref())),
+                        Err(why) => all.missing.push(Missing::new(at, instance, &external.name, &external.path, why)),
+                    }
+                    continue;
+                }
+                let known = seen
+                    .entry((external.path.clone(), external.what))
+                    .or_insert_with(|| local(&external, root, revision));
+                match known {
+                    Ok(pin) => {
+                        let path = root.join(&external.path);
+                        all.found[at].push(Found { name: external.name, path, pin: pin.clone() });
+                    }
+                    Err(absent) => all.missing.push(absent.missing(at, instance, &external)),
+                }
+            }
+        }
+        all
+    }
+
+    /// Fetch what is still elsewhere, each reference once.
+    pub fn fetch(&mut self, pipeline: &Pipeline, remotes: &[Remote], observer: &dyn Observer) {
+        let fetched = self.fetched(remotes, observer);
+        let mut told: HashMap<(String, What), Missing> = HashMap::new();
+        for (at, all) in self.found.iter_mut().enumerate() {
+            for found in all.iter_mut() {
+                let Pin::Distant { reference, what } = &found.pin else { continue };
+                let key = (reference.clone(), *what);
+                match fetched.get(&key) {
+                    Some(Ok(fetched)) => {
+                        (found.path, found.pin) = (fetched.dir.clone(), pin(fetched, reference, *what))
+                    }
+                    Some(Err(why)) => {
+                        let new = || Missing::new(at, &pipeline.instances[at], &found.name, reference, why);
+                        // One message, wherever else it matters.
+                        let first = told.entry(key).or_insert_with(new).clone();
+                        self.missing.push(Missing { at, ..first });
+                    }
+                    None => {}
+                }
+            }
+        }
+        self.missing.sort_by_key(|m| m.at);
+    }
+
+    /// What came of everything that is elsewhere.
+    fn fetched(&self, remotes: &[Remote], observer: &dyn Observer) -> HashMap<(String, What), Result<Fetched, String>> {
+        let mut wanted: Vec<(&String, What)> = Vec::new();
+        for found in self.found.iter().flatten() {
+            match &found.pin {
+                Pin::Distant { reference, what } if !wanted.contains(&(reference, *what)) => {
+                    wanted.push((reference, *what));
+                }
+                _ => {}
+            }
+        }
+        // Whole folders first: what needs only some files of one then finds them here.
+        wanted.sort_by_key(|(_, what)| matches!(what, What::Files(_)));
+        let mut all = HashMap::new();
+        for (reference, what) in wanted {
+            let Some(remote) = remote_of(reference, remotes) else { continue };
+            // Another need of the same reference may have brought it.
+            let result = match (remote.held)(reference, what) {
+                Ok(Some(fetched)) => Ok(fetched),
+                _ => {
+                    observer.event(&Event::Fetching { reference: reference.clone() });
+                    let result = (remote.fetch)(reference, what, observer);
+                    if let Ok(Fetched { identity, .. }) = &result {
+                        let (reference, identity) = (reference.clone(), identity.clone());
+                        observer.event(&Event::Fetched { reference, identity });
+                    }
+                    result
+                }
+            };
+            all.insert((reference.clone(), what), result.map_err(|e| format!("{e:#}")));
+        }
+        all
+    }
+
+    /// What one instance lacks.
+    pub fn missing(&self, at: usize) -> &[Missing] {
+        let from = self.missing.partition_point(|m| m.at < at);
+        let to = self.missing.partition_point(|m| m.at <= at);
+        &self.missing[from..to]
+    }
+
+    /// Everything that is missing, as errors of the pipeline file.
+    pub fn complete(&self) -> Result<(), Diagnostics> {
+        match self.missing.as_slice() {
+            [] => Ok(()),
+            missing => Err(Diagnostics::new(missing.iter().map(|m| m.diagnostic.clone()).collect())),
+        }
+    }
+}
+
+fn remote_of<'a>(path: &str, remotes: &'a [Remote]) -> Option<&'a Remote> {
+    remotes.iter().find(|r| path.starts_with(r.prefix))
+}
+
+fn distant(external: External, held: Option<&Fetched>) -> Found {
+    let External { name, path: reference, what, .. } = external;
+    match held {
+        Some(fetched) => Found { name, path: fetched.dir.clone(), pin: pin(fetched, &reference, what) },
+        None => Found { name, path: PathBuf::from(&reference), pin: Pin::Distant { reference, what } },
+    }
+}
+
+/// What stands for a fetched folder in the manifest.
+fn pin(fetched: &Fetched, reference: &str, what: What) -> Pin {
+    let names = if let What::Files(names) = what { names } else { &[] };
+    match &fetched.identity {
+        Some(identity) => Pin::Identity(identity.clone()),
+        None => Pin::Folder { shown: reference.into(), names, revised: Revision::new() },
+    }
+}
+
+/// What is wrong with a path, whoever reads it.
+#[derive(Debug, Clone)]
+struct Absent {
+    shown: String,
+    /// Fits after the path: `does not exist`.
+    state: String,
+    label: String,
+    help: String,
+}
+
+impl Absent {
+    fn missing(&self, at: usize, instance: &Instance, external: &External) -> Missing {
+        let Self { shown, state, label, help } = self;
+        let diagnostic = Diagnostic::new(format!("stage `{}` reads `{shown}`, which {state}", instance.name))
+            .at(&place_of(instance, external.key, &external.path))
+            .label(label)
+            .help(help);
+        Missing { at, why: format!("`{shown}` {state}"), diagnostic }
+    }
+}
+
+/// Whether an input includes the file at a path from the project root.
+pub(crate) fn reads(external: &External, path: &str) -> bool {
+    let mine: Vec<&str> = external.path.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
+    let theirs: Vec<&str> = path.split('/').collect();
+    match (external.what, theirs.split_last()) {
+        (What::File, _) => mine == theirs,
+        (What::Folder, Some((name, dir))) => mine == dir && !name.starts_with('.'),
+        (What::Files(names), Some((name, dir))) => mine == dir && names.contains(name),
+        (_, None) => false,
+    }
+}
+
+fn local(external: &External, root: &Path, revision: &Revision) -> Result<Pin, Absent> {
+    let written = Path::new(&external.path);
+    let shown = external.path.trim_end_matches('/').to_string();
+    if written.is_relative() && escapes(written) {
+        return Err(Absent {
+            shown,
+            state: "leaves the project".into(),
+            label: "outside the project root".into(),
+            help: "use an absolute path if that is meant".into(),
+        });
+    }
+    let path = root.join(written);
+    let name = |path: &String| path.rsplit('/').next().unwrap_or_default().to_string();
+    let revised: Revision =
+        revision.iter().filter(|(p, _)| reads(external, p)).map(|(p, digest)| (name(p), digest.clone())).collect();
+    let is_revised = revised.values().any(Option::is_some);
+    let (is_right, wanted) = match external.what {
+        What::File => (is_revised || (revised.is_empty() && path.is_file()), "file"),
+        What::Folder | What::Files(_) => (is_revised || path.is_dir(), "folder"),
+    };
+    if !is_right {
+        let state =
+            if path.exists() && revised.is_empty() { format!("is not a {wanted}") } else { "does not exist".into() };
+        let help = match near(&path) {
+            Some(near) => format!("did you mean `{}`?", written.with_file_name(near).display()),
+            None => format!("paths start from the project root, {}", root.display()),
+        };
+        return Err(Absent { shown, state, label: format!("no such {wanted}"), help });
+    }
+    Ok(match external.what {
+        What::File => Pin::File { shown, digest: revised.into_values().next().flatten() },
+        What::Folder => Pin::Folder { shown, names: &[], revised },
+        What::Files(names) => Pin::Folder { shown, names, revised },
+    })
+}
+
+/// A file of a similar name beside a missing one.
+fn near(path: &Path) -> Option<String> {
+    let name = path.file_name()?.to_str()?;
+    let names: Vec<String> = std::fs::read_dir(path.parent()?)
+        .ok()?
+        .flatten()
+        .map(|e| e.file_name().to_string_lossy().into_owned())
+        .collect();
+    closest(name, names.iter().map(String::as_str)).map(str::to_string)
+}
+
+/// Whether a relative path climbs above where it starts.
+fn escapes(path: &Path) -> bool {
+    let mut depth = 0i32;
+    path.components().any(|c| {
+        match c {
+            Component::ParentDir => depth -= 1,
+            Component::Normal(_) => depth += 1,
+            _ => {}
+        }
+        depth < 0
+    })
+}
+
+/// Where a path stands in the file: the very string if it is there, else its parameter, else the stage.
+fn place_of(instance: &Instance, key: &str, path: &str) -> Place {
+    fn search<'a>(value: &'a Value, text: &str) -> Option<&'a Place> {
+        match &value.node {
+            Node::String(s) if s == text => Some(&value.place),
+            Node::Array(all) => all.iter().find_map(|v| search(v, text)),
+            Node::Table(t) => t.0.iter().find_map(|i| search(&i.value, text)),
+            _ => None,
+        }
+    }
+    // `sources[0]` is an element of the parameter `sources`.
+    let key = key.split(['[', '.']).next().unwrap_or(key);
+    match instance.table.get(key) {
+        Some(item) => search(&item.value, path).unwrap_or(&item.value.place).clone(),
+        None => instance.place.clone(),
+    }
+}

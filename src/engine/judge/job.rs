@@ -1,0 +1,36 @@
+//! Everything that a pipeline is judged and run with.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::OnceLock;
+
+use super::external::Externals;
+use super::history::{History, Latest};
+use crate::declare::graph::Graph;
+use crate::declare::instance::Instance;
+use crate::declare::resolve::Pipeline;
+use crate::store::cache::Cache;
+use crate::store::digest::StatCache;
+
+/// Everything a pipeline is judged and run with.
+pub struct Job<'a> {
+    pub pipeline: &'a Pipeline,
+    pub graph: &'a Graph,
+    pub cache: &'a Cache,
+    pub stats: &'a StatCache,
+    pub externals: &'a Externals,
+    pub history: Option<&'a History>,
+    /// The last result of each stage before this job, once something asks.
+    pub latest: &'a OnceLock<HashMap<String, Latest>>,
+    pub root: &'a Path,
+    /// Which instances are wanted, by index.
+    pub needed: &'a [bool],
+    /// Which instances run whatever the cache has, by index.
+    pub forced: &'a [bool],
+}
+
+impl Job<'_> {
+    pub fn instance(&self, at: usize) -> &Instance {
+        &self.pipeline.instances[at]
+    }
+}

@@ -1,0 +1,8 @@
+//! Hit or run, and why: a pipeline held against the cache, the files around it and its history.
+
+pub mod external;
+pub mod history;
+pub mod job;
+pub mod plan;
+pub mod project;
+pub mod verdict;

@@ -1,0 +1,234 @@
+//! Hit, run, may stop early or blocked, and why: the one judgement that `plan` shows and `run` acts on.
+
+use std::collections::HashMap;
+
+use super::history::Latest;
+use super::job::Job;
+use super::plan::{Action, Plan, Planned, Request, VERSION};
+use crate::contract::context::below;
+use crate::store::entry::Entry;
+use crate::store::error::CacheError;
+use crate::store::manifest::Manifest;
+
+/// What is known of an upstream artifact when a stage is judged.
+pub enum Upstream<'a> {
+    Known(&'a Entry),
+    /// Its stage runs first; its content may or may not change.
+    Pending,
+    /// It cannot be made.
+    Blocked,
+}
+
+/// The judgement on one instance.
+pub struct Verdict {
+    pub action: Action,
+    /// Complete only if there is a fingerprint.
+    pub manifest: Manifest,
+    pub fingerprint: Option<String>,
+    /// There for a hit.
+    pub entry: Option<Entry>,
+    /// Why it runs or cannot; empty for a hit.
+    pub why: Vec<String>,
+    /// Labels of the lines that the manifest still lacks.
+    pub open: Vec<String>,
+}
+
+/// The lines that an instance depends on, and what they still wait for.
+struct Known {
+    lines: Manifest,
+    /// `in.model: teacher will change`.
+    pending: Vec<String>,
+    /// `teacher is blocked`.
+    blocked: Vec<String>,
+    /// Labels of the lines that are still to come.
+    open: Vec<String>,
+}
+
+impl Job<'_> {
+    /// The lines that instance `at` depends on.
+    fn known<'e>(&self, at: usize, upstream: &dyn Fn(usize) -> Upstream<'e>) -> Known {
+        let instance = self.instance(at);
+        let mut lines = instance.own_lines();
+        // Ports with sources that run first, and those sources.
+        let mut pending: Vec<(&str, Vec<&str>)> = Vec::new();
+        let mut blocked: Vec<String> = self.externals.missing(at).iter().map(|m| m.why.clone()).collect();
+        let mut open = Vec::new();
+        for wire in &instance.inputs {
+            let name = self.instance(wire.from).name.as_str();
+            let known = upstream(wire.from);
+            if !matches!(known, Upstream::Known(_)) {
+                open.push(instance.input_label(wire));
+            }
+            match known {
+                Upstream::Known(entry) => {
+                    let digest = entry.outputs.get(wire.output).map_or("", |a| a.digest.as_str());
+                    lines.push(instance.input_label(wire), digest)
+                }
+                Upstream::Pending => match pending.iter_mut().find(|(port, _)| *port == wire.port) {
+                    Some((_, names)) => names.push(name),
+                    None => pending.push((wire.port, vec![name])),
+                },
+                Upstream::Blocked => blocked.push(format!("{name} is blocked")),
+            }
+        }
+        let mut pending: Vec<String> = pending.iter().map(said).collect();
+        for found in &self.externals.found[at] {
+            if let Some(reference) = found.distant() {
+                pending.push(format!("{reference} is to be fetched"));
+                open.push(found.content_label());
+            }
+            match found.lines(self.stats) {
+                Ok(found) => lines.0.extend(found.0),
+                Err(e) => blocked.push(below(self.root, &format!("cannot read {}: {e}", found.path.display()))),
+            }
+        }
+        Known { lines, pending, blocked, open }
+    }
+
+    /// Judge one instance, given what is known of those above it.
+    pub fn judge<'e>(&self, at: usize, upstream: &dyn Fn(usize) -> Upstream<'e>) -> Result<Verdict, CacheError> {
+        let Known { lines: manifest, pending, blocked, open } = self.known(at, upstream);
+        let unknown = |action, manifest, why| Verdict { action, manifest, fingerprint: None, entry: None, why, open };
+        if !blocked.is_empty() {
+            return Ok(unknown(Action::Blocked, manifest, blocked));
+        }
+        if !pending.is_empty() {
+            let mut why = self.compared_with_last(at, &manifest, true).unwrap_or_default();
+            why.extend(pending);
+            return Ok(unknown(Action::MayStop, manifest, why));
+        }
+        let fingerprint = manifest.fingerprint();
+        let (entry, why) = match self.cache.entry(&fingerprint)? {
+            Some(_) if self.forced[at] => (None, vec!["forced".into()]),
+            Some(entry) => (Some(entry), Vec::new()),
+            None => (None, self.why_missing(at, &manifest, &fingerprint)),
+        };
+        let action = if entry.is_some() { Action::Hit } else { Action::Run };
+        Ok(Verdict { action, manifest, fingerprint: Some(fingerprint), entry, why, open: Vec::new() })
+    }
+
+    /// The judgement on every needed instance before anything runs, by index.
+    pub fn verdicts(&self) -> Result<Vec<Option<Verdict>>, CacheError> {
+        let mut all: Vec<Option<Verdict>> = Vec::with_capacity(self.needed.len());
+        let mut first: HashMap<String, usize> = HashMap::new();
+        for at in 0..self.needed.len() {
+            if !self.needed[at] {
+                all.push(None);
+                continue;
+            }
+            let mut verdict = self.judge(at, &|from| match all[from].as_ref().map(|v| (v.action, &v.entry)) {
+                Some((Action::Hit, Some(entry))) => Upstream::Known(entry),
+                Some((Action::Blocked, _)) => Upstream::Blocked,
+                _ => Upstream::Pending,
+            })?;
+            if let (Action::Run, Some(fingerprint)) = (verdict.action, &verdict.fingerprint) {
+                match first.get(fingerprint) {
+                    // One and the same result is computed once.
+                    Some(&other) if !self.forced[at] => {
+                        verdict.action = Action::MayStop;
+                        verdict.why = vec![format!("the same as {}, which runs first", self.instance(other).name)];
+                    }
+                    _ => drop(first.insert(fingerprint.clone(), at)),
+                }
+            }
+            all.push(Some(verdict));
+        }
+        Ok(all)
+    }
+
+    /// Where each input of an instance comes from.
+    fn sources(&self, at: usize) -> Manifest {
+        let instance = self.instance(at);
+        let mut sources = Manifest::default();
+        for wire in &instance.inputs {
+            let from = self.instance(wire.from);
+            let one = from.kind.outputs.len() == 1;
+            let value = if one { from.name.clone() } else { format!("{}.{}", from.name, wire.output) };
+            sources.push(instance.input_label(wire), value);
+        }
+        sources
+    }
+
+    fn why_missing(&self, at: usize, manifest: &Manifest, fingerprint: &str) -> Vec<String> {
+        if let Some(damaged) = self.cache.take_damaged(fingerprint) {
+            return vec![below(self.root, &damaged.to_string())];
+        }
+        if self.cache.manifest(fingerprint).is_some() {
+            return vec!["an object of its result is missing from the cache".into()];
+        }
+        if self.cache.partial(fingerprint).work().exists() {
+            return vec!["continues where it was interrupted".into()];
+        }
+        match self.compared_with_last(at, manifest, false) {
+            Some(changes) if !changes.is_empty() => changes,
+            Some(_) => vec!["its result is no longer in the cache".into()],
+            None => vec!["no result yet".into()],
+        }
+    }
+
+    /// What changed since this stage's last result, if that is remembered.
+    fn compared_with_last(&self, at: usize, manifest: &Manifest, inputs_pending: bool) -> Option<Vec<String>> {
+        let mut before = self.cache.manifest(&self.latest(at)?.fingerprint)?;
+        if inputs_pending {
+            before.0.retain(|l| !l.label.starts_with("in."));
+            let mut now = manifest.clone();
+            now.0.retain(|l| !l.label.starts_with("in."));
+            return Some(now.explain(&before));
+        }
+        Some(manifest.explain(&before))
+    }
+
+    /// What is remembered of an instance's last result before this job.
+    pub fn latest(&self, at: usize) -> Option<&Latest> {
+        let read = || self.history.and_then(|h| h.latest(&self.pipeline.name).ok()).unwrap_or_default();
+        self.latest.get_or_init(read).get(&self.instance(at).name)
+    }
+
+    /// What an instance took when it last ran.
+    fn seconds(&self, at: usize) -> Option<f64> {
+        self.latest(at).and_then(|l| l.seconds)
+    }
+
+    /// Recorded seconds of every instance; one second where nothing is known.
+    pub fn estimates(&self) -> Vec<f64> {
+        (0..self.pipeline.instances.len()).map(|at| self.seconds(at).unwrap_or(1.0)).collect()
+    }
+
+    /// What `run` would do, without doing it.
+    pub fn plan(&self, request: Request) -> Result<Plan, CacheError> {
+        let stages = self.verdicts()?.into_iter().enumerate().filter_map(|(at, verdict)| {
+            let verdict = verdict?;
+            let seconds = match &verdict.entry {
+                Some(entry) => Some(entry.made.seconds),
+                None => self.seconds(at),
+            };
+            let instance = self.instance(at);
+            Some(Planned {
+                stage: instance.name.clone(),
+                kind: instance.kind.name.into(),
+                action: verdict.action,
+                why: verdict.why,
+                seconds,
+                fingerprint: verdict.fingerprint,
+                depends_on: verdict.manifest,
+                open: verdict.open,
+                inputs: self.sources(at),
+            })
+        });
+        Ok(Plan {
+            version: VERSION,
+            request,
+            pipeline: self.pipeline.name.clone(),
+            profile: self.pipeline.profile.clone(),
+            stages: stages.collect(),
+        })
+    }
+}
+
+fn said((port, names): &(&str, Vec<&str>)) -> String {
+    match names.as_slice() {
+        [one] => format!("in.{port}: {one} will change"),
+        [first, rest @ ..] => format!("in.{port}: {first} and {} more will change", rest.len()),
+        [] => format!("in.{port} will change"),
+    }
+}

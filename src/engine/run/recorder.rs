@@ -1,0 +1,70 @@
+//! A run as it goes into the run database. The database is a convenience: where it cannot be written, that is said once.
+
+use super::state::State;
+use crate::contract::event::{Event, Observer, Outcome};
+use crate::judge::history::{History, StageRecord};
+use crate::judge::job::Job;
+use crate::store::entry::Entry;
+
+pub(crate) struct Recorder<'a> {
+    job: &'a Job<'a>,
+    observer: &'a dyn Observer,
+    /// Where to write and the number of the run, as long as that works.
+    to: Option<(&'a History, i64)>,
+}
+
+impl<'a> Recorder<'a> {
+    pub(crate) fn start(job: &'a Job<'a>, observer: &'a dyn Observer) -> Self {
+        let mut recorder = Self { job, observer, to: None };
+        if let Some(history) = job.history {
+            match history.start_run(&job.pipeline.name, job.pipeline.profile.as_deref()) {
+                Ok(run) => recorder.to = Some((history, run)),
+                Err(e) => recorder.give_up(&e),
+            }
+        }
+        recorder
+    }
+
+    /// A stage that was made in this run.
+    pub(crate) fn made(&mut self, at: usize, fingerprint: &str, entry: &Entry, seconds: f64) {
+        let record = StageRecord { state: "run", seconds, ..hit(self.job, at, fingerprint, entry) };
+        self.write(&[record]);
+    }
+
+    /// The end, with all that was in the cache already.
+    pub(crate) fn finish(mut self, states: &[State], outcome: &Outcome) {
+        let job = self.job;
+        let hits: Vec<StageRecord<'_>> = states
+            .iter()
+            .enumerate()
+            .filter_map(|(at, state)| match state {
+                State::Hit { entry, fingerprint } => Some(hit(job, at, fingerprint, entry)),
+                _ => None,
+            })
+            .collect();
+        self.write(&hits);
+        if let Some((history, run)) = self.to {
+            let _ = history.finish_run(run, outcome);
+        }
+    }
+
+    fn write(&mut self, records: &[StageRecord<'_>]) {
+        let Some((history, run)) = self.to else { return };
+        if let Err(e) = history.record(run, records) {
+            self.give_up(&e);
+        }
+    }
+
+    fn give_up(&mut self, error: &rusqlite::Error) {
+        self.to = None;
+        let text = format!("the run database cannot be written: {error}");
+        self.observer.event(&Event::Warning { stage: None, text });
+    }
+}
+
+fn hit<'r>(job: &'r Job<'_>, at: usize, fingerprint: &'r str, entry: &'r Entry) -> StageRecord<'r> {
+    let instance = job.instance(at);
+    let facts = entry.made.facts.iter().map(|(k, v)| (k.as_str(), *v)).collect();
+    let (name, kind) = (instance.name.as_str(), instance.kind.name);
+    StageRecord { name, kind, fingerprint, state: "hit", seconds: entry.made.seconds, facts }
+}

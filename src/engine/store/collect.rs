@@ -1,0 +1,186 @@
+//! Drop what nothing needs, beside running processes.
+
+use std::collections::HashSet;
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use super::artifact::{is_digest, walk};
+use super::cache::Cache;
+use super::disk::Change;
+use super::entry::Entry;
+use super::error::CacheError;
+use super::lease::Alone;
+
+type Keeps<'a> = &'a dyn Fn(&str, u64) -> bool;
+
+/// Whether to do it or only to say what would be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    Remove,
+    DryRun,
+}
+
+/// What a collection removed, or would.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Collected {
+    /// Fingerprints.
+    pub results: Vec<String>,
+    pub kept_results: usize,
+    /// Kept because a running process uses them, though nothing else needs them.
+    pub in_use: usize,
+    pub files: usize,
+    pub bytes: u64,
+    pub kept_bytes: u64,
+}
+
+impl Cache {
+    /// Remove every result and all unfinished work for which `keeps` does not hold, given its fingerprint and when it
+    /// was made (seconds since 1970); then every file that no result needs any more.
+    ///
+    /// Entries go before their objects: a collection that is killed leaves files without a result, never the reverse.
+    pub fn collect(&self, mode: Mode, keeps: Keeps<'_>) -> Result<Collected, CacheError> {
+        let alone = self.alone()?;
+        let leased = self.leased(&alone)?;
+        let mut done = Collected::default();
+        let mut kept: Vec<Entry> = Vec::new();
+        for fingerprint in self.fingerprints()? {
+            // One that is damaged is set aside by reading it.
+            let Some(entry) = self.read_entry(&fingerprint)? else { continue };
+            let is_used = leased.as_ref().is_some_and(|all| all.contains(&fingerprint));
+            let is_needed = keeps(&fingerprint, entry.made.at);
+            if is_needed || is_used {
+                done.in_use += usize::from(!is_needed);
+                done.kept_results += 1;
+                kept.push(entry);
+                continue;
+            }
+            if mode == Mode::Remove {
+                self.forget(&fingerprint)?;
+            }
+            done.results.push(fingerprint);
+        }
+        let needed = Needed::of(&kept, leased.is_some());
+        let sweep = Sweep { cache: self, mode, _alone: &alone };
+        sweep.objects(&needed, &mut done)?;
+        sweep.views(&needed)?;
+        sweep.partial(keeps)?;
+        sweep.damaged(&mut done)?;
+        Ok(done)
+    }
+
+    /// Everything that a collection could remove by its name: results and unfinished work.
+    pub fn collectable(&self) -> Result<HashSet<String>, CacheError> {
+        let mut all: HashSet<String> = self.fingerprints()?.into_iter().collect();
+        all.extend(list(&self.dir().join("partial"))?.iter().map(|path| name(path)).filter(|n| is_digest(n)));
+        Ok(all)
+    }
+}
+
+/// What the results that are kept are made of.
+struct Needed {
+    objects: HashSet<String>,
+    views: HashSet<String>,
+    /// Some process lives: what it is just making has no name yet.
+    is_in_use: bool,
+}
+
+impl Needed {
+    fn of(kept: &[Entry], is_in_use: bool) -> Self {
+        let artifacts = || kept.iter().flat_map(|e| e.outputs.values());
+        Self {
+            objects: artifacts().flat_map(|a| &a.files).map(|f| f.digest.clone()).collect(),
+            views: artifacts().map(|a| a.digest.clone()).collect(),
+            is_in_use,
+        }
+    }
+}
+
+struct Sweep<'a> {
+    cache: &'a Cache,
+    mode: Mode,
+    _alone: &'a Alone,
+}
+
+impl Sweep<'_> {
+    fn objects(&self, needed: &Needed, done: &mut Collected) -> Result<(), CacheError> {
+        for folder in list(&self.cache.dir().join("objects"))? {
+            let start = name(&folder);
+            // A link is not ours to follow.
+            if !fs::symlink_metadata(&folder).is_ok_and(|m| m.is_dir()) {
+                continue;
+            }
+            for object in list(&folder)? {
+                let digest = start.clone() + &name(&object);
+                let size = fs::symlink_metadata(&object).map_or(0, |m| m.len());
+                if needed.objects.contains(&digest) {
+                    done.kept_bytes += size;
+                } else if is_digest(&digest) {
+                    (done.files, done.bytes) = (done.files + 1, done.bytes + size);
+                    self.remove(&object)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn views(&self, needed: &Needed) -> Result<(), CacheError> {
+        for view in list(&self.cache.dir().join("views"))? {
+            let name = name(&view);
+            let is_made_now = needed.is_in_use && !is_digest(&name);
+            if !needed.views.contains(&name) && !is_made_now {
+                self.remove(&view)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Unfinished work that nobody is at and that nothing will go on with.
+    fn partial(&self, keeps: Keeps<'_>) -> Result<(), CacheError> {
+        for path in list(&self.cache.dir().join("partial"))? {
+            let fingerprint = name(&path);
+            if !is_digest(&fingerprint) || keeps(&fingerprint, last_touched(&path)) {
+                continue;
+            }
+            // Taken, so that nobody starts on it just now.
+            if let Some(_lock) = self.cache.try_lock(&fingerprint)? {
+                self.remove(&path)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn damaged(&self, done: &mut Collected) -> Result<(), CacheError> {
+        let dir = self.cache.dir().join("damaged");
+        for path in if dir.is_dir() { list(&dir)? } else { Vec::new() } {
+            done.files += 1;
+            done.bytes += fs::symlink_metadata(&path).map_or(0, |m| m.len());
+            self.remove(&path)?;
+        }
+        Ok(())
+    }
+
+    fn remove(&self, path: &Path) -> Result<(), CacheError> {
+        match self.mode {
+            Mode::Remove => self.cache.change("remove", Change::Remove(path)),
+            Mode::DryRun => Ok(()),
+        }
+    }
+}
+
+/// When anything in a folder of unfinished work was last written: checkpoints do not touch the folder itself.
+fn last_touched(dir: &Path) -> u64 {
+    let files = walk(dir).unwrap_or_default().into_iter().map(|file| dir.join(file));
+    let times = files.chain([dir.to_path_buf(), dir.join("work")]).filter_map(|p| fs::symlink_metadata(p).ok());
+    times.filter_map(|m| u64::try_from(m.mtime()).ok()).max().unwrap_or(0)
+}
+
+fn list(dir: &Path) -> Result<Vec<PathBuf>, CacheError> {
+    let read = || -> io::Result<Vec<PathBuf>> { fs::read_dir(dir)?.map(|e| Ok(e?.path())).collect() };
+    read().map_err(|e| CacheError::io("read the folder", dir, e))
+}
+
+fn name(path: &Path) -> String {
+    path.file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned())
+}

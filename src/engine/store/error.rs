@@ -1,0 +1,64 @@
+//! What can go wrong with the cache, and what users can do about it.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+#[derive(Debug, thiserror::Error)]
+pub enum CacheError {
+    #[error("cannot {what} {}: {source}{}", path.display(), advice(source))]
+    Io { what: &'static str, path: PathBuf, source: io::Error },
+    #[error("cannot {what} {}: {source}{}", path.display(), make_room(source))]
+    Export { what: &'static str, path: PathBuf, source: io::Error },
+    #[error("{} is neither a file nor a folder: a stage may write only those", path.display())]
+    NotAFile { path: PathBuf },
+    #[error("the name of {} is not Unicode: a stage may write only such files", path.display())]
+    NotUnicode { path: PathBuf },
+    #[error("the stage wrote nothing to its output `{port}`")]
+    NoOutput { port: String },
+    #[error("interrupted while waiting for another process")]
+    Interrupted,
+    #[error(transparent)]
+    Damaged(#[from] Damaged),
+}
+
+/// A file of the cache is not what it was when it was committed.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{} {}", file.display(), match aside {
+    Some(aside) => format!("is damaged; it was set aside as {}", aside.display()),
+    None => "is gone".into(),
+})]
+pub struct Damaged {
+    pub file: PathBuf,
+    /// None for a file that is no longer there.
+    pub aside: Option<PathBuf>,
+}
+
+impl CacheError {
+    pub(crate) fn io(what: &'static str, path: &Path, source: io::Error) -> Self {
+        Self::Io { what, path: path.into(), source }
+    }
+}
+
+/// What to do about the errors that users can mend.
+fn advice(error: &io::Error) -> &'static str {
+    if is_read_only(error) {
+        return "; make it writable, or choose another place with --cache-dir or $PIPE_CACHE";
+    }
+    make_room(error)
+}
+
+pub(crate) fn make_room(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            "; free some space and run again: what was committed before is kept"
+        }
+        _ => "",
+    }
+}
+
+pub(crate) fn is_read_only(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied)
+}
+
+/// The disk cannot read or write a block; std has no name for it.
+pub(crate) const EIO: i32 = 5;

@@ -1,0 +1,16 @@
+//! What is on disk: objects, entries and manifests, committed whole, verified when read, locked against other processes.
+
+pub mod artifact;
+pub mod cache;
+pub mod collect;
+pub mod digest;
+pub mod disk;
+pub mod entry;
+pub mod error;
+pub mod lease;
+pub mod lock;
+pub mod manifest;
+mod mapped;
+pub mod partial;
+pub mod verify;
+pub mod view;

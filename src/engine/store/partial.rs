@@ -1,0 +1,88 @@
+//! `partial/FINGERPRINT`: where a stage works until its result is committed, kept when it is stopped or killed.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::artifact::walk;
+use super::cache::Cache;
+use super::disk::{Change, Disk};
+use super::error::CacheError;
+
+/// Whoever uses it holds the lock of the fingerprint.
+#[derive(Clone)]
+pub struct Partial {
+    dir: PathBuf,
+    disk: Arc<dyn Disk>,
+}
+
+impl Cache {
+    pub fn partial(&self, fingerprint: &str) -> Partial {
+        Partial { dir: self.dir().join("partial").join(fingerprint), disk: self.disk().clone() }
+    }
+}
+
+impl Partial {
+    /// What is committed on success, a folder for each port.
+    pub fn out(&self) -> PathBuf {
+        self.dir.join("out")
+    }
+
+    /// Checkpoints, handed to the next attempt.
+    pub fn work(&self) -> PathBuf {
+        self.dir.join("work")
+    }
+
+    /// Where the entry is written before it is renamed into place.
+    pub(crate) fn entry(&self) -> PathBuf {
+        self.dir.join("entry.json")
+    }
+
+    /// Make room for an attempt. Checkpoints of the last one stay; its output, and whatever could lead elsewhere, goes.
+    pub fn prepare(&self) -> Result<(), CacheError> {
+        if !is_folder(&self.dir) {
+            self.remove(&self.dir)?;
+        }
+        self.remove(&self.out())?;
+        self.remove(&self.entry())?;
+        if fs::symlink_metadata(self.work()).is_ok() && !(is_folder(&self.work()) && walk(&self.work()).is_ok()) {
+            self.remove(&self.work())?;
+        }
+        self.folder(&self.out()).map_err(|e| CacheError::io("create", &self.out(), e))
+    }
+
+    /// A file that has other names elsewhere is not ours to freeze: leave it a copy instead.
+    pub(crate) fn own(&self, file: &Path) -> io::Result<()> {
+        if fs::symlink_metadata(file)?.nlink() == 1 {
+            return Ok(());
+        }
+        let copy = &self.dir.join("copy");
+        self.disk.change(Change::Remove(copy))?;
+        self.disk.change(Change::Copy { from: file, to: copy })?;
+        self.disk.change(Change::Rename { from: copy, to: file })
+    }
+
+    /// A folder in here.
+    pub fn folder(&self, dir: &Path) -> io::Result<()> {
+        if dir.is_dir() { Ok(()) } else { self.disk.change(Change::CreateDirAll(dir)) }
+    }
+
+    /// The result is safe: what is left of the work is only rubbish by now.
+    pub fn clear(&self) {
+        let _ = self.disk.change(Change::Remove(&self.dir));
+    }
+
+    fn remove(&self, path: &Path) -> Result<(), CacheError> {
+        match fs::symlink_metadata(path) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+            _ => self.disk.change(Change::Remove(path)).map_err(|e| CacheError::io("remove", path, e)),
+        }
+    }
+}
+
+/// A folder itself, not a link to one.
+pub(crate) fn is_folder(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|m| m.is_dir())
+}

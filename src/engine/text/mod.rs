@@ -1,0 +1,5 @@
+//! What users write: values with their places, diagnostics and typed parameters.
+
+pub mod diagnostic;
+pub mod parameters;
+pub mod value;

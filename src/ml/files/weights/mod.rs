@@ -1,0 +1,13 @@
+//! Weight files of a model folder: one or several, safetensors or PyTorch's, opened without reading their numbers.
+
+pub(crate) mod header;
+mod open;
+pub mod pieces;
+pub mod stored;
+pub mod write;
+
+pub use self::header::SCALE;
+pub use self::open::{
+    INDEX, PICKLE, PICKLE_INDEX, SINGLE, Weights, bytes, files, files_at, read, shard_names, unread, value,
+};
+pub use self::write::{Encoded, Pair, write, write_f32, write_file, write_whole};

@@ -1,0 +1,209 @@
+//! Weight files of a model folder: one or several, safetensors or PyTorch's, opened without reading their numbers.
+
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use rayon::prelude::*;
+use serde_json::Value;
+
+use super::header;
+use super::header::SCALE;
+use super::stored::{Source, Stored};
+use crate::files::host::{HostTensor, HostTensors, Layout};
+use crate::files::pickle;
+
+pub const SINGLE: &str = "model.safetensors";
+pub const INDEX: &str = "model.safetensors.index.json";
+/// What PyTorch wrote before safetensors; read where there is nothing else, never written.
+pub const PICKLE: &str = "pytorch_model.bin";
+pub const PICKLE_INDEX: &str = "pytorch_model.bin.index.json";
+
+/// The weight files of a model folder; none where it holds a config alone.
+pub fn files(dir: &Path) -> Result<Vec<PathBuf>> {
+    Ok(match find(dir) {
+        Some(Found::Single(path)) => vec![path],
+        Some(Found::Sharded(index)) => files_at(&index)?,
+        None => Vec::new(),
+    })
+}
+
+/// How large the weight files of a model folder are.
+pub fn bytes(dir: &Path) -> Result<u64> {
+    let size = |file: PathBuf| {
+        fs::metadata(&file).map(|file| file.len()).with_context(|| format!("reading {}", file.display()))
+    };
+    files(dir)?.into_iter().map(size).sum()
+}
+
+/// The weight files that a path stands for: itself, or those that an index names.
+pub fn files_at(path: &Path) -> Result<Vec<PathBuf>> {
+    if is_index(path) { Ok(shards(path)?.into_keys().collect()) } else { Ok(vec![path.to_owned()]) }
+}
+
+fn is_index(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "json")
+}
+
+enum Found {
+    Single(PathBuf),
+    /// By its index.
+    Sharded(PathBuf),
+}
+
+/// What transformers would load: safetensors before PyTorch's files, one file before several.
+fn find(dir: &Path) -> Option<Found> {
+    let existing = |name: &str| Some(dir.join(name)).filter(|path| path.is_file());
+    let format = |(single, index): (&str, &str)| {
+        existing(single).map(Found::Single).or_else(|| existing(index).map(Found::Sharded))
+    };
+    [(SINGLE, INDEX), (PICKLE, PICKLE_INDEX)].into_iter().find_map(format)
+}
+
+/// Files of a folder that hold weights by their names, and are read by none of ours: starting from random numbers beside them
+/// is what nobody wants.
+pub fn unread(dir: &Path) -> Vec<String> {
+    let names = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    let names = names.map(|entry| entry.file_name().to_string_lossy().into_owned());
+    let holds = |name: &String| {
+        let ending = name.rsplit_once('.').map_or("", |(_, ending)| ending);
+        ["safetensors", "h5", "msgpack", "ckpt", "pt", "pth"].contains(&ending) && !name.starts_with("adapter_model")
+            || name.starts_with("pytorch_model") && ending == "bin"
+    };
+    let mut names: Vec<String> = names.filter(holds).collect();
+    names.sort();
+    names
+}
+
+/// The files that a sharded model's index names, each with its tensors.
+fn shards(index: &Path) -> Result<BTreeMap<PathBuf, BTreeSet<String>>> {
+    let dir = index.parent().unwrap_or(Path::new("."));
+    let existing = |(name, tensors): (String, BTreeSet<String>)| {
+        let path = dir.join(&name);
+        ensure!(path.is_file(), "{} names the shard {name}, which is not there", index.display());
+        Ok((path, tensors))
+    };
+    weight_map(index)?.into_iter().map(existing).collect()
+}
+
+/// The names of a sharded model's files, each once, by its index.
+pub fn shard_names(index: &Path) -> Result<Vec<String>> {
+    Ok(weight_map(index)?.into_keys().collect())
+}
+
+/// What an index says: its files, each with its tensors.
+fn weight_map(index: &Path) -> Result<BTreeMap<String, BTreeSet<String>>> {
+    let text = fs::read_to_string(index).with_context(|| format!("reading {}", index.display()))?;
+    let value: Value = serde_json::from_str(&text).with_context(|| format!("{} is not valid JSON", index.display()))?;
+    let map = value["weight_map"].as_object().ok_or_else(|| anyhow!("{} has no `weight_map`", index.display()))?;
+    let mut files = BTreeMap::<String, BTreeSet<String>>::new();
+    for (tensor, file) in map {
+        let file = file.as_str().ok_or_else(|| anyhow!("{} names no file for {tensor}", index.display()))?;
+        // A name is a file beside the index, never a path that leads elsewhere.
+        if Path::new(file).file_name().is_none_or(|name| name != file) {
+            bail!("{} names the shard `{file}`, which is not a plain file name", index.display());
+        }
+        files.entry(file.to_owned()).or_default().insert(tensor.clone());
+    }
+    Ok(files)
+}
+
+/// The tensors of one or several files by name, still in the files.
+#[derive(Debug, Default)]
+pub struct Weights {
+    pub tensors: BTreeMap<String, Stored>,
+}
+
+impl Weights {
+    /// Those of a model folder; none where it holds a config alone.
+    pub fn open(dir: &Path) -> Result<Option<Self>> {
+        match find(dir) {
+            None => Ok(None),
+            Some(Found::Single(path)) => Ok(Some(Weights { tensors: list(&path)? })),
+            Some(Found::Sharded(index)) => Ok(Some(Self::sharded(&index)?)),
+        }
+    }
+
+    /// Those of one file, or of all files that an index names.
+    pub fn at(path: &Path) -> Result<Self> {
+        if is_index(path) { Self::sharded(path) } else { Ok(Weights { tensors: list(path)? }) }
+    }
+
+    /// Those of the files that an index names.
+    fn sharded(index: &Path) -> Result<Self> {
+        let mut all = Weights::default();
+        for (path, named) in shards(index)? {
+            let tensors = list(&path)?;
+            agree(index, &path, &named, &tensors)?;
+            all.add(tensors)?;
+        }
+        Ok(all)
+    }
+
+    /// Those of these files.
+    pub fn of(files: &[PathBuf]) -> Result<Self> {
+        let mut all = Weights::default();
+        files.iter().try_for_each(|path| all.add(list(path)?))?;
+        Ok(all)
+    }
+
+    fn add(&mut self, tensors: BTreeMap<String, Stored>) -> Result<()> {
+        for (name, stored) in tensors {
+            match self.tensors.entry(name) {
+                Entry::Vacant(place) => drop(place.insert(stored)),
+                Entry::Occupied(other) => {
+                    let (one, two) = (other.get().path().display(), stored.path().display());
+                    bail!("tensor {} is in {one} and in {two}; which of the two is the model's?", other.key())
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads every tensor, on all cores.
+    pub fn read(&self) -> Result<HostTensors> {
+        let read = |(name, stored): (&String, &Stored)| {
+            let data = value(name, stored, Layout::AsInFiles)?;
+            Ok((name.clone(), HostTensor { shape: stored.shape.clone(), data }))
+        };
+        self.tensors.par_iter().map(read).collect()
+    }
+}
+
+/// Reads every tensor of the files as f32; our int8 weights are multiplied by their scales.
+pub fn read(files: &[PathBuf]) -> Result<HostTensors> {
+    Weights::of(files)?.read()
+}
+
+/// Reads one tensor; errors name it and its file.
+pub fn value(name: &str, stored: &Stored, layout: Layout) -> Result<Vec<f32>> {
+    stored.read(layout).with_context(|| format!("reading {}: tensor {name}", stored.path().display()))
+}
+
+/// The tensors of one file.
+fn list(path: &Path) -> Result<BTreeMap<String, Stored>> {
+    let source = Source::open(path)?;
+    let tensors = match path.extension() {
+        Some(extension) if extension == "bin" => pickle::tensors(&source),
+        _ => header::tensors(&source),
+    };
+    tensors.with_context(|| format!("reading {}", path.display()))
+}
+
+/// Whether a shard holds what its index says: with some of another model's shards, only the names can tell.
+fn agree(index: &Path, shard: &Path, named: &BTreeSet<String>, tensors: &BTreeMap<String, Stored>) -> Result<()> {
+    let is_scale = |name: &str| name.strip_suffix(SCALE).and_then(|n| tensors.get(n)).is_some_and(Stored::is_scaled);
+    if let Some(missing) = named.iter().find(|name| !tensors.contains_key(*name) && !is_scale(name)) {
+        bail!("{} says that tensor {missing} is in {}, which lacks it", index.display(), shard.display());
+    }
+    if let Some(extra) = tensors.keys().find(|name| !named.contains(*name)) {
+        bail!("{} holds tensor {extra}, which {} does not name", shard.display(), index.display());
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;

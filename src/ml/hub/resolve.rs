@@ -1,0 +1,236 @@
+//! Models named `hf:OWNER/NAME[@REVISION]`: found in the Hugging Face cache or downloaded into it.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, anyhow, ensure};
+use hf_hub::api::RepoInfo;
+
+use super::client::Client;
+use super::download::Download;
+use super::failure::{Asked, Failure, shown};
+use super::reference::{Reference, SCHEME, is_commit, is_plain};
+use super::settings::Settings;
+use super::store::Store;
+use crate::files::weights;
+use crate::text::tokenizer;
+use crate::watch::Watch;
+
+const CONFIG: &str = "config.json";
+/// What a repository has in place of a model's config where it holds an adapter alone.
+const ADAPTER: &str = "adapter_config.json";
+/// The files of which a tokenizer can be built alone, in the order in which they are preferred.
+const TOKENIZERS: [&[&str]; 5] =
+    [&["tokenizer.json"], &["vocab.json", "merges.txt"], &["vocab.txt"], &["spm.model"], &["sentencepiece.bpe.model"]];
+/// Files of a repository that a message lists.
+const LISTED: usize = 12;
+
+/// What is wanted of a repository.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Need {
+    /// Config, weights and tokenizer.
+    Model,
+    /// The tokenizer alone: its files are small, weights are not.
+    Tokenizer,
+}
+
+/// A model of the hub that is in the local cache.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resolved {
+    /// Holds what was wanted.
+    pub dir: PathBuf,
+    /// The commit that the revision stood for when it was fetched; none where the files were put there by hand.
+    pub commit: Option<String>,
+}
+
+/// True for `hf:…`, false for a folder.
+pub fn is_reference(base: &str) -> bool {
+    base.starts_with(SCHEME)
+}
+
+/// The local folder of `hf:OWNER/NAME[@REVISION]`, after downloading what the cache lacks.
+///
+/// Honours `HF_HOME`, `HF_HUB_CACHE`, `HF_ENDPOINT`, `HF_TOKEN`, `HF_HUB_DOWNLOAD_TIMEOUT` and `HF_HUB_OFFLINE` as Python's
+/// huggingface_hub does, and shares its cache. What the cache holds is used without asking the hub, so a branch stays
+/// at the commit that was fetched first, here or by Python; name a commit to say which one it must be, or delete the branch's file below
+/// `refs/` to take what it is now.
+pub fn resolve(reference: &str, need: Need, watch: &dyn Watch) -> Result<Resolved> {
+    Hub::new(Settings::from_env()?).resolve(reference, need, watch)
+}
+
+/// What the local cache holds of `hf:OWNER/NAME[@REVISION]`; nobody is asked. An error where asking would be of no use: for
+/// what is no name, and offline.
+pub fn held(reference: &str, need: Need) -> Result<Option<Resolved>> {
+    Hub::new(Settings::from_env()?).held(reference, need)
+}
+
+/// Where models come from and where they are kept.
+struct Hub {
+    settings: Settings,
+}
+
+impl Hub {
+    fn new(settings: Settings) -> Self {
+        Self { settings }
+    }
+
+    fn resolve(&self, text: &str, need: Need, watch: &dyn Watch) -> Result<Resolved> {
+        if let Some(found) = self.held(text, need)? {
+            return Ok(found);
+        }
+        let reference = Reference::parse(text)?;
+        let store = Store::new(&self.settings.cache, &reference);
+        // Other files of this revision may be here: they and these must be of one commit.
+        let pinned = store.pinned(&reference.revision);
+        let fetch = Fetch { settings: &self.settings, store: &store, reference: &reference, need, watch };
+        fetch.run(pinned.as_deref().unwrap_or(&reference.revision)).map_err(|failure| match failure {
+            Failure::Interrupted(interrupted) => interrupted.into(),
+            failure => {
+                let pin = pinned.is_some().then(|| store.pin_file(&reference.revision));
+                let by_hand = self.by_hand(&reference, need);
+                let asked = Asked { reference: &reference, settings: &self.settings, pin, by_hand };
+                anyhow!("downloading {text} failed: {}", asked.explain(&failure))
+            }
+        })
+    }
+
+    fn held(&self, text: &str, need: Need) -> Result<Option<Resolved>> {
+        let reference = Reference::parse(text)?;
+        let found = self.cached(&reference, need);
+        let variable = self.settings.offline.filter(|_| found.is_none());
+        ensure!(
+            variable.is_none(),
+            "{text} is not in the cache and {} forbids to download it; unset it, or {}",
+            variable.unwrap_or_default(),
+            self.by_hand(&reference, need)
+        );
+        Ok(found)
+    }
+
+    /// What the cache has for a revision: a commit, a folder named like the revision, or the commit that it is held at.
+    fn cached(&self, reference: &Reference, need: Need) -> Option<Resolved> {
+        let store = Store::new(&self.settings.cache, reference);
+        let pinned = store.pinned(&reference.revision);
+        [Some(reference.revision.clone()), pinned].into_iter().flatten().find_map(|revision| {
+            let dir = store.snapshot(&revision);
+            is_complete(&dir, need).then(|| Resolved { dir, commit: is_commit(&revision).then_some(revision) })
+        })
+    }
+
+    /// How to do without a network; fits after "or".
+    fn by_hand(&self, reference: &Reference, need: Need) -> String {
+        let Reference { repository, revision } = reference;
+        let dir = Store::new(&self.settings.cache, reference).snapshot(revision);
+        let layouts: Vec<String> = TOKENIZERS.iter().map(|names| names.join(" with ")).collect();
+        let beside = aside().collect::<Vec<_>>().join(", ");
+        let tokenizer = format!("{}, and of {beside} those that there are", layouts.join(" or "));
+        let files = match need {
+            Need::Tokenizer => tokenizer,
+            Need::Model => format!("{CONFIG}, {} or {}, and {tokenizer}", weights::SINGLE, weights::PICKLE),
+        };
+        let page = shown(&self.settings.endpoint);
+        format!("put its files into {}: {files} (from {page}/{repository}/tree/{revision})", dir.display())
+    }
+}
+
+/// Tokenizer files that add to those of a layout.
+fn aside() -> impl Iterator<Item = &'static str> {
+    tokenizer::FILES.into_iter().filter(|name| !TOKENIZERS.iter().any(|layout| layout.contains(name)))
+}
+
+/// Whether a snapshot holds what is wanted; links whose file is gone do not count.
+fn is_complete(dir: &Path, need: Need) -> bool {
+    let has = |name: &&str| dir.join(name).is_file();
+    match need {
+        Need::Model => has(&CONFIG) && weights::files(dir).is_ok_and(|files| !files.is_empty()),
+        Need::Tokenizer => TOKENIZERS.iter().any(|layout| layout.iter().all(has)),
+    }
+}
+
+/// One commit of a repository on its way into the cache.
+struct Fetch<'a> {
+    settings: &'a Settings,
+    store: &'a Store,
+    reference: &'a Reference,
+    need: Need,
+    watch: &'a dyn Watch,
+}
+
+impl Fetch<'_> {
+    fn run(&self, revision: &str) -> Result<Resolved, Failure> {
+        let client = Client::new(self.settings);
+        let path = self.reference.repo(revision).api_url();
+        let info = client.patiently(self.watch, || client.info(&path))?;
+        let commit = info.sha.as_str();
+        if !is_plain(commit) {
+            return Err(Failure::Unfit(format!("the hub calls its commit `{commit}`, which is no commit")));
+        }
+        let names = self.names(&info)?;
+        // From here on by commit, so that a push in between cannot mix two versions.
+        let Self { store, reference, watch, .. } = *self;
+        let mut download = Download { client: &client, store, reference, commit, watch, done: 0, total: 0 };
+        let mut files = download.fetch(&names)?;
+        let index = files.iter().find(|(name, _)| [weights::INDEX, weights::PICKLE_INDEX].contains(&name.as_str()));
+        if let Some((_, index)) = index {
+            let shards = weights::shard_names(index).map_err(|error| Failure::Unfit(format!("{error:#}")))?;
+            files.extend(download.fetch(&shards)?);
+        }
+        // Only now, and in this order: what a snapshot shows is complete even when this ends half way.
+        for (name, blob) in &files {
+            store.link(blob, commit, name)?;
+        }
+        store.pin(&reference.revision, commit)?;
+        Ok(Resolved { dir: store.snapshot(commit), commit: Some(info.sha.clone()) })
+    }
+
+    /// The files that are wanted of those that there are; what a tokenizer is built of comes after what adds to it.
+    fn names(&self, info: &RepoInfo) -> Result<Vec<String>, Failure> {
+        let has = |name: &str| info.siblings.iter().any(|file| file.rfilename == name);
+        let mut names: Vec<&str> =
+            aside().chain(TOKENIZERS.into_iter().flatten().copied()).filter(|name| has(name)).collect();
+        match self.need {
+            Need::Model => {
+                if !has(CONFIG) {
+                    return Err(self.unfit(info, CONFIG));
+                }
+                let kinds = [weights::SINGLE, weights::INDEX, weights::PICKLE, weights::PICKLE_INDEX];
+                let Some(kind) = kinds.into_iter().find(|name| has(name)) else {
+                    return Err(self.unfit(info, &format!("{} and no {}", weights::SINGLE, weights::PICKLE)));
+                };
+                names.extend([CONFIG, kind]);
+            }
+            Need::Tokenizer if TOKENIZERS.iter().any(|layout| layout.iter().all(|name| has(name))) => {}
+            Need::Tokenizer => {
+                let layouts: Vec<String> = TOKENIZERS.iter().map(|names| names.join(" with ")).collect();
+                return Err(self.unfit(info, &layouts.join(", no ")));
+            }
+        }
+        Ok(names.into_iter().map(str::to_owned).collect())
+    }
+
+    /// That a repository lacks what is wanted, what it has instead, and what that may be.
+    fn unfit(&self, info: &RepoInfo, lacks: &str) -> Failure {
+        let mut names: Vec<&str> = info.siblings.iter().map(|file| file.rfilename.as_str()).collect();
+        names.sort();
+        let more = names.len().saturating_sub(LISTED);
+        names.truncate(LISTED);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        let holds =
+            if names.is_empty() { "it is empty".into() } else { format!("it holds {}{more}", names.join(", ")) };
+        let has = |name: &&str| names.contains(name);
+        let advice = if self.need == Need::Model && has(&ADAPTER) {
+            "that is an adapter: name the model that it adapts"
+        } else if self.need == Need::Model && TOKENIZERS.iter().any(|layout| layout.iter().all(has)) && !has(&CONFIG) {
+            "that is a tokenizer: name a model here, and this one as `tokenizer`"
+        } else {
+            "name another repository, or a revision that has it"
+        };
+        Failure::Unfit(format!("{} has no {lacks}; {holds}; {advice}", self.reference.repository))
+    }
+}
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;
+#[cfg(test)]
+#[path = "trouble_tests.rs"]
+mod trouble_tests;

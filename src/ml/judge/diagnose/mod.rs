@@ -1,0 +1,6 @@
+//! How far each part of a model moved between two checkpoints of it.
+
+mod diagnosis;
+mod side;
+
+pub use self::diagnosis::{Diagnosis, Drift, FROZEN, NotComparable, PartDrift, TensorDrift, diagnose};

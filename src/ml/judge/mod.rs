@@ -1,0 +1,7 @@
+//! What a model is worth and what is in it: inference, metrics, significance, inspection.
+
+pub mod classifier;
+pub mod diagnose;
+pub mod inspect;
+pub mod metrics;
+pub mod significance;

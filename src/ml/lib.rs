@@ -1,0 +1,16 @@
+//! The machine learning: models, training, compression and data; knows no stages, no cache, no TOML.
+//!
+//! The rooms: `compute` (devices, numbers, kernels), `files` (weights on disk), `text` (data, tokenizers, batches), `model`
+//! (the families and what they share), `hub` (downloads), `train` (the one loop), `compress` (LoRA, pruning, quantization),
+//! `judge` (metrics, inference, inspection) and `onnx`. Long work reports to a [`watch::Watch`].
+
+pub mod compress;
+pub mod compute;
+pub mod files;
+pub mod hub;
+pub mod judge;
+pub mod model;
+pub mod onnx;
+pub mod text;
+pub mod train;
+pub mod watch;

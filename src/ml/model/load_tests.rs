@@ -1,0 +1,257 @@
+//! What loading a folder says and does: names, heads, shapes, damage.
+
+use super::*;
+use crate::model::fixture::Fixture;
+use crate::model::head::HeadKind;
+use crate::model::{HostTensor, HostTensors};
+use std::fs;
+
+const TINY: &str = r#"{"model_type": "roberta", "vocab_size": 40, "hidden_size": 16, "num_hidden_layers": 2,
+    "num_attention_heads": 2, "intermediate_size": 32, "max_position_embeddings": 20, "type_vocab_size": 1,
+    "id2label": {"0": "no", "1": "yes"}, "_kept": "as it is"}"#;
+
+fn names(count: usize) -> Vec<String> {
+    (0..count).map(|i| format!("class {i}")).collect()
+}
+
+fn tiny() -> Model {
+    Model::init(&Config::parse(TINY).expect("valid"), 5, &Device::flex()).expect("built")
+}
+
+fn error(dir: &Path) -> String {
+    let loaded = Model::load(dir, None, 0, &Device::flex());
+    format!("{:#}", loaded.map(|_| ()).expect_err("refused"))
+}
+
+#[test]
+fn what_is_saved_loads_equal_bit_by_bit() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let model = tiny();
+    model.save(dir.path(), &["nein".into(), "ja".into()]).expect("saved");
+    let loaded = Model::load(dir.path(), None, 99, &Device::flex()).expect("loads");
+    assert_eq!(loaded.initialised, Initialised::Nothing);
+    assert_eq!(loaded.model.to_host().expect("host"), model.to_host().expect("host"));
+    assert_eq!(loaded.model.config().labels(), ["nein", "ja"]);
+    assert_eq!(loaded.model.config().field("_kept"), Some(&serde_json::json!("as it is")));
+}
+
+#[test]
+fn names_and_shapes_are_those_of_transformers() {
+    let Some(fixture) = Fixture::open("roberta-tiny") else { return };
+    let bytes = fs::read(fixture.dir.join("model.safetensors")).expect("read");
+    let theirs = safetensors::SafeTensors::deserialize(&bytes).expect("valid");
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let loaded = Model::load(&fixture.dir, None, 0, &Device::flex()).expect("loads");
+    loaded.model.save(dir.path(), loaded.model.config().labels()).expect("saved");
+    let ours = fs::read(dir.path().join("model.safetensors")).expect("read");
+    let ours = safetensors::SafeTensors::deserialize(&ours).expect("valid");
+    assert_eq!(ours.len(), theirs.len());
+    for (name, tensor) in theirs.tensors() {
+        assert!(ours.tensor(&name).expect("same names") == tensor, "{name}");
+    }
+}
+
+#[test]
+fn a_head_for_other_labels_is_made_fresh_and_said_so() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let model = tiny();
+    model.save(dir.path(), &names(2)).expect("saved");
+    let loaded = Model::load(dir.path(), Some(&names(5)), 7, &Device::flex()).expect("loads");
+    let fresh = vec!["classifier.out_proj.weight".to_owned(), "classifier.out_proj.bias".to_owned()];
+    assert_eq!(loaded.initialised, Initialised::Part(fresh));
+    assert_eq!(
+        loaded.notes,
+        [
+            "of another shape for 5 labels, start fresh from seed 7: classifier.out_proj.weight, classifier.out_proj.bias"
+        ]
+    );
+    let (before, after) = (model.to_host().expect("host"), loaded.model.to_host().expect("host"));
+    assert_eq!(before["classifier.dense.weight"], after["classifier.dense.weight"]);
+    assert_eq!(after["classifier.out_proj.weight"].shape, [5, 16]);
+}
+
+#[test]
+fn a_deeper_head_is_made_fresh_on_the_encoder_and_loads_again() {
+    for name in ["roberta-one-row", "bert-longest", "deberta-one-token"] {
+        let Some(fixture) = Fixture::open(name) else { continue };
+        let device = Device::flex();
+        let config = Config::open(&fixture.dir).expect("valid").with_head(HeadKind::Mlp);
+        let loaded = Model::load_as(config, &fixture.dir, 3, &device).expect("loads");
+        let layers = |part: &str| (0..3).map(|i| format!("classifier.layers.{i}.{part}")).collect::<Vec<_>>();
+        let Initialised::Part(mut fresh) = loaded.initialised else { panic!("a fresh head") };
+        fresh.sort();
+        let mut expected = [layers("weight"), layers("bias")].concat();
+        expected.sort();
+        assert_eq!(fresh, expected, "{name}");
+        let host = loaded.model.to_host().expect("host");
+        let shapes = layers("weight").iter().map(|name| host[name].shape.clone()).collect::<Vec<_>>();
+        assert_eq!(shapes, [[256, 24], [128, 256], [3, 128]]);
+
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        loaded.model.save(dir.path(), &names(3)).expect("saved");
+        let again = Model::load(dir.path(), None, 9, &device).expect("loads");
+        assert_eq!(again.initialised, Initialised::Nothing, "{:?}", again.notes);
+        let logits = |model: &Model| {
+            let (ids, mask) = fixture.batch(&device);
+            model.forward(ids, mask, &mut crate::compute::dropout::Noise::Off).into_data()
+        };
+        assert_eq!(logits(&again.model), logits(&loaded.model), "{name}");
+    }
+}
+
+#[test]
+fn a_head_that_gets_other_labels_is_said_so() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    tiny().save(dir.path(), &["no".into(), "yes".into()]).expect("saved");
+    let notes = |labels: [&str; 2]| {
+        let labels = labels.map(str::to_owned);
+        Model::load(dir.path(), Some(&labels), 0, &Device::flex()).expect("loads").notes
+    };
+    assert!(notes(["no", "yes"]).is_empty());
+    assert_eq!(
+        notes(["yes", "no"]),
+        ["the head was trained for other labels, or in another order: no → yes, yes → no"]
+    );
+}
+
+#[test]
+fn weights_that_nothing_reads_are_no_random_start() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    fs::write(dir.path().join("config.json"), TINY).expect("written");
+    for name in ["model-00001-of-00002.safetensors", "tf_model.h5"] {
+        fs::write(dir.path().join(name), "").expect("written");
+    }
+    let text = error(dir.path());
+    assert!(
+        text.contains("has model-00001-of-00002.safetensors, tf_model.h5, but neither model.safetensors"),
+        "{text}"
+    );
+}
+
+#[test]
+fn fields_without_effect_are_named() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    fs::write(dir.path().join("config.json"), TINY.replace("_kept", "kept")).expect("written");
+    let notes = Model::load(dir.path(), None, 0, &Device::flex()).expect("loads").notes;
+    assert_eq!(notes[0], "config.json has fields that are not known here and have no effect: kept");
+}
+
+#[test]
+fn a_config_alone_starts_from_the_seed() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    fs::write(dir.path().join("config.json"), TINY).expect("written");
+    let load = |seed| Model::load(dir.path(), None, seed, &Device::flex()).expect("loads");
+    let one = load(5);
+    assert_eq!(one.initialised, Initialised::Everything);
+    let host = one.model.to_host().expect("host");
+    assert_eq!(host, tiny().to_host().expect("host"));
+    assert_ne!(host, load(6).model.to_host().expect("host"));
+    assert!(host["roberta.embeddings.LayerNorm.weight"].data.iter().all(|v| *v == 1.0));
+    assert!(host["classifier.dense.bias"].data.iter().all(|v| *v == 0.0));
+    assert!(host["roberta.embeddings.word_embeddings.weight"].data[16..32].iter().all(|v| *v == 0.0));
+}
+
+#[test]
+fn a_language_model_gets_a_fresh_head_and_loses_its_own() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    tiny().save(dir.path(), &names(2)).expect("saved");
+    // As the checkpoint of a bare encoder with old names, plus a language-model head.
+    let path = dir.path().join("model.safetensors");
+    let host = weights::read(std::slice::from_ref(&path)).expect("read");
+    let renamed = host.into_iter().filter(|(name, _)| !name.starts_with("classifier")).map(|(name, tensor)| {
+        let name = name.trim_start_matches("roberta.").replace("LayerNorm.weight", "LayerNorm.gamma");
+        (name.replace("LayerNorm.bias", "LayerNorm.beta"), tensor)
+    });
+    let mut renamed: HostTensors = renamed.collect();
+    let head = renamed["embeddings.LayerNorm.gamma"].clone();
+    renamed.insert("lm_head.bias".into(), head);
+    weights::write_f32(&path, &renamed).expect("written");
+    let loaded = Model::load(dir.path(), None, 1, &Device::flex()).expect("loads");
+    assert_eq!(loaded.notes.len(), 2, "{:?}", loaded.notes);
+    assert!(loaded.notes[0].starts_with("not in the files, start fresh from seed 1: classifier.dense.weight"));
+    assert_eq!(loaded.notes[1], "not used by a classifier, left out: lm_head.bias");
+    assert_eq!(loaded.unexpected, ["lm_head.bias"]);
+    let (mut ours, mut expected) = (loaded.model.to_host().expect("host"), tiny().to_host().expect("host"));
+    ours.retain(|name, _| name.starts_with("roberta"));
+    expected.retain(|name, _| name.starts_with("roberta"));
+    assert_eq!(ours, expected);
+}
+
+#[test]
+fn files_that_do_not_fit_the_config_are_refused() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    tiny().save(dir.path(), &names(2)).expect("saved");
+    let config = TINY.replace("\"intermediate_size\": 32", "\"intermediate_size\": 64");
+    fs::write(dir.path().join("config.json"), config).expect("written");
+    let text = error(dir.path());
+    assert!(text.ends_with("has shape [32, 16]; config.json asks for [64, 16]"), "{text}");
+
+    fs::write(dir.path().join("config.json"), TINY).expect("written");
+    let strange = HostTensors::from([("wte.weight".into(), HostTensor { shape: vec![1], data: vec![0.0] })]);
+    weights::write_f32(&dir.path().join("model.safetensors"), &strange).expect("written");
+    let text = error(dir.path());
+    assert!(text.contains("none of its tensors has a name of the `roberta` family"), "{text}");
+    assert!(text.contains("it has for example wte.weight"), "{text}");
+}
+
+#[test]
+fn weights_without_their_config_are_no_model() {
+    // What a crash in the middle of saving leaves.
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    tiny().save(dir.path(), &names(2)).expect("saved");
+    fs::remove_file(dir.path().join("config.json")).expect("removed");
+    assert!(error(dir.path()).contains("config.json"), "{}", error(dir.path()));
+}
+
+#[test]
+fn a_file_of_many_leftovers_is_read_for_the_parameters_alone() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let model = tiny();
+    model.save(dir.path(), &names(2)).expect("saved");
+    let path = dir.path().join("model.safetensors");
+    let encoded = model.to_host().expect("host");
+    let mut file: BTreeMap<String, weights::Encoded> =
+        encoded.iter().map(|(name, tensor)| (name.clone(), weights::Encoded::f16(tensor))).collect();
+    // Types that no parameter can have, where none is.
+    for (name, dtype) in
+        [("roberta.embeddings.position_ids", Dtype::I64), ("mask", Dtype::BOOL), ("f8", Dtype::F8_E4M3)]
+    {
+        let bytes = vec![0; 2 * dtype.bitsize() / 8];
+        file.insert(name.into(), weights::Encoded { dtype, shape: vec![2], bytes });
+    }
+    weights::write(&path, &file).expect("written");
+    let loaded = Model::load(dir.path(), None, 0, &Device::flex()).expect("loads");
+    assert_eq!(
+        (loaded.initialised, loaded.unexpected),
+        (Initialised::Nothing, vec!["f8".to_owned(), "mask".to_owned()])
+    );
+    let halved = |v: &f32| half::f16::from_f32(*v).to_f32();
+    for (name, tensor) in loaded.model.to_host().expect("host") {
+        assert_eq!(tensor.data, encoded[&name].data.iter().map(halved).collect::<Vec<_>>(), "{name}");
+    }
+
+    let embeddings = file.get_mut("roberta.embeddings.LayerNorm.bias").expect("there");
+    *embeddings = weights::Encoded { dtype: Dtype::F8_E4M3, shape: vec![16], bytes: vec![0; 16] };
+    weights::write(&path, &file).expect("written");
+    let text = error(dir.path());
+    assert!(text.ends_with("tensor roberta.embeddings.LayerNorm.bias: values of type F8_E4M3 are not supported; f32, f16, bf16, f64 and pipe's int8 and int4 are"), "{text}");
+    assert!(text.contains("model.safetensors"), "{text}");
+}
+
+#[test]
+fn what_is_not_zero_is_counted_on_the_way() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    tiny().save(dir.path(), &names(2)).expect("saved");
+    let loaded = Model::load(dir.path(), None, 0, &Device::flex()).expect("loads");
+    let host = loaded.model.to_host().expect("host");
+    let counted = host.values().map(|tensor| non_zero(&tensor.data)).sum::<usize>();
+    // Biases and the rows for padding are zero in a fresh model.
+    assert!(loaded.non_zero == counted && counted < loaded.model.count(), "{} {counted}", loaded.non_zero);
+}
+
+#[test]
+fn the_wrong_number_of_labels_cannot_be_saved() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let text = tiny().save(dir.path(), &names(3)).expect_err("refused").to_string();
+    assert!(text.starts_with("3 labels for a model with 2 outputs"), "{text}");
+}

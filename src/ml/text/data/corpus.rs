@@ -1,0 +1,217 @@
+//! The corpus artifact: three parquet files of labelled texts and what was done to get them.
+
+use std::fs::File;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail};
+use arrow_array::cast::AsArray;
+use arrow_array::types::Int32Type;
+use arrow_array::{Array, ArrayRef, Int32Array, RecordBatch, StringArray};
+use arrow_schema::{DataType, Field, Schema};
+use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::basic::Compression;
+use parquet::file::properties::WriterProperties;
+use serde::{Deserialize, Serialize};
+
+use super::pages;
+use super::report::Report;
+use crate::compute::foreign::survive;
+
+/// Rows decoded at a time, before their size is known.
+const BATCH_ROWS: usize = 1024;
+/// Bytes of rows for each byte of a file, and for any file: compressed, and with repeated texts stored once, a corpus takes
+/// a tenth; what would take a hundredth was not written by a stage.
+const EXPANDED: usize = 100;
+const FLAT: usize = 16 << 20;
+
+/// One labelled text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Example {
+    /// Unique in the corpus and the same on every machine: `train:17`, or the value of the id column.
+    pub id: String,
+    pub text: String,
+    /// Index into [`Corpus::labels`].
+    pub label: u32,
+    /// Name of the source it came from.
+    pub source: String,
+}
+
+/// Cleaned, labelled and split texts.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Corpus {
+    pub labels: Vec<String>,
+    pub train: Vec<Example>,
+    pub validation: Vec<Example>,
+    pub test: Vec<Example>,
+    pub report: Report,
+}
+
+/// `corpus.json`.
+#[derive(Serialize, Deserialize)]
+struct Description {
+    labels: Vec<String>,
+    report: Report,
+}
+
+impl Corpus {
+    /// Read a folder that [`Corpus::write`] made.
+    pub fn open(dir: &Path) -> Result<Self> {
+        let path = dir.join("corpus.json");
+        let bytes = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let Description { labels, report } = serde_json::from_slice(&bytes)
+            .with_context(|| format!("{} is not a corpus description", path.display()))?;
+        let read = |name: &str| read_split(&dir.join(name), labels.len());
+        let (train, validation, test) = (read("train.parquet")?, read("validation.parquet")?, read("test.parquet")?);
+        Ok(Corpus { labels, train, validation, test, report })
+    }
+
+    /// Write `train.parquet`, `validation.parquet`, `test.parquet` and `corpus.json`.
+    ///
+    /// The same corpus gives the same bytes: no times, no versions, a fixed compression.
+    pub fn write(&self, dir: &Path) -> Result<()> {
+        std::fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
+        write_split(&dir.join("train.parquet"), &self.train)?;
+        write_split(&dir.join("validation.parquet"), &self.validation)?;
+        write_split(&dir.join("test.parquet"), &self.test)?;
+        let path = dir.join("corpus.json");
+        let description = Description { labels: self.labels.clone(), report: self.report.clone() };
+        let mut text = serde_json::to_string_pretty(&description)?;
+        text.push('\n');
+        std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
+    }
+}
+
+fn schema() -> Arc<Schema> {
+    Arc::new(Schema::new(vec![
+        Field::new("text", DataType::Utf8, false),
+        Field::new("label", DataType::Int32, false),
+        Field::new("source", DataType::Utf8, false),
+        Field::new("id", DataType::Utf8, false),
+    ]))
+}
+
+fn write_split(path: &Path, rows: &[Example]) -> Result<()> {
+    let text =
+        |column: fn(&Example) -> &str| -> ArrayRef { Arc::new(StringArray::from_iter_values(rows.iter().map(column))) };
+    let columns: Vec<ArrayRef> = vec![
+        text(|row| &row.text),
+        Arc::new(Int32Array::from_iter_values(rows.iter().map(|row| row.label as i32))),
+        text(|row| &row.source),
+        text(|row| &row.id),
+    ];
+    write_parquet(path, schema(), columns)
+}
+
+/// Write one parquet file; the same columns give the same bytes.
+pub(crate) fn write_parquet(path: &Path, schema: Arc<Schema>, columns: Vec<ArrayRef>) -> Result<()> {
+    let properties =
+        WriterProperties::builder().set_created_by("pipe".to_owned()).set_compression(Compression::SNAPPY).build();
+    let write = || -> Result<()> {
+        let mut writer = ArrowWriter::try_new(File::create(path)?, schema.clone(), Some(properties))?;
+        writer.write(&RecordBatch::try_new(schema, columns)?)?;
+        writer.close()?;
+        Ok(())
+    };
+    write().with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// Shows the rows of a parquet file, some at a time; `see` gives the bytes that they take in memory.
+pub(crate) fn read_parquet(path: &Path, mut see: impl FnMut(&RecordBatch) -> Result<usize>) -> Result<()> {
+    let read = || -> Result<()> {
+        let builder = ParquetRecordBatchReaderBuilder::try_new(File::open(path)?)?;
+        let bytes = std::fs::read(path)?;
+        pages::check(&bytes, builder.metadata())?;
+        let mut room = bytes.len().saturating_mul(EXPANDED).saturating_add(FLAT);
+        drop(bytes);
+        for batch in builder.with_batch_size(BATCH_ROWS).build()? {
+            room = room.checked_sub(see(&batch?)?).context("it holds more than a file of its size can")?;
+        }
+        Ok(())
+    };
+    survive(read).with_context(|| format!("cannot read {}", path.display()))
+}
+
+/// A column by its name.
+pub(crate) fn column<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a ArrayRef> {
+    batch.column_by_name(name).with_context(|| format!("it has no column `{name}`"))
+}
+
+fn read_split(path: &Path, classes: usize) -> Result<Vec<Example>> {
+    let mut rows = Vec::new();
+    read_parquet(path, |batch| {
+        let text = |name: &str| -> Result<&StringArray> {
+            column(batch, name)?.as_string_opt().with_context(|| format!("its column `{name}` is not text"))
+        };
+        let (texts, sources, ids) = (text("text")?, text("source")?, text("id")?);
+        let labels = column(batch, "label")?
+            .as_primitive_opt::<Int32Type>()
+            .context("its column `label` is not 32-bit integers")?;
+        let mut size = 0;
+        for row in 0..batch.num_rows() {
+            let label = labels.value(row);
+            if label < 0 || label as usize >= classes || texts.is_null(row) {
+                bail!("row {} has label {label}; corpus.json declares {classes} labels", rows.len());
+            }
+            size += texts.value(row).len() + sources.value(row).len() + ids.value(row).len() + size_of::<Example>();
+            rows.push(Example {
+                id: ids.value(row).to_owned(),
+                text: texts.value(row).to_owned(),
+                label: label as u32,
+                source: sources.value(row).to_owned(),
+            });
+        }
+        Ok(size)
+    })?;
+    Ok(rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn corpus() -> Corpus {
+        let row = |id: &str, text: &str, label| Example {
+            id: id.to_owned(),
+            text: text.to_owned(),
+            label,
+            source: "train".to_owned(),
+        };
+        Corpus {
+            labels: vec!["no".to_owned(), "yes".to_owned()],
+            train: vec![row("train:1", "don’t", 0), row("train:2", "do", 1)],
+            validation: vec![row("train:3", "perhaps", 1)],
+            test: Vec::new(),
+            report: Report::default(),
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        let dir = tempfile::tempdir().unwrap();
+        corpus().write(dir.path()).unwrap();
+        assert_eq!(Corpus::open(dir.path()).unwrap(), corpus());
+    }
+
+    #[test]
+    fn the_same_corpus_gives_the_same_bytes() {
+        let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        corpus().write(one.path()).unwrap();
+        corpus().write(two.path()).unwrap();
+        for name in ["train.parquet", "validation.parquet", "test.parquet", "corpus.json"] {
+            let (one, two) = (std::fs::read(one.path().join(name)), std::fs::read(two.path().join(name)));
+            assert_eq!(one.unwrap(), two.unwrap(), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_label_beyond_the_declared_ones_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut bad = corpus();
+        bad.train[0].label = 7;
+        bad.write(dir.path()).unwrap();
+        let message = format!("{:#}", Corpus::open(dir.path()).unwrap_err());
+        assert!(message.contains("train.parquet") && message.contains("label 7"), "{message}");
+    }
+}

@@ -1,0 +1,272 @@
+//! From a file as it is to rows of text and label: gzip, byte order marks, encodings, and the four formats.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use flate2::read::MultiGzDecoder;
+
+use super::clean::windows_1252;
+use super::report::Unusable;
+use super::spec::{Format, Source};
+use super::table;
+
+/// Longest row that is read, in bytes: far beyond any text that a model sees, and what tells an endless line from a row.
+pub const LONGEST: usize = 16 << 20;
+/// What gzip may unpack to: this much from any file, and beyond it so many times its size. Text shrinks to a fifth; what
+/// shrinks to a thousandth was made to fill the memory.
+const UNPACKED: usize = 16 << 20;
+const RATIO: usize = 50;
+/// Bytes read at a time.
+const PIECE: usize = 1 << 16;
+
+/// A row as the file has it, decoded but not cleaned.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Raw {
+    /// Counted from 1, unusable rows included.
+    pub number: u64,
+    /// Where the row begins in the file, counted from 1.
+    pub line: u64,
+    pub text: String,
+    pub label: String,
+    pub id: Option<String>,
+    pub date: Option<String>,
+    /// Characters of the text that were cut in half.
+    pub cut: u64,
+}
+
+/// What a file held.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Table {
+    pub encoding: Encoding,
+    pub rows: Vec<Raw>,
+    /// Rows that have no text or label to use; with `rows` they are all there were.
+    pub unusable: Vec<Unusable>,
+}
+
+/// How a file's bytes are to be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Encoding {
+    Utf8,
+    Windows1252,
+}
+
+impl Encoding {
+    pub fn name(self) -> &'static str {
+        match self {
+            Encoding::Utf8 => "utf-8",
+            Encoding::Windows1252 => "windows-1252",
+        }
+    }
+}
+
+/// What is done with the bytes of a character that was cut in half.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cut {
+    /// Leave them out.
+    Remove,
+    /// Put U+FFFD in their place.
+    Mark,
+}
+
+/// Turns a field's bytes into text.
+#[derive(Debug, Clone, Copy)]
+pub struct Decoder {
+    pub encoding: Encoding,
+    pub cut: Cut,
+}
+
+/// Read all rows of a source's file.
+pub fn read(source: &Source, path: &Path, cut: Cut) -> Result<Table> {
+    let bytes = load(path)?;
+    parse(source, &bytes, &shown(path), cut).with_context(|| format!("cannot use {}", path.display()))
+}
+
+/// As [`read`], from bytes; `file` is how messages call them.
+pub fn parse(source: &Source, bytes: &[u8], file: &str, cut: Cut) -> Result<Table> {
+    let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
+    if bytes.starts_with(b"\xFF\xFE") || bytes.starts_with(b"\xFE\xFF") {
+        bail!("it is UTF-16; save it as UTF-8");
+    }
+    let decoder = Decoder { encoding: detect(bytes), cut };
+    let (rows, unusable) = match source.format {
+        Format::Covid19 | Format::Csv | Format::Tsv => table::delimited(source, bytes, file, decoder)?,
+        Format::Jsonl => table::json_lines(source, bytes, file, decoder)?,
+    };
+    Ok(Table { encoding: decoder.encoding, rows, unusable })
+}
+
+/// The file's bytes, unpacked if they are gzip (by content; names lie).
+fn load(path: &Path) -> Result<Vec<u8>> {
+    let file = File::open(path).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => anyhow::anyhow!("no such file: {}", path.display()),
+        _ => anyhow::Error::new(error).context(format!("cannot read {}", path.display())),
+    })?;
+    let bytes = gather(file, usize::MAX, path).with_context(|| format!("cannot read {}", path.display()))?;
+    if !bytes.starts_with(&[0x1F, 0x8B]) {
+        return Ok(bytes);
+    }
+    let most = bytes.len().saturating_mul(RATIO).max(UNPACKED);
+    gather(MultiGzDecoder::new(bytes.as_slice()), most, path)
+        .with_context(|| format!("{} is damaged gzip", path.display()))
+}
+
+/// All bytes of a reader, unless a line has no end or there are more than `most`: found out while reading, before memory
+/// is full of it.
+fn gather(mut from: impl Read, most: usize, path: &Path) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    // The line that goes on at the end of what was read: its number, and where it began.
+    let (mut line, mut start) = (1, 0);
+    loop {
+        let before = bytes.len();
+        from.by_ref().take(PIECE as u64).read_to_end(&mut bytes)?;
+        if bytes.len() == before {
+            return Ok(bytes);
+        }
+        for (at, _) in bytes[before..].iter().enumerate().filter(|(_, byte)| b"\n\r".contains(byte)) {
+            line += u64::from(bytes[before + at] == b'\n');
+            start = before + at + 1;
+        }
+        if bytes.len() - start > LONGEST {
+            bail!("{}:{line}: the line is longer than {}, which no row is", shown(path), mib(LONGEST));
+        }
+        if bytes.len() > most {
+            bail!("it unpacks to more than {}, over {RATIO} times its size, which no text does", mib(most));
+        }
+    }
+}
+
+fn mib(bytes: usize) -> String {
+    format!("{} MiB", bytes >> 20)
+}
+
+/// How messages and reports call a file: without its folders, which differ between machines.
+pub fn shown(path: &Path) -> String {
+    path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
+}
+
+/// UTF-8 with a few cut characters is still UTF-8; where most of the bytes beyond ASCII are wrong, it never was.
+fn detect(bytes: &[u8]) -> Encoding {
+    if std::str::from_utf8(bytes).is_ok() {
+        return Encoding::Utf8;
+    }
+    let (mut right, mut wrong) = (0, 0);
+    for chunk in bytes.utf8_chunks() {
+        right += chunk.valid().chars().filter(|letter| !letter.is_ascii()).count();
+        wrong += usize::from(!chunk.invalid().is_empty());
+    }
+    if wrong > right { Encoding::Windows1252 } else { Encoding::Utf8 }
+}
+
+impl Decoder {
+    /// The text, and how many characters had been cut in half.
+    pub fn decode(self, bytes: &[u8]) -> (String, u64) {
+        if let Ok(text) = std::str::from_utf8(bytes) {
+            return (text.to_owned(), 0);
+        }
+        if self.encoding == Encoding::Windows1252 {
+            // The five bytes that have no meaning there stay C1 controls, for cleaning to judge.
+            return (bytes.iter().map(|&byte| windows_1252(byte).unwrap_or(char::from(byte))).collect(), 0);
+        }
+        let mut text = String::with_capacity(bytes.len());
+        let mut cut = 0;
+        for chunk in bytes.utf8_chunks() {
+            text.push_str(chunk.valid());
+            if !chunk.invalid().is_empty() {
+                cut += 1;
+                if self.cut == Cut::Mark {
+                    text.push(char::REPLACEMENT_CHARACTER);
+                }
+            }
+        }
+        (text, cut)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::text::data::spec::Purpose;
+
+    fn source(format: Format) -> Source {
+        Source::new("x", format, Purpose::Train)
+    }
+
+    fn csv(bytes: &[u8]) -> Table {
+        parse(&source(Format::Csv), bytes, "x.csv", Cut::Remove).unwrap()
+    }
+
+    fn texts(table: &Table) -> Vec<&str> {
+        table.rows.iter().map(|row| row.text.as_str()).collect()
+    }
+
+    #[test]
+    fn gzip_is_known_by_its_content() {
+        use std::io::Write;
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("plain.csv");
+        let mut gzip = flate2::write::GzEncoder::new(std::fs::File::create(&path).unwrap(), Default::default());
+        gzip.write_all(b"text,label\nhi,a\n").unwrap();
+        gzip.finish().unwrap();
+        assert_eq!(texts(&read(&source(Format::Csv), &path, Cut::Remove).unwrap()), ["hi"]);
+        std::fs::write(&path, [0x1F, 0x8B, 0, 0]).unwrap();
+        let message = format!("{:#}", read(&source(Format::Csv), &path, Cut::Remove).unwrap_err());
+        assert!(message.contains("plain.csv is damaged gzip"), "{message}");
+    }
+
+    #[test]
+    fn a_missing_file_is_named() {
+        let message = read(&source(Format::Csv), Path::new("data/none.csv"), Cut::Remove).unwrap_err().to_string();
+        assert_eq!(message, "no such file: data/none.csv");
+    }
+
+    #[test]
+    fn a_cut_character_before_a_comma_or_quote_is_removed_and_counted() {
+        let bytes = b"text,label\r\nabc\xC2,a\r\n\"d\xC3\xA9f, \xC2\xA3 g\xC2\",a\r\n";
+        let table = csv(bytes);
+        assert_eq!(texts(&table), ["abc", "déf, £ g"]);
+        assert_eq!(table.rows.iter().map(|row| row.cut).collect::<Vec<_>>(), [1, 1]);
+        let marked = parse(&source(Format::Csv), bytes, "x", Cut::Mark).unwrap();
+        assert_eq!(texts(&marked), ["abc\u{FFFD}", "déf, £ g\u{FFFD}"]);
+    }
+
+    #[test]
+    fn a_windows_1252_file_is_recognised() {
+        let table = csv(b"text,label\ndon\x92t caf\xE9 \x80 5,a\n");
+        assert_eq!((table.encoding, texts(&table)), (Encoding::Windows1252, vec!["don’t café € 5"]));
+    }
+
+    #[test]
+    fn utf16_says_what_to_do() {
+        let message = parse(&source(Format::Csv), b"\xFF\xFEt\0", "x", Cut::Remove).unwrap_err().to_string();
+        assert_eq!(message, "it is UTF-16; save it as UTF-8");
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_the_reader_panic(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+            for format in [Format::Covid19, Format::Csv, Format::Tsv, Format::Jsonl] {
+                // With and without a header that fits, so that rows are reached too.
+                let mut whole = b"text,label\tOriginalTweet,Sentiment\n".to_vec();
+                whole.extend(&bytes);
+                let _ = parse(&source(format), &bytes, "x", Cut::Remove);
+                let _ = parse(&source(format), &whole, "x", Cut::Mark);
+                whole.splice(..0, *b"text,label\n");
+                let _ = parse(&source(format), &whole, "x", Cut::Remove);
+            }
+        }
+
+        #[test]
+        fn every_row_is_either_usable_or_listed(rows in proptest::collection::vec("[ab\",\r]{1,6}", 0..20)) {
+            // Without quotes, lines are rows; those that are blank don't count.
+            let lines: Vec<String> = rows.iter().map(|row| row.replace('"', "")).collect();
+            let text = format!("text,label\n{}\n", lines.join("\n"));
+            let table = csv(text.as_bytes());
+            let expected = lines.iter().filter(|line| !line.trim_end_matches('\r').is_empty()).count();
+            prop_assert_eq!(table.rows.len() + table.unusable.len(), expected);
+        }
+    }
+}

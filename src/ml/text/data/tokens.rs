@@ -1,0 +1,275 @@
+//! The tokens artifact: token ids of every row, as Arrow IPC files without padding.
+
+use std::fs::File;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use arrow_array::builder::{ListBuilder, UInt8Builder, UInt32Builder};
+use arrow_array::cast::AsArray;
+use arrow_array::types::UInt32Type;
+use arrow_array::{ArrayRef, RecordBatch, StringArray, UInt32Array};
+use arrow_ipc::convert::try_fb_to_schema;
+use arrow_ipc::reader::{FileDecoder, read_footer_length};
+use arrow_ipc::writer::FileWriter;
+use arrow_ipc::{Block, root_as_footer, root_as_message};
+use arrow_schema::{DataType, Field, Schema};
+use serde::{Deserialize, Serialize};
+
+use crate::compute::foreign::survive;
+
+/// Rows in one record batch: keeps a ragged column's 32-bit offsets far from their end.
+const BATCH_ROWS: usize = 65_536;
+
+/// Token ids of a corpus, cut at `max_length`, special tokens included.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Tokens {
+    pub labels: Vec<String>,
+    pub pad_id: u32,
+    pub max_length: usize,
+    pub train: Split,
+    pub validation: Split,
+    pub test: Split,
+}
+
+/// Rows of different lengths, one behind the other; a clone shares them.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Split(Arc<Rows>);
+
+#[derive(Debug, Clone, Default, PartialEq)]
+struct Rows {
+    /// Row `i` is `ids[offsets[i]..offsets[i + 1]]`; empty, or one entry more than there are rows.
+    offsets: Vec<u64>,
+    ids: Vec<u32>,
+    labels: Vec<u32>,
+    row_ids: Vec<String>,
+}
+
+impl Split {
+    pub fn push(&mut self, ids: &[u32], label: u32, row_id: String) {
+        let rows = Arc::make_mut(&mut self.0);
+        if rows.offsets.is_empty() {
+            rows.offsets.push(0);
+        }
+        rows.ids.extend_from_slice(ids);
+        rows.offsets.push(rows.ids.len() as u64);
+        rows.labels.push(label);
+        rows.row_ids.push(row_id);
+    }
+
+    pub fn len(&self) -> usize {
+        self.0.labels.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.labels.is_empty()
+    }
+
+    /// Token ids of row `i`.
+    pub fn row(&self, i: usize) -> &[u32] {
+        &self.0.ids[self.0.offsets[i] as usize..self.0.offsets[i + 1] as usize]
+    }
+
+    pub fn label(&self, i: usize) -> u32 {
+        self.0.labels[i]
+    }
+
+    /// The corpus' id of row `i`.
+    pub fn id(&self, i: usize) -> &str {
+        &self.0.row_ids[i]
+    }
+
+    /// The corpus' ids of all rows.
+    pub fn ids(&self) -> &[String] {
+        &self.0.row_ids
+    }
+
+    pub fn labels(&self) -> &[u32] {
+        &self.0.labels
+    }
+
+    /// Number of token ids in all rows.
+    pub fn tokens(&self) -> usize {
+        self.0.ids.len()
+    }
+}
+
+/// `tokens.json`.
+#[derive(Serialize, Deserialize)]
+struct Description {
+    labels: Vec<String>,
+    pad_id: u32,
+    max_length: usize,
+}
+
+impl Tokens {
+    /// Read a folder that [`Tokens::write`] made.
+    pub fn open(dir: &Path) -> Result<Self> {
+        let path = dir.join("tokens.json");
+        let bytes = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let Description { labels, pad_id, max_length } =
+            serde_json::from_slice(&bytes).with_context(|| format!("{} is not a token description", path.display()))?;
+        let read = |name: &str| read_split(&dir.join(name), labels.len());
+        let (train, validation, test) = (read("train.arrow")?, read("validation.arrow")?, read("test.arrow")?);
+        Ok(Tokens { labels, pad_id, max_length, train, validation, test })
+    }
+
+    /// Write `train.arrow`, `validation.arrow`, `test.arrow` and `tokens.json`; the same tokens give the same bytes.
+    pub fn write(&self, dir: &Path) -> Result<()> {
+        std::fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
+        write_split(&dir.join("train.arrow"), &self.train)?;
+        write_split(&dir.join("validation.arrow"), &self.validation)?;
+        write_split(&dir.join("test.arrow"), &self.test)?;
+        let path = dir.join("tokens.json");
+        let description = Description { labels: self.labels.clone(), pad_id: self.pad_id, max_length: self.max_length };
+        let mut text = serde_json::to_string_pretty(&description)?;
+        text.push('\n');
+        std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
+    }
+}
+
+fn schema() -> Arc<Schema> {
+    let list = |kind| DataType::List(Arc::new(Field::new_list_field(kind, true)));
+    Arc::new(Schema::new(vec![
+        Field::new("input_ids", list(DataType::UInt32), false),
+        Field::new("attention_mask", list(DataType::UInt8), false),
+        Field::new("label", DataType::UInt32, false),
+        Field::new("id", DataType::Utf8, false),
+    ]))
+}
+
+fn write_split(path: &Path, split: &Split) -> Result<()> {
+    let write = || -> Result<()> {
+        let mut writer = FileWriter::try_new_buffered(File::create(path)?, &schema())?;
+        for start in (0..split.len()).step_by(BATCH_ROWS) {
+            let rows = start..(start + BATCH_ROWS).min(split.len());
+            let mut ids = ListBuilder::new(UInt32Builder::new());
+            let mut mask = ListBuilder::new(UInt8Builder::new());
+            let ones = vec![1; rows.clone().map(|row| split.row(row).len()).max().unwrap_or(0)];
+            for row in rows.clone() {
+                ids.values().append_slice(split.row(row));
+                ids.append(true);
+                // Every stored token is a real one; the column is there for readers that expect it.
+                mask.values().append_slice(&ones[..split.row(row).len()]);
+                mask.append(true);
+            }
+            let columns: Vec<ArrayRef> = vec![
+                Arc::new(ids.finish()),
+                Arc::new(mask.finish()),
+                Arc::new(UInt32Array::from_iter_values(split.labels()[rows.clone()].iter().copied())),
+                Arc::new(StringArray::from_iter_values(split.0.row_ids[rows].iter())),
+            ];
+            writer.write(&RecordBatch::try_new(schema(), columns)?)?;
+        }
+        writer.finish()?;
+        Ok(())
+    };
+    write().with_context(|| format!("cannot write {}", path.display()))
+}
+
+fn read_split(path: &Path, classes: usize) -> Result<Split> {
+    let read = || -> Result<Split> {
+        let mut split = Split::default();
+        for batch in batches(&std::fs::read(path)?)? {
+            let column = |name: &str| batch.column_by_name(name).with_context(|| format!("it has no column `{name}`"));
+            let lists = column("input_ids")?.as_list_opt::<i32>().context("its `input_ids` are not lists")?;
+            let labels = column("label")?.as_primitive_opt::<UInt32Type>().context("its `label` is not a number")?;
+            let ids: &StringArray = column("id")?.as_string_opt().context("its `id` is not text")?;
+            for row in 0..batch.num_rows() {
+                let list = lists.value(row);
+                let values = list.as_primitive_opt::<UInt32Type>().context("its `input_ids` are not 32-bit numbers")?;
+                let label = labels.value(row);
+                if label as usize >= classes {
+                    bail!("row {} has label {label}; tokens.json declares {classes} labels", split.len());
+                }
+                split.push(values.values(), label, ids.value(row).to_owned());
+            }
+        }
+        Ok(split)
+    };
+    survive(read).with_context(|| format!("cannot read {}", path.display()))
+}
+
+/// The record batches of an Arrow IPC file that has our columns.
+///
+/// The library's own file reader believes the sizes that a file declares: it allocates them, and panics where they are
+/// negative. Here they are held against the file first.
+fn batches(bytes: &[u8]) -> Result<Vec<RecordBatch>> {
+    let damaged = || anyhow!("it is damaged or was cut short");
+    let (body, tail) = bytes.split_last_chunk::<10>().ok_or_else(damaged)?;
+    let footer = body.len().checked_sub(read_footer_length(*tail)?).ok_or_else(damaged)?;
+    let footer = root_as_footer(&body[footer..]).map_err(|_| damaged())?;
+    let found = Arc::new(try_fb_to_schema(footer.schema().ok_or_else(damaged)?)?);
+    ensure!(found.fields() == schema().fields(), "its columns are not those of tokens");
+    // The attention mask (column 1) holds nothing that the offsets don't.
+    let decoder = FileDecoder::new(found, footer.version()).with_projection(vec![0, 2, 3]);
+    let mut batches = Vec::new();
+    for block in footer.recordBatches().ok_or_else(damaged)? {
+        let bytes = block_of(block, bytes).ok_or_else(damaged)?;
+        batches.extend(decoder.read_record_batch(block, &bytes.into())?);
+    }
+    Ok(batches)
+}
+
+/// The bytes of a block, if it lies in the file and its buffers lie in it.
+fn block_of<'a>(block: &Block, bytes: &'a [u8]) -> Option<&'a [u8]> {
+    let size = |number: i64| usize::try_from(number).ok();
+    let (start, head, body) = (size(block.offset())?, size(block.metaDataLength().into())?, size(block.bodyLength())?);
+    let block = bytes.get(start..start.checked_add(head.checked_add(body)?)?)?;
+    let message = match block.get(..head)?.strip_prefix(&[0xFF; 4]) {
+        Some(rest) => rest.get(4..)?,
+        None => block.get(4..head)?,
+    };
+    let message = root_as_message(message).ok()?;
+    let batch = message.header_as_record_batch()?;
+    let inside = |offset: i64, length: i64| Some(size(offset)?.checked_add(size(length)?)? <= body);
+    let buffers = batch.buffers()?.iter().all(|b| inside(b.offset(), b.length()) == Some(true));
+    let nodes = batch.nodes()?.iter().all(|n| size(n.length()).is_some() && size(n.null_count()).is_some());
+    (buffers && nodes && batch.compression().is_none() && size(batch.length()).is_some()).then_some(block)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tokens() -> Tokens {
+        let mut train = Split::default();
+        train.push(&[0, 5, 6, 2], 1, "train:1".to_owned());
+        train.push(&[0, 2], 0, "train:2".to_owned());
+        let mut test = Split::default();
+        test.push(&[0, 9, 2], 1, "test:1".to_owned());
+        let labels = vec!["no".to_owned(), "yes".to_owned()];
+        Tokens { labels, pad_id: 1, max_length: 4, train, validation: Split::default(), test }
+    }
+
+    #[test]
+    fn rows_keep_their_own_length() {
+        let tokens = tokens();
+        assert_eq!(tokens.train.len(), 2);
+        assert_eq!(tokens.train.row(0), [0, 5, 6, 2]);
+        assert_eq!(tokens.train.row(1), [0, 2]);
+        assert_eq!((tokens.train.label(1), tokens.train.id(1)), (0, "train:2"));
+    }
+
+    #[test]
+    fn what_is_written_is_read_back_and_written_alike() {
+        let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        tokens().write(one.path()).unwrap();
+        let back = Tokens::open(one.path()).unwrap();
+        assert_eq!(back, tokens());
+        back.write(two.path()).unwrap();
+        for name in ["train.arrow", "validation.arrow", "test.arrow", "tokens.json"] {
+            let (one, two) = (std::fs::read(one.path().join(name)), std::fs::read(two.path().join(name)));
+            assert_eq!(one.unwrap(), two.unwrap(), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_not_arrow_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        tokens().write(dir.path()).unwrap();
+        std::fs::write(dir.path().join("train.arrow"), b"rubbish").unwrap();
+        let message = format!("{:#}", Tokens::open(dir.path()).unwrap_err());
+        assert!(message.contains("train.arrow"), "{message}");
+    }
+}

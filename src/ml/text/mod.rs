@@ -1,0 +1,5 @@
+//! Texts: from files to a clean corpus, to token ids, to batches.
+
+pub mod batch;
+pub mod data;
+pub mod tokenizer;

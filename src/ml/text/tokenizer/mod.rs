@@ -1,0 +1,19 @@
+//! A tokenizer opened from a model folder, and its parallel encoding of many texts.
+
+mod cache;
+mod charsmap;
+mod files;
+pub mod learn;
+mod open;
+mod save;
+mod sentencepiece;
+mod special;
+mod spm;
+mod trie;
+mod unigram;
+mod wordpiece;
+mod words;
+
+pub use self::files::{FILES, copy_files, files};
+pub use self::open::{Encoded, Tokenizer};
+pub use self::save::save;

@@ -1,0 +1,206 @@
+//! A tokenizer opened from a model folder, and its parallel encoding of many texts.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, anyhow, bail};
+use rayon::prelude::*;
+use regex::Regex;
+use tokenizers::{ModelWrapper, PreTokenizerWrapper, Tokenizer as Library};
+
+use super::cache::{Cache, Caches};
+use super::files::Opened;
+use super::unigram::Unigram;
+use super::wordpiece;
+use super::words::Words;
+use crate::compute::foreign::survive;
+use crate::watch::{Interrupted, Progress, Watch};
+
+/// Texts encoded between two looks at the watch: small enough to stop at once, large enough to keep threads busy.
+const CHUNK: usize = 512;
+
+/// Text → token ids, special tokens included.
+///
+/// The ids are those of Hugging Face's `tokenizers`, and of `sentencepiece` where a sentencepiece model is read. The three
+/// usual kinds take a faster way to them (`Way`); everything else goes through the library.
+pub struct Tokenizer {
+    library: Library,
+    /// Special tokens before and after a text.
+    before: Vec<u32>,
+    after: Vec<u32>,
+    pad_id: u32,
+    /// Finds the texts that spell out an added token (`</s>`); the library has to handle those.
+    added: Option<Regex>,
+    way: Way,
+    caches: Caches,
+}
+
+/// How a text becomes ids.
+enum Way {
+    /// Through the library.
+    Library,
+    /// Byte-level BPE, each word worked out once.
+    ByteLevel(Box<Words>),
+    /// BERT's WordPiece, each chunk between spaces worked out once.
+    WordPiece,
+    /// As sentencepiece does it.
+    Unigram(Box<Unigram>),
+}
+
+/// One encoded text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Encoded {
+    pub ids: Vec<u32>,
+    /// Number of ids there were before truncation, special tokens included.
+    pub full: usize,
+}
+
+impl Tokenizer {
+    /// Open the tokenizer of a folder: `tokenizer.json`, `vocab.json` with `merges.txt` (RoBERTa's byte-level BPE),
+    /// `spm.model` (DeBERTa), `sentencepiece.bpe.model` (XLM-R) or `vocab.txt` (BERT).
+    pub fn open(dir: &Path) -> Result<Self> {
+        survive(|| Self::new(super::files::read(dir)?))
+            .with_context(|| format!("cannot use the tokenizer in {}", dir.display()))
+    }
+
+    fn new(opened: Opened) -> Result<Self> {
+        let Opened { mut library, pad_id, unigram } = opened;
+        // Truncation is ours (we want to know the full length) and padding happens per batch.
+        library.with_truncation(None).map_err(|error| anyhow!(error))?;
+        library.with_padding(None);
+        let (before, after) = surroundings(&library)?;
+        let is_own = |token: &str| unigram.as_ref().is_some_and(|unigram| unigram.defines(token));
+        let added = library.get_added_tokens_decoder();
+        let mut added: Vec<&str> = added.values().map(|token| token.content.as_str()).collect();
+        added.retain(|token| !is_own(token));
+        let added = added.into_iter().map(regex::escape).collect::<Vec<_>>().join("|");
+        let added = if added.is_empty() { None } else { Some(Regex::new(&added)?) };
+        let way = match (unigram, Words::of(&library)) {
+            (Some(unigram), _) => Way::Unigram(Box::new(unigram)),
+            (None, Some(words)) => Way::ByteLevel(Box::new(words)),
+            (None, None) if wordpiece::is_chunked(&library) => Way::WordPiece,
+            (None, None) => Way::Library,
+        };
+        Ok(Tokenizer { library, before, after, pad_id, added, way, caches: Caches::default() })
+    }
+
+    /// What kind of tokens these are: "byte-level BPE", "WordPiece", "unigram".
+    pub fn kind(&self) -> &'static str {
+        match (self.library.get_model(), self.library.get_pre_tokenizer()) {
+            (ModelWrapper::BPE(_), Some(PreTokenizerWrapper::ByteLevel(_))) => "byte-level BPE",
+            (ModelWrapper::BPE(_), _) => "BPE",
+            (ModelWrapper::WordPiece(_), _) => "WordPiece",
+            (ModelWrapper::WordLevel(_), _) => "words",
+            (ModelWrapper::Unigram(_), _) => "unigram",
+        }
+    }
+
+    /// The special tokens with their ids, by id.
+    pub fn special_tokens(&self) -> Vec<(u32, String)> {
+        let added = self.library.get_added_tokens_decoder();
+        let mut special: Vec<(u32, String)> =
+            added.iter().filter(|(_, token)| token.special).map(|(id, token)| (*id, token.content.clone())).collect();
+        special.sort();
+        special
+    }
+
+    /// The id that fills a batch's short rows.
+    pub fn pad_id(&self) -> u32 {
+        self.pad_id
+    }
+
+    /// Number of different ids, added tokens included.
+    pub fn vocabulary(&self) -> usize {
+        self.library.get_vocab_size(true)
+    }
+
+    /// The token of an id, as the vocabulary spells it.
+    pub fn token(&self, id: u32) -> Option<String> {
+        self.library.id_to_token(id)
+    }
+
+    /// Encode one text; at most `max_length` ids, special tokens included.
+    pub fn encode(&self, text: &str, max_length: usize) -> Result<Encoded> {
+        self.check(max_length)?;
+        self.encode_with(text, max_length, &mut self.caches.borrow())
+    }
+
+    /// Encode many texts on all cores, in their order.
+    pub fn encode_batch<T: AsRef<str> + Sync>(
+        &self,
+        texts: &[T],
+        max_length: usize,
+        watch: &dyn Watch,
+    ) -> Result<Vec<Encoded>> {
+        self.check(max_length)?;
+        let done = std::sync::atomic::AtomicU64::new(0);
+        let chunks: Vec<Vec<Encoded>> = texts
+            .par_chunks(CHUNK)
+            .map(|chunk| {
+                if watch.stopped() {
+                    bail!(Interrupted);
+                }
+                let mut cache = self.caches.borrow();
+                let encoded: Result<Vec<Encoded>> =
+                    chunk.iter().map(|text| self.encode_with(text.as_ref(), max_length, &mut cache)).collect();
+                let chunk = chunk.len() as u64;
+                let done = done.fetch_add(chunk, std::sync::atomic::Ordering::Relaxed) + chunk;
+                watch.progress(Progress { done, total: texts.len() as u64, unit: "row", ..Progress::default() });
+                encoded
+            })
+            .collect::<Result<_>>()?;
+        Ok(chunks.into_iter().flatten().collect())
+    }
+
+    fn check(&self, max_length: usize) -> Result<()> {
+        let special = self.before.len() + self.after.len();
+        if max_length <= special {
+            bail!(
+                "max-length {max_length} leaves no room for text: {special} special tokens surround it; use at least {}",
+                special + 1
+            );
+        }
+        Ok(())
+    }
+
+    fn encode_with(&self, text: &str, max_length: usize, cache: &mut Cache) -> Result<Encoded> {
+        let special = self.before.len() + self.after.len();
+        let mut ids = Vec::with_capacity(max_length.min(special + text.len() / 2));
+        ids.extend_from_slice(&self.before);
+        let spelled = self.added.as_ref().is_some_and(|added| added.is_match(text));
+        match &self.way {
+            Way::ByteLevel(words) if !spelled && Words::knows(text) => {
+                words.encode(&self.library, text, cache, &mut ids)?;
+            }
+            Way::WordPiece if !spelled => wordpiece::encode(&self.library, text, cache, &mut ids)?,
+            Way::Unigram(unigram) if !spelled => unigram.encode(text, &mut ids),
+            _ => ids.extend_from_slice(self.by_library(text)?.get_ids()),
+        }
+        let full = ids.len() + self.after.len();
+        ids.truncate(max_length - self.after.len());
+        ids.extend_from_slice(&self.after);
+        Ok(Encoded { ids, full })
+    }
+
+    /// Without special tokens.
+    fn by_library(&self, text: &str) -> Result<tokenizers::Encoding> {
+        survive(|| self.library.encode_fast(text, false).map_err(|error| anyhow!(error)))
+            .context("the tokenizer cannot encode a text")
+    }
+}
+
+/// The special tokens that the library's post-processor puts before and after a text.
+fn surroundings(library: &Library) -> Result<(Vec<u32>, Vec<u32>)> {
+    let ids = |special| -> Result<Vec<u32>> {
+        Ok(library.encode_fast("a", special).map_err(|error| anyhow!(error))?.get_ids().to_vec())
+    };
+    let (bare, whole) = (ids(false)?, ids(true)?);
+    let at = whole.windows(bare.len().max(1)).position(|window| window == bare);
+    match at {
+        Some(at) => Ok((whole[..at].to_vec(), whole[at + bare.len()..].to_vec())),
+        None => bail!("its special tokens do not simply surround a text, which is all that this program handles"),
+    }
+}
+
+#[cfg(test)]
+#[path = "tests.rs"]
+pub(super) mod tests;

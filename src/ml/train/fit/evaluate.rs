@@ -1,0 +1,80 @@
+//! Judging a model on the validation rows while it is trained, and keeping count of how that goes.
+
+use anyhow::Result;
+use burn::module::Module;
+
+use super::FitOptions;
+use super::report::{Best, Evaluation};
+use super::state::State;
+use super::step::Stepper;
+use crate::judge::metrics;
+use crate::judge::metrics::{Metrics, Scoring};
+use crate::model::Model;
+use crate::watch::{Progress, Watch};
+
+/// A watch whose progress line stays the training's.
+struct Quiet<'a>(&'a dyn Watch);
+
+impl Watch for Quiet<'_> {
+    fn progress(&self, _: Progress) {}
+    fn note(&self, text: String) {
+        self.0.note(text);
+    }
+    fn stopped(&self) -> bool {
+        self.0.stopped()
+    }
+}
+
+/// What the model scores on the validation rows; none where there are none.
+pub fn validate(model: &Model, stepper: &Stepper, watch: &dyn Watch) -> Result<Option<Metrics>> {
+    let Stepper { tokens, options, device, .. } = *stepper;
+    let split = &tokens.validation;
+    if split.is_empty() {
+        return Ok(None);
+    }
+    let model = model.valid();
+    let device = device.clone().inner();
+    let scoring = Scoring { split, pad_id: tokens.pad_id, batch_size: options.eval_batch_size, device: &device };
+    let logits = scoring.logits(&metrics::forward(&model), &Quiet(watch))?;
+    Metrics::of(&logits, split.labels(), &tokens.labels).map(Some)
+}
+
+/// Take an evaluation after `epoch` epochs into the state.
+pub fn record(state: &mut State, epoch: f64, validation: Option<Metrics>) {
+    let train_loss = state.since_evaluation.take().mean_loss();
+    state.evaluations.push(Evaluation { epoch, step: state.step, train_loss, validation });
+}
+
+/// Whether the last evaluation's model is the best so far.
+pub fn judge(state: &mut State, options: &FitOptions) -> bool {
+    let Some(Evaluation { epoch, step, validation: Some(metrics), .. }) = state.evaluations.last() else {
+        return false;
+    };
+    let (epoch, step, value) = (*epoch, *step, options.metric.of(metrics));
+    let gain = state.best.map_or(f64::INFINITY, |best| options.metric.gain(value, best.value));
+    // As the Trainer's EarlyStoppingCallback: any gain makes a best model, only one above the threshold buys patience.
+    state.stale = if gain > options.threshold { 0 } else { state.stale + 1 };
+    if gain > 0.0 {
+        state.best = Some(Best { epoch, step, value });
+    }
+    gain > 0.0
+}
+
+/// The last evaluation in one line.
+pub fn line(state: &State, options: &FitOptions, better: bool) -> String {
+    let Some(last) = state.evaluations.last() else { return String::new() };
+    let at = match options.eval_steps {
+        None => format!("epoch {}/{}", last.epoch, options.epochs),
+        Some(_) => format!("step {}  epoch {:.2}/{}", last.step, last.epoch, options.epochs),
+    };
+    let mut line = format!("{at}  loss {:.3}", last.train_loss);
+    if let Some(Metrics { loss, macro_f1, accuracy, .. }) = &last.validation {
+        line += &format!("  validation loss {loss:.3}  macro F1 {macro_f1:.3}  accuracy {accuracy:.3}");
+    }
+    match (better, options.patience) {
+        (true, _) => line += "  best so far",
+        (false, Some(patience)) if state.stale > 0 => line += &format!("  patience {}/{patience}", state.stale),
+        _ => {}
+    }
+    line
+}

@@ -1,0 +1,133 @@
+//! The rows of every step, collected ahead of the training on a thread of their own.
+
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+
+use anyhow::{Context as _, Result};
+
+use super::FitOptions;
+use crate::text::batch;
+use crate::text::batch::Batch;
+use crate::text::data::tokens::{Split, Tokens};
+
+/// Steps that wait ready at most: one to take at once, one to even out a slow shuffle at an epoch's start.
+const AHEAD: usize = 2;
+
+/// What one step learns from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lesson {
+    /// Steps taken before.
+    pub step: u64,
+    /// Micro-batches of at most [`FitOptions::batch_size`] rows; together at most [`FitOptions::step_rows`].
+    pub batches: Vec<Batch>,
+}
+
+impl Lesson {
+    /// Places of the step's rows in the train split.
+    pub fn rows(&self) -> impl Iterator<Item = usize> {
+        self.batches.iter().flat_map(|batch| batch.rows.iter().copied())
+    }
+}
+
+/// The lessons of a fit in their order, so that the device never waits for tokens.
+///
+/// What a lesson holds is a function of tokens, options and step alone. Its thread ends with the last step, or as soon as
+/// the feed is dropped.
+pub struct Feed {
+    lessons: Receiver<Lesson>,
+}
+
+impl Feed {
+    /// Collect the lessons of a fit on `tokens`, from step `from` on.
+    pub fn start(tokens: &Tokens, options: &FitOptions, from: u64) -> Result<Self> {
+        let (sender, lessons) = sync_channel(AHEAD);
+        let source = Source { train: tokens.train.clone(), pad_id: tokens.pad_id, options: options.clone() };
+        let thread = std::thread::Builder::new().name("feed".into());
+        thread.spawn(move || source.collect(from, &sender)).context("cannot start a thread to collect rows on")?;
+        Ok(Self { lessons })
+    }
+
+    /// The next lesson; it is ready unless collecting takes longer than training. None after the last.
+    pub fn next(&self) -> Option<Lesson> {
+        self.lessons.recv().ok()
+    }
+}
+
+/// What the lessons are made from.
+struct Source {
+    train: Split,
+    pad_id: u32,
+    options: FitOptions,
+}
+
+impl Source {
+    /// Every lesson from step `from` on, until the last or until nobody listens.
+    fn collect(&self, from: u64, sender: &SyncSender<Lesson>) {
+        let Self { train, pad_id, options } = self;
+        let steps = train.len().div_ceil(options.step_rows()) as u64;
+        for epoch in from / steps.max(1)..u64::from(options.epochs) {
+            let order = batch::epoch(train, options.step_rows(), options.padding, options.seed, epoch);
+            let first = epoch * steps;
+            for (step, rows) in (first..).zip(&order).skip(from.saturating_sub(first) as usize) {
+                let micro = rows.chunks(options.batch_size);
+                let batches = micro.map(|rows| Batch::collect(train, rows, *pad_id, options.padding)).collect();
+                if sender.send(Lesson { step, batches }).is_err() {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tokens(rows: usize) -> Tokens {
+        let mut train = Split::default();
+        for row in 0..rows {
+            train.push(&vec![row as u32; 1 + row % 7], 0, format!("row-{row}"));
+        }
+        let labels = vec!["a".to_owned()];
+        Tokens { labels, pad_id: 1, max_length: 16, train, validation: Split::default(), test: Split::default() }
+    }
+
+    fn lessons(tokens: &Tokens, options: &FitOptions, from: u64) -> Vec<Lesson> {
+        let feed = Feed::start(tokens, options, from).unwrap();
+        std::iter::from_fn(|| feed.next()).collect()
+    }
+
+    #[test]
+    fn every_epoch_has_every_row_once_in_micro_batches() {
+        let (tokens, options) =
+            (tokens(23), FitOptions { epochs: 2, batch_size: 3, accumulation: 2, ..FitOptions::default() });
+        let lessons = lessons(&tokens, &options, 0);
+        assert_eq!(lessons.iter().map(|lesson| lesson.step).collect::<Vec<_>>(), (0..8).collect::<Vec<_>>());
+        for epoch in lessons.chunks(4) {
+            let mut rows: Vec<usize> = epoch.iter().flat_map(Lesson::rows).collect();
+            rows.sort();
+            assert_eq!(rows, (0..23).collect::<Vec<_>>());
+        }
+        let full = lessons.iter().find(|lesson| lesson.rows().count() == 6).unwrap();
+        assert_eq!(full.batches.iter().map(Batch::len).collect::<Vec<_>>(), [3, 3]);
+    }
+
+    #[test]
+    fn going_on_from_a_step_gives_what_would_have_come() {
+        let (tokens, options) = (tokens(23), FitOptions { epochs: 3, batch_size: 5, ..FitOptions::default() });
+        let all = lessons(&tokens, &options, 0);
+        for from in [1, 4, 5, 9, 14, 15] {
+            assert_eq!(lessons(&tokens, &options, from as u64), all[from..], "from step {from}");
+        }
+    }
+
+    #[test]
+    fn nobody_listening_ends_it() {
+        let options = FitOptions { epochs: u32::MAX, batch_size: 1, ..FitOptions::default() };
+        let source = Source { train: tokens(64).train, pad_id: 1, options };
+        let (sender, lessons) = sync_channel(AHEAD);
+        let thread = std::thread::spawn(move || source.collect(0, &sender));
+        assert_eq!(lessons.recv().unwrap().step, 0);
+        drop(lessons);
+        thread.join().unwrap(); // Millions of epochs were left.
+    }
+}

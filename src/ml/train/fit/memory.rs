@@ -1,0 +1,214 @@
+//! What happens when a step does not fit into the device's memory.
+
+use std::cell::Cell;
+
+use anyhow::Result;
+use burn::tensor::Device;
+
+use crate::compute::allocator::Watermark;
+use crate::compute::device::pool_bytes;
+use crate::watch::Watch;
+
+/// Whether `error` is a device's that had no memory left.
+///
+/// Burn hands on only the text of CubeCL's errors (`IoError` and `LaunchError` in cubecl-runtime 0.11). On the CPU there is
+/// no such error: an allocation that fails there ends the process.
+pub fn is_exhausted(error: &anyhow::Error) -> bool {
+    if error.chain().any(|cause| cause.is::<Exceeded>()) {
+        return true;
+    }
+    const SAYINGS: [&str; 3] = ["out of device memory", "can't allocate buffer of size", "out-of-memory error"];
+    error.chain().map(ToString::to_string).any(|text| SAYINGS.iter().any(|saying| text.contains(saying)))
+}
+
+/// More memory was in use than the limit of a fit allows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{used} bytes were in use, and memory-fraction allows {limit}")]
+pub struct Exceeded {
+    used: u64,
+    limit: u64,
+}
+
+/// Do `attempt`, and fail as if memory had run out where it took more than `limit` bytes.
+///
+/// What counts is the most that the program had in use on the CPU, and what the pool of a GPU holds in the end, which keeps
+/// what it once took.
+pub fn within<T>(limit: Option<u64>, device: &Device, attempt: impl FnOnce() -> Result<T>) -> Result<T> {
+    let Some(limit) = limit else { return attempt() };
+    let watermark = Watermark::set();
+    let done = attempt()?;
+    match pool_bytes(device).or_else(|| watermark.most()) {
+        Some(used) if used > limit => {
+            drop(done);
+            device.memory_cleanup(); // So that the pool does not count for smaller batches.
+            Err(Exceeded { used, limit }.into())
+        }
+        _ => Ok(done),
+    }
+}
+
+/// How much of a batch goes through the model together.
+pub struct Room {
+    /// Parts that each batch is cut into.
+    parts: Cell<usize>,
+    /// Positions of the largest part that went through.
+    proven: Cell<usize>,
+}
+
+impl Default for Room {
+    fn default() -> Self {
+        Self { parts: Cell::new(1), proven: Cell::new(0) }
+    }
+}
+
+impl Room {
+    /// As if it had turned out before that batches need to go through in so many parts.
+    #[cfg(test)]
+    pub fn in_parts(parts: usize) -> Self {
+        Self { parts: Cell::new(parts), ..Self::default() }
+    }
+
+    /// Parts that each batch is cut into.
+    pub fn parts(&self) -> usize {
+        self.parts.get()
+    }
+
+    /// Go on with as many parts as a checkpoint says.
+    pub fn resume(&self, parts: usize) {
+        self.parts.set(parts.max(1));
+    }
+
+    /// Do `attempt` with each batch in as many parts as went well before; where memory does not suffice for whole batches,
+    /// once more with halves, and so from then on.
+    ///
+    /// Each row counts the same whatever part it is in, so halves give the gradient of the whole, but for its rounding and
+    /// the dropout masks.
+    pub fn find<T>(&self, watch: &dyn Watch, mut attempt: impl FnMut(usize) -> Result<T>) -> Result<T> {
+        let parts = self.parts.get();
+        let error = match attempt(parts) {
+            Err(error) if is_exhausted(&error) => error,
+            result => return result,
+        };
+        let is_limit = error.chain().any(|cause| cause.is::<Exceeded>());
+        if parts == 1 {
+            let why = if is_limit {
+                "a batch takes more memory than memory-fraction allows"
+            } else {
+                "the device's memory does not suffice for a batch"
+            };
+            watch.note(format!(
+                "warning: {why}; from here on, each goes through in two halves and the accumulation is doubled. A smaller \
+                 batch-size with a larger accumulation does the same from the start"
+            ));
+            self.parts.set(2);
+            return self.find(watch, attempt);
+        }
+        let (why, also) = if is_limit {
+            let also = ", or raise memory-fraction (on the CPU other stages count too, but for `--jobs 1`)";
+            ("half a batch takes more memory than memory-fraction allows too", also)
+        } else {
+            ("the device's memory does not suffice for half a batch either", "")
+        };
+        Err(error.context(format!(
+            "{why}; lower batch-size (and raise accumulation by as much, for the same steps), set gradient-checkpointing, or \
+             lower the max-length of `tokenize`{also}"
+        )))
+    }
+
+    /// Whether `positions` (rows times width) are more than ever went through together, so that memory may not suffice.
+    pub fn is_unproven(&self, positions: usize) -> bool {
+        positions > self.proven.get()
+    }
+
+    /// As many positions went through together.
+    pub fn proved(&self, positions: usize) {
+        self.proven.set(positions.max(self.proven.get()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use anyhow::{Context as _, anyhow};
+
+    use super::*;
+    use crate::watch::Progress;
+
+    #[derive(Default)]
+    struct Notes(Mutex<Vec<String>>);
+
+    impl Watch for Notes {
+        fn progress(&self, _: Progress) {}
+        fn note(&self, text: String) {
+            self.0.lock().unwrap().push(text);
+        }
+        fn stopped(&self) -> bool {
+            false
+        }
+    }
+
+    /// As cubecl's server says it through Burn.
+    fn exhausted() -> anyhow::Error {
+        let burn =
+            anyhow!("An error happened during execution\nCaused by:\n  out of device memory allocating 1048576 bytes");
+        Err::<(), _>(burn).context("reading the loss").unwrap_err()
+    }
+
+    #[test]
+    fn a_batch_that_does_not_fit_is_halved_once_with_a_warning() {
+        let (room, watch) = (Room::default(), Notes::default());
+        let mut tried = Vec::new();
+        let mut attempt = |parts| {
+            tried.push(parts);
+            if parts == 1 { Err(exhausted()) } else { Ok("a step") }
+        };
+        assert_eq!(room.find(&watch, &mut attempt).unwrap(), "a step");
+        assert_eq!(room.find(&watch, &mut attempt).unwrap(), "a step");
+        assert_eq!(tried, [1, 2, 2]); // The second step knows.
+        let notes = watch.0.lock().unwrap();
+        assert_eq!(notes.len(), 1);
+        assert!(notes[0].starts_with("warning: the device's memory does not suffice for a batch"), "{}", notes[0]);
+    }
+
+    #[test]
+    fn a_half_that_does_not_fit_is_an_error_that_says_what_to_do() {
+        let (room, watch) = (Room::default(), Notes::default());
+        let error = room.find(&watch, |_| Err::<(), _>(exhausted())).unwrap_err();
+        let text = format!("{error:#}");
+        assert!(
+            text.starts_with("the device's memory does not suffice for half a batch either; lower batch-size"),
+            "{text}"
+        );
+        assert!(text.ends_with("out of device memory allocating 1048576 bytes"), "{text}");
+    }
+
+    #[test]
+    fn more_than_the_limit_is_as_if_memory_had_run_out() {
+        let error = anyhow::Error::from(Exceeded { used: 3_000, limit: 2_000 }).context("step 1");
+        assert!(is_exhausted(&error));
+        assert_eq!(format!("{error:#}"), "step 1: 3000 bytes were in use, and memory-fraction allows 2000");
+        assert_eq!(within(None, &Device::flex(), || Ok(7)).unwrap(), 7);
+    }
+
+    #[test]
+    fn what_a_checkpoint_says_of_halves_is_gone_on_with() {
+        let (room, watch) = (Room::default(), Notes::default());
+        room.resume(2);
+        assert_eq!((room.parts(), room.find(&watch, Ok).unwrap()), (2, 2));
+        room.resume(0); // From before there was such a number.
+        assert_eq!(room.parts(), 1);
+    }
+
+    #[test]
+    fn other_errors_are_not_tried_again() {
+        let (room, watch) = (Room::default(), Notes::default());
+        let mut tries = 0;
+        let attempt = |_| {
+            tries += 1;
+            Err::<(), _>(anyhow!("the device is poisoned"))
+        };
+        assert_eq!(room.find(&watch, attempt).unwrap_err().to_string(), "the device is poisoned");
+        assert_eq!((tries, watch.0.lock().unwrap().len()), (1, 0));
+    }
+}

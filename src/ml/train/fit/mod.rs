@@ -1,0 +1,18 @@
+//! The one training loop: full fine-tuning, LoRA, distillation and recovery after pruning are objectives of it.
+
+mod backward;
+mod check;
+mod curve;
+mod evaluate;
+mod feed;
+mod memory;
+mod options;
+mod pupil;
+mod report;
+mod run;
+mod state;
+mod step;
+
+pub use self::options::{Criterion, FitOptions};
+pub use self::report::{Best, Evaluation, Fitted, Point, Speed, Stop, Timings, Training, peak_memory_bytes};
+pub use self::run::fit;

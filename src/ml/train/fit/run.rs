@@ -1,0 +1,350 @@
+//! The one training loop: full fine-tuning, LoRA, distillation and recovery after pruning are objectives of it.
+
+use std::path::Path;
+use std::time::Instant;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use burn::module::Module;
+use burn::tensor::Device;
+
+use super::options::FitOptions;
+use super::report::{Fitted, Point, Speed, Stop, Timings, Training, peak_memory_bytes};
+use super::{evaluate, state};
+
+use super::check::check;
+use super::feed::Feed;
+use super::memory::Room;
+use super::pupil::Pupil;
+use super::state::{Clock, State, Sums};
+use super::step::{Seen, Stepper};
+use crate::model::Model;
+use crate::text::data::tokens::Tokens;
+use crate::train::checkpoint::Checkpoints;
+use crate::train::objective::Objective;
+use crate::train::optimizer::AdamW;
+use crate::watch::{Interrupted, Progress, Watch};
+
+/// Points of the learning curve between evaluations at most: enough for a plot, small enough for a JSON file.
+const CURVE_POINTS: u64 = 500;
+
+/// Ids of a bad step that a message lists: all rows of a usual batch.
+const LISTED_ROWS: usize = 32;
+
+/// Train `model` on the train rows and give back the best one on the validation rows.
+///
+/// The result is a function of the model, the rows, the objective, the options and the kind of device: nothing else in
+/// the process matters, unless memory runs short and batches are halved. With `checkpoints`, state is kept in that folder at intervals, at each evaluation and when the
+/// watch says stop, and a fit of the same inputs goes on from there. The folder is left for the caller to remove once the
+/// result is safe: until then, calling again gives the finished result at once.
+pub fn fit(
+    model: Model,
+    tokens: &Tokens,
+    objective: &Objective,
+    options: &FitOptions,
+    checkpoints: Option<&Path>,
+    device: &Device,
+    watch: &dyn Watch,
+) -> Result<Fitted> {
+    options.check(tokens)?;
+    check(&model, tokens, options.padding)?;
+    objective.check(tokens.train.len(), tokens.labels.len())?;
+    // A checkpoint has the trained weights alone.
+    let is_frozen = model.count_trainable() < model.count();
+    ensure!(
+        options.pruning.is_none() || !is_frozen,
+        "a model with frozen weights cannot be pruned while it is trained"
+    );
+    let device = device.clone().autodiff();
+    if options.memory_limit.is_some() {
+        device.memory_cleanup(); // What earlier work left in the pool is not this fit's.
+    }
+    let stepper = Stepper { tokens, objective, options, device: &device, watch, room: Room::default() };
+    let mut run = Run::start(model, &stepper, checkpoints, watch)?;
+    loop {
+        if run.is_evaluation_due() {
+            run.evaluate()?;
+        }
+        if run.state.stop.is_some() {
+            return Ok(run.finish());
+        }
+        if watch.stopped() {
+            run.save()?;
+            return Err(Interrupted.into());
+        }
+        run = run.prune()?.step()?;
+        run.tell();
+        if run.saved_at.elapsed() >= options.checkpoint_every {
+            run.save()?;
+        }
+    }
+}
+
+/// A fit between two steps.
+struct Run<'a> {
+    stepper: &'a Stepper<'a>,
+    watch: &'a dyn Watch,
+    checkpoints: Option<Checkpoints>,
+    pupil: Pupil,
+    optimizer: AdamW,
+    best: Option<Model>,
+    state: State,
+    steps_per_epoch: u64,
+    /// Steps of all epochs.
+    total: u64,
+    feed: Feed,
+    clock: Clock,
+    saved_at: Instant,
+    /// The step of the newest checkpoint.
+    saved: Option<u64>,
+}
+
+impl<'a> Run<'a> {
+    /// At the beginning, or where a checkpoint left off.
+    fn start(model: Model, stepper: &'a Stepper<'a>, checkpoints: Option<&Path>, watch: &'a dyn Watch) -> Result<Self> {
+        let Stepper { tokens, objective, options, device, .. } = *stepper;
+        let projection = match objective.guide() {
+            Some(guide) => guide.projection(model.config(), options.seed, device)?,
+            None => None,
+        };
+        let pupil = Pupil { model, projection }.train();
+        let steps_per_epoch = options.steps_per_epoch(tokens.train.len());
+        let identity = state::identity(&pupil, tokens, objective, options)?;
+        let mut run = Self {
+            stepper,
+            watch,
+            checkpoints: checkpoints.map(Checkpoints::open).transpose()?,
+            optimizer: AdamW::new(options.adamw, &pupil, device),
+            pupil,
+            best: None,
+            state: State { identity, ..State::default() },
+            steps_per_epoch,
+            total: steps_per_epoch * u64::from(options.epochs),
+            feed: Feed::start(tokens, options, 0)?,
+            clock: Clock::start(0.0),
+            saved_at: Instant::now(),
+            saved: None,
+        };
+        let Some(checkpoints) = &run.checkpoints else { return Ok(run) };
+        let (found, notes) = checkpoints.read::<State>();
+        notes.into_iter().for_each(|note| watch.note(note));
+        match found {
+            Some(found) if found.0.identity == run.state.identity => {
+                let resumed = state::resume(found, run.pupil, &mut run.optimizer)?;
+                (run.state, run.pupil, run.best) = (resumed.state, resumed.pupil, resumed.best);
+                stepper.room.resume(run.state.parts);
+                run.feed = Feed::start(tokens, options, run.state.step)?;
+                (run.clock, run.saved) = (Clock::start(run.state.seconds), Some(run.state.step));
+                watch.note(format!("going on from step {} of {}", run.state.step, run.total));
+            }
+            Some(_) => watch.note("the checkpoint there belongs to another fit and is not used".to_owned()),
+            None => {}
+        }
+        Ok(run)
+    }
+
+    /// Epochs done, with the begun one's share.
+    fn epoch(&self) -> f64 {
+        self.state.step as f64 / self.steps_per_epoch as f64
+    }
+
+    fn is_evaluation_step(&self) -> bool {
+        let step = self.state.step;
+        let every = self.stepper.options.eval_steps.unwrap_or(self.steps_per_epoch);
+        step > 0 && (step.is_multiple_of(every) || step == self.total)
+    }
+
+    /// Whether this is a step to evaluate after, and that has not been done: a checkpoint may lie in between.
+    fn is_evaluation_due(&self) -> bool {
+        self.is_evaluation_step() && self.state.evaluations.last().is_none_or(|last| last.step < self.state.step)
+    }
+
+    /// Judge the model, keep it if it is the best, and see whether it is time to stop.
+    fn evaluate(&mut self) -> Result<()> {
+        let validation = match evaluate::validate(&self.pupil.model, self.stepper, self.watch) {
+            // Whatever it was, the steps up to here are done: a rerun need not do them again.
+            Err(error) => {
+                self.save()?;
+                return Err(error);
+            }
+            Ok(validation) => validation,
+        };
+        if let Some(loss) = validation.as_ref().map(|metrics| metrics.loss).filter(|loss| !loss.is_finite()) {
+            bail!(
+                "the validation loss is {loss} after step {} of {}; {}; try a lower learning-rate, a longer warm-up or a \
+                 smaller clip",
+                self.state.step,
+                self.total,
+                self.kept()
+            );
+        }
+        // Without validation rows nobody else looks at what the last step did to the weights.
+        if validation.is_none() && !state::is_finite(&self.pupil)? {
+            bail!(
+                "weights are no numbers any more after step {} of {}; {}; try a lower learning-rate, a longer warm-up or a \
+                 smaller clip",
+                self.state.step,
+                self.total,
+                self.kept()
+            );
+        }
+        let (options, epoch) = (self.stepper.options, self.epoch());
+        evaluate::record(&mut self.state, epoch, validation);
+        // A model that is to lose more weights is none to keep, and none to judge those after it by.
+        let is_candidate = options.pruning.as_ref().is_none_or(|pruning| pruning.is_over(self.state.step, self.total));
+        let better = is_candidate && evaluate::judge(&mut self.state, options);
+        if better {
+            self.best = Some(self.pupil.model.clone());
+        }
+        self.watch.note(evaluate::line(&self.state, options, better));
+        if self.state.step == self.total {
+            self.state.stop = Some(Stop::Finished);
+        } else if options.patience.is_some_and(|patience| self.state.stale >= patience) {
+            self.state.stop = Some(Stop::Early);
+        }
+        self.save()
+    }
+
+    /// Remove the weights that are to be gone before the next step, and hold them at zero.
+    fn prune(mut self) -> Result<Self> {
+        let Some(pruning) = &self.stepper.options.pruning else { return Ok(self) };
+        let Some(share) = pruning.due(self.state.step, self.total) else { return Ok(self) };
+        let Pupil { model, projection } = self.pupil;
+        let (model, masks) = pruning.apply(model, share)?;
+        if masks.is_empty() {
+            return Ok(Self { pupil: Pupil { model, projection }, ..self });
+        }
+        let (removed, weights) = masks.values().fold((0, 0), |(r, w), mask| (r + mask.removed(), w + mask.weights()));
+        self.watch.note(format!(
+            "from step {} on, {removed} of {weights} weights in {} matrices are held at zero ({:.1} %)",
+            self.state.step + 1,
+            masks.len(),
+            100.0 * removed as f64 / weights as f64
+        ));
+        self.optimizer.hold(masks)?;
+        Ok(Self { pupil: Pupil { model, projection }, ..self })
+    }
+
+    /// One optimizer step on the next rows.
+    fn step(mut self) -> Result<Self> {
+        let Stepper { tokens, options, .. } = *self.stepper;
+        let lesson = self.feed.next().context("the thread that collects rows has ended")?;
+        let learning_rate =
+            options.learning_rate * options.schedule.factor(self.state.step, options.warmup, self.total);
+        let start = Instant::now();
+        let (pupil, seen) = self.stepper.step(self.pupil, &mut self.optimizer, &lesson, learning_rate)?;
+        self.pupil = pupil;
+        if !seen.loss.is_finite() || !seen.norm.is_finite() {
+            let ids = lesson.rows().map(|row| tokens.train.id(row).to_owned()).collect();
+            return self.refuse(seen, learning_rate, ids);
+        }
+        let state = &mut self.state;
+        let seconds = start.elapsed().as_secs_f64();
+        let sums = Sums { steps: 1, loss: seen.loss, norm: seen.norm, rows: lesson.rows().count() as u64, seconds };
+        [&mut state.whole, &mut state.since_point, &mut state.since_evaluation].into_iter().for_each(|s| s.add(sums));
+        state.positions += seen.positions;
+        state.tokens += seen.tokens;
+        state.smooth = if state.step == 0 { seen.loss } else { 0.95 * state.smooth + 0.05 * seen.loss };
+        state.step += 1;
+        state.learning_rate = learning_rate;
+        Ok(self)
+    }
+
+    /// The end of a fit whose loss is no number. Where the optimizer saw that in time, the model is as it was before, and
+    /// is kept; else the last checkpoint is from before, too.
+    fn refuse(mut self, Seen { loss, norm, .. }: Seen, learning_rate: f64, ids: Vec<String>) -> Result<Self> {
+        if self.optimizer.steps() == self.state.step {
+            self.save()?;
+        }
+        let more = ids.len().saturating_sub(LISTED_ROWS);
+        let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
+        let rows = ids[..ids.len() - more].join(" ");
+        bail!(
+            "the loss is {loss} and the gradient norm {norm} at step {} of {} (epoch {:.2}, learning rate {learning_rate:.3e}, \
+             rows {rows}{rest}); {}; try a lower learning-rate, a longer warm-up or a smaller clip",
+            self.state.step + 1,
+            self.total,
+            self.epoch(),
+            self.kept()
+        )
+    }
+
+    /// What a fit that cannot go on leaves.
+    fn kept(&self) -> String {
+        let best = if self.best.is_some() { ", with the best model so far," } else { "" };
+        match self.saved {
+            Some(step) => {
+                format!(
+                    "the checkpoint of step {step} is kept{best} and a rerun of the same settings goes on from there"
+                )
+            }
+            None => "nothing was saved yet".to_owned(),
+        }
+    }
+
+    /// Tell how far the fit is, and put down a point of the curve where one is due.
+    fn tell(&mut self) {
+        let (epoch, is_evaluation_step) = (self.epoch(), self.is_evaluation_step());
+        let state = &mut self.state;
+        if state.step.is_multiple_of(self.total.div_ceil(CURVE_POINTS)) || is_evaluation_step {
+            let since = state.since_point.take();
+            let (step, learning_rate) = (state.step, state.learning_rate);
+            state.curve.push(Point {
+                step,
+                epoch,
+                loss: since.mean_loss(),
+                learning_rate,
+                grad_norm: since.mean_norm(),
+            });
+            state.speeds.push(Speed { step, samples_per_second: since.rate(), peak_memory_bytes: peak_memory_bytes() });
+        }
+        self.watch.progress(Progress {
+            done: state.step,
+            total: self.total,
+            unit: "step",
+            epoch: Some((epoch.ceil() as u32, self.stepper.options.epochs)),
+            loss: Some(state.smooth),
+            lr: Some(state.learning_rate),
+            rate: Some(state.whole.rate()),
+            padding: Some(state.padding()),
+        });
+    }
+
+    /// Keep what a crash must not take, unless the model is spoilt: the next step will then say so.
+    fn save(&mut self) -> Result<()> {
+        self.state.seconds = self.clock.seconds();
+        self.state.parts = self.stepper.room.parts();
+        if let Some(checkpoints) = &self.checkpoints
+            && state::save(checkpoints, &self.state, &self.pupil, &self.optimizer, self.best.as_ref())?
+        {
+            self.saved = Some(self.state.step);
+        }
+        self.saved_at = Instant::now();
+        Ok(())
+    }
+
+    fn finish(self) -> Fitted {
+        let state = self.state;
+        let training = Training {
+            options: self.stepper.options.clone(),
+            steps: state.step,
+            steps_per_epoch: self.steps_per_epoch,
+            stop: state.stop.unwrap_or(Stop::Finished),
+            best: state.best,
+            padding: state.padding(),
+            trainable_parameters: self.pupil.model.count_trainable() as u64,
+            curve: state.curve,
+            evaluations: state.evaluations,
+        };
+        let timings = Timings {
+            seconds: self.clock.seconds(),
+            samples_per_second: state.whole.rate(),
+            curve: state.speeds,
+            peak_memory_bytes: peak_memory_bytes(),
+        };
+        Fitted { model: self.best.unwrap_or(self.pupil.model).valid(), training, timings }
+    }
+}
+
+#[cfg(test)]
+#[path = "tests/mod.rs"]
+pub(super) mod tests;

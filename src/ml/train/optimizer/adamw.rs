@@ -1,0 +1,412 @@
+//! AdamW with global-norm clipping over a model's trainable parameters.
+//!
+//! Ours, and not burn-optim's, for three reasons: torch's order of operations, moments that a checkpoint can read and
+//! write, and on the CPU one pass over each parameter in place instead of ten tensor operations.
+
+use std::collections::{BTreeMap, HashMap};
+
+use anyhow::{Result, anyhow, ensure};
+use burn::module::{Module, ModuleMapper, Param, ParamId};
+use burn::tensor::{Device, Tensor, TensorData};
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use super::gradients::{Accumulated, Norm};
+
+use super::gradients::{Flat, unreadable};
+use super::held::Held;
+use crate::compress::prune::{Mask, Masks};
+use crate::compute::kernel::vectorized_call;
+use crate::model::{Named, walk};
+
+/// Elements that one thread updates at a time: four streams of 64 KiB stay in a core's second-level cache.
+pub(super) const CHUNK: usize = 16 * 1024;
+
+/// The numbers of AdamW.
+///
+/// Source: Loshchilov and Hutter, "Decoupled Weight Decay Regularization", 2019; `torch.optim.AdamW`.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct AdamWSettings {
+    pub beta1: f64,
+    pub beta2: f64,
+    pub epsilon: f64,
+    /// Taken from weights only: [`Named::decay`] is false for biases and LayerNorm.
+    pub weight_decay: f64,
+}
+
+impl Default for AdamWSettings {
+    fn default() -> Self {
+        Self { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 0.0 }
+    }
+}
+
+/// AdamW with its state.
+pub struct AdamW {
+    pub(super) settings: AdamWSettings,
+    pub(super) steps: u64,
+    /// In the order of [`walk::list`]: ids differ between two loads of one model, and the order in which the
+    /// gradient norm is summed must not.
+    slots: Vec<Slot>,
+    pub(super) places: HashMap<ParamId, usize>,
+    pub(super) device: Device,
+    pub(super) on_host: bool,
+}
+
+/// What is known of one trainable parameter.
+struct Slot {
+    name: String,
+    decay: bool,
+    len: usize,
+    /// Running means of the gradient and of its square; none before the first step.
+    moments: Option<(Flat, Flat)>,
+    /// Its values that stay zero.
+    held: Option<Held>,
+}
+
+impl AdamW {
+    /// State for the trainable parameters of `model`; frozen ones have none.
+    pub fn new<M: Module>(settings: AdamWSettings, model: &M, device: &Device) -> Self {
+        Self::placed(settings, model, device, crate::compute::device::is_cpu(device))
+    }
+
+    fn placed<M: Module>(settings: AdamWSettings, model: &M, device: &Device, on_host: bool) -> Self {
+        let slot = |named: &Named| Slot {
+            name: named.name.clone(),
+            decay: named.decay,
+            len: named.shape.iter().product(),
+            moments: None,
+            held: None,
+        };
+        let mut named = walk::list(model);
+        named.retain(|named| named.trainable);
+        let slots = named.iter().map(slot).collect();
+        let places = named.iter().enumerate().map(|(place, named)| (named.id, place)).collect();
+        Self { settings, steps: 0, slots, places, device: device.clone(), on_host }
+    }
+
+    /// One step: clip all gradients together to `max_norm`, then update. Returns the norm before clipping.
+    ///
+    /// Clipping as `torch.nn.utils.clip_grad_norm_`: all are scaled by min(1, max_norm / (norm + 1e-6)). Where the norm is
+    /// on the host and not finite, no step is taken: model and moments stay as they are.
+    pub fn step<M: Module>(
+        &mut self,
+        model: M,
+        mut grads: Accumulated,
+        lr: f64,
+        max_norm: Option<f64>,
+    ) -> Result<(M, Norm)> {
+        self.hold_back(&mut grads)?;
+        let norm = grads.norm()?;
+        if matches!(norm, Norm::Host(norm) if !norm.is_finite()) {
+            return Ok((model, norm));
+        }
+        let scale = match (&norm, max_norm) {
+            (_, None) => Scale::Host(1.0),
+            (Norm::Host(norm), Some(max)) => Scale::Host((max / (norm + 1e-6)).min(1.0) as f32),
+            (Norm::Device(norm), Some(max)) => {
+                let norm = norm.as_ref().clone();
+                Scale::Device(Box::new(norm.add_scalar(1e-6).recip().mul_scalar(max).clamp_max(1.0)))
+            }
+        };
+        self.steps += 1;
+        let mut update = Update { optimizer: self, grads: grads.grads, lr, scale, failed: None };
+        let model = model.map(&mut update);
+        match update.failed {
+            Some(error) => Err(error),
+            None => Ok((model, norm)),
+        }
+    }
+
+    /// Keep values at zero that are zero now, by parameter, in its layout; those held so far are let go.
+    ///
+    /// Where value, gradient and both moments are 0, AdamW's update is 0 with any decay and ε > 0: the moments are cleared
+    /// here, and the gradients before each step.
+    pub fn hold(&mut self, mut masks: Masks) -> Result<()> {
+        let device = self.device.clone().inner();
+        for slot in &mut self.slots {
+            slot.held = masks.remove(&slot.name).map(|mask| Held::new(mask, self.on_host, &device));
+            if let (Some(held), Some((first, second))) = (&slot.held, &mut slot.moments) {
+                held.clear(first)?;
+                held.clear(second)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The masks of [`hold`](Self::hold), by parameter.
+    pub fn masks(&self) -> impl Iterator<Item = (&str, &Mask)> {
+        self.slots.iter().filter_map(|slot| Some((slot.name.as_str(), slot.held.as_ref()?.mask())))
+    }
+
+    /// Clear the gradients of values that are held: they count in no norm.
+    fn hold_back(&self, grads: &mut Accumulated) -> Result<()> {
+        for (place, grad) in &mut grads.grads {
+            if let Some(held) = &self.slots[*place].held {
+                held.clear(grad)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Steps taken.
+    pub fn steps(&self) -> u64 {
+        self.steps
+    }
+
+    /// Numbers that the moments hold once the first step is taken.
+    pub fn state_len(&self) -> usize {
+        self.slots.iter().map(|slot| 2 * slot.len).sum()
+    }
+
+    /// The moments on the host, by Hugging Face name, in our layout; empty before the first step.
+    pub fn to_host(&self) -> Result<BTreeMap<String, [Vec<f32>; 2]>> {
+        let known = self.slots.iter().filter_map(|slot| slot.moments.as_ref().map(|moments| (slot, moments)));
+        known.map(|(slot, (first, second))| Ok((slot.name.clone(), [first.to_vec()?, second.to_vec()?]))).collect()
+    }
+
+    /// Take back what [`to_host`](Self::to_host) gave after `steps` steps.
+    pub fn restore(&mut self, steps: u64, mut moments: BTreeMap<String, [Vec<f32>; 2]>) -> Result<()> {
+        for slot in &mut self.slots {
+            let Some([first, second]) = moments.remove(&slot.name) else {
+                slot.moments = None;
+                continue;
+            };
+            let len = slot.len;
+            ensure!(first.len() == len && second.len() == len, "moments of `{}` have another size", slot.name);
+            let flat = |values: Vec<f32>| {
+                let data = TensorData::new(values, [len]);
+                if self.on_host {
+                    Flat::Host(data)
+                } else {
+                    Flat::Device(Tensor::from_data(data, &self.device.clone().inner()))
+                }
+            };
+            slot.moments = Some((flat(first), flat(second)));
+        }
+        self.steps = steps;
+        Ok(())
+    }
+}
+
+enum Scale {
+    Host(f32),
+    Device(Box<Tensor<1>>),
+}
+
+/// The update of one step, parameter by parameter.
+struct Update<'a> {
+    optimizer: &'a mut AdamW,
+    grads: BTreeMap<usize, Flat>,
+    lr: f64,
+    scale: Scale,
+    failed: Option<anyhow::Error>,
+}
+
+/// What the update of one parameter needs, in torch's terms.
+#[derive(Clone, Copy)]
+struct Numbers {
+    beta2: f32,
+    /// 1 − beta1 and 1 − beta2, subtracted in f64: in f32, 1 − 0.999 is wrong in its fifth digit.
+    rest1: f32,
+    rest2: f32,
+    epsilon: f32,
+    /// 1 − lr · weight_decay, or 1.
+    keep: f32,
+    /// lr / (1 − beta1^t).
+    step_size: f32,
+    /// √(1 − beta2^t).
+    root_correction: f32,
+}
+
+impl Numbers {
+    /// Of step `t`, counted from 1.
+    fn of(settings: AdamWSettings, t: u64, lr: f64, decay: bool) -> Self {
+        let AdamWSettings { beta1, beta2, epsilon, weight_decay } = settings;
+        let t = t as f64;
+        Self {
+            beta2: beta2 as f32,
+            rest1: (1.0 - beta1) as f32,
+            rest2: (1.0 - beta2) as f32,
+            epsilon: epsilon as f32,
+            keep: if decay { (1.0 - lr * weight_decay) as f32 } else { 1.0 },
+            step_size: (lr / (1.0 - beta1.powf(t))) as f32,
+            root_correction: (1.0 - beta2.powf(t)).sqrt() as f32,
+        }
+    }
+}
+
+impl Update<'_> {
+    fn update<const D: usize>(
+        &mut self,
+        place: usize,
+        param: Param<Tensor<D>>,
+        grad: Flat,
+    ) -> Result<Param<Tensor<D>>> {
+        let (id, tensor, mapper) = param.consume();
+        let device = tensor.device();
+        let shape = tensor.shape();
+        let AdamW { settings, steps, .. } = *self.optimizer;
+        let numbers = Numbers::of(settings, steps, self.lr, self.optimizer.slots[place].decay);
+        let on_host = self.optimizer.on_host;
+        let slot = &mut self.optimizer.slots[place];
+        let plain = device.clone().inner();
+        let (first, second) = slot
+            .moments
+            .take()
+            .unwrap_or_else(|| (Flat::zeros(slot.len, on_host, &plain), Flat::zeros(slot.len, on_host, &plain)));
+        let strategy = tensor.gradient_checkpointing_strategy();
+        let tensor = tensor.inner();
+        let (tensor, moments) = match (&self.scale, grad, first, second) {
+            (Scale::Host(scale), Flat::Host(grad), Flat::Host(mut first), Flat::Host(mut second)) => {
+                let mut data = tensor.try_into_data()?; // No copy: nobody else holds this parameter now.
+                let values = (
+                    data.as_mut_slice::<f32>().map_err(unreadable)?,
+                    grad.as_slice::<f32>().map_err(unreadable)?,
+                    first.as_mut_slice::<f32>().map_err(unreadable)?,
+                    second.as_mut_slice::<f32>().map_err(unreadable)?,
+                );
+                on_cpu(values, numbers, *scale);
+                (Tensor::from_data(data, &device), (Flat::Host(first), Flat::Host(second)))
+            }
+            (scale, Flat::Device(grad), Flat::Device(first), Flat::Device(second)) => {
+                let grad = match scale {
+                    Scale::Host(scale) => grad.mul_scalar(*scale),
+                    Scale::Device(scale) => grad * scale.as_ref().clone(),
+                };
+                let flat = tensor.reshape([slot.len]);
+                let (flat, first, second) = on_device(flat, grad, first, second, numbers);
+                let tensor = Tensor::<D>::from_inner(flat.reshape(shape));
+                let tensor = match strategy {
+                    Some(strategy) => tensor.with_gradient_checkpointing_strategy(strategy),
+                    None => tensor,
+                };
+                (tensor, (Flat::Device(first), Flat::Device(second)))
+            }
+            _ => return Err(anyhow!("the state of `{}` is on another device than the model", slot.name)),
+        };
+        slot.moments = Some(moments);
+        Ok(Param::from_mapped_value(id, tensor.require_grad(), mapper))
+    }
+}
+
+impl ModuleMapper for Update<'_> {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let Some(&place) = self.optimizer.places.get(&param.id) else { return param };
+        let Some(grad) = self.grads.remove(&place) else { return param };
+        let (id, shape, device) = (param.id, param.shape(), param.device());
+        self.update(place, param, grad).unwrap_or_else(|error| {
+            self.failed = Some(error); // `step` then gives no model back, so this value is never used.
+            Param::initialized(id, Tensor::zeros(shape, &device))
+        })
+    }
+}
+
+/// parameter, gradient, first and second moment of the same elements, all in one pass.
+fn on_cpu((p, g, m, v): (&mut [f32], &[f32], &mut [f32], &mut [f32]), n: Numbers, scale: f32) {
+    let chunks =
+        p.par_chunks_mut(CHUNK).zip(g.par_chunks(CHUNK)).zip(m.par_chunks_mut(CHUNK)).zip(v.par_chunks_mut(CHUNK));
+    chunks.for_each(|chunk| vectorized_call(update, (chunk, n, scale)));
+}
+
+/// Parameter, gradient, first and second moment.
+type Chunk<'a> = (((&'a mut [f32], &'a [f32]), &'a mut [f32]), &'a mut [f32]);
+
+#[inline(always)]
+fn update(((((p, g), m), v), n, scale): (Chunk, Numbers, f32)) {
+    for (((p, g), m), v) in p.iter_mut().zip(g).zip(m).zip(v) {
+        let g = g * scale;
+        *m += n.rest1 * (g - *m);
+        *v = n.beta2 * *v + n.rest2 * g * g;
+        *p = *p * n.keep - n.step_size * (*m / (v.sqrt() / n.root_correction + n.epsilon));
+    }
+}
+
+/// The same in tensor operations.
+fn on_device(p: Tensor<1>, g: Tensor<1>, m: Tensor<1>, v: Tensor<1>, n: Numbers) -> (Tensor<1>, Tensor<1>, Tensor<1>) {
+    let m = m.clone() + (g.clone() - m).mul_scalar(n.rest1);
+    let v = v.mul_scalar(n.beta2) + g.square().mul_scalar(n.rest2);
+    let root = v.clone().sqrt().div_scalar(n.root_correction).add_scalar(n.epsilon);
+    let p = p.mul_scalar(n.keep) - (m.clone() / root).mul_scalar(n.step_size);
+    (p, m, v)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::compress::prune::{Method, Pruning, Scope};
+    use crate::compute::dropout::Noise;
+    use crate::model::Model;
+    use crate::model::fixture::Fixture;
+
+    /// β₁, β₂, ε and weight decay, and where `torch.optim.AdamW` is after the three steps of `GRADIENTS` at lr 0.1.
+    const TORCH: [([f64; 4], [f32; 3]); 3] = [
+        ([0.9, 0.999, 1e-8, 0.0], [0.2996695, -1.0385342, 1.8772389]),
+        ([0.8, 0.95, 1e-3, 0.1], [0.2933744, -1.0427458, 1.8316209]),
+        ([0.0, 0.5, 1e-1, 0.0], [0.3918298, -1.0413657, 2.0341394]),
+    ];
+    const GRADIENTS: [[f32; 3]; 3] = [[0.3, -0.002, 1.0], [-0.1, 0.05, 0.0], [0.2, 0.01, -3.0]];
+
+    #[test]
+    fn betas_epsilon_and_decay_are_torchs() {
+        for ([beta1, beta2, epsilon, weight_decay], expected) in TORCH {
+            let settings = AdamWSettings { beta1, beta2, epsilon, weight_decay };
+            let (mut p, mut m, mut v) = ([0.5f32, -1.0, 2.0], [0f32; 3], [0f32; 3]);
+            for (step, g) in GRADIENTS.iter().enumerate() {
+                let numbers = Numbers::of(settings, step as u64 + 1, 0.1, true);
+                on_cpu((&mut p, g, &mut m, &mut v), numbers, 1.0);
+            }
+            assert!(
+                p.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-6),
+                "{settings:?}: {p:?}, torch {expected:?}"
+            );
+        }
+    }
+
+    /// Five steps on a fixture's batch: the norms, and the weights by name.
+    fn steps(fixture: &Fixture, on_host: bool) -> (Vec<f64>, Vec<f32>) {
+        let device = Device::flex().autodiff();
+        let mut model = Model::load(&fixture.dir, None, 0, &device).unwrap().model;
+        let settings = AdamWSettings { weight_decay: 0.01, ..AdamWSettings::default() };
+        let mut optimizer = AdamW::placed(settings, &model, &device, on_host);
+        let mut norms = Vec::new();
+        for step in 0..5 {
+            if step == 1 {
+                let pruning = Pruning::of(Method::Magnitude { sparsity: 0.25, scope: Scope::Local });
+                let (pruned, masks) = pruning.apply(model, 1.0).unwrap();
+                optimizer.hold(masks).unwrap();
+                model = pruned;
+            }
+            if step == 3 {
+                // Through the host and back, as a checkpoint does.
+                let (steps, moments) = (optimizer.steps(), optimizer.to_host().unwrap());
+                let masks = optimizer.masks().map(|(name, mask)| (name.to_owned(), mask.clone())).collect();
+                optimizer = AdamW::placed(settings, &model, &device, on_host);
+                optimizer.restore(steps, moments).unwrap();
+                optimizer.hold(masks).unwrap();
+            }
+            let mut grads = Accumulated::default();
+            for _ in 0..2 {
+                let (ids, mask) = fixture.batch(&device);
+                let loss = model.forward(ids, mask, &mut Noise::Off).square().mean();
+                grads.add(&model, loss.backward(), &optimizer).unwrap();
+            }
+            let (updated, norm) = optimizer.step(model, grads, 1e-3, Some(0.1)).unwrap();
+            (model, norms) = (updated, [norms, vec![norm.read().unwrap()]].concat());
+        }
+        let weights = model.to_host().unwrap();
+        let seen = weights.into_iter().filter(|(name, _)| !name.ends_with("key.bias")); // Their gradient is noise.
+        (norms, seen.flat_map(|(_, tensor)| tensor.data).collect())
+    }
+
+    #[test]
+    fn tensor_operations_give_what_the_pass_on_the_host_gives() {
+        let Some(fixture) = Fixture::open("roberta-tiny") else { return };
+        let (host, device) = (steps(&fixture, true), steps(&fixture, false));
+        assert!(host.0.iter().zip(&device.0).all(|(a, b)| (a - b).abs() < 1e-4 * a), "{:?} {:?}", host.0, device.0);
+        let worst = host.1.iter().zip(&device.1).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(worst < 1e-4, "weights differ by {worst}");
+        let zeros = |weights: &[f32]| weights.iter().filter(|w| **w == 0.0).count();
+        assert!(zeros(&host.1) > 10_000 && zeros(&host.1) == zeros(&device.1), "held are {}", zeros(&device.1));
+    }
+}

@@ -1,0 +1,168 @@
+//! The gradients of one optimizer step, added up over micro-batches, and their norm.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Result, anyhow};
+use burn::module::{Module, ModuleVisitor, Param};
+use burn::tensor::{Device, Gradients, Tensor, TensorData};
+use rayon::prelude::*;
+
+use super::AdamW;
+use super::adamw::CHUNK;
+
+/// Gradients of one optimizer step: one per trainable parameter, added up over micro-batches.
+#[derive(Default)]
+pub struct Accumulated {
+    /// By place in the optimizer's list of parameters.
+    pub(super) grads: BTreeMap<usize, Flat>,
+}
+
+/// A parameter's values as one row: on the host for CPU devices, whose tensors can be taken without a copy, else where
+/// the model is.
+pub(super) enum Flat {
+    Host(TensorData),
+    Device(Tensor<1>),
+}
+
+impl Flat {
+    pub(super) fn of<const D: usize>(tensor: Tensor<D>, on_host: bool) -> Result<Self> {
+        let len = tensor.shape().num_elements();
+        let flat = tensor.reshape([len]);
+        if on_host { Ok(Self::Host(flat.try_into_data()?)) } else { Ok(Self::Device(flat)) }
+    }
+
+    pub(super) fn zeros(len: usize, on_host: bool, device: &Device) -> Self {
+        if on_host {
+            Self::Host(TensorData::new(vec![0f32; len], [len]))
+        } else {
+            Self::Device(Tensor::zeros([len], device))
+        }
+    }
+
+    pub(super) fn to_vec(&self) -> Result<Vec<f32>> {
+        let data = match self {
+            Self::Host(data) => return Ok(data.as_slice::<f32>().map_err(unreadable)?.to_vec()),
+            Self::Device(tensor) => tensor.try_to_data()?,
+        };
+        data.try_into_vec::<f32>().map_err(unreadable)
+    }
+}
+
+pub(super) fn unreadable(error: impl std::fmt::Debug) -> anyhow::Error {
+    anyhow!("a parameter could not be read as f32: {error:?}")
+}
+
+impl Accumulated {
+    /// Add the gradients that `grads` holds for the parameters of `model`.
+    pub fn add<M: Module>(&mut self, model: &M, grads: Gradients, optimizer: &AdamW) -> Result<()> {
+        let mut visitor = Collect { grads, into: self, optimizer, failed: None };
+        model.visit(&mut visitor);
+        visitor.failed.map_or(Ok(()), Err)
+    }
+
+    /// Add those that another device computed for the same parameters.
+    pub fn merge(&mut self, others: Self) -> Result<()> {
+        others.grads.into_iter().try_for_each(|(place, grad)| self.add_to(place, grad))
+    }
+
+    fn add_to(&mut self, place: usize, grad: Flat) -> Result<()> {
+        let sum = match (self.grads.remove(&place), grad) {
+            (None, grad) => grad,
+            (Some(Flat::Host(mut sum)), Flat::Host(grad)) => {
+                let values = grad.as_slice::<f32>().map_err(unreadable)?;
+                let sums = sum.as_mut_slice::<f32>().map_err(unreadable)?;
+                let chunks = sums.par_chunks_mut(CHUNK).zip(values.par_chunks(CHUNK));
+                chunks.for_each(|(sums, values)| sums.iter_mut().zip(values).for_each(|(sum, x)| *sum += x));
+                Flat::Host(sum)
+            }
+            (Some(Flat::Device(sum)), Flat::Device(grad)) => {
+                let grad = grad.to_device(&sum.device());
+                Flat::Device(sum + grad)
+            }
+            (Some(_), _) => return Err(anyhow!("gradients of one parameter on the host and on a device")),
+        };
+        self.grads.insert(place, sum);
+        Ok(())
+    }
+
+    /// Wait until the device has computed all of them; its errors show here.
+    pub fn wait(&self) -> Result<()> {
+        self.norm()?.read().map(drop)
+    }
+
+    /// The L2 norm over all gradients together, as `torch.nn.utils.clip_grad_norm_` reports it.
+    pub(super) fn norm(&self) -> Result<Norm> {
+        let mut on_host = 0.0f64;
+        let mut on_device: Option<Tensor<1>> = None;
+        for grad in self.grads.values() {
+            match grad {
+                // Partial sums in a fixed order: the result does not depend on the number of threads.
+                Flat::Host(data) => {
+                    let values = data.as_slice::<f32>().map_err(unreadable)?;
+                    on_host += values.par_chunks(CHUNK).map(sum_of_squares).collect::<Vec<f64>>().iter().sum::<f64>();
+                }
+                Flat::Device(tensor) => {
+                    let sum = tensor.clone().square().sum();
+                    on_device = Some(match on_device {
+                        Some(total) => total + sum,
+                        None => sum,
+                    });
+                }
+            }
+        }
+        Ok(match on_device {
+            None => Norm::Host(on_host.sqrt()),
+            Some(sum) => Norm::Device(Box::new(sum.sqrt())),
+        })
+    }
+}
+
+/// A gradient norm; on a GPU it is read after the step is queued, so that the device need not wait for the host.
+pub enum Norm {
+    Host(f64),
+    Device(Box<Tensor<1>>),
+}
+
+impl Norm {
+    /// The number.
+    pub fn read(self) -> Result<f64> {
+        match self {
+            Self::Host(norm) => Ok(norm),
+            Self::Device(norm) => Ok(f64::from(norm.try_into_scalar::<f32>()?)),
+        }
+    }
+}
+
+/// In eight lanes, so that it vectorises; in f64, so that millions of squares do not lose the small ones.
+fn sum_of_squares(values: &[f32]) -> f64 {
+    let mut lanes = [0f64; 8];
+    let mut chunks = values.chunks_exact(8);
+    for chunk in &mut chunks {
+        lanes.iter_mut().zip(chunk).for_each(|(lane, &x)| *lane += f64::from(x) * f64::from(x));
+    }
+    let rest: f64 = chunks.remainder().iter().map(|&x| f64::from(x) * f64::from(x)).sum();
+    lanes.iter().sum::<f64>() + rest
+}
+
+struct Collect<'a> {
+    grads: Gradients,
+    into: &'a mut Accumulated,
+    optimizer: &'a AdamW,
+    failed: Option<anyhow::Error>,
+}
+
+impl Collect<'_> {
+    fn collect<const D: usize>(&mut self, param: &Param<Tensor<D>>) -> Result<()> {
+        let Some(grad) = param.val().grad_remove(&mut self.grads) else { return Ok(()) };
+        let Some(&place) = self.optimizer.places.get(&param.id) else { return Ok(()) };
+        self.into.add_to(place, Flat::of(grad, self.optimizer.on_host)?)
+    }
+}
+
+impl ModuleVisitor for Collect<'_> {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if self.failed.is_none() && param.is_require_grad() {
+            self.failed = self.collect(param).err();
+        }
+    }
+}
