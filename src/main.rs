@@ -1,15 +1,15 @@
-//! Parse, run, exit code.
+//! The `pipe` program: parse the arguments, run the command, return its exit code.
 
 use std::process::ExitCode;
 
 use pipe::allocator::{self, Allocator};
-use pipe::cli::{self, Stock};
-use pipe::stages::{self, KINDS, REMOTES};
+use pipe::cli::{self, Build};
+use pipe::stages::{self, KINDS, ORIGINS};
 
 #[global_allocator]
 static ALLOCATOR: Allocator = Allocator;
 
 fn main() -> ExitCode {
     allocator::hold_freed_memory();
-    cli::main(Stock { kinds: KINDS, remotes: REMOTES, gpus: stages::gpus })
+    cli::main(Build { kinds: KINDS, origins: ORIGINS, gpus: stages::gpus })
 }

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
-use super::context::{Context, Stock};
+use super::context::{Build, Context};
 use super::{
     cache, completions, diagnose, diff, graph, history, init, inspect, metrics, plan, predict, run, schema, show,
     stages, why,
@@ -62,7 +62,7 @@ enum Command {
 }
 
 /// Parse the process's arguments, do what they say, and turn the outcome into an exit code.
-pub fn main(stock: Stock) -> ExitCode {
+pub fn main(build: Build) -> ExitCode {
     std::panic::set_hook(Box::new(|panic| {
         let thread = std::thread::current();
         let text = format!("thread '{}' {panic}\n", thread.name().unwrap_or("unnamed"));
@@ -83,7 +83,7 @@ pub fn main(stock: Stock) -> ExitCode {
         When::Always => anstream::ColorChoice::Always.write_global(),
         When::Never => anstream::ColorChoice::Never.write_global(),
     }
-    match args.go(stock, Color::of_stdout(), &mut std::io::stdout()) {
+    match args.go(build, Color::of_stdout(), &mut std::io::stdout()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let _ = secret::write(&mut std::io::stderr(), &error.render(Color::of_stderr()));
@@ -108,19 +108,19 @@ fn tell(error: &clap::Error) {
 /// One command, its results written to `out` without colours; for tests and for embedding.
 pub fn execute<T: Into<OsString> + Clone>(
     args: impl IntoIterator<Item = T>,
-    stock: Stock,
+    build: Build,
     out: &mut dyn Write,
 ) -> Result<(), Error> {
     let args = Args::try_parse_from(args).map_err(|e| Error::usage(e.to_string()))?;
-    args.go(stock, Color::Never, out)
+    args.go(build, Color::Never, out)
 }
 
 impl Args {
-    fn go(self, stock: Stock, color: Color, out: &mut dyn Write) -> Result<(), Error> {
+    fn go(self, build: Build, color: Color, out: &mut dyn Write) -> Result<(), Error> {
         // An empty variable means none, as everywhere.
         let from_environment = || std::env::var_os("PIPE_CACHE").filter(|v| !v.is_empty()).map(PathBuf::from);
         let cache_dir = self.cache_dir.or_else(from_environment);
-        let mut cx = Context { stock, cache_dir, color, out };
+        let mut cx = Context { build, cache_dir, color, out };
         match self.command {
             Command::Run(c) => c.run(&mut cx),
             Command::Plan(c) => c.run(&mut cx),

@@ -6,7 +6,7 @@ use super::context::{Context, File};
 use super::history::database;
 use super::side::Side;
 use crate::engine::diff::Pair;
-use crate::engine::external::Around;
+use crate::engine::external::Lookup;
 use crate::engine::history::{Fact, RunRecord};
 use crate::engine::project::Project;
 use crate::error::Error;
@@ -64,9 +64,9 @@ fn at_revision(cx: &Context<'_>, project: &Project, file: &File, revision: &str)
     let Some(pipeline) = &pair.base.pipeline else {
         return Err(Error::usage(format!("revision `{revision}` has no file {}", file.file.display())));
     };
-    let files = side.revision(&project.root, &pair.inputs(cx.stock.remotes))?;
-    let around = Around { root: &project.root, remotes: cx.stock.remotes, revision: &files };
-    let prepared = project.prepare(pipeline, &[], &[], cx.stock.remotes)?.at(around);
+    let files = side.revision(&project.root, &pair.inputs(cx.build.origins))?;
+    let lookup = Lookup { root: &project.root, origins: cx.build.origins, revision: &files };
+    let prepared = project.prepare(pipeline, &[], &[], cx.build.origins)?.at(lookup);
     let mut all = Before { shown: pair.base.place.clone(), facts: Vec::new(), not_cached: Vec::new() };
     for (verdict, instance) in prepared.job().verdicts()?.into_iter().zip(&pipeline.instances) {
         let fact =

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use crate::engine::cache::CacheError;
-use crate::engine::kind::{Kind, Remote};
+use crate::engine::kind::{Kind, Origin};
 use crate::engine::project::{Prepared, Project, read_source};
 use crate::engine::resolve::{Pipeline, resolve};
 use crate::error::Error;
@@ -12,15 +12,15 @@ use crate::report::{Color, secret};
 
 /// What a build of `pipe` can do; `main` hands it in, tests hand in toys.
 #[derive(Clone, Copy)]
-pub struct Stock {
+pub struct Build {
     pub kinds: &'static [Kind],
-    pub remotes: &'static [Remote],
+    pub origins: &'static [Origin],
     /// How many GPUs a `--device` gives, 0 for the CPU; an error where it cannot be had.
     pub gpus: fn(&str) -> anyhow::Result<usize>,
 }
 
 pub struct Context<'a> {
-    pub stock: Stock,
+    pub build: Build,
     pub cache_dir: Option<PathBuf>,
     /// Of the results.
     pub color: Color,
@@ -58,7 +58,7 @@ impl Context<'_> {
     }
 
     pub fn resolve(&self, file: &File) -> Result<Pipeline, Error> {
-        Ok(resolve(&read_source(&file.file)?, file.profile.as_deref(), &file.set, self.stock.kinds)?)
+        Ok(resolve(&read_source(&file.file)?, file.profile.as_deref(), &file.set, self.build.kinds)?)
     }
 
     /// The project of a pipeline file, or of the current folder.
@@ -76,7 +76,7 @@ impl Context<'_> {
         stages: &[String],
         force: &[String],
     ) -> Result<Prepared<'p>, Error> {
-        let prepared = project.prepare(pipeline, stages, force, self.stock.remotes)?;
+        let prepared = project.prepare(pipeline, stages, force, self.build.origins)?;
         prepared.complete()?;
         Ok(prepared)
     }

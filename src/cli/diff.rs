@@ -8,7 +8,7 @@ use super::context::Context;
 use super::git::Repository;
 use super::side::{At, Side, declares_stages, open};
 use crate::engine::diff::{Reading, Review};
-use crate::engine::external::Around;
+use crate::engine::external::Lookup;
 use crate::engine::project::Project;
 use crate::error::Error;
 use crate::report::diff::{Document, markdown, text};
@@ -57,8 +57,8 @@ impl Diff {
         let reading = Reading {
             profile: self.profile.as_deref(),
             sets: &self.set,
-            kinds: cx.stock.kinds,
-            remotes: cx.stock.remotes,
+            kinds: cx.build.kinds,
+            origins: cx.build.origins,
         };
         let reviews: Vec<Review> =
             self.sides()?.iter().map(|(base, head)| review(cx, base, head, reading)).collect::<Result<_, _>>()?;
@@ -151,8 +151,8 @@ fn review(cx: &Context<'_>, base: &Side, head: &Side, reading: Reading<'_>) -> R
     let mut review = opened.pair.review(&opened.touched, reading);
     if !review.invalidated.is_empty() {
         let project = Project::open(&opened.root, cx.cache_dir.as_deref())?;
-        let around = Around { root: &project.root, remotes: reading.remotes, revision: &opened.revision };
-        opened.pair.judge(&mut review, &project, around)?;
+        let lookup = Lookup { root: &project.root, origins: reading.origins, revision: &opened.revision };
+        opened.pair.judge(&mut review, &project, lookup)?;
         let _ = project.stats.save();
     }
     Ok(review)

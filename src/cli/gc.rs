@@ -9,7 +9,7 @@ use super::history::database;
 use super::side::Side;
 use crate::engine::collect::{Collected, Mode};
 use crate::engine::diff::Inputs;
-use crate::engine::external::Around;
+use crate::engine::external::Lookup;
 use crate::engine::planned::Action;
 use crate::engine::project::Project;
 use crate::engine::resolve::resolve;
@@ -82,16 +82,16 @@ impl Gc {
 /// would go on with.
 fn of_side(cx: &Context<'_>, project: &Project, side: &Side, needed: &mut HashSet<String>) -> Result<(), Error> {
     let (_, Some(source)) = side.text()? else { return Ok(()) };
-    let read = |profile: Option<&str>| resolve(&source, profile, &[], cx.stock.kinds);
+    let read = |profile: Option<&str>| resolve(&source, profile, &[], cx.build.kinds);
     let mut pipelines = vec![read(None)?];
     for profile in pipelines[0].profiles.clone() {
         pipelines.push(read(Some(&profile))?);
     }
-    let revision = side.revision(&project.root, &Inputs::of(&pipelines, cx.stock.remotes))?;
-    let around = Around { root: &project.root, remotes: cx.stock.remotes, revision: &revision };
+    let revision = side.revision(&project.root, &Inputs::of(&pipelines, cx.build.origins))?;
+    let lookup = Lookup { root: &project.root, origins: cx.build.origins, revision: &revision };
     for pipeline in &pipelines {
         // What a profile wants and this machine has not blocks its stages: they have no result here.
-        let prepared = project.prepare(pipeline, &[], &[], cx.stock.remotes)?.at(around);
+        let prepared = project.prepare(pipeline, &[], &[], cx.build.origins)?.at(lookup);
         let verdicts = prepared.job().verdicts()?.into_iter().flatten();
         let used = verdicts.filter(|v| matches!(v.action, Action::Hit | Action::Run));
         needed.extend(used.filter_map(|v| v.fingerprint));

@@ -31,4 +31,4 @@ pub mod toml_text;
 pub mod why;
 
 pub use args::{Args, execute, main};
-pub use context::{Context, Stock};
+pub use context::{Build, Context};

@@ -34,8 +34,8 @@ impl Definition {
         if path.exists() {
             return Ok(path.to_path_buf());
         }
-        if let Some(remote) = cx.stock.remotes.iter().find(|remote| word.starts_with(remote.prefix)) {
-            let held = (remote.held)(word, What::Folder).map_err(|e| Error::usage(format!("{e:#}")))?;
+        if let Some(origin) = cx.build.origins.iter().find(|origin| word.starts_with(origin.prefix)) {
+            let held = (origin.held)(word, What::Folder).map_err(|e| Error::usage(format!("{e:#}")))?;
             return held.map(|found| found.dir).ok_or_else(|| {
                 Error::usage(format!("`{word}` is not on this machine"))
                     .help("`pipe run` downloads the models that a pipeline names; this command downloads nothing")

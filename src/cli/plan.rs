@@ -38,7 +38,7 @@ impl Plan {
         let pipeline = cx.resolve(&self.file)?;
         let project = cx.project(Some(&self.file.file))?;
         // Missing inputs block their stages; what is left of the plan is still worth seeing.
-        let prepared = project.prepare(&pipeline, &self.stages, &self.force, cx.stock.remotes)?;
+        let prepared = project.prepare(&pipeline, &self.stages, &self.force, cx.build.origins)?;
         let plan = prepared.job().plan(request(&self.file, &project, &self.stages, &self.force))?;
         // What was digested now need not be digested again by the run.
         let _ = project.stats.save();

@@ -65,7 +65,7 @@ struct Wanted {
 
 impl Run {
     pub fn run(self, cx: &mut Context<'_>) -> Result<(), Error> {
-        let gpus = (cx.stock.gpus)(&self.device).map_err(|e| Error::usage(format!("{e:#}")))?;
+        let gpus = (cx.build.gpus)(&self.device).map_err(|e| Error::usage(format!("{e:#}")))?;
         let wanted = self.wanted()?;
         let pipeline = cx.resolve(&wanted.file)?;
         let project = cx.project(Some(&wanted.file.file))?;
@@ -73,7 +73,7 @@ impl Run {
         if let Some(text) = &project.history_problem {
             reporter.event(&Event::Warning { stage: None, text: text.clone() });
         }
-        let mut prepared = project.prepare(&pipeline, &wanted.stages, &wanted.force, cx.stock.remotes)?;
+        let mut prepared = project.prepare(&pipeline, &wanted.stages, &wanted.force, cx.build.origins)?;
         // A slip in a path must not cost a download. With --keep-going only the stages that need the path fail.
         if !self.keep_going {
             prepared.complete()?;
@@ -87,7 +87,7 @@ impl Run {
             let plan = prepared.job().plan(request())?;
             return if self.json { cx.print_json(&plan) } else { plan::print(cx, &plan) };
         }
-        prepared.fetch(cx.stock.remotes, reporter.as_ref());
+        prepared.fetch(cx.build.origins, reporter.as_ref());
         if !self.keep_going {
             prepared.complete()?;
         }

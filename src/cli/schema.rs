@@ -13,7 +13,7 @@ pub struct Schema {}
 
 impl Schema {
     pub fn run(self, cx: &mut Context<'_>) -> Result<(), Error> {
-        let schema = pipeline(cx.stock.kinds);
+        let schema = pipeline(cx.build.kinds);
         cx.print_json(&schema)
     }
 }

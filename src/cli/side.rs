@@ -163,7 +163,7 @@ pub fn open(cx: &Context<'_>, base: &Side, head: &Side, reading: Reading<'_>) ->
     let pair = Pair::read(base.text()?, head.text()?, reading)?;
     let place = [head, base].into_iter().filter_map(Side::in_working_tree).find(|file| Project::is_around(file));
     let root = Project::root_of(place.as_deref().unwrap_or(Path::new("pipeline.toml")));
-    let inputs = pair.inputs(cx.stock.remotes);
+    let inputs = pair.inputs(cx.build.origins);
     let (old, new) = (base.revision(&root, &inputs)?, head.revision(&root, &inputs)?);
     let here = |name: &str| {
         let file = root.join(name);
@@ -184,6 +184,6 @@ pub fn open(cx: &Context<'_>, base: &Side, head: &Side, reading: Reading<'_>) ->
 impl File {
     /// How to read this file, and another side of it.
     pub fn reading<'a>(&'a self, cx: &Context<'_>) -> Reading<'a> {
-        Reading { profile: self.profile.as_deref(), sets: &self.set, kinds: cx.stock.kinds, remotes: cx.stock.remotes }
+        Reading { profile: self.profile.as_deref(), sets: &self.set, kinds: cx.build.kinds, origins: cx.build.origins }
     }
 }

@@ -16,7 +16,7 @@ pub struct Stages {
 
 impl Stages {
     pub fn run(self, cx: &mut Context<'_>) -> Result<(), Error> {
-        let kinds = cx.stock.kinds;
+        let kinds = cx.build.kinds;
         let Some(name) = self.kind else { return cx.print(&overview(kinds)) };
         // `pipe stages tokenize@200` can only mean one thing.
         let name = name.split_once('@').map_or(name.as_str(), |(kind, _)| kind);

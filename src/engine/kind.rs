@@ -1,4 +1,4 @@
-//! The contract between the engine and what a stage does: `Stage`, its erased form `Kind`, ports, and `Context`.
+//! The contract between the engine and the stages: `Stage`, its type-erased form `Kind`, ports, and `Context`.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -14,12 +14,12 @@ use super::parameters::Parameters;
 use super::partial::Partial;
 use super::value::Table;
 
-/// The type of an artifact. The engine compares names; what they mean is the stages' business.
+/// The type of an artifact. The engine only compares names; the stages define what they mean.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Type(pub &'static str);
 
 impl Type {
-    /// `a corpus`, `an adapter`; what is already plural or a mass takes no article.
+    /// `a corpus`, `an adapter`; plural and mass nouns have no article.
     pub fn with_article(self) -> String {
         match self.0.as_bytes().first() {
             _ if self.0.ends_with('s') && !self.0.ends_with("us") => self.0.to_string(),
@@ -39,11 +39,11 @@ pub struct Port {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Arity {
-    /// Exactly one artifact; several sources fan the stage out.
+    /// Exactly one artifact; with several sources the stage fans out.
     One,
-    /// One artifact or none.
+    /// At most one artifact.
     Optional,
-    /// One artifact or more, all taken together.
+    /// One or more artifacts, taken together.
     Many,
 }
 
@@ -61,10 +61,10 @@ impl Port {
     }
 }
 
-/// A parameter whose value parses but makes no sense.
+/// A parameter whose value parses but is not valid.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Invalid {
-    /// The parameter, as written in the file, or the port.
+    /// The parameter as written in the file, or the port.
     pub key: &'static str,
     pub message: String,
     pub help: Option<String>,
@@ -81,10 +81,10 @@ impl Invalid {
     }
 }
 
-/// What [`Input::label`] will say of each input, by port.
+/// The [`Input::label`] of each input, by port.
 pub type Labels<'a> = BTreeMap<&'a str, Vec<&'a str>>;
 
-/// An optional port that a parameter's value makes necessary.
+/// An optional port that a parameter's value requires.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Need {
     pub port: &'static str,
@@ -109,26 +109,27 @@ pub enum What {
     File,
     /// A folder: every file directly in it, unless its name starts with a dot.
     Folder,
-    /// A folder of which only these files count, where they are there.
+    /// A folder of which only these files count, if they exist.
     Files(&'static [&'static str]),
 }
 
-/// A name that stands for a folder somewhere else, such as `hf:OWNER/NAME`, and how to get it.
+/// A scheme such as `hf:` whose names stand for folders elsewhere, and how to download them.
 #[derive(Clone, Copy)]
-pub struct Remote {
-    /// Names that start so are fetched before the first stage runs.
+pub struct Origin {
+    /// Names with this prefix are downloaded before the first stage runs.
     pub prefix: &'static str,
-    /// What this machine has of it already, without asking anyone; `fetch` must then give the same. An error where
-    /// `fetch` could only fail.
+    /// What this machine already has, without network access; `fetch` must then give the same. An error if `fetch`
+    /// could only fail.
     pub held: fn(&str, What) -> anyhow::Result<Option<Fetched>>,
     pub fetch: fn(&str, What, &dyn Observer) -> anyhow::Result<Fetched>,
 }
 
-/// A fetched folder.
+/// A downloaded folder.
 #[derive(Debug, Clone)]
 pub struct Fetched {
     pub dir: PathBuf,
-    /// What pins its content, such as a commit; where nothing does, its files are digested as those of the project are.
+    /// What pins its content, such as a commit. Without it the engine digests the folder's files like those of the
+    /// project.
     pub identity: Option<String>,
 }
 
@@ -136,16 +137,16 @@ pub struct Fetched {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Resource {
     Cpu,
-    /// The compute device chosen by `--device`; a CPU slot where that is the CPU.
+    /// The compute device chosen by `--device`; a CPU slot if that is the CPU.
     Device,
 }
 
-/// A kind of stage: its parameters are the type itself, read from the pipeline file.
+/// A kind of stage. The type holds the parameters, as read from the pipeline file.
 ///
 /// The doc comments of the type and its fields are the user's documentation.
 pub trait Stage: Parameters {
     const KIND: &'static str;
-    /// Raise when the same inputs would give another result.
+    /// Raise it when the same inputs give another result.
     const VERSION: u32;
     /// The parameter that `use = "kind@VALUE"` sets.
     const MAIN: Option<&'static str> = None;
@@ -153,29 +154,29 @@ pub trait Stage: Parameters {
     const OUTPUTS: &'static [Port];
     /// Whether the result can depend on the seed.
     const SEEDED: bool = false;
-    /// Parameters that change how a result is made and not what it is: kept out of the manifest.
+    /// Parameters that change how a result is made but not the result; the manifest leaves them out.
     const OPERATIONAL: &'static [&'static str] = &[];
 
     fn resource(&self) -> Resource {
         Resource::Cpu
     }
 
-    /// Whether the result depends on the seed with these values.
+    /// Whether the result depends on the seed with these parameter values.
     fn is_seeded(&self) -> bool {
         Self::SEEDED
     }
 
-    /// Everything that is wrong with the values.
+    /// All problems with the parameter values.
     fn check(&self) -> Vec<Invalid> {
         Vec::new()
     }
 
-    /// Everything that is wrong with the values in view of what is plugged in: the labels of the inputs, by port.
+    /// All problems with the parameter values given the inputs: the labels of the inputs, by port.
     fn check_inputs(&self, _labels: &Labels) -> Vec<Invalid> {
         Vec::new()
     }
 
-    /// Optional ports that cannot be left out with these values.
+    /// Optional ports that these parameter values require.
     fn needs(&self) -> Vec<Need> {
         Vec::new()
     }
@@ -196,7 +197,7 @@ pub trait Erased: Send + Sync {
     fn check_inputs(&self, labels: &Labels) -> Vec<Invalid>;
     fn needs(&self) -> Vec<Need>;
     fn externals(&self) -> Vec<External>;
-    /// The parameters in canonical form, defaults filled in, as `name = value` leaves.
+    /// The parameters in canonical form, with defaults, as `name = value` leaves.
     fn parameters(&self) -> anyhow::Result<serde_json::Value>;
     fn run(&self, cx: &mut Context) -> anyhow::Result<()>;
 }
@@ -237,7 +238,7 @@ impl<S: Stage> Erased for S {
 
 type Read = fn(&Table, &str, &Place) -> Result<Box<dyn Erased>, Vec<Diagnostic>>;
 
-/// What the engine knows of a kind.
+/// The engine's description of a kind.
 #[derive(Clone, Copy)]
 pub struct Kind {
     pub name: &'static str,
@@ -276,21 +277,21 @@ impl Kind {
     }
 }
 
-/// An input as a running stage sees it: a folder of verified files.
+/// An input of a running stage: a folder of verified files.
 #[derive(Debug, Clone)]
 pub struct Input {
     /// The instance that made it: `teacher`, `scores[pruned]`.
     pub stage: String,
-    /// What tells it from its siblings on a `many` port: `pruned` of `scores[pruned]`.
+    /// Distinguishes the inputs of a `many` port: `pruned` of `scores[pruned]`.
     pub label: String,
     pub dir: PathBuf,
     /// Content digest of the artifact, hexadecimal blake3.
     pub digest: String,
-    /// How long the stage took that made it. It says nothing of what the artifact is: the fingerprint does not depend on it.
+    /// How long the stage that made it took. Not part of the fingerprint: it says nothing about the content.
     pub seconds: f64,
 }
 
-/// What a stage may use while it runs.
+/// The interface of a running stage to the engine.
 pub struct Context<'a> {
     pub(super) stage: &'a str,
     pub(super) seed: u64,
@@ -318,12 +319,12 @@ impl Context<'_> {
         self.seed
     }
 
-    /// What `--device` said.
+    /// The value of `--device`.
     pub fn device(&self) -> &str {
         self.device
     }
 
-    /// The project root, which relative paths start from.
+    /// The project root; relative paths start from it.
     pub fn root(&self) -> &Path {
         self.root
     }
@@ -333,7 +334,7 @@ impl Context<'_> {
         self.inputs.get(port).and_then(|all| all.first()).with_context(|| format!("port `{port}` has no input"))
     }
 
-    /// All artifacts on a port, none where an optional port is not wired.
+    /// All artifacts on a port; empty if an optional port has no input.
     pub fn inputs(&self, port: &str) -> &[Input] {
         self.inputs.get(port).map_or(&[], Vec::as_slice)
     }
@@ -346,7 +347,7 @@ impl Context<'_> {
             .with_context(|| format!("`{name}` was not declared as an external input"))
     }
 
-    /// A fresh folder to write an output artifact into; committed when the stage returns.
+    /// A new folder for an output artifact; the engine commits it when the stage returns.
     pub fn output(&self, port: &str) -> anyhow::Result<PathBuf> {
         anyhow::ensure!(self.outputs.iter().any(|p| p.name == port), "the kind declares no output `{port}`");
         let dir = self.partial.out().join(port);
@@ -354,7 +355,7 @@ impl Context<'_> {
         Ok(dir)
     }
 
-    /// A folder that outlives a crash and is handed to the next attempt at the same fingerprint.
+    /// A folder that survives a crash; the next attempt at the same fingerprint gets it again.
     pub fn checkpoints(&self) -> anyhow::Result<PathBuf> {
         let dir = self.partial.work();
         self.partial.folder(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
@@ -365,54 +366,55 @@ impl Context<'_> {
         self.observer.event(&Event::Progress { stage: self.stage.into(), progress });
     }
 
-    /// A line worth keeping.
+    /// Report a line worth keeping.
     pub fn note(&self, text: impl Into<String>) {
-        self.observer.event(&Event::Note { stage: self.stage.into(), text: below(self.root, &text.into()) });
+        self.observer.event(&Event::Note { stage: self.stage.into(), text: relative_to_root(self.root, &text.into()) });
     }
 
     pub fn warn(&self, text: impl Into<String>) {
-        let text = below(self.root, &text.into());
+        let text = relative_to_root(self.root, &text.into());
         self.observer.event(&Event::Warning { stage: Some(self.stage.into()), text });
     }
 
-    /// A number for the history database and the entry: `accuracy`, `samples-per-second`. One that is none, such as a
-    /// rate after no time at all, is left out: neither JSON nor the database knows it.
+    /// Record a metric in the history database and the entry: `accuracy`, `samples-per-second`. NaN and infinite
+    /// values, such as a rate over zero seconds, are left out: JSON and the database cannot represent them.
     pub fn fact(&mut self, name: impl Into<String>, value: f64) {
         if value.is_finite() {
             self.facts.insert(name.into(), value);
         }
     }
 
-    /// Numbers measured along the way, for the entry: what varies from run to run has no place in an artifact.
+    /// Record values measured while the stage runs. They go into the entry: values that vary between runs do not belong
+    /// in artifacts.
     pub fn curve(&mut self, columns: &[&str], rows: impl IntoIterator<Item = Vec<Option<f64>>>) {
-        // JSON knows no number that is none.
+        // JSON cannot represent NaN or infinity.
         let finite = |row: Vec<Option<f64>>| row.into_iter().map(|x| x.filter(|x| x.is_finite())).collect();
         let columns = columns.iter().map(|&name| name.into()).collect();
         self.curve = Curve { columns, rows: rows.into_iter().map(finite).collect() };
     }
 
-    /// Record what the stage really computed on, for the entry.
+    /// Record in the entry which device the stage computed on.
     pub fn used_device(&mut self, name: &str) {
         self.device_used = Some(name.into());
     }
 
-    /// What the work took together with the attempts that were cut short before this one, for the entry.
+    /// Record in the entry how long the work took, including earlier interrupted attempts.
     pub fn took(&mut self, seconds: f64) {
         self.seconds = seconds;
     }
 
-    /// True once the user asked to stop; long work checks it, saves what it has and returns.
+    /// True once the user asked to stop. Long work checks it, saves a checkpoint and returns [`Interrupted`].
     pub fn stopped(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
     }
 }
 
-/// What a stage returns when it stopped because it was asked to; its checkpoints stay.
+/// The error of a stage that stopped on request; its checkpoints are kept.
 #[derive(Debug, Clone, Copy, thiserror::Error)]
 #[error("interrupted")]
 pub struct Interrupted;
 
-/// A message with the paths of the project as users write them: relative to its root.
-pub(super) fn below(root: &Path, text: &str) -> String {
+/// Make the absolute paths in a message relative to the project root.
+pub(super) fn relative_to_root(root: &Path, text: &str) -> String {
     text.replace(&format!("{}/", root.display()), "")
 }

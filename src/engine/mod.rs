@@ -1,4 +1,4 @@
-//! Pipelines, fingerprints, cache and scheduling. Knows nothing of machine learning and prints nothing.
+//! Pipelines, fingerprints, cache and scheduling. Contains no machine learning and prints nothing.
 
 pub mod artifact;
 pub mod cache;

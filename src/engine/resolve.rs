@@ -1,4 +1,4 @@
-//! A definition with a profile and overrides → typed stages, wired and fanned out into instances.
+//! Resolves a definition with a profile and overrides into stages, wired and fanned out into instances.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ pub struct Pipeline {
     pub name: String,
     pub description: Option<String>,
     pub profile: Option<String>,
-    /// All that the file declares.
+    /// All profiles that the file declares.
     pub profiles: Vec<String>,
     pub source: Arc<Source>,
     /// In topological order.
@@ -27,7 +27,7 @@ pub struct Pipeline {
 #[derive(Clone)]
 pub struct Instance {
     pub name: String,
-    /// The stage it belongs to.
+    /// The stage that it is an instance of.
     pub stage: String,
     pub coordinates: Vec<Coordinate>,
     pub kind: Kind,
@@ -38,7 +38,7 @@ pub struct Instance {
     pub parameters: serde_json::Value,
     pub seed: u64,
     pub inputs: Vec<Wire>,
-    /// Folder below the project root that the outputs are copied to.
+    /// The folder below the project root that the outputs are copied to.
     pub export: Option<String>,
     /// Instances of one group never run at the same time.
     pub exclusive: Option<String>,
@@ -46,7 +46,7 @@ pub struct Instance {
 }
 
 impl Instance {
-    /// The lines of its manifest that the definition alone gives: all but those of inputs and files.
+    /// The manifest lines that the definition alone determines: all except those of inputs and files.
     pub fn own_lines(&self) -> Manifest {
         let mut lines = Manifest::default();
         lines.push("kind", self.kind.name);
@@ -59,7 +59,7 @@ impl Instance {
         lines
     }
 
-    /// What the manifest calls an input; a `many` port tells its inputs apart by their labels.
+    /// The manifest label of an input; on a `many` port it includes the input's own label.
     pub fn input_label(&self, wire: &Wire) -> String {
         match self.kind.input(wire.port).map(|p| p.arity) {
             Some(Arity::Many) => format!("in.{}[{}]", wire.port, wire.label),
@@ -68,7 +68,7 @@ impl Instance {
     }
 }
 
-/// Where an instance stands on one axis. `axis` tells axes apart; `label` is what people read.
+/// The position of an instance on one axis. `axis` identifies the axis; `label` is for people.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Coordinate {
     pub axis: String,
@@ -79,13 +79,13 @@ pub struct Coordinate {
 #[derive(Debug, Clone)]
 pub struct Wire {
     pub port: &'static str,
-    /// Index of the instance it comes from.
+    /// Index of the instance that makes it.
     pub from: usize,
     pub output: &'static str,
     pub label: String,
 }
 
-/// Read, check and wire a pipeline; on failure everything that is wrong, in every profile.
+/// Read, check and wire a pipeline. The error holds all problems in every profile.
 pub fn resolve(
     source: &Arc<Source>,
     profile: Option<&str>,
@@ -101,7 +101,7 @@ pub fn resolve(
         if Some(other.key.as_str()) != profile {
             let mut found = Vec::new();
             resolve_one(&definition, Some(&other.key), &[], kinds, &mut found);
-            // What is wrong without the profile too has been said, or was mended by an override.
+            // Problems outside the profile were reported above, or an override fixed them.
             problems.extend(found.into_iter().filter(|d| d.place.as_ref().is_some_and(|p| inside(other, p))));
         }
     }
@@ -111,7 +111,7 @@ pub fn resolve(
     }
 }
 
-/// Whether a place lies in one of a profile's leaves. Dotted headers scatter a profile over the file.
+/// Whether a place lies in one of a profile's values. Dotted headers can scatter a profile over the file.
 fn inside(item: &Item, place: &Place) -> bool {
     match &item.value.node {
         Node::Table(t) => t.0.iter().any(|i| i.key_place == *place || inside(i, place)),
@@ -129,7 +129,7 @@ fn resolve_one(
 ) -> Option<Pipeline> {
     let mut table = definition.with(profile, sets, kinds, problems);
     let stem = || {
-        // What is before a colon is a revision: `HEAD:x.toml`.
+        // The part before a colon is a revision: `HEAD:x.toml`.
         std::path::Path::new(definition.source.name.rsplit(':').next().unwrap_or_default())
             .file_stem()
             .map_or("pipeline".into(), |s| s.to_string_lossy().into_owned())
@@ -186,5 +186,5 @@ fn describe_cycle(cycle: &[usize], drawn: &[Drawn]) -> Diagnostic {
     Diagnostic::new(format!("the stages form a cycle: {}", names.join(" → ")))
         .at(place)
         .label(format!("`{}` needs `{}`", drawn[cycle[0]].name, drawn[last].name))
-        .help("take one of these edges out")
+        .help("remove one of these inputs")
 }

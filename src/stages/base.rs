@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result, bail, ensure};
 
 use crate::engine::event::{self, Event, Observer};
-use crate::engine::kind::{Context, External, Fetched, Remote, What};
+use crate::engine::kind::{Context, External, Fetched, Origin, What};
 use crate::ml::data::Tokens;
 use crate::ml::device::{self, Chosen, Want};
 use crate::ml::model::config::Config;
@@ -14,7 +14,7 @@ use crate::ml::model::weights;
 use crate::ml::watch::{Progress, Watch};
 
 /// `hf:OWNER/NAME@REVISION`, pinned by its commit.
-pub const HUB: Remote = Remote { prefix: "hf:", held, fetch };
+pub const HUB: Origin = Origin { prefix: "hf:", held, fetch };
 
 fn held(reference: &str, what: What) -> Result<Option<Fetched>> {
     Ok(hub::held(reference, need(reference, what)?)?.map(|found| Fetched { dir: found.dir, identity: found.commit }))

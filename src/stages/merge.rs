@@ -31,12 +31,12 @@ impl Stage for Merge {
     const OUTPUTS: &'static [Port] = &[Port::one("model", MODEL)];
 
     fn check(&self) -> Vec<Invalid> {
-        let remote = self.adapter.starts_with(base::HUB.prefix);
+        let origin = self.adapter.starts_with(base::HUB.prefix);
         let invalid = || {
             Invalid::new("adapter", format!("adapter is {}; an adapter must be a folder", self.adapter))
                 .help("download it first: only whole models come from the Hub")
         };
-        remote.then(invalid).into_iter().collect()
+        origin.then(invalid).into_iter().collect()
     }
 
     fn externals(&self) -> Vec<External> {

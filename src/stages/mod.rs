@@ -23,7 +23,7 @@ mod training;
 mod types;
 mod watched;
 
-use crate::engine::kind::{Kind, Remote};
+use crate::engine::kind::{Kind, Origin};
 
 pub use base::gpus;
 
@@ -43,4 +43,4 @@ pub const KINDS: &[Kind] = &[
 ];
 
 /// Names that stand for folders somewhere else.
-pub const REMOTES: &[Remote] = &[base::HUB];
+pub const ORIGINS: &[Origin] = &[base::HUB];

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use pipe::cli::{Stock, execute};
+use pipe::cli::{Build, execute};
 use pipe::engine::kind::{Context, Kind, Port, Stage, Type};
 use pipe::report::Color;
 use schemars::JsonSchema;
@@ -28,17 +28,17 @@ export = "out"
 times = 3
 "#;
 
-fn stock() -> Stock {
+fn build() -> Build {
     let gpus = |device: &str| {
         if device == "auto" || device == "cpu" { Ok(0) } else { anyhow::bail!("unknown device `{device}`") }
     };
-    Stock { kinds: toys::KINDS, remotes: &[], gpus }
+    Build { kinds: toys::KINDS, origins: &[], gpus }
 }
 
 /// What a command writes to standard output, and its error as text with its exit code.
-fn pipe(stock: Stock, words: &[&str]) -> (String, Result<(), (u8, String)>) {
+fn pipe(build: Build, words: &[&str]) -> (String, Result<(), (u8, String)>) {
     let mut out = Vec::new();
-    let result = execute(std::iter::once("pipe").chain(words.iter().copied()), stock, &mut out);
+    let result = execute(std::iter::once("pipe").chain(words.iter().copied()), build, &mut out);
     (String::from_utf8(out).unwrap(), result.map_err(|e| (e.exit_code(), e.render(Color::Never))))
 }
 
@@ -46,7 +46,7 @@ fn pipe(stock: Stock, words: &[&str]) -> (String, Result<(), (u8, String)>) {
 pub fn on(dir: &Dir, words: &str) -> String {
     let file = dir.path("p.toml");
     let words: Vec<&str> = words.split(' ').map(|w| if w == "p.toml" { file.to_str().unwrap() } else { w }).collect();
-    let (out, result) = pipe(stock(), &words);
+    let (out, result) = pipe(build(), &words);
     assert_eq!(result, Ok(()), "{words:?}");
     hide(dir, &out)
 }
@@ -54,7 +54,7 @@ pub fn on(dir: &Dir, words: &str) -> String {
 pub fn fails(dir: &Dir, words: &str) -> (u8, String) {
     let file = dir.path("p.toml");
     let words: Vec<&str> = words.split(' ').map(|w| if w == "p.toml" { file.to_str().unwrap() } else { w }).collect();
-    let (code, text) = pipe(stock(), &words).1.unwrap_err();
+    let (code, text) = pipe(build(), &words).1.unwrap_err();
     (code, hide(dir, &text))
 }
 
@@ -352,8 +352,8 @@ impl Stage for Rich {
     }
 }
 
-const RICH: Stock =
-    Stock { kinds: &[Kind::of::<Rich>(), toys::KINDS[2], Kind::of::<Wrapped>()], remotes: &[], gpus: |_| Ok(0) };
+const RICH: Build =
+    Build { kinds: &[Kind::of::<Rich>(), toys::KINDS[2], Kind::of::<Wrapped>()], origins: &[], gpus: |_| Ok(0) };
 
 #[test]
 fn the_kinds_document_themselves() {

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use pipe::cli::{Stock, execute};
+use pipe::cli::{Build, execute};
 use pipe::report::Color;
 
 use super::state::{assert_no_leftovers, assert_sound, end_state};
@@ -45,9 +45,9 @@ const COUNTED: usize = 6;
 #[test]
 fn child() {
     let Ok(words) = std::env::var(WORDS) else { return };
-    let stock = Stock { kinds: toys::KINDS, remotes: &[], gpus: |_| Ok(0) };
+    let build = Build { kinds: toys::KINDS, origins: &[], gpus: |_| Ok(0) };
     let words = std::iter::once("pipe").chain(words.split(' '));
-    let code = match execute(words, stock, &mut std::io::stdout()) {
+    let code = match execute(words, build, &mut std::io::stdout()) {
         Ok(()) => 0,
         Err(error) => {
             eprint!("{}", error.render(Color::Never));

@@ -1,7 +1,7 @@
 //! `pipe diff` on toy kinds: what it says of each kind of change, between files and between revisions.
 
-use pipe::cli::{Stock, execute};
-use pipe::engine::kind::{Fetched, Remote};
+use pipe::cli::{Build, execute};
+use pipe::engine::kind::{Fetched, Origin};
 use pipe::report::Color;
 
 use super::toys::{self, Dir};
@@ -27,13 +27,13 @@ in.texts = "scores"
 times = 3
 "#;
 
-fn stock() -> Stock {
-    const REMOTES: &[Remote] = &[Remote {
+fn build() -> Build {
+    const ORIGINS: &[Origin] = &[Origin {
         prefix: "far:",
         held: |name, _| Ok((name == "far:here").then(|| Fetched { dir: "/".into(), identity: Some("c0ffee".into()) })),
         fetch: |_, _, _| panic!("a diff fetches nothing"),
     }];
-    Stock { kinds: toys::KINDS, remotes: REMOTES, gpus: |_| Ok(0) }
+    Build { kinds: toys::KINDS, origins: ORIGINS, gpus: |_| Ok(0) }
 }
 
 /// Standard output and the exit code with the message; words that end in `.toml` are files of the project.
@@ -46,7 +46,7 @@ fn pipe(dir: &Dir, words: &[&str]) -> (String, u8, String) {
     };
     let mut out = Vec::new();
     let all = std::iter::once("pipe".to_string()).chain(words.iter().map(whole));
-    let result = execute(all, stock(), &mut out);
+    let result = execute(all, build(), &mut out);
     let hide = |text: &str| text.replace(&format!("{}/", root.display()), "");
     let (code, message) = result.err().map_or((0, String::new()), |e| (e.exit_code(), e.render(Color::Never)));
     (hide(&String::from_utf8(out).unwrap()), code, hide(&message))

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 
 use pipe::engine::event::Event;
-use pipe::engine::kind::{Fetched, Remote, What};
+use pipe::engine::kind::{Fetched, Origin, What};
 
 use super::toys::{Dir, Log, eventually};
 
@@ -377,14 +377,14 @@ fn remote_inputs_are_fetched_once_and_not_while_something_local_is_wrong() {
         anyhow::ensure!(!name.ends_with("gone"), "{name} is not there");
         Ok(Fetched { dir: "/".into(), identity: Some("c0ffee".into()) })
     };
-    let remotes = [Remote { prefix: "far:", held: |_, _| Ok(None), fetch }];
+    let origins = [Origin { prefix: "far:", held: |_, _| Ok(None), fetch }];
     let problems = |text: &str| -> Vec<String> {
         let dir = Dir::new(text);
         let pipeline = dir.resolve(None, &[]).unwrap();
         let project = dir.open();
-        let mut prepared = project.prepare(&pipeline, &[], &[], &remotes).unwrap();
+        let mut prepared = project.prepare(&pipeline, &[], &[], &origins).unwrap();
         if prepared.complete().is_ok() {
-            prepared.fetch(&remotes, &Log::default());
+            prepared.fetch(&origins, &Log::default());
         }
         prepared.complete().err().map_or(Vec::new(), |e| e.0.into_iter().map(|d| d.message).collect())
     };

@@ -136,10 +136,10 @@ fn the_shipped_pipelines_resolve_with_every_profile() {
 
 #[test]
 fn the_committed_schema_is_that_of_the_kinds() {
-    use pipe::cli::{Stock, execute};
+    use pipe::cli::{Build, execute};
     let mut out = Vec::new();
-    let stock = Stock { kinds: KINDS, remotes: &[], gpus: pipe::stages::gpus };
-    execute(["pipe", "schema"], stock, &mut out).unwrap();
+    let build = Build { kinds: KINDS, origins: &[], gpus: pipe::stages::gpus };
+    execute(["pipe", "schema"], build, &mut out).unwrap();
     let committed = fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("schema/pipeline.json")).unwrap();
     assert!(committed == out, "run `pipe schema > schema/pipeline.json`");
 }

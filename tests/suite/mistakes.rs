@@ -1,6 +1,6 @@
 //! Mistakes in a pipeline file: the whole message, as the user reads it.
 
-use pipe::cli::{Stock, execute};
+use pipe::cli::{Build, execute};
 use pipe::report::Color;
 use pipe::stages::{self, KINDS};
 
@@ -12,8 +12,8 @@ fn refused(text: &str, words: &[&str]) -> String {
     std::fs::write(&file, text).unwrap();
     let words = ["pipe", "plan", file.to_str().unwrap()].into_iter().chain(words.iter().copied());
     let mut out = Vec::new();
-    let stock = Stock { kinds: KINDS, remotes: &[], gpus: stages::gpus };
-    let error = execute(words, stock, &mut out).expect_err("the file is wrong");
+    let build = Build { kinds: KINDS, origins: &[], gpus: stages::gpus };
+    let error = execute(words, build, &mut out).expect_err("the file is wrong");
     assert_eq!(error.exit_code(), 2);
     let place = format!("{}/", dir.path().display());
     error.render(Color::Never).replace(&place, "").replace(&dir.path().display().to_string(), "ROOT")

@@ -226,24 +226,24 @@ fn a_stage_whose_input_is_missing_is_blocked_and_so_is_what_needs_it() {
 
 #[test]
 fn what_a_remote_does_not_hold_yet_may_turn_out_to_be_anything() {
-    use pipe::engine::kind::{Fetched, Remote, What};
-    let remote = |held: fn(&str, What) -> anyhow::Result<Option<Fetched>>| Remote {
+    use pipe::engine::kind::{Fetched, Origin, What};
+    let origin = |held: fn(&str, What) -> anyhow::Result<Option<Fetched>>| Origin {
         prefix: "far:",
         held,
         fetch: |_, _, _| anyhow::bail!("no net"),
     };
     let dir = Dir::new("[stage.a]\nuse = \"write\"\npath = \"far:x\"\n");
     let pipeline = dir.resolve(None, &[]).unwrap();
-    let planned = |remote: Remote| {
+    let planned = |origin: Origin| {
         let project = dir.open();
-        let prepared = project.prepare(&pipeline, &[], &[], &[remote]).unwrap();
+        let prepared = project.prepare(&pipeline, &[], &[], &[origin]).unwrap();
         let plan = prepared.job().plan(Default::default()).unwrap();
         (plan.stages[0].action, plan.stages[0].why.clone())
     };
-    assert_eq!(planned(remote(|_, _| Ok(None))), (Action::MayStop, vec!["far:x is to be fetched".to_string()]));
-    let held = remote(|_, _| Ok(Some(Fetched { dir: "/".into(), identity: Some("c0ffee".into()) })));
+    assert_eq!(planned(origin(|_, _| Ok(None))), (Action::MayStop, vec!["far:x is to be fetched".to_string()]));
+    let held = origin(|_, _| Ok(Some(Fetched { dir: "/".into(), identity: Some("c0ffee".into()) })));
     assert_eq!(planned(held), (Action::Run, vec!["no result yet".to_string()]));
-    let refused = planned(remote(|name, _| anyhow::bail!("{name} is no name")));
+    let refused = planned(origin(|name, _| anyhow::bail!("{name} is no name")));
     assert_eq!(refused, (Action::Blocked, vec!["far:x is no name".to_string()]));
 }
 

@@ -178,18 +178,18 @@ fn an_input_that_comes_from_elsewhere_is_a_move_though_neither_is_made_yet() {
 
 #[test]
 fn a_plan_made_before_a_download_holds_after_it() {
-    use pipe::engine::kind::{Fetched, Remote, What};
+    use pipe::engine::kind::{Fetched, Origin, What};
     let fetched = |_: &str, _: What, _: &dyn pipe::engine::event::Observer| {
         Ok(Fetched { dir: concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml").into(), identity: Some("c0ffee".into()) })
     };
-    let remotes = [Remote { prefix: "far:", held: |_, _| Ok(None), fetch: fetched }];
+    let origins = [Origin { prefix: "far:", held: |_, _| Ok(None), fetch: fetched }];
     let dir = Dir::new("[stage.a]\nuse = \"write\"\npath = \"far:x\"\n[stage.b]\nuse = \"count\"\nin.text = \"a\"\n");
     let pipeline = dir.resolve(None, &[]).unwrap();
     let project = dir.open();
-    let mut prepared = project.prepare(&pipeline, &[], &[], &remotes).unwrap();
+    let mut prepared = project.prepare(&pipeline, &[], &[], &origins).unwrap();
     let plan = prepared.job().plan(Request::default()).unwrap();
     let log = Log::default();
-    prepared.fetch(&remotes, &log);
+    prepared.fetch(&origins, &log);
     let options = RunOptions { jobs: 1, keep_going: true, device: "cpu", gpus: 0, plan: Some(&plan) };
     let outcome = run(&prepared.job(), &options, &log, &AtomicBool::new(false)).unwrap();
     assert_eq!((outcome.ran, outcome.failed), (2, 0), "{:?}", log.events.lock().unwrap());
