@@ -1,4 +1,4 @@
-//! The commands, one file each: arguments in, engine called, results on standard output.
+//! The commands, one file each: they parse arguments, call the engine and print results on standard output.
 
 pub mod args;
 pub mod cache;
