@@ -1,4 +1,4 @@
-//! Models looked at from outside: what `pipe inspect` and `pipe diagnose` tell.
+//! What `pipe inspect` and `pipe diagnose` use of `ml`.
 
 pub use crate::ml::diagnose::{Diagnosis, Drift, NotComparable, TensorDrift, diagnose};
 pub use crate::ml::inspect::{Depth, Inspection, Tensor, What, inspect};

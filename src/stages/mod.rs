@@ -1,4 +1,4 @@
-//! The kinds: one file each, listed in `KINDS`.
+//! The kinds of stages: one file each, listed in `KINDS`.
 
 pub mod compare;
 pub mod convert;
@@ -27,7 +27,7 @@ use crate::engine::kind::{Kind, Origin};
 
 pub use base::gpus;
 
-/// Every kind, in the order in which a pipeline usually has them.
+/// Every kind, in the usual order in a pipeline.
 pub const KINDS: &[Kind] = &[
     Kind::of::<preprocess::Preprocess>(),
     Kind::of::<tokenize::Tokenize>(),
@@ -42,5 +42,5 @@ pub const KINDS: &[Kind] = &[
     Kind::of::<compare::Compare>(),
 ];
 
-/// Names that stand for folders somewhere else.
+/// Schemes of names that stand for folders elsewhere.
 pub const ORIGINS: &[Origin] = &[base::HUB];
