@@ -135,7 +135,7 @@ speed-seconds = 0
         let text = fs::read_to_string(p.path("p.toml")).unwrap();
         p.write("p.toml", &text.replace("in.teacher-tokens = \"tokens\"\n", ""));
         let said = failure(&p, "student");
-        assert!(said.contains("or wire tokens of the teacher's tokenizer to `in.teacher-tokens`"), "{said}");
+        assert!(said.contains("or set `in.teacher-tokens` to tokens of the teacher's tokenizer"), "{said}");
     }
 }
 
@@ -225,7 +225,7 @@ epochs = 1
     let (code, _, err) = p.pipe(&["run", "p.toml", "student"]);
     assert_eq!(code, 0, "{err}");
     assert!(
-        err.contains("the teacher's tokenizer differs from that of the tokens, though it knows their ids"),
+        err.contains("the teacher's tokenizer differs from that of the tokens, although it knows their ids"),
         "{err}"
     );
     // No warning where they are the same.
@@ -400,7 +400,7 @@ in.tokens = "tokens"
     assert!(failure(&p, "by-model").contains(teacher));
     let own = "the teacher classifies into cross, happy, but the tokens are labelled cross, happy, so-so";
     assert!(failure(&p, "by-tokens").contains(own));
-    let logits = "cached2 gives 3 logits a row, but the tokens have 2 labels: cross, happy";
+    let logits = "cached2 gives 3 logits per row, but the tokens have 2 labels: cross, happy";
     assert!(failure(&p, "by-logits").contains(logits));
     let student = "the student classifies into cross, happy, so-so, but the tokens are labelled cross, happy";
     assert!(failure(&p, "by-student").contains(student));
@@ -452,17 +452,17 @@ fn what_cannot_be_distilled_is_said_before_anything_runs() {
         ("", &["`distill` has no teacher", "split = \"train\"", "[stage.student]"]),
         (
             "in.teacher = \"teacher\"\nin.logits = \"cached.predictions\"\nstudent = \"tiny\"",
-            &["`teacher` and `logits` are both wired", "in.logits = \"cached.predictions\"\n   |             ^^^^"],
+            &["`in.teacher` and `in.logits` are both set", "in.logits = \"cached.predictions\"\n   |             ^^^^"],
         ),
         (
             &format!("{cached}student = \"tiny\"\nhidden = {{ loss = \"mse\" }}"),
-            &["`hidden` needs a teacher at work", "hidden = { loss = \"mse\" }\n   |          ^^^^"],
+            &["`hidden` needs a teacher model", "hidden = { loss = \"mse\" }\n   |          ^^^^"],
         ),
-        (&format!("{cached}student = \"tiny\"\nattention = {{}}"), &["`attention` needs a teacher at work"]),
-        (cached, &["there is no teacher to take the student's layers from", "in.student"]),
+        (&format!("{cached}student = \"tiny\"\nattention = {{}}"), &["`attention` needs a teacher model"]),
+        (cached, &["there is no teacher model to take the student's layers from", "in.student"]),
         (
             &format!("{cached}student = \"tiny\"\nin.teacher-tokens = \"tokens\""),
-            &["there is no teacher to read `in.teacher-tokens`"],
+            &["`in.teacher-tokens` needs a teacher model"],
         ),
         (
             "in.teacher = \"teacher\"\nin.teacher-tokens = \"tokens\"\nhidden = {}",
@@ -470,15 +470,15 @@ fn what_cannot_be_distilled_is_said_before_anything_runs() {
         ),
         (
             "in.teacher = \"teacher\"\nin.student = \"teacher\"\nstudent = \"tiny\"",
-            &["`student` and `in.student` are both given"],
+            &["`student` and `in.student` are both set"],
         ),
-        (
-            "in.teacher = \"teacher\"\nin.student = \"teacher\"\nlayers = 1",
-            &["`layers` and `in.student` are both given"],
-        ),
-        ("in.teacher = \"teacher\"\nlayers = [1, 0]", &["they must be in ascending order"]),
+        ("in.teacher = \"teacher\"\nin.student = \"teacher\"\nlayers = 1", &["`layers` and `in.student` are both set"]),
+        ("in.teacher = \"teacher\"\nlayers = [1, 0]", &["list each layer once, in ascending order"]),
         ("in.teacher = \"teacher\"\nlayers = 0", &["layers is 0"]),
-        ("in.teacher = \"teacher\"\nlayers = \"two\"", &["a whole number, 0 or more, or a list of them belongs"]),
+        (
+            "in.teacher = \"teacher\"\nlayers = \"two\"",
+            &["expected a whole number, 0 or more, or a list of them, found the string"],
+        ),
         ("in.teacher = \"teacher\"\nhidden = { weight = 0.0 }", &["the weight of `hidden` is 0; it must be above 0"]),
         ("in.teacher = \"teacher\"\nhidden = { los = \"mse\" }", &["no parameter `los`", "did you mean `loss`?"]),
         ("in.teacher = \"teacher\"\nhidden = { loss = \"l1\" }", &["`l1` is not one of `mse`, `cosine`"]),

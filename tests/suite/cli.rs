@@ -108,7 +108,7 @@ fn why_says_what_changed_or_that_nothing_did() {
         "run  b[a]\n  times 2 → 5\nrun  b[other]\n  times 2 → 5\n"
     );
     let hit = on(&dir, "why p.toml a --all");
-    assert!(hit.starts_with("hit  a: all 5 lines that it depends on are as they were on 2"), "{hit}");
+    assert!(hit.starts_with("hit  a: none of the 5 lines that it depends on has changed since 2"), "{hit}");
     assert!(hit.ends_with("depends on\n  kind             write\n  kind version     1\n  artifact format  1\n  meddle           false\n  text             \"hello\"\n"), "{hit}");
 }
 
@@ -207,7 +207,7 @@ fn cache_paths_and_checks() {
     let dir = Dir::new(CHAIN);
     assert_eq!(
         fails(&dir, "cache path p.toml a"),
-        (1, "error: `a` has no result yet\nhelp: `pipe run` makes it\n".into())
+        (1, "error: `a` has no result yet\nhelp: `pipe run` makes its result\n".into())
     );
     on(&dir, "run p.toml");
     let cache = dir.path("cache");
@@ -222,7 +222,7 @@ fn cache_paths_and_checks() {
     );
     assert_eq!(on(&dir, &format!("{global} ls")).lines().count(), 6);
     let sound = on(&dir, &format!("{global} verify"));
-    assert!(sound.starts_with("5 files, 40 B: all sound (") && sound.ends_with("/s)\n"), "{sound}");
+    assert!(sound.starts_with("5 files, 40 B: all intact (") && sound.ends_with("/s)\n"), "{sound}");
     let object = std::fs::read_dir(dir.path("cache/objects")).unwrap().next().unwrap().unwrap().path();
     let object = std::fs::read_dir(object).unwrap().next().unwrap().unwrap().path();
     let damage = "?".repeat(std::fs::read(&object).unwrap().len());
@@ -230,7 +230,7 @@ fn cache_paths_and_checks() {
     std::fs::write(&object, damage).unwrap();
     assert_eq!(
         fails(&dir, &format!("{global} verify")),
-        (1, "error: 1 damaged result in the cache\nhelp: the next run makes them again\n".into())
+        (1, "error: 1 damaged result in the cache\nhelp: the next run makes these results again\n".into())
     );
 }
 
@@ -241,7 +241,7 @@ fn mistakes_are_exit_code_2_and_failures_1() {
         fails(&dir, "plan p.toml"),
         (
             2,
-            r#"error: there is no kind `wriet`
+            r#"error: unknown kind `wriet`
  --> p.toml:2:7
   |
 2 | use = "wriet@x"
@@ -250,7 +250,7 @@ fn mistakes_are_exit_code_2_and_failures_1() {
 help: did you mean `write`?
 help: kinds: `write`, `shout`, `join`, `count`, `fail`, `wait`, `gather`, `heap`, `steps`, `odd`
 
-error: the number 3 stands where a stage's name belongs
+error: expected the name of a stage, found the number 3
  --> p.toml:5:11
   |
 5 | in.text = 3
@@ -262,10 +262,7 @@ error: 2 problems in p.toml
         )
     );
     assert_eq!(fails(&dir, "run p.toml --device tpu"), (2, "error: unknown device `tpu`\n".into()));
-    assert_eq!(
-        fails(&dir, "stages shuot"),
-        (2, "error: there is no kind `shuot`\nhelp: did you mean `shout`?\n".into())
-    );
+    assert_eq!(fails(&dir, "stages shuot"), (2, "error: unknown kind `shuot`\nhelp: did you mean `shout`?\n".into()));
     assert_eq!(fails(&dir, "run p.toml --set").0, 2);
     let dir = Dir::new("[stage.a]\nuse = \"fail@error\"\n");
     assert_eq!(fails(&dir, "run p.toml"), (1, String::new()));
@@ -373,7 +370,7 @@ A paragraph that goes over two lines.
 use
   use = "rich" or "rich@STEPS"
   in.teacher   a model
-  in.tokens    tokens   may be left out
+  in.tokens    tokens   optional
   gives model  a model
 
 parameters
@@ -383,7 +380,7 @@ parameters
       What to read.
       path  string, required
           Where it is.
-  log-every  whole number, default 0, changes nothing of the result
+  log-every  whole number, default 0, does not change the result
       Lines in the log.
   patience  whole number, optional
       Give up after this many epochs.
@@ -395,7 +392,7 @@ parameters
       Where the weights come from.
       { given = list of numbers }: These very numbers.
 
-The result depends on the seed: the file's, or `seed` of the stage.
+The result depends on the seed: `seed` of the stage, or else of the file.
 "#;
     assert_eq!(pipe(RICH, &["stages", "rich"]).0, documented);
     assert_eq!(pipe(RICH, &["stages", "rich@3"]).0, documented);

@@ -55,7 +55,7 @@ fn a_gate_that_is_broken_fails_the_run_with_figure_limit_and_tables() {
     let (code, _, err) = p.pipe(&["run", "p.toml"]);
     assert_eq!(code, 1, "{err}");
     let message = &err[err.find("fail comparison").expect("a failed stage")..];
-    assert!(message.contains("1 of 2 variants falls short of the gate, against `teacher`:\n"), "{message}");
+    assert!(message.contains("1 of 2 variants fails the gate, compared with `teacher`:\n"), "{message}");
     assert!(message.contains("  pruned: size-ratio 1.0000, at most 0.5\n"), "{message}");
     assert!(!message.contains("int8: "), "{message}");
     assert!(message.contains("40 rows; changes, sizes and speed-ups are against `teacher`.\n"), "{message}");
@@ -112,7 +112,7 @@ fn scores_of_other_rows_are_refused() {
     assert_eq!(code, 1, "{err}");
     assert!(
         err.contains(
-            "`others` was not scored on the rows of the baseline `scores[teacher]` (40 rows and 32), so that their"
+            "`others` was not scored on the same rows as the baseline `scores[teacher]` (40 rows and 32), so their"
         ),
         "{err}"
     );

@@ -260,5 +260,5 @@ fn a_cache_on_a_read_only_file_system_can_be_read_and_says_so_when_it_cannot_do(
     assert!(out.contains("2 stages, 2 cached, 0 to run") && err.contains("2 cached, 0 run"), "{out}{err}");
     assert!(out.contains("stage.b.times=2: code 1]"), "{out}{err}");
     let said = "error: cannot write to the cache ";
-    assert!(err.contains(said) && err.contains("choose another place with --cache-dir or $PIPE_CACHE"), "{out}{err}");
+    assert!(err.contains(said) && err.contains("choose another folder with --cache-dir or $PIPE_CACHE"), "{out}{err}");
 }

@@ -96,7 +96,7 @@ fn was_told(ran: &Ran) -> bool {
     ran.events.iter().any(|e| match e {
         Event::Damaged { .. } => true,
         Event::StageStarted { why, .. } => {
-            why.iter().any(|w| w.contains(" is damaged; it was set aside as cache/damaged/"))
+            why.iter().any(|w| w.contains(" is damaged; pipe moved it to cache/damaged/"))
         }
         _ => false,
     })
@@ -243,10 +243,7 @@ fn garbage_beside_the_results_costs_time_at_most() {
     assert!(dir.run().summary().iter().all(|s| s.starts_with("hit ")));
     assert_eq!(end_state(dir.temp.path()), right);
     let problem = dir.open().history_problem.unwrap();
-    assert!(
-        problem.starts_with("runs are not recorded: the run database cache/history.sqlite cannot be used: "),
-        "{problem}"
-    );
+    assert!(problem.starts_with("cannot open the run database cache/history.sqlite: "), "{problem}");
     // A database with a sound head and nothing else.
     let dir = finished();
     let mut bytes = fs::read(dir.path("cache/history.sqlite")).unwrap();
@@ -316,7 +313,7 @@ fn a_stage_that_writes_into_its_input_fails_and_harms_nothing() {
     let dir = Dir::new(text);
     assert_eq!(
         dir.run().summary(),
-        ["run a", "fail bad: text of `a` changed while the stage ran: its result is not kept; run again"]
+        ["run a", "fail bad: text of `a` changed while the stage ran, so the result was discarded; run again"]
     );
     dir.write(
         "p.toml",

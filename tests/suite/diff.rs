@@ -166,7 +166,7 @@ invalidated 3 of 9 stages, 3 to run
   changed  scores  in.text − thin
   removed  thin    shout
 invalidated 1 of 7 stages, 1 to run
-  run  all  ← scores[thin] (gone)
+  run  all  ← scores[thin] (removed)
 "
     );
     // Nothing but a name: what is fed by it keeps its results, until a name is part of one.
@@ -285,10 +285,10 @@ fn what_changes_no_result_stands_apart() {
 diff tiny: p.toml → q.toml
 no effect on results
   name \"small\" → \"tiny\"
-  description \"x\" is new
+  description \"x\" was added
   b.log-every 0 → 5
-  b.exclusive \"gpu\" is new
-  all.export \"out\" is new
+  b.exclusive \"gpu\" was added
+  all.export \"out\" was added
 "
     );
     assert_eq!(pipe(&two(BASE, &new), &["diff", "p.toml", "q.toml", "--exit-code"]).1, 3, "a difference all the same");
@@ -310,7 +310,7 @@ fn profiles_the_chosen_one_and_the_others() {
         "
   profile loud: b.times 4 → 3
   profile loud: b.volume 0.5 → 1.0
-  profile new (gone): a.text \"longer\" → \"hello\"
+  profile new (removed): a.text \"longer\" → \"hello\"
 "
     );
     // What the profile overrides does not change under it; what differs everywhere is said once.
@@ -342,7 +342,7 @@ fn missing_inputs_block_and_remote_ones_are_not_fetched() {
 invalidated 3 of 3 stages, 2 blocked, 1 unknown
   blocked  a  path; `gone.txt` does not exist
   blocked  b  times; a is blocked
-  ?        c  path; far:gone.txt is to be fetched
+  ?        c  path; needs download: far:gone.txt
 "
     );
     let held = between(&text("in.txt", "1"), &text("here", "1"));
@@ -362,7 +362,7 @@ fn mistakes_name_the_side_they_are_on() {
     assert!(message.contains("did you mean `loud`?"), "{message}");
     let (_, code, message) = pipe(&dir, &["diff", "p.toml"]);
     assert_eq!(code, 2);
-    assert!(message.contains("is in no git repository\nhelp: `pipe diff BASE HEAD` compares"), "{message}");
+    assert!(message.contains("is not in a git repository\nhelp: `pipe diff BASE HEAD` compares"), "{message}");
 }
 
 /// Git in a project folder, whatever the machine's own settings are; none where there is no git.
@@ -430,8 +430,8 @@ invalidated 1 of 1 stage, 1 to run
     git(&dir, &["mv", "moved.toml", "p.toml"]);
     for (words, said) in [
         (&["diff", "HEAD:none.toml"][..], "revision `HEAD` has no file "),
-        (&["diff", "nonesuch:p.toml"], "git knows no revision `nonesuch`"),
-        (&["diff", "p.toml", "--base=--all"], "git knows no revision `--all`"),
+        (&["diff", "nonesuch:p.toml"], "unknown git revision `nonesuch`"),
+        (&["diff", "p.toml", "--base=--all"], "unknown git revision `--all`"),
         (&["diff", "none.toml"], "cannot read none.toml"),
     ] {
         let (_, code, message) = pipe(&dir, words);
@@ -481,10 +481,10 @@ invalidated 3 of 7 stages, 3 to run
     );
     // What the revision does not have yet, and what is gone.
     let text = diff(&dir, &["p.toml", "--base", "HEAD~2"]);
-    assert!(text.contains(&format!("  changed  file  file data/in.txt {} is new\n", digest("two"))), "{text}");
+    assert!(text.contains(&format!("  changed  file  file data/in.txt {} was added\n", digest("two"))), "{text}");
     std::fs::remove_file(dir.path("data/in.txt")).unwrap();
     let text = diff(&dir, &["p.toml"]);
-    assert!(text.contains(&format!("  changed  file  file data/in.txt {} is gone\n", digest("two"))), "{text}");
+    assert!(text.contains(&format!("  changed  file  file data/in.txt {} was removed\n", digest("two"))), "{text}");
     assert!(text.contains("  blocked  file          ← data/in.txt; `data/in.txt` does not exist\n"), "{text}");
 }
 
@@ -511,16 +511,16 @@ fn why_against_a_revision_follows_inputs_to_where_they_changed() {
     dir.write("in.txt", "two");
     dir.write("p.toml", &BASE.replace("shout@2", "shout@4").replace("write@hello", "write@ho"));
     let why = |stage: &str| pipe(&dir, &["why", "p.toml", stage, "--against", "HEAD"]).0;
-    assert_eq!(why("b"), "b against HEAD\n  times 2 → 4\n  in.text: a.text \"hello\" → \"ho\"\n");
+    assert_eq!(why("b"), "b compared with HEAD\n  times 2 → 4\n  in.text: a.text \"hello\" → \"ho\"\n");
     let digest = |text: &str| blake3::hash(text.as_bytes()).to_hex()[..8].to_string();
     assert_eq!(
         why("scores[file]"),
-        format!("scores[file] against HEAD\n  in.text: file ← in.txt {} → {}\n", digest("one"), digest("two"))
+        format!("scores[file] compared with HEAD\n  in.text: file ← in.txt {} → {}\n", digest("one"), digest("two"))
     );
     assert!(why("all").contains("\n  in.texts[b]: scores[b] ← b.times 2 → 4\n"), "{}", why("all"));
     dir.write("p.toml", &BASE.replace("[\"a\", \"file\", \"b\"]", "[\"a\", \"file\"]"));
     assert_eq!(why("scores[a]"), "scores[a]: no line differs from HEAD\n");
-    assert!(why("all").ends_with("\n  ← scores[b] (gone)\n"), "{}", why("all"));
+    assert!(why("all").ends_with("\n  ← scores[b] (removed)\n"), "{}", why("all"));
     assert_eq!(
         pipe(&dir, &["why", "p.toml", "scorse", "--against", "HEAD"]),
         (String::new(), 2, "error: p.toml has no stage `scorse`\nhelp: did you mean `scores`?\n".into())
@@ -555,7 +555,10 @@ scores[file]  letters       3    -
     for (against, shown) in [("1", "run 1"), ("HEAD", "HEAD:p.toml")] {
         let (out, code, message) = pipe(&dir, &["metrics", "p.toml", "--against", against]);
         assert_eq!((code, message.as_str()), (0, ""));
-        assert!(out.starts_with("run 2 of small, 2") && out.contains(&format!(" UTC, against {shown}\n")), "{out}");
+        assert!(
+            out.starts_with("run 2 of small, 2") && out.contains(&format!(" UTC, compared with {shown}\n")),
+            "{out}"
+        );
         assert_eq!(sorted(&out), expected, "{out}");
     }
     let words = ["metrics", "p.toml", "--against", "1", "--stage", "b", "--json"];
@@ -566,10 +569,10 @@ scores[file]  letters       3    -
     std::fs::remove_dir_all(dir.path("cache/entries")).unwrap();
     std::fs::create_dir(dir.path("cache/entries")).unwrap();
     let (out, _, _) = pipe(&dir, &["metrics", "p.toml", "--against", "HEAD"]);
-    let said = "\nthe cache has no result of a, file, b, scores[a], scores[file], scores[b], all at that revision\n";
+    let said = "\nnot in the cache at that revision: a, file, b, scores[a], scores[file], scores[b], all\n";
     assert!(out.ends_with(said), "{out}");
     for (words, said) in [
-        (&["metrics", "p.toml", "--against", "nonesuch"][..], "git knows no revision `nonesuch`"),
+        (&["metrics", "p.toml", "--against", "nonesuch"][..], "unknown git revision `nonesuch`"),
         (&["metrics", "none.toml", "--against", "9"], "cannot read none.toml"),
     ] {
         let (_, code, message) = pipe(&dir, words);

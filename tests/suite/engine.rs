@@ -112,7 +112,7 @@ fn a_file_that_vanishes_from_an_input_folder_during_the_run_is_a_change() {
     dir.write("in/a", "1");
     dir.write("in/b", "2");
     let said = dir.run().summary();
-    assert_eq!(said, ["fail a: in/b changed while the stage ran: its result is not kept; run again"]);
+    assert_eq!(said, ["fail a: in/b changed while the stage ran, so the result was discarded; run again"]);
 }
 
 #[test]
@@ -124,7 +124,7 @@ fn an_input_that_moves_during_the_run_is_not_cached() {
     let ran = dir.run();
     assert_eq!(
         ran.summary(),
-        ["fail a: in.txt changed while the stage ran: its result is not kept; run again", "blocked b by a"]
+        ["fail a: in.txt changed while the stage ran, so the result was discarded; run again", "blocked b by a"]
     );
     assert!(ran.events.iter().any(|e| matches!(e, Event::NotCached { .. })));
     assert_eq!(fs::read_dir(dir.path("cache/entries")).unwrap().count(), 0);
@@ -152,7 +152,10 @@ fn a_panic_is_a_failure_of_its_stage_only() {
 fn an_output_that_is_a_link_is_refused() {
     let dir = Dir::new("[stage.bad]\nuse = \"fail@link\"\n");
     let said = dir.run().summary();
-    assert!(said[0].ends_with("is neither a file nor a folder: a stage may write only those"), "{said:?}");
+    assert!(
+        said[0].ends_with("is neither a regular file nor a folder; a stage may write only files and folders"),
+        "{said:?}"
+    );
 }
 
 #[test]

@@ -28,7 +28,7 @@ fn exports_that_leave_the_project_are_mistakes_of_the_file() {
     for folder in ["../out", "a/../../out", "/tmp/out", "..", "/", "", "a/.."] {
         let dir = Dir::new(&export(folder));
         let problems = dir.resolve(None, &[]).map(drop).unwrap_err();
-        assert_eq!(problems.0[0].message, format!("`export = \"{folder}\"` leaves the project"));
+        assert_eq!(problems.0[0].message, format!("`export = \"{folder}\"` is outside the project"));
     }
     // Nor can the command line or a profile do it.
     let dir = Dir::new(&export("out"));
@@ -44,7 +44,7 @@ fn relative_inputs_do_not_leave_the_project() {
         let pipeline = dir.resolve(None, &[]).unwrap();
         let project = dir.open();
         let problems = project.prepare(&pipeline, &[], &[], &[]).unwrap().complete().unwrap_err();
-        assert_eq!(problems.0[0].message, format!("stage `a` reads `{path}`, which leaves the project"));
+        assert_eq!(problems.0[0].message, format!("stage `a` reads `{path}`, which is outside the project"));
     }
 }
 
@@ -93,7 +93,7 @@ fn the_cache_is_no_place_for_exports() {
     for folder in ["cache", "cache/objects", "./cache/entries"] {
         let dir = Dir::new(&export(folder));
         let said = failure(&dir);
-        assert!(said.contains("it is inside the cache"), "{said}");
+        assert!(said.contains("the folder is inside the cache"), "{said}");
     }
 }
 
@@ -112,8 +112,16 @@ fn odd_names_are_kept_as_they_are() {
 #[test]
 fn an_output_that_is_no_plain_file_or_folder_is_refused_by_name() {
     let cases = [
-        ("bytes", "the name of cache/partial/", "caf\u{fffd}.txt is not Unicode: a stage may write only such files"),
-        ("pipe", "cache/partial/", "out/text/pipe is neither a file nor a folder: a stage may write only those"),
+        (
+            "bytes",
+            "the file name of cache/partial/",
+            "caf\u{fffd}.txt is not valid Unicode; a stage may write only files with Unicode names",
+        ),
+        (
+            "pipe",
+            "cache/partial/",
+            "out/text/pipe is neither a regular file nor a folder; a stage may write only files and folders",
+        ),
         ("folder", "", "the stage wrote nothing to its output `text`"),
     ];
     for (what, begin, end) in cases {

@@ -166,5 +166,5 @@ in.tokens = "tokens"
     project.write("m.toml", "name = \"m\"\n[stage.merged]\nuse = \"merge\"\nbase = \"whole\"\nadapter = \"hf:a/b\"\n");
     let (code, _, err) = project.pipe(&["plan", "m.toml"]);
     assert_eq!(code, 2);
-    assert!(err.contains("an adapter must be a folder"), "{err}");
+    assert!(err.contains("it must be a folder"), "{err}");
 }

@@ -140,7 +140,9 @@ fn assert_says(error: &str, trouble: Trouble, when: &str) {
     let (Trouble::Once(errno) | Trouble::On(errno)) = trouble else { return };
     let names_a_place = error.contains("cache") || error.contains("out/");
     let says = match errno {
-        ENOSPC => "No space left on device (os error 28); free some space and run again: what was committed before",
+        ENOSPC => {
+            "No space left on device (os error 28); free some disk space and run again: committed results are kept"
+        }
         _ => "Input/output error (os error 5)",
     };
     assert!(error.contains("cannot ") && names_a_place && error.contains(says), "{when}: {error}");
@@ -158,7 +160,7 @@ fn a_read_only_cache_is_said_once_with_what_to_do() {
     assert_eq!(
         error,
         format!(
-            "cannot write to the cache {}: Read-only file system (os error 30); make it writable, or choose another place with --cache-dir or $PIPE_CACHE",
+            "cannot write to the cache {}: Read-only file system (os error 30); make it writable, or choose another folder with --cache-dir or $PIPE_CACHE",
             cache.display()
         )
     );

@@ -203,7 +203,7 @@ fn an_adapter_and_each_of_its_tensors() {
         bench.says(&["inspect", "adapter"]),
         "\
 adapter: LoRA adapter
-  base        not named
+  base        unnamed
   rank        4
   alpha       8, scale 2
   dropout     0
@@ -619,16 +619,16 @@ fn what_a_stage_made_is_named_as_everywhere() {
     assert_eq!(first(&["inspect", "p.toml:adapted.adapter"]), "p.toml:adapted.adapter: LoRA adapter");
     assert_eq!(first(&["diagnose", "p.toml:teacher", "p.toml:int8"]), "p.toml:teacher → p.toml:int8");
     let (code, out, err) = pipe(&["inspect", "p.toml:corpus"]);
-    assert_eq!((code, out.as_str(), err.as_str()), (2, "", "error: `corpus` gives no model and no adapter\n"));
+    assert_eq!((code, out.as_str(), err.as_str()), (2, "", "error: `corpus` has no output of type model or adapter\n"));
     let (code, _, err) = pipe(&["inspect", "p.toml:pruned"]);
-    assert_eq!((code, err.as_str()), (1, "error: `pruned` has no result yet\nhelp: `pipe run` makes it\n"));
+    assert_eq!((code, err.as_str()), (1, "error: `pruned` has no result yet\nhelp: `pipe run` makes its result\n"));
 
     // The folder of a corpus is a folder, and no model.
     let (_, out, _) = pipe(&["cache", "path", "p.toml", "corpus"]);
     let corpus = out.trim();
     let (code, out, err) = project.pipe(&["inspect", corpus]);
     let said = format!(
-        "error: {corpus} is no model: it has no config.json, no weights, no adapter and no tokenizer\n\
+        "error: {corpus} is not a model: it has no config.json, weights, adapter or tokenizer\n\
          help: `pipe show FILE STAGE` and `pipe metrics` show what other artifacts hold\n"
     );
     assert_eq!((code, out.as_str(), err), (2, "", said));
@@ -645,11 +645,11 @@ fn what_is_no_model_is_said_so() {
     fs::create_dir(bench.path("empty")).unwrap();
     let (code, said) = bench.refuses(&["inspect", "empty"]);
     assert_eq!(code, 2);
-    assert!(said.starts_with("error: empty is no model: it has no config.json, no weights"), "{said}");
+    assert!(said.starts_with("error: empty is not a model: it has no config.json, weights"), "{said}");
     fs::write(bench.path("metrics.json"), "{}").unwrap();
     let (code, said) = bench.refuses(&["diagnose", "model", "metrics.json"]);
     assert_eq!(code, 2);
-    assert!(said.starts_with("error: metrics.json is no file of a model's, by its name\nhelp: `pipe show"), "{said}");
+    assert!(said.starts_with("error: metrics.json does not look like a model file (expected weights, config.json or tokenizer.json)\nhelp: `pipe show"), "{said}");
     let (code, said) = bench.refuses(&["inspect", "hf:some/model"]);
     assert_eq!(code, 2);
     assert!(said.starts_with("error: hf:some/model is not in the cache and HF_HUB_OFFLINE forbids"), "{said}");

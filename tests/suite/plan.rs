@@ -240,7 +240,7 @@ fn what_a_remote_does_not_hold_yet_may_turn_out_to_be_anything() {
         let plan = prepared.job().plan(Default::default()).unwrap();
         (plan.stages[0].action, plan.stages[0].why.clone())
     };
-    assert_eq!(planned(origin(|_, _| Ok(None))), (Action::MayStop, vec!["far:x is to be fetched".to_string()]));
+    assert_eq!(planned(origin(|_, _| Ok(None))), (Action::MayStop, vec!["needs download: far:x".to_string()]));
     let held = origin(|_, _| Ok(Some(Fetched { dir: "/".into(), identity: Some("c0ffee".into()) })));
     assert_eq!(planned(held), (Action::Run, vec!["no result yet".to_string()]));
     let refused = planned(origin(|name, _| anyhow::bail!("{name} is no name")));

@@ -156,18 +156,18 @@ pub fn refused(pruned: &str, said: &[&str]) {
 fn parameters_that_make_no_sense_are_refused_before_anything_runs() {
     let recover = "in.tokens = \"tokens\"\nrecover-epochs = 1\n";
     refused("use = \"prune@1.0\"\n", &["sparsity is 1; it must be at least 0 and below 1"]);
-    refused("use = \"prune\"\n", &["neither sparsity nor pattern is given"]);
+    refused("use = \"prune\"\n", &["neither `sparsity` nor `pattern` is set"]);
     refused(
         "use = \"prune\"\npattern = \"4:2\"\n",
         &["pattern is `4:2`; it must be n:m with 1 ≤ n < m ≤ 32", "p.toml:"],
     );
-    refused("use = \"prune@0.3\"\npattern = \"2:4\"\n", &["sparsity is 0.3, but the pattern 2:4 makes it 0.5"]);
+    refused("use = \"prune@0.3\"\npattern = \"2:4\"\n", &["sparsity is 0.3, but the pattern 2:4 gives 0.5"]);
     refused("use = \"prune\"\npattern = \"2:4\"\nscope = \"global\"\n", &["scope is global, but the pattern 2:4"]);
     refused("use = \"prune@0.3\"\ntargets = []\n", &["targets is empty"]);
     refused("use = \"prune@0.3\"\ntargets = [\"\"]\n", &["a target is empty"]);
     refused(
         "use = \"prune@0.3\"\ngradual = { steps = 4 }\n",
-        &["gradual needs training to go with, and recover-epochs is 0"],
+        &["`gradual` needs recovery training, but recover-epochs is 0"],
     );
     refused(&format!("use = \"prune@0.3\"\ngradual = {{ steps = 0 }}\n{recover}"), &["gradual.steps is 0"]);
     refused(
@@ -182,14 +182,14 @@ fn parameters_that_make_no_sense_are_refused_before_anything_runs() {
     refused(
         "use = \"prune@0.3\"\nlearning-rate = 1e-3\n",
         &[
-            "`learning-rate` is given, but `prune` trains nothing without `recover-epochs`",
-            "add `recover-epochs = 1` and `in.tokens`, or leave it out",
+            "`learning-rate` is set, but `prune` trains nothing without `recover-epochs`",
+            "add `recover-epochs = 1` and `in.tokens`, or remove this line",
         ],
     );
     refused(
         "use = \"prune@0.3\"\nrecover-epochs = 1\n",
         &[
-            "stage `pruned` has nothing on its port `tokens`",
+            "stage `pruned` has no input on port `tokens`",
             "recover-epochs = 1",
             "`recover-epochs` needs tokens",
             "add `in.tokens = \"STAGE\"`; stages that give tokens: tokens",

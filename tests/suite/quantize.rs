@@ -81,9 +81,9 @@ fn what_cannot_be_done_is_one_clear_error() {
     let mistakes = [
         ("quantize@int3", "", "int3"),
         ("quantize@int8", "calibration = 0\n", "calibration is 0; at least 1 row is needed"),
-        ("quantize@int4", "group-size = 0\n", "group-size is 0; a multiple of 8 is needed, such as 32, 64 or 128"),
-        ("quantize@int4", "group-size = 12\n", "group-size is 12; a multiple of 8 is needed, such as 32, 64 or 128"),
-        ("quantize@int8", "group-size = 32\n", "group-size is for int4; int8 has no groups"),
+        ("quantize@int4", "group-size = 0\n", "group-size is 0; it must be a multiple of 8, such as 32, 64 or 128"),
+        ("quantize@int4", "group-size = 12\n", "group-size is 12; it must be a multiple of 8, such as 32, 64 or 128"),
+        ("quantize@int8", "group-size = 32\n", "group-size applies only to int4, not to int8"),
     ];
     for (kind, line, expected) in mistakes {
         let project = pipeline(&format!("[stage.small]\nuse = \"{kind}\"\nin.model = \"teacher\"\n{line}"));

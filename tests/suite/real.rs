@@ -424,7 +424,7 @@ fn no_secret_reaches_the_terminal() {
         assert!(text.contains("downloading hf:someone/something failed"), "{text}");
     }
     let (code, text) = with_secrets(&p, &["plan", "p.toml"]);
-    assert!(code == Some(0) && text.contains("hf:someone/something is to be fetched"), "{text}");
+    assert!(code == Some(0) && text.contains("needs download: hf:someone/something"), "{text}");
     // In the file itself, on the command line, and where a message repeats either.
     p.write("p.toml", &PIPELINE.replace("base = \"tiny\"", "base = \"hf:someone/hf_secretOfTheEnvironment/x\""));
     let (code, text) = with_secrets(&p, &["run", "p.toml"]);

@@ -246,7 +246,7 @@ fn the_workflow_compares_with_the_base_and_says_what_is_wrong() {
     let (status, comment) = run();
     assert_eq!(status, Some(2));
     assert!(
-        comment.contains("The pipeline files cannot be compared:\n\n    error: there is no kind `prnue`\n"),
+        comment.contains("The pipeline files cannot be compared:\n\n    error: unknown kind `prnue`\n"),
         "{comment}"
     );
 }

@@ -123,14 +123,14 @@ fn a_plan_binds_the_run() {
     assert_eq!(
         moved,
         [
-            "fail a: moved since it was planned: planned as a run, now a hit: its result is in the cache by now",
+            "fail a: changed since the plan was made: planned as a run, now a hit: its result is now in the cache",
             "blocked b by a"
         ]
     );
     let plan = planned(&dir);
     dir.write("a.txt", "two");
     let moved = run_on(&dir, 2, 0, Some(&plan)).summary();
-    assert!(moved[0].starts_with("fail a: moved since it was planned: file a.txt "), "{moved:?}");
+    assert!(moved[0].starts_with("fail a: changed since the plan was made: file a.txt "), "{moved:?}");
 }
 
 #[test]
@@ -159,7 +159,10 @@ fn what_moved_since_a_plan_is_named_by_stage_and_line() {
         ]
     );
     let moved: Vec<_> = planned(&dir).moved(&plan).into_iter().map(|m| (m.stage, m.what)).collect();
-    assert_eq!(moved, [("b".into(), "times 3 → 2".to_string()), ("c".into(), "planned, and gone by now".into())]);
+    assert_eq!(
+        moved,
+        [("b".into(), "times 3 → 2".to_string()), ("c".into(), "in the plan, but no longer in the pipeline".into())]
+    );
 }
 
 #[test]

@@ -27,8 +27,8 @@ fn a_smaller_model_recovers_is_quantized_scored_and_converted() {
     p.write("p.toml", &format!("{text}[stage.file]\nuse = \"convert@onnx\"\nin.model = \"pruned\"\n"));
     let (code, _, err) = p.pipe(&["run", "p.toml", "scores", "file"]);
     assert_eq!(code, 0, "{err}");
-    assert!(err.contains("1 of 2 layers stay: [1]"), "{err}");
-    assert!(err.contains("160 of 256 neurons of each layer stay; those that went had "), "{err}");
+    assert!(err.contains("kept 1 of 2 layers: [1]"), "{err}");
+    assert!(err.contains("kept 160 of 256 neurons of each layer; the removed ones had "), "{err}");
     assert!(err.contains(" % of the importance, measured on 32 validation rows"), "{err}");
     assert_eq!(p.run(&["scores", "file"]), [""; 0]);
 
@@ -72,7 +72,7 @@ fn every_family_becomes_smaller_under_the_names_of_its_config() {
         base(&p, config, tokenizer);
         let (code, _, err) = p.pipe(&["run", "p.toml", "scores[pruned]"]);
         assert_eq!(code, 0, "{err}");
-        assert!(err.contains("29 of 48 neurons of each layer stay"), "{err}");
+        assert!(err.contains("kept 29 of 48 neurons of each layer"), "{err}");
         let config = json(&p, "pruned", "config.json");
         assert_eq!((&config[width], &config[layers]), (&29.into(), &1.into()), "{config}");
         assert_eq!(report(&p, "pruned")["removed"]["neurons"]["rows"], 8);
@@ -120,31 +120,28 @@ fn what_contradicts_itself_is_refused_before_anything_runs() {
     let layers = |list: &str| format!("use = \"prune\"\nlayers = {list}\n");
     refused(
         &ffn("scope = \"global\"\n"),
-        &["`scope` and `structure` are both given", "`scope` is for single weights, `structure` removes whole parts"],
+        &["`scope` and `structure` are both set", "`scope` applies to single weights, `structure` removes whole parts"],
     );
-    refused(&ffn("targets = [\"ffn\"]\n"), &["`targets` and `structure` are both given"]);
-    refused(&format!("{}targets = [\"ffn\"]\n", layers("[0]")), &["`targets` and `layers` are both given"]);
+    refused(&ffn("targets = [\"ffn\"]\n"), &["`targets` and `structure` are both set"]);
+    refused(&format!("{}targets = [\"ffn\"]\n", layers("[0]")), &["`targets` and `layers` are both set"]);
     refused(
         "use = \"prune\"\nstructure = [\"ffn\"]\npattern = \"2:4\"\nin.tokens = \"tokens\"\n",
-        &["`pattern` and `structure` are both given", "structure is given, but no share to remove"],
+        &["`pattern` and `structure` are both set", "`structure` is set, but no share to remove"],
     );
-    refused(&ffn("gradual = { steps = 2 }\nrecover-epochs = 1\n"), &["`gradual` and `structure` are both given"]);
+    refused(&ffn("gradual = { steps = 2 }\nrecover-epochs = 1\n"), &["`gradual` and `structure` are both set"]);
     refused(&ffn("calibration = 0\n"), &["calibration is 0; at least 1 row is needed"]);
     refused(&ffn("").replace("@0.4", "@1.0"), &["sparsity is 1; it must be at least 0 and below 1"]);
     refused(
         "use = \"prune@0.4\"\nstructure = [\"ffn\"]\n",
-        &["stage `pruned` has nothing on its port `tokens`", "`structure` needs tokens"],
+        &["stage `pruned` has no input on port `tokens`", "`structure` needs tokens"],
     );
     refused(&ffn("").replace("ffn", "heads"), &["would not load in `transformers`", "structure = [\"ffn\"]"]);
     refused(&ffn("").replace("ffn", "neurons"), &["neurons", "ffn"]);
-    refused(
-        "use = \"prune@0.4\"\nlayers = [0]\n",
-        &["`sparsity` and `layers` are both given, but nothing to remove a share of"],
-    );
+    refused("use = \"prune@0.4\"\nlayers = [0]\n", &["`sparsity` has no effect with `layers` alone"]);
     refused(&layers("[]"), &["layers is empty; at least 1 is needed"]);
     refused(&layers("0"), &["layers is 0; at least 1 is needed"]);
-    refused(&layers("[1, 0]"), &["layers is [1, 0]; they must be in ascending order, each of them once"]);
-    refused(&layers("[1, 1]"), &["layers is [1, 1]; they must be in ascending order, each of them once"]);
+    refused(&layers("[1, 0]"), &["layers is [1, 0]; list each layer once, in ascending order"]);
+    refused(&layers("[1, 1]"), &["layers is [1, 1]; list each layer once, in ascending order"]);
     refused(&layers("[-1]"), &["-1"]);
 }
 
@@ -154,12 +151,9 @@ fn what_the_model_or_the_rows_do_not_allow_is_said() {
         &project("use = \"prune\"\nlayers = [0, 2]\n"),
         &["the layers [0, 2] are to be kept, but the model has 2: 0 to 1"],
     );
-    fails(&project("use = \"prune\"\nlayers = 3\n"), &["3 layers are to stay, but the model has 2; lower `layers`"]);
+    fails(&project("use = \"prune\"\nlayers = 3\n"), &["cannot keep 3 layers: the model has only 2; lower `layers`"]);
     let p = project("use = \"prune@0.4\"\nstructure = [\"ffn\"]\nin.tokens = \"tokens\"\n");
     let text = fs::read_to_string(p.path("p.toml")).unwrap();
     p.write("p.toml", &text.replace("validation = 0.2", "validation = 0"));
-    fails(
-        &p,
-        &["there are no validation rows to find out on which neurons matter; give `preprocess` a `validation` share"],
-    );
+    fails(&p, &["there are no validation rows to measure which neurons matter; set `validation` in `preprocess`"]);
 }

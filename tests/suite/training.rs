@@ -174,7 +174,7 @@ fn training_tells_each_evaluation_and_leaves_its_curve() {
 
     // That of speed and memory is not.
     let (_, shown, _) = p.pipe(&["show", "p.toml", "teacher"]);
-    assert!(shown.contains("samples-per-second, peak-memory-bytes at 8 points: --curve shows them"), "{shown}");
+    assert!(shown.contains("samples-per-second, peak-memory-bytes at 8 points; --curve prints them"), "{shown}");
     let (code, csv, err) = p.pipe(&["show", "p.toml", "teacher", "--curve"]);
     assert_eq!(code, 0, "{err}");
     let lines: Vec<&str> = csv.lines().collect();
@@ -194,7 +194,7 @@ fn the_last_layers_alone_are_trained_where_that_is_asked_for() {
     let all = said(&p);
     assert!(all.contains(" parameters are trained"), "{all}");
     // The bundled model has no weights: what is frozen stays random.
-    assert!(all.contains("frozen tensors start from random values and keep them"), "{all}");
+    assert!(all.contains("frozen tensors have random values and will keep them"), "{all}");
     let (code, _, err) = p.pipe(&["run", "p.toml", "teacher", "--set", "stage.teacher.finetune-layers=3"]);
     assert_eq!(code, 1);
     assert!(err.contains("finetune-layers is 3, but the model has 2 encoder layers; give 0 to 2"), "{err}");
