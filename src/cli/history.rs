@@ -100,10 +100,10 @@ mod tests {
         assert_eq!(
             text,
             "\
-run  started (UTC)     pipeline  profile  ended        cached  run  failed    took
+run  started (UTC)     pipeline  profile  ended       cached  run  failed    took
  12  2026-01-31 09:05  p                  unfinished
-  2  2026-01-31 09:05  p                  failed            4    5       1  1m 52s
-  1  2026-01-31 09:05  p                  done              4    5       0  1m 52s
+  2  2026-01-31 09:05  p                  failed           4    5       1  1m 52s
+  1  2026-01-31 09:05  p                  done             4    5       0  1m 52s
 "
         );
         assert_eq!(render(&[]), "no runs yet\n");

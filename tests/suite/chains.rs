@@ -1,4 +1,4 @@
-//! Compression in several steps, and students of every origin.
+//! Chains of compression stages, and distillation with every kind of student.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -31,7 +31,7 @@ epochs = 1
 learning-rate = 2e-3
 "#;
 
-/// A project whose pipeline is the teacher's and these stages.
+/// A project with the pipeline `TEACHER` and these stages.
 fn project(stages: &str) -> Project {
     let p = Project::new();
     p.write("p.toml", &format!("{TEACHER}{stages}"));
@@ -51,7 +51,7 @@ fn metrics(p: &Project, stage: &str) -> serde_json::Value {
     serde_json::from_slice(&fs::read(file).unwrap()).unwrap()
 }
 
-/// What a run that fails says.
+/// The standard error of a run that fails.
 fn failure(p: &Project, stage: &str) -> String {
     let (code, _, err) = p.pipe(&["run", "p.toml", stage]);
     assert_eq!(code, 1, "{err}");
@@ -131,7 +131,7 @@ speed-seconds = 0
         let (code, out, err) = p.pipe(&["predict", "p.toml:int8", "--text", "the queue was awful"]);
         assert!(code == 0 && out.contains("\"label\""), "{out}{err}");
 
-        // Without its own tokens the teacher is asked to read the student's.
+        // Without its own tokens the teacher has to read the student's.
         let text = fs::read_to_string(p.path("p.toml")).unwrap();
         p.write("p.toml", &text.replace("in.teacher-tokens = \"tokens\"\n", ""));
         let said = failure(&p, "student");
@@ -139,7 +139,7 @@ speed-seconds = 0
     }
 }
 
-/// A live teacher and its predictions, for students of its own tokenizer and of another.
+/// A teacher model and its predictions, for students with the same tokenizer and with another.
 const TWO_WAYS: &str = r#"
 [stage.cached]
 use = "evaluate"
@@ -188,18 +188,18 @@ fn cached_logits_give_the_same_student_to_the_bit_and_serve_many() {
     assert_eq!(p.digest("other-live"), p.digest("other-again[temperature=2]"));
     assert_ne!(p.digest("other-live"), p.digest("other-again[temperature=5]"));
 
-    // How many rows are scored at a time in validation has no part in what the teacher says.
+    // The validation batch size does not change the teacher's logits.
     let text = fs::read_to_string(p.path("p.toml")).unwrap();
     p.write("p.toml", &text.replace("[stage.live]\n", "[stage.live]\neval-batch-size = 7\n"));
     p.run(&["live", "--force", "live"]);
     let weights = |stage: &str| fs::read(folder(&p, stage).join("model.safetensors")).unwrap();
     assert!(weights("live") == weights("again"));
 
-    // Another temperature runs no teacher again.
+    // Another temperature does not run the teacher again.
     p.write("p.toml", &text.replace("[2.0, 5.0]", "[2.0, 5.0, 8.0]"));
     assert_eq!(p.run(&[]), ["other-again[temperature=8]"]);
 
-    // Predictions on other rows are refused with what is missing.
+    // Predictions on other rows are refused; the error names the missing rows.
     p.write("p.toml", &text.replace("split = \"train\"", "split = \"test\""));
     let said = failure(&p, "again");
     assert!(said.contains("the predictions lack 128 of the 128 train rows of the tokens, such as `train:"), "{said}");
@@ -228,7 +228,7 @@ epochs = 1
         err.contains("the teacher's tokenizer differs from that of the tokens, although it knows their ids"),
         "{err}"
     );
-    // No warning where they are the same.
+    // No warning if they are the same.
     p.write("p.toml", &fs::read_to_string(p.path("p.toml")).unwrap().replace("\"learned\"", "\"tokens\""));
     let (code, _, err) = p.pipe(&["run", "p.toml", "student"]);
     assert!(code == 0 && !err.contains("tokenizer differs"), "{err}");
@@ -335,7 +335,7 @@ speed-seconds = 0
 "#,
     );
     p.run(&[]);
-    // The weights are the teacher's, and not the nothing that an integer layer has in their place.
+    // The weights come from the teacher, not from the placeholders of its integer layers.
     let bytes = |stage: &str| fs::read(folder(&p, stage).join("model.safetensors")).unwrap();
     let (teacher, student) = (bytes("teacher"), bytes("student"));
     let weight = |bytes: &[u8]| -> Vec<f32> {
@@ -434,7 +434,7 @@ in.tokens = "tokens"
     assert!(said.contains("both must come from the train rows of one corpus"), "{said}");
 }
 
-/// What `pipe plan` says of a `distill` with these lines.
+/// The error of `pipe plan` for a `distill` stage with these lines.
 fn refused(lines: &str) -> String {
     let p = project(&format!(
         "[stage.cached]\nuse = \"evaluate\"\nin.model = \"teacher\"\nin.tokens = \"tokens\"\nsplit = \"train\"\n\

@@ -1,4 +1,4 @@
-//! The commands on toy kinds: what they print and what they exit with.
+//! The commands with toy kinds: their output and exit codes.
 
 use std::path::Path;
 
@@ -35,14 +35,14 @@ fn build() -> Build {
     Build { kinds: toys::KINDS, origins: &[], gpus }
 }
 
-/// What a command writes to standard output, and its error as text with its exit code.
+/// The standard output of a command, and its error as text with the exit code.
 fn pipe(build: Build, words: &[&str]) -> (String, Result<(), (u8, String)>) {
     let mut out = Vec::new();
     let result = execute(std::iter::once("pipe").chain(words.iter().copied()), build, &mut out);
     (String::from_utf8(out).unwrap(), result.map_err(|e| (e.exit_code(), e.render(Color::Never))))
 }
 
-/// The output of a command that succeeds, run on the pipeline of `dir`; its path and all dates are left out.
+/// The output of a command that succeeds on the pipeline of `dir`, without the path of `dir`.
 pub fn on(dir: &Dir, words: &str) -> String {
     let file = dir.path("p.toml");
     let words: Vec<&str> = words.split(' ').map(|w| if w == "p.toml" { file.to_str().unwrap() } else { w }).collect();
@@ -91,7 +91,7 @@ plan chain: 5 stages, 5 cached, 0 to run
     let lines: Vec<&str> = changed.lines().collect();
     assert!(lines[0].starts_with("plan chain (profile loud): 2 stages, 1 cached, 1 to run, about "), "{changed}");
     assert_eq!(lines[1], "  hit  a");
-    // What it took the last time comes after.
+    // The last duration follows.
     assert!(lines[2].starts_with("  run  b[a]  times 2 → 3  "), "{changed}");
     let json: serde_json::Value = serde_json::from_str(&on(&dir, "plan p.toml --json --force a")).unwrap();
     assert_eq!(json["stages"][0]["action"], "run");
@@ -450,7 +450,7 @@ fn the_schema_covers_a_whole_file() {
         names(&definitions["wrapped"]["properties"]),
         ["exclusive", "export", "in", "matrix", "path", "seed", "use"]
     );
-    // What a matrix or `@` may give is not required outright.
+    // A parameter that a matrix or `@` may set is not required unconditionally.
     assert_eq!(rich.get("required"), None);
     assert_eq!(rich["allOf"][0]["properties"]["in"]["required"], serde_json::json!(["teacher"]));
     assert_eq!(rich["allOf"][1]["then"]["required"], serde_json::json!(["sources"]));

@@ -1,4 +1,4 @@
-//! What `cache gc` drops and keeps, also beside running processes.
+//! What `cache gc` removes and keeps, also beside running processes.
 
 use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -33,7 +33,7 @@ fn what_the_files_need_in_any_profile_is_kept_and_the_rest_dropped() {
     }
     dir.write("p.toml", CHAIN);
     assert_eq!((count(&dir, "cache/entries"), count(&dir, "cache/objects"), count(&dir, "cache/views")), (4, 4, 1));
-    // Four times HELLO, which no profile asks for.
+    // The result of `shout@4`, which no profile needs.
     assert_eq!(gc(&dir, "p.toml --dry-run"), "would remove 1 result and 1 file, 20 B; kept 3 results, 30 B\n");
     assert_eq!(count(&dir, "cache/entries"), 4, "a dry run drops nothing");
     assert_eq!(gc(&dir, "p.toml"), "removed 1 result and 1 file, 20 B; kept 3 results, 30 B\n");
@@ -85,7 +85,7 @@ fn age_counts_from_the_last_use_and_something_must_be_named() {
         )
     );
     assert_eq!(gc(&dir, "--older-than 1h"), "removed 0 results and 0 files, 0 B; kept 2 results, 15 B\n");
-    // Made long ago, but used just now.
+    // Made long ago, but used recently.
     for entry in fs::read_dir(dir.path("cache/entries")).unwrap() {
         let path = entry.unwrap().path();
         let mut entry = Entry::from_bytes(&fs::read(&path).unwrap()).unwrap();

@@ -1,4 +1,4 @@
-//! `pipe diff` on toy kinds: what it says of each kind of change, between files and between revisions.
+//! `pipe diff` with toy kinds: every kind of change, between files and between revisions.
 
 use pipe::cli::{Build, execute};
 use pipe::engine::kind::{Fetched, Origin};
@@ -52,11 +52,11 @@ fn pipe(dir: &Dir, words: &[&str]) -> (String, u8, String) {
     (hide(&String::from_utf8(out).unwrap()), code, hide(&message))
 }
 
-/// What `pipe diff` says of a project whose file was changed by `edit`.
+/// The output of `pipe diff`, without durations.
 fn diff(dir: &Dir, words: &[&str]) -> String {
     let (out, code, message) = pipe(dir, &[&["diff"], words].concat());
     assert_eq!((code, message.as_str()), (0, ""), "{words:?}");
-    // What a stage took is not the same twice.
+    // Durations vary between runs.
     let timeless = |line: &str| {
         let line = line.split(", about ").next().unwrap_or_default();
         let time = line.rfind("  ").filter(|_| line.starts_with("  ") && line.ends_with("ms"));
@@ -72,7 +72,7 @@ fn two(old: &str, new: &str) -> Dir {
     dir
 }
 
-/// What is said between two definitions after the first line, from its end on.
+/// The output for two definitions, from the end of the first line on.
 fn between(old: &str, new: &str) -> String {
     let text = diff(&two(old, new), &["p.toml", "q.toml"]);
     text[text.find('\n').unwrap()..].to_string()
@@ -94,7 +94,7 @@ invalidated 3 of 7 stages, 3 to run
     );
     let (_, code, message) = pipe(&dir, &["run", "p.toml"]);
     assert_eq!((code, message.as_str()), (0, ""));
-    // Back to what was run: everything is there. What it took is known now.
+    // Back to the definition that ran: everything is cached, and durations are known.
     assert_eq!(
         diff(&dir, &["q.toml", "p.toml"]),
         "\
@@ -169,7 +169,7 @@ invalidated 1 of 7 stages, 1 to run
   run  all  ← scores[thin] (removed)
 "
     );
-    // Nothing but a name: what is fed by it keeps its results, until a name is part of one.
+    // If only a name changes, downstream results stay valid, except those that contain the name.
     let renamed = BASE.replace("[stage.a]", "[stage.first]").replace("\"a\"", "\"first\"");
     let renamed = renamed.replace("stage.b]", "stage.second]").replace("\"b\"]", "\"second\"]");
     assert_eq!(
@@ -185,7 +185,7 @@ invalidated 1 of 7 stages, 1 to run
         between(BASE, &BASE.replace("stage.scores]", "stage.marks]").replace("\"scores\"", "\"marks\"")),
         "\n  renamed  scores → marks\n"
     );
-    // Another name and another value is another stage.
+    // A stage with another name and another value is another stage.
     assert!(between(BASE, &renamed.replace("shout@2", "shout@9")).contains("  removed  b "));
 }
 
@@ -221,12 +221,12 @@ invalidated 5 of 7 stages, 5 to run
   run  all        ← scores[a] ← a.use
 "
     );
-    // One seed of the file: stages that changed in the same way stand together.
+    // The file's seed changes several stages in the same way; they share a line.
     assert_eq!(
         between(BASE, &BASE.replace("seed = 1", "seed = 2")).lines().nth(1),
         Some("  changed  b, scores  seed 1 → 2")
     );
-    // A single input and a list of one are the same result.
+    // A single input and a list of one give the same result.
     assert_eq!(between(BASE, &BASE.replace("in.text = \"a\"", "in.text = [\"a\"]")).lines().count(), 3);
 }
 
@@ -313,14 +313,14 @@ fn profiles_the_chosen_one_and_the_others() {
   profile new (removed): a.text \"longer\" → \"hello\"
 "
     );
-    // What the profile overrides does not change under it; what differs everywhere is said once.
+    // A value that the profile overrides does not change under it; a change under every profile is shown once.
     let everywhere = BASE.replace("write@hello", "write@ho").replace("shout@2", "shout@5");
     let text = between(BASE, &everywhere);
     assert!(text.contains("changed  a  text") && !text.contains("profile"), "{text}");
     let loud = diff(&two(BASE, &everywhere), &["p.toml", "q.toml", "--profile", "loud", "--set", "stage.b.volume=0.1"]);
     assert!(loud.starts_with("diff small (profile loud): p.toml → q.toml\n  changed  a  text"), "{loud}");
     assert!(!loud.contains("times 2"), "{loud}");
-    // The base does not know the profile yet.
+    // The base does not have the profile yet.
     let text = diff(&two(BASE, &new), &["p.toml", "q.toml", "--profile", "new"]);
     assert!(text.contains("  changed  a  text \"hello\" → \"longer\"\n"), "{text}");
     assert!(text.contains("  profile new (new)\n"), "{text}");
@@ -365,7 +365,7 @@ fn mistakes_name_the_side_they_are_on() {
     assert!(message.contains("is not in a git repository\nhelp: `pipe diff BASE HEAD` compares"), "{message}");
 }
 
-/// Git in a project folder, whatever the machine's own settings are; none where there is no git.
+/// Run git in a project folder, independent of the machine's settings; None if git is not installed.
 pub fn git(dir: &Dir, words: &[&str]) -> Option<String> {
     let mut command = std::process::Command::new("git");
     command.current_dir(dir.temp.path()).env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_NOSYSTEM", "1");
@@ -376,13 +376,13 @@ pub fn git(dir: &Dir, words: &[&str]) -> Option<String> {
             Some(String::from_utf8(output.stdout).unwrap())
         }
         Err(_) => {
-            println!("skipped: there is no git");
+            println!("skipped: git is not installed");
             None
         }
     }
 }
 
-/// A project in git, with everything committed.
+/// A git repository with all files of a project committed.
 fn committed(pipeline: &str) -> Option<Dir> {
     let dir = Dir::new(pipeline);
     dir.write("in.txt", "one");
@@ -413,7 +413,7 @@ invalidated 3 of 7 stages, 3 to run
     assert_eq!(diff(&dir, &["p.toml", "--base", "HEAD~1"]), expected.replace("HEAD:", "HEAD~1:"));
     let between = diff(&dir, &["HEAD~1:p.toml", "HEAD:p.toml"]);
     assert_eq!(between, expected.replace("HEAD:p.toml → p.toml", "HEAD~1:p.toml → HEAD:p.toml"));
-    // A file that is new, or gone.
+    // A new file, and a removed one.
     dir.write("new.toml", "[stage.a]\nuse = \"write@x\"\n");
     assert_eq!(
         diff(&dir, &["new.toml"]),
@@ -438,7 +438,7 @@ invalidated 1 of 1 stage, 1 to run
         assert_eq!(code, 2, "{words:?}: {message}");
         assert!(message.contains(said), "{words:?}: {message}");
     }
-    // Both sides of a broken history have their names.
+    // Errors name the side, also for two revisions.
     dir.write("p.toml", "[stage.a]\nuse = \"wriet\"\n");
     git(&dir, &["commit", "-qam", "broken"]);
     let (_, code, message) = pipe(&dir, &["diff", "HEAD:p.toml", "HEAD~1:p.toml"]);
@@ -471,7 +471,7 @@ invalidated 3 of 7 stages, 3 to run
         digest("two")
     );
     assert_eq!(diff(&dir, &["p.toml"]), expected);
-    // The other way round: a head at a revision is judged with the files of that revision, whose results are there.
+    // The reverse: a head at a revision is judged with that revision's files, whose results are cached.
     let back = diff(&dir, &["p.toml", "HEAD:p.toml"]);
     assert!(back.contains("3 cached\n  hit  file          ← data/in.txt\n"), "{back}");
     git(&dir, &["commit", "-qam", "two"]);
@@ -479,7 +479,7 @@ invalidated 3 of 7 stages, 3 to run
         diff(&dir, &["HEAD~1:p.toml", "HEAD:p.toml"]),
         expected.replace("HEAD:p.toml → p.toml", "HEAD~1:p.toml → HEAD:p.toml")
     );
-    // What the revision does not have yet, and what is gone.
+    // A file that the revision does not have, and a removed file.
     let text = diff(&dir, &["p.toml", "--base", "HEAD~2"]);
     assert!(text.contains(&format!("  changed  file  file data/in.txt {} was added\n", digest("two"))), "{text}");
     std::fs::remove_file(dir.path("data/in.txt")).unwrap();
@@ -544,7 +544,7 @@ scores[text]  letters       -    3
 scores[b]     letters      10    4      −6
 scores[file]  letters       3    -
 ";
-    // Those of a run come in the order in which its stages ended.
+    // A run's metrics are in the order in which its stages ended.
     let sorted = |text: &str| {
         let mut lines: Vec<String> = text.lines().skip(1).map(str::to_string).collect();
         lines.sort();
@@ -565,7 +565,7 @@ scores[file]  letters       3    -
     let json: serde_json::Value = serde_json::from_str(&pipe(&dir, &words).0).unwrap();
     assert_eq!(json["before"], "run 1");
     assert_eq!(json["metrics"], serde_json::json!([{ "stage": "b", "name": "letters", "before": 5.0, "now": 2.0 }]));
-    // What the cache has no longer is said.
+    // Results that are no longer cached are named.
     std::fs::remove_dir_all(dir.path("cache/entries")).unwrap();
     std::fs::create_dir(dir.path("cache/entries")).unwrap();
     let (out, _, _) = pipe(&dir, &["metrics", "p.toml", "--against", "HEAD"]);
@@ -580,7 +580,7 @@ scores[file]  letters       3    -
     }
 }
 
-/// As many stages as it takes, with names and values that Markdown and HTML would read as their own.
+/// Many stages whose names and values contain Markdown and HTML syntax.
 fn large(stages: usize, value: &str) -> String {
     let long = "é".repeat(300);
     let stage = |i: usize| format!("[stage.\"n{i}{long}\"]\nuse = \"write\"\ntext = {value:?}\n");
@@ -592,7 +592,7 @@ fn large(stages: usize, value: &str) -> String {
 #[test]
 fn a_comment_on_a_change_of_any_size_can_be_posted() {
     for (stages, value) in [(2000, "`|<script>\\\n@you #1 ** ".repeat(9)), (30, "|".repeat(500)), (2000, "x".into())] {
-        // Changed alike, changed each in its own way, and all new.
+        // All changed in the same way, each changed in its own way, and all new.
         let same = large(stages, "other");
         let mut each = large(stages, "other");
         for i in 0..stages {

@@ -1,4 +1,4 @@
-//! The engine's promises, on toy kinds.
+//! The engine's guarantees, tested with toy kinds.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -71,7 +71,7 @@ fn a_changed_parameter_runs_its_stage_and_what_follows_and_says_why() {
     dir.write("p.toml", &CHAIN.replace("shout@2", "shout@3"));
     assert_eq!(dir.planned(), ["hit a", "run b: times 2 → 3", "may c: in.text: b will change"]);
     assert_eq!(dir.run().summary(), ["hit a", "run b", "run c"]);
-    // And back again: the old results are still there.
+    // Back again: the old results are still cached.
     dir.write("p.toml", CHAIN);
     assert_eq!(dir.run().summary(), ["hit a", "hit b", "hit c"]);
 }
@@ -160,7 +160,7 @@ fn an_output_that_is_a_link_is_refused() {
 
 #[test]
 fn damaged_objects_are_set_aside_and_rebuilt_never_used() {
-    // The same length, so that only the digest can tell; then a truncated one.
+    // Damage of the same length, which only the digest shows; then a truncated file.
     for (damage, said) in
         [("jello", &["hit a", "damaged a", "run a", "run b", "run c"][..]), ("h", &["run a", "run b", "run c"][..])]
     {
@@ -218,7 +218,7 @@ fn an_interrupted_stage_goes_on_from_its_checkpoint() {
     assert_eq!(ran.summary(), ["interrupted a", "blocked b by a"]);
     assert!(ran.outcome.interrupted);
     assert_eq!(dir.planned()[0], "run a: continues where it was interrupted");
-    // As if the process had been killed after 30 ticks.
+    // Pretend that the process was killed after 30 ticks.
     let work = fs::read_dir(dir.path("cache/partial"))
         .unwrap()
         .map(|e| e.unwrap().path().join("work/tick"))
@@ -357,7 +357,7 @@ fn a_stopped_run_starts_nothing_more() {
 
 #[test]
 fn a_commit_cut_short_is_made_good() {
-    // Killed after the objects and before the entry; and while the entry was being written beside its place.
+    // Killed between objects and entry; and while the entry was written to its temporary file.
     let dir = Dir::new(CHAIN);
     dir.run();
     let before = objects(&dir);

@@ -1,4 +1,4 @@
-//! Names and links that lead elsewhere: nothing outside the project is written, nothing tampered with is followed.
+//! Names and links that lead out of the project: pipe writes nothing outside and follows nothing tampered with.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -14,7 +14,7 @@ fn export(folder: &str) -> String {
     format!("[stage.a]\nuse = \"heap@3\"\nexport = \"{folder}\"\n")
 }
 
-/// A run that ends with one failure, which is returned.
+/// The failure of a run with exactly one.
 #[track_caller]
 fn failure(dir: &Dir) -> String {
     let said = dir.run().summary();
@@ -30,7 +30,7 @@ fn exports_that_leave_the_project_are_mistakes_of_the_file() {
         let problems = dir.resolve(None, &[]).map(drop).unwrap_err();
         assert_eq!(problems.0[0].message, format!("`export = \"{folder}\"` is outside the project"));
     }
-    // Nor can the command line or a profile do it.
+    // The command line and profiles are checked too.
     let dir = Dir::new(&export("out"));
     assert!(dir.resolve(None, &["stage.a.export=../out"]).is_err());
     dir.write("p.toml", &(export("out") + "[profile.p.stage.a]\nexport = \"/tmp/out\"\n"));
@@ -78,7 +78,7 @@ fn an_export_replaces_neither_folders_nor_what_its_own_leftover_leads_to() {
     fs::create_dir_all(dir.path("out/text")).unwrap();
     let said = failure(&dir);
     assert!(said.contains("out/text: Is a directory"), "{said}");
-    // The name that a killed export leaves behind, as a trap.
+    // The temporary name of an export as a link to another file.
     let dir = Dir::new(&export("out"));
     dir.write("mine.txt", "mine");
     fs::create_dir(dir.path("out")).unwrap();
@@ -149,7 +149,7 @@ fn a_second_name_of_the_users_file_is_copied_not_taken() {
     assert_eq!(dir.read("out/text"), "MINEMINE");
 }
 
-/// Give every artifact of every entry one file of this path, with a digest that fits.
+/// Give every artifact of every entry a single file with this path and a matching digest.
 fn edit_entries(dir: &Dir, path: &str) {
     for file in files(&dir.path("cache/entries")) {
         let mut entry = Entry::from_bytes(&fs::read(&file).unwrap()).unwrap();
@@ -180,7 +180,7 @@ fn entries_whose_files_lie_elsewhere_are_never_followed() {
     }
 }
 
-/// Names beside the project, of which none may appear.
+/// Paths beside the project; none of them may appear.
 fn files_above(root: &Path) -> Vec<String> {
     let names = ["x", "cache", "out"].map(|name| root.parent().unwrap().join(name));
     names.iter().filter(|p| p.exists()).map(|p| p.display().to_string()).collect()

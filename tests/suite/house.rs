@@ -1,4 +1,4 @@
-//! Rules of the tree, kept true.
+//! Checks the rules of the source tree.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -21,13 +21,13 @@ fn sources(below: &str) -> Vec<(PathBuf, String)> {
     found
 }
 
-/// Files that are compiled for tests only.
+/// Files compiled only for tests.
 fn is_test(path: &Path) -> bool {
     let stem = path.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
     stem.ends_with("tests") || ["parity", "fixture"].contains(&stem.as_str())
 }
 
-/// Lines of code, without comments and without the tests at a file's end.
+/// Lines of code, without comments and without the tests at the end of a file.
 fn code(text: &str) -> impl Iterator<Item = &str> {
     let end = text.find("#[cfg(test)]\nmod").unwrap_or(text.len());
     text[..end].lines().filter(|l| !l.trim_start().starts_with("//"))

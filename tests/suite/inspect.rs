@@ -1,4 +1,4 @@
-//! `pipe inspect` and `pipe diagnose` through the binary, on small checkpoints and on what becomes of them.
+//! `pipe inspect` and `pipe diagnose` through the binary, on small checkpoints and modified copies.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,12 +11,12 @@ use serde_json::Value;
 use super::memory;
 use super::real::Project;
 
-/// A folder in which the fixtures lie under short names.
+/// A folder with the fixtures under short names.
 struct Bench {
     temp: tempfile::TempDir,
 }
 
-/// A tensor in a test: f32 unless said otherwise.
+/// A tensor in a test, usually f32.
 #[derive(Clone, PartialEq, Debug)]
 struct Tensor {
     dtype: Dtype,
@@ -95,7 +95,7 @@ impl Bench {
         }
     }
 
-    /// A copy of `model` whose tensors went through `change`.
+    /// A copy of `model` with its tensors modified by `change`.
     fn changed(&self, to: &str, change: impl FnOnce(&mut Tensors)) {
         self.copy(&self.path("model"), to);
         let path = self.path(to).join("model.safetensors");
@@ -104,7 +104,7 @@ impl Bench {
         write(&path, &tensors);
     }
 
-    /// Changes a field of a JSON file.
+    /// Set a field of a JSON file.
     fn set(&self, file: &str, field: &str, value: Value) {
         let mut json: Value = serde_json::from_str(&fs::read_to_string(self.path(file)).unwrap()).unwrap();
         json[field] = value;
@@ -226,7 +226,7 @@ head                                                           2,597  10.4 kB   
   classifier.out_proj.weight              [5, 48]  f32           240    960 B     0%
 "
     );
-    // What PEFT says of the same adapter.
+    // PEFT's number for the same adapter.
     let expected = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/parity/lora-roberta/expected.json");
     let expected: Value = serde_json::from_str(&fs::read_to_string(expected).unwrap()).unwrap();
     assert_eq!(bench.json(&["inspect", "adapter"])["parameters"]["trainable"], expected["trainable_parameters"]);
@@ -269,7 +269,7 @@ fn the_json_is_the_same_for_every_kind_of_thing() {
     assert_eq!((&model["version"], &model["what"], &model["family"]), (&1.into(), &"model".into(), &"roberta".into()));
     let sizes = serde_json::json!({"layers": 3, "hidden": 48, "vocabulary": 1000, "max-length": 128});
     assert_eq!(model["sizes"], sizes);
-    // Headers do not tell which weights are zero.
+    // Headers do not show which weights are zero.
     let parameters = serde_json::json!({"total": 113_861, "trainable": 113_861, "non-zero": null});
     assert_eq!(model["parameters"], parameters);
     let tensor = serde_json::json!({
@@ -292,7 +292,7 @@ fn files_by_themselves() {
     assert!(out.starts_with(
         "adapter/adapter_model.safetensors: weights\n  parameters  4,901\n  non-zero    4,901 (100%)\n  files "
     ));
-    // A config tells what a model would be made of.
+    // A config shows the tensors that the model would have.
     let out = bench.says(&["inspect", "model/config.json"]);
     let line = out.lines().find(|line| line.starts_with("  output.dense.weight")).unwrap();
     assert_eq!(line, "  output.dense.weight                3 × [48, 96]      13,824");
@@ -560,7 +560,7 @@ fn an_adapter_stands_for_its_model_with_it_merged() {
         let name = name.strip_prefix("base_model.model.").unwrap();
         let Some(module) = name.strip_suffix(".lora_A.weight") else {
             if !name.contains(".lora_") {
-                // Trained in full.
+                // Fully trained.
                 merged.insert(name.to_owned(), tensor.map(|v| v + 0.25));
             }
             continue;
@@ -589,7 +589,7 @@ fn an_adapter_stands_for_its_model_with_it_merged() {
     let parts = ours["parts"].as_array().unwrap();
     let frozen: Vec<bool> = parts.iter().map(|part| part["drift"]["frozen"].as_bool().unwrap()).collect();
     assert_eq!(frozen, [true, false, false, false, false]);
-    // A base is often an encoder alone: the head is then the adapter's.
+    // A base is often an encoder without a head: the head then comes from the adapter.
     bench.copy(&bench.path("base"), "encoder");
     let mut encoder = read(&bench.path("encoder/model.safetensors"));
     encoder.retain(|name, _| !name.starts_with("classifier"));
@@ -597,7 +597,7 @@ fn an_adapter_stands_for_its_model_with_it_merged() {
     let headless = bench.json(&["diagnose", "encoder", "adapter"]);
     assert_eq!(headless["parts"].as_array().unwrap()[1], parts[1]);
     assert!(headless.to_string().contains("classifier.out_proj.weight"), "{headless}");
-    // From the adapter on, it is the merged model that the way is measured by.
+    // If the first side is an adapter, the distance is measured from the merged model.
     let back = bench.json(&["diagnose", "adapter", "merged"]);
     assert!(back["whole"]["relative-l2"].as_f64().unwrap() > 0.0, "the base has no part in this: {back}");
 }
@@ -623,7 +623,7 @@ fn what_a_stage_made_is_named_as_everywhere() {
     let (code, _, err) = pipe(&["inspect", "p.toml:pruned"]);
     assert_eq!((code, err.as_str()), (1, "error: `pruned` has no result yet\nhelp: `pipe run` makes its result\n"));
 
-    // The folder of a corpus is a folder, and no model.
+    // The folder of a corpus is not a model.
     let (_, out, _) = pipe(&["cache", "path", "p.toml", "corpus"]);
     let corpus = out.trim();
     let (code, out, err) = project.pipe(&["inspect", corpus]);

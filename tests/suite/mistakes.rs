@@ -1,10 +1,10 @@
-//! Mistakes in a pipeline file: the whole message, as the user reads it.
+//! Mistakes in a pipeline file, compared with the complete error message.
 
 use pipe::cli::{Build, execute};
 use pipe::report::Color;
 use pipe::stages::{self, KINDS};
 
-/// What `pipe plan` says of a file that it refuses.
+/// The error of `pipe plan` for an invalid file.
 fn refused(text: &str, words: &[&str]) -> String {
     let dir = tempfile::tempdir().unwrap();
     std::fs::create_dir(dir.path().join("cache")).unwrap();

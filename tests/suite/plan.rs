@@ -1,4 +1,4 @@
-//! A plan tells the truth: whatever the pipeline and whatever was edited, `run` does what `plan` said.
+//! Checks that `run` does what `plan` predicts, for random pipelines and random edits.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -9,7 +9,7 @@ use proptest::prelude::*;
 
 use super::toys::{Dir, Log, Ran};
 
-/// A pipeline that edits can be made to.
+/// A random pipeline that edits modify.
 #[derive(Debug, Clone)]
 struct Model {
     seed: u64,
@@ -19,7 +19,7 @@ struct Model {
 #[derive(Debug, Clone)]
 struct Toy {
     kind: Kind,
-    /// Picks upstream stages, times, texts, …
+    /// Selects upstream stages, times, texts, …
     number: u8,
     other: u8,
     operational: u8,
@@ -37,7 +37,7 @@ enum Kind {
 }
 
 impl Toy {
-    /// The stage as TOML; `above` are the stages it may take text from.
+    /// The stage as TOML; it may take text from the stages in `above`.
     fn toml(&self, name: &str, above: &[String]) -> String {
         let pick = |n: u8| above.get(n as usize % above.len().max(1)).map(String::as_str);
         let Self { kind, number, other, operational } = *self;
@@ -113,7 +113,7 @@ fn edit() -> impl Strategy<Value = Edit> {
     ]
 }
 
-/// What became of each stage: `hit`, `run`, `fail` or `blocked`.
+/// The outcome of each stage: `hit`, `run`, `fail` or `blocked`.
 fn outcomes(ran: &Ran) -> BTreeMap<String, String> {
     let mut all = BTreeMap::new();
     for line in ran.summary() {
@@ -140,7 +140,7 @@ fn agrees(planned: &Planned, outcome: Option<&str>) -> bool {
     }
 }
 
-/// The n-th file below a folder of the cache, if there is any.
+/// The n-th file below a folder of the cache, if it has any.
 fn nth(dir: &Dir, below: &str, n: usize) -> Option<std::path::PathBuf> {
     let mut files = Vec::new();
     let mut open = vec![dir.path(below)];

@@ -1,4 +1,4 @@
-//! `quantize` through the binary: every scheme from a file to scores, and what is refused.
+//! `quantize` through the binary: every scheme from data to scores, and invalid parameters.
 
 use std::fs;
 use std::path::Path;

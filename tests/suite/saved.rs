@@ -1,10 +1,10 @@
-//! `plan --out` and `run --plan` through the binary: what was approved is what runs.
+//! `plan --out` and `run --plan` through the binary: only the saved plan runs.
 
 use std::fs;
 
 use super::real::Project;
 
-/// A project whose pipeline is two stages that take milliseconds.
+/// A project with a pipeline of two stages that take milliseconds.
 fn small() -> Project {
     let project = Project::new();
     let end = super::real::PIPELINE.find("[stage.teacher]").unwrap();

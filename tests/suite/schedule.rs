@@ -1,4 +1,4 @@
-//! What runs at the same time, what waits, and what a failure leaves alone.
+//! Which stages run at the same time, which wait, and which a failure does not affect.
 
 use std::sync::atomic::AtomicBool;
 
@@ -8,7 +8,7 @@ use pipe::engine::schedule::{RunOptions, run};
 
 use super::toys::{Dir, Log, Ran};
 
-/// Run with so many CPU and GPU slots.
+/// Run with this many CPU and GPU slots.
 fn run_on(dir: &Dir, jobs: usize, gpus: usize, plan: Option<&Plan>) -> Ran {
     let pipeline = dir.resolve(None, &[]).unwrap();
     let project = dir.open();
@@ -118,7 +118,7 @@ fn a_plan_binds_the_run() {
     dir.write("a.txt", "one");
     let plan = planned(&dir);
     assert_eq!(run_on(&dir, 2, 0, Some(&plan)).summary(), ["run a", "run b"]);
-    // By now both results are there: that is not what was planned.
+    // Both results now exist, which differs from the plan.
     let moved = run_on(&dir, 2, 0, Some(&plan)).summary();
     assert_eq!(
         moved,

@@ -1,4 +1,4 @@
-//! Models made smaller for good, through the program: what they become, what comes after, and what is refused.
+//! Structured pruning through the binary: the smaller models, the stages after it, and invalid parameters.
 
 use std::fs;
 
@@ -13,7 +13,7 @@ fn json(p: &Project, stage: &str, name: &str) -> Value {
     serde_json::from_slice(&fs::read(file(p, stage, name)).unwrap()).unwrap()
 }
 
-/// The whole chain: neurons go, one epoch of recovery, integers, scores, and an ONNX file.
+/// The whole chain: neurons removed, one epoch of recovery, quantization, scores, and an ONNX file.
 #[test]
 fn a_smaller_model_recovers_is_quantized_scored_and_converted() {
     let p = project(
@@ -42,7 +42,7 @@ fn a_smaller_model_recovers_is_quantized_scored_and_converted() {
     let layer = &removed["neurons"]["layers"][0];
     assert_eq!(layer["removed"], 96);
     let lost = layer["importance_removed"].as_f64().unwrap();
-    // Those that go have less than their share.
+    // The removed neurons have less than their share of the importance.
     assert!(lost > 0.0 && lost < 0.375, "{layer}");
     assert!(layer["largest_removed"].as_f64() <= layer["smallest_kept"].as_f64(), "{layer}");
     assert_eq!(said["recovery"]["epochs"], 1);
@@ -95,7 +95,7 @@ fn layers_alone_need_no_rows_and_copy_what_stays() {
         let old = name.replace(".layer.0.", ".layer.1.");
         assert!(pruned.tensor(name).unwrap() == teacher.tensor(&old).unwrap(), "{name}");
     }
-    // Its tokenizer is the teacher's.
+    // It has the teacher's tokenizer.
     assert!(file(&p, "pruned", "tokenizer.json").is_file());
 }
 

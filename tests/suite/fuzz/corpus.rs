@@ -1,4 +1,4 @@
-//! Corpus files: CSV, TSV, JSON lines and the COVID-19 tweets, plain and as gzip.
+//! Fuzzes corpus files: CSV, TSV, JSON lines and the COVID-19 tweets, plain and gzipped.
 
 use std::fs;
 use std::io::Write;
@@ -13,7 +13,7 @@ use super::changes::{bounded, changed, changes, config};
 
 const FORMATS: [Format; 4] = [Format::Csv, Format::Tsv, Format::Jsonl, Format::Covid19];
 
-/// A good file of each format, in their order.
+/// A valid file of each format, in the order of `FORMATS`.
 const GOOD: [&[u8]; 4] = [
     b"\xEF\xBB\xBFtext,label,id\r\n\"one, \"\"two\"\"\",a,1\r\nd\xC3\xA9j\xC3\xA0 vu,b,2\r\n\"over\r\r\nlines\",a,3\r\nx,b,4\r\n",
     b"text\tlabel\none \"two\ta\nthree\tb\ndon\x92t\ta\n\tb\n",
@@ -63,7 +63,7 @@ fn read(format: Format, bytes: &[u8]) -> anyhow::Result<Table> {
     let path = dir.path().join("x.csv");
     fs::write(&path, bytes).unwrap();
     bounded(bytes.len(), || {
-        // All the way to a corpus, where the file has what that takes.
+        // Preprocess the file to a corpus, if it has the required columns.
         let spec = Spec::new(vec![Source::new("x.csv", format, Purpose::Train)]);
         let corpus = preprocess(&spec, 1, dir.path(), &Silent);
         if let Ok(corpus) = &corpus {

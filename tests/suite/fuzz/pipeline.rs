@@ -1,4 +1,4 @@
-//! Pipeline files and `--set`: every text resolves or is refused with diagnostics that can be drawn.
+//! Fuzzes pipeline files and `--set`: every text resolves, or is refused with errors that can be rendered.
 
 use std::path::Path;
 
@@ -31,7 +31,7 @@ export = "out"
 times = 3
 "#;
 
-/// Pieces of which files are made that no one writes.
+/// Pieces of unusual pipeline files.
 const PIECES: &[&str] = &[
     "[stage.a]\n",
     "[stage.b]\n",
@@ -85,7 +85,7 @@ const PIECES: &[&str] = &[
 /// The toys and the kinds of this build.
 const ALL: [&[Kind]; 2] = [toys::KINDS, stages::KINDS];
 
-/// Resolves and draws; the number of problems.
+/// Resolve the text, render the problems, and return their number.
 fn read(text: &str, sets: &[String]) -> usize {
     let mut found = 0;
     for kinds in ALL {
@@ -101,7 +101,7 @@ fn read(text: &str, sets: &[String]) -> usize {
     found
 }
 
-/// What is drawn is no longer than people read, whatever the file.
+/// Check that the rendered text is short and free of control characters, whatever the file.
 #[track_caller]
 fn draw(problems: &Diagnostics, input: usize) {
     for color in [Color::Never, Color::Always] {
@@ -181,7 +181,7 @@ help: shorten the lists of its `matrix` and of the stages upstream
 "
     );
     let axis = |n: usize| (0..n).map(|i| format!("\"v{i}\"")).collect::<Vec<_>>().join(", ");
-    // What a stage inherits counts, and so does what a port for many takes each time.
+    // Instances upstream count, and so does every input of a `many` port.
     let above = format!("[stage.a]\nuse = \"write\"\nmatrix = {{ text = [{}] }}\n", axis(2000));
     let below = format!("[stage.b]\nuse = \"shout\"\nin.text = \"a\"\nmatrix = {{ seed = [{}] }}\n", list(200));
     assert!(refused(&(above.clone() + &below)).contains("to 402000 instances; the limit is 100000"));
