@@ -33,7 +33,10 @@ pub fn multiply(path: Path, x: &[Rows], terms: &[Term]) -> Vec<f32> {
     let (rows, outputs, panels) = (first.len(), shape.outputs(), shape.panels());
     for Term { weight, bias } in terms {
         let same = (weight.inputs(), weight.outputs()) == (shape.inputs(), outputs) && bias.len() == outputs;
-        assert!(same && x.iter().all(|x| (x.len(), x.inputs()) == (rows, shape.inputs())), "shapes of the activations, weights or biases differ");
+        assert!(
+            same && x.iter().all(|x| (x.len(), x.inputs()) == (rows, shape.inputs())),
+            "shapes of the activations, weights or biases differ"
+        );
     }
     let filled = |bias: &mut Cow<[f32]>| {
         if bias.len() < panels * PANEL {

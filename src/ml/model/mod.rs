@@ -41,7 +41,7 @@ use burn::tensor::{Bool, Device, Gradients, Int, Tensor};
 pub use config::{Config, Family};
 pub use host::{HostTensor, HostTensors};
 pub(crate) use load::shortened;
-pub use load::{Fit, Initialised, Loaded};
+pub use load::{Initialised, Loaded, Match};
 pub use walk::Named;
 
 use super::dropout::Noise;

@@ -133,7 +133,11 @@ impl<'a> Client<'a> {
     }
 
     /// Sends a request up to [`TRIES`] times, with a pause after each temporary failure.
-    pub fn with_retries<T>(&self, watch: &dyn Watch, mut ask: impl FnMut() -> Result<T, Failure>) -> Result<T, Failure> {
+    pub fn with_retries<T>(
+        &self,
+        watch: &dyn Watch,
+        mut ask: impl FnMut() -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
         for failed in 0..TRIES - 1 {
             match ask() {
                 Err(failure) if failure.is_temporary() => self.pause(failed, watch)?,

@@ -125,13 +125,19 @@ impl Download<'_> {
         let content = match self.client.get(&self.path(file.name), from) {
             Err(Failure::Refused { status: 416, host, .. }) => {
                 fs::remove_file(partial).at("remove", partial)?;
-                return Err(Failure::Broken { host, why: format!("the server rejected the byte range for {}", file.name) });
+                return Err(Failure::Broken {
+                    host,
+                    why: format!("the server rejected the byte range for {}", file.name),
+                });
             }
             answer => answer?,
         };
         let start = if content.start == from { from } else { 0 };
         if start != content.start {
-            return Err(Failure::Broken { host: content.host, why: "the server sent a different byte range than requested".into() });
+            return Err(Failure::Broken {
+                host: content.host,
+                why: "the server sent a different byte range than requested".into(),
+            });
         }
         let mut out = File::options().create(true).truncate(false).write(true).open(partial).at("write", partial)?;
         if start < had {

@@ -73,7 +73,8 @@ impl Asked<'_> {
             Failure::Refused { status, code, host, .. } => match (status, code.as_deref()) {
                 (_, Some("GatedRepo")) => {
                     let whose = if settings.token.is_some() { "the account of your token" } else { "your account" };
-                    let then = if settings.token.is_some() { "" } else { ", then set HF_TOKEN to a token of that account" };
+                    let then =
+                        if settings.token.is_some() { "" } else { ", then set HF_TOKEN to a token of that account" };
                     format!("{repository} is gated; accept its conditions at {page} with {whose}{then}")
                 }
                 (401 | 403, code) if settings.token.is_some() && code != Some("RepoNotFound") => format!(
@@ -95,7 +96,9 @@ impl Asked<'_> {
                 (404, Some("RevisionNotFound")) => {
                     format!("{repository} has no revision {revision}; its branches and tags are at {page}/tree/main")
                 }
-                (404, _) => format!("{repository} at revision {revision}, or one of its files, does not exist; see {page}"),
+                (404, _) => {
+                    format!("{repository} at revision {revision}, or one of its files, does not exist; see {page}")
+                }
                 _ => format!("{failure}; try again later, or {by_hand}"),
             },
             Failure::Unreachable { .. } | Failure::Broken { .. } => {
