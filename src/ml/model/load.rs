@@ -213,7 +213,7 @@ impl<'a> Plan<'a> {
             match tensors.remove(name) {
                 Some(stored) if stored.shape == *shape => drop(found.insert(name.clone(), stored)),
                 Some(stored) if names.is_body(name) => {
-                    bail!("parameter {name} has shape {:?}; config.json requires {shape:?}", stored.shape)
+                    bail!("parameter {name} has shape {:?}; config.json asks for {shape:?}", stored.shape)
                 }
                 Some(_) => resized.push(name.clone()),
                 None => missing.push(name.clone()),

@@ -182,7 +182,7 @@ fn files_that_do_not_fit_the_config_are_refused() {
     let config = TINY.replace("\"intermediate_size\": 32", "\"intermediate_size\": 64");
     fs::write(dir.path().join("config.json"), config).expect("written");
     let text = error(dir.path());
-    assert!(text.ends_with("has shape [32, 16]; config.json requires [64, 16]"), "{text}");
+    assert!(text.ends_with("has shape [32, 16]; config.json asks for [64, 16]"), "{text}");
 
     fs::write(dir.path().join("config.json"), TINY).expect("written");
     let strange = HostTensors::from([("wte.weight".into(), HostTensor { shape: vec![1], data: vec![0.0] })]);
