@@ -166,7 +166,10 @@ mod tests {
         let error = Classifier::open(dir.path(), &Device::flex()).map(|_| ()).expect_err("refused").to_string();
         assert!(error.contains("is one for multi_label_classification (`problem_type` of its config.json)"), "{error}");
         let loaded = Model::load(dir.path(), None, 0, &Device::flex()).expect("loads");
-        assert_eq!(loaded.notes, ["its head is one for multi_label_classification; here it chooses one label"]);
+        assert_eq!(
+            loaded.notes,
+            ["the head was trained for multi_label_classification; pipe uses it to choose one label"]
+        );
     }
 
     #[test]

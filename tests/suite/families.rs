@@ -101,7 +101,7 @@ fn a_deeper_head_trains_and_is_kept() {
     }
     project.write("p.toml", &PIPELINE.replace("base = \"tiny\"", "base = \"deep\""));
     let (code, _, err) = project.pipe(&["run", "p.toml", "teacher"]);
-    assert!(code == 0 && !err.contains("start fresh"), "{err}");
+    assert!(code == 0 && !err.contains("initialised from seed"), "{err}");
     assert!(tensors(&project, "teacher").contains(&"classifier.layers.2.bias".to_owned()));
 
     let (code, _, err) = project.pipe(&["plan", "p.toml", "--set", "stage.teacher.head=deep"]);

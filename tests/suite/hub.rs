@@ -110,9 +110,9 @@ fn what_is_not_there_is_an_error_of_the_line_that_names_it() {
     let p = Project::new();
     let server = Server::start(Files::from([("config.json".into(), b"{}".to_vec())]));
     for (base, why) in [
-        ("hf:some/other", "there is no some/other, or it is private; correct the name, or set HF_TOKEN"),
+        ("hf:some/other", "some/other does not exist or is private; correct the name, or set HF_TOKEN"),
         ("hf:some/model@v9", "some/model has no revision v9"),
-        ("hf:some/model", "some/model has no model.safetensors and no pytorch_model.bin; it holds config.json"),
+        ("hf:some/model", "some/model has no model.safetensors or pytorch_model.bin; it contains config.json"),
     ] {
         p.write("p.toml", &PIPELINE.replacen("base = \"tiny\"", &format!("base = \"{base}\""), 1));
         let (code, said) = online(&p, &server, &["run", "p.toml"]);

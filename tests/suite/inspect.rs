@@ -652,7 +652,7 @@ fn what_is_no_model_is_said_so() {
     assert!(said.starts_with("error: metrics.json does not look like a model file (expected weights, config.json or tokenizer.json)\nhelp: `pipe show"), "{said}");
     let (code, said) = bench.refuses(&["inspect", "hf:some/model"]);
     assert_eq!(code, 2);
-    assert!(said.starts_with("error: hf:some/model is not in the cache and HF_HUB_OFFLINE forbids"), "{said}");
+    assert!(said.starts_with("error: hf:some/model is not in the local cache, and HF_HUB_OFFLINE forbids"), "{said}");
 
     bench.copy(&bench.path("model"), "cut");
     let whole = fs::read(bench.path("cut/model.safetensors")).unwrap();

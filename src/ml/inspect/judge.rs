@@ -5,7 +5,7 @@ use std::path::Path;
 use super::{Inspection, json};
 use crate::ml::model::config::Config;
 use crate::ml::model::weights::Weights;
-use crate::ml::model::{Fit, shortened};
+use crate::ml::model::{Match, shortened};
 
 /// From here on, `model_max_length` stands for "no limit" (transformers writes 10^30).
 const NO_LIMIT: f64 = 1e9;
@@ -14,7 +14,7 @@ impl Inspection {
     /// How the tensors suit a classifier of this config.
     pub(super) fn judge_fit(&mut self, weights: &Weights, config: Option<&Config>) {
         let Some(config) = config else { return };
-        let Fit { missing, resized, unexpected } = match Fit::of(config, weights) {
+        let Match { missing, resized, unexpected } = match Match::of(config, weights) {
             Ok(fit) => fit,
             Err(error) => return self.note(format!("the model does not load: {error:#}")),
         };

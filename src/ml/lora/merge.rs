@@ -52,7 +52,7 @@ pub fn merge(base: &Path, adapter: &Path, labels: Option<&[String]>) -> Result<M
         absent.join(", ")
     );
     // Notes on fresh weights would mislead: the adapter brings them.
-    let notes = loaded.notes.into_iter().filter(|note| !note.contains("start fresh")).collect();
+    let notes = loaded.notes.into_iter().filter(|note| !note.contains("initialised from seed")).collect();
     let (model, _) = load_adapter(loaded.model, adapter)?;
     Ok(Merged { model: model.merge_lora(), notes })
 }

@@ -1,6 +1,6 @@
 //! BERT with a classification head: config, model, pooler, forward.
 //!
-//! Source: `modeling_bert.py` of transformers; module names are those of its parameters.
+//! Source: `modeling_bert.py` of transformers; the module names match its parameter names.
 
 use anyhow::{Result, ensure};
 use burn::module::Module;
@@ -20,11 +20,11 @@ use crate::ml::dropout::Noise;
 #[derive(Debug, Clone, PartialEq)]
 pub struct BertConfig {
     pub encoder: EncoderConfig,
-    /// Dropout before the classifier; `hidden_dropout_prob` where the file says nothing.
+    /// Dropout before the classifier; defaults to `hidden_dropout_prob`.
     pub classifier_dropout: f64,
 }
 
-/// What transformers' `BertConfig` takes for a missing field.
+/// The defaults of transformers' `BertConfig`.
 const DEFAULTS: EncoderConfig = EncoderConfig {
     vocab_size: 30522,
     hidden_size: 768,
@@ -42,7 +42,7 @@ const DEFAULTS: EncoderConfig = EncoderConfig {
 };
 
 impl BertConfig {
-    /// Reads the fields and refuses those that would change the computation in a way not built here.
+    /// Reads the fields; fails on values that would require a computation that is not implemented.
     pub fn read(fields: &Fields) -> Result<Self> {
         fields.only("position_embedding_type", json!("absolute"))?;
         let encoder = EncoderConfig::read(fields, DEFAULTS)?;
@@ -77,10 +77,10 @@ pub struct Pooler {
 }
 
 impl Bert {
-    /// How its checkpoints name the tensors.
+    /// The names of tensors in its checkpoints.
     pub const NAMES: Names = Names { body: "bert", parts: &["embeddings", "encoder", "pooler"] };
 
-    /// A model whose values are still to be filled in.
+    /// A model without values; the caller fills them in.
     pub fn empty(config: &Config, own: &BertConfig, device: &Device) -> Self {
         let c = &own.encoder;
         Bert {
@@ -103,7 +103,7 @@ impl Bert {
         self.head(x, batch, noise)
     }
 
-    /// `x` `[B·T, H]` as the encoder leaves it → logits `[B, C]`.
+    /// The encoder's output `x` `[B·T, H]` → logits `[B, C]`.
     pub fn head(&self, x: Tensor<2>, batch: usize, noise: &mut Noise) -> Tensor<2> {
         let pooled = self.bert.pooler.dense.forward(first_tokens(x, batch), noise).tanh(); // [B, H]
         self.classifier.forward(pooled, self.classifier_dropout, noise)

@@ -1,7 +1,7 @@
 //! DeBERTa-v2 and -v3 with a classification head: config, attention, encoder, pooler, forward.
 //!
-//! Source: He et al. 2021, "DeBERTa" and "DeBERTaV3"; `modeling_deberta_v2.py` of transformers, whose parameters name the
-//! modules here.
+//! Source: He et al. 2021, "DeBERTa" and "DeBERTaV3"; `modeling_deberta_v2.py` of transformers, whose parameter names the
+//! module names match.
 
 mod distance;
 
@@ -31,17 +31,17 @@ use distance::{Distances, skew};
 pub struct DebertaConfig {
     pub encoder: EncoderConfig,
     pub relative: RelativeConfig,
-    /// Whether positions are added to the embeddings as in BERT.
+    /// Whether the embeddings include absolute positions, as in BERT.
     pub position_biased_input: bool,
-    /// The convolution beside the first layer (DeBERTa-v2-xlarge).
+    /// The convolution after the first layer (DeBERTa-v2-xlarge).
     pub conv: Option<ConvConfig>,
     pub pooler_dropout: f64,
     pub pooler_hidden_act: Activation,
-    /// `hidden_dropout_prob` where the file says nothing.
+    /// Dropout before the classifier; defaults to `hidden_dropout_prob`.
     pub cls_dropout: f64,
 }
 
-/// What transformers' `DebertaV2Config` takes for a missing field.
+/// The defaults of transformers' `DebertaV2Config`.
 const DEFAULTS: EncoderConfig = EncoderConfig {
     vocab_size: 128100,
     hidden_size: 1536,
@@ -59,7 +59,7 @@ const DEFAULTS: EncoderConfig = EncoderConfig {
 };
 
 impl DebertaConfig {
-    /// Reads the fields and refuses those that would change the computation in a way not built here.
+    /// Reads the fields; fails on values that would require a computation that is not implemented.
     pub fn read(fields: &Fields) -> Result<Self> {
         let encoder = EncoderConfig::read(fields, DEFAULTS)?;
         fields.only("embedding_size", json!(encoder.hidden_size))?;
@@ -99,10 +99,10 @@ pub struct Body {
 }
 
 impl Deberta {
-    /// How its checkpoints name the tensors.
+    /// The names of tensors in its checkpoints.
     pub const NAMES: Names = Names { body: "deberta", parts: &["embeddings", "encoder"] };
 
-    /// A model whose values are still to be filled in.
+    /// A model without values; the caller fills them in.
     pub fn empty(config: &Config, own: &DebertaConfig, device: &Device) -> Self {
         let c = &own.encoder;
         let positions = if own.position_biased_input { Positions::FromZero } else { Positions::None };
@@ -127,8 +127,8 @@ impl Deberta {
         self.head(x, batch, noise)
     }
 
-    /// `ids` `[B, T]`, `mask` `[B, T]` → `[B·T, H]`. Padding is zero here and not only masked in the attention: a row of padding
-    /// alone attends to all of it.
+    /// `ids` `[B, T]`, `mask` `[B, T]` → `[B·T, H]`. It sets padding to zero, because the attention mask has no effect in a row
+    /// that is all padding.
     pub fn embed(&self, ids: Tensor<2, Int>, mask: &Tensor<2, Bool>, noise: &mut Noise) -> Tensor<2> {
         let [batch, length] = ids.dims();
         let embeddings = &self.deberta.embeddings;
@@ -136,7 +136,7 @@ impl Deberta {
         noise.dropout(embeddings.normalized(ids) * real, embeddings.dropout)
     }
 
-    /// `x` `[B·T, H]` as the encoder leaves it → logits `[B, C]`.
+    /// The encoder's output `x` `[B·T, H]` → logits `[B, C]`.
     pub fn head(&self, x: Tensor<2>, batch: usize, noise: &mut Noise) -> Tensor<2> {
         let pooled = self.pooler.forward(first_tokens(x, batch), noise);
         self.classifier.forward(pooled, self.cls_dropout, noise)
@@ -162,7 +162,7 @@ pub struct Pooler {
 }
 
 impl Pooler {
-    /// `x` `[B, H]` → `[B, H]`
+    /// `x` `[B, H]` → `[B, H]`.
     fn forward(&self, x: Tensor<2>, noise: &mut Noise) -> Tensor<2> {
         let x = noise.dropout(x, self.dropout);
         self.activation.forward(self.dense.forward(x, noise))
@@ -175,7 +175,7 @@ pub struct Encoder {
     pub layer: Vec<Layer<DisentangledSelfAttention>>,
     /// `[2·span, H]`
     pub rel_embeddings: Option<Embedding>,
-    /// Of the table, not of the layers' outputs.
+    /// Normalizes the table, not the outputs of layers.
     pub layer_norm: Option<LayerNorm>,
     pub conv: Option<Conv>,
     #[module(skip)]
@@ -195,7 +195,7 @@ impl Encoder {
         }
     }
 
-    /// `x` `[B·T, H]`, `mask` `[B, T]` → `[B·T, H]`
+    /// `x` `[B·T, H]`, `mask` `[B, T]` → `[B·T, H]`.
     fn forward(&self, mut x: Tensor<2>, mask: Tensor<2, Bool>, noise: &mut Noise) -> Tensor<2> {
         let [_, length] = mask.dims();
         let places = self.places(&mask, self.rows(length));
@@ -205,13 +205,13 @@ impl Encoder {
         x
     }
 
-    /// The embeddings of the distances that sequences of `length` tokens can reach, `[R, H]`.
+    /// The embeddings of all distances within sequences of `length` tokens, `[R, H]`.
     pub fn rows(&self, length: usize) -> Option<Tensor<2>> {
         let rows = self.relative.reach(length, self.rel_embeddings.as_ref()?.weight.val());
         Some(self.layer_norm.iter().fold(rows, |rows, norm| norm.forward(rows)))
     }
 
-    /// What all layers share, of `mask` `[B, T]` and [`rows`](Self::rows).
+    /// The data that all layers share, from `mask` `[B, T]` and [`rows`](Self::rows).
     pub fn places(&self, mask: &Tensor<2, Bool>, rows: Option<Tensor<2>>) -> Places {
         let [batch, length] = mask.dims();
         Places {
@@ -220,7 +220,7 @@ impl Encoder {
         }
     }
 
-    /// One layer, and what stands beside it: `x` `[B·T, H]`, `mask` `[B, T]` → `[B·T, H]`
+    /// One layer, and after the first one the convolution: `x` `[B·T, H]`, `mask` `[B, T]` → `[B·T, H]`.
     pub fn forward_layer(
         &self,
         i: usize,
@@ -232,7 +232,7 @@ impl Encoder {
         self.beside(i, x, out, mask, noise)
     }
 
-    /// The same and the attention's scores, `[B, h, T, T]`.
+    /// Like [`forward_layer`](Self::forward_layer), with the attention scores `[B, h, T, T]`.
     pub fn forward_layer_with_scores(
         &self,
         i: usize,
@@ -244,7 +244,7 @@ impl Encoder {
         (self.beside(i, x, out, mask, noise), scores)
     }
 
-    /// The convolution beside the first layer, of what went into it and what came `out`.
+    /// Applies the convolution to the input `x` and the output `out` of the first layer; returns `out` for other layers.
     fn beside(&self, i: usize, x: Tensor<2>, out: Tensor<2>, mask: &Tensor<2, Bool>, noise: &mut Noise) -> Tensor<2> {
         match &self.conv {
             Some(conv) if i == 0 => conv.forward(x, out, mask, noise),
@@ -253,26 +253,26 @@ impl Encoder {
     }
 }
 
-/// What the attention of all layers needs to know of a batch.
+/// Data about a batch that the attention of all layers shares.
 pub struct Places {
     /// [`attention_bias`] as `[1, B, 1, T]`.
     bias: Tensor<4>,
     distances: Option<Distances>,
 }
 
-/// Self-attention whose scores are of content and of distance, apart.
+/// Self-attention with separate scores for content and distance.
 #[derive(Module, Debug)]
 pub struct DisentangledSelfAttention {
     pub query_proj: Linear,
     pub key_proj: Linear,
     pub value_proj: Linear,
-    /// None where positions share the projections of the content.
+    /// `None` if positions share the projections of the content.
     pub pos_key_proj: Option<Linear>,
     pub pos_query_proj: Option<Linear>,
     pub heads: usize,
-    /// Of the attention weights.
+    /// Dropout of the attention weights.
     pub dropout: f64,
-    /// Of the table of relative positions.
+    /// Dropout of the table of relative positions.
     pub pos_dropout: f64,
     #[module(skip)]
     pub relative: RelativeConfig,
@@ -323,12 +323,12 @@ impl DisentangledSelfAttention {
         noise.precision().matmul(weights, v).permute([1, 2, 0, 3]).reshape([batch * length, heads * width])
     }
 
-    /// Scores of distance, to be added to those of content: `q` (scaled by `scale`) and `k` `[h, B, T, D]` →
+    /// The distance scores, to be added to the content scores: `q` (scaled by `scale`) and `k` `[h, B, T, D]` →
     /// `[h, B, T, T]`.
     ///
-    /// transformers computes each query's product with all 2·span rows and gathers T of them. Here the table is spread over
-    /// the 2T distances first, which depend on neither row nor query: the product then holds each score once, diagonal by
-    /// diagonal, and [`skew`] only has to read it so.
+    /// transformers multiplies each query by all 2·span rows and gathers T of the products. This function first expands the
+    /// table to the 2T distances, which are the same for every row and query. The product then contains each score once,
+    /// in diagonals, and [`skew`] turns the diagonals into columns.
     fn by_distance(
         &self,
         q: &Tensor<4>,

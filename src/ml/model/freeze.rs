@@ -1,4 +1,4 @@
-//! Training the upper part of a model only.
+//! Limits training to the upper layers of a model.
 
 use anyhow::{Result, ensure};
 
@@ -6,10 +6,10 @@ use super::Model;
 use super::part::{Part, place};
 
 impl Model {
-    /// The same model with training limited to its last `layers` encoder layers and its head; 0 leaves the head alone.
+    /// Limits training to the last `layers` encoder layers and the head; with 0, to the head.
     ///
-    /// Embeddings, lower layers and what all layers share (DeBERTa's table of relative positions) are frozen: no gradient
-    /// of theirs is computed, and nothing below the lowest layer that is trained takes part in the backward pass.
+    /// This freezes embeddings, lower layers, and parameters that all layers share (DeBERTa's table of relative positions).
+    /// Frozen parameters get no gradients, and the backward pass stops at the lowest trained layer.
     pub fn finetune_last(self, layers: usize) -> Result<Self> {
         let all = self.config().layers();
         ensure!(layers <= all, "finetune-layers is {layers}, but the model has {all} encoder layers; give 0 to {all}");

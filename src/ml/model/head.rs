@@ -1,4 +1,4 @@
-//! What turns a row's vector into logits: each family's own classifier, or a deeper one.
+//! Classification heads, which turn a row's vector into logits: each family's own head, or a deeper one.
 
 use anyhow::{Result, bail};
 use burn::module::Module;
@@ -13,20 +13,20 @@ use crate::ml::dropout::Noise;
 /// Widths of the two hidden layers of [`Mlp`].
 const WIDTHS: [usize; 2] = [256, 128];
 
-/// Which classifier a model has.
+/// The kind of a model's classification head.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum HeadKind {
-    /// The family's own, as transformers has it.
+    /// The family's own head, as in transformers.
     #[default]
     Standard,
-    /// Three linear layers, hidden → 256 → 128 → labels. transformers has no such head: there, the encoder loads and the
-    /// classifier starts fresh.
+    /// Three linear layers, hidden → 256 → 128 → labels. transformers has no such head: it loads the encoder and initialises
+    /// a new classifier.
     Mlp,
 }
 
 impl HeadKind {
-    /// The field of `config.json` that names the head; ours, absent for the standard ones.
+    /// The field of `config.json` that names the head. Only `pipe` uses it; it is absent for standard heads.
     pub const FIELD: &'static str = "classifier_head";
 
     pub fn read(fields: &Fields) -> Result<Self> {
@@ -38,7 +38,7 @@ impl HeadKind {
     }
 }
 
-/// Widths that every head is made from.
+/// The kind and sizes of a head.
 #[derive(Debug, Clone, Copy)]
 pub struct HeadConfig {
     pub kind: HeadKind,
@@ -52,7 +52,7 @@ impl HeadConfig {
     }
 }
 
-/// `classifier` of a model.
+/// The `classifier` of a model.
 #[derive(Module, Debug)]
 pub enum Head {
     Single(Linear),

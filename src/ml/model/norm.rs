@@ -16,12 +16,12 @@ pub struct LayerNorm {
 }
 
 impl LayerNorm {
-    /// A layer whose values are still to be filled in.
+    /// A layer without values; the caller fills them in.
     pub fn empty(width: usize, epsilon: f64, device: &Device) -> Self {
         LayerNorm { weight: empty([width], device), bias: empty([width], device), epsilon }
     }
 
-    /// `x` `[.., H]` → `[.., H]`
+    /// `x` `[.., H]` → `[.., H]`.
     pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
         let (weight, bias) = (self.weight.val(), self.bias.val());
         if kernel::fuses(&x) {
@@ -30,7 +30,7 @@ impl LayerNorm {
         layer_norm(x, weight, Some(bias), self.epsilon)
     }
 
-    /// The same of `dropout(x) + residual`, `x` and `residual` `[.., H]`.
+    /// Normalizes `dropout(x) + residual`: `x` and `residual` `[.., H]` → `[.., H]`.
     pub fn add<const D: usize>(&self, x: Tensor<D>, residual: Tensor<D>, (noise, p): (&mut Noise, f64)) -> Tensor<D> {
         if kernel::fuses(&x) && kernel::fuses(&residual) {
             let affine = (self.weight.val(), self.bias.val());

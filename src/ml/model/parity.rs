@@ -1,6 +1,6 @@
-//! Tests that every family computes what transformers computes, on all fixtures.
+//! Tests on all fixtures that every family gives the same results as transformers.
 //!
-//! `PIPE_TEST_DEVICE=wgpu` runs them on a GPU, `PIPE_PARITY=FOLDER` on more cases (`scripts/parity/make_cases.py`).
+//! `PIPE_TEST_DEVICE=wgpu` runs them on a GPU; `PIPE_PARITY=FOLDER` adds cases (`scripts/parity/make_cases.py`).
 
 use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor, TensorData};
@@ -20,7 +20,7 @@ fn logits_equal_those_of_transformers() {
     for fixture in Fixture::classifiers() {
         let loaded = Model::load(&fixture.dir, None, 0, &device).expect("loads");
         assert_eq!(loaded.initialised, Initialised::Nothing, "{}", fixture.name());
-        // RoBERTa's fixtures hold no pooler, which a classifier has no use for.
+        // RoBERTa's fixtures have no pooler, because a classifier does not use it.
         assert!(loaded.notes.is_empty(), "{}: {:?}", fixture.name(), loaded.notes);
         let (ids, mask) = fixture.batch(&device);
         let difference = fixture.difference("logits", loaded.model.forward(ids, mask, &mut Noise::Off));
@@ -36,7 +36,7 @@ fn gradients_equal_those_of_transformers() {
         let name = fixture.name();
         let model = load(&fixture, &device);
         let (ids, mask) = fixture.batch(&device);
-        // All probabilities of the fixtures are 0: the training path without its noise.
+        // All dropout probabilities of the fixtures are 0, so the training path is deterministic.
         let logits = model.forward(ids, mask, &mut Noise::step(1, 1));
         assert!(fixture.difference("logits", logits.clone()) < 1e-4, "{name}");
         let loss = cross_entropy(logits, &fixture.labels(), &device);
@@ -50,7 +50,7 @@ fn gradients_equal_those_of_transformers() {
         let mut worst = 0f64;
         for (parameter, expected) in expected {
             let expected = expected.as_f64().expect("a norm");
-            // A key's bias shifts all scores of a row alike: its gradient is rounding noise.
+            // A key's bias shifts all scores of a row equally, so its gradient is only rounding noise.
             let error = (norms[parameter] - expected).abs() / expected.max(1e-4);
             worst = worst.max(error);
             assert!(error < 1e-3, "{name}: {parameter}: {} instead of {expected}", norms[parameter]);
@@ -101,7 +101,7 @@ fn padding_changes_nothing() {
         let Some(fixture) = Fixture::open(name) else { continue };
         let model = load(&fixture, &device);
         let (ids, mask) = fixture.batch(&device);
-        // All but the last row, which may be of padding alone and then attends to all of it.
+        // Skip the last row: it may be all padding, and then attends to all of it.
         let (rows, width) = (ids.dims()[0] - 1, ids.dims()[1]);
         let (ids, mask) = (ids.narrow(0, 0, rows), mask.narrow(0, 0, rows));
         let before = model.forward(ids.clone(), mask.clone(), &mut Noise::Off);
@@ -149,7 +149,7 @@ fn dropout_repeats_for_a_step_and_differs_between_steps() {
     assert_ne!(first, logits(&mut Noise::Off));
 }
 
-/// The shapes that people use, with random weights: what is saved, loaded and saved again is the same, and it runs.
+/// Models of common sizes with random weights run, and saving a loaded model gives the same file.
 #[test]
 fn models_of_full_size_round_trip_and_run() {
     let base = r#""hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12, "intermediate_size": 3072"#;

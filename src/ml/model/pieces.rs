@@ -7,18 +7,19 @@ use super::encoder::attention_bias;
 use super::part::{Part, place};
 use crate::ml::dropout::Noise;
 
-/// What goes into a layer.
+/// The input of a layer.
 #[derive(Debug, Clone)]
 pub struct Hidden {
     /// `[B·T, H]`
     pub x: Tensor<2>,
-    /// DeBERTa's embeddings of distances, `[R, H]`: the same for every layer.
+    /// DeBERTa's embeddings of distances, `[R, H]`, the same for every layer.
     pub rows: Option<Tensor<2>>,
 }
 
-/// One after the other, with one `noise`, they give what [`Model::forward`] gives. `mask` is `[B, T]`, true = a real token.
+/// Called in order with the same `noise`, these functions give the result of [`Model::forward`]. `mask` is `[B, T]`, true = a real
+/// token.
 impl Model {
-    /// Layers of the encoder.
+    /// The number of encoder layers.
     pub fn depth(&self) -> usize {
         match self {
             Model::Roberta(model) => model.roberta.encoder.layer.len(),
@@ -28,7 +29,7 @@ impl Model {
         }
     }
 
-    /// `ids` `[B, T]` → what goes into the first layer.
+    /// `ids` `[B, T]` → the input of the first layer.
     pub fn embed(&self, ids: Tensor<2, Int>, mask: &Tensor<2, Bool>, noise: &mut Noise) -> Hidden {
         let [_, length] = ids.dims();
         let x = match self {
@@ -43,7 +44,7 @@ impl Model {
         Hidden { x, rows: None }
     }
 
-    /// Layer `i`: what goes in → `x` of what comes out, `[B·T, H]`.
+    /// Layer `i`: its input → its output `[B·T, H]`.
     pub fn layer(&self, i: usize, hidden: Hidden, mask: &Tensor<2, Bool>, noise: &mut Noise) -> Tensor<2> {
         let encoder = match self {
             Model::Roberta(model) => &model.roberta.encoder,
@@ -58,7 +59,7 @@ impl Model {
         encoder.layer[i].forward(hidden.x, &attention_bias(mask.clone()), noise)
     }
 
-    /// The same and the scores of the layer's attention before the softmax, `[B, h, T, T]`.
+    /// Like [`layer`](Self::layer), with the attention scores before the softmax, `[B, h, T, T]`.
     pub fn layer_with_scores(
         &self,
         i: usize,
@@ -79,7 +80,7 @@ impl Model {
         encoder.layer[i].forward_with_scores(hidden.x, &attention_bias(mask.clone()), noise)
     }
 
-    /// `x` `[B·T, H]` of the last layer, of `batch` rows → logits `[B, C]`.
+    /// The last layer's output `x` `[B·T, H]` for `batch` rows → logits `[B, C]`.
     pub fn head(&self, x: Tensor<2>, batch: usize, noise: &mut Noise) -> Tensor<2> {
         match self {
             Model::Roberta(model) => model.head(x, batch, noise),
@@ -89,12 +90,12 @@ impl Model {
         }
     }
 
-    /// The lowest piece with something to train, counted from the embeddings (0) over the layers to the head: those below
-    /// need no backward pass. None where nothing is trained.
+    /// The lowest piece with trainable parameters, counted from the embeddings (0) over the layers to the head; pieces below it
+    /// need no backward pass. `None` if nothing is trainable.
     pub fn lowest_trained(&self) -> Option<usize> {
         let trained = self.parameters().into_iter().filter(|named| named.trainable);
         let piece = |part| match part {
-            // What the layers share goes into the first of them.
+            // The first layer already uses the parameters that all layers share.
             Part::Embeddings | Part::Encoder => 0,
             Part::Layer(layer) => layer + 1,
             Part::Head => self.depth() + 1,

@@ -167,21 +167,21 @@ fn sizes_that_a_zip_declares_are_held_against_the_file() {
 fn a_memo_that_doubles_costs_nothing() {
     // x = (x, x), sixty times: 2^60 of them, if each were a copy.
     let pickle = [b"K\x01q\0".as_slice(), &b"h\0h\0\x86q\0".repeat(60), b"."].concat();
-    assert_eq!(refused(&model(&pickle)), "it holds no dict of tensors");
+    assert_eq!(refused(&model(&pickle)), "the file does not contain a dict of tensors");
     let long = 1u32 << 20;
     let pickle =
         [b"X".as_slice(), &long.to_le_bytes(), &vec![b'a'; long as usize], b"q\0", &b"h\0".repeat(100_000), b"."]
             .concat();
-    assert_eq!(refused(&model(&pickle)), "it holds no dict of tensors");
+    assert_eq!(refused(&model(&pickle)), "the file does not contain a dict of tensors");
 }
 
 #[test]
 fn tuples_in_tuples_do_not_overflow_the_stack() {
     let pickle = [b")".as_slice(), &b"\x85".repeat(1_000_000), b"."].concat();
-    assert_eq!(refused(&model(&pickle)), "its pickle nests tuples more than 64 deep");
-    // Dicts may hold tensors, but not other dicts.
+    assert_eq!(refused(&model(&pickle)), "the pickle nests tuples more than 64 levels deep");
+    // Dicts hold tensors here, not one another.
     let pickle = [b"}".repeat(100_000), b"X\x01\0\0\0a}s".repeat(100_000), b".".to_vec()].concat();
-    assert_eq!(refused(&model(&pickle)), "its dict holds no tensors");
+    assert_eq!(refused(&model(&pickle)), "the file contains no tensors");
 }
 
 #[test]
@@ -199,7 +199,7 @@ fn few_bytes_shared_by_very_many_tensors_are_not_a_model() {
     };
     assert_eq!(
         refused(&zip(&[("m/data.pkl", &pickle), ("m/data/0", &large)], None)),
-        "its tensors share the same data too often"
+        "too many tensors share the same data"
     );
 }
 
@@ -212,9 +212,15 @@ fn a_shape_of_a_million_axes_is_refused() {
 
 #[test]
 fn code_is_named_and_not_run() {
-    assert_eq!(refused(&fixture("hostile.bin")), "its pickle calls `posix.system`, which no state dict needs");
+    assert_eq!(
+        refused(&fixture("hostile.bin")),
+        "the pickle calls `posix.system`, which is not allowed in a state dict"
+    );
     for name in ["builtins\neval", "os\nsystem", "torch.hub\nload", "torch._utils\n_rebuild_tensor"] {
         let message = refused(&model(format!("c{name}\n(X\x01\0\0\0atR.").as_bytes()));
-        assert_eq!(message, format!("its pickle calls `{}`, which no state dict needs", name.replace('\n', ".")));
+        assert_eq!(
+            message,
+            format!("the pickle calls `{}`, which is not allowed in a state dict", name.replace('\n', "."))
+        );
     }
 }

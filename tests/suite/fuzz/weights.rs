@@ -217,7 +217,7 @@ fn sizes_that_no_machine_has_are_refused_before_anything_is_made() {
         ("vocab_size", "1152921504606846976", "field `vocab_size` is 1152921504606846976"),
         ("num_hidden_layers", "1000000", "field `num_hidden_layers` is 1000000; more than 384"),
         ("pad_token_id", "18446744073709551615", "field `pad_token_id` is 18446744073709551615"),
-        ("hidden_size", "16777216", "its fields make a model of "),
+        ("hidden_size", "16777216", "the fields describe a model of "),
         ("num_labels", "100000", "field `num_labels` is 100000; more than 65536"),
     ] {
         let mut fields: serde_json::Value = serde_json::from_str(CONFIG).unwrap();
