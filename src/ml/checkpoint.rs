@@ -123,7 +123,7 @@ fn read_file<S: DeserializeOwned>(path: &Path) -> Result<Option<(S, Tensors)>> {
     };
     let damaged = || anyhow!("it is damaged");
     let (body, digest) = bytes.split_last_chunk::<DIGEST>().ok_or_else(damaged)?;
-    ensure!(blake3::hash(body).as_bytes() == digest, "it is damaged (its checksum differs)");
+    ensure!(blake3::hash(body).as_bytes() == digest, "the file is damaged (its checksum differs)");
     let body = body.strip_prefix(MAGIC).ok_or_else(|| anyhow!("it is of another version"))?;
     let (length, body) = body.split_first_chunk::<8>().ok_or_else(damaged)?;
     let (head, mut body) = body.split_at_checked(u64::from_le_bytes(*length) as usize).ok_or_else(damaged)?;

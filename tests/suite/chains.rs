@@ -494,5 +494,5 @@ fn what_cannot_be_distilled_is_said_before_anything_runs() {
         "[stage.student]\nuse = \"distill\"\nin.teacher = \"teacher\"\nin.tokens = \"tokens\"\nlayers = [0, 2]\n",
     );
     let said = failure(&p, "student");
-    assert!(said.contains("the layers [0, 2] are to be kept, but the model has 2: 0 to 1"), "{said}");
+    assert!(said.contains("cannot keep the layers [0, 2]: the model has 2, numbered 0 to 1"), "{said}");
 }

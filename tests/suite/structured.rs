@@ -152,7 +152,7 @@ fn what_contradicts_itself_is_refused_before_anything_runs() {
 fn what_the_model_or_the_rows_do_not_allow_is_said() {
     fails(
         &project("use = \"prune\"\nlayers = [0, 2]\n"),
-        &["the layers [0, 2] are to be kept, but the model has 2: 0 to 1"],
+        &["cannot keep the layers [0, 2]: the model has 2, numbered 0 to 1"],
     );
     fails(&project("use = \"prune\"\nlayers = 3\n"), &["3 layers are to stay, but the model has 2; lower `layers`"]);
     let p = project("use = \"prune@0.4\"\nstructure = [\"ffn\"]\nin.tokens = \"tokens\"\n");

@@ -110,7 +110,7 @@ fn a_damaged_checkpoint_falls_back_to_the_one_before() {
     fs::write(&path, bytes).unwrap();
     let before = step(&fs::read(work.join("fit.checkpoint.before")).unwrap()).unwrap();
     let said = said(&p);
-    assert!(said.contains("fit.checkpoint is not used: it is damaged (its checksum differs)"), "{said}");
+    assert!(said.contains("fit.checkpoint is not used: the file is damaged (its checksum differs)"), "{said}");
     assert!(said.contains(&format!("going on from step {before} of 160")), "{said}");
     assert_eq!(p.digest("teacher"), undisturbed.digest("teacher"));
 }

@@ -156,7 +156,7 @@ fn modules_to_save_are_trained_in_full_and_stored_with_the_adapter() {
     assert!(again.to_host().expect("host") == model.to_host().expect("host"));
     let wrong = LoraConfig { modules_to_save: vec!["embedings".into()], ..config };
     let error = base(&fixture, &device).add_lora(&wrong, 3).expect_err("no such module");
-    assert_eq!(error.to_string(), "lora: module `embedings` of modules-to-save is not in the model");
+    assert_eq!(error.to_string(), "lora: modules-to-save names `embedings`, but the model has no such module");
 }
 
 #[test]

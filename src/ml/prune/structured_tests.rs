@@ -279,7 +279,7 @@ fn what_cannot_be_done_is_said() {
     let text = refused(&Removal { layers: None, neurons });
     assert_eq!(text, "there are no rows to measure importance on");
     let text = refused(&Removal { layers: Some(&[0, 3]), neurons: None });
-    assert_eq!(text, "the layers [0, 3] are to be kept, but the model has 3: 0 to 2");
+    assert_eq!(text, "cannot keep the layers [0, 3]: the model has 3, numbered 0 to 2");
     let spoilt = gated(&model, (1, &[3]), f32::NAN);
     let split = split(&fixture);
     let text =
