@@ -102,7 +102,7 @@ pub fn check_fit(tokens: &Tokens, dir: &Path) -> Result<()> {
     // A model treats the id as padding wherever it meets it: a real token of that id would lose its place and its training.
     ensure!(
         tokens.pad_id == config.pad_id(),
-        "the tokens are padded with id {}, but the model in {} takes {} for padding (`pad_token_id` of its config.json); \
+        "the tokens are padded with id {}, but the padding id of the model in {} is {} (`pad_token_id` of its config.json); \
          tokenize with the tokenizer of the model",
         tokens.pad_id,
         dir.display(),

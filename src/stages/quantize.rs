@@ -47,7 +47,7 @@ impl Stage for Quantize {
         let group = self.group_size.and_then(|size| match (self.scheme, size) {
             (Scheme::Int4, 8..) if size.is_multiple_of(8) => None,
             (Scheme::Int4, _) => {
-                Some(format!("group-size is {size}; a multiple of 8 is needed, such as 32, 64 or 128"))
+                Some(format!("group-size is {size}; it must be a multiple of 8, such as 32, 64 or 128"))
             }
             (other, _) => Some(format!("group-size is for int4; {other} has no groups")),
         });

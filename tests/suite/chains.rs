@@ -301,7 +301,7 @@ in.model = "narrow"
     );
     p.write("narrow/config.json", &config.replace("_heads\": 4", "_heads\": 2"));
     let said = failure(&p, "narrow");
-    assert!(said.contains("the student has 2 of them and the teacher 4; leave it out"), "{said}");
+    assert!(said.contains("the student has 2 heads and the teacher 4; remove `attention`"), "{said}");
 }
 
 #[test]

@@ -307,7 +307,7 @@ tiny/tokenizer.json: tokenizer
     assert_eq!(bench.says(&["inspect", "tiny/tokenizer.json"]), tokenizer);
     let out = bench.says(&["inspect", "tiny"]);
     assert!(out.contains("  tokenizer   846 ids, padding 1\n"), "{out}");
-    assert!(out.ends_with("\nwarning: tiny has no weights: training starts from fresh ones\n"), "{out}");
+    assert!(out.ends_with("\nwarning: tiny has no weights; training would start from random ones\n"), "{out}");
 }
 
 #[test]
@@ -394,8 +394,8 @@ fn what_loading_would_complain_about() {
     assert_eq!(
         bench.warnings("head"),
         [
-            "config.json has fields that are not known here and have no effect: made_up",
-            "lm_head.bias holds values that are not finite: 1 of 2",
+            "config.json has unknown fields, which have no effect: made_up",
+            "lm_head.bias has NaN or infinite values: 1 of 2",
             "not in the files, training starts them fresh: classifier.dense.bias",
             "of another shape for 5 labels, training starts them fresh: classifier.out_proj.weight",
             "not used by a classifier, left out: lm_head.bias",
@@ -411,14 +411,14 @@ fn what_loading_would_complain_about() {
     bench.changed("strange", |_| {});
     bench.set("strange/config.json", "model_type", "gpt2".into());
     let [said] = &bench.warnings("strange")[..] else { panic!("one warning") };
-    assert!(said.starts_with("config.json does not load: field `model_type` is `gpt2`; known families: roberta"));
+    assert!(said.starts_with("cannot use config.json: field `model_type` is `gpt2`; known families: roberta"));
     assert!(bench.says(&["inspect", "strange"]).starts_with("strange: gpt2 model, RobertaForSequenceClassification\n"));
 
     bench.changed("bare", |_| {});
     fs::remove_file(bench.path("bare/config.json")).unwrap();
     assert_eq!(
         bench.warnings("bare"),
-        ["there is no config.json: which family this is, and whether it is whole, cannot be told"]
+        ["there is no config.json, so the family is unknown and the weights cannot be checked for completeness"]
     );
     assert_eq!(bench.json(&["inspect", "bare"])["tensors"], bench.json(&["inspect", "model"])["tensors"]);
 }
@@ -692,7 +692,7 @@ fn what_cannot_be_compared_is_said_so() {
             tensor.shape.push(1);
         }
     });
-    let said = "error: nothing to compare: model (roberta) and wide (roberta) have no tensor of an encoder with the same name and shape\n";
+    let said = "error: nothing to compare: model (roberta) and wide (roberta) have no encoder tensor with the same name and shape\n";
     assert_eq!(bench.refuses(&["diagnose", "model", "wide"]), (1, said.into()));
 
     bench.changed("towers", |tensors| {
@@ -707,7 +707,7 @@ fn what_cannot_be_compared_is_said_so() {
         let bias = tensors.get_mut("classifier.dense.bias").unwrap();
         *bias = bias.map(|_| f32::INFINITY);
     });
-    let said = "error: tensor classifier.dense.bias: broken holds values that are not finite; such a model cannot be compared\n";
+    let said = "error: tensor classifier.dense.bias: broken has NaN or infinite values, so it cannot be compared\n";
     assert_eq!(bench.refuses(&["diagnose", "model", "broken"]), (1, said.into()));
 
     let (code, said) = bench.refuses(&["diagnose", "adapter", "adapter"]);

@@ -110,7 +110,7 @@ fn a_killed_recovery_of_a_smaller_model_goes_on_and_ends_in_the_same_bits() {
     let killed = kill_at(&p, start(&p, "pruned"), 17);
     assert!(killed.is_some(), "it was done before it could be killed");
     let (code, _, err) = p.pipe(&["run", "p.toml", "pruned"]);
-    assert!(code == 0 && err.contains("going on from step"), "{err}");
+    assert!(code == 0 && err.contains("resuming from step"), "{err}");
     assert_eq!(p.digest("pruned"), undisturbed.digest("pruned"));
 }
 

@@ -110,8 +110,8 @@ fn a_damaged_checkpoint_falls_back_to_the_one_before() {
     fs::write(&path, bytes).unwrap();
     let before = step(&fs::read(work.join("fit.checkpoint.before")).unwrap()).unwrap();
     let said = said(&p);
-    assert!(said.contains("fit.checkpoint is not used: the file is damaged (its checksum differs)"), "{said}");
-    assert!(said.contains(&format!("going on from step {before} of 160")), "{said}");
+    assert!(said.contains("fit.checkpoint: the file is damaged (its checksum differs)"), "{said}");
+    assert!(said.contains(&format!("resuming from step {before} of 160")), "{said}");
     assert_eq!(p.digest("teacher"), undisturbed.digest("teacher"));
 }
 
@@ -125,9 +125,9 @@ fn a_loss_that_is_no_number_says_where_and_what_is_kept() {
     }
     // The checkpoint is where a rerun goes on, and fails again.
     let (_, _, again) = p.pipe(&["run", "p.toml", "teacher", "--set", "stage.teacher.learning-rate=1e30"]);
-    assert!(again.contains("going on from step ") && again.contains("the checkpoint of step "), "{again}");
+    assert!(again.contains("resuming from step ") && again.contains("the checkpoint of step "), "{again}");
     // Other parameters are another result.
-    assert!(!said(&p).contains("going on from"));
+    assert!(!said(&p).contains("resuming from"));
 }
 
 /// No machine has so much memory that a step takes a billionth of it, and none so little that the whole does not suffice.
@@ -137,12 +137,12 @@ fn a_step_that_takes_more_than_its_share_of_memory_is_halved_once_and_then_an_er
     let (code, _, err) = p.pipe(&["run", "p.toml", "teacher", "--set", "stage.teacher.memory-fraction=1e-9"]);
     assert_eq!(code, 1, "{err}");
     let [first, second] = [
-        "warning: a batch takes more memory than memory-fraction allows; from here on, each goes through in two halves",
-        "half a batch takes more memory than memory-fraction allows too; lower batch-size",
+        "warning: a batch needs more memory than memory-fraction allows; from now on, each batch is split into two halves",
+        "even half a batch needs more memory than memory-fraction allows; lower batch-size",
     ]
     .map(|words| err.find(words));
     assert!(first.is_some() && first < second, "{err}");
-    assert!(err.contains(" bytes were in use, and memory-fraction allows "), "{err}");
+    assert!(err.contains(" bytes were in use, but memory-fraction allows "), "{err}");
     // Where nothing is halved the result is the same, and so is the fingerprint.
     p.run(&["teacher", "--set", "stage.teacher.memory-fraction=1"]);
     let (_, _, again) = p.pipe(&["run", "p.toml", "teacher"]);

@@ -210,6 +210,6 @@ mod tests {
         value["target_modules"] = Value::Null;
         assert_eq!(text(&value), "field `target_modules` is null; a list of names or a pattern is needed");
         value["target_modules"] = json!("(query");
-        assert!(text(&value).starts_with("lora: the target pattern `(query` cannot be used ("));
+        assert!(text(&value).starts_with("lora: cannot use the target pattern `(query` ("));
     }
 }

@@ -83,7 +83,7 @@ impl Model {
         let mut notes = Vec::new();
         if !config.unknown().is_empty() {
             let unknown = shortened(config.unknown());
-            notes.push(format!("config.json has fields that are not known here and have no effect: {unknown}"));
+            notes.push(format!("config.json has unknown fields, which have no effect: {unknown}"));
         }
         if let Some(problem) = config.other_problem() {
             notes.push(format!("its head is one for {problem}; here it chooses one label"));

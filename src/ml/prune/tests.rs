@@ -96,7 +96,7 @@ fn what_cannot_be_done_is_refused() {
     let pattern: Pattern = "2:4".parse().expect("a pattern");
     assert_eq!(
         message(Pruning::of(Method::Pattern(pattern))),
-        "matrix a.weight has 5 inputs, which cannot be grouped by 4 (pattern 2:4); leave it out with `targets`, or choose \
+        "matrix a.weight has 5 inputs, not a multiple of 4 (pattern 2:4); leave it out with `targets`, or choose \
          another pattern"
     );
     let gradual = |steps, until| Pruning { gradual: Some(Gradual { steps, until }), ..share(0.5, Scope::Local) };
@@ -105,11 +105,11 @@ fn what_cannot_be_done_is_refused() {
     assert_eq!(refused(gradual(3, 1.5)), "gradual.until is 1.5; it must be above 0 and at most 1");
     assert_eq!(
         refused(gradual(6, 0.5)),
-        "gradual.steps is 6, but the sparsity is to be reached after 5 of 10 optimizer steps; lower it or train longer"
+        "gradual.steps is 6, but the full sparsity is due after 5 of 10 optimizer steps; lower it or train longer"
     );
     assert!(gradual(5, 0.5).check(Some(10)).is_ok());
     let both = Pruning { method: Method::Pattern(pattern), ..gradual(3, 0.5) };
-    assert_eq!(refused(both), "an n:m pattern is there or not: it cannot be reached gradually");
+    assert_eq!(refused(both), "an n:m pattern cannot be reached gradually; remove `gradual`, or prune by sparsity");
 }
 
 #[test]

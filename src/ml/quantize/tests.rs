@@ -114,11 +114,12 @@ fn a_group_that_leaves_a_rest_is_refused_by_name() {
     };
     // 48 and 96 inputs.
     assert!(
-        refused(128).ends_with(".weight has 48 inputs, which groups of 128 do not divide; group-size = 48 divides all"),
+        refused(128)
+            .ends_with(".weight has 48 inputs, not a multiple of group-size 128; group-size = 48 fits all layers"),
         "{}",
         refused(128)
     );
-    assert_eq!(refused(0), "group-size is 0; a multiple of 8 is needed");
+    assert_eq!(refused(0), "group-size is 0; it must be a multiple of 8");
 }
 
 #[test]
@@ -162,11 +163,11 @@ fn what_cannot_be_quantized_is_refused() {
     };
     assert_eq!(
         refused(one.path(), Scheme::Int8),
-        format!("the model in {} is quantized already; quantize the model it was made from", one.path().display())
+        format!("the model in {} is already quantized; quantize the model it was made from", one.path().display())
     );
     assert_eq!(
         refused(&fixture.dir, Scheme::Int8Static),
-        "int8-static needs rows to find the ranges of activations in: give the stage `in.tokens`"
+        "int8-static needs rows to calibrate the ranges of activations; set `in.tokens` of the stage"
     );
     let empty = tempfile::tempdir().expect("a folder");
     fs::copy(fixture.dir.join("config.json"), empty.path().join("config.json")).expect("copied");
@@ -192,7 +193,7 @@ fn weights_that_no_scheme_can_hold_are_refused() {
     assert_eq!(refused(1e6, Scheme::Fp16), "tensor classifier.dense.weight holds ±1000000, more than fp16's 65504");
     assert_eq!(
         refused(f32::NAN, Scheme::Bf16),
-        "tensor classifier.dense.weight holds NaN; a model with such a weight cannot be quantized"
+        "tensor classifier.dense.weight contains NaN; only finite weights can be quantized"
     );
 }
 

@@ -107,7 +107,7 @@ fn variants_that_scored_other_rows_do_not_compare() {
     all[2].1.outcomes.ids[7] = "validation:7".into();
     assert_eq!(
         Comparison::of(&all, None).unwrap_err().to_string(),
-        "`int8` was not scored on the rows of the baseline `teacher` (row `test:7` is in one of them only), so that their \
+        "`int8` was not scored on the rows of the baseline `teacher` (only one of them has row `test:7`), so that their \
          accuracies do not compare; let `evaluate` score both on one split of one corpus"
     );
     all[1].1.metrics.per_class[0].label = "maybe".into();

@@ -133,7 +133,7 @@ fn fields_without_effect_are_named() {
     let dir = tempfile::tempdir().expect("a temporary folder");
     fs::write(dir.path().join("config.json"), TINY.replace("_kept", "kept")).expect("written");
     let notes = Model::load(dir.path(), None, 0, &Device::flex()).expect("loads").notes;
-    assert_eq!(notes[0], "config.json has fields that are not known here and have no effect: kept");
+    assert_eq!(notes[0], "config.json has unknown fields, which have no effect: kept");
 }
 
 #[test]
