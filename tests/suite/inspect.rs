@@ -396,16 +396,16 @@ fn what_loading_would_complain_about() {
         [
             "config.json has unknown fields, which have no effect: made_up",
             "lm_head.bias has NaN or infinite values: 1 of 2",
-            "not in the files, training starts them fresh: classifier.dense.bias",
-            "of another shape for 5 labels, training starts them fresh: classifier.out_proj.weight",
-            "not used by a classifier, left out: lm_head.bias",
+            "missing from the files; training would start them from random values: classifier.dense.bias",
+            "in another shape than 5 labels need; training would start them from random values: classifier.out_proj.weight",
+            "ignored, because a classifier does not use them: lm_head.bias",
         ]
     );
 
     bench.changed("narrow", |_| {});
     bench.set("narrow/config.json", "intermediate_size", 64.into());
     let [said] = &bench.warnings("narrow")[..] else { panic!("one warning") };
-    let expected = "the model does not load: parameter roberta.encoder.layer.0.intermediate.dense.weight has shape [96, 48]; config.json asks for [64, 48]";
+    let expected = "cannot load the model: parameter roberta.encoder.layer.0.intermediate.dense.weight has shape [96, 48]; config.json asks for [64, 48]";
     assert_eq!(said, expected);
 
     bench.changed("strange", |_| {});
@@ -466,8 +466,8 @@ fn a_tokenizer_that_is_larger_than_the_model() {
     assert_eq!(
         bench.warnings("tiny")[1..],
         [
-            "the tokenizer has 846 ids, but the model knows 800: texts with the others cannot be scored",
-            "tokenizer_config.json lets 512 tokens through, but the model has 98 positions: longer texts are cut"
+            "the tokenizer has 846 ids, but the model has 800; texts with higher ids cannot be scored",
+            "tokenizer_config.json allows 512 tokens, but the model has 98 positions; longer texts are cut"
         ]
     );
 }
@@ -684,7 +684,7 @@ fn what_cannot_be_compared_is_said_so() {
     });
     fs::remove_file(bench.path("other/config.json")).unwrap();
     let said =
-        "error: model is a roberta model and other a bert model; layers of different families cannot be compared\n";
+        "error: model is a roberta model, but other is a bert model; only models of the same family can be compared\n";
     assert_eq!(bench.refuses(&["diagnose", "model", "other"]), (1, said.into()));
 
     bench.changed("wide", |tensors| {
@@ -700,7 +700,7 @@ fn what_cannot_be_compared_is_said_so() {
         tensors.insert("other.encoder.layer.0.output.dense.bias".into(), twin);
     });
     let said = "error: the tensors other.encoder.layer.0.output.dense.bias and roberta.encoder.layer.0.output.dense.bias in towers \
-                have one place in an encoder; such a model cannot be compared\n";
+                are the same parameter of an encoder, so the model cannot be compared\n";
     assert_eq!(bench.refuses(&["diagnose", "model", "towers"]), (1, said.into()));
 
     bench.changed("broken", |tensors| {
@@ -712,7 +712,10 @@ fn what_cannot_be_compared_is_said_so() {
 
     let (code, said) = bench.refuses(&["diagnose", "adapter", "adapter"]);
     assert_eq!(code, 1);
-    assert!(said.starts_with("error: adapter and adapter are both adapters; compare one with the model"), "{said}");
+    assert!(
+        said.starts_with("error: adapter and adapter are both adapters; compare one with its base model"),
+        "{said}"
+    );
     bench.changed("small", |tensors| {
         for tensor in tensors.values_mut().filter(|tensor| tensor.shape == [48, 48]) {
             *tensor = Tensor::of(&[24, 24], vec![1.0; 24 * 24]);
