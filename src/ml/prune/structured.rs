@@ -64,8 +64,8 @@ pub struct RemovedNeurons {
     /// Neurons of each layer: `intermediate_size` of the config.
     pub width_before: usize,
     pub width_after: usize,
-    /// Rows that importance was measured on.
     /// Number of rows that importance was measured on.
+    pub rows: usize,
     /// Layer by layer, for the kept layers.
     pub layers: Vec<RemovedLayer>,
 }
