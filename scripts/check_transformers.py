@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Compare what `pipe predict` says with what transformers computes from the same folder: weights, config and tokenizer.
+"""Compare the output of `pipe predict` with what transformers computes from the same folder: weights, config and tokenizer.
 
     pip install torch transformers peft sentencepiece
     python scripts/check_transformers.py MODEL_DIR… [--pipe target/release/pipe] [--texts FILE]

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Make tests/fixtures/tokenizers: tiny tokenizers in three layouts, with the ids that the Python libraries give.
+"""Make tests/fixtures/tokenizers: tiny tokenizers in three layouts, with the ids of the Python libraries.
 
     pip install transformers sentencepiece protobuf
     python scripts/make_tokenizer_fixtures.py
@@ -34,7 +34,7 @@ TEXTS = [
     "-_-;)|~^`$%&*+=<>{}\\/", "١٢٣ ४५६", "mixed日本text", "soft\u00adhyphen", "word\u0300s \u00e9\u0327", "ǅ ǆ Ǆ",
 ]
 
-# Source, target: what the tiny models replace, some rules being the beginning of longer ones.
+# Source, target: the replacements of the tiny models; some rules are the beginning of longer ones.
 RULES = [
     ("…", "..."), ("ﬁ", "fi"), ("™", "TM"), ("\u00a0", " "), ("\u200b", " "), ("\t", " "), ("\n", " "), ("\r", " "), ("\u3000", " "),
     ("a\u0301", "á"), ("e\u0301", "é"), ("a\u0301\u0323", "ạ́"), ("\x01", ""), ("\x7f", ""), ("½", "1⁄2"), ("①", "1"), ("²", "2"),

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""A run with nothing to do: this program beside `dvc repro` on an equivalent chain of stages.
+"""Compare a run with nothing to do: this program and `dvc repro` on an equivalent chain of stages.
 
     scripts/compare/dvc.py [--pipe target/release/pipe] [--dvc dvc] [--stages 30] [--times 10]
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What rounding does to a DeBERTa with outliers in its activations, recipe by recipe.
+"""Measure what rounding does to a DeBERTa with outliers in its activations, recipe by recipe.
 
     pip install torch transformers onnx onnxruntime safetensors pyarrow
     python scripts/compare/outliers.py inject MODEL_DIR OUT_DIR [--channels 3] [--size 60] [--values 0]
@@ -75,13 +75,13 @@ def batches(ids, pad, size=16):
 
 
 def rounded_weight(w, bits=8):
-    """Symmetric, one scale for each output."""
+    """Symmetric, one scale per output."""
     scale = w.abs().amax(1, keepdim=True).clamp_min(1e-30) / (2 ** (bits - 1) - 1)
     return (w / scale).round() * scale
 
 
 def rounded(x, bits, axis):
-    """Asymmetric over the range of each token, or of all."""
+    """Asymmetric over the range of each token, or of all tokens."""
     low, high = (x.amin(-1, keepdim=True), x.amax(-1, keepdim=True)) if axis == "token" else (x.min(), x.max())
     low, high = low.clamp_max(0), high.clamp_min(0)
     scale = ((high - low) / (2**bits - 1)).clamp_min(1e-30)
@@ -129,7 +129,7 @@ def score(model_dir, tokens, onnx, report):
 
     def simulated(recipe, bits, axis, smooth=None, wide=lambda name: False, floats=lambda name: False):
         handles = []
-        # What reads the same activations shares the factors, as one LayerNorm before them would hold them.
+        # Layers that read the same activations share the factors, because one LayerNorm before them would hold the factors.
         family = lambda name: name.rsplit(".", 1)[0] if name.endswith("_proj") else name
         for name, module in linears.items():
             if floats(name):

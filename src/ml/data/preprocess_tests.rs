@@ -165,7 +165,7 @@ fn data_that_cannot_be_learned_from_is_an_error() {
     let message = error(&[("train.csv", "tweet,label\na,x\n")], &spec);
     assert!(
         message.ends_with(
-            "it has no column `text` for the text; its columns are `tweet`, `label`; did you mean text = \"tweet\"?"
+            "the file has no column `text` for the text; its columns are `tweet`, `label`; did you mean text = \"tweet\"?"
         ),
         "{message}"
     );
