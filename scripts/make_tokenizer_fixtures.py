@@ -4,10 +4,10 @@
     pip install transformers sentencepiece protobuf
     python scripts/make_tokenizer_fixtures.py
 
-Each folder has a `golden.jsonl`: `text`, `ids`. The ids of `bert` and `bert-cased` are transformers' `BertTokenizer`'s, those
-of `deberta` are sentencepiece's own with [CLS] and [SEP] around them, those of `xlmr` are sentencepiece's renumbered as
-fairseq does it. transformers' `XLMRobertaTokenizer` agrees but for an accent after a replaced character, which it loses, and
-for U+2028, at which it splits. `bpe` is there to be refused. The same input gives the same bytes.
+Each folder has a `golden.jsonl` with `text` and `ids`. The ids of `bert` and `bert-cased` come from transformers'
+`BertTokenizer`, those of `deberta` from sentencepiece with [CLS] and [SEP] added, and those of `xlmr` from sentencepiece,
+renumbered as fairseq does. transformers' `XLMRobertaTokenizer` agrees except that it loses an accent after a replaced
+character and splits at U+2028. `pipe` must refuse `bpe`. Equal input gives equal bytes.
 """
 import csv
 import io

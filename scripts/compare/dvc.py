@@ -3,8 +3,9 @@
 
     scripts/compare/dvc.py [--pipe target/release/pipe] [--dvc dvc] [--stages 30] [--times 10]
 
-`pipe` runs preprocess, tokenize, train and then prunes, each stage on the last one's model; DVC runs as many stages that
-copy a model folder of the same files. Both run once; then whole processes are timed in turn, and the best counts.
+`pipe` runs preprocess, tokenize, train and then prunes, each on the model of the stage before. DVC runs the same number of
+stages that copy a model folder of the same files. Both run once. Then the script times whole processes in turns and takes
+the best time.
 """
 
 import argparse

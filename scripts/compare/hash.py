@@ -3,8 +3,9 @@
 
     scripts/compare/hash.py [--pipe target/release/pipe] [--b3sum b3sum] [--gb 5] [--times 3] [--folder DIR]
 
-`pipe plan` of one stage that reads the file, whole process, with an empty stat cache, then again; `pipe cache verify` on a
-cache that holds a corpus of about a tenth of that. The file is read once before, so that memory and not the disk is timed.
+Times `pipe plan` of one stage that reads the file, as a whole process, with an empty stat cache and then again, and
+`pipe cache verify` on a cache with a corpus of about a tenth of that size. The script reads the file once before, so that it
+measures memory and not the disk.
 """
 
 import argparse

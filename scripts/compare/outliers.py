@@ -5,11 +5,12 @@
     python scripts/compare/outliers.py inject MODEL_DIR OUT_DIR [--channels 3] [--size 60] [--values 0]
     python scripts/compare/outliers.py score MODEL_DIR TOKENS_DIR [--onnx F32.onnx] [--report quantization.json]
 
-`inject` gives a trained DeBERTa-v2/v3 channels that are large wherever the layers read them, as downloaded checkpoints have them,
-and leaves its function as it is: what a LayerNorm adds to a channel, the biases of its readers take away again, and the residual
-path comes back to it. `--values` also multiplies so many channels of each layer's values, and divides what reads them.
-`score` takes the accuracy of the test rows in floats and with the encoder's linear layers rounded by each recipe (rounded numbers,
-products in floats), with `--report` also as `quantize@int8` chose; with `--onnx`, of what `convert@onnx` wrote in f32, also by ONNX Runtime's own dynamic quantization.
+`inject` gives a trained DeBERTa-v2/v3 channels that are large wherever the layers read them, as in downloaded checkpoints,
+without changing its function: a LayerNorm adds to a channel, the biases of the layers that read it subtract the same again,
+and so does the residual path. `--values` also multiplies this many channels of each layer's values, and divides the weights
+that read them. `score` measures the accuracy on the test rows in floats and with the encoder's linear layers rounded by each
+recipe (rounded numbers, products in floats). With `--report` it also uses the forms that `quantize@int8` chose; with
+`--onnx`, the f32 file of `convert@onnx`, it also uses ONNX Runtime's own dynamic quantization.
 (`pipe cache path FILE STAGE` prints a stage's folder.)
 """
 import argparse

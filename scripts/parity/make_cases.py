@@ -9,15 +9,15 @@ f32 and without dropout the logits, the loss, the L2 norm of each parameter's gr
 five AdamW steps (lr 1e-3, weight decay 0.01 on all but biases and LayerNorm, gradients clipped to a norm of 1).
 
 The lora cases hold a base model and an adapter that peft saved, with the logits of both together and of the merged model, and
-the gradient norms of what is trained.
+the gradient norms of the trained parameters.
 
 The named cases are part of the repository; `--random N` writes N more of random shapes, for a longer check:
 
     python scripts/parity/make_cases.py /tmp/cases --random 40
     PIPE_PARITY=/tmp/cases cargo test --release --lib parity
 
-`--folders` takes models that were made elsewhere, such as what `prune` leaves, and is an error where transformers does not load one as
-it is; tests/fixtures/pruned holds one of each family, without dropout (`pipe cache path FILE STAGE` prints a stage's folder):
+`--folders` takes models that were made elsewhere, such as pruned ones, and fails if transformers cannot load one unchanged;
+tests/fixtures/pruned holds one of each family, without dropout (`pipe cache path FILE STAGE` prints a stage's folder):
 
     python scripts/parity/make_cases.py tests/fixtures/pruned --folders FOLDER…
 """
