@@ -1,4 +1,4 @@
-//! Training steps of `pipe` at the shapes of `shared/peers/hf_train_step.py`, one JSON line as it prints.
+//! Training steps of `pipe` at the shapes of `shared/peers/hf_train_step.py`, one JSON line in the same format.
 //!
 //! `cargo bench --bench train_step -- [--model roberta-mini|roberta-base|deberta-v3-base] [--batch 16] [--length 64] [--steps 8]
 //! [--lora 16] [--infer true]`
@@ -19,7 +19,7 @@ use pipe::ml::objective::Objective;
 use pipe::ml::optimizer::{Accumulated, AdamW, AdamWSettings};
 use shapes::{Options, config, median, rows};
 
-// As in the binary.
+// The same allocator as in the binary.
 #[global_allocator]
 static ALLOCATOR: Allocator = Allocator;
 
@@ -96,7 +96,7 @@ fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Forward passes alone.
+/// Forward passes only.
 fn infer(config: &Config, name: &str, [batch, length, steps]: [usize; 3]) -> anyhow::Result<()> {
     let device = Device::flex();
     let model = Model::init(config, 0, &device)?.valid();

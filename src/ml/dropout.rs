@@ -1,4 +1,4 @@
-//! Dropout whose masks depend on seed, step and place alone, never on a global generator.
+//! Dropout whose masks depend only on seed, step and position, never on a global generator.
 
 use burn::tensor::{Device, Int, IntDType, Tensor, TensorData};
 use rayon::prelude::*;
@@ -7,24 +7,24 @@ use super::device;
 use super::kernel::vectorized_call;
 use super::precision::Precision;
 
-/// Where a step's dropout masks come from; off in evaluation.
+/// The mode of one forward pass: its dropout masks and the precision of its matrix products.
 ///
-/// Stages train in parallel in one process, so a generator shared by the process (as Burn's is)
-/// would make the result of one depend on the timing of another.
+/// Stages train in parallel in one process. With a generator shared by the whole process, as Burn's is,
+/// the result of one stage would depend on the timing of another.
 #[derive(Debug, Clone)]
 pub enum Noise {
-    /// No dropout: evaluation.
+    /// Evaluation: no dropout, f32.
     Off,
-    /// Dropout with the masks of one training step.
+    /// Training: dropout with the masks of one step.
     Seeded(Counter),
 }
 
-/// Identifies a mask: the step's key and how many masks the step has drawn so far.
+/// Identifies a mask: the key of the step, and how many masks the step has drawn so far.
 #[derive(Debug, Clone)]
 pub struct Counter {
     key: u64,
     site: u64,
-    /// Of the step's matrix products.
+    /// The precision of the step's matrix products.
     precision: Precision,
 }
 
@@ -35,7 +35,7 @@ impl Noise {
         Noise::Seeded(Counter { key, site: 0, precision: Precision::F32 })
     }
 
-    /// The same for a step that computes its matrix products in `precision`.
+    /// The same pass with its matrix products in `precision`.
     pub fn in_precision(mut self, precision: Precision) -> Self {
         if let Noise::Seeded(counter) = &mut self {
             counter.precision = precision;
@@ -43,7 +43,7 @@ impl Noise {
         self
     }
 
-    /// How to compute matrix products: as the step says, and in f32 in evaluation.
+    /// The precision of matrix products: the step's in training, f32 in evaluation.
     pub fn precision(&self) -> Precision {
         match self {
             Noise::Off => Precision::F32,
@@ -51,13 +51,13 @@ impl Noise {
         }
     }
 
-    /// The masks of training step `step` on device number `rank`, where several share a step; the first has those of
-    /// [`Noise::step`].
+    /// The masks of training step `step` on device number `rank`, if several devices share a step. The first device has
+    /// the masks of [`Noise::step`].
     pub fn rank(seed: u64, step: u64, rank: u64) -> Self {
         Self::step(seed ^ rank.wrapping_mul(0x9e37_79b9_7f4a_7c15), step)
     }
 
-    /// The next mask with probability `p`; none in evaluation and where nothing would be dropped.
+    /// Draw the next mask with probability `p`. Returns `None` in evaluation and if `p` drops nothing.
     pub fn mask(&mut self, p: f64) -> Option<Mask> {
         let Noise::Seeded(counter) = self else { return None };
         if p <= 0.0 {
@@ -70,12 +70,12 @@ impl Noise {
 
     /// Zeroes each element with probability `p` and scales the others by `1 / (1 - p)`.
     ///
-    /// The factors are [`Mask`]'s, on every device.
+    /// Every device applies the factors of the same [`Mask`].
     pub fn dropout<const D: usize>(&mut self, x: Tensor<D>, p: f64) -> Tensor<D> {
         let Some(mask) = self.mask(p) else { return x };
         let (device, shape) = (x.device(), x.shape());
         let width = shape.dims::<D>()[D - 1];
-        // The factors are a constant: kept out of the autodiff graph.
+        // The factors are constants, so they stay out of the autodiff graph.
         let factors = if device::is_cpu(&device) {
             Tensor::from_data(TensorData::new(mask.rows(shape.num_elements(), width), shape), &device)
         } else {
@@ -85,18 +85,18 @@ impl Noise {
     }
 }
 
-/// The factors that one dropout multiplies its input with: a function of (seed, step, number of the mask within the step)
-/// and of row and column, so that a backward pass can draw them again, on any number of threads.
+/// The factors of one dropout. They are a function of (seed, step, number of the mask within the step) and of row and
+/// column, so a backward pass can draw them again, on any number of threads.
 #[derive(Debug, Clone)]
 pub struct Mask {
     key: u64,
-    /// A lane of 16 bits below this one is dropped: `p` is used in steps of 2^-16.
+    /// A lane of 16 bits below this value is dropped: `p` is rounded to a multiple of 2^-16.
     threshold: u32,
-    /// That of the rounded probability, so that the expectation stays exact.
+    /// Computed from the rounded probability, so that the expectation is exact.
     scale: f32,
 }
 
-/// Elements of a block: one hash draws two of them.
+/// Elements of a block; one hash draws two of them.
 const BLOCK: usize = 64;
 
 /// Rows that a thread fills at a time.
@@ -125,7 +125,8 @@ impl Mask {
         factors
     }
 
-    /// The same `[rows, width]`, computed where they are used: a GPU can draw them again too, for gradient checkpointing.
+    /// The same factors as `[rows, width]`, computed on the device. A GPU can draw them again as well, for gradient
+    /// checkpointing.
     fn on_device(&self, rows: usize, width: usize, device: &Device) -> Tensor<2> {
         let padded = width.next_multiple_of(BLOCK);
         let half = BLOCK as u32 / 2;
@@ -156,7 +157,7 @@ fn fill((mask, first, factors): (Mask, u32, &mut [f32])) {
     }
 }
 
-/// In two halves, one for each lane, and with masks of bits in place of choices, so that compilers make plain vector code of it.
+/// Works on two halves, one per lane, with bit masks instead of branches, so that the compiler emits plain vector code.
 #[inline(always)]
 fn block(mask: &Mask, counter: u32, factors: &mut [f32; BLOCK]) {
     let Mask { key, threshold, scale } = *mask;
@@ -170,7 +171,7 @@ fn block(mask: &Mask, counter: u32, factors: &mut [f32; BLOCK]) {
     high.iter_mut().zip(&bits).for_each(|(factor, bits)| *factor = pick(bits >> 16));
 }
 
-/// MurmurHash3's 32-bit finalizer over a counter, with half of the key before and half within.
+/// MurmurHash3's 32-bit finalizer over a counter; half of the key enters before it and half within it.
 #[inline(always)]
 fn hash(counter: u32, key: u64) -> u32 {
     let h = counter.wrapping_mul(0x9e37_79b9).wrapping_add(key as u32);
@@ -179,7 +180,7 @@ fn hash(counter: u32, key: u64) -> u32 {
     h ^ (h >> 16)
 }
 
-/// [`hash`] of numbers in 32 unsigned bits.
+/// [`hash`] of tensors of 32-bit unsigned integers.
 fn hash_on_device(counter: Tensor<1, Int>, key: u64) -> Tensor<1, Int> {
     let fold = |h: Tensor<1, Int>, bits: u32| h.clone().bitwise_xor(h.bitwise_right_shift_scalar(bits));
     let h = counter.mul_scalar(0x9e37_79b9u32).add_scalar(key as u32);
@@ -208,7 +209,7 @@ mod tests {
         x.into_data().try_to_vec().expect("f32 on the CPU")
     }
 
-    /// Half of about `n` elements dropped.
+    /// A mask that drops half of about `n` elements.
     fn mask(key: u64, n: usize) -> Vec<f32> {
         Mask::new(key, 0.5).rows(n - n % 1024, 1024)
     }
@@ -243,7 +244,7 @@ mod tests {
 
     #[test]
     fn a_gpu_draws_the_factors_that_the_cpu_draws() {
-        // The integer operations of a GPU, on the CPU.
+        // Runs the integer operations of the GPU version on the CPU.
         for (rows, width) in [(3, 64), (5, 1), (7, 100), (2, 768)] {
             let mask = Mask::new(mix(21), 0.1);
             assert_eq!(values(mask.on_device(rows, width, &Device::flex())), mask.rows(rows * width, width));

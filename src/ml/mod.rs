@@ -1,4 +1,4 @@
-//! The machine learning: models, training, compression and data; knows no stages, no cache, no TOML.
+//! Machine learning: models, training, compression and data. Knows no stages, no cache and no TOML.
 
 pub mod foreign;
 pub mod watch;

@@ -301,7 +301,7 @@ in.model = "narrow"
     );
     p.write("narrow/config.json", &config.replace("_heads\": 4", "_heads\": 2"));
     let said = failure(&p, "narrow");
-    assert!(said.contains("the student has 2 of them and the teacher 4; leave it out"), "{said}");
+    assert!(said.contains("the student has 2 heads and the teacher 4; remove `attention`"), "{said}");
 }
 
 #[test]
@@ -494,5 +494,5 @@ fn what_cannot_be_distilled_is_said_before_anything_runs() {
         "[stage.student]\nuse = \"distill\"\nin.teacher = \"teacher\"\nin.tokens = \"tokens\"\nlayers = [0, 2]\n",
     );
     let said = failure(&p, "student");
-    assert!(said.contains("the layers [0, 2] are to be kept, but the model has 2: 0 to 1"), "{said}");
+    assert!(said.contains("cannot keep the layers [0, 2]: the model has 2, numbered 0 to 1"), "{said}");
 }

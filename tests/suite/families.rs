@@ -117,7 +117,7 @@ fn a_tokenizer_that_pads_with_another_id_is_refused() {
     let (code, _, err) = project.pipe(&["run", "p.toml", "teacher"]);
     assert_eq!(code, 1);
     let expected =
-        "the tokens are padded with id 1, but the model takes 4 for padding (`pad_token_id` of its config.json)";
+        "the tokens are padded with id 1, but the model's padding id is 4 (`pad_token_id` of its config.json)";
     assert!(err.contains(expected), "{err}");
 }
 

@@ -307,7 +307,7 @@ tiny/tokenizer.json: tokenizer
     assert_eq!(bench.says(&["inspect", "tiny/tokenizer.json"]), tokenizer);
     let out = bench.says(&["inspect", "tiny"]);
     assert!(out.contains("  tokenizer   846 ids, padding 1\n"), "{out}");
-    assert!(out.ends_with("\nwarning: tiny has no weights: training starts from fresh ones\n"), "{out}");
+    assert!(out.ends_with("\nwarning: tiny has no weights; training would start from random ones\n"), "{out}");
 }
 
 #[test]
@@ -394,31 +394,31 @@ fn what_loading_would_complain_about() {
     assert_eq!(
         bench.warnings("head"),
         [
-            "config.json has fields that are not known here and have no effect: made_up",
-            "lm_head.bias holds values that are not finite: 1 of 2",
-            "not in the files, training starts them fresh: classifier.dense.bias",
-            "of another shape for 5 labels, training starts them fresh: classifier.out_proj.weight",
-            "not used by a classifier, left out: lm_head.bias",
+            "config.json has unknown fields, which have no effect: made_up",
+            "lm_head.bias has NaN or infinite values: 1 of 2",
+            "missing from the files; training would start them from random values: classifier.dense.bias",
+            "in another shape than 5 labels need; training would start them from random values: classifier.out_proj.weight",
+            "ignored, because a classifier does not use them: lm_head.bias",
         ]
     );
 
     bench.changed("narrow", |_| {});
     bench.set("narrow/config.json", "intermediate_size", 64.into());
     let [said] = &bench.warnings("narrow")[..] else { panic!("one warning") };
-    let expected = "the model does not load: parameter roberta.encoder.layer.0.intermediate.dense.weight has shape [96, 48]; config.json asks for [64, 48]";
+    let expected = "cannot load the model: parameter roberta.encoder.layer.0.intermediate.dense.weight has shape [96, 48]; config.json asks for [64, 48]";
     assert_eq!(said, expected);
 
     bench.changed("strange", |_| {});
     bench.set("strange/config.json", "model_type", "gpt2".into());
     let [said] = &bench.warnings("strange")[..] else { panic!("one warning") };
-    assert!(said.starts_with("config.json does not load: field `model_type` is `gpt2`; known families: roberta"));
+    assert!(said.starts_with("cannot use config.json: field `model_type` is `gpt2`; known families: roberta"));
     assert!(bench.says(&["inspect", "strange"]).starts_with("strange: gpt2 model, RobertaForSequenceClassification\n"));
 
     bench.changed("bare", |_| {});
     fs::remove_file(bench.path("bare/config.json")).unwrap();
     assert_eq!(
         bench.warnings("bare"),
-        ["there is no config.json: which family this is, and whether it is whole, cannot be told"]
+        ["there is no config.json, so the family is unknown and the weights cannot be checked for completeness"]
     );
     assert_eq!(bench.json(&["inspect", "bare"])["tensors"], bench.json(&["inspect", "model"])["tensors"]);
 }
@@ -466,8 +466,8 @@ fn a_tokenizer_that_is_larger_than_the_model() {
     assert_eq!(
         bench.warnings("tiny")[1..],
         [
-            "the tokenizer has 846 ids, but the model knows 800: texts with the others cannot be scored",
-            "tokenizer_config.json lets 512 tokens through, but the model has 98 positions: longer texts are cut"
+            "the tokenizer has 846 ids, but the model has 800; texts with higher ids cannot be scored",
+            "tokenizer_config.json allows 512 tokens, but the model has 98 positions; longer texts are cut"
         ]
     );
 }
@@ -684,7 +684,7 @@ fn what_cannot_be_compared_is_said_so() {
     });
     fs::remove_file(bench.path("other/config.json")).unwrap();
     let said =
-        "error: model is a roberta model and other a bert model; layers of different families cannot be compared\n";
+        "error: model is a roberta model, but other is a bert model; only models of the same family can be compared\n";
     assert_eq!(bench.refuses(&["diagnose", "model", "other"]), (1, said.into()));
 
     bench.changed("wide", |tensors| {
@@ -692,7 +692,7 @@ fn what_cannot_be_compared_is_said_so() {
             tensor.shape.push(1);
         }
     });
-    let said = "error: nothing to compare: model (roberta) and wide (roberta) have no tensor of an encoder with the same name and shape\n";
+    let said = "error: nothing to compare: model (roberta) and wide (roberta) have no encoder tensor with the same name and shape\n";
     assert_eq!(bench.refuses(&["diagnose", "model", "wide"]), (1, said.into()));
 
     bench.changed("towers", |tensors| {
@@ -700,19 +700,22 @@ fn what_cannot_be_compared_is_said_so() {
         tensors.insert("other.encoder.layer.0.output.dense.bias".into(), twin);
     });
     let said = "error: the tensors other.encoder.layer.0.output.dense.bias and roberta.encoder.layer.0.output.dense.bias in towers \
-                have one place in an encoder; such a model cannot be compared\n";
+                are the same parameter of an encoder, so the model cannot be compared\n";
     assert_eq!(bench.refuses(&["diagnose", "model", "towers"]), (1, said.into()));
 
     bench.changed("broken", |tensors| {
         let bias = tensors.get_mut("classifier.dense.bias").unwrap();
         *bias = bias.map(|_| f32::INFINITY);
     });
-    let said = "error: tensor classifier.dense.bias: broken holds values that are not finite; such a model cannot be compared\n";
+    let said = "error: tensor classifier.dense.bias: broken has NaN or infinite values, so it cannot be compared\n";
     assert_eq!(bench.refuses(&["diagnose", "model", "broken"]), (1, said.into()));
 
     let (code, said) = bench.refuses(&["diagnose", "adapter", "adapter"]);
     assert_eq!(code, 1);
-    assert!(said.starts_with("error: adapter and adapter are both adapters; compare one with the model"), "{said}");
+    assert!(
+        said.starts_with("error: adapter and adapter are both adapters; compare one with its base model"),
+        "{said}"
+    );
     bench.changed("small", |tensors| {
         for tensor in tensors.values_mut().filter(|tensor| tensor.shape == [48, 48]) {
             *tensor = Tensor::of(&[24, 24], vec![1.0; 24 * 24]);

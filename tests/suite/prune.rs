@@ -216,10 +216,10 @@ fn what_the_model_does_not_allow_is_said_with_what_it_has() {
             "target `qeury` matches no linear layer of the model; there are classifier.dense, classifier.out_proj, roberta.encoder.layer.*.attention.output.dense",
         ],
     );
-    fails(&project("use = \"prune\"\npattern = \"3:7\"\n"), &["inputs, which cannot be grouped by 7 (pattern 3:7)"]);
+    fails(&project("use = \"prune\"\npattern = \"3:7\"\n"), &["inputs, not a multiple of 7 (pattern 3:7)"]);
     fails(
         &project("use = \"prune@0.3\"\nin.tokens = \"tokens\"\nrecover-epochs = 1\ngradual = { steps = 50 }\n"),
-        &["gradual.steps is 50, but the sparsity is to be reached after 4 of 8 optimizer steps"],
+        &["gradual.steps is 50, but the full sparsity is due after 4 of 8 optimizer steps"],
     );
     let p = project("use = \"prune@0.3\"\n");
     let text = fs::read_to_string(p.path("p.toml")).unwrap();

@@ -73,9 +73,9 @@ fn what_cannot_be_done_is_one_clear_error() {
         err
     };
     let err = failed("twice");
-    assert!(err.contains("is quantized already; quantize the model it was made from"), "{err}");
+    assert!(err.contains("is already quantized; quantize the model it was made from"), "{err}");
     let err = failed("uneven");
-    let expected = ".weight has 64 inputs, which groups of 128 do not divide; group-size = 64 divides all";
+    let expected = ".weight has 64 inputs, not a multiple of group-size 128; group-size = 64 fits all layers";
     assert!(err.contains(expected), "{err}");
 
     let mistakes = [

@@ -371,7 +371,7 @@ fn what_is_wrong_with_data_and_models_is_said_with_its_place() {
                     &fs::read_to_string(p.path("tiny/config.json")).unwrap().replace("258", "8"),
                 )
             },
-            &["tokens, the model takes 6; set max-length to 6"],
+            &["tokens, but the model takes at most 6; set max-length to 6"],
         ),
     ];
     for (name, spoil, said) in cases {

@@ -110,7 +110,7 @@ fn a_killed_recovery_of_a_smaller_model_goes_on_and_ends_in_the_same_bits() {
     let killed = kill_at(&p, start(&p, "pruned"), 17);
     assert!(killed.is_some(), "it was done before it could be killed");
     let (code, _, err) = p.pipe(&["run", "p.toml", "pruned"]);
-    assert!(code == 0 && err.contains("going on from step"), "{err}");
+    assert!(code == 0 && err.contains("resuming from step"), "{err}");
     assert_eq!(p.digest("pruned"), undisturbed.digest("pruned"));
 }
 
@@ -149,7 +149,7 @@ fn what_contradicts_itself_is_refused_before_anything_runs() {
 fn what_the_model_or_the_rows_do_not_allow_is_said() {
     fails(
         &project("use = \"prune\"\nlayers = [0, 2]\n"),
-        &["the layers [0, 2] are to be kept, but the model has 2: 0 to 1"],
+        &["cannot keep the layers [0, 2]: the model has 2, numbered 0 to 1"],
     );
     fails(&project("use = \"prune\"\nlayers = 3\n"), &["cannot keep 3 layers: the model has only 2; lower `layers`"]);
     let p = project("use = \"prune@0.4\"\nstructure = [\"ffn\"]\nin.tokens = \"tokens\"\n");

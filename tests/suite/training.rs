@@ -110,8 +110,8 @@ fn a_damaged_checkpoint_falls_back_to_the_one_before() {
     fs::write(&path, bytes).unwrap();
     let before = step(&fs::read(work.join("fit.checkpoint.before")).unwrap()).unwrap();
     let said = said(&p);
-    assert!(said.contains("fit.checkpoint is not used: it is damaged (its checksum differs)"), "{said}");
-    assert!(said.contains(&format!("going on from step {before} of 160")), "{said}");
+    assert!(said.contains("fit.checkpoint: the file is damaged (its checksum differs)"), "{said}");
+    assert!(said.contains(&format!("resuming from step {before} of 160")), "{said}");
     assert_eq!(p.digest("teacher"), undisturbed.digest("teacher"));
 }
 
@@ -125,9 +125,9 @@ fn a_loss_that_is_no_number_says_where_and_what_is_kept() {
     }
     // A rerun continues from the checkpoint and fails again.
     let (_, _, again) = p.pipe(&["run", "p.toml", "teacher", "--set", "stage.teacher.learning-rate=1e30"]);
-    assert!(again.contains("going on from step ") && again.contains("the checkpoint of step "), "{again}");
-    // Other parameters give another result.
-    assert!(!said(&p).contains("going on from"));
+    assert!(again.contains("resuming from step ") && again.contains("the checkpoint of step "), "{again}");
+    // Other parameters are another result.
+    assert!(!said(&p).contains("resuming from"));
 }
 
 /// A billionth of the memory is never enough for a step, and all of it always is.
@@ -137,13 +137,13 @@ fn a_step_that_takes_more_than_its_share_of_memory_is_halved_once_and_then_an_er
     let (code, _, err) = p.pipe(&["run", "p.toml", "teacher", "--set", "stage.teacher.memory-fraction=1e-9"]);
     assert_eq!(code, 1, "{err}");
     let [first, second] = [
-        "warning: a batch takes more memory than memory-fraction allows; from here on, each goes through in two halves",
-        "half a batch takes more memory than memory-fraction allows too; lower batch-size",
+        "warning: a batch needs more memory than memory-fraction allows; from now on, each batch is split into two halves",
+        "even half a batch needs more memory than memory-fraction allows; lower batch-size",
     ]
     .map(|words| err.find(words));
     assert!(first.is_some() && first < second, "{err}");
-    assert!(err.contains(" bytes were in use, and memory-fraction allows "), "{err}");
-    // Without halving, the result and the fingerprint are the same.
+    assert!(err.contains(" bytes were in use, but memory-fraction allows "), "{err}");
+    // Where nothing is halved the result is the same, and so is the fingerprint.
     p.run(&["teacher", "--set", "stage.teacher.memory-fraction=1"]);
     let (_, _, again) = p.pipe(&["run", "p.toml", "teacher"]);
     assert!(again.contains("done: 3 cached, 0 run"), "{again}");

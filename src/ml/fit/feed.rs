@@ -1,4 +1,4 @@
-//! The rows of every step, collected ahead of the training on a thread of their own.
+//! Collects the rows of every step on a separate thread, ahead of the training.
 
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
@@ -8,50 +8,51 @@ use super::FitOptions;
 use crate::ml::batch::{self, Batch};
 use crate::ml::data::tokens::{Split, Tokens};
 
-/// Steps that wait ready at most: one to take at once, one to even out a slow shuffle at an epoch's start.
+/// Maximum number of steps that wait ready: one to take at once, one to cover a slow shuffle at the start of an epoch.
 const AHEAD: usize = 2;
 
-/// What one step learns from.
+/// The batches of one optimizer step.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lesson {
-    /// Steps taken before.
+    /// Steps taken before this one.
     pub step: u64,
     /// Micro-batches of at most [`FitOptions::batch_size`] rows; together at most [`FitOptions::step_rows`].
     pub batches: Vec<Batch>,
 }
 
 impl Lesson {
-    /// Places of the step's rows in the train split.
+    /// Positions of the step's rows in the train split.
     pub fn rows(&self) -> impl Iterator<Item = usize> {
         self.batches.iter().flat_map(|batch| batch.rows.iter().copied())
     }
 }
 
-/// The lessons of a fit in their order, so that the device never waits for tokens.
+/// Delivers the batches of a fit step by step, so that the device never waits for tokens.
 ///
-/// What a lesson holds is a function of tokens, options and step alone. Its thread ends with the last step, or as soon as
-/// the feed is dropped.
+/// The batches of a step depend only on tokens, options and step. The thread ends after the last step, or when the feed
+/// is dropped.
 pub struct Feed {
     lessons: Receiver<Lesson>,
 }
 
 impl Feed {
-    /// Collect the lessons of a fit on `tokens`, from step `from` on.
+    /// Start collecting the batches of a fit on `tokens`, from step `from` on.
     pub fn start(tokens: &Tokens, options: &FitOptions, from: u64) -> Result<Self> {
         let (sender, lessons) = sync_channel(AHEAD);
         let source = Source { train: tokens.train.clone(), pad_id: tokens.pad_id, options: options.clone() };
         let thread = std::thread::Builder::new().name("feed".into());
-        thread.spawn(move || source.collect(from, &sender)).context("cannot start a thread to collect rows on")?;
+        thread.spawn(move || source.collect(from, &sender)).context("cannot start the thread that collects rows")?;
         Ok(Self { lessons })
     }
 
-    /// The next lesson; it is ready unless collecting takes longer than training. None after the last.
+    /// The batches of the next step, or `None` after the last. This only waits if collecting takes longer than
+    /// training.
     pub fn next(&self) -> Option<Lesson> {
         self.lessons.recv().ok()
     }
 }
 
-/// What the lessons are made from.
+/// The inputs from which the batches are made.
 struct Source {
     train: Split,
     pad_id: u32,
@@ -59,7 +60,7 @@ struct Source {
 }
 
 impl Source {
-    /// Every lesson from step `from` on, until the last or until nobody listens.
+    /// Send the batches of every step from `from` on, until the last or until the receiver is gone.
     fn collect(&self, from: u64, sender: &SyncSender<Lesson>) {
         let Self { train, pad_id, options } = self;
         let steps = train.len().div_ceil(options.step_rows()) as u64;
@@ -120,13 +121,13 @@ mod tests {
     }
 
     #[test]
-    fn nobody_listening_ends_it() {
+    fn it_ends_when_the_receiver_is_gone() {
         let options = FitOptions { epochs: u32::MAX, batch_size: 1, ..FitOptions::default() };
         let source = Source { train: tokens(64).train, pad_id: 1, options };
         let (sender, lessons) = sync_channel(AHEAD);
         let thread = std::thread::spawn(move || source.collect(0, &sender));
         assert_eq!(lessons.recv().unwrap().step, 0);
         drop(lessons);
-        thread.join().unwrap(); // Millions of epochs were left.
+        thread.join().unwrap(); // Millions of epochs would have been left.
     }
 }

@@ -17,30 +17,30 @@ use crate::ml::objective::Objective;
 use crate::ml::optimizer::{Accumulated, AdamW};
 use crate::ml::watch::Watch;
 
-/// What all steps of a fit have in common.
+/// What all steps of a fit share.
 pub struct Stepper<'a> {
     pub tokens: &'a Tokens,
     pub objective: &'a Objective,
     pub options: &'a FitOptions,
-    /// Where the model is, with autodiff.
+    /// The model's device, with autodiff.
     pub device: &'a Device,
     pub watch: &'a dyn Watch,
     pub room: Room,
 }
 
-/// What a step saw.
+/// The measurements of a step.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Seen {
     /// Mean over the step's rows, before the update.
     pub loss: f64,
-    /// Of the gradient, before clipping.
+    /// Norm of the gradient, before clipping.
     pub norm: f64,
-    /// Positions that went through the model, and those that held a token.
+    /// Positions that the model computed, and how many of them held a token.
     pub positions: u64,
     pub tokens: u64,
 }
 
-/// The gradients of a step's rows, and what they came with.
+/// The gradients of a step's rows, and what was computed along with them.
 struct Gathered {
     grads: Accumulated,
     /// `[1]` each.
@@ -48,8 +48,8 @@ struct Gathered {
 }
 
 impl Stepper<'_> {
-    /// Take one step. A loss or norm that is not finite is the caller's to judge: on the CPU the model is as it was, on a GPU
-    /// it is spoilt.
+    /// Take one step. The caller has to check whether loss and norm are finite. If they are not, the model is unchanged
+    /// on the CPU and broken on a GPU.
     pub fn step(
         &self,
         pupil: Pupil,
@@ -59,7 +59,7 @@ impl Stepper<'_> {
     ) -> Result<(Pupil, Seen)> {
         let (batches, gathered) = self.room.find(self.watch, |parts| {
             let batches = self.cut(lesson, parts * (1 + self.options.replicas.len()));
-            // The first steps also make room for the optimizer's state.
+            // The first steps also allocate the optimizer's state.
             let settled = optimizer.steps() > 1;
             let gathered = within(self.options.memory_limit, self.device, || {
                 let gathered = self.gradients(&pupil, optimizer, &batches, lesson.step)?;
@@ -72,7 +72,7 @@ impl Stepper<'_> {
             Ok((batches, gathered.with_context(at)?))
         })?;
 
-        // The loss is read after the update is queued: a GPU then never waits for the host.
+        // Read the loss after queuing the update, so that a GPU never waits for the host.
         let (pupil, norm) = optimizer.step(pupil, gathered.grads, learning_rate, self.options.clip)?;
         let loss = f64::from(Tensor::cat(gathered.losses, 0).sum().try_into_scalar::<f32>()?);
         let positions = batches.iter().map(|batch| batch.positions() as u64).sum();
@@ -80,7 +80,7 @@ impl Stepper<'_> {
         Ok((pupil, Seen { loss, norm: norm.read()?, positions, tokens }))
     }
 
-    /// The lesson's batches, each in `parts` of about equally many rows.
+    /// The step's batches, each cut into `parts` with about equally many rows.
     fn cut(&self, lesson: &Lesson, parts: usize) -> Vec<Batch> {
         let Self { tokens, options, .. } = self;
         let cut = |batch: &Batch| -> Vec<Batch> {
@@ -92,7 +92,8 @@ impl Stepper<'_> {
 
     /// The gradient of the mean loss over all batches, computed by all devices.
     ///
-    /// Each batch is divided by the weight of all the step's rows, so that it does not matter which device has which.
+    /// Each batch is divided by the weight of all rows of the step, so it does not matter which device computes which
+    /// batch.
     fn gradients(&self, pupil: &Pupil, optimizer: &AdamW, batches: &[Batch], step: u64) -> Result<Gathered> {
         let Self { objective, options, device, .. } = *self;
         let weight = objective.weight(batches.iter().flat_map(|batch| batch.labels.iter().copied()));
@@ -109,7 +110,7 @@ impl Stepper<'_> {
             });
             let others: Vec<_> = others.collect();
             let sum = pass.run(0, pupil, device);
-            // All are waited for before any error is given: a panic of one would else hide it.
+            // Wait for all threads before reporting an error, so that a panic of one does not hide it.
             let joined =
                 others.into_iter().map(|other| other.join().map_err(|_| anyhow!("the thread of a device panicked")));
             let joined: Vec<_> = joined.collect();
@@ -123,10 +124,10 @@ impl Stepper<'_> {
         })
     }
 
-    /// Make sure that the gradients are there before they change the model.
+    /// Make sure that the gradients are computed before they change the model.
     ///
-    /// A GPU works behind the host, so its errors show only where a result is read. Waiting for it costs time: only batches
-    /// larger than all before them may run out of memory, so only they are waited for.
+    /// A GPU runs behind the host, so its errors show only when a result is read. Waiting costs time. Only batches
+    /// larger than all before can run out of memory, so this waits only for those.
     fn wait(&self, batches: &[Batch], grads: &Accumulated, settled: bool) -> Result<()> {
         let positions = batches.iter().map(Batch::positions).max().unwrap_or(0);
         if !settled || self.room.is_unproven(positions) {
@@ -139,21 +140,21 @@ impl Stepper<'_> {
     }
 }
 
-/// Forward and backward of a step's batches, each device its share.
+/// Forward and backward passes over a step's batches; each device computes its share.
 struct Pass<'a> {
     objective: &'a Objective,
     options: &'a FitOptions,
     optimizer: &'a AdamW,
     batches: &'a [Batch],
     step: u64,
-    /// Of all rows of the step.
+    /// Weight of all rows of the step.
     weight: f64,
     counts: Counts,
     ranks: usize,
 }
 
 impl Pass<'_> {
-    /// Every `ranks`-th batch from `rank` on, one after the other.
+    /// Compute every `ranks`-th batch from `rank` on, one after the other.
     fn run(&self, rank: usize, pupil: &Pupil, device: &Device) -> Result<Gathered> {
         let Pupil { model, projection } = pupil;
         let guide = self.objective.guide().map(|guide| if rank == 0 { guide.clone() } else { guide.on(device) });

@@ -1,4 +1,4 @@
-//! The losses are torch's, in value and gradient, and padding takes no part.
+//! Tests that the losses are torch's, in value and gradient, and that padding does not count.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use super::*;
 use crate::ml::guide::{AttentionLoss, Depths, HiddenLoss};
 use crate::ml::model::Config;
 
-/// Numbers between −1 and 1 that torch was given, too.
+/// Numbers between −1 and 1; torch computed the expected values from the same numbers.
 fn wave<const D: usize>(shape: [usize; D], seed: u64) -> Tensor<D> {
     let number = |i: u64| ((i * i * 31 + i * 17 * seed + seed * 37) % 101) as f32 / 50.0 - 1.0;
     let values: Vec<f32> = (0..shape.iter().product::<usize>() as u64).map(number).collect();
@@ -28,7 +28,7 @@ fn teacher() -> Model {
     Model::init(&Config::parse(text).unwrap(), 1, &Device::flex()).unwrap()
 }
 
-/// Two pieces, the second and third, follow those of the same number.
+/// Two pieces, the second and third, follow the teacher's pieces with the same numbers.
 fn guide(hidden: Option<HiddenLoss>, attention: Option<AttentionLoss>) -> Guide {
     let two = BTreeMap::from([(1, 1), (2, 2)]);
     let one = BTreeMap::from([(1, 1)]);
@@ -50,8 +50,9 @@ fn close<const D: usize>(found: Tensor<D>, torch: &[f64]) {
     assert!(is_close, "{found:?}, torch {torch:?}");
 }
 
-/// Measure, and what torch gives in f64 for half of the mean over two pieces of `mse_loss` or `CosineEmbeddingLoss` over the
-/// real tokens: the loss, and the gradients of the first piece and of the projection's weight (as `[in, out]`) and bias.
+/// The measure, then torch's f64 results for half of the mean over two pieces of `mse_loss` or `CosineEmbeddingLoss`
+/// over the real tokens: the loss, and the gradients of the first piece and of the projection's weight (as `[in, out]`)
+/// and bias.
 type Torch = (Measure, f64, &'static [f64], &'static [f64], &'static [f64]);
 
 const TORCH: [Torch; 4] = [
@@ -155,7 +156,7 @@ fn hidden_losses_are_torchs_with_and_without_a_projection() {
         let guide = guide(Some(HiddenLoss { loss, weight: 0.5, layers: Depths::Uniform }), None);
         let device = Device::flex().autodiff();
         let mut projection = Linear::empty(2, 3, &device);
-        // torch has the weight as [out, in].
+        // torch stores the weight as [out, in].
         let weight = Tensor::<2>::from_data(wave([3, 2], 5).transpose().into_data(), &device);
         projection.weight = Param::from_tensor(weight).set_require_grad(true);
         projection.bias = Param::from_tensor(wave([3], 6)).set_require_grad(true);

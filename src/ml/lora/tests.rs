@@ -1,4 +1,4 @@
-//! Adapters hold to what PEFT computes and writes.
+//! Tests that adapters compute and store what PEFT computes and writes.
 
 use super::*;
 use crate::ml::dropout::Noise;
@@ -23,7 +23,7 @@ fn base(fixture: &Fixture, device: &Device) -> Model {
     Model::load(&fixture.dir.join("base"), None, 0, device).expect("loads").model
 }
 
-/// The fixtures of adapters, as loaded on `device`.
+/// The adapter fixtures, loaded on `device`.
 fn adapted(device: &Device) -> impl Iterator<Item = (Fixture, Model, LoraConfig)> {
     Fixture::adapters().into_iter().map(|fixture| {
         let (model, config) = load_adapter(base(&fixture, device), &fixture.dir.join("adapter")).expect("loads");
@@ -120,12 +120,12 @@ fn a_new_adapter_changes_nothing_and_only_it_and_the_head_get_gradients() {
     // Per layer query, attention output and output, two factors each, and four of the head.
     assert_eq!(norms.len(), 3 * 3 * 2 + 4);
     assert!(norms.iter().all(|(name, norm)| !name.contains("lora_B") || *norm > 0.0));
-    // Nothing is kept of the size of a frozen weight either: two moments for each number that is trained.
+    // Memory that grows with the frozen weights is not kept either: the optimizer has two moments per trained value.
     let optimizer = AdamW::new(AdamWSettings::default(), &model, &device);
     assert_eq!(optimizer.state_len(), 2 * model.count_trainable());
 }
 
-/// What training keeps beside the model, a gradient and two moments, there is for each number that is trained, and for no other.
+/// Besides the model, training keeps a gradient and two moments for each trained value, and for no other.
 #[test]
 fn at_the_size_of_roberta_base_a_twentieth_of_the_numbers_is_trained_at_most() {
     let base = r#"{"model_type": "roberta", "vocab_size": 50265, "max_position_embeddings": 514, "type_vocab_size": 1,
@@ -134,7 +134,7 @@ fn at_the_size_of_roberta_base_a_twentieth_of_the_numbers_is_trained_at_most() {
     let model = Model::empty(&crate::ml::model::Config::parse(base).expect("a config"), &Device::flex());
     let all = model.count();
     let adapted = model.add_lora(&LoraConfig { rank: 16, ..config(&["all-linear"]) }, 0).expect("added");
-    // Nothing is allocated for the model, so what freezing it leaves is told by names: the adapters and the head.
+    // The model has no values here, so the trained parameters are identified by name: the adapters and the head.
     let is_trained = |name: &str| name.contains(".lora_") || name.starts_with("classifier.");
     let trained: usize = adapted.parameters().iter().filter(|p| is_trained(&p.name)).map(|p| p.size()).sum();
     assert_eq!((all, trained), (124_649_477, 3_248_645));
@@ -156,7 +156,7 @@ fn modules_to_save_are_trained_in_full_and_stored_with_the_adapter() {
     assert!(again.to_host().expect("host") == model.to_host().expect("host"));
     let wrong = LoraConfig { modules_to_save: vec!["embedings".into()], ..config };
     let error = base(&fixture, &device).add_lora(&wrong, 3).expect_err("no such module");
-    assert_eq!(error.to_string(), "lora: module `embedings` of modules-to-save is not in the model");
+    assert_eq!(error.to_string(), "lora: modules-to-save names `embedings`, but the model has no such module");
 }
 
 #[test]
@@ -178,7 +178,7 @@ fn a_fresh_pooler_is_trained_and_stored_with_the_adapter() {
         save_adapter(&model, &config, "the/base", adapter.path()).expect("saved");
         let names = weights::read(&[adapter.path().join("adapter_model.safetensors")]).expect("read");
         assert!(names.contains_key(&format!("base_model.model.{stored}.dense.weight")), "{:?}", names.keys());
-        // What was trained is all there: another seed for the base gives the same model.
+        // The folders hold everything that was trained: the base with another seed gives the same model.
         let merged = merge(dir.path(), adapter.path(), None).expect("merged").model;
         assert!(merged.to_host().expect("host") == model.merge_lora().to_host().expect("host"), "{name}");
     }

@@ -104,7 +104,7 @@ fn variants_that_scored_other_rows_cannot_be_compared() {
     all[2].1.outcomes.ids[7] = "validation:7".into();
     assert_eq!(
         Comparison::of(&all, None).unwrap_err().to_string(),
-        "`int8` was not scored on the same rows as the baseline `teacher` (row `test:7` is in one of them only), so their \
+        "`int8` was not scored on the same rows as the baseline `teacher` (only one of them has row `test:7`), so their \
          accuracies cannot be compared; let `evaluate` score both on one split of one corpus"
     );
     all[1].1.metrics.per_class[0].label = "maybe".into();

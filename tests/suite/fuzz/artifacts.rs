@@ -142,7 +142,7 @@ fn sizes_that_a_parquet_page_declares_are_held_against_the_file() {
     fs::write(&path, [&good[..7], &two_gigabytes, &good[7 + length..]].concat()).unwrap();
     let message = format!("{:#}", bounded(good.len(), || Corpus::open(dir.path())).unwrap_err());
     assert!(
-        message.contains("train.parquet: a page of ") && message.ends_with("says that it unpacks to 2147483647"),
+        message.contains("train.parquet: a page of ") && message.ends_with("claims to unpack to 2147483647"),
         "{message}"
     );
 }
@@ -157,5 +157,5 @@ fn a_text_stored_once_and_used_very_often_is_not_a_corpus() {
         .unwrap();
     let size = fs::metadata(dir.path().join("train.parquet")).unwrap().len() as usize;
     let message = format!("{:#}", bounded(size, || Corpus::open(dir.path())).unwrap_err());
-    assert!(message.ends_with("it holds more than a file of its size can"), "{message}");
+    assert!(message.ends_with("it unpacks to more than a file of its size can hold"), "{message}");
 }

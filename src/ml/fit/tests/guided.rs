@@ -1,4 +1,4 @@
-//! A student that follows more of its teacher than the logits.
+//! Tests of a student that imitates more of its teacher than the logits.
 
 use super::*;
 use crate::ml::guide::{AttentionLoss, Depths, Guide, HiddenLoss, Measure};
