@@ -11,7 +11,7 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use pipe::allocator::{self, Allocator};
 use pipe::ml::batch::{Batch, Padding};
-use pipe::ml::dropout::Noise;
+use pipe::ml::dropout::Pass;
 use pipe::ml::fit::peak_memory_bytes;
 use pipe::ml::lora::{LoraConfig, Targets};
 use pipe::ml::model::{Config, Model};
@@ -63,7 +63,7 @@ fn main() -> anyhow::Result<()> {
         };
         let batch = Batch::collect(&split, &rows, 1, Padding::Bucketed);
         let (ids, mask) = batch.to_device(&device);
-        let logits = model.forward(ids, mask, &mut Noise::step(1, step as u64));
+        let logits = model.forward(ids, mask, &mut Pass::step(1, step as u64));
         let loss: Tensor<1> = objective.loss(logits, &batch, batch.len() as f64);
         lap(0);
         let gradients = loss.backward();
@@ -105,7 +105,7 @@ fn infer(config: &Config, name: &str, [batch, length, steps]: [usize; 3]) -> any
     for step in 0..steps + 2 {
         let start = Instant::now();
         let (ids, mask) = batch.to_device(&device);
-        let logits: Vec<f32> = model.forward(ids, mask, &mut Noise::Off).try_into_data()?.try_into_vec()?;
+        let logits: Vec<f32> = model.forward(ids, mask, &mut Pass::Off).try_into_data()?.try_into_vec()?;
         anyhow::ensure!(logits.iter().all(|x| x.is_finite()), "the logits are {logits:?}");
         if step >= 2 {
             times.push(start.elapsed().as_secs_f64() * 1e3);

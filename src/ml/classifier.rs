@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use burn::tensor::{Bool, Device, Int, Tensor};
 use serde::{Deserialize, Serialize};
 
-use super::dropout::Noise;
+use super::dropout::Pass;
 use super::model::{Config, Initialised, Model, weights};
 
 /// A model opened from a folder, without autodiff and dropout. Float, f16 and int8 folders all work.
@@ -69,7 +69,7 @@ impl Classifier {
     /// `[B, C]`, row by row.
     pub fn logits(&self, ids: Tensor<2, Int>, mask: Tensor<2, Bool>) -> Result<Vec<f32>> {
         // Run inside the thread pool. From outside, each parallel loop would wait for a pool thread to wake up.
-        let logits = rayon::scope(|_| self.model.forward(ids, mask, &mut Noise::Off));
+        let logits = rayon::scope(|_| self.model.forward(ids, mask, &mut Pass::Off));
         match logits.try_into_data().map(|data| data.convert::<f32>().try_into_vec()) {
             Ok(Ok(values)) if values.iter().all(|value: &f32| value.is_finite()) => Ok(values),
             Ok(Ok(_)) => bail!(

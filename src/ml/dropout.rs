@@ -12,7 +12,7 @@ use super::precision::Precision;
 /// Stages train in parallel in one process. With a generator shared by the whole process, as Burn's is,
 /// the result of one stage would depend on the timing of another.
 #[derive(Debug, Clone)]
-pub enum Noise {
+pub enum Pass {
     /// Evaluation: no dropout, f32.
     Off,
     /// Training: dropout with the masks of one step.
@@ -28,16 +28,16 @@ pub struct Counter {
     precision: Precision,
 }
 
-impl Noise {
+impl Pass {
     /// The masks of training step `step` (micro-batches count as steps) under `seed`.
     pub fn step(seed: u64, step: u64) -> Self {
         let key = mix(mix(seed ^ 0x6a09_e667_f3bc_c908).wrapping_add(step));
-        Noise::Seeded(Counter { key, site: 0, precision: Precision::F32 })
+        Pass::Seeded(Counter { key, site: 0, precision: Precision::F32 })
     }
 
     /// The same pass with its matrix products in `precision`.
     pub fn in_precision(mut self, precision: Precision) -> Self {
-        if let Noise::Seeded(counter) = &mut self {
+        if let Pass::Seeded(counter) = &mut self {
             counter.precision = precision;
         }
         self
@@ -46,20 +46,20 @@ impl Noise {
     /// The precision of matrix products: the step's in training, f32 in evaluation.
     pub fn precision(&self) -> Precision {
         match self {
-            Noise::Off => Precision::F32,
-            Noise::Seeded(counter) => counter.precision,
+            Pass::Off => Precision::F32,
+            Pass::Seeded(counter) => counter.precision,
         }
     }
 
     /// The masks of training step `step` on device number `rank`, if several devices share a step. The first device has
-    /// the masks of [`Noise::step`].
+    /// the masks of [`Pass::step`].
     pub fn rank(seed: u64, step: u64, rank: u64) -> Self {
         Self::step(seed ^ rank.wrapping_mul(0x9e37_79b9_7f4a_7c15), step)
     }
 
     /// Draw the next mask with probability `p`. Returns `None` in evaluation and if `p` drops nothing.
     pub fn mask(&mut self, p: f64) -> Option<Mask> {
-        let Noise::Seeded(counter) = self else { return None };
+        let Pass::Seeded(counter) = self else { return None };
         if p <= 0.0 {
             return None;
         }
@@ -216,14 +216,14 @@ mod tests {
 
     #[test]
     fn off_and_zero_probability_change_nothing() {
-        assert_eq!(values(Noise::Off.dropout(ones(3), 0.5)), vec![1.0; 24]);
-        assert_eq!(values(Noise::step(1, 1).dropout(ones(3), 0.0)), vec![1.0; 24]);
+        assert_eq!(values(Pass::Off.dropout(ones(3), 0.5)), vec![1.0; 24]);
+        assert_eq!(values(Pass::step(1, 1).dropout(ones(3), 0.0)), vec![1.0; 24]);
     }
 
     #[test]
     fn drops_the_asked_share_and_keeps_the_expectation() {
         for p in [0.1, 0.5, 0.9] {
-            let out = values(Noise::step(7, 3).dropout(ones(40_000), p));
+            let out = values(Pass::step(7, 3).dropout(ones(40_000), p));
             let dropped = out.iter().filter(|v| **v == 0.0).count() as f64 / out.len() as f64;
             let mean = out.iter().map(|v| *v as f64).sum::<f64>() / out.len() as f64;
             assert!((dropped - p).abs() < 0.004, "p {p}: dropped {dropped}");
@@ -238,8 +238,8 @@ mod tests {
         let three = rayon::ThreadPoolBuilder::new().num_threads(3).build().expect("a pool");
         assert_eq!(one.install(|| mask(9, n)), three.install(|| mask(9, n)));
 
-        let first = values(Noise::step(5, 2).dropout(ones(100), 0.3));
-        assert_eq!(first, values(Noise::step(5, 2).dropout(ones(100), 0.3)));
+        let first = values(Pass::step(5, 2).dropout(ones(100), 0.3));
+        assert_eq!(first, values(Pass::step(5, 2).dropout(ones(100), 0.3)));
     }
 
     #[test]
@@ -253,11 +253,11 @@ mod tests {
 
     #[test]
     fn seeds_steps_and_calls_give_different_masks() {
-        let mut noise = Noise::step(5, 2);
-        let first = values(noise.dropout(ones(100), 0.3));
-        let second = values(noise.dropout(ones(100), 0.3));
-        let other_step = values(Noise::step(5, 3).dropout(ones(100), 0.3));
-        let other_seed = values(Noise::step(6, 2).dropout(ones(100), 0.3));
+        let mut pass = Pass::step(5, 2);
+        let first = values(pass.dropout(ones(100), 0.3));
+        let second = values(pass.dropout(ones(100), 0.3));
+        let other_step = values(Pass::step(5, 3).dropout(ones(100), 0.3));
+        let other_seed = values(Pass::step(6, 2).dropout(ones(100), 0.3));
         assert!(first != second && first != other_step && first != other_seed);
     }
 

@@ -26,9 +26,9 @@ pub use self::report::{Best, Evaluation, Fitted, Point, Speed, Stop, Timings, Tr
 
 use self::check::check;
 use self::feed::Feed;
-use self::memory::Room;
+use self::memory::MemoryBudget;
 use self::pupil::Pupil;
-use self::state::{Clock, State, Sums};
+use self::state::{Clock, FitState, Sums};
 use self::step::{Seen, Stepper};
 use super::checkpoint::Checkpoints;
 use super::data::tokens::Tokens;
@@ -68,7 +68,7 @@ pub fn fit(
     if options.memory_limit.is_some() {
         device.memory_cleanup(); // Release what earlier work left in the pool.
     }
-    let stepper = Stepper { tokens, objective, options, device: &device, watch, room: Room::default() };
+    let stepper = Stepper { tokens, objective, options, device: &device, watch, budget: MemoryBudget::default() };
     let mut run = Run::start(model, &stepper, checkpoints, watch)?;
     loop {
         if run.is_evaluation_due() {
@@ -97,7 +97,7 @@ struct Run<'a> {
     pupil: Pupil,
     optimizer: AdamW,
     best: Option<Model>,
-    state: State,
+    state: FitState,
     steps_per_epoch: u64,
     /// Number of steps in all epochs.
     total: u64,
@@ -126,7 +126,7 @@ impl<'a> Run<'a> {
             optimizer: AdamW::new(options.adamw, &pupil, device),
             pupil,
             best: None,
-            state: State { identity, ..State::default() },
+            state: FitState { identity, ..FitState::default() },
             steps_per_epoch,
             total: steps_per_epoch * u64::from(options.epochs),
             feed: Feed::start(tokens, options, 0)?,
@@ -135,13 +135,13 @@ impl<'a> Run<'a> {
             saved: None,
         };
         let Some(checkpoints) = &run.checkpoints else { return Ok(run) };
-        let (found, notes) = checkpoints.read::<State>();
+        let (found, notes) = checkpoints.read::<FitState>();
         notes.into_iter().for_each(|note| watch.note(note));
         match found {
             Some(found) if found.0.identity == run.state.identity => {
                 let resumed = state::resume(found, run.pupil, &mut run.optimizer)?;
                 (run.state, run.pupil, run.best) = (resumed.state, resumed.pupil, resumed.best);
-                stepper.room.resume(run.state.parts);
+                stepper.budget.resume(run.state.parts);
                 run.feed = Feed::start(tokens, options, run.state.step)?;
                 (run.clock, run.saved) = (Clock::start(run.state.seconds), Some(run.state.step));
                 watch.note(format!("resuming from step {} of {}", run.state.step, run.total));
@@ -237,19 +237,20 @@ impl<'a> Run<'a> {
     /// One optimizer step on the next rows.
     fn step(mut self) -> Result<Self> {
         let Stepper { tokens, options, .. } = *self.stepper;
-        let lesson = self.feed.next().context("internal error: the thread that collects rows has ended")?;
+        let step_batches = self.feed.next().context("internal error: the thread that collects rows has ended")?;
         let learning_rate =
             options.learning_rate * options.schedule.factor(self.state.step, options.warmup, self.total);
         let start = Instant::now();
-        let (pupil, seen) = self.stepper.step(self.pupil, &mut self.optimizer, &lesson, learning_rate)?;
+        let (pupil, seen) = self.stepper.step(self.pupil, &mut self.optimizer, &step_batches, learning_rate)?;
         self.pupil = pupil;
         if !seen.loss.is_finite() || !seen.norm.is_finite() {
-            let ids = lesson.rows().map(|row| tokens.train.id(row).to_owned()).collect();
+            let ids = step_batches.rows().map(|row| tokens.train.id(row).to_owned()).collect();
             return self.refuse(seen, learning_rate, ids);
         }
         let state = &mut self.state;
         let seconds = start.elapsed().as_secs_f64();
-        let sums = Sums { steps: 1, loss: seen.loss, norm: seen.norm, rows: lesson.rows().count() as u64, seconds };
+        let sums =
+            Sums { steps: 1, loss: seen.loss, norm: seen.norm, rows: step_batches.rows().count() as u64, seconds };
         [&mut state.whole, &mut state.since_point, &mut state.since_evaluation].into_iter().for_each(|s| s.add(sums));
         state.positions += seen.positions;
         state.tokens += seen.tokens;
@@ -322,7 +323,7 @@ impl<'a> Run<'a> {
     /// Save a checkpoint, unless the model has weights that are not finite: then the next step reports the error.
     fn save(&mut self) -> Result<()> {
         self.state.seconds = self.clock.seconds();
-        self.state.parts = self.stepper.room.parts();
+        self.state.parts = self.stepper.budget.parts();
         if let Some(checkpoints) = &self.checkpoints
             && state::save(checkpoints, &self.state, &self.pupil, &self.optimizer, self.best.as_ref())?
         {

@@ -13,7 +13,7 @@ thread_local! {
 
 /// Runs a parser and turns a panic in it into an error. The panic prints nothing, because the file is at fault, not the
 /// program.
-pub fn survive<T>(parse: impl FnOnce() -> Result<T>) -> Result<T> {
+pub fn catch_panics<T>(parse: impl FnOnce() -> Result<T>) -> Result<T> {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {
         let before = take_hook();
@@ -40,9 +40,9 @@ mod tests {
 
     #[test]
     fn a_panic_is_an_error_and_everything_else_is_as_it_was() {
-        assert_eq!(survive(|| Ok(3)).unwrap(), 3);
-        assert_eq!(survive::<()>(|| Err(anyhow!("no"))).unwrap_err().to_string(), "no");
-        let found = survive(|| Ok([1, 2][std::hint::black_box(7)]));
+        assert_eq!(catch_panics(|| Ok(3)).unwrap(), 3);
+        assert_eq!(catch_panics::<()>(|| Err(anyhow!("no"))).unwrap_err().to_string(), "no");
+        let found = catch_panics(|| Ok([1, 2][std::hint::black_box(7)]));
         let message = found.unwrap_err().to_string();
         assert!(message.starts_with("the file is damaged (index out of bounds"), "{message}");
     }
@@ -51,7 +51,7 @@ mod tests {
     #[test]
     #[ignore = "panics on purpose"]
     fn two_panics() {
-        let _ = survive(|| survive::<()>(|| panic!("of a parser")));
+        let _ = catch_panics(|| catch_panics::<()>(|| panic!("of a parser")));
         panic!("of the program");
     }
 

@@ -10,9 +10,9 @@ use burn::tensor::{Bool, Device, Int, Tensor};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use self::shown::{Counts, Shown};
+pub use self::shown::{Counts, TeacherTargets};
 
-use super::dropout::Noise;
+use super::dropout::Pass;
 use super::model::linear::Linear;
 use super::model::pieces::Hidden;
 use super::model::{Config, HostTensors, Model, init, walk};
@@ -155,38 +155,38 @@ impl Guide {
 
     /// Run the teacher on `ids` and `mask`, `[B, T]` each, which are on a device with autodiff. `counts` are those of
     /// the step.
-    pub fn show<'a>(
+    pub fn targets<'a>(
         &'a self,
         ids: &Tensor<2, Int>,
         mask: &Tensor<2, Bool>,
         counts: Counts,
         projection: Option<&'a Linear>,
-    ) -> Shown<'a> {
+    ) -> TeacherTargets<'a> {
         let wanted =
             |pairs: Option<&Pairs>| -> BTreeSet<usize> { pairs.into_iter().flatten().map(|(_, &p)| p).collect() };
         let of_states = wanted(self.hidden.as_ref().map(|(_, pairs)| pairs));
         let of_scores = wanted(self.attention.as_ref().map(|(_, pairs)| pairs));
         let deepest = of_states.iter().chain(&of_scores).max().copied().unwrap_or(0);
 
-        let (teacher, noise, plain) = (&self.teacher, &mut Noise::Off, mask.clone().inner());
-        let Hidden { mut x, rows } = teacher.embed(ids.clone().inner(), &plain, noise);
+        let (teacher, pass, plain) = (&self.teacher, &mut Pass::Off, mask.clone().inner());
+        let Hidden { mut x, rows } = teacher.embed(ids.clone().inner(), &plain, pass);
         let (mut states, mut scores) = (BTreeMap::new(), BTreeMap::new());
         for piece in 0..=deepest {
             if let Some(layer) = piece.checked_sub(1) {
                 let hidden = Hidden { x, rows: rows.clone() };
                 if of_scores.contains(&piece) {
-                    let (out, of_layer) = teacher.layer_with_scores(layer, hidden, &plain, noise);
+                    let (out, of_layer) = teacher.layer_with_scores(layer, hidden, &plain, pass);
                     scores.insert(piece, Tensor::from_inner(of_layer));
                     x = out;
                 } else {
-                    x = teacher.layer(layer, hidden, &plain, noise);
+                    x = teacher.layer(layer, hidden, &plain, pass);
                 }
             }
             if of_states.contains(&piece) {
                 states.insert(piece, Tensor::from_inner(x.clone()));
             }
         }
-        Shown { guide: self, projection, states, scores, real: mask.clone().float(), counts }
+        TeacherTargets { guide: self, projection, states, scores, real: mask.clone().float(), counts }
     }
 }
 

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::batch::{self, Batch, Padding};
 use super::data::tokens::Split;
-use super::dropout::Noise;
+use super::dropout::Pass;
 use super::model::Model;
 use super::watch::{Interrupted, Progress, Watch};
 
@@ -144,7 +144,7 @@ pub type Forward<'a> = &'a dyn Fn(Tensor<2, Int>, Tensor<2, Bool>) -> Result<Vec
 /// Turn a model into such a function, with dropout off.
 pub fn forward(model: &Model) -> impl Fn(Tensor<2, Int>, Tensor<2, Bool>) -> Result<Vec<f32>> {
     |ids, mask| {
-        let data = model.forward(ids, mask, &mut Noise::Off).try_into_data()?;
+        let data = model.forward(ids, mask, &mut Pass::Off).try_into_data()?;
         data.try_into_vec::<f32>().map_err(|error| anyhow!("cannot read the logits as f32: {error:?}"))
     }
 }

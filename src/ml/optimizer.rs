@@ -338,7 +338,7 @@ fn on_device(p: Tensor<1>, g: Tensor<1>, m: Tensor<1>, v: Tensor<1>, n: Numbers)
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ml::dropout::Noise;
+    use crate::ml::dropout::Pass;
     use crate::ml::model::Model;
     use crate::ml::model::fixture::Fixture;
     use crate::ml::prune::{Method, Pruning, Scope};
@@ -393,7 +393,7 @@ mod tests {
             let mut grads = Accumulated::default();
             for _ in 0..2 {
                 let (ids, mask) = fixture.batch(&device);
-                let loss = model.forward(ids, mask, &mut Noise::Off).square().mean();
+                let loss = model.forward(ids, mask, &mut Pass::Off).square().mean();
                 grads.add(&model, loss.backward(), &optimizer).unwrap();
             }
             let (updated, norm) = optimizer.step(model, grads, 1e-3, Some(0.1)).unwrap();

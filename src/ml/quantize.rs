@@ -119,7 +119,7 @@ pub fn quantize(from: &Path, to: &Path, request: &Request, watch: &dyn Watch) ->
     if config.quantization().is_some() {
         bail!("the model in {} is already quantized; quantize the model it was made from", from.display());
     }
-    let plan = Plan::new(whole(from)?, request, watch)?;
+    let plan = StoragePlan::new(whole(from)?, request, watch)?;
     let stored = plan.store().with_context(|| format!("quantizing the model in {}", from.display()))?;
     let encoded: BTreeMap<String, Encoded> =
         stored.iter().flat_map(|(name, stored)| stored.named(name)).map(|(name, e)| (name, e.clone())).collect();
@@ -159,14 +159,14 @@ fn whole(from: &Path) -> Result<Model> {
 }
 
 /// The form in which each tensor is stored.
-struct Plan {
+struct StoragePlan {
     scheme: Scheme,
     group: usize,
     model: Model,
     layers: Vec<MeasuredLayer>,
 }
 
-impl Plan {
+impl StoragePlan {
     fn new(model: Model, request: &Request, watch: &dyn Watch) -> Result<Self> {
         let (scheme, group) = (request.scheme, request.group);
         let random = Calibration::random(model.config());
@@ -182,12 +182,12 @@ impl Plan {
             Scheme::Int4 => {
                 check_groups(&model, group)?;
                 let (model, layers) = sensitivity::measure_int4(model, group, calibration, watch)?;
-                return Ok(Plan { scheme, group, model, layers });
+                return Ok(StoragePlan { scheme, group, model, layers });
             }
-            Scheme::Fp16 | Scheme::Bf16 => return Ok(Plan { scheme, group, model, layers: Vec::new() }),
+            Scheme::Fp16 | Scheme::Bf16 => return Ok(StoragePlan { scheme, group, model, layers: Vec::new() }),
         };
         let (model, layers) = sensitivity::measure(model, activations, calibration, watch)?;
-        Ok(Plan { scheme, group, model, layers })
+        Ok(StoragePlan { scheme, group, model, layers })
     }
 
     /// Every tensor in its new form.

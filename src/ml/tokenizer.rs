@@ -20,7 +20,7 @@ use rayon::prelude::*;
 use regex::Regex;
 use tokenizers::{ModelWrapper, PreTokenizerWrapper, Tokenizer as Library};
 
-use crate::ml::foreign::survive;
+use crate::ml::foreign::catch_panics;
 use crate::ml::watch::{Interrupted, Progress, Watch};
 use cache::{Cache, Caches};
 use files::Opened;
@@ -73,7 +73,7 @@ impl Tokenizer {
     /// Open the tokenizer of a folder: `tokenizer.json`, `vocab.json` with `merges.txt` (RoBERTa's byte-level BPE),
     /// `spm.model` (DeBERTa), `sentencepiece.bpe.model` (XLM-R) or `vocab.txt` (BERT).
     pub fn open(dir: &Path) -> Result<Self> {
-        survive(|| Self::new(files::read(dir)?))
+        catch_panics(|| Self::new(files::read(dir)?))
             .with_context(|| format!("cannot use the tokenizer in {}", dir.display()))
     }
 
@@ -199,7 +199,7 @@ impl Tokenizer {
 
     /// Encode with the library, without special tokens.
     fn by_library(&self, text: &str) -> Result<tokenizers::Encoding> {
-        survive(|| self.library.encode_fast(text, false).map_err(|error| anyhow!(error)))
+        catch_panics(|| self.library.encode_fast(text, false).map_err(|error| anyhow!(error)))
             .context("the tokenizer cannot encode a text")
     }
 }

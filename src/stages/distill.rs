@@ -13,7 +13,7 @@ use super::types::{MODEL, PREDICTIONS, TOKENS};
 use super::watched::{Watched, finished};
 use crate::engine::kind::{Context, External, Invalid, Labels, Port, Resource, Stage};
 use crate::ml::classifier::Classifier;
-use crate::ml::data::align::{Rows, align};
+use crate::ml::data::align::{NamedRows, align};
 use crate::ml::data::predictions::Predictions;
 use crate::ml::data::{Split, Tokens};
 use crate::ml::device::Chosen;
@@ -278,7 +278,7 @@ impl Teacher {
         let ours = rows("the tokens", &tokens.train);
         match self {
             Self::Predictions(Predictions { ids, labels, logits, classes }) => {
-                let theirs = Rows { name: "the predictions", ids: &ids, labels: &labels };
+                let theirs = NamedRows { name: "the predictions", ids: &ids, labels: &labels };
                 Ok(in_order(&logits, classes, &align(ours, theirs)?))
             }
             Self::Model { classifier, tokens: theirs } => {
@@ -301,8 +301,8 @@ impl Teacher {
     }
 }
 
-fn rows<'a>(name: &'a str, split: &'a Split) -> Rows<'a> {
-    Rows { name, ids: split.ids(), labels: split.labels() }
+fn rows<'a>(name: &'a str, split: &'a Split) -> NamedRows<'a> {
+    NamedRows { name, ids: split.ids(), labels: split.labels() }
 }
 
 /// The rows of `logits` `[N, classes]` in the order of `places`.

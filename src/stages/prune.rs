@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::base::{self, copy_but_weights};
 use super::layers::Layers;
-use super::recovery::{self, Patient, Recovery};
+use super::recovery::{self, PrunedModel, Recovery};
 use super::removal::{self, Structure, Wanted};
 use super::training::{self, Trained, Training};
 use super::types::{MODEL, TOKENS};
@@ -152,8 +152,8 @@ fn recovered(cx: &mut Context, pruning: Pruning, training: &Training) -> Result<
     let tokens = base::tokens_for(&dir, cx)?;
     let device = base::device(cx)?;
     let model = Model::load(&dir, None, cx.seed(), &device.device)?.model;
-    let patient = Patient { model, tokens: &tokens, device: &device, pruning: pruning.clone() };
-    let (model, recovery) = recovery::recover(cx, patient, training)?;
+    let pruned = PrunedModel { model, tokens: &tokens, device: &device, pruning: pruning.clone() };
+    let (model, recovery) = recovery::recover(cx, pruned, training)?;
     Ok(PruneReport { recovery: Some(recovery), ..pruning.report(&model.to_host()?)? })
 }
 

@@ -49,7 +49,7 @@ impl Recovery {
 }
 
 /// A pruned model to train.
-pub struct Patient<'a> {
+pub struct PrunedModel<'a> {
     pub model: Model,
     pub tokens: &'a Tokens,
     pub device: &'a Chosen,
@@ -58,8 +58,8 @@ pub struct Patient<'a> {
 }
 
 /// Train the model and write the output `model`.
-pub fn recover(cx: &mut Context, patient: Patient, training: &Training) -> Result<(Model, prune::Recovery)> {
-    let Patient { model, tokens, device, pruning } = patient;
+pub fn recover(cx: &mut Context, pruned: PrunedModel, training: &Training) -> Result<(Model, prune::Recovery)> {
+    let PrunedModel { model, tokens, device, pruning } = pruned;
     let options = FitOptions { pruning: Some(pruning), ..training.options(cx.seed(), 5e-5, device)? };
     let fitted = training::run(cx, model, tokens, &Objective::cross_entropy(), device, options)?;
     let (rows, out) = (cx.input("tokens")?.dir.clone(), cx.output("model")?);

@@ -8,13 +8,13 @@ use serde::{Deserialize, Serialize};
 
 use super::base::{self, copy_but_weights};
 use super::layers::Layers;
-use super::recovery::{self, Patient};
+use super::recovery::{self, PrunedModel};
 use super::training::Training;
 use super::watched::{Watched, finished};
 use crate::engine::kind::Context;
 use crate::ml::data::Tokens;
 use crate::ml::model::{Model, weights};
-use crate::ml::prune::importance::Rows;
+use crate::ml::prune::importance::LabelledRows;
 use crate::ml::prune::structured::{Neurons, Removal, Removed, remove};
 use crate::ml::prune::{Method, Pruning, Recovery, Scope};
 
@@ -73,8 +73,8 @@ pub fn run(cx: &mut Context, wanted: &Wanted, training: Option<&Training>) -> Re
         (Some(training), Some(tokens)) => {
             // Nothing more is pruned; existing zeros stay.
             let pruning = Pruning::of(Method::Magnitude { sparsity: 0.0, scope: Scope::Local });
-            let patient = Patient { model, tokens, device: &device, pruning };
-            Some(recovery::recover(cx, patient, training)?.1)
+            let pruned = PrunedModel { model, tokens, device: &device, pruning };
+            Some(recovery::recover(cx, pruned, training)?.1)
         }
         _ => {
             model.save(&out, model.config().labels())?;
@@ -87,12 +87,12 @@ pub fn run(cx: &mut Context, wanted: &Wanted, training: Option<&Training>) -> Re
     write(&report, &out.join("pruning.json"))
 }
 
-fn rows(tokens: &Tokens, most: usize) -> Result<Rows<'_>> {
+fn rows(tokens: &Tokens, most: usize) -> Result<LabelledRows<'_>> {
     ensure!(
         !tokens.validation.is_empty(),
         "there are no validation rows to measure which neurons matter; set `validation` in `preprocess`"
     );
-    Ok(Rows { split: &tokens.validation, pad_id: tokens.pad_id, most })
+    Ok(LabelledRows { split: &tokens.validation, pad_id: tokens.pad_id, most })
 }
 
 /// Report the results to the user.

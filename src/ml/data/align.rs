@@ -6,14 +6,14 @@ use anyhow::{Context, Result, ensure};
 
 /// Rows with the facts that identify them.
 #[derive(Debug, Clone, Copy)]
-pub struct Rows<'a> {
+pub struct NamedRows<'a> {
     /// What messages call these rows: `tokens`, `the teacher's predictions`.
     pub name: &'a str,
     pub ids: &'a [String],
     pub labels: &'a [u32],
 }
 
-impl<'a> Rows<'a> {
+impl<'a> NamedRows<'a> {
     /// The position of each id.
     fn places(self) -> Result<HashMap<&'a str, usize>> {
         let mut places = HashMap::with_capacity(self.ids.len());
@@ -32,9 +32,9 @@ impl<'a> Rows<'a> {
 }
 
 /// For each of `ours`, its position among `theirs`. Both must hold the same rows with the same labels, in any order.
-pub fn align(ours: Rows, theirs: Rows) -> Result<Vec<usize>> {
+pub fn align(ours: NamedRows, theirs: NamedRows) -> Result<Vec<usize>> {
     let (known, found) = (ours.places()?, theirs.places()?);
-    let lacking = |lacks: Rows, (count, id): (usize, &str), has: Rows| {
+    let lacking = |lacks: NamedRows, (count, id): (usize, &str), has: NamedRows| {
         format!("{} lack {count} of the {} train rows of {}, such as `{id}`", lacks.name, has.ids.len(), has.name)
     };
     let parts: Vec<String> = [
@@ -76,8 +76,8 @@ mod tests {
 
     fn aligned(ours: (&[&str], &[u32]), theirs: (&[&str], &[u32])) -> Result<Vec<usize>> {
         let (a, b) = (ids(ours.0), ids(theirs.0));
-        let ours = Rows { name: "tokens", ids: &a, labels: ours.1 };
-        align(ours, Rows { name: "teacher-tokens", ids: &b, labels: theirs.1 })
+        let ours = NamedRows { name: "tokens", ids: &a, labels: ours.1 };
+        align(ours, NamedRows { name: "teacher-tokens", ids: &b, labels: theirs.1 })
     }
 
     #[test]

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use super::pages;
 use super::report::Report;
-use crate::ml::foreign::survive;
+use crate::ml::foreign::catch_panics;
 
 /// Rows decoded at a time before their size is known.
 const BATCH_ROWS: usize = 1024;
@@ -130,7 +130,7 @@ pub(in crate::ml) fn read_parquet(path: &Path, mut see: impl FnMut(&RecordBatch)
         }
         Ok(())
     };
-    survive(read).with_context(|| format!("cannot read {}", path.display()))
+    catch_panics(read).with_context(|| format!("cannot read {}", path.display()))
 }
 
 /// The column with this name.

@@ -16,7 +16,7 @@ use arrow_ipc::{Block, root_as_footer, root_as_message};
 use arrow_schema::{DataType, Field, Schema};
 use serde::{Deserialize, Serialize};
 
-use crate::ml::foreign::survive;
+use crate::ml::foreign::catch_panics;
 
 /// Rows per record batch, so that the 32-bit offsets of the list columns cannot overflow.
 const BATCH_ROWS: usize = 65_536;
@@ -187,7 +187,7 @@ fn read_split(path: &Path, classes: usize) -> Result<Split> {
         }
         Ok(split)
     };
-    survive(read).with_context(|| format!("cannot read {}", path.display()))
+    catch_panics(read).with_context(|| format!("cannot read {}", path.display()))
 }
 
 /// The record batches of an Arrow IPC file with the columns of this artifact.

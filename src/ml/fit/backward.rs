@@ -5,8 +5,8 @@ use anyhow::{Context as _, Result};
 use burn::module::Module;
 use burn::tensor::{Bool, Gradients, Int, Tensor};
 
-use crate::ml::dropout::Noise;
-use crate::ml::guide::Shown;
+use crate::ml::dropout::Pass;
+use crate::ml::guide::TeacherTargets;
 use crate::ml::model::Model;
 use crate::ml::model::pieces::Hidden;
 
@@ -19,28 +19,28 @@ pub struct Inputs<'a> {
     /// Logits `[B, C]` → loss `[1]`.
     pub loss: &'a dyn Fn(Tensor<2>) -> Tensor<1>,
     /// The teacher's outputs for the batch, if it is a guide: the distance from them is added to the loss.
-    pub shown: Option<&'a Shown<'a>>,
+    pub targets: Option<&'a TeacherTargets<'a>>,
 }
 
 /// Forward and backward in one pass; `take` receives the gradients. Returns the loss, `[1]`.
 pub fn whole(
     model: &Model,
-    Inputs { ids, mask, loss, shown }: Inputs,
-    noise: &mut Noise,
+    Inputs { ids, mask, loss, targets }: Inputs,
+    pass: &mut Pass,
     mut take: impl FnMut(Gradients) -> Result<()>,
 ) -> Result<Tensor<1>> {
-    let loss = match shown {
-        None => loss(model.forward(ids, mask, noise)),
-        Some(shown) => {
+    let loss = match targets {
+        None => loss(model.forward(ids, mask, pass)),
+        Some(targets) => {
             let [batch, _] = ids.dims();
-            let Hidden { mut x, rows } = model.embed(ids, &mask, noise);
-            let mut from_teacher = Vec::from_iter(shown.embeddings(&x));
+            let Hidden { mut x, rows } = model.embed(ids, &mask, pass);
+            let mut from_teacher = Vec::from_iter(targets.embeddings(&x));
             for i in 0..model.depth() {
-                let (out, more) = shown.layer(model, i, Hidden { x, rows: rows.clone() }, &mask, noise);
+                let (out, more) = targets.layer(model, i, Hidden { x, rows: rows.clone() }, &mask, pass);
                 from_teacher.extend(more);
                 x = out;
             }
-            from_teacher.into_iter().fold(loss(model.head(x, batch, noise)), |sum, more| sum + more)
+            from_teacher.into_iter().fold(loss(model.head(x, batch, pass)), |sum, more| sum + more)
         }
     };
     take(loss.backward())?;
@@ -56,19 +56,19 @@ pub fn whole(
 /// Burn's own strategy (`Device::gradient_checkpointing`) recomputes only element-wise operations and keeps the rest.
 pub fn layer_by_layer(
     model: &Model,
-    Inputs { ids, mask, loss, shown }: Inputs,
-    noise: &mut Noise,
+    Inputs { ids, mask, loss, targets }: Inputs,
+    pass: &mut Pass,
     mut take: impl FnMut(Gradients) -> Result<()>,
 ) -> Result<Tensor<1>> {
     let [batch, _] = ids.dims();
     let lowest = model.lowest_trained().context("the model has no trainable parameter")?;
-    let start = noise.clone();
-    let mut kept = Kept::of(model, (ids.clone(), mask.clone()), noise);
+    let start = pass.clone();
+    let mut kept = Kept::of(model, (ids.clone(), mask.clone()), pass);
 
     // The head. The input of a piece needs a gradient if something below the piece is trained.
     let head = kept.xs.len();
     let x = leaf(kept.xs.pop().context("internal error: the encoder returned no output")?, lowest < head);
-    let loss = loss(model.head(x.clone(), batch, noise));
+    let loss = loss(model.head(x.clone(), batch, pass));
     let mut grads = loss.backward();
     let mut above = x.grad_remove(&mut grads); // [B·T, H], the gradient of the output of the piece below.
     let mut loss = loss.inner();
@@ -76,13 +76,13 @@ pub fn layer_by_layer(
 
     let mut rows_grad: Option<Tensor<2>> = None;
     for i in (0..model.depth()).rev() {
-        let (Some(given), Some(x), Some(mut noise)) = (above.take(), kept.xs.pop(), kept.noises.pop()) else { break };
+        let (Some(given), Some(x), Some(mut pass)) = (above.take(), kept.xs.pop(), kept.passes.pop()) else { break };
         let x = leaf(x, lowest < i + 1);
         let rows = kept.rows.clone().map(|rows| leaf(rows, lowest == 0));
         let hidden = Hidden { x: x.clone(), rows: rows.clone() };
-        let (out, more) = match shown {
-            None => (model.layer(i, hidden, &mask, &mut noise), None),
-            Some(shown) => shown.layer(model, i, hidden, &mask, &mut noise),
+        let (out, more) = match targets {
+            None => (model.layer(i, hidden, &mask, &mut pass), None),
+            Some(targets) => targets.layer(model, i, hidden, &mask, &mut pass),
         };
         loss = more.iter().fold(loss, |sum, more| sum + more.clone().inner());
         let mut grads = backward_with(out, given, more);
@@ -97,7 +97,7 @@ pub fn layer_by_layer(
 
     let Some(given) = above else { return Ok(loss) };
     let Hidden { x, rows } = model.embed(ids, &mask, &mut start.clone());
-    let more = shown.and_then(|shown| shown.embeddings(&x));
+    let more = targets.and_then(|targets| targets.embeddings(&x));
     loss = more.iter().fold(loss, |sum, more| sum + more.clone().inner());
     if x.is_tracked() || more.as_ref().is_some_and(Tensor::is_tracked) {
         take(backward_with(x, given, more))?;
@@ -114,19 +114,19 @@ struct Kept {
     xs: Vec<Tensor<2>>,
     rows: Option<Tensor<2>>,
     /// The state from which each layer draws its dropout masks.
-    noises: Vec<Noise>,
+    passes: Vec<Pass>,
 }
 
 impl Kept {
     /// Run `ids` and `mask` `[B, T]` through embeddings and layers, without a graph.
-    fn of(model: &Model, (ids, mask): (Tensor<2, Int>, Tensor<2, Bool>), noise: &mut Noise) -> Self {
+    fn of(model: &Model, (ids, mask): (Tensor<2, Int>, Tensor<2, Bool>), pass: &mut Pass) -> Self {
         let (model, mask) = (model.valid(), mask.inner());
-        let Hidden { x, rows } = model.embed(ids.inner(), &mask, noise);
-        let mut kept = Kept { xs: vec![x.clone()], rows, noises: Vec::new() };
+        let Hidden { x, rows } = model.embed(ids.inner(), &mask, pass);
+        let mut kept = Kept { xs: vec![x.clone()], rows, passes: Vec::new() };
         let mut x = x;
         for i in 0..model.depth() {
-            kept.noises.push(noise.clone());
-            x = model.layer(i, Hidden { x, rows: kept.rows.clone() }, &mask, noise);
+            kept.passes.push(pass.clone());
+            x = model.layer(i, Hidden { x, rows: kept.rows.clone() }, &mask, pass);
             kept.xs.push(x.clone());
         }
         kept

@@ -5,7 +5,7 @@ use burn::module::Module;
 
 use super::FitOptions;
 use super::report::{Best, Evaluation};
-use super::state::State;
+use super::state::FitState;
 use super::step::Stepper;
 use crate::ml::metrics::{self, Metrics, Scoring};
 use crate::ml::model::Model;
@@ -39,13 +39,13 @@ pub fn validate(model: &Model, stepper: &Stepper, watch: &dyn Watch) -> Result<O
 }
 
 /// Record an evaluation after `epoch` epochs in the state.
-pub fn record(state: &mut State, epoch: f64, validation: Option<Metrics>) {
+pub fn record(state: &mut FitState, epoch: f64, validation: Option<Metrics>) {
     let train_loss = state.since_evaluation.take().mean_loss();
     state.evaluations.push(Evaluation { epoch, step: state.step, train_loss, validation });
 }
 
 /// Whether the last evaluated model is the best so far.
-pub fn judge(state: &mut State, options: &FitOptions) -> bool {
+pub fn judge(state: &mut FitState, options: &FitOptions) -> bool {
     let Some(Evaluation { epoch, step, validation: Some(metrics), .. }) = state.evaluations.last() else {
         return false;
     };
@@ -61,7 +61,7 @@ pub fn judge(state: &mut State, options: &FitOptions) -> bool {
 }
 
 /// The last evaluation as one line.
-pub fn line(state: &State, options: &FitOptions, better: bool) -> String {
+pub fn line(state: &FitState, options: &FitOptions, better: bool) -> String {
     let Some(last) = state.evaluations.last() else { return String::new() };
     let at = match options.eval_steps {
         None => format!("epoch {}/{}", last.epoch, options.epochs),

@@ -48,20 +48,20 @@ pub fn within<T>(limit: Option<u64>, device: &Device, attempt: impl FnOnce() -> 
 }
 
 /// How many rows of a batch go through the model together.
-pub struct Room {
+pub struct MemoryBudget {
     /// Number of parts that each batch is cut into.
     parts: Cell<usize>,
     /// Positions of the largest part that fitted into memory.
     proven: Cell<usize>,
 }
 
-impl Default for Room {
+impl Default for MemoryBudget {
     fn default() -> Self {
         Self { parts: Cell::new(1), proven: Cell::new(0) }
     }
 }
 
-impl Room {
+impl MemoryBudget {
     /// A budget that already cuts each batch into this many parts.
     #[cfg(test)]
     pub fn in_parts(parts: usize) -> Self {
@@ -159,14 +159,14 @@ mod tests {
 
     #[test]
     fn a_batch_that_does_not_fit_is_halved_once_with_a_warning() {
-        let (room, watch) = (Room::default(), Notes::default());
+        let (budget, watch) = (MemoryBudget::default(), Notes::default());
         let mut tried = Vec::new();
         let mut attempt = |parts| {
             tried.push(parts);
             if parts == 1 { Err(exhausted()) } else { Ok("a step") }
         };
-        assert_eq!(room.find(&watch, &mut attempt).unwrap(), "a step");
-        assert_eq!(room.find(&watch, &mut attempt).unwrap(), "a step");
+        assert_eq!(budget.find(&watch, &mut attempt).unwrap(), "a step");
+        assert_eq!(budget.find(&watch, &mut attempt).unwrap(), "a step");
         assert_eq!(tried, [1, 2, 2]); // The second step starts with halves.
         let notes = watch.0.lock().unwrap();
         assert_eq!(notes.len(), 1);
@@ -175,8 +175,8 @@ mod tests {
 
     #[test]
     fn a_half_that_does_not_fit_is_an_error_that_says_what_to_do() {
-        let (room, watch) = (Room::default(), Notes::default());
-        let error = room.find(&watch, |_| Err::<(), _>(exhausted())).unwrap_err();
+        let (budget, watch) = (MemoryBudget::default(), Notes::default());
+        let error = budget.find(&watch, |_| Err::<(), _>(exhausted())).unwrap_err();
         let text = format!("{error:#}");
         assert!(text.starts_with("the device has too little memory even for half a batch; lower batch-size"), "{text}");
         assert!(text.ends_with("out of device memory allocating 1048576 bytes"), "{text}");
@@ -192,22 +192,22 @@ mod tests {
 
     #[test]
     fn what_a_checkpoint_says_of_halves_is_gone_on_with() {
-        let (room, watch) = (Room::default(), Notes::default());
-        room.resume(2);
-        assert_eq!((room.parts(), room.find(&watch, Ok).unwrap()), (2, 2));
-        room.resume(0); // A checkpoint of a version without this number.
-        assert_eq!(room.parts(), 1);
+        let (budget, watch) = (MemoryBudget::default(), Notes::default());
+        budget.resume(2);
+        assert_eq!((budget.parts(), budget.find(&watch, Ok).unwrap()), (2, 2));
+        budget.resume(0); // A checkpoint of a version without this number.
+        assert_eq!(budget.parts(), 1);
     }
 
     #[test]
     fn other_errors_are_not_tried_again() {
-        let (room, watch) = (Room::default(), Notes::default());
+        let (budget, watch) = (MemoryBudget::default(), Notes::default());
         let mut tries = 0;
         let attempt = |_| {
             tries += 1;
             Err::<(), _>(anyhow!("the device is poisoned"))
         };
-        assert_eq!(room.find(&watch, attempt).unwrap_err().to_string(), "the device is poisoned");
+        assert_eq!(budget.find(&watch, attempt).unwrap_err().to_string(), "the device is poisoned");
         assert_eq!((tries, watch.0.lock().unwrap().len()), (1, 0));
     }
 }

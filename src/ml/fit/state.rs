@@ -23,7 +23,7 @@ use crate::ml::prune::Mask;
 /// The numbers of a fit between two steps. Batch order and dropout are functions of seed, epoch and step, so there is
 /// no random generator to save.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct State {
+pub struct FitState {
     /// Identifies the inputs and options of the fit: a checkpoint of another fit is ignored.
     pub identity: String,
     /// Optimizer steps done.
@@ -91,7 +91,7 @@ impl Sums {
     }
 }
 
-impl State {
+impl FitState {
     /// Share of padding so far.
     pub fn padding(&self) -> f64 {
         if self.positions == 0 { 0.0 } else { 1.0 - self.tokens as f64 / self.positions as f64 }
@@ -139,7 +139,7 @@ fn are_finite(weights: &Tensors) -> bool {
 /// one.
 pub fn save(
     checkpoints: &Checkpoints,
-    state: &State,
+    state: &FitState,
     pupil: &Pupil,
     optimizer: &AdamW,
     best: Option<&Model>,
@@ -170,13 +170,13 @@ pub fn save(
 
 /// A fit restored from a checkpoint.
 pub struct Resumed {
-    pub state: State,
+    pub state: FitState,
     pub pupil: Pupil,
     pub best: Option<Model>,
 }
 
 /// Resume from a checkpoint that [`save`] wrote. `pupil` and `optimizer` must be as at the start of the fit.
-pub fn resume((state, tensors): (State, Tensors), pupil: Pupil, optimizer: &mut AdamW) -> Result<Resumed> {
+pub fn resume((state, tensors): (FitState, Tensors), pupil: Pupil, optimizer: &mut AdamW) -> Result<Resumed> {
     let mut groups: BTreeMap<String, Tensors> = BTreeMap::new();
     for (name, values) in tensors {
         let (group, name) =

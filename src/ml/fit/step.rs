@@ -6,12 +6,12 @@ use burn::tensor::{Device, Tensor};
 
 use super::FitOptions;
 use super::backward::{self, Inputs};
-use super::feed::Lesson;
-use super::memory::{Room, within};
+use super::feed::StepBatches;
+use super::memory::{MemoryBudget, within};
 use super::pupil::Pupil;
 use crate::ml::batch::Batch;
 use crate::ml::data::tokens::Tokens;
-use crate::ml::dropout::Noise;
+use crate::ml::dropout::Pass;
 use crate::ml::guide::Counts;
 use crate::ml::objective::Objective;
 use crate::ml::optimizer::{Accumulated, AdamW};
@@ -25,7 +25,7 @@ pub struct Stepper<'a> {
     /// The model's device, with autodiff.
     pub device: &'a Device,
     pub watch: &'a dyn Watch,
-    pub room: Room,
+    pub budget: MemoryBudget,
 }
 
 /// The measurements of a step.
@@ -54,21 +54,21 @@ impl Stepper<'_> {
         &self,
         pupil: Pupil,
         optimizer: &mut AdamW,
-        lesson: &Lesson,
+        step_batches: &StepBatches,
         learning_rate: f64,
     ) -> Result<(Pupil, Seen)> {
-        let (batches, gathered) = self.room.find(self.watch, |parts| {
-            let batches = self.cut(lesson, parts * (1 + self.options.replicas.len()));
+        let (batches, gathered) = self.budget.find(self.watch, |parts| {
+            let batches = self.cut(step_batches, parts * (1 + self.options.replicas.len()));
             // The first steps also allocate the optimizer's state.
             let settled = optimizer.steps() > 1;
             let gathered = within(self.options.memory_limit, self.device, || {
-                let gathered = self.gradients(&pupil, optimizer, &batches, lesson.step)?;
+                let gathered = self.gradients(&pupil, optimizer, &batches, step_batches.step)?;
                 self.wait(&batches, &gathered.grads, settled)?;
                 Ok(gathered)
             });
             let widest = batches.iter().max_by_key(|batch| batch.positions());
             let [rows, width] = widest.map_or([0, 0], |batch| [batch.len(), batch.width]);
-            let at = || format!("step {}, {rows} rows of {width} tokens at a time", lesson.step + 1);
+            let at = || format!("step {}, {rows} rows of {width} tokens at a time", step_batches.step + 1);
             Ok((batches, gathered.with_context(at)?))
         })?;
 
@@ -81,13 +81,13 @@ impl Stepper<'_> {
     }
 
     /// The step's batches, each cut into `parts` with about equally many rows.
-    fn cut(&self, lesson: &Lesson, parts: usize) -> Vec<Batch> {
+    fn cut(&self, step_batches: &StepBatches, parts: usize) -> Vec<Batch> {
         let Self { tokens, options, .. } = self;
         let cut = |batch: &Batch| -> Vec<Batch> {
             let rows = batch.rows.chunks(batch.len().div_ceil(parts));
             rows.map(|rows| Batch::collect(&tokens.train, rows, tokens.pad_id, options.padding)).collect()
         };
-        if parts == 1 { lesson.batches.clone() } else { lesson.batches.iter().flat_map(cut).collect() }
+        if parts == 1 { step_batches.batches.clone() } else { step_batches.batches.iter().flat_map(cut).collect() }
     }
 
     /// The gradient of the mean loss over all batches, computed by all devices.
@@ -98,18 +98,19 @@ impl Stepper<'_> {
         let Self { objective, options, device, .. } = *self;
         let weight = objective.weight(batches.iter().flat_map(|batch| batch.labels.iter().copied()));
         let ranks = 1 + options.replicas.len();
-        let pass = Pass { objective, options, optimizer, batches, step, weight, counts: Counts::of(batches), ranks };
+        let work =
+            StepWork { objective, options, optimizer, batches, step, weight, counts: Counts::of(batches), ranks };
         if ranks == 1 {
-            return pass.run(0, pupil, device);
+            return work.run(0, pupil, device);
         }
         std::thread::scope(|scope| {
             let others = (1..).zip(&options.replicas).map(|(rank, device)| {
-                let (pass, device) = (&pass, device.clone().autodiff());
+                let (work, device) = (&work, device.clone().autodiff());
                 let replica = pupil.clone().fork(&device);
-                scope.spawn(move || pass.run(rank, &replica, &device))
+                scope.spawn(move || work.run(rank, &replica, &device))
             });
             let others: Vec<_> = others.collect();
-            let sum = pass.run(0, pupil, device);
+            let sum = work.run(0, pupil, device);
             // Wait for all threads before reporting an error, so that a panic of one does not hide it.
             let joined =
                 others.into_iter().map(|other| other.join().map_err(|_| anyhow!("the thread of a device panicked")));
@@ -130,10 +131,10 @@ impl Stepper<'_> {
     /// larger than all before can run out of memory, so this waits only for those.
     fn wait(&self, batches: &[Batch], grads: &Accumulated, settled: bool) -> Result<()> {
         let positions = batches.iter().map(Batch::positions).max().unwrap_or(0);
-        if !settled || self.room.is_unproven(positions) {
+        if !settled || self.budget.is_unproven(positions) {
             grads.wait()?;
             if settled {
-                self.room.proved(positions);
+                self.budget.proved(positions);
             }
         }
         Ok(())
@@ -141,7 +142,7 @@ impl Stepper<'_> {
 }
 
 /// Forward and backward passes over a step's batches; each device computes its share.
-struct Pass<'a> {
+struct StepWork<'a> {
     objective: &'a Objective,
     options: &'a FitOptions,
     optimizer: &'a AdamW,
@@ -153,23 +154,23 @@ struct Pass<'a> {
     ranks: usize,
 }
 
-impl Pass<'_> {
+impl StepWork<'_> {
     /// Compute every `ranks`-th batch from `rank` on, one after the other.
     fn run(&self, rank: usize, pupil: &Pupil, device: &Device) -> Result<Gathered> {
         let Pupil { model, projection } = pupil;
         let guide = self.objective.guide().map(|guide| if rank == 0 { guide.clone() } else { guide.on(device) });
-        let mut noise = Noise::rank(self.options.seed, self.step, rank as u64).in_precision(self.options.precision);
+        let mut pass = Pass::rank(self.options.seed, self.step, rank as u64).in_precision(self.options.precision);
         let mut gathered = Gathered { grads: Accumulated::default(), losses: Vec::new() };
         for batch in self.batches.iter().skip(rank).step_by(self.ranks) {
             let (ids, mask) = batch.to_device(device);
             let take = |grads| gathered.grads.add(pupil, grads, self.optimizer);
-            let shown = guide.as_ref().map(|guide| guide.show(&ids, &mask, self.counts, projection.as_ref()));
+            let targets = guide.as_ref().map(|guide| guide.targets(&ids, &mask, self.counts, projection.as_ref()));
             let loss = |logits| self.objective.loss(logits, batch, self.weight);
-            let inputs = Inputs { ids, mask, loss: &loss, shown: shown.as_ref() };
+            let inputs = Inputs { ids, mask, loss: &loss, targets: targets.as_ref() };
             gathered.losses.push(if self.options.gradient_checkpointing {
-                backward::layer_by_layer(model, inputs, &mut noise, take)?
+                backward::layer_by_layer(model, inputs, &mut pass, take)?
             } else {
-                backward::whole(model, inputs, &mut noise, take)?
+                backward::whole(model, inputs, &mut pass, take)?
             });
         }
         Ok(gathered)

@@ -32,10 +32,10 @@ fn step_towards(
     let mut optimizer = AdamW::new(options.adamw, &pupil, &device);
     let collect = |rows: &[usize]| Batch::collect(&tokens.train, rows, tokens.pad_id, Padding::Bucketed);
     let rows: Vec<usize> = (0..options.step_rows()).collect();
-    let lesson = Lesson { step: 3, batches: rows.chunks(options.batch_size).map(collect).collect() };
-    let room = Room::in_parts(parts);
-    let stepper = Stepper { tokens: &tokens, objective, options, device: &device, watch: &Silent, room };
-    let (pupil, seen) = stepper.step(pupil, &mut optimizer, &lesson, 1.0).unwrap();
+    let step_batches = StepBatches { step: 3, batches: rows.chunks(options.batch_size).map(collect).collect() };
+    let budget = MemoryBudget::in_parts(parts);
+    let stepper = Stepper { tokens: &tokens, objective, options, device: &device, watch: &Silent, budget };
+    let (pupil, seen) = stepper.step(pupil, &mut optimizer, &step_batches, 1.0).unwrap();
     let weights = walk::to_host(&pupil).unwrap().into_iter().map(|(name, tensor)| (name, tensor.data)).collect();
     (seen, weights)
 }

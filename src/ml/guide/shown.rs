@@ -6,7 +6,7 @@ use burn::tensor::{Bool, Tensor};
 
 use super::{Guide, Measure};
 use crate::ml::batch::Batch;
-use crate::ml::dropout::Noise;
+use crate::ml::dropout::Pass;
 use crate::ml::model::Model;
 use crate::ml::model::linear::Linear;
 use crate::ml::model::pieces::Hidden;
@@ -33,7 +33,7 @@ impl Counts {
 }
 
 /// The teacher's hidden states and attention scores for a batch, as constants of the graph.
-pub struct Shown<'a> {
+pub struct TeacherTargets<'a> {
     pub(super) guide: &'a Guide,
     pub(super) projection: Option<&'a Linear>,
     /// By piece of the teacher, `[B·T, H]`.
@@ -45,7 +45,7 @@ pub struct Shown<'a> {
     pub(super) counts: Counts,
 }
 
-impl Shown<'_> {
+impl TeacherTargets<'_> {
     /// The distance of the student's embeddings `[B·T, H]` from the teacher's, `[1]`; `None` if they are not compared.
     pub fn embeddings(&self, x: &Tensor<2>) -> Option<Tensor<1>> {
         self.hidden_loss(0, x)
@@ -59,14 +59,14 @@ impl Shown<'_> {
         i: usize,
         hidden: Hidden,
         mask: &Tensor<2, Bool>,
-        noise: &mut Noise,
+        pass: &mut Pass,
     ) -> (Tensor<2>, Option<Tensor<1>>) {
         let piece = i + 1;
         let theirs = self.guide.attention.as_ref().and_then(|(_, pairs)| self.scores.get(pairs.get(&piece)?));
         let (x, of_scores) = match theirs {
-            None => (student.layer(i, hidden, mask, noise), None),
+            None => (student.layer(i, hidden, mask, pass), None),
             Some(theirs) => {
-                let (x, ours) = student.layer_with_scores(i, hidden, mask, noise);
+                let (x, ours) = student.layer_with_scores(i, hidden, mask, pass);
                 (x, self.attention_loss(ours, theirs))
             }
         };
@@ -83,7 +83,7 @@ impl Shown<'_> {
         let (loss, pairs) = self.guide.hidden.as_ref()?;
         let y = self.states.get(pairs.get(&piece)?)?.clone();
         let x = match self.projection {
-            Some(projection) => projection.forward(x.clone(), &mut Noise::Off),
+            Some(projection) => projection.forward(x.clone(), &mut Pass::Off),
             None => x.clone(),
         };
         let [rows, width] = x.dims();

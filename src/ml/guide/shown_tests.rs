@@ -35,11 +35,11 @@ fn guide(hidden: Option<HiddenLoss>, attention: Option<AttentionLoss>) -> Guide 
     Guide { teacher: teacher(), hidden: hidden.map(|h| (h, two)), attention: attention.map(|a| (a, one)) }
 }
 
-fn shown<'a>(guide: &'a Guide, projection: Option<&'a Linear>) -> Shown<'a> {
+fn targets<'a>(guide: &'a Guide, projection: Option<&'a Linear>) -> TeacherTargets<'a> {
     let (_, mask) = batch().to_device(&Device::flex().autodiff());
     let states = BTreeMap::from([(1, wave([6, 3], 3)), (2, wave([6, 3], 4))]);
     let scores = BTreeMap::from([(1, wave([2, 2, 3, 3], 8))]);
-    Shown { guide, projection, states, scores, real: mask.float(), counts: Counts::of(&[batch()]) }
+    TeacherTargets { guide, projection, states, scores, real: mask.float(), counts: Counts::of(&[batch()]) }
 }
 
 #[track_caller]
@@ -161,10 +161,10 @@ fn hidden_losses_are_torchs_with_and_without_a_projection() {
         projection.weight = Param::from_tensor(weight).set_require_grad(true);
         projection.bias = Param::from_tensor(wave([3], 6)).set_require_grad(true);
         let width = of_x.len() / 6;
-        let shown = shown(&guide, (width == 2).then_some(&projection));
+        let targets = targets(&guide, (width == 2).then_some(&projection));
         let x = [1, 2].map(|seed| wave([6, width], seed).require_grad());
-        assert!(shown.embeddings(&x[0]).is_none());
-        let losses = [1, 2].map(|piece| shown.hidden_loss(piece, &x[piece - 1]).unwrap());
+        assert!(targets.embeddings(&x[0]).is_none());
+        let losses = [1, 2].map(|piece| targets.hidden_loss(piece, &x[piece - 1]).unwrap());
         let total = losses.into_iter().reduce(|a, b| a + b).unwrap();
         let grads = total.backward();
         close(total.inner(), &[expected]);
@@ -179,9 +179,9 @@ fn hidden_losses_are_torchs_with_and_without_a_projection() {
 #[test]
 fn the_attention_loss_is_torchs() {
     let guide = guide(None, Some(AttentionLoss { weight: 2.0, layers: Depths::Last }));
-    let shown = shown(&guide, None);
+    let targets = targets(&guide, None);
     let ours = wave([2, 2, 3, 3], 7).require_grad();
-    let loss = shown.attention_loss(ours.clone(), &shown.scores[&1]).unwrap();
+    let loss = targets.attention_loss(ours.clone(), &targets.scores[&1]).unwrap();
     let grads = loss.backward();
     close(loss.inner(), &[1.700185]); // Twice `mse_loss` over the pairs of real tokens and the heads.
     let second_row = [

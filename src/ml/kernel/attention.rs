@@ -233,7 +233,7 @@ fn softmax(row: &mut [f32], bias: &[f32]) -> [f32; 2] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ml::dropout::Noise;
+    use crate::ml::dropout::Pass;
     use crate::ml::model::encoder::attention_bias;
     use burn::tensor::activation;
     use burn::tensor::{Bool, Device, TensorData};
@@ -249,11 +249,11 @@ mod tests {
     }
 
     /// The definition, in Burn's operations.
-    fn chain([q, k, v]: [Tensor<2>; 3], bias: Tensor<4>, heads: usize, noise: &mut Noise) -> Tensor<2> {
+    fn chain([q, k, v]: [Tensor<2>; 3], bias: Tensor<4>, heads: usize, pass: &mut Pass) -> Tensor<2> {
         let ([rows, hidden], [batch, _, _, length]) = (q.dims(), bias.dims());
         let split = |x: Tensor<2>| x.reshape([batch, length, heads, hidden / heads]).swap_dims(1, 2);
         let scores = split(q).matmul(split(k).swap_dims(2, 3)) / ((hidden / heads) as f64).sqrt() + bias;
-        let weights = noise.dropout(activation::softmax(scores, 3), 0.2);
+        let weights = pass.dropout(activation::softmax(scores, 3), 0.2);
         weights.matmul(split(v)).swap_dims(1, 2).reshape([rows, hidden])
     }
 
@@ -272,11 +272,11 @@ mod tests {
             let mask: Tensor<2, Bool> = Tensor::from_data(TensorData::new(mask, [batch, length]), &device);
             let outcome = |fused: bool| {
                 let inputs = [1, 2, 3].map(|seed| tensor(shape, seed));
-                let (bias, mut noise) = (attention_bias(mask.clone()), Noise::step(3, 5));
+                let (bias, mut pass) = (attention_bias(mask.clone()), Pass::step(3, 5));
                 let y = if fused {
-                    attention(inputs.clone(), bias, heads, noise.mask(0.2))
+                    attention(inputs.clone(), bias, heads, pass.mask(0.2))
                 } else {
-                    chain(inputs.clone(), bias, heads, &mut noise)
+                    chain(inputs.clone(), bias, heads, &mut pass)
                 };
                 let grads = (y.clone() * tensor(shape, 4)).sum().backward();
                 let mut numbers = vec![numbers(y)];

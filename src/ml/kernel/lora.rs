@@ -177,7 +177,7 @@ impl Partial<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ml::dropout::Noise;
+    use crate::ml::dropout::Pass;
     use burn::tensor::{Device, TensorData};
 
     fn tensor(shape: [usize; 2], seed: usize) -> Tensor<2> {
@@ -195,12 +195,12 @@ mod tests {
         let (x, weight) = (tensor([rows, inputs], 1), tensor([inputs, outputs], 2));
         let bias = tensor([1, outputs], 3);
         let (a, b) = (tensor([inputs, rank], 4), tensor([rank, outputs], 5));
-        let mut noise = Noise::step(3, 5);
+        let mut pass = Pass::step(3, 5);
         let flat: Tensor<1> = bias.clone().reshape([outputs]);
         let y = if fused {
-            adapted(x.clone(), (weight.clone(), flat), (a.clone(), b.clone()), 1.5, noise.mask(p))
+            adapted(x.clone(), (weight.clone(), flat), (a.clone(), b.clone()), 1.5, pass.mask(p))
         } else {
-            let low = noise.dropout(x.clone(), p).matmul(a.clone());
+            let low = pass.dropout(x.clone(), p).matmul(a.clone());
             x.clone().matmul(weight.clone()) + flat.unsqueeze() + (low * 1.5).matmul(b.clone())
         };
         let grads = (y.clone() * tensor([rows, outputs], 6)).sum().backward();

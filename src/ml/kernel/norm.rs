@@ -229,7 +229,7 @@ impl Operation<4> for Norm {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ml::dropout::Noise;
+    use crate::ml::dropout::Pass;
     use burn::tensor::{Device, TensorData, module::layer_norm};
 
     fn tensor<const D: usize>(shape: [usize; D], seed: u32) -> Tensor<D> {
@@ -250,11 +250,11 @@ mod tests {
                 || (tensor([rows, width], 1), tensor([rows, width], 2), tensor([width], 3), tensor([width], 4));
             let outcome = |fused: bool| {
                 let (x, residual, w, b) = inputs();
-                let mut noise = Noise::step(3, 5);
+                let mut pass = Pass::step(3, 5);
                 let y = if fused {
-                    add_norm((x.clone(), residual.clone()), (w.clone(), b.clone()), 1e-5, noise.mask(0.3))
+                    add_norm((x.clone(), residual.clone()), (w.clone(), b.clone()), 1e-5, pass.mask(0.3))
                 } else {
-                    layer_norm(noise.dropout(x.clone(), 0.3) + residual.clone(), w.clone(), Some(b.clone()), 1e-5)
+                    layer_norm(pass.dropout(x.clone(), 0.3) + residual.clone(), w.clone(), Some(b.clone()), 1e-5)
                 };
                 let grads = (y.clone() * tensor([rows, width], 5)).sum().backward();
                 [
@@ -278,9 +278,9 @@ mod tests {
         let plain = |x: Tensor<2>| x.inner();
         let (x, residual, w, b) = (tensor([33, 70], 1), tensor([33, 70], 2), tensor([70], 3), tensor([70], 4));
         let affine = (w.clone(), b.clone());
-        let tracked = add_norm((x.clone(), residual.clone()), affine, 1e-5, Noise::step(3, 5).mask(0.3));
+        let tracked = add_norm((x.clone(), residual.clone()), affine, 1e-5, Pass::step(3, 5).mask(0.3));
         let bare = (plain(x), plain(residual));
-        let untracked = add_norm(bare, (w.inner(), b.inner()), 1e-5, Noise::step(3, 5).mask(0.3));
+        let untracked = add_norm(bare, (w.inner(), b.inner()), 1e-5, Pass::step(3, 5).mask(0.3));
         assert_eq!(numbers(tracked), numbers(untracked));
     }
 }

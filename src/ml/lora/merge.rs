@@ -60,7 +60,7 @@ pub fn merge(base: &Path, adapter: &Path, labels: Option<&[String]>) -> Result<M
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ml::dropout::Noise;
+    use crate::ml::dropout::Pass;
     use crate::ml::model::fixture::Fixture;
 
     #[test]
@@ -69,7 +69,7 @@ mod tests {
             let merged = merge(&fixture.dir.join("base"), &fixture.dir.join("adapter"), None).expect("merged");
             assert!(merged.notes.is_empty(), "{:?}", merged.notes);
             let (ids, mask) = fixture.batch(&Device::flex());
-            let difference = fixture.difference("merged_logits", merged.model.forward(ids, mask, &mut Noise::Off));
+            let difference = fixture.difference("merged_logits", merged.model.forward(ids, mask, &mut Pass::Off));
             assert!(difference < 1e-4, "{}: {difference}", fixture.name());
         }
     }

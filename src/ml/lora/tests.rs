@@ -1,7 +1,7 @@
 //! Tests that adapters compute and store what PEFT computes and writes.
 
 use super::*;
-use crate::ml::dropout::Noise;
+use crate::ml::dropout::Pass;
 use crate::ml::model::fixture::{self, Fixture, cross_entropy};
 use crate::ml::model::{Initialised, weights};
 use crate::ml::optimizer::{AdamW, AdamWSettings};
@@ -39,9 +39,9 @@ fn adapters_compute_what_peft_computes() {
         let trainable = fixture.expected["trainable_parameters"].as_u64().expect("a count");
         assert_eq!(model.count_trainable() as u64, trainable, "{name}");
         let (ids, mask) = fixture.batch(&device);
-        let logits = model.forward(ids.clone(), mask.clone(), &mut Noise::Off);
+        let logits = model.forward(ids.clone(), mask.clone(), &mut Pass::Off);
         let difference = fixture.difference("logits", logits.clone());
-        let merged = model.clone().merge_lora().forward(ids, mask, &mut Noise::Off);
+        let merged = model.clone().merge_lora().forward(ids, mask, &mut Pass::Off);
         let after = fixture.difference("merged_logits", merged);
         println!("{name}: logits differ by {difference:.1e}, merged by {after:.1e}");
         assert!(difference < 1e-4 && after < 1e-4, "{name}: {difference} {after}");
@@ -111,9 +111,9 @@ fn a_new_adapter_changes_nothing_and_only_it_and_the_head_get_gradients() {
     let device = Device::flex().autodiff();
     let model = base(&fixture, &device);
     let (ids, mask) = fixture.batch(&device);
-    let before = model.forward(ids.clone(), mask.clone(), &mut Noise::Off).into_data();
+    let before = model.forward(ids.clone(), mask.clone(), &mut Pass::Off).into_data();
     let model = model.add_lora(&config(&["query", "output.dense"]), 3).expect("added");
-    let logits = model.forward(ids, mask, &mut Noise::Off);
+    let logits = model.forward(ids, mask, &mut Pass::Off);
     assert_eq!(logits.to_data(), before);
     let norms = model.gradient_norms(&logits.powi_scalar(2).sum().backward()).expect("norms");
     assert!(norms.keys().all(|name| name.contains(".lora_") || name.starts_with("classifier.")), "{norms:?}");
@@ -191,9 +191,9 @@ fn dropout_of_an_adapter_acts_in_training_alone() {
     let (mut model, _) = load_adapter(base(&fixture, &device), &fixture.dir.join("adapter")).expect("loads");
     model.map_linears(&mut |_, linear| linear.lora.iter_mut().for_each(|lora| lora.dropout = 0.5));
     let (ids, mask) = fixture.batch(&device);
-    let still = model.forward(ids.clone(), mask.clone(), &mut Noise::Off);
+    let still = model.forward(ids.clone(), mask.clone(), &mut Pass::Off);
     assert!(fixture.difference("logits", still) < 1e-4);
-    let noisy = model.forward(ids, mask, &mut Noise::step(1, 1));
+    let noisy = model.forward(ids, mask, &mut Pass::step(1, 1));
     assert!(fixture.difference("logits", noisy) > 1e-3);
 }
 

@@ -10,7 +10,7 @@ use super::config::Fields;
 use super::encoder::EncoderConfig;
 use super::linear::empty;
 use super::norm::LayerNorm;
-use crate::ml::dropout::Noise;
+use crate::ml::dropout::Pass;
 
 /// The fields of `config.json` that define the convolution.
 #[derive(Debug, Clone, PartialEq)]
@@ -75,7 +75,7 @@ impl Conv {
     }
 
     /// `embedded` `[B·T, H]` (the embeddings), `x` `[B·T, H]` (the first layer's output), `mask` `[B, T]` → `[B·T, H]`.
-    pub fn forward(&self, embedded: Tensor<2>, x: Tensor<2>, mask: &Tensor<2, Bool>, noise: &mut Noise) -> Tensor<2> {
+    pub fn forward(&self, embedded: Tensor<2>, x: Tensor<2>, mask: &Tensor<2, Bool>, pass: &mut Pass) -> Tensor<2> {
         let [batch, length] = mask.dims();
         let [rows, hidden] = x.dims();
         let [_, _, kernel] = self.conv.weight.dims();
@@ -84,7 +84,7 @@ impl Conv {
         let out = conv1d(channels, self.conv.weight.val(), Some(self.conv.bias.val()), options);
         let out = out.swap_dims(1, 2).reshape([rows, hidden]);
         let real = mask.clone().float().reshape([rows, 1]);
-        let out = self.activation.forward(noise.dropout(out * real.clone(), self.dropout));
+        let out = self.activation.forward(pass.dropout(out * real.clone(), self.dropout));
         self.layer_norm.forward(x + out) * real
     }
 }

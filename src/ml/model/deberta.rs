@@ -21,7 +21,7 @@ use super::integer::together;
 use super::linear::Linear;
 use super::names::Names;
 use super::norm::LayerNorm;
-use crate::ml::dropout::Noise;
+use crate::ml::dropout::Pass;
 
 pub use distance::RelativeConfig;
 use distance::{Distances, skew};
@@ -120,26 +120,26 @@ impl Deberta {
     }
 
     /// `ids` `[B, T]`, `mask` `[B, T]` (true = a real token) → logits `[B, C]`.
-    pub fn forward(&self, ids: Tensor<2, Int>, mask: Tensor<2, Bool>, noise: &mut Noise) -> Tensor<2> {
+    pub fn forward(&self, ids: Tensor<2, Int>, mask: Tensor<2, Bool>, pass: &mut Pass) -> Tensor<2> {
         let [batch, _] = ids.dims();
-        let x = self.embed(ids, &mask, noise); // [B·T, H]
-        let x = self.deberta.encoder.forward(x, mask, noise);
-        self.head(x, batch, noise)
+        let x = self.embed(ids, &mask, pass); // [B·T, H]
+        let x = self.deberta.encoder.forward(x, mask, pass);
+        self.head(x, batch, pass)
     }
 
     /// `ids` `[B, T]`, `mask` `[B, T]` → `[B·T, H]`. It sets padding to zero, because the attention mask has no effect in a row
     /// that is all padding.
-    pub fn embed(&self, ids: Tensor<2, Int>, mask: &Tensor<2, Bool>, noise: &mut Noise) -> Tensor<2> {
+    pub fn embed(&self, ids: Tensor<2, Int>, mask: &Tensor<2, Bool>, pass: &mut Pass) -> Tensor<2> {
         let [batch, length] = ids.dims();
         let embeddings = &self.deberta.embeddings;
         let real = mask.clone().float().reshape([batch * length, 1]);
-        noise.dropout(embeddings.normalized(ids) * real, embeddings.dropout)
+        pass.dropout(embeddings.normalized(ids) * real, embeddings.dropout)
     }
 
     /// The encoder's output `x` `[B·T, H]` → logits `[B, C]`.
-    pub fn head(&self, x: Tensor<2>, batch: usize, noise: &mut Noise) -> Tensor<2> {
-        let pooled = self.pooler.forward(first_tokens(x, batch), noise);
-        self.classifier.forward(pooled, self.cls_dropout, noise)
+    pub fn head(&self, x: Tensor<2>, batch: usize, pass: &mut Pass) -> Tensor<2> {
+        let pooled = self.pooler.forward(first_tokens(x, batch), pass);
+        self.classifier.forward(pooled, self.cls_dropout, pass)
     }
 
     /// Applies `change` to every linear layer with its name in transformers.
@@ -163,9 +163,9 @@ pub struct Pooler {
 
 impl Pooler {
     /// `x` `[B, H]` → `[B, H]`.
-    fn forward(&self, x: Tensor<2>, noise: &mut Noise) -> Tensor<2> {
-        let x = noise.dropout(x, self.dropout);
-        self.activation.forward(self.dense.forward(x, noise))
+    fn forward(&self, x: Tensor<2>, pass: &mut Pass) -> Tensor<2> {
+        let x = pass.dropout(x, self.dropout);
+        self.activation.forward(self.dense.forward(x, pass))
     }
 }
 
@@ -196,11 +196,11 @@ impl Encoder {
     }
 
     /// `x` `[B·T, H]`, `mask` `[B, T]` → `[B·T, H]`.
-    fn forward(&self, mut x: Tensor<2>, mask: Tensor<2, Bool>, noise: &mut Noise) -> Tensor<2> {
+    fn forward(&self, mut x: Tensor<2>, mask: Tensor<2, Bool>, pass: &mut Pass) -> Tensor<2> {
         let [_, length] = mask.dims();
         let places = self.places(&mask, self.rows(length));
         for i in 0..self.layer.len() {
-            x = self.forward_layer(i, x, (&places, &mask), noise);
+            x = self.forward_layer(i, x, (&places, &mask), pass);
         }
         x
     }
@@ -226,10 +226,10 @@ impl Encoder {
         i: usize,
         x: Tensor<2>,
         (places, mask): (&Places, &Tensor<2, Bool>),
-        noise: &mut Noise,
+        pass: &mut Pass,
     ) -> Tensor<2> {
-        let out = self.layer[i].forward(x.clone(), places, noise);
-        self.beside(i, x, out, mask, noise)
+        let out = self.layer[i].forward(x.clone(), places, pass);
+        self.beside(i, x, out, mask, pass)
     }
 
     /// Like [`forward_layer`](Self::forward_layer), with the attention scores `[B, h, T, T]`.
@@ -238,16 +238,16 @@ impl Encoder {
         i: usize,
         x: Tensor<2>,
         (places, mask): (&Places, &Tensor<2, Bool>),
-        noise: &mut Noise,
+        pass: &mut Pass,
     ) -> (Tensor<2>, Tensor<4>) {
-        let (out, scores) = self.layer[i].forward_with_scores(x.clone(), places, noise);
-        (self.beside(i, x, out, mask, noise), scores)
+        let (out, scores) = self.layer[i].forward_with_scores(x.clone(), places, pass);
+        (self.beside(i, x, out, mask, pass), scores)
     }
 
     /// Applies the convolution to the input `x` and the output `out` of the first layer; returns `out` for other layers.
-    fn beside(&self, i: usize, x: Tensor<2>, out: Tensor<2>, mask: &Tensor<2, Bool>, noise: &mut Noise) -> Tensor<2> {
+    fn beside(&self, i: usize, x: Tensor<2>, out: Tensor<2>, mask: &Tensor<2, Bool>, pass: &mut Pass) -> Tensor<2> {
         match &self.conv {
-            Some(conv) if i == 0 => conv.forward(x, out, mask, noise),
+            Some(conv) if i == 0 => conv.forward(x, out, mask, pass),
             _ => out,
         }
     }
@@ -297,19 +297,19 @@ impl DisentangledSelfAttention {
     }
 
     /// `x` `[B·T, H]` → scores `[h, B, T, T]` and values `[h, B, T, D]`.
-    fn scores(&self, x: Tensor<2>, places: &Places, noise: &mut Noise) -> (Tensor<4>, Tensor<4>) {
+    fn scores(&self, x: Tensor<2>, places: &Places, pass: &mut Pass) -> (Tensor<4>, Tensor<4>) {
         let [_, hidden] = x.dims();
         let [_, batch, _, length] = places.bias.dims();
         let width = hidden / self.heads;
         let scale = ((width * self.relative.parts()) as f64).powf(-0.5);
         // Heads come first, so that one product per head serves the whole batch.
         let split = |x: Tensor<2>| x.reshape([batch, length, self.heads, width]).permute([2, 0, 1, 3]);
-        let [q, k, v] = together([&self.query_proj, &self.key_proj, &self.value_proj], x, noise);
+        let [q, k, v] = together([&self.query_proj, &self.key_proj, &self.value_proj], x, pass);
         let (q, k, v) = (split(q * scale), split(k), split(v)); // [h, B, T, D]
-        let precision = noise.precision();
+        let precision = pass.precision();
         let mut scores = precision.matmul(q.clone(), k.clone().swap_dims(2, 3)) + places.bias.clone(); // [h, B, T, T]
         if let Some(distances) = &places.distances
-            && let Some(more) = self.by_distance(&q, &k, distances, scale, noise)
+            && let Some(more) = self.by_distance(&q, &k, distances, scale, pass)
         {
             scores = scores + more;
         }
@@ -317,10 +317,10 @@ impl DisentangledSelfAttention {
     }
 
     /// Scores `[h, B, T, T]` and values `[h, B, T, D]` → `[B·T, H]`.
-    fn weigh(&self, scores: Tensor<4>, v: Tensor<4>, noise: &mut Noise) -> Tensor<2> {
+    fn weigh(&self, scores: Tensor<4>, v: Tensor<4>, pass: &mut Pass) -> Tensor<2> {
         let [heads, batch, length, width] = v.dims();
-        let weights = noise.dropout(softmax(scores, 3), self.dropout);
-        noise.precision().matmul(weights, v).permute([1, 2, 0, 3]).reshape([batch * length, heads * width])
+        let weights = pass.dropout(softmax(scores, 3), self.dropout);
+        pass.precision().matmul(weights, v).permute([1, 2, 0, 3]).reshape([batch * length, heads * width])
     }
 
     /// The distance scores, to be added to the content scores: `q` (scaled by `scale`) and `k` `[h, B, T, D]` →
@@ -335,10 +335,10 @@ impl DisentangledSelfAttention {
         k: &Tensor<4>,
         distances: &Distances,
         scale: f64,
-        noise: &mut Noise,
+        pass: &mut Pass,
     ) -> Option<Tensor<4>> {
-        let precision = noise.precision();
-        let rows = noise.dropout(distances.rows.clone(), self.pos_dropout);
+        let precision = pass.precision();
+        let rows = pass.dropout(distances.rows.clone(), self.pos_dropout);
         let [heads, batch, length, width] = q.dims();
         let spread = |x: Tensor<2>, index: &Tensor<1, Int>| {
             x.select(0, index.clone()).reshape([2 * length, heads, width]).permute([1, 2, 0]) // [h, D, 2T]
@@ -348,11 +348,11 @@ impl DisentangledSelfAttention {
             skew(scores, [heads, batch, length])
         };
         let c2p = self.relative.c2p.then(|| {
-            let rows = self.pos_key_proj.as_ref().unwrap_or(&self.key_proj).forward(rows.clone(), noise);
+            let rows = self.pos_key_proj.as_ref().unwrap_or(&self.key_proj).forward(rows.clone(), pass);
             product(q, spread(rows, &distances.by_key))
         });
         let p2c = self.relative.p2c.then(|| {
-            let rows = self.pos_query_proj.as_ref().unwrap_or(&self.query_proj).forward(rows, noise) * scale;
+            let rows = self.pos_query_proj.as_ref().unwrap_or(&self.query_proj).forward(rows, pass) * scale;
             product(k, spread(rows, &distances.by_query)).swap_dims(2, 3)
         });
         match (c2p, p2c) {
@@ -365,14 +365,14 @@ impl DisentangledSelfAttention {
 impl Attend for DisentangledSelfAttention {
     type Context = Places;
 
-    fn forward(&self, x: Tensor<2>, places: &Places, noise: &mut Noise) -> Tensor<2> {
-        let (scores, v) = self.scores(x, places, noise);
-        self.weigh(scores, v, noise)
+    fn forward(&self, x: Tensor<2>, places: &Places, pass: &mut Pass) -> Tensor<2> {
+        let (scores, v) = self.scores(x, places, pass);
+        self.weigh(scores, v, pass)
     }
 
-    fn forward_with_scores(&self, x: Tensor<2>, places: &Places, noise: &mut Noise) -> (Tensor<2>, Tensor<4>) {
-        let (scores, v) = self.scores(x, places, noise);
-        (self.weigh(scores.clone(), v, noise), scores.swap_dims(0, 1))
+    fn forward_with_scores(&self, x: Tensor<2>, places: &Places, pass: &mut Pass) -> (Tensor<2>, Tensor<4>) {
+        let (scores, v) = self.scores(x, places, pass);
+        (self.weigh(scores.clone(), v, pass), scores.swap_dims(0, 1))
     }
 
     fn linears(&mut self) -> Vec<(&'static str, &mut Linear)> {

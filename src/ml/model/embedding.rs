@@ -6,7 +6,7 @@ use burn::tensor::{Bool, Device, Int, Tensor, module::embedding};
 use super::encoder::EncoderConfig;
 use super::linear::empty;
 use super::norm::LayerNorm;
-use crate::ml::dropout::Noise;
+use crate::ml::dropout::Pass;
 
 /// A table `[V, H]`, one row per id.
 #[derive(Module, Debug)]
@@ -73,8 +73,8 @@ impl Embeddings {
     }
 
     /// `ids` `[B, T]` → `[B·T, H]`.
-    pub fn forward(&self, ids: Tensor<2, Int>, noise: &mut Noise) -> Tensor<2> {
-        noise.dropout(self.normalized(ids), self.dropout)
+    pub fn forward(&self, ids: Tensor<2, Int>, pass: &mut Pass) -> Tensor<2> {
+        pass.dropout(self.normalized(ids), self.dropout)
     }
 
     /// Like [`forward`](Self::forward), without dropout.

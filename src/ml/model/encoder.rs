@@ -12,7 +12,7 @@ use super::config::Fields;
 use super::integer::together;
 use super::linear::Linear;
 use super::norm::LayerNorm;
-use crate::ml::dropout::Noise;
+use crate::ml::dropout::Pass;
 use crate::ml::kernel;
 
 /// Maximum number of layers: eight times that of the deepest published model of these families.
@@ -115,11 +115,11 @@ pub trait Attend: Module {
     type Context;
 
     /// `x` `[B·T, H]` → `[B·T, H]`, before the output projection.
-    fn forward(&self, x: Tensor<2>, context: &Self::Context, noise: &mut Noise) -> Tensor<2>;
+    fn forward(&self, x: Tensor<2>, context: &Self::Context, pass: &mut Pass) -> Tensor<2>;
 
     /// Like [`forward`](Self::forward), with the scores before the softmax, `[B, h, T, T]`; scores of padding are meaningless.
     /// The scores take memory that `forward` may save.
-    fn forward_with_scores(&self, x: Tensor<2>, context: &Self::Context, noise: &mut Noise) -> (Tensor<2>, Tensor<4>);
+    fn forward_with_scores(&self, x: Tensor<2>, context: &Self::Context, pass: &mut Pass) -> (Tensor<2>, Tensor<4>);
 
     /// Its linear layers with their names in transformers.
     fn linears(&mut self) -> Vec<(&'static str, &mut Linear)>;
@@ -154,22 +154,22 @@ impl<A: Attend> Layer<A> {
     }
 
     /// `x` `[B·T, H]` → `[B·T, H]`.
-    pub fn forward(&self, x: Tensor<2>, context: &A::Context, noise: &mut Noise) -> Tensor<2> {
-        let attended = self.attention.self_attention.forward(x.clone(), context, noise);
-        self.after_attention(attended, x, noise)
+    pub fn forward(&self, x: Tensor<2>, context: &A::Context, pass: &mut Pass) -> Tensor<2> {
+        let attended = self.attention.self_attention.forward(x.clone(), context, pass);
+        self.after_attention(attended, x, pass)
     }
 
     /// Like [`forward`](Self::forward), with the attention scores `[B, h, T, T]`.
-    pub fn forward_with_scores(&self, x: Tensor<2>, context: &A::Context, noise: &mut Noise) -> (Tensor<2>, Tensor<4>) {
-        let (attended, scores) = self.attention.self_attention.forward_with_scores(x.clone(), context, noise);
-        (self.after_attention(attended, x, noise), scores)
+    pub fn forward_with_scores(&self, x: Tensor<2>, context: &A::Context, pass: &mut Pass) -> (Tensor<2>, Tensor<4>) {
+        let (attended, scores) = self.attention.self_attention.forward_with_scores(x.clone(), context, pass);
+        (self.after_attention(attended, x, pass), scores)
     }
 
     /// The attention's output and the layer's input, both `[B·T, H]` → `[B·T, H]`.
-    fn after_attention(&self, attended: Tensor<2>, x: Tensor<2>, noise: &mut Noise) -> Tensor<2> {
-        let x = self.attention.output.forward(attended, x, noise);
-        let inner = self.intermediate.forward(x.clone(), noise); // [B·T, I]
-        self.output.forward(inner, x, noise)
+    fn after_attention(&self, attended: Tensor<2>, x: Tensor<2>, pass: &mut Pass) -> Tensor<2> {
+        let x = self.attention.output.forward(attended, x, pass);
+        let inner = self.intermediate.forward(x.clone(), pass); // [B·T, I]
+        self.output.forward(inner, x, pass)
     }
 
     /// Applies `change` to every linear layer; `at` is the layer's name in transformers.
@@ -200,8 +200,8 @@ pub struct Intermediate {
 
 impl Intermediate {
     /// `x` `[B·T, H]` → `[B·T, I]`.
-    fn forward(&self, x: Tensor<2>, noise: &mut Noise) -> Tensor<2> {
-        self.activation.forward(self.dense.forward(x, noise))
+    fn forward(&self, x: Tensor<2>, pass: &mut Pass) -> Tensor<2> {
+        self.activation.forward(self.dense.forward(x, pass))
     }
 }
 
@@ -215,9 +215,9 @@ pub struct Output {
 
 impl Output {
     /// `x` `[B·T, I]`, `residual` `[B·T, H]` → `[B·T, H]`.
-    fn forward(&self, x: Tensor<2>, residual: Tensor<2>, noise: &mut Noise) -> Tensor<2> {
-        let x = self.dense.forward(x, noise);
-        self.layer_norm.add(x, residual, (noise, self.dropout))
+    fn forward(&self, x: Tensor<2>, residual: Tensor<2>, pass: &mut Pass) -> Tensor<2> {
+        let x = self.dense.forward(x, pass);
+        self.layer_norm.add(x, residual, (pass, self.dropout))
     }
 }
 
@@ -235,10 +235,10 @@ impl Encoder {
     }
 
     /// `x` `[B·T, H]`, `mask` `[B, T]` (true = a real token) → `[B·T, H]`.
-    pub fn forward(&self, mut x: Tensor<2>, mask: Tensor<2, Bool>, noise: &mut Noise) -> Tensor<2> {
+    pub fn forward(&self, mut x: Tensor<2>, mask: Tensor<2, Bool>, pass: &mut Pass) -> Tensor<2> {
         let bias = attention_bias(mask);
         for layer in &self.layer {
-            x = layer.forward(x, &bias, noise);
+            x = layer.forward(x, &bias, pass);
         }
         x
     }
@@ -292,8 +292,8 @@ impl SelfAttention {
     }
 
     /// `x` `[B·T, H]` → queries, keys and values, `[B·T, H]` each.
-    fn project(&self, x: Tensor<2>, noise: &mut Noise) -> [Tensor<2>; 3] {
-        together([&self.query, &self.key, &self.value], x, noise)
+    fn project(&self, x: Tensor<2>, pass: &mut Pass) -> [Tensor<2>; 3] {
+        together([&self.query, &self.key, &self.value], x, pass)
     }
 
     /// `[B·T, H]` → `[B, h, T, H/h]`.
@@ -303,20 +303,20 @@ impl SelfAttention {
     }
 
     /// Queries and keys `[B·T, H]` → scores `[B, h, T, T]`.
-    fn scores(&self, q: Tensor<2>, k: Tensor<2>, bias: &Tensor<4>, noise: &Noise) -> Tensor<4> {
+    fn scores(&self, q: Tensor<2>, k: Tensor<2>, bias: &Tensor<4>, pass: &Pass) -> Tensor<4> {
         let [batch, _, _, _] = bias.dims();
         let width = q.dims()[1] / self.heads;
         // Scaling the queries costs less than scaling the scores.
         let (q, k) = (self.split(q * (width as f64).powf(-0.5), batch), self.split(k, batch));
-        noise.precision().matmul(q, k.swap_dims(2, 3)) + bias.clone()
+        pass.precision().matmul(q, k.swap_dims(2, 3)) + bias.clone()
     }
 
     /// Scores `[B, h, T, T]` and values `[B·T, H]` → `[B·T, H]`.
-    fn weigh(&self, scores: Tensor<4>, v: Tensor<2>, noise: &mut Noise) -> Tensor<2> {
+    fn weigh(&self, scores: Tensor<4>, v: Tensor<2>, pass: &mut Pass) -> Tensor<2> {
         let [batch, _, _, _] = scores.dims();
         let shape = v.dims();
-        let weights = noise.dropout(softmax(scores, 3), self.dropout);
-        noise.precision().matmul(weights, self.split(v, batch)).swap_dims(1, 2).reshape(shape)
+        let weights = pass.dropout(softmax(scores, 3), self.dropout);
+        pass.precision().matmul(weights, self.split(v, batch)).swap_dims(1, 2).reshape(shape)
     }
 }
 
@@ -324,19 +324,19 @@ impl Attend for SelfAttention {
     /// [`attention_bias`], `[B, 1, 1, T]`.
     type Context = Tensor<4>;
 
-    fn forward(&self, x: Tensor<2>, bias: &Tensor<4>, noise: &mut Noise) -> Tensor<2> {
-        let [q, k, v] = self.project(x, noise);
-        if noise.precision().is_f32() && kernel::fuses(&q) {
-            return kernel::attention([q, k, v], bias.clone(), self.heads, noise.mask(self.dropout));
+    fn forward(&self, x: Tensor<2>, bias: &Tensor<4>, pass: &mut Pass) -> Tensor<2> {
+        let [q, k, v] = self.project(x, pass);
+        if pass.precision().is_f32() && kernel::fuses(&q) {
+            return kernel::attention([q, k, v], bias.clone(), self.heads, pass.mask(self.dropout));
         }
-        let scores = self.scores(q, k, bias, noise);
-        self.weigh(scores, v, noise)
+        let scores = self.scores(q, k, bias, pass);
+        self.weigh(scores, v, pass)
     }
 
-    fn forward_with_scores(&self, x: Tensor<2>, bias: &Tensor<4>, noise: &mut Noise) -> (Tensor<2>, Tensor<4>) {
-        let [q, k, v] = self.project(x, noise);
-        let scores = self.scores(q, k, bias, noise);
-        (self.weigh(scores.clone(), v, noise), scores)
+    fn forward_with_scores(&self, x: Tensor<2>, bias: &Tensor<4>, pass: &mut Pass) -> (Tensor<2>, Tensor<4>) {
+        let [q, k, v] = self.project(x, pass);
+        let scores = self.scores(q, k, bias, pass);
+        (self.weigh(scores.clone(), v, pass), scores)
     }
 
     fn linears(&mut self) -> Vec<(&'static str, &mut Linear)> {

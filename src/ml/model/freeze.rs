@@ -29,7 +29,7 @@ mod tests {
     use burn::tensor::Device;
 
     use super::*;
-    use crate::ml::dropout::Noise;
+    use crate::ml::dropout::Pass;
     use crate::ml::model::fixture::{Fixture, cross_entropy};
 
     #[test]
@@ -40,7 +40,7 @@ mod tests {
                 let model = Model::load(&fixture.dir, None, 0, &device).unwrap().model;
                 let model = layers.map_or(model.clone(), |layers| model.finetune_last(layers).unwrap());
                 let (ids, mask) = fixture.batch(&device);
-                model.forward(ids, mask, &mut Noise::step(7, 3)).into_data().try_to_vec::<f32>().unwrap()
+                model.forward(ids, mask, &mut Pass::step(7, 3)).into_data().try_to_vec::<f32>().unwrap()
             };
             let whole = logits(None);
             for layers in [0, 1] {
@@ -58,7 +58,7 @@ mod tests {
             let load = || Model::load(&fixture.dir, None, 0, &device).unwrap().model;
             let gradients = |model: &Model| {
                 let (ids, mask) = fixture.batch(&device);
-                let loss = cross_entropy(model.forward(ids, mask, &mut Noise::Off), &fixture.labels(), &device);
+                let loss = cross_entropy(model.forward(ids, mask, &mut Pass::Off), &fixture.labels(), &device);
                 model.gradient_norms(&loss.backward()).unwrap()
             };
             let whole = gradients(&load());

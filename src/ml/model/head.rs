@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::config::{Config, Fields};
 use super::linear::Linear;
-use crate::ml::dropout::Noise;
+use crate::ml::dropout::Pass;
 
 /// Widths of the two hidden layers of [`Mlp`].
 const WIDTHS: [usize; 2] = [256, 128];
@@ -87,11 +87,11 @@ impl Head {
     }
 
     /// `x` `[B, H]` → logits `[B, C]`; `dropout` acts before each layer.
-    pub fn forward(&self, x: Tensor<2>, dropout: f64, noise: &mut Noise) -> Tensor<2> {
+    pub fn forward(&self, x: Tensor<2>, dropout: f64, pass: &mut Pass) -> Tensor<2> {
         match self {
-            Head::Single(linear) => linear.forward(noise.dropout(x, dropout), noise),
-            Head::Dense(head) => head.forward(x, dropout, noise),
-            Head::Mlp(head) => head.forward(x, dropout, noise),
+            Head::Single(linear) => linear.forward(pass.dropout(x, dropout), pass),
+            Head::Dense(head) => head.forward(x, dropout, pass),
+            Head::Mlp(head) => head.forward(x, dropout, pass),
         }
     }
 
@@ -120,10 +120,10 @@ pub struct Dense {
 }
 
 impl Dense {
-    fn forward(&self, x: Tensor<2>, dropout: f64, noise: &mut Noise) -> Tensor<2> {
-        let x = noise.dropout(x, dropout);
-        let x = self.dense.forward(x, noise).tanh();
-        self.out_proj.forward(noise.dropout(x, dropout), noise)
+    fn forward(&self, x: Tensor<2>, dropout: f64, pass: &mut Pass) -> Tensor<2> {
+        let x = pass.dropout(x, dropout);
+        let x = self.dense.forward(x, pass).tanh();
+        self.out_proj.forward(pass.dropout(x, dropout), pass)
     }
 }
 
@@ -134,10 +134,10 @@ pub struct Mlp {
 }
 
 impl Mlp {
-    fn forward(&self, mut x: Tensor<2>, dropout: f64, noise: &mut Noise) -> Tensor<2> {
+    fn forward(&self, mut x: Tensor<2>, dropout: f64, pass: &mut Pass) -> Tensor<2> {
         for (i, layer) in self.layers.iter().enumerate() {
             let input = if i == 0 { x } else { relu(x) };
-            x = layer.forward(noise.dropout(input, dropout), noise);
+            x = layer.forward(pass.dropout(input, dropout), pass);
         }
         x
     }

@@ -13,7 +13,7 @@ use super::linear::Linear;
 use super::quantization::Activations;
 use super::weights::stored::Stored;
 use super::{Config, Model, Named};
-use crate::ml::dropout::Noise;
+use crate::ml::dropout::Pass;
 use crate::ml::int4;
 use crate::ml::int8::weight::MOST_INPUTS;
 use crate::ml::int8::{Layer, Probe, Rounding, Weight};
@@ -50,7 +50,7 @@ impl Substitute {
 
 /// Applies linear layers to the same `x` `[N, in]` → one result each, `[N, out]`. If all have 8-bit integers of the same shape and
 /// rounding, it rounds `x` once and computes one product.
-pub fn together<const N: usize>(linears: [&Linear; N], x: Tensor<2>, noise: &mut Noise) -> [Tensor<2>; N] {
+pub fn together<const N: usize>(linears: [&Linear; N], x: Tensor<2>, pass: &mut Pass) -> [Tensor<2>; N] {
     let layers = linears.map(|linear| match (&linear.substitute, &linear.lora) {
         (Some(Substitute::Integers(Integers::Int8(layer))), None) => Some((layer.clone(), linear.bias.val())),
         _ => None,
@@ -62,7 +62,7 @@ pub fn together<const N: usize>(linears: [&Linear; N], x: Tensor<2>, noise: &mut
             let all = kernel::integer_linear(x, layers);
             std::array::from_fn(|i| all.clone().narrow(0, i * rows, rows))
         }
-        None => linears.map(|linear| linear.forward(x.clone(), noise)),
+        None => linears.map(|linear| linear.forward(x.clone(), pass)),
     }
 }
 

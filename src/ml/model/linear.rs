@@ -4,7 +4,7 @@ use burn::module::{Module, Param, ParamId};
 use burn::tensor::{Device, Tensor};
 
 use super::integer::Substitute;
-use crate::ml::dropout::Noise;
+use crate::ml::dropout::Pass;
 use crate::ml::kernel;
 use crate::ml::precision::Precision;
 
@@ -48,26 +48,26 @@ impl Linear {
 
     /// `x` `[.., in]` → `[.., out]`. It flattens leading axes for the product, because a batched
     /// product would compute one weight gradient per batch row and then sum them.
-    pub fn forward<const D: usize>(&self, x: Tensor<D>, noise: &mut Noise) -> Tensor<D> {
+    pub fn forward<const D: usize>(&self, x: Tensor<D>, pass: &mut Pass) -> Tensor<D> {
         let dims = x.dims();
         let shape = self.weight.lazy_shape();
         let (inputs, outputs) = (shape[0], shape[1]);
         let rows = dims[..D - 1].iter().product();
         let mut shape = dims;
         shape[D - 1] = outputs;
-        self.forward_rows(x.reshape([rows, inputs]), noise).reshape(shape)
+        self.forward_rows(x.reshape([rows, inputs]), pass).reshape(shape)
     }
 
     /// `x` `[N, in]` → `[N, out]`.
-    fn forward_rows(&self, x: Tensor<2>, noise: &mut Noise) -> Tensor<2> {
-        let precision = noise.precision();
+    fn forward_rows(&self, x: Tensor<2>, pass: &mut Pass) -> Tensor<2> {
+        let precision = pass.precision();
         let Some(lora) = &self.lora else { return self.affine(x, precision) };
         if self.substitute.is_none() && precision.is_f32() && kernel::fuses(&x) {
             let (frozen, adapter) = ((self.weight.val(), self.bias.val()), (lora.a.val(), lora.b.val()));
-            return kernel::adapted(x, frozen, adapter, lora.scale, noise.mask(lora.dropout));
+            return kernel::adapted(x, frozen, adapter, lora.scale, pass.mask(lora.dropout));
         }
         let base = self.affine(x.clone(), precision);
-        let low = precision.matmul(noise.dropout(x, lora.dropout), lora.a.val()); // [N, r]
+        let low = precision.matmul(pass.dropout(x, lora.dropout), lora.a.val()); // [N, r]
         base + precision.matmul(low * lora.scale, lora.b.val())
     }
 

@@ -44,7 +44,7 @@ pub(crate) use load::shortened;
 pub use load::{Initialised, Loaded, Match};
 pub use walk::Named;
 
-use super::dropout::Noise;
+use super::dropout::Pass;
 
 /// A text classifier of one of the supported families.
 #[derive(Module, Debug)]
@@ -89,14 +89,14 @@ impl Model {
     /// `ids` `[B, T]`, `mask` `[B, T]` (true = a real token) → logits `[B, C]`.
     ///
     /// For gradients, create the model and the batch on `device.autodiff()`. For evaluation,
-    /// use [`Module::valid`] and [`Noise::Off`], which also uses the fused kernels. The caller must cut tokens
+    /// use [`Module::valid`] and [`Pass::Off`], which also uses the fused kernels. The caller must cut tokens
     /// beyond [`Config::max_length`], which have no position.
-    pub fn forward(&self, ids: Tensor<2, Int>, mask: Tensor<2, Bool>, noise: &mut Noise) -> Tensor<2> {
+    pub fn forward(&self, ids: Tensor<2, Int>, mask: Tensor<2, Bool>, pass: &mut Pass) -> Tensor<2> {
         match self {
-            Model::Roberta(model) => model.forward(ids, mask, noise),
-            Model::Bert(model) => model.forward(ids, mask, noise),
-            Model::Deberta(model) => model.forward(ids, mask, noise),
-            Model::DistilBert(model) => model.forward(ids, mask, noise),
+            Model::Roberta(model) => model.forward(ids, mask, pass),
+            Model::Bert(model) => model.forward(ids, mask, pass),
+            Model::Deberta(model) => model.forward(ids, mask, pass),
+            Model::DistilBert(model) => model.forward(ids, mask, pass),
         }
     }
 

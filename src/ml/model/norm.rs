@@ -4,7 +4,7 @@ use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor, module::layer_norm};
 
 use super::linear::empty;
-use crate::ml::dropout::Noise;
+use crate::ml::dropout::Pass;
 use crate::ml::kernel;
 
 /// `y = (x − mean) / √(variance + ε) · weight + bias` over the last axis (Ba et al. 2016).
@@ -31,11 +31,11 @@ impl LayerNorm {
     }
 
     /// Normalizes `dropout(x) + residual`: `x` and `residual` `[.., H]` → `[.., H]`.
-    pub fn add<const D: usize>(&self, x: Tensor<D>, residual: Tensor<D>, (noise, p): (&mut Noise, f64)) -> Tensor<D> {
+    pub fn add<const D: usize>(&self, x: Tensor<D>, residual: Tensor<D>, (pass, p): (&mut Pass, f64)) -> Tensor<D> {
         if kernel::fuses(&x) && kernel::fuses(&residual) {
             let affine = (self.weight.val(), self.bias.val());
-            return kernel::add_norm((x, residual), affine, self.epsilon, noise.mask(p));
+            return kernel::add_norm((x, residual), affine, self.epsilon, pass.mask(p));
         }
-        self.forward(noise.dropout(x, p) + residual)
+        self.forward(pass.dropout(x, p) + residual)
     }
 }

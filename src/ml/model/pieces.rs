@@ -5,7 +5,7 @@ use burn::tensor::{Bool, Int, Tensor};
 use super::Model;
 use super::encoder::attention_bias;
 use super::part::{Part, place};
-use crate::ml::dropout::Noise;
+use crate::ml::dropout::Pass;
 
 /// The input of a layer.
 #[derive(Debug, Clone)]
@@ -16,7 +16,7 @@ pub struct Hidden {
     pub rows: Option<Tensor<2>>,
 }
 
-/// Called in order with the same `noise`, these functions give the result of [`Model::forward`]. `mask` is `[B, T]`, true = a real
+/// Called in order with the same `pass`, these functions give the result of [`Model::forward`]. `mask` is `[B, T]`, true = a real
 /// token.
 impl Model {
     /// The number of encoder layers.
@@ -30,14 +30,14 @@ impl Model {
     }
 
     /// `ids` `[B, T]` → the input of the first layer.
-    pub fn embed(&self, ids: Tensor<2, Int>, mask: &Tensor<2, Bool>, noise: &mut Noise) -> Hidden {
+    pub fn embed(&self, ids: Tensor<2, Int>, mask: &Tensor<2, Bool>, pass: &mut Pass) -> Hidden {
         let [_, length] = ids.dims();
         let x = match self {
-            Model::Roberta(model) => model.roberta.embeddings.forward(ids, noise),
-            Model::Bert(model) => model.bert.embeddings.forward(ids, noise),
-            Model::DistilBert(model) => model.distilbert.embeddings.forward(ids, noise),
+            Model::Roberta(model) => model.roberta.embeddings.forward(ids, pass),
+            Model::Bert(model) => model.bert.embeddings.forward(ids, pass),
+            Model::DistilBert(model) => model.distilbert.embeddings.forward(ids, pass),
             Model::Deberta(model) => {
-                let x = model.embed(ids, mask, noise);
+                let x = model.embed(ids, mask, pass);
                 return Hidden { x, rows: model.deberta.encoder.rows(length) };
             }
         };
@@ -45,7 +45,7 @@ impl Model {
     }
 
     /// Layer `i`: its input → its output `[B·T, H]`.
-    pub fn layer(&self, i: usize, hidden: Hidden, mask: &Tensor<2, Bool>, noise: &mut Noise) -> Tensor<2> {
+    pub fn layer(&self, i: usize, hidden: Hidden, mask: &Tensor<2, Bool>, pass: &mut Pass) -> Tensor<2> {
         let encoder = match self {
             Model::Roberta(model) => &model.roberta.encoder,
             Model::Bert(model) => &model.bert.encoder,
@@ -53,10 +53,10 @@ impl Model {
             Model::Deberta(model) => {
                 let encoder = &model.deberta.encoder;
                 let places = encoder.places(mask, hidden.rows);
-                return encoder.forward_layer(i, hidden.x, (&places, mask), noise);
+                return encoder.forward_layer(i, hidden.x, (&places, mask), pass);
             }
         };
-        encoder.layer[i].forward(hidden.x, &attention_bias(mask.clone()), noise)
+        encoder.layer[i].forward(hidden.x, &attention_bias(mask.clone()), pass)
     }
 
     /// Like [`layer`](Self::layer), with the attention scores before the softmax, `[B, h, T, T]`.
@@ -65,7 +65,7 @@ impl Model {
         i: usize,
         hidden: Hidden,
         mask: &Tensor<2, Bool>,
-        noise: &mut Noise,
+        pass: &mut Pass,
     ) -> (Tensor<2>, Tensor<4>) {
         let encoder = match self {
             Model::Roberta(model) => &model.roberta.encoder,
@@ -74,19 +74,19 @@ impl Model {
             Model::Deberta(model) => {
                 let encoder = &model.deberta.encoder;
                 let places = encoder.places(mask, hidden.rows);
-                return encoder.forward_layer_with_scores(i, hidden.x, (&places, mask), noise);
+                return encoder.forward_layer_with_scores(i, hidden.x, (&places, mask), pass);
             }
         };
-        encoder.layer[i].forward_with_scores(hidden.x, &attention_bias(mask.clone()), noise)
+        encoder.layer[i].forward_with_scores(hidden.x, &attention_bias(mask.clone()), pass)
     }
 
     /// The last layer's output `x` `[B·T, H]` for `batch` rows → logits `[B, C]`.
-    pub fn head(&self, x: Tensor<2>, batch: usize, noise: &mut Noise) -> Tensor<2> {
+    pub fn head(&self, x: Tensor<2>, batch: usize, pass: &mut Pass) -> Tensor<2> {
         match self {
-            Model::Roberta(model) => model.head(x, batch, noise),
-            Model::Bert(model) => model.head(x, batch, noise),
-            Model::Deberta(model) => model.head(x, batch, noise),
-            Model::DistilBert(model) => model.head(x, batch, noise),
+            Model::Roberta(model) => model.head(x, batch, pass),
+            Model::Bert(model) => model.head(x, batch, pass),
+            Model::Deberta(model) => model.head(x, batch, pass),
+            Model::DistilBert(model) => model.head(x, batch, pass),
         }
     }
 

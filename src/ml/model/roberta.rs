@@ -14,7 +14,7 @@ use super::encoder::{Encoder, EncoderConfig, first_tokens};
 use super::head::{Head, HeadConfig};
 use super::linear::Linear;
 use super::names::Names;
-use crate::ml::dropout::Noise;
+use crate::ml::dropout::Pass;
 
 /// The fields of `config.json` that a RoBERTa is built from.
 #[derive(Debug, Clone, PartialEq)]
@@ -100,16 +100,16 @@ impl Roberta {
     }
 
     /// `ids` `[B, T]`, `mask` `[B, T]` (true = a real token) → logits `[B, C]`.
-    pub fn forward(&self, ids: Tensor<2, Int>, mask: Tensor<2, Bool>, noise: &mut Noise) -> Tensor<2> {
+    pub fn forward(&self, ids: Tensor<2, Int>, mask: Tensor<2, Bool>, pass: &mut Pass) -> Tensor<2> {
         let [batch, _] = ids.dims();
-        let x = self.roberta.embeddings.forward(ids, noise); // [B·T, H]
-        let x = self.roberta.encoder.forward(x, mask, noise);
-        self.head(x, batch, noise)
+        let x = self.roberta.embeddings.forward(ids, pass); // [B·T, H]
+        let x = self.roberta.encoder.forward(x, mask, pass);
+        self.head(x, batch, pass)
     }
 
     /// The encoder's output `x` `[B·T, H]` → logits `[B, C]`, without a pooler.
-    pub fn head(&self, x: Tensor<2>, batch: usize, noise: &mut Noise) -> Tensor<2> {
-        self.classifier.forward(first_tokens(x, batch), self.classifier_dropout, noise)
+    pub fn head(&self, x: Tensor<2>, batch: usize, pass: &mut Pass) -> Tensor<2> {
+        self.classifier.forward(first_tokens(x, batch), self.classifier_dropout, pass)
     }
 
     /// Applies `change` to every linear layer with its name in transformers.

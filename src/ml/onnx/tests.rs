@@ -9,7 +9,7 @@ use rten::{Value, ValueOrView};
 use super::convert::convert_within;
 use super::graph::Graph;
 use super::{MODEL, Precision, convert};
-use crate::ml::dropout::Noise;
+use crate::ml::dropout::Pass;
 use crate::ml::model::fixture::Fixture;
 use crate::ml::model::{Config, Model};
 use crate::ml::quantize::{Request, Scheme, quantize};
@@ -50,7 +50,7 @@ impl Batch {
         let ids: Tensor<2, Int> = Tensor::from_data(TensorData::new(self.ids.clone(), self.shape), &device);
         let mask: Vec<bool> = self.mask.iter().map(|real| *real > 0).collect();
         let mask: Tensor<2, Bool> = Tensor::from_data(TensorData::new(mask, self.shape), &device);
-        model.forward(ids, mask, &mut Noise::Off).into_data().try_into_vec().expect("f32")
+        model.forward(ids, mask, &mut Pass::Off).into_data().try_into_vec().expect("f32")
     }
 
     fn by_engine(&self, engine: &rten::Model) -> Vec<f32> {

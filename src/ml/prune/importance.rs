@@ -10,7 +10,7 @@ use burn::tensor::{Device, Gradients};
 use super::structured::{Half, half};
 use crate::ml::batch::{Batch, Padding};
 use crate::ml::data::Split;
-use crate::ml::dropout::Noise;
+use crate::ml::dropout::Pass;
 use crate::ml::model::Model;
 use crate::ml::model::integer::WEIGHT;
 use crate::ml::model::part::{Part, place};
@@ -19,14 +19,14 @@ use crate::ml::watch::{Interrupted, Progress, Watch};
 
 /// Labelled rows for measuring importance.
 #[derive(Debug, Clone, Copy)]
-pub struct Rows<'a> {
+pub struct LabelledRows<'a> {
     pub split: &'a Split,
     pub pad_id: u32,
     /// The maximum number of rows to use, evenly spaced.
     pub most: usize,
 }
 
-impl Rows<'_> {
+impl LabelledRows<'_> {
     pub fn len(&self) -> usize {
         self.most.min(self.split.len())
     }
@@ -53,7 +53,7 @@ impl Rows<'_> {
 ///
 /// Source: Michel, Levy, Neubig 2019, "Are Sixteen Heads Really Better than One?", section 4.1; Molchanov et al. 2019,
 /// "Importance Estimation for Neural Network Pruning", section 3.
-pub fn of_neurons(model: &Model, rows: &Rows, device: &Device, watch: &dyn Watch) -> Result<Vec<Vec<f64>>> {
+pub fn of_neurons(model: &Model, rows: &LabelledRows, device: &Device, watch: &dyn Watch) -> Result<Vec<Vec<f64>>> {
     ensure!(!rows.is_empty(), "there are no rows to measure importance with");
     let narrow = |name: &str| half(name) == Some(Half::Narrow);
     // Only these matrices get gradients, and the tensors that their gradients pass through.
@@ -67,7 +67,7 @@ pub fn of_neurons(model: &Model, rows: &Rows, device: &Device, watch: &dyn Watch
         }
         let batch = Batch::collect(rows.split, &[row], rows.pad_id, Padding::Bucketed);
         let (ids, mask) = batch.to_device(&device);
-        let logits = model.forward(ids, mask, &mut Noise::Off);
+        let logits = model.forward(ids, mask, &mut Pass::Off);
         let gradients = objective.loss(logits, &batch, 1.0).backward();
         for (layer, gates) in gates(&mut model, &gradients)? {
             let sum = sums.entry(layer).or_insert_with(|| vec![0.0; gates.len()]);

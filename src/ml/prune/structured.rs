@@ -4,7 +4,7 @@ use anyhow::{Context, Result, bail, ensure};
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
-use super::importance::{self, Rows};
+use super::importance::{self, LabelledRows};
 use crate::ml::model::part::{Part, place};
 use crate::ml::model::{HostTensor, Model};
 use crate::ml::student;
@@ -44,7 +44,7 @@ pub struct Removal<'a> {
 pub struct Neurons<'a> {
     /// Share of each layer's neurons, 0 ≤ share < 1.
     pub share: f64,
-    pub rows: Rows<'a>,
+    pub rows: LabelledRows<'a>,
 }
 
 /// What was removed, and its importance.

@@ -5,7 +5,7 @@ use std::path::Path;
 use super::*;
 use crate::ml::classifier::Classifier;
 use crate::ml::data::Split;
-use crate::ml::dropout::Noise;
+use crate::ml::dropout::Pass;
 use crate::ml::inspect::{Depth, What, inspect};
 use crate::ml::lora::{LoraConfig, Targets};
 use crate::ml::metrics::log_softmax;
@@ -34,13 +34,13 @@ fn split(fixture: &Fixture) -> Split {
     split
 }
 
-fn rows<'a>(split: &'a Split, model: &Model) -> Rows<'a> {
-    Rows { split, pad_id: model.config().pad_id(), most: 256 }
+fn rows<'a>(split: &'a Split, model: &Model) -> LabelledRows<'a> {
+    LabelledRows { split, pad_id: model.config().pad_id(), most: 256 }
 }
 
 fn logits(model: &Model, fixture: &Fixture) -> Vec<f32> {
     let (ids, mask) = fixture.batch(&Device::flex());
-    model.forward(ids, mask, &mut Noise::Off).into_data().try_into_vec().expect("f32")
+    model.forward(ids, mask, &mut Pass::Off).into_data().try_into_vec().expect("f32")
 }
 
 fn farthest(a: &[f32], b: &[f32]) -> f32 {
@@ -101,7 +101,7 @@ fn slope(model: &Model, gate: (usize, usize), row: usize, split: &Split) -> f64 
         let model = gated(model, (gate.0, &[gate.1]), factor);
         let batch = crate::ml::batch::Batch::collect(split, &[row], 0, crate::ml::batch::Padding::Bucketed);
         let (ids, mask) = batch.to_device(&Device::flex());
-        let logits: Vec<f32> = model.forward(ids, mask, &mut Noise::Off).into_data().try_into_vec().expect("f32");
+        let logits: Vec<f32> = model.forward(ids, mask, &mut Pass::Off).into_data().try_into_vec().expect("f32");
         let logits: Vec<f64> = logits.into_iter().map(f64::from).collect();
         -log_softmax(&logits)[split.label(row) as usize]
     };
@@ -154,8 +154,8 @@ fn at_most_so_many_rows_are_read_evenly_spaced() {
         split
     };
     let (all, every_second) = (rows_of(&[5, 6, 7, 8]), rows_of(&[5, 7]));
-    let of = |rows: &Rows| importance::of_neurons(&model, rows, &Device::flex(), &Silent).expect("seen");
-    assert_eq!(of(&Rows { most: 2, ..rows(&all, &model) }), of(&rows(&every_second, &model)));
+    let of = |rows: &LabelledRows| importance::of_neurons(&model, rows, &Device::flex(), &Silent).expect("seen");
+    assert_eq!(of(&LabelledRows { most: 2, ..rows(&all, &model) }), of(&rows(&every_second, &model)));
 }
 
 /// A pruned copy of a fixture.
@@ -177,7 +177,7 @@ fn transformers_computes_the_same_from_a_pruned_folder() {
         let model = load(&fixture);
         assert_eq!(model.config().intermediate_size(), 24, "{name}: of 40");
         let (ids, mask) = fixture.batch(&Device::flex());
-        let difference = fixture.difference("logits", model.forward(ids, mask, &mut Noise::Off));
+        let difference = fixture.difference("logits", model.forward(ids, mask, &mut Pass::Off));
         println!("{name}: largest logit difference {difference:.1e}");
         assert!(difference < 1e-4, "{name}: {difference}");
     }

@@ -7,7 +7,7 @@ use burn::tensor::Device;
 
 use super::*;
 use crate::ml::data::tokens::{Split, Tokens};
-use crate::ml::dropout::Noise;
+use crate::ml::dropout::Pass;
 use crate::ml::fit::{FitOptions, Fitted, fit};
 use crate::ml::model::fixture::Fixture;
 use crate::ml::model::host::HostTensor;
@@ -143,7 +143,7 @@ fn held_weights_stay_zero_in_every_family_whatever_momentum_and_decay_say() {
         let pruning = share(0.4, Scope::Local);
         let step = |model: Model, optimizer: &mut AdamW| {
             let (ids, mask) = fixture.batch(&device);
-            let loss = model.forward(ids, mask, &mut Noise::Off).square().mean();
+            let loss = model.forward(ids, mask, &mut Pass::Off).square().mean();
             let mut grads = Accumulated::default();
             grads.add(&model, loss.backward(), optimizer).expect("added");
             optimizer.step(model, grads, 1e-2, Some(0.1)).expect("a step").0

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::matrix::{grouped, rounded};
 use super::{linears, may_round};
 use crate::ml::data::Split;
-use crate::ml::dropout::Noise;
+use crate::ml::dropout::Pass;
 use crate::ml::int4;
 use crate::ml::int8::weight::MOST_INPUTS;
 use crate::ml::int8::{Layer, Probe, Range, Rounded, Rounding, Weight};
@@ -102,7 +102,7 @@ impl Calibration {
         let device = Device::flex();
         let scoring = Scoring { split: &self.rows, pad_id: self.pad_id, batch_size: 16, device: &device };
         let forward = |ids, mask| {
-            let logits = model.forward(ids, mask, &mut Noise::Off);
+            let logits = model.forward(ids, mask, &mut Pass::Off);
             Ok(logits.into_data().convert::<f32>().try_into_vec().unwrap_or_default())
         };
         scoring.logits(&forward, watch).map(drop)

@@ -4,7 +4,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::ml::classifier::Classifier;
-use crate::ml::dropout::Noise;
+use crate::ml::dropout::Pass;
 use crate::ml::int8::{Layer, Range, Rounding, Weight};
 use crate::ml::model::HostTensors;
 use crate::ml::model::fixture::Fixture;
@@ -99,7 +99,7 @@ fn four_bits_are_smaller_still_and_every_family_computes_with_them() {
         // Opening the folder as floats gives the values that the integers represent.
         let (ids, mask) = fixture.batch(&Device::flex());
         let model = Model::load(dir.path(), None, 0, &Device::flex()).expect("loads").model;
-        let back: Vec<f32> = model.forward(ids, mask, &mut Noise::Off).into_data().try_into_vec().expect("f32");
+        let back: Vec<f32> = model.forward(ids, mask, &mut Pass::Off).into_data().try_into_vec().expect("f32");
         assert!(distance(&own, &back) < 1e-4, "{}: {}", fixture.name(), distance(&own, &back));
     }
 }
@@ -262,7 +262,7 @@ fn naive(dir: &Path, fixture: &Fixture, rounding: impl Fn(&str) -> Rounding) -> 
     let layers = linears(&model).into_iter().filter(|name| may_round(name)).map(layer).collect();
     model.set_integers(layers);
     let (ids, mask) = fixture.batch(&device);
-    model.forward(ids, mask, &mut Noise::Off).into_data().try_into_vec().expect("f32")
+    model.forward(ids, mask, &mut Pass::Off).into_data().try_into_vec().expect("f32")
 }
 
 #[test]

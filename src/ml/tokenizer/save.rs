@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::files::{CONFIG, DEBERTA, WHOLE, XLM_ROBERTA, copy_files, read};
 use super::special::json;
-use crate::ml::foreign::survive;
+use crate::ml::foreign::catch_panics;
 
 /// The special tokens by role, as in transformers, for the two families of sentencepiece models.
 const DEBERTA_ROLES: [(&str, &str); 7] = [
@@ -34,7 +34,7 @@ const XLM_ROBERTA_ROLES: [(&str, &str); 7] = [
 ///
 /// The tokenizer is opened in the source folder, so that an error names the user's file and not its copy.
 pub fn save(from: &Path, to: &Path) -> Result<()> {
-    let library = survive(|| Ok(read(from)?.library))
+    let library = catch_panics(|| Ok(read(from)?.library))
         .with_context(|| format!("cannot use the tokenizer in {}", from.display()))?;
     copy_files(from, to)?;
     if from.join(WHOLE).is_file() {

@@ -120,7 +120,7 @@ fn frozen_layers_stay_and_take_no_room_in_optimizer_and_checkpoints() {
     };
     let undisturbed = run(start(), &tokens, &options()).unwrap();
     assert!(go(&StopAfter(7, AtomicU64::new(0))).unwrap_err().is::<Interrupted>());
-    let (_, tensors) = Checkpoints::open(folder.path()).unwrap().read::<State>().0.unwrap();
+    let (_, tensors) = Checkpoints::open(folder.path()).unwrap().read::<FitState>().0.unwrap();
     let groups = |name: &str| name.split_once('/').map(|(group, name)| (group.to_owned(), is_trained(name))).unwrap();
     let groups: std::collections::BTreeSet<_> = tensors.keys().map(|name| groups(name)).collect();
     let expected = ["best", "first", "second", "weights"].map(|group| (group.to_owned(), true));

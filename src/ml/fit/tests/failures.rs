@@ -28,7 +28,7 @@ impl Watch for Told {
 fn failure(start: Model, options: &FitOptions, folder: &Path) -> (String, Vec<String>, u64, Vec<f32>) {
     let (tokens, told) = (tokens_with_a_bad_row(), Told::default());
     let result = fit(start, &tokens, &Objective::cross_entropy(), options, Some(folder), &Device::flex(), &told);
-    let (state, tensors) = Checkpoints::open(folder).unwrap().read::<State>().0.unwrap();
+    let (state, tensors) = Checkpoints::open(folder).unwrap().read::<FitState>().0.unwrap();
     let weights = tensors.into_iter().filter(|(name, _)| name.starts_with("weights/"));
     let weights = weights.flat_map(|(_, values)| values).collect();
     (result.map(drop).unwrap_err().to_string(), told.0.into_inner().unwrap(), state.step, weights)
@@ -76,7 +76,7 @@ fn a_bad_row_stops_the_fit_and_the_state_before_it_is_on_disk() {
     let (tokens, start) = (tokens_with_a_bad_row(), model_with_a_bad_token());
     let result = fit(start, &tokens, &Objective::cross_entropy(), &options, Some(other.path()), &Device::flex(), &stop);
     assert!(result.unwrap_err().is::<Interrupted>());
-    let tensors = |folder: &Path| Checkpoints::open(folder).unwrap().read::<State>().0.unwrap().1;
+    let tensors = |folder: &Path| Checkpoints::open(folder).unwrap().read::<FitState>().0.unwrap().1;
     assert!(tensors(folder.path()) == tensors(other.path()));
     // A rerun resumes there and fails again.
     let (again, notes, ..) = failure(model_with_a_bad_token(), &options, folder.path());

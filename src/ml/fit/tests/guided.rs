@@ -39,7 +39,7 @@ fn an_interrupted_guided_fit_ends_in_the_same_bits_its_projection_included() {
                 Ok(fitted) => break fitted,
                 Err(error) => assert!(error.is::<Interrupted>(), "{error:#}"),
             }
-            let (_, tensors) = Checkpoints::open(folder.path()).unwrap().read::<State>().0.unwrap();
+            let (_, tensors) = Checkpoints::open(folder.path()).unwrap().read::<FitState>().0.unwrap();
             for group in ["weights", "first", "second"] {
                 assert!(tensors.contains_key(&format!("{group}/projection.weight")), "{group}: {:?}", tensors.keys());
             }

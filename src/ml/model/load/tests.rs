@@ -91,7 +91,7 @@ fn a_deeper_head_is_made_fresh_on_the_encoder_and_loads_again() {
         assert_eq!(again.initialised, Initialised::Nothing, "{:?}", again.notes);
         let logits = |model: &Model| {
             let (ids, mask) = fixture.batch(&device);
-            model.forward(ids, mask, &mut crate::ml::dropout::Noise::Off).into_data()
+            model.forward(ids, mask, &mut crate::ml::dropout::Pass::Off).into_data()
         };
         assert_eq!(logits(&again.model), logits(&loaded.model), "{name}");
     }
