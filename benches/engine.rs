@@ -1,4 +1,4 @@
-//! What the engine itself costs: toy stages that do next to nothing, run, run again, planned by the thousand.
+//! The cost of the engine itself: stages that do almost nothing, run once, run again, and planned by the thousand.
 //!
 //! ```sh
 //! cargo bench --bench engine [-- STAGES]     # STAGES of the big pipeline, 10,000 unless told otherwise
@@ -23,7 +23,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const TEXT: Type = Type("text");
 const KINDS: &[Kind] = &[Kind::of::<Copy>()];
 
-/// Writes its number, and what it was given first.
+/// Writes its number, and the content of its input first.
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct Copy {
@@ -41,7 +41,7 @@ impl Stage for Copy {
     }
 }
 
-/// `stages` in chains of `length`.
+/// `stages` toy stages in chains of `length`.
 fn pipeline(stages: usize, length: usize) -> String {
     let mut text = String::from("name = \"bench\"\n");
     for i in 0..stages {
@@ -59,7 +59,7 @@ struct Bench {
 
 impl Bench {
     fn new(text: &str) -> std::io::Result<Self> {
-        // Beside the build, where results are kept too: a temporary folder may be in memory.
+        // Next to the build, where users keep results too: a temporary folder may be in memory.
         let temp = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
         std::fs::write(temp.path().join("p.toml"), text)?;
         Ok(Self { temp })
@@ -91,7 +91,7 @@ impl Bench {
     }
 }
 
-/// The best of five, in milliseconds.
+/// The best time of five, in milliseconds.
 fn best(mut once: impl FnMut() -> anyhow::Result<Duration>) -> anyhow::Result<f64> {
     let mut all = Vec::new();
     for _ in 0..5 {
@@ -100,7 +100,7 @@ fn best(mut once: impl FnMut() -> anyhow::Result<Duration>) -> anyhow::Result<f6
     Ok(all.into_iter().fold(f64::INFINITY, f64::min))
 }
 
-/// The most memory that the process has had resident so far, in MB; `VmHWM` of Linux.
+/// The peak resident memory of the process so far, in MB; `VmHWM` of Linux.
 fn peak() -> String {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let kib =

@@ -1,5 +1,5 @@
-//! Scoring with a model in f32 and with the same in int8, one JSON line as `shared/peers/ort_int8.py` prints; with
-//! `--intermediate`, also with a model whose feed-forward halves are so wide, as `prune` with `structure = ["ffn"]` leaves them.
+//! Scoring with a model in f32 and in int8, one JSON line as `shared/peers/ort_int8.py` prints. With `--intermediate`,
+//! also with a model whose feed-forward halves have this width, as `prune` with `structure = ["ffn"]` leaves them.
 //!
 //! `cargo bench --bench int8 -- [--model roberta-base|roberta-mini|deberta-v3-base] [--batch 16] [--length 64] [--steps 10]
 //! [--intermediate 1840]`
@@ -19,7 +19,7 @@ use pipe_ml::watch::Silent;
 use serde_json::json;
 use shapes::{Options, config, median, rows};
 
-// As in the binary: glibc gives big buffers back to the kernel every time.
+// The same allocator as in the binary: glibc returns big buffers to the kernel every time.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -35,7 +35,7 @@ fn main() -> Result<()> {
     let mut pruned = narrow_config.map(|config| Ok::<_, anyhow::Error>(both(&config)?.0)).transpose()?;
 
     let split = rows(batch, length);
-    // In turns, so that what else the machine does slows all of them down.
+    // The models take turns, so that other load on the machine slows all of them down.
     for step in 0..steps + 2 {
         for model in [&mut f32, &mut int8].into_iter().chain(pruned.iter_mut().flatten()) {
             model.run(&split, step >= 2)?;
@@ -65,7 +65,7 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// A model of this config in f32, and the same in int8.
+/// A model of this config in f32, and the same model in int8.
 fn both(config: &Config) -> Result<([Timed; 2], QuantizeReport)> {
     let (f32, int8) = (tempfile::tempdir()?, tempfile::tempdir()?);
     let model = Model::init(config, 0, &Device::flex())?;
@@ -80,7 +80,7 @@ fn both(config: &Config) -> Result<([Timed; 2], QuantizeReport)> {
     Ok(([open(&f32)?, open(&int8)?], report))
 }
 
-/// A model, how long it took each time, and what it said last.
+/// A model, its times, and its last logits.
 struct Timed {
     model: Classifier,
     seconds: Vec<f64>,
@@ -103,7 +103,7 @@ impl Timed {
         self.seconds.iter().copied().fold(f64::INFINITY, f64::min)
     }
 
-    /// The median of its times over the other's, pair by pair.
+    /// The median of the ratios of its times to the other's, pair by pair.
     fn over(&self, other: &Timed) -> f64 {
         median(&mut self.seconds.iter().zip(&other.seconds).map(|(a, b)| a / b).collect::<Vec<_>>())
     }

@@ -1,6 +1,7 @@
-//! Loading and saving a model of RoBERTa-base's shape: time beside that of reading the file, and memory.
+//! Loading and saving a model of RoBERTa-base's shape: time compared with reading the file, and memory.
 //!
-//! `cargo bench --bench load -- [f32|f16|bin] [FOLDER]`. Each measurement is a process of its own, so that its peak is its own.
+//! `cargo bench --bench load -- [f32|f16|bin] [FOLDER]`. Each measurement runs in a separate process, to measure its
+//! own peak.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -14,7 +15,7 @@ use pipe_ml::files::weights::Encoded;
 use pipe_ml::judge::classifier::Classifier;
 use pipe_ml::model::{Config, Model};
 
-// As in the binary.
+// The same allocator as in the binary.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -37,7 +38,7 @@ fn main() -> Result<()> {
     }
 }
 
-/// Makes the model where it is not there yet, and measures.
+/// Make the model if it does not exist yet, and measure.
 fn all(dtype: &str, dir: &Path) -> Result<()> {
     if weights::files(dir)?.is_empty() {
         ensure!(dtype != "bin", "{} needs a pytorch_model.bin and its config.json", dir.display());
@@ -59,9 +60,9 @@ fn all(dtype: &str, dir: &Path) -> Result<()> {
 
 struct Measured {
     seconds: f64,
-    /// Of all cores together, which other programs disturb less.
+    /// Processor time of all cores together, which other programs disturb less.
     processor: f64,
-    /// Resident memory in bytes, the most there was beyond that at the start.
+    /// Peak of the resident memory above that at the start, in bytes.
     peak: f64,
 }
 
@@ -91,7 +92,7 @@ fn one(what: &str, dir: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Seconds that all threads have run so far.
+/// Processor seconds of all threads so far.
 fn processor() -> Result<f64> {
     let stat = std::fs::read_to_string("/proc/self/stat")?;
     // After the name in brackets, user and system time are the 12th and 13th field, in hundredths of a second.
@@ -100,7 +101,7 @@ fn processor() -> Result<f64> {
     Ok(ticks.iter().sum::<f64>() / 100.0)
 }
 
-/// The most memory that was resident so far, in bytes.
+/// The peak of the resident memory so far, in bytes.
 fn peak() -> Result<f64> {
     let status = std::fs::read_to_string("/proc/self/status")?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no VmHWM")?;

@@ -1,4 +1,4 @@
-//! Training steps of `pipe` at the shapes of `shared/peers/hf_train_step.py`, one JSON line as it prints.
+//! Training steps of `pipe` at the shapes of `shared/peers/hf_train_step.py`, one JSON line in the same format.
 //!
 //! `cargo bench --bench train_step -- [--model roberta-mini|roberta-base|deberta-v3-base] [--batch 16] [--length 64] [--steps 8]
 //! [--lora 16] [--infer true]`
@@ -11,7 +11,7 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use pipe_ml::compress::lora::{LoraConfig, Targets};
 use pipe_ml::compute::allocator::{self, Allocator};
-use pipe_ml::compute::dropout::Noise;
+use pipe_ml::compute::dropout::Pass;
 use pipe_ml::model::{Config, Model};
 use pipe_ml::text::batch::{Batch, Padding};
 use pipe_ml::train::fit::peak_memory_bytes;
@@ -19,7 +19,7 @@ use pipe_ml::train::objective::Objective;
 use pipe_ml::train::optimizer::{Accumulated, AdamW, AdamWSettings};
 use shapes::{Options, config, median, rows};
 
-// As in the binary.
+// The same allocator as in the binary.
 #[global_allocator]
 static ALLOCATOR: Allocator = Allocator;
 
@@ -63,7 +63,7 @@ fn main() -> anyhow::Result<()> {
         };
         let batch = Batch::collect(&split, &rows, 1, Padding::Bucketed);
         let (ids, mask) = batch.to_device(&device);
-        let logits = model.forward(ids, mask, &mut Noise::step(1, step as u64));
+        let logits = model.forward(ids, mask, &mut Pass::step(1, step as u64));
         let loss: Tensor<1> = objective.loss(logits, &batch, batch.len() as f64);
         lap(0);
         let gradients = loss.backward();
@@ -96,7 +96,7 @@ fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Forward passes alone.
+/// Forward passes only.
 fn infer(config: &Config, name: &str, [batch, length, steps]: [usize; 3]) -> anyhow::Result<()> {
     let device = Device::flex();
     let model = Model::init(config, 0, &device)?.valid();
@@ -105,7 +105,7 @@ fn infer(config: &Config, name: &str, [batch, length, steps]: [usize; 3]) -> any
     for step in 0..steps + 2 {
         let start = Instant::now();
         let (ids, mask) = batch.to_device(&device);
-        let logits: Vec<f32> = model.forward(ids, mask, &mut Noise::Off).try_into_data()?.try_into_vec()?;
+        let logits: Vec<f32> = model.forward(ids, mask, &mut Pass::Off).try_into_data()?.try_into_vec()?;
         anyhow::ensure!(logits.iter().all(|x| x.is_finite()), "the logits are {logits:?}");
         if step >= 2 {
             times.push(start.elapsed().as_secs_f64() * 1e3);

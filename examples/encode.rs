@@ -1,8 +1,8 @@
 //! Token ids of texts: `cargo run --release --example encode -- TOKENIZER TEXTS.jsonl [--time | --save FOLDER]`.
 //!
-//! TEXTS has a JSON object with `text` a line; each gives a line with its ids. With `--time` one JSON line with the rate
-//! comes instead; with `--save` the tokenizer's files are also written as the tokenize stage writes them.
-//! `scripts/compare/tokens.py` holds both against the Python libraries.
+//! TEXTS has one JSON object with `text` per line; each line gives a line with its ids. With `--time` the output is one
+//! JSON line with the rate instead; with `--save` the tokenizer's files are also written as the tokenize stage writes
+//! them. `scripts/compare/tokens.py` compares both with the Python libraries.
 
 use std::io::{BufRead, BufReader, BufWriter, Write};
 use std::path::PathBuf;
@@ -12,10 +12,10 @@ use anyhow::{Context, Result};
 use pipe_ml::text::tokenizer::{Tokenizer, save};
 use pipe_ml::watch::Silent;
 
-/// No text of a comparison is cut.
+/// Large enough that no text of a comparison is truncated.
 const LENGTH: usize = 1_000_000;
 
-// As the program itself.
+// The same allocator as in the program itself.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

@@ -1,6 +1,6 @@
 //! Time this program from CSV to token ids: `cargo run --release --example time_tokenize -- CSV[.gz] TOKENIZER [LENGTH]`.
 //!
-//! Prints one JSON line, as `hf_tokenize.py` does; `scripts/compare/tokenize.sh` sets the two side by side.
+//! Prints one JSON line, as `hf_tokenize.py` does; `scripts/compare/tokenize.sh` compares the two.
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;

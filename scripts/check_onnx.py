@@ -4,10 +4,10 @@
     pip install torch transformers onnxruntime
     python scripts/check_onnx.py MODEL_DIR ONNX_DIR… [--tolerance 1e-4] [--rows FILE] [--time 16x64]
 
-The first folder holds the model, the others what `convert` made of it. Batches of several shapes, with rows of different
-lengths, go through both from one file; the largest difference of a logit, how often the label is another, and what the file
-weighs are printed as one JSON line a folder. `--rows` takes token ids from a file instead: one JSON list a line. `--time` adds samples/s of
-both at that batch, on `--threads` threads. (`pipe cache path FILE STAGE` prints a stage's folder.)
+The first folder holds the model, the others the output of `convert`. The script runs batches of several shapes, with rows of
+different lengths, through both. For each folder it prints one JSON line with the largest difference of a logit, how often the
+label differs, and the size of the file. `--rows` reads token ids from a file instead, one JSON list per line. `--time` adds
+samples/s of both at that batch, on `--threads` threads. (`pipe cache path FILE STAGE` prints a stage's folder.)
 """
 import argparse
 import json

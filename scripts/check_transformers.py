@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
-"""Compare what `pipe predict` says with what transformers computes from the same folder: weights, config and tokenizer.
+"""Compare the output of `pipe predict` with what transformers computes from the same folder: weights, config and tokenizer.
 
     pip install torch transformers peft sentencepiece
     python scripts/check_transformers.py MODEL_DIR… [--pipe target/release/pipe] [--texts FILE]
     python scripts/check_transformers.py BASE_DIR --adapter ADAPTER_DIR --merged MODEL_DIR
 
-Loads each folder with AutoTokenizer and AutoModelForSequenceClassification, scores the texts (one a line; a few are built in)
+Loads each folder with AutoTokenizer and AutoModelForSequenceClassification, scores the texts (one per line; a few are built in)
 and compares the logits with those of `pipe predict MODEL_DIR`. A missing or unexpected tensor is an error here, not a warning.
-(DeBERTa's texts of one letter repeated can differ by a token: see docs/models.md.) With `--adapter`, peft puts the adapter on the base, and the logits are compared with those of pipe on the merged model.
+(DeBERTa's texts of one letter repeated can differ by a token: see docs/models.md.) With `--adapter`, peft puts the adapter on
+the base, and the script compares its logits with those of pipe on the merged model.
 """
 import argparse
 import json

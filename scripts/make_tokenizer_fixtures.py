@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""Make tests/fixtures/tokenizers: tiny tokenizers in three layouts, with the ids that the Python libraries give.
+"""Make tests/fixtures/tokenizers: tiny tokenizers in three layouts, with the ids of the Python libraries.
 
     pip install transformers sentencepiece protobuf
     python scripts/make_tokenizer_fixtures.py
 
-Each folder has a `golden.jsonl`: `text`, `ids`. The ids of `bert` and `bert-cased` are transformers' `BertTokenizer`'s, those
-of `deberta` are sentencepiece's own with [CLS] and [SEP] around them, those of `xlmr` are sentencepiece's renumbered as
-fairseq does it. transformers' `XLMRobertaTokenizer` agrees but for an accent after a replaced character, which it loses, and
-for U+2028, at which it splits. `bpe` is there to be refused. The same input gives the same bytes.
+Each folder has a `golden.jsonl` with `text` and `ids`. The ids of `bert` and `bert-cased` come from transformers'
+`BertTokenizer`, those of `deberta` from sentencepiece with [CLS] and [SEP] added, and those of `xlmr` from sentencepiece,
+renumbered as fairseq does. transformers' `XLMRobertaTokenizer` agrees except that it loses an accent after a replaced
+character and splits at U+2028. `pipe` must refuse `bpe`. Equal input gives equal bytes.
 """
 import csv
 import io
@@ -34,7 +34,7 @@ TEXTS = [
     "-_-;)|~^`$%&*+=<>{}\\/", "١٢٣ ४५६", "mixed日本text", "soft\u00adhyphen", "word\u0300s \u00e9\u0327", "ǅ ǆ Ǆ",
 ]
 
-# Source, target: what the tiny models replace, some rules being the beginning of longer ones.
+# Source, target: the replacements of the tiny models; some rules are the beginning of longer ones.
 RULES = [
     ("…", "..."), ("ﬁ", "fi"), ("™", "TM"), ("\u00a0", " "), ("\u200b", " "), ("\t", " "), ("\n", " "), ("\r", " "), ("\u3000", " "),
     ("a\u0301", "á"), ("e\u0301", "é"), ("a\u0301\u0323", "ạ́"), ("\x01", ""), ("\x7f", ""), ("½", "1⁄2"), ("①", "1"), ("²", "2"),

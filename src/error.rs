@@ -1,4 +1,4 @@
-//! What can end a command early: its exit code and its text.
+//! Errors that end a command: their exit codes and texts.
 
 use crate::report::color::{Color, ERROR, HELP};
 use crate::report::diagnostic;
@@ -7,23 +7,23 @@ use pipe_engine::text::diagnostic::Diagnostics;
 /// Exit codes: 0 done, 1 a stage failed, 2 bad usage or pipeline file, 3 differences found, 130 interrupted.
 #[derive(Debug)]
 pub enum Error {
-    /// The command line, or something that it names, makes no sense.
+    /// The command line, or something that it names, is invalid.
     Usage(Message),
     /// The pipeline file is wrong.
     Pipeline(Diagnostics),
-    /// The command could not do its work.
+    /// The command failed.
     Failed(Message),
-    /// Stages failed, and the reporter has said which.
+    /// Stages failed; the reporter has named them.
     StagesFailed,
-    /// `--exit-code` was given and there is something to do.
+    /// `--exit-code` was given and there are differences or stages to run.
     Differences,
-    /// Stopped by the user, and the reporter has said so.
+    /// The user stopped the run; the reporter has said so.
     Interrupted,
     /// Standard output cannot be written.
     Output(std::io::Error),
 }
 
-/// A sentence that fits after `error:`, and what to do about it.
+/// An error message that follows `error:`, with help lines.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Message {
     pub text: String,
@@ -39,7 +39,7 @@ impl Error {
         Self::Failed(Message { text: text.into(), help: Vec::new() })
     }
 
-    /// Adds a line of help where the error has a message of its own.
+    /// Add a help line, if the error has a message of its own.
     pub fn help(mut self, help: impl Into<String>) -> Self {
         if let Self::Usage(message) | Self::Failed(message) = &mut self {
             message.help.push(help.into());
@@ -47,10 +47,10 @@ impl Error {
         self
     }
 
-    /// What the process exits with.
+    /// The exit code of the process.
     pub fn exit_code(&self) -> u8 {
         match self {
-            // `pipe stages | head` got all that it wanted.
+            // `pipe stages | head`: the reader had enough.
             Self::Output(e) if e.kind() == std::io::ErrorKind::BrokenPipe => 0,
             Self::Failed(_) | Self::StagesFailed | Self::Output(_) => 1,
             Self::Usage(_) | Self::Pipeline(_) => 2,
@@ -59,7 +59,7 @@ impl Error {
         }
     }
 
-    /// What the user reads, ending with a newline; empty where all has been said.
+    /// The text for the user, ending with a newline; empty if the reporter has said everything.
     pub fn render(&self, color: Color) -> String {
         match self {
             Self::Usage(message) | Self::Failed(message) => message.render(color),
@@ -122,8 +122,8 @@ mod tests {
 
     #[test]
     fn texts() {
-        let error = Error::usage("no kind is named `trian`").help("did you mean `train`?");
-        assert_eq!(error.render(Color::Never), "error: no kind is named `trian`\nhelp: did you mean `train`?\n");
+        let error = Error::usage("unknown kind `trian`").help("did you mean `train`?");
+        assert_eq!(error.render(Color::Never), "error: unknown kind `trian`\nhelp: did you mean `train`?\n");
         let chain =
             Err::<(), _>(std::io::Error::from(std::io::ErrorKind::NotFound)).context("cannot read x.toml").unwrap_err();
         assert_eq!(Error::from(chain).render(Color::Never), "error: cannot read x.toml: entity not found\n");

@@ -1,9 +1,9 @@
-//! Parse, run, exit code.
+//! The `pipe` program: parse the arguments, run the command, return its exit code.
 
 use std::process::ExitCode;
 
-use pipe::cli::{self, Stock};
-use pipe::stages::{self, KINDS, REMOTES};
+use pipe::cli::{self, Build};
+use pipe::stages::{self, KINDS, ORIGINS};
 use pipe_ml::compute::allocator::{self, Allocator};
 
 #[global_allocator]
@@ -11,5 +11,5 @@ static ALLOCATOR: Allocator = Allocator;
 
 fn main() -> ExitCode {
     allocator::hold_freed_memory();
-    cli::main(Stock { kinds: KINDS, remotes: REMOTES, gpus: stages::gpus })
+    cli::main(Build { kinds: KINDS, origins: ORIGINS, gpus: stages::gpus })
 }

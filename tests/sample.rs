@@ -1,4 +1,4 @@
-//! The embedded sample is what its generator writes.
+//! Checks that the embedded sample equals the output of its generator.
 
 #[path = "../examples/make_sample/deberta.rs"]
 mod deberta;

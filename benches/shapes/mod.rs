@@ -1,4 +1,4 @@
-//! What the benches of models share: options of the command line, configs of published shapes, rows of tokens.
+//! Shared code of the model benches: command line options, configs of published shapes, rows of tokens.
 
 use std::collections::HashMap;
 
@@ -45,7 +45,7 @@ pub fn median(values: &mut [f64]) -> f64 {
     values[values.len() / 2]
 }
 
-/// A model of five labels.
+/// A model with five labels.
 pub fn config(name: &str) -> Result<Config> {
     let (layers, hidden, heads) = match name {
         "roberta-mini" => (4, 256, 4),

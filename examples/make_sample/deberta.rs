@@ -1,7 +1,8 @@
-//! The files of `models/tiny-deberta`: a tokenizer of words with a leading `▁`, as sentencepiece has them, and a small config.
+//! The files of `models/tiny-deberta`: a tokenizer of words with a leading `▁`, as in sentencepiece, and a small
+//! config.
 //!
-//! Its pieces are found by BPE: the unigram trainer of `tokenizers` sums in an order that depends on the number of cores, and
-//! these files come out the same on every machine.
+//! BPE finds its pieces: the unigram trainer of `tokenizers` sums in an order that depends on the number of cores, but
+//! these files must be the same on every machine.
 
 use std::path::Path;
 
@@ -18,7 +19,7 @@ use super::vocabulary::{MIN_FREQUENCY, VOCABULARY, texts};
 /// DeBERTa's special tokens, with ids 0 to 4.
 const SPECIAL: [&str; 5] = ["[PAD]", "[CLS]", "[SEP]", "[UNK]", "[MASK]"];
 
-/// Names and bytes of the folder's files.
+/// Names and contents of the folder's files.
 pub fn files(root: &Path) -> Result<Vec<(&'static str, Vec<u8>)>> {
     let tokenizer = learned(&texts(root)?)?;
     let size = tokenizer.get_vocab_size(true);
@@ -64,7 +65,7 @@ fn learned(texts: &[String]) -> Result<Tokenizer> {
     Ok(tokenizer)
 }
 
-/// DeBERTa-v3's attention in the size of `tiny-roberta`.
+/// DeBERTa-v3's attention at the size of `tiny-roberta`.
 fn config(vocabulary: usize) -> Value {
     json!({
         "architectures": ["DebertaV2ForSequenceClassification"],

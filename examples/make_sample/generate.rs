@@ -9,9 +9,9 @@ use grammar::{Label, Pairs, Random, tweet};
 pub const TRAIN_ROWS: usize = 4_000;
 pub const TEST_ROWS: usize = 600;
 
-/// Chosen freely; another seed gives another sample of the same kind.
+/// An arbitrary choice; another seed gives another sample of the same kind.
 const SEED: u64 = 2020;
-/// Training rows in a hundred whose label is replaced by a neighbouring one, as annotators do.
+/// Percentage of training rows whose label is replaced by a neighbouring one, as annotators do.
 const LABEL_NOISE: u64 = 4;
 
 const HEADER: &[u8] = b"UserName,ScreenName,Location,TweetAt,OriginalTweet,Sentiment\r\n";
@@ -62,14 +62,14 @@ const HASHTAGS: &[&str] = &[
     "#socialdistancing",
 ];
 
-/// One tweet before it is written down.
+/// One tweet before it is written to the file.
 #[derive(Clone)]
 struct Tweet {
     text: String,
     label: Label,
 }
 
-/// `train.csv` and `test.csv`.
+/// The content of `train.csv` and `test.csv`.
 pub fn sample() -> (Vec<u8>, Vec<u8>) {
     let mut random = Random::new(SEED);
     let test: Vec<Tweet> = (0..TEST_ROWS).map(|_| draw(Pairs::All, &mut random)).collect();
@@ -79,7 +79,7 @@ pub fn sample() -> (Vec<u8>, Vec<u8>) {
             tweet.label = neighbour(tweet.label, &mut random);
         }
     }
-    // What cleaning has to find: six duplicates, one pair that contradicts itself, two test rows.
+    // Rows that cleaning has to find: six duplicates, one contradicting pair, two test rows.
     for copy in 0..6 {
         train[500 + 400 * copy] = again(plain(&train[40 + 70 * copy..]), &mut random);
     }
@@ -117,12 +117,12 @@ fn draw(pairs: Pairs, random: &mut Random) -> Tweet {
     Tweet { text, label }
 }
 
-/// The first tweet whose punctuation is written in one way only, so that its copies are equal.
+/// The first tweet whose punctuation has a single spelling, so that its copies are equal.
 fn plain(tweets: &[Tweet]) -> &Tweet {
     tweets.iter().find(|tweet| !tweet.text.contains(['’', '“', '”'])).unwrap_or(&tweets[0])
 }
 
-/// The same tweet, shortened to another link: a duplicate once links are left out.
+/// The same tweet with another short link: a duplicate after links are removed.
 fn again(tweet: &Tweet, random: &mut Random) -> Tweet {
     let text = tweet.text.split("https://").next().unwrap_or_default().trim_end();
     Tweet { text: format!("{text} {}", link(random)), label: tweet.label }
@@ -155,7 +155,7 @@ fn file(tweets: &[Tweet], users_before: usize, first: usize, dash: char, random:
         };
         let mut text = encode(&tweet.text, random);
         match row % 1000 {
-            // A character cut in half at the end, as in four places of the real file.
+            // A character truncated at the end, as in four places of the real file.
             321 => text.push(0xC2),
             // A bare carriage return before the closing quote.
             77 | 654 => text.push(b'\r'),
@@ -170,7 +170,7 @@ fn file(tweets: &[Tweet], users_before: usize, first: usize, dash: char, random:
     out
 }
 
-/// Typographic characters as the C1 control characters they were stored as, line ends as CR CR LF.
+/// Typographic characters as the C1 control characters that the real file has, line ends as CR CR LF.
 fn encode(text: &str, random: &mut Random) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len() + 16);
     for letter in text.chars() {
@@ -190,7 +190,7 @@ fn encode(text: &str, random: &mut Random) -> Vec<u8> {
     out
 }
 
-/// A CSV field, quoted only where it must be.
+/// A CSV field, quoted only if necessary.
 fn field(bytes: &[u8], out: &mut Vec<u8>) {
     if !bytes.iter().any(|byte| b",\"\r\n".contains(byte)) {
         out.extend(bytes);

@@ -1,4 +1,4 @@
-//! The made-up tweets: a small grammar whose meaning, not its words alone, decides the label.
+//! The invented tweets: a small grammar in which the meaning, not single words, decides the label.
 //!
 //! A tweet says something about a topic. Its label is the author's own, final opinion: negation flips
 //! it (`not rude`), intensity raises it (`so rude`), and of two opinions the main clause counts

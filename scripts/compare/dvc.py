@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""A run with nothing to do: this program beside `dvc repro` on an equivalent chain of stages.
+"""Compare a run with nothing to do: this program and `dvc repro` on an equivalent chain of stages.
 
     scripts/compare/dvc.py [--pipe target/release/pipe] [--dvc dvc] [--stages 30] [--times 10]
 
-`pipe` runs preprocess, tokenize, train and then prunes, each stage on the last one's model; DVC runs as many stages that
-copy a model folder of the same files. Both run once; then whole processes are timed in turn, and the best counts.
+`pipe` runs preprocess, tokenize, train and then prunes, each on the model of the stage before. DVC runs the same number of
+stages that copy a model folder of the same files. Both run once. Then the script times whole processes in turns and takes
+the best time.
 """
 
 import argparse

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""One epoch over 2,000 rows of the COVID-19 train file with the small RoBERTa of `covid_cpu.toml`: `pipe`, bucketed, beside the
-Hugging Face Trainer with its padding to 200. Same rows, tokenizer, model sizes, batch size, optimizer and schedule.
+"""Compare one epoch over 2,000 rows of the COVID-19 train file with the small RoBERTa of `covid_cpu.toml`: `pipe`, bucketed,
+and the Hugging Face Trainer with its padding to 200. Same rows, tokenizer, model sizes, batch size, optimizer and schedule.
 
     cargo build --release
     python scripts/compare/epoch.py CORONA_NLP_TRAIN.csv[.gz] [--rows 2000] [--rounds 3]
 
-The interpreter needs torch, transformers and accelerate. Both report rows per second of the training loop alone.
+The interpreter needs torch, transformers and accelerate. Both sides report rows per second of the training loop only.
 """
 import argparse, csv, gzip, json, os, pathlib, statistics, subprocess, sys, tempfile
 

@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""Digesting a big input for the first and the second time, and checking a cache: this program beside `b3sum`.
+"""Compare digesting a big input for the first and the second time, and checking a cache, between this program and `b3sum`.
 
     scripts/compare/hash.py [--pipe target/release/pipe] [--b3sum b3sum] [--gb 5] [--times 3] [--folder DIR]
 
-`pipe plan` of one stage that reads the file, whole process, with an empty stat cache, then again; `pipe cache verify` on a
-cache that holds a corpus of about a tenth of that. The file is read once before, so that memory and not the disk is timed.
+Times `pipe plan` of one stage that reads the file, as a whole process, with an empty stat cache and then again, and
+`pipe cache verify` on a cache with a corpus of about a tenth of that size. The script reads the file once before, so that it
+measures memory and not the disk.
 """
 
 import argparse
@@ -60,7 +61,7 @@ def main():
         project(temp / "plan", source)
         best = {"b3sum": 1e9, "pipe, first": 1e9, "pipe, second": 1e9}
         stats = temp / "plan/cache/stat-cache.json"
-        time.sleep(3)  # A file that was just written is not trusted to keep its stat.
+        time.sleep(3)  # `pipe` does not trust the stat of a file that was just written.
         for _ in range(args.times):
             best["b3sum"] = min(best["b3sum"], timed([args.b3sum, str(source)], temp))
             stats.unlink(missing_ok=True)
@@ -83,7 +84,7 @@ def main():
 
 
 def verify(args, pipe, folder, gigabytes):
-    """A cache with a corpus of random words that do not compress well, checked by both."""
+    """Write a cache with a corpus of random words that do not compress well, and let both check it."""
     folder.mkdir()
     with open(folder / "rows.csv", "w") as file:
         file.write("text,label\n")

@@ -1,10 +1,10 @@
 #!/bin/sh
-# Scoring in f32 and in int8: this program beside ONNX Runtime, on this machine, now.
+# Compare scoring in f32 and in int8: this program and ONNX Runtime, on this machine, now.
 #
 #   scripts/compare/int8.sh ORT_INT8.py [PYTHON]
 #
 # PYTHON (default: python3) needs torch, transformers, onnx, onnxscript and onnxruntime. At roberta-base, 16 rows of 64 tokens
-# and 1 of them, each side runs three times, in turn; the best counts.
+# and 1 of them, each side runs three times, in turns; the best time counts.
 set -eu
 if [ $# -lt 1 ]; then
     sed -n '2,7s/^# \{0,1\}//p' "$0" >&2

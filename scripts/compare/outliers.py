@@ -1,15 +1,16 @@
 #!/usr/bin/env python3
-"""What rounding does to a DeBERTa with outliers in its activations, recipe by recipe.
+"""Measure what rounding does to a DeBERTa with outliers in its activations, recipe by recipe.
 
     pip install torch transformers onnx onnxruntime safetensors pyarrow
     python scripts/compare/outliers.py inject MODEL_DIR OUT_DIR [--channels 3] [--size 60] [--values 0]
     python scripts/compare/outliers.py score MODEL_DIR TOKENS_DIR [--onnx F32.onnx] [--report quantization.json]
 
-`inject` gives a trained DeBERTa-v2/v3 channels that are large wherever the layers read them, as downloaded checkpoints have them,
-and leaves its function as it is: what a LayerNorm adds to a channel, the biases of its readers take away again, and the residual
-path comes back to it. `--values` also multiplies so many channels of each layer's values, and divides what reads them.
-`score` takes the accuracy of the test rows in floats and with the encoder's linear layers rounded by each recipe (rounded numbers,
-products in floats), with `--report` also as `quantize@int8` chose; with `--onnx`, of what `convert@onnx` wrote in f32, also by ONNX Runtime's own dynamic quantization.
+`inject` gives a trained DeBERTa-v2/v3 channels that are large wherever the layers read them, as in downloaded checkpoints,
+without changing its function: a LayerNorm adds to a channel, the biases of the layers that read it subtract the same again,
+and so does the residual path. `--values` also multiplies this many channels of each layer's values, and divides the weights
+that read them. `score` measures the accuracy on the test rows in floats and with the encoder's linear layers rounded by each
+recipe (rounded numbers, products in floats). With `--report` it also uses the forms that `quantize@int8` chose; with
+`--onnx`, the f32 file of `convert@onnx`, it also uses ONNX Runtime's own dynamic quantization.
 (`pipe cache path FILE STAGE` prints a stage's folder.)
 """
 import argparse
@@ -75,13 +76,13 @@ def batches(ids, pad, size=16):
 
 
 def rounded_weight(w, bits=8):
-    """Symmetric, one scale for each output."""
+    """Symmetric, one scale per output."""
     scale = w.abs().amax(1, keepdim=True).clamp_min(1e-30) / (2 ** (bits - 1) - 1)
     return (w / scale).round() * scale
 
 
 def rounded(x, bits, axis):
-    """Asymmetric over the range of each token, or of all."""
+    """Asymmetric over the range of each token, or of all tokens."""
     low, high = (x.amin(-1, keepdim=True), x.amax(-1, keepdim=True)) if axis == "token" else (x.min(), x.max())
     low, high = low.clamp_max(0), high.clamp_min(0)
     scale = ((high - low) / (2**bits - 1)).clamp_min(1e-30)
@@ -129,7 +130,7 @@ def score(model_dir, tokens, onnx, report):
 
     def simulated(recipe, bits, axis, smooth=None, wide=lambda name: False, floats=lambda name: False):
         handles = []
-        # What reads the same activations shares the factors, as one LayerNorm before them would hold them.
+        # Layers that read the same activations share the factors, because one LayerNorm before them would hold the factors.
         family = lambda name: name.rsplit(".", 1)[0] if name.endswith("_proj") else name
         for name, module in linears.items():
             if floats(name):

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Planning a pipeline of thousands of stages: time and memory of the whole process.
+"""Measure the planning of a pipeline of thousands of stages: time and memory of the whole process.
 
     scripts/compare/plan.py [--pipe target/release/pipe] [--stages 10000] [--times 5]
 
-The pipeline is a corpus, tokens and a model, and then prunes in fifty chains. Nothing of it is in the cache.
+The pipeline consists of a corpus, tokens, a model, and fifty chains of prunes. The cache has none of their results.
 """
 
 import argparse

@@ -1,10 +1,10 @@
 #!/bin/sh
-# From the COVID-19 CSV to token ids: this program beside pandas + datasets + tokenizers, on this machine, now.
+# Compare the way from the COVID-19 CSV to token ids: this program and pandas + datasets + tokenizers, on this machine, now.
 #
 #   scripts/compare/tokenize.sh CSV[.gz] TOKENIZER_DIR HF_TOKENIZE.py [PYTHON]
 #
-# PYTHON (default: python3) needs pandas, datasets and transformers. Each side runs three times, in turn; the best counts.
-# Neither side's figure includes starting the process or opening an interpreter's modules.
+# PYTHON (default: python3) needs pandas, datasets and transformers. Each side runs three times, in turns; the best time counts.
+# Neither figure includes starting the process or importing an interpreter's modules.
 set -eu
 if [ $# -lt 3 ]; then
     sed -n '2,7s/^# \{0,1\}//p' "$0" >&2

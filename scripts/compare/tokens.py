@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Hold this program's token ids against those of the Python libraries, text by text, and the time each takes.
+"""Compare this program's token ids with those of the Python libraries, text by text, and the time that each takes.
 
     pip install tokenizers transformers sentencepiece protobuf
     python scripts/compare/tokens.py SHARED_DATA [--texts 40000] [--target TARGET_DIR]
@@ -10,7 +10,7 @@ SHARED_DATA holds `tokenizers/{roberta,deberta-v3,bert-base-uncased}` and the tw
 - the library itself: `tokenizers` from the folder's tokenizer.json, `sentencepiece` from spm.model, `BertTokenizer`;
 - the folder as pipe saves it: `tokenizers.Tokenizer.from_file`, and `AutoTokenizer` of transformers.
 
-The exit code is 1 if a text differs from the library itself.
+The exit code is 1 if a text's ids differ from those of the library itself.
 """
 import argparse
 import csv
@@ -29,7 +29,7 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
 
 
 def tweets(data, count):
-    """Different tweets as they stand in the files: not cleaned, line breaks, wrong encodings and all."""
+    """Distinct tweets exactly as in the files: not cleaned, with line breaks and wrong encodings."""
     with gzip.open(f"{data}/covid19-tweets/Corona_NLP_train.csv.gz") as file:
         rows = list(csv.DictReader(io.StringIO(file.read().decode("latin-1"), newline="")))
     covid = [row["OriginalTweet"] for row in rows]
@@ -37,7 +37,7 @@ def tweets(data, count):
         tweeteval = file.read().split("\n")[:-1]
     with open(f"{data}/tweeteval-sentiment/val_text.txt", encoding="utf-8") as file:
         tweeteval += file.read().split("\n")[:-1]
-    # The second set has the emoji; both take part whatever the count.
+    # The second set has the emoji; both sets take part regardless of the count.
     texts = dict.fromkeys(tweeteval + [html.unescape(text) for text in tweeteval[:500]] + covid)
     return list(texts)[:count]
 
@@ -49,7 +49,7 @@ def timed(encode, texts):
 
 
 def library(name, folder):
-    """The Python library that decides, as a function of texts."""
+    """The Python library that defines the right ids, as a function of texts."""
     if name == "deberta-v3":
         import sentencepiece
         model = sentencepiece.SentencePieceProcessor(model_file=f"{folder}/spm.model")
@@ -95,7 +95,7 @@ def main():
                           "open_s": round(min(run["open_s"] for run in speed), 3)}), flush=True)
         for at in different[:3]:
             print("  ", json.dumps(texts[at]), ours[at], theirs[at])
-        # A model folder has the config by which `AutoTokenizer` finds the class.
+        # A model folder has the config with which `AutoTokenizer` finds the class.
         if os.path.exists(f"{folder}/config.json"):
             shutil.copy(f"{folder}/config.json", saved)
         else:
@@ -106,7 +106,7 @@ def main():
 
 
 def saved_folder(name, saved, texts, ours):
-    """How many texts come out differently from the folder that pipe saved."""
+    """Number of texts whose ids differ if read from the folder that pipe saved."""
     import tokenizers
     from transformers import AutoTokenizer
     whole = tokenizers.Tokenizer.from_file(f"{saved}/tokenizer.json")

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Training steps and forward passes of `pipe` beside the Hugging Face stack, in turns, with the ratios.
+"""Compare training steps and forward passes of `pipe` and the Hugging Face stack, in turns, with the ratios.
 
     cargo build --release --benches
     python scripts/compare/train_step.py PEER.py [--rounds 3] [--steps 4] [CASE ...]
 
 PEER.py prints one JSON line for `--model --device cpu --batch --length --steps [--lora R] [--infer]`, with `ms_per_step` and
 `peak_memory_mb`, as `benches/train_step.rs` does. A case is MODEL,BATCH,LENGTH[,lora=R][,infer]; without any, the usual ones.
-Machines are noisy: the two take turns, and the ratio is that of the medians and that of the best.
+Machines are noisy: the two take turns, and the report has the ratio of the medians and that of the best.
 """
 import argparse, glob, json, os, statistics, subprocess, sys
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Write small random classifiers of every family with what transformers computes on them.
+"""Write small random classifiers of every family with what transformers computes from them.
 
     pip install torch transformers peft safetensors
     python scripts/parity/make_cases.py tests/fixtures/parity [--seed 7] [--random 12]
@@ -9,15 +9,15 @@ f32 and without dropout the logits, the loss, the L2 norm of each parameter's gr
 five AdamW steps (lr 1e-3, weight decay 0.01 on all but biases and LayerNorm, gradients clipped to a norm of 1).
 
 The lora cases hold a base model and an adapter that peft saved, with the logits of both together and of the merged model, and
-the gradient norms of what is trained.
+the gradient norms of the trained parameters.
 
 The named cases are part of the repository; `--random N` writes N more of random shapes, for a longer check:
 
     python scripts/parity/make_cases.py /tmp/cases --random 40
     PIPE_PARITY=/tmp/cases cargo test --release --lib parity
 
-`--folders` takes models that were made elsewhere, such as what `prune` leaves, and is an error where transformers does not load one as
-it is; tests/fixtures/pruned holds one of each family, without dropout (`pipe cache path FILE STAGE` prints a stage's folder):
+`--folders` takes models that were made elsewhere, such as pruned ones, and fails if transformers cannot load one unchanged;
+tests/fixtures/pruned holds one of each family, without dropout (`pipe cache path FILE STAGE` prints a stage's folder):
 
     python scripts/parity/make_cases.py tests/fixtures/pruned --folders FOLDER…
 """
@@ -73,7 +73,7 @@ CASES = {
 # name: (case of the base model, options of peft's LoraConfig)
 LORA = {
     "lora-bert-rslora": ("bert-longest", dict(r=3, lora_alpha=5, use_rslora=True, target_modules=["query", "dense"])),
-    # Positions go through the same projections, so the adapters act on them too.
+    # Positions go through the same projections, so the adapters affect them too.
     "lora-deberta-positions": ("deberta-buckets", dict(r=2, lora_alpha=6, target_modules=["query_proj", "key_proj", "value_proj"])),
     "lora-deberta-pooler": ("deberta-conv", dict(r=2, lora_alpha=2, target_modules=["output.dense"], modules_to_save=["pooler"])),
     "lora-distilbert": ("distilbert", dict(r=2, lora_alpha=4, target_modules=["q_lin", "ffn.lin1"])),
@@ -94,7 +94,7 @@ def batch(generator, config, rows, width, how):
 
 
 def randomise(model, generator):
-    """Weights so large that every path matters: freshly initialised ones leave the logits near zero."""
+    """Draw weights so large that every path matters: freshly initialised ones leave the logits near zero."""
     with torch.no_grad():
         for name, p in model.named_parameters():
             noise = torch.randn(p.shape, generator=generator)
@@ -107,7 +107,7 @@ def randomise(model, generator):
 
 
 def groups(model):
-    # Biases and the weights of LayerNorm are what has one axis.
+    # Tensors with one axis are biases and the weights of LayerNorm.
     return [dict(params=[p for p in model.parameters() if p.dim() > 1], weight_decay=0.01),
             dict(params=[p for p in model.parameters() if p.dim() == 1], weight_decay=0.0)]
 
@@ -144,7 +144,7 @@ def save(model, folder, how):
         stored.save_pretrained(folder, max_shard_size="12KB")
     else:
         stored.save_pretrained(folder)
-    model.float()  # What the file holds, computed in f32.
+    model.float()  # Compute with the file's values in f32.
 
 
 def write(folder, case, seed):
@@ -158,7 +158,7 @@ def write(folder, case, seed):
 
 
 def write_folder(folder, out, seed):
-    """The same of a folder that was made elsewhere."""
+    """Write the same for a folder that was made elsewhere."""
     model, info = AutoModelForSequenceClassification.from_pretrained(folder, output_loading_info=True, attn_implementation="eager")
     problems = {key: list(value) for key, value in info.items() if value}
     if problems:
@@ -174,7 +174,7 @@ def write_folder(folder, out, seed):
 def build(case, seed):
     family, fields, *_ = case
     config_class, model_class, pad = CLASSES[family]
-    small = SMALL if family != "distilbert" else dict(vocab_size=60, num_labels=3)  # Its sizes have other names.
+    small = SMALL if family != "distilbert" else dict(vocab_size=60, num_labels=3)  # Its config names the sizes differently.
     config = config_class(**(small | dict(pad_token_id=pad) | fields))
     config._attn_implementation = "eager"
     generator = torch.Generator().manual_seed(seed)
@@ -212,7 +212,7 @@ def write_lora(folder, base, options, seed):
 
 
 def log_buckets():
-    """The bucket of every distance that a table is asked for, from transformers."""
+    """The bucket of every distance that a test table needs, from transformers."""
     from transformers.models.deberta_v2.modeling_deberta_v2 import make_log_bucket_position
     sizes = [(256, 512), (32, 128), (16, 40), (4, 10), (255, 512)]
     row = lambda buckets, furthest: make_log_bucket_position(torch.arange(2 * furthest), buckets, furthest).long().tolist()

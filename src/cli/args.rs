@@ -1,4 +1,4 @@
-//! The command line: what is common to all commands, and which command it is.
+//! The command line: the options common to all commands, and the commands.
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
-use super::context::{Context, Stock};
+use super::context::{Build, Context};
 use super::{
     cache, completions, diagnose, diff, graph, history, init, inspect, metrics, plan, predict, run, schema, show,
     stages, why,
@@ -17,17 +17,18 @@ use crate::report::{Color, secret};
 
 /// A declarative pipeline engine for fine-tuning and compressing transformer text classifiers.
 ///
-/// A TOML file declares stages; `pipe run FILE` runs what a change made necessary and takes the rest from the cache.
+/// A TOML file declares stages; `pipe run FILE` runs the stages that a change affects and takes all other results from
+/// the cache.
 #[derive(Debug, Parser)]
 #[command(name = "pipe", version, infer_long_args = true, disable_help_subcommand = true)]
 #[command(
     after_help = "Exit codes: 0 done, 1 a stage failed, 2 bad usage or pipeline file, 3 differences found, 130 interrupted."
 )]
 pub struct Args {
-    /// Where results are kept [default: $PIPE_CACHE, else `cache/` in the project root].
+    /// Where results are stored [default: $PIPE_CACHE, else `cache/` in the project root].
     #[arg(long, global = true, value_name = "DIR")]
     cache_dir: Option<PathBuf>,
-    /// Colours; NO_COLOR counts under `auto`.
+    /// When to use colours; `auto` respects NO_COLOR.
     #[arg(long, global = true, value_enum, default_value_t = When::Auto, value_name = "WHEN")]
     color: When,
     #[command(subcommand)]
@@ -61,8 +62,8 @@ enum Command {
     Completions(completions::Completions),
 }
 
-/// Parse the process's arguments, do what they say, and turn the outcome into an exit code.
-pub fn main(stock: Stock) -> ExitCode {
+/// Parse the process's arguments, run the command and return its exit code.
+pub fn main(build: Build) -> ExitCode {
     std::panic::set_hook(Box::new(|panic| {
         let thread = std::thread::current();
         let text = format!("thread '{}' {panic}\n", thread.name().unwrap_or("unnamed"));
@@ -74,7 +75,7 @@ pub fn main(stock: Stock) -> ExitCode {
     let args = match Args::try_parse() {
         Ok(args) => args,
         Err(e) => {
-            tell(&e);
+            print(&e);
             return ExitCode::from(u8::try_from(e.exit_code()).unwrap_or(2));
         }
     };
@@ -83,7 +84,7 @@ pub fn main(stock: Stock) -> ExitCode {
         When::Always => anstream::ColorChoice::Always.write_global(),
         When::Never => anstream::ColorChoice::Never.write_global(),
     }
-    match args.go(stock, Color::of_stdout(), &mut std::io::stdout()) {
+    match args.go(build, Color::of_stdout(), &mut std::io::stdout()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let _ = secret::write(&mut std::io::stderr(), &error.render(Color::of_stderr()));
@@ -92,8 +93,8 @@ pub fn main(stock: Stock) -> ExitCode {
     }
 }
 
-/// Help goes to standard output and mistakes to standard error; a closed pipe is nobody's concern.
-fn tell(error: &clap::Error) {
+/// Print help on standard output and errors on standard error; ignore a closed pipe.
+fn print(error: &clap::Error) {
     let color = if error.use_stderr() { Color::of_stderr() } else { Color::of_stdout() };
     let text = match color {
         Color::Always => error.render().ansi().to_string(),
@@ -105,22 +106,22 @@ fn tell(error: &clap::Error) {
     };
 }
 
-/// One command, its results written to `out` without colours; for tests and for embedding.
+/// Run one command and write its results to `out` without colours; for tests and for embedding.
 pub fn execute<T: Into<OsString> + Clone>(
     args: impl IntoIterator<Item = T>,
-    stock: Stock,
+    build: Build,
     out: &mut dyn Write,
 ) -> Result<(), Error> {
     let args = Args::try_parse_from(args).map_err(|e| Error::usage(e.to_string()))?;
-    args.go(stock, Color::Never, out)
+    args.go(build, Color::Never, out)
 }
 
 impl Args {
-    fn go(self, stock: Stock, color: Color, out: &mut dyn Write) -> Result<(), Error> {
-        // An empty variable means none, as everywhere.
+    fn go(self, build: Build, color: Color, out: &mut dyn Write) -> Result<(), Error> {
+        // An empty variable counts as unset.
         let from_environment = || std::env::var_os("PIPE_CACHE").filter(|v| !v.is_empty()).map(PathBuf::from);
         let cache_dir = self.cache_dir.or_else(from_environment);
-        let mut cx = Context { stock, cache_dir, color, out };
+        let mut cx = Context { build, cache_dir, color, out };
         match self.command {
             Command::Run(c) => c.run(&mut cx),
             Command::Plan(c) => c.run(&mut cx),
@@ -149,7 +150,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_command_line_is_sound() {
+    fn the_command_line_is_valid() {
         Args::command().debug_assert();
     }
 

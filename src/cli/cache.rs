@@ -1,4 +1,4 @@
-//! `pipe cache`: look at what is kept, and check it.
+//! `pipe cache`: list, verify and collect results, and find the files of an artifact.
 
 use std::path::PathBuf;
 use std::time::Instant;
@@ -14,7 +14,7 @@ use crate::report::table::Table;
 use pipe_engine::judge::project::Project;
 use pipe_engine::store::entry::Entry;
 
-/// Inspect the cache.
+/// List, verify or remove cached results, or print the folder of an artifact.
 #[derive(Debug, clap::Args)]
 pub struct Cache {
     #[command(subcommand)]
@@ -25,11 +25,11 @@ pub struct Cache {
 enum Command {
     /// List the results.
     Ls {
-        /// As JSON.
+        /// Print JSON.
         #[arg(long)]
         json: bool,
     },
-    /// Check every byte; what is damaged is set aside and made again by the next run.
+    /// Verify every byte; damaged files are moved away, and the next run makes the results again.
     Verify,
     Gc(Gc),
     /// Print the folder of a stage's artifact.
@@ -40,7 +40,7 @@ enum Command {
 struct Path {
     #[command(flatten)]
     file: File,
-    /// The stage, or `stage.port` where it gives several artifacts.
+    /// The stage, or `stage.port` if it has several outputs.
     stage: String,
 }
 
@@ -66,7 +66,7 @@ impl Cache {
     }
 }
 
-/// All results whose files are there.
+/// All results with complete files.
 fn entries(project: &Project) -> Result<Vec<(String, Entry)>, Error> {
     let mut all = Vec::new();
     for fingerprint in project.cache.fingerprints()? {
@@ -109,7 +109,7 @@ fn verify(cx: &mut Context<'_>) -> Result<(), Error> {
     let begin = Instant::now();
     let found = project.cache.verify_all()?;
     for fingerprint in &found.incomplete {
-        cx.print(&format!("{}: a file of it is missing or damaged\n", &fingerprint[..12]))?;
+        cx.print(&format!("{}: a file of this result is missing or damaged\n", &fingerprint[..12]))?;
     }
     for (fingerprint, damaged) in &found.damaged {
         for one in damaged {
@@ -119,11 +119,11 @@ fn verify(cx: &mut Context<'_>) -> Result<(), Error> {
     let lost = found.incomplete.len() + found.damaged.len();
     if lost > 0 {
         return Err(Error::failed(format!("{} in the cache", format::plural(lost, "damaged result")))
-            .help("the next run makes them again"));
+            .help("the next run makes these results again"));
     }
     let rate = found.bytes as f64 / begin.elapsed().as_secs_f64();
     cx.print(&format!(
-        "{}, {}: all sound ({}/s)\n",
+        "{}, {}: all intact ({}/s)\n",
         format::plural(found.files, "file"),
         format::bytes(found.bytes),
         format::bytes(rate as u64)
@@ -139,7 +139,7 @@ impl Path {
     }
 }
 
-/// The folders of what a stage gave, one for each instance and output; `stage` may be `stage.port`, `ty` keeps one type.
+/// The folders of a stage's artifacts, one per instance and output. `stage` may be `stage.port`; `ty` selects a type.
 pub fn folders(cx: &Context<'_>, file: &File, stage: &str, ty: Option<&str>) -> Result<Vec<PathBuf>, Error> {
     let pipeline = cx.resolve(file)?;
     let project = cx.project(Some(&file.file))?;
@@ -153,7 +153,7 @@ pub fn folders(cx: &Context<'_>, file: &File, stage: &str, ty: Option<&str>) -> 
     for at in named(&pipeline, word) {
         let name = &pipeline.instances[at].name;
         let Some(entry) = verdicts[at].as_ref().and_then(|v| v.entry.as_ref()) else {
-            return Err(Error::failed(format!("`{name}` has no result yet")).help("`pipe run` makes it"));
+            return Err(Error::failed(format!("`{name}` has no result yet")).help("`pipe run` makes its result"));
         };
         let outputs: Vec<_> = entry
             .outputs

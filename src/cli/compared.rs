@@ -1,4 +1,4 @@
-//! The metrics of a run beside those of an earlier run, or of a git revision's cached results.
+//! Compares the metrics of a run with those of an earlier run, or of a git revision's cached results.
 
 use serde::Serialize;
 
@@ -9,20 +9,20 @@ use crate::error::Error;
 use crate::report::format;
 use crate::report::table::Table;
 use pipe_engine::diff::Pair;
-use pipe_engine::judge::external::Around;
+use pipe_engine::judge::external::Lookup;
 use pipe_engine::judge::history::{Fact, RunRecord};
 use pipe_engine::judge::project::Project;
 
-/// What the metrics are held against.
+/// The metrics to compare with.
 pub struct Before {
     /// `run 3`, `HEAD~1:pipelines/x.toml`.
     shown: String,
     pub facts: Vec<Fact>,
-    /// Stages of a revision whose results are not in the cache.
+    /// Stages at a revision whose results the cache lacks.
     not_cached: Vec<String>,
 }
 
-/// Two sets of metrics, side by side.
+/// Two sets of metrics side by side.
 #[derive(Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Compared {
@@ -40,7 +40,7 @@ struct Row {
     now: Option<f64>,
 }
 
-/// A number is a run if there is one of that number; anything else is a revision of the pipeline file.
+/// A number selects the run with this id, if there is one; anything else is a revision of the pipeline file.
 pub fn before(cx: &Context<'_>, project: &Project, file: Option<&File>, word: &str) -> Result<Before, Error> {
     let database = database(project)?;
     let is_run = |id: &i64| database.runs(None, i32::MAX as usize).is_ok_and(|all| all.iter().any(|r| r.id == *id));
@@ -49,24 +49,24 @@ pub fn before(cx: &Context<'_>, project: &Project, file: Option<&File>, word: &s
     }
     let Some(file) = file else {
         return Err(Error::usage(format!("there is no run `{word}`"))
-            .help("`pipe history` lists the runs; for a git revision name the pipeline file too"));
+            .help("`pipe history` lists the runs; to compare with a git revision, give the pipeline file too"));
     };
     at_revision(cx, project, file, word).map_err(|error| match word.parse::<i64>() {
-        Ok(_) => error.help("nor is there a run of that number; `pipe history` lists them"),
+        Ok(_) => error.help("there is no run with this number either; `pipe history` lists the runs"),
         Err(_) => error,
     })
 }
 
-/// The facts of the results that the cache has of a file at a revision, with the input files of that revision.
+/// The metrics of the cached results of a file at a revision, with the input files of that revision.
 fn at_revision(cx: &Context<'_>, project: &Project, file: &File, revision: &str) -> Result<Before, Error> {
     let side = Side::of_file(&file.file, revision)?;
     let pair = Pair::read(side.text()?, (String::new(), None), file.reading(cx))?;
     let Some(pipeline) = &pair.base.pipeline else {
         return Err(Error::usage(format!("revision `{revision}` has no file {}", file.file.display())));
     };
-    let files = side.revision(&project.root, &pair.inputs(cx.stock.remotes))?;
-    let around = Around { root: &project.root, remotes: cx.stock.remotes, revision: &files };
-    let prepared = project.prepare(pipeline, &[], &[], cx.stock.remotes)?.at(around);
+    let files = side.revision(&project.root, &pair.inputs(cx.build.origins))?;
+    let lookup = Lookup { root: &project.root, origins: cx.build.origins, revision: &files };
+    let prepared = project.prepare(pipeline, &[], &[], cx.build.origins)?.at(lookup);
     let mut all = Before { shown: pair.base.place.clone(), facts: Vec::new(), not_cached: Vec::new() };
     for (verdict, instance) in prepared.job().verdicts()?.into_iter().zip(&pipeline.instances) {
         let fact =
@@ -79,7 +79,7 @@ fn at_revision(cx: &Context<'_>, project: &Project, file: &File, revision: &str)
     Ok(all)
 }
 
-/// Every metric of either, in the order of the run.
+/// Every metric of either side, in the order of the run.
 pub fn compare(before: Before, run: RunRecord, now: &[Fact]) -> Compared {
     let find =
         |facts: &[Fact], of: &Fact| facts.iter().find(|f| f.stage == of.stage && f.name == of.name).map(|f| f.value);
@@ -98,7 +98,7 @@ impl Compared {
     pub fn render(&self) -> String {
         let Self { run, before, metrics, not_cached } = self;
         let moment = format::moment(run.started as f64);
-        let mut text = format!("run {} of {}, {moment} UTC, against {before}\n", run.id, run.pipeline);
+        let mut text = format!("run {} of {}, {moment} UTC, compared with {before}\n", run.id, run.pipeline);
         let mut table = Table::new(["stage", "metric", ">before", ">now", ">change"]);
         for Row { stage, name, before, now } in metrics {
             let shown = |value: Option<f64>| value.map_or_else(|| "-".into(), |v| format::fact(name, v));
@@ -108,7 +108,7 @@ impl Compared {
         text.push_str(if metrics.is_empty() { "no metrics\n" } else { "\n" });
         text.push_str(&if metrics.is_empty() { String::new() } else { table.render() });
         if !not_cached.is_empty() {
-            text.push_str(&format!("\nthe cache has no result of {} at that revision\n", not_cached.join(", ")));
+            text.push_str(&format!("\nnot in the cache at that revision: {}\n", not_cached.join(", ")));
         }
         text
     }

@@ -1,4 +1,4 @@
-//! `pipe completions`: what a shell needs to complete commands and options.
+//! `pipe completions`: completion scripts for shells.
 
 use clap::CommandFactory;
 use clap_complete::Shell;
@@ -10,14 +10,14 @@ use crate::error::Error;
 /// Print a completion script for a shell.
 #[derive(Debug, clap::Args)]
 pub struct Completions {
-    /// The shell.
+    /// The shell to complete for.
     #[arg(value_enum)]
     shell: Shell,
 }
 
 impl Completions {
     pub fn run(self, cx: &mut Context<'_>) -> Result<(), Error> {
-        // Into memory first: the generator does not survive a closed pipe.
+        // Generate into memory: the generator panics on a closed pipe.
         let mut script = Vec::new();
         clap_complete::generate(self.shell, &mut Args::command(), "pipe", &mut script);
         cx.print(&String::from_utf8_lossy(&script))

@@ -1,4 +1,4 @@
-//! What every command works with: the kinds of this build, the chosen cache, and where results go.
+//! The context of every command: the kinds of this build, the chosen cache, and the output.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -6,60 +6,60 @@ use std::path::{Path, PathBuf};
 use crate::error::Error;
 use crate::report::{Color, secret};
 use pipe_engine::contract::kind::Kind;
-use pipe_engine::contract::origin::Remote;
+use pipe_engine::contract::origin::Origin;
 use pipe_engine::declare::resolve::{Pipeline, resolve};
 use pipe_engine::judge::project::{Prepared, Project, read_source};
 use pipe_engine::store::error::CacheError;
 
-/// What a build of `pipe` can do; `main` hands it in, tests hand in toys.
+/// The kinds, origins and devices of a build of `pipe`; `main` passes the real ones, tests pass toys.
 #[derive(Clone, Copy)]
-pub struct Stock {
+pub struct Build {
     pub kinds: &'static [Kind],
-    pub remotes: &'static [Remote],
-    /// How many GPUs a `--device` gives, 0 for the CPU; an error where it cannot be had.
+    pub origins: &'static [Origin],
+    /// The number of GPUs for a value of `--device`, 0 for the CPU; an error if the device is not available.
     pub gpus: fn(&str) -> anyhow::Result<usize>,
 }
 
 pub struct Context<'a> {
-    pub stock: Stock,
+    pub build: Build,
     pub cache_dir: Option<PathBuf>,
-    /// Of the results.
+    /// Whether results are coloured.
     pub color: Color,
     pub out: &'a mut dyn Write,
 }
 
-/// A pipeline file and how to read it; the same for every command that takes one.
+/// A pipeline file and how to read it; shared by every command that takes one.
 #[derive(Debug, clap::Args)]
 pub struct File {
     /// The pipeline file.
     pub file: PathBuf,
-    /// Lay a profile of the file over it.
+    /// Apply a profile of the file.
     #[arg(long, short, value_name = "NAME")]
     pub profile: Option<String>,
-    /// Set one value, as in `--set stage.teacher.epochs=1`; may be given several times.
+    /// Override one value, as in `--set stage.teacher.epochs=1`; may be given several times.
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
 }
 
 impl Context<'_> {
-    /// Write a result that tells of pipelines and runs: it ends up in logs, so it keeps no secret.
+    /// Print text about pipelines and runs with its secrets masked, because it may end up in logs.
     pub fn print(&mut self, text: &str) -> Result<(), Error> {
         secret::write(&mut self.out, text).map_err(Error::Output)
     }
 
-    /// Write a result that other programs read on: not a letter is changed.
+    /// Print data for other programs unchanged.
     pub fn print_data(&mut self, text: &str) -> Result<(), Error> {
         secret::write_as_is(&mut self.out, text).map_err(Error::Output)
     }
 
-    /// Write a result as JSON.
+    /// Print a result as JSON.
     pub fn print_json(&mut self, value: &impl serde::Serialize) -> Result<(), Error> {
         let text = serde_json::to_string_pretty(value).map_err(|e| Error::failed(format!("cannot write JSON: {e}")))?;
         self.print(&(text + "\n"))
     }
 
     pub fn resolve(&self, file: &File) -> Result<Pipeline, Error> {
-        Ok(resolve(&read_source(&file.file)?, file.profile.as_deref(), &file.set, self.stock.kinds)?)
+        Ok(resolve(&read_source(&file.file)?, file.profile.as_deref(), &file.set, self.build.kinds)?)
     }
 
     /// The project of a pipeline file, or of the current folder.
@@ -69,7 +69,7 @@ impl Context<'_> {
         Ok(Project::open(&root, self.cache_dir.as_deref())?)
     }
 
-    /// Find what the wanted stages need, for a command that looks and does not run: nothing is fetched.
+    /// Find what the wanted stages need, for a command that runs nothing and downloads nothing.
     pub fn prepare<'p>(
         &self,
         project: &'p Project,
@@ -77,7 +77,7 @@ impl Context<'_> {
         stages: &[String],
         force: &[String],
     ) -> Result<Prepared<'p>, Error> {
-        let prepared = project.prepare(pipeline, stages, force, self.stock.remotes)?;
+        let prepared = project.prepare(pipeline, stages, force, self.build.origins)?;
         prepared.complete()?;
         Ok(prepared)
     }
@@ -92,7 +92,7 @@ impl From<CacheError> for Error {
     }
 }
 
-/// The indices of the instances that a word on the command line means: one, or all of a stage.
+/// The indices of the instances that a word on the command line selects: an instance, or all instances of a stage.
 pub fn named(pipeline: &Pipeline, word: &str) -> Vec<usize> {
     (0..pipeline.instances.len())
         .filter(|&at| pipeline.instances[at].name == word || pipeline.instances[at].stage == word)

@@ -11,22 +11,23 @@ use crate::stages::inspector::{Diagnosis, diagnose};
 
 /// Show how far the weights of each part moved from model A to model B.
 ///
-/// Relative L2 is ‖b − a‖ / ‖a‖ over all weights of a part; below 1e-6 the part is frozen. Either may be stored as f32, f16,
-/// bf16 or int8, in one file or several; an adapter stands for the other model with the adapter merged into it.
+/// Relative L2 is ‖b − a‖ / ‖a‖ over all weights of a part; below 1e-6 the part is shown as frozen. The models may be
+/// stored as f32, f16, bf16 or int8, in one file or several. An adapter is merged into the other model before the
+/// comparison.
 #[derive(Debug, clap::Args)]
 pub struct Diagnose {
-    /// The model that training started from: a folder, a file of weights, FILE:STAGE, or hf:OWNER/NAME where that has been
+    /// The model before training: a folder, a file of weights, FILE:STAGE, or hf:OWNER/NAME if that has been
     /// downloaded.
     a: String,
-    /// What became of it; also an adapter folder.
+    /// The model after training; may also be an adapter folder.
     b: String,
-    /// Every tensor on a line of its own.
+    /// Show every tensor on its own line.
     #[arg(long, conflicts_with = "csv")]
     tensors: bool,
-    /// As JSON.
+    /// Print JSON.
     #[arg(long)]
     json: bool,
-    /// As CSV, a line for each tensor: data to plot.
+    /// Print CSV with one line per tensor, for plots.
     #[arg(long, conflicts_with = "json")]
     csv: bool,
     #[command(flatten)]
@@ -38,7 +39,7 @@ const WANTED: Wanted = Wanted {
     help: "give a folder or file, FILE:STAGE such as `pipelines/roberta_full.toml:teacher`, or hf:OWNER/NAME",
 };
 
-/// Raised when a field changes its meaning or goes.
+/// Raise it when a field changes its meaning or is removed.
 const VERSION: u32 = 1;
 
 #[derive(Serialize)]

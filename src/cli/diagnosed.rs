@@ -1,11 +1,11 @@
-//! What moved between two models, as text and as data to plot.
+//! Formats the differences between two models as text and as CSV.
 
 use crate::error::Error;
 use crate::report::format;
 use crate::report::table::Table;
 use crate::stages::inspector::{Diagnosis, Drift, NotComparable, TensorDrift};
 
-/// How much is shown.
+/// How much to show.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Detail {
     /// The parts of the model.
@@ -17,7 +17,7 @@ pub enum Detail {
 /// Columns of the longest bar.
 const BAR: usize = 16;
 
-/// A table of parts, or of tensors with the parts' figures above them, and what cannot be compared.
+/// A table of parts, or of tensors below their parts, followed by the tensors that cannot be compared.
 pub fn render(found: &Diagnosis, detail: Detail) -> String {
     let drifts = found.parts.iter().map(|part| &part.drift);
     let drifts: Vec<&Drift> = match detail {
@@ -57,7 +57,7 @@ fn row(name: &str, drift: &Drift, furthest: f64) -> [String; 6] {
     ]
 }
 
-/// `0`, `3.1e-4`, `0.0214`, `1.41`; `from zero` where there is nothing to be relative to.
+/// `0`, `3.1e-4`, `0.0214`, `1.41`; `from zero` if the first model's weights are all zero.
 fn relative(moved: Option<f64>) -> String {
     match moved {
         None => "from zero".into(),
@@ -77,7 +77,7 @@ fn shapes(one: &NotComparable) -> String {
     }
 }
 
-/// A line for each tensor that can be compared; empty fields where there is no figure.
+/// One line per comparable tensor; a field is empty if it has no value.
 pub fn csv(found: &Diagnosis) -> Result<String, Error> {
     let failed = |e: &dyn std::fmt::Display| Error::failed(format!("cannot write CSV: {e}"));
     let mut writer = csv::Writer::from_writer(Vec::new());

@@ -10,13 +10,13 @@ use super::side::{At, Side, declares_stages, open};
 use crate::error::Error;
 use crate::report::diff::{Document, markdown, text};
 use pipe_engine::diff::{Reading, Review};
-use pipe_engine::judge::external::Around;
+use pipe_engine::judge::external::Lookup;
 use pipe_engine::judge::project::Project;
 
 /// Compare two definitions without running anything.
 ///
-/// A side is a file, or `REV:path` for a file of a git revision. Without sides all pipeline files that differ from HEAD are
-/// compared; one side is compared with the same file at HEAD, or with the working tree if it is a `REV:path`.
+/// A side is a file, or `REV:path` for a file at a git revision. Without sides, compare all pipeline files that differ
+/// from HEAD. With one side, compare it with the same file at HEAD, or with the working tree if it is a `REV:path`.
 #[derive(Debug, clap::Args)]
 pub struct Diff {
     /// The old definition, or the only file.
@@ -25,30 +25,30 @@ pub struct Diff {
     /// The new definition.
     #[arg(value_name = "HEAD", conflicts_with = "base")]
     second: Option<String>,
-    /// The revision that files of the working tree are compared with [default: HEAD].
+    /// Compare files of the working tree with this revision [default: HEAD].
     #[arg(long, value_name = "REV")]
     base: Option<String>,
-    /// Lay a profile over both sides.
+    /// Apply a profile to both sides.
     #[arg(long, short, value_name = "NAME")]
     profile: Option<String>,
-    /// Set one value on both sides, as in `--set stage.teacher.epochs=1`; may be given several times.
+    /// Override one value on both sides, as in `--set stage.teacher.epochs=1`; may be given several times.
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
-    /// How to write it.
+    /// The output format.
     #[arg(long, short, value_enum, default_value_t = Format::Text)]
     format: Format,
-    /// Exit with 3 when there is any difference.
+    /// Exit with code 3 if there is any difference.
     #[arg(long)]
     exit_code: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Format {
-    /// For the terminal.
+    /// Text for the terminal.
     Text,
     /// A pull-request comment.
     Markdown,
-    /// For machines; `docs/diff.md` describes it.
+    /// JSON; `docs/diff.md` describes it.
     Json,
 }
 
@@ -57,8 +57,8 @@ impl Diff {
         let reading = Reading {
             profile: self.profile.as_deref(),
             sets: &self.set,
-            kinds: cx.stock.kinds,
-            remotes: cx.stock.remotes,
+            kinds: cx.build.kinds,
+            origins: cx.build.origins,
         };
         let reviews: Vec<Review> =
             self.sides()?.iter().map(|(base, head)| review(cx, base, head, reading)).collect::<Result<_, _>>()?;
@@ -87,8 +87,8 @@ impl Diff {
         }
         match &first {
             Side::Revision(_) if self.base.is_some() => {
-                Err(Error::usage("--base says which revision a file of the working tree is compared with")
-                    .help("for two revisions write `pipe diff REV:path REV:path`"))
+                Err(Error::usage("--base cannot be combined with a side of the form REV:path")
+                    .help("to compare two revisions, write `pipe diff REV:path REV:path`"))
             }
             Side::Revision(at) => {
                 let file = shortest(&at.file());
@@ -98,10 +98,10 @@ impl Diff {
             }
             Side::File(file) => {
                 let base = Side::of_file(file, self.revision())?;
-                let is_gone = matches!(base, Side::Revision(_)) && !file.exists();
-                Ok(vec![(base, if is_gone { Side::Absent { shown: file.display().to_string() } } else { first })])
+                let is_removed = matches!(base, Side::Revision(_)) && !file.exists();
+                Ok(vec![(base, if is_removed { Side::Absent { shown: file.display().to_string() } } else { first })])
             }
-            Side::Absent { .. } => Err(Error::usage("one side alone cannot be /dev/null")),
+            Side::Absent { .. } => Err(Error::usage("/dev/null needs a second side")),
         }
     }
 }
@@ -140,7 +140,7 @@ fn changed(revision: &str) -> Result<Vec<(Side, Side)>, Error> {
     Ok(all)
 }
 
-/// Relative to the current folder where it lies below that.
+/// The path relative to the current folder if it is inside.
 fn shortest(file: &Path) -> PathBuf {
     let here = std::env::current_dir().and_then(std::fs::canonicalize).unwrap_or_default();
     file.strip_prefix(&here).unwrap_or(file).to_path_buf()
@@ -151,8 +151,8 @@ fn review(cx: &Context<'_>, base: &Side, head: &Side, reading: Reading<'_>) -> R
     let mut review = opened.pair.review(&opened.touched, reading);
     if !review.invalidated.is_empty() {
         let project = Project::open(&opened.root, cx.cache_dir.as_deref())?;
-        let around = Around { root: &project.root, remotes: reading.remotes, revision: &opened.revision };
-        opened.pair.judge(&mut review, &project, around)?;
+        let lookup = Lookup { root: &project.root, origins: reading.origins, revision: &opened.revision };
+        opened.pair.judge(&mut review, &project, lookup)?;
         let _ = project.stats.save();
     }
     Ok(review)

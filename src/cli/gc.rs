@@ -1,4 +1,4 @@
-//! `pipe cache gc`: drop the results that nothing needs.
+//! `pipe cache gc`: remove the results that nothing needs.
 
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
@@ -11,26 +11,27 @@ use crate::error::Error;
 use crate::report::format;
 use pipe_engine::declare::resolve::resolve;
 use pipe_engine::diff::Inputs;
-use pipe_engine::judge::external::Around;
+use pipe_engine::judge::external::Lookup;
 use pipe_engine::judge::plan::Action;
 use pipe_engine::judge::project::Project;
 use pipe_engine::store::collect::{Collected, Mode};
 
-/// Drop results that nothing named here needs: keeps what FILEs would take from the cache, under each of their profiles.
+/// Remove results that nothing named here needs; keep what FILEs would take from the cache, under each of their
+/// profiles.
 ///
-/// A result that a running `pipe run` uses is kept in any case. Files that were set aside as damaged go, too.
+/// Results that a running `pipe run` uses are always kept. Files that were moved away as damaged are removed too.
 #[derive(Debug, clap::Args)]
 pub struct Gc {
-    /// Pipeline files whose results are kept.
+    /// Keep the results of these pipeline files.
     #[arg(value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// Also keep what the files need as a git revision has them; without FILEs, all pipeline files of the revision.
+    /// Also keep the results of the files at a git revision; without FILEs, of all pipeline files at the revision.
     #[arg(long, value_name = "REV")]
     keep_rev: Vec<String>,
-    /// Also keep what was used within this time: 30d, 12h, 2w; without FILEs, drop everything else.
+    /// Also keep results used within this time, such as 30d, 12h or 2w; without FILEs, remove everything else.
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     older_than: Option<Duration>,
-    /// Say what would be dropped, without dropping it.
+    /// Report what would be removed, without removing it.
     #[arg(long, short = 'n')]
     dry_run: bool,
 }
@@ -38,18 +39,18 @@ pub struct Gc {
 impl Gc {
     pub fn run(self, cx: &mut Context<'_>) -> Result<(), Error> {
         if self.files.is_empty() && self.keep_rev.is_empty() && self.older_than.is_none() {
-            return Err(Error::usage("nothing says what to keep")
-                .help("name the pipeline files whose results are needed, `--keep-rev main`, or `--older-than 30d`"));
+            return Err(Error::usage("specify which results to keep")
+                .help("give the pipeline files whose results you need, `--keep-rev REV`, or `--older-than 30d`"));
         }
         let project = cx.project(self.files.first().map(PathBuf::as_path))?;
-        // What comes into being while definitions are judged is nobody's to drop.
+        // Results that other processes make while definitions are judged must be kept.
         let before = project.cache.collectable()?;
         let mut needed = HashSet::new();
         for side in self.sides()? {
             of_side(cx, &project, &side, &mut needed)?;
         }
         let recent = match self.older_than {
-            // Without the run database there is no telling what was used when.
+            // Only the run database knows when results were used.
             Some(age) => Some(Recent { since: before_now(age), uses: database(&project)?.last_uses()? }),
             None => None,
         };
@@ -78,20 +79,20 @@ impl Gc {
     }
 }
 
-/// The results that a definition would take from the cache under each of its profiles, and the unfinished ones that it
-/// would go on with.
+/// Collect the fingerprints of the results that a definition would take from the cache under each of its profiles, and
+/// of the partial results that it would resume.
 fn of_side(cx: &Context<'_>, project: &Project, side: &Side, needed: &mut HashSet<String>) -> Result<(), Error> {
     let (_, Some(source)) = side.text()? else { return Ok(()) };
-    let read = |profile: Option<&str>| resolve(&source, profile, &[], cx.stock.kinds);
+    let read = |profile: Option<&str>| resolve(&source, profile, &[], cx.build.kinds);
     let mut pipelines = vec![read(None)?];
     for profile in pipelines[0].profiles.clone() {
         pipelines.push(read(Some(&profile))?);
     }
-    let revision = side.revision(&project.root, &Inputs::of(&pipelines, cx.stock.remotes))?;
-    let around = Around { root: &project.root, remotes: cx.stock.remotes, revision: &revision };
+    let revision = side.revision(&project.root, &Inputs::of(&pipelines, cx.build.origins))?;
+    let lookup = Lookup { root: &project.root, origins: cx.build.origins, revision: &revision };
     for pipeline in &pipelines {
-        // What a profile wants and this machine has not blocks its stages: they have no result here.
-        let prepared = project.prepare(pipeline, &[], &[], cx.stock.remotes)?.at(around);
+        // A missing input of a profile blocks its stages, which then have no results to keep.
+        let prepared = project.prepare(pipeline, &[], &[], cx.build.origins)?.at(lookup);
         let verdicts = prepared.job().verdicts()?.into_iter().flatten();
         let used = verdicts.filter(|v| matches!(v.action, Action::Hit | Action::Run));
         needed.extend(used.filter_map(|v| v.fingerprint));
@@ -99,7 +100,7 @@ fn of_side(cx: &Context<'_>, project: &Project, side: &Side, needed: &mut HashSe
     Ok(())
 }
 
-/// What was used lately.
+/// The results that were used recently.
 struct Recent {
     /// Seconds since 1970.
     since: u64,
@@ -119,7 +120,7 @@ fn before_now(age: Duration) -> u64 {
 }
 
 fn render(done: &Collected, mode: Mode) -> String {
-    let verb = if mode == Mode::Remove { "dropped" } else { "would drop" };
+    let verb = if mode == Mode::Remove { "removed" } else { "would remove" };
     let mut text = format!(
         "{verb} {} and {}, {}; ",
         format::plural(done.results.len(), "result"),

@@ -1,4 +1,4 @@
-//! The few questions that are asked of git, by running it.
+//! Runs git to answer questions about revisions.
 
 use std::ffi::OsStr;
 use std::io;
@@ -7,28 +7,28 @@ use std::process::{Child, Command, Output, Stdio};
 
 use crate::error::Error;
 
-/// A working tree, and the folder in it that paths start from.
+/// A git repository with its working tree.
 pub struct Repository {
-    /// The folder that git is asked from.
+    /// The folder in which git runs.
     dir: PathBuf,
     pub top: PathBuf,
 }
 
-/// A file of which a revision and the working tree differ.
+/// A file that differs between a revision and the working tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Moved {
-    /// From the top of the working tree; the old path where the file was renamed.
+    /// From the top of the working tree; for a renamed file, the old path.
     pub before: Option<PathBuf>,
     pub after: Option<PathBuf>,
 }
 
 impl Repository {
-    /// The repository that `dir` is in.
+    /// The repository that contains `dir`.
     pub fn of(dir: &Path) -> Result<Self, Error> {
         let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
         let output = run(dir, ["rev-parse", "--show-toplevel"])?;
         if !output.status.success() {
-            return Err(Error::usage(format!("{} is in no git repository", dir.display()))
+            return Err(Error::usage(format!("{} is not in a git repository", dir.display()))
                 .help("`pipe diff BASE HEAD` compares two files without git"));
         }
         Ok(Self { dir: dir.into(), top: path_of(output.stdout.trim_ascii_end()) })
@@ -39,17 +39,19 @@ impl Repository {
         let name = format!("{revision}^{{commit}}");
         let output = run(&self.dir, ["rev-parse", "--verify", "--quiet", "--end-of-options", &name])?;
         if !output.status.success() {
-            let error = Error::usage(format!("git knows no revision `{revision}`"));
+            let error = Error::usage(format!("unknown git revision `{revision}`"));
             return Err(match revision {
                 "HEAD" => error.help("the repository has no commit yet"),
-                _ => error
-                    .help("a shallow clone may lack it: `git fetch --unshallow`, or `fetch-depth: 0` in a workflow"),
+                _ => error.help(
+                    "a shallow clone may lack it: run `git fetch --unshallow`, or set `fetch-depth: 0` in a workflow",
+                ),
             });
         }
         Ok(String::from_utf8_lossy(output.stdout.trim_ascii()).into_owned())
     }
 
-    /// Where a file that a user named is from the top of the working tree: as git reads it, or from the current folder.
+    /// The path from the top of the working tree, for a path that is relative to the top (as in git) or to the current
+    /// folder.
     pub fn locate(&self, commit: &str, path: &str) -> Result<Option<PathBuf>, Error> {
         let prefix = run(&self.dir, ["rev-parse", "--show-prefix"])?.stdout;
         let here = path_of(prefix.trim_ascii_end()).join(path);
@@ -66,14 +68,14 @@ impl Repository {
         Ok(None)
     }
 
-    /// The name of a file's content at a commit, if it is there.
+    /// The object name of a file's content at a commit, if the commit has the file.
     fn blob(&self, commit: &str, path: &Path) -> Result<Option<String>, Error> {
         let output = run(&self.dir, ["rev-parse", "--verify", "--quiet", &object(commit, path)])?;
         let name = String::from_utf8_lossy(output.stdout.trim_ascii()).into_owned();
         Ok(output.status.success().then_some(name))
     }
 
-    /// The text of a file at a commit; none where the commit has no such file.
+    /// The text of a file at a commit; None if the commit has no such file.
     pub fn text(&self, commit: &str, path: &Path) -> Result<Option<String>, Error> {
         let Some(blob) = self.blob(commit, path)? else { return Ok(None) };
         let output = run(&self.dir, ["cat-file", "blob", &blob])?;
@@ -81,10 +83,11 @@ impl Repository {
             return Err(failed(&format!("read {}", path.display()), &output));
         }
         let text = String::from_utf8(output.stdout);
-        text.map(Some).map_err(|_| Error::usage(format!("{} is not UTF-8 at that revision", path.display())))
+        text.map(Some).map_err(|_| Error::usage(format!("{} is not valid UTF-8 at that revision", path.display())))
     }
 
-    /// blake3 of a file as a checkout of the commit would have it. Streamed: inputs may be larger than the memory.
+    /// blake3 of a file as a checkout of the commit would write it. It is streamed, because inputs may exceed the
+    /// memory.
     pub fn digest(&self, commit: &str, path: &Path) -> Result<Option<String>, Error> {
         if self.blob(commit, path)?.is_none() {
             return Ok(None);
@@ -103,7 +106,7 @@ impl Repository {
         }
     }
 
-    /// The files of a commit that are named so, from the top of the working tree.
+    /// The files of a commit with this extension, from the top of the working tree.
     pub fn files(&self, commit: &str, extension: &str) -> Result<Vec<PathBuf>, Error> {
         let output = run(&self.top, ["ls-tree", "-r", "-z", "--name-only", "--full-tree", commit])?;
         if !output.status.success() {
@@ -113,7 +116,7 @@ impl Repository {
         Ok(all.filter(|p| p.extension().is_some_and(|e| e == extension)).collect())
     }
 
-    /// The files of which a commit and the working tree differ; what is not tracked is not looked at.
+    /// The tracked files that differ between a commit and the working tree.
     pub fn moved(&self, commit: &str) -> Result<Vec<Moved>, Error> {
         let output = run(&self.top, ["diff", "--no-ext-diff", "--name-status", "-z", "-M", commit, "--"])?;
         if !output.status.success() {
@@ -134,12 +137,12 @@ impl Repository {
     }
 }
 
-/// How git names a file of a commit.
+/// git's name for a file at a commit.
 fn object(commit: &str, path: &Path) -> String {
     format!("{commit}:{}", path.display())
 }
 
-/// A path below the top without `.` and `..`; none for one that leaves it.
+/// Resolve `.` and `..` in a path from the top; None if it leads out of the top.
 fn normal(path: &Path) -> Option<PathBuf> {
     use std::path::Component;
     let mut out = PathBuf::new();
@@ -157,7 +160,7 @@ fn normal(path: &Path) -> Option<PathBuf> {
 fn command(dir: &Path) -> Command {
     let mut git = Command::new("git");
     git.arg("-C").arg(dir).stdin(Stdio::null());
-    // A look writes nothing, fetches nothing and speaks one language.
+    // Take no locks, download nothing, and print messages in English.
     git.env("GIT_OPTIONAL_LOCKS", "0").env("GIT_LFS_SKIP_SMUDGE", "1").env("GIT_NO_LAZY_FETCH", "1").env("LC_ALL", "C");
     git
 }
@@ -179,7 +182,8 @@ fn path_of(bytes: &[u8]) -> PathBuf {
     PathBuf::from(OsStr::from_bytes(bytes))
 }
 
-/// `REV:path` → both, if that is what a word is. A revision may hold colons in braces: `HEAD^{/fix: it}:x.toml`.
+/// Split `REV:path`; None if the word does not have that form. A revision may contain colons in braces:
+/// `HEAD^{/fix: it}:x.toml`.
 pub fn split(word: &str) -> Option<(&str, &str)> {
     let mut depth = 0;
     let colon = word.char_indices().find_map(|(at, c)| match c {

@@ -1,4 +1,4 @@
-//! `pipe graph`: how the stages hang together.
+//! `pipe graph`: draw the stages and their connections.
 
 use clap::ValueEnum;
 
@@ -9,12 +9,12 @@ use pipe_engine::declare::graph::Graph as Dag;
 use pipe_engine::declare::instance::Instance;
 use pipe_engine::declare::resolve::Pipeline;
 
-/// Draw the stages and what flows between them.
+/// Draw the stages and their connections.
 #[derive(Debug, clap::Args)]
 pub struct Graph {
     #[command(flatten)]
     file: File,
-    /// How to draw it.
+    /// The output format.
     #[arg(long, short, value_enum, default_value_t = Format::Ascii)]
     format: Format,
 }
@@ -23,11 +23,11 @@ pub struct Graph {
 enum Format {
     /// A tree for the terminal.
     Ascii,
-    /// For Markdown on GitHub and GitLab.
+    /// Mermaid, which GitHub and GitLab render in Markdown.
     Mermaid,
-    /// For Graphviz.
+    /// DOT, for Graphviz.
     Dot,
-    /// A picture.
+    /// An SVG image.
     Svg,
 }
 

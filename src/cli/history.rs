@@ -9,15 +9,15 @@ use crate::report::table::Table;
 use pipe_engine::judge::history::{History as Database, RunRecord};
 use pipe_engine::judge::project::Project;
 
-/// List past runs, the newest first.
+/// List past runs, newest first.
 #[derive(Debug, clap::Args)]
 pub struct History {
-    /// Only runs of this pipeline file.
+    /// Show only runs of this pipeline file.
     file: Option<PathBuf>,
-    /// How many.
+    /// How many runs to show.
     #[arg(long, short = 'n', default_value_t = 20, value_name = "N")]
     limit: usize,
-    /// As JSON.
+    /// Print JSON.
     #[arg(long)]
     json: bool,
 }
@@ -31,7 +31,7 @@ impl History {
     }
 }
 
-/// The name under which a file's runs are recorded.
+/// The name under which the runs of a file are recorded.
 pub fn pipeline_name(cx: &Context<'_>, file: Option<&PathBuf>) -> Result<Option<String>, Error> {
     let Some(file) = file else { return Ok(None) };
     let file = File { file: file.clone(), profile: None, set: Vec::new() };
@@ -45,7 +45,7 @@ pub fn database(project: &Project) -> Result<&Database, Error> {
 impl From<rusqlite::Error> for Error {
     fn from(error: rusqlite::Error) -> Self {
         Self::failed(format!("cannot read the run database: {error}"))
-            .help("results do not depend on it: delete history.sqlite in the cache to start a new one")
+            .help("no result depends on it: delete history.sqlite in the cache folder to start a new one")
     }
 }
 
@@ -63,7 +63,7 @@ fn render(runs: &[RunRecord]) -> String {
             run.profile.clone().unwrap_or_default(),
         ];
         match &run.outcome {
-            None => cells.push("did not end".into()),
+            None => cells.push("unfinished".into()),
             Some(o) => {
                 let word = if o.interrupted {
                     "interrupted"
@@ -100,10 +100,10 @@ mod tests {
         assert_eq!(
             text,
             "\
-run  started (UTC)     pipeline  profile  ended        cached  run  failed    took
- 12  2026-01-31 09:05  p                  did not end
-  2  2026-01-31 09:05  p                  failed            4    5       1  1m 52s
-  1  2026-01-31 09:05  p                  done              4    5       0  1m 52s
+run  started (UTC)     pipeline  profile  ended       cached  run  failed    took
+ 12  2026-01-31 09:05  p                  unfinished
+  2  2026-01-31 09:05  p                  failed           4    5       1  1m 52s
+  1  2026-01-31 09:05  p                  done             4    5       0  1m 52s
 "
         );
         assert_eq!(render(&[]), "no runs yet\n");

@@ -1,4 +1,4 @@
-//! `pipe init`: a pipeline file to start from.
+//! `pipe init`: write a starter pipeline file.
 
 use std::fs;
 use std::io::{ErrorKind, Write};
@@ -10,7 +10,7 @@ use crate::error::Error;
 /// Write a starter pipeline file.
 #[derive(Debug, clap::Args)]
 pub struct Init {
-    /// Where to write it; a file that is there stays as it is.
+    /// Where to write it; an existing file is not overwritten.
     #[arg(default_value = "pipeline.toml")]
     file: PathBuf,
 }
@@ -35,14 +35,15 @@ fn write_new(file: &Path) -> Result<(), Error> {
     match fs::OpenOptions::new().write(true).create_new(true).open(file) {
         Ok(mut out) => out.write_all(starter(file).as_bytes()).map_err(cannot),
         Err(e) if e.kind() == ErrorKind::AlreadyExists => {
-            Err(Error::usage(format!("{} is there already", file.display()))
-                .help("name another file: `pipe init FILE`"))
+            Err(Error::usage(format!("{} already exists", file.display()))
+                .help("choose another file: `pipe init FILE`"))
         }
         Err(e) => Err(cannot(e)),
     }
 }
 
-/// The starter under the name of its file; letters that could end a string or leave a folder are replaced.
+/// The starter with the pipeline named after its file; characters that could end a string or leave a folder are
+/// replaced.
 fn starter(file: &Path) -> String {
     let stem = file.file_stem().map_or_else(|| "pipeline".into(), |s| s.to_string_lossy().into_owned());
     let name: String = stem.chars().map(|c| if c.is_alphanumeric() || c == '_' { c } else { '-' }).collect();

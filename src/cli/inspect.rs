@@ -1,4 +1,4 @@
-//! `pipe inspect`: what is in a model.
+//! `pipe inspect`: show the content of a model.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -12,22 +12,22 @@ use crate::error::Error;
 use crate::report::{format, secret};
 use crate::stages::inspector::{Depth, Inspection, What, inspect};
 
-/// Show what is in a model: family, labels, tokenizer, tensors, and what loading it would complain about.
+/// Show a model's family, labels, tokenizer and tensors, and the problems of loading it.
 ///
-/// Layers that are alike stand together, as in `encoder.layer.0–11`. Counting zeros reads every weight, in pieces; all else
-/// comes from the headers of the files.
+/// Consecutive layers of the same shape share lines, as in `encoder.layer.0–11`. Counting zeros reads every weight,
+/// piece by piece; everything else comes from the headers of the files.
 #[derive(Debug, clap::Args)]
 pub struct Inspect {
-    /// A model folder, an adapter folder, a file of one of them (weights, config.json, tokenizer.json), FILE:STAGE for what a
-    /// stage of a pipeline file made (FILE:STAGE.adapter for an adapter), or hf:OWNER/NAME where that has been downloaded.
+    /// A model folder, an adapter folder, a file of either (weights, config.json, tokenizer.json), FILE:STAGE for the
+    /// output of a stage (FILE:STAGE.adapter for an adapter), or hf:OWNER/NAME if that has been downloaded.
     model: String,
-    /// Every tensor on a line of its own.
+    /// Show every tensor on its own line.
     #[arg(long)]
     tensors: bool,
-    /// Look at headers alone: zeros are not counted.
+    /// Read only the headers, without counting zeros.
     #[arg(long)]
     headers: bool,
-    /// As JSON.
+    /// Print JSON.
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -39,10 +39,10 @@ const WANTED: Wanted = Wanted {
     help: "give a folder or file, FILE:STAGE such as `pipelines/roberta_full.toml:teacher`, or hf:OWNER/NAME",
 };
 
-/// Reading for longer than this is worth a word on how to go without.
+/// If reading takes longer than this, print a hint how to avoid it.
 const LONG: Duration = Duration::from_secs(1);
 
-/// Raised when a field changes its meaning or goes.
+/// Raise it when a field changes its meaning or is removed.
 const VERSION: u32 = 1;
 
 #[derive(Serialize)]
@@ -62,7 +62,8 @@ impl Inspect {
         let inspection = inspect(&path, what, depth)?;
         if !self.headers && begin.elapsed() > LONG {
             let took = format::duration(begin.elapsed().as_secs_f64());
-            let text = format!("{} read in {took}; --headers goes without\n", format::bytes(inspection.bytes));
+            let text =
+                format!("read {} in {took}; use --headers to skip counting zeros\n", format::bytes(inspection.bytes));
             secret::write(&mut std::io::stderr(), &text).map_err(Error::Output)?;
         }
         if self.json {
@@ -74,13 +75,16 @@ impl Inspect {
     }
 }
 
-/// What a path is; nothing of a model's is bad usage.
+/// What a path contains; a usage error if it does not belong to a model.
 pub fn recognise(path: &Path) -> Result<What, Error> {
     What::of(path).ok_or_else(|| {
         let text = if path.is_dir() {
-            format!("{} is no model: it has no config.json, no weights, no adapter and no tokenizer", path.display())
+            format!("{} is not a model: it has no config.json, weights, adapter or tokenizer", path.display())
         } else {
-            format!("{} is no file of a model's, by its name", path.display())
+            format!(
+                "{} does not look like a model file (expected weights, config.json or tokenizer.json)",
+                path.display()
+            )
         };
         Error::usage(text).help("`pipe show FILE STAGE` and `pipe metrics` show what other artifacts hold")
     })

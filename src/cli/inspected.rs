@@ -1,4 +1,4 @@
-//! An inspected model as text.
+//! Formats an inspected model as text.
 
 use std::ops::RangeInclusive;
 
@@ -7,16 +7,16 @@ use crate::report::format;
 use crate::report::table::Table;
 use crate::stages::inspector::{Inspection, Tensor, What};
 
-/// How much is shown of the tensors.
+/// How much to show of the tensors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Detail {
-    /// By part, layers that are alike together.
+    /// By part; equal layers share lines.
     Parts,
-    /// Each on a line of its own.
+    /// Each tensor on its own line.
     Tensors,
 }
 
-/// All that there is to say, with `name` as the user wrote it.
+/// The whole report, with `name` as the user wrote it.
 pub fn render(name: &str, found: &Inspection, detail: Detail, color: Color) -> String {
     let mut text = format!("{name}: {}\n{}", title(found), facts(found));
     if !found.tensors.is_empty() {
@@ -48,18 +48,18 @@ fn title(found: &Inspection) -> String {
     }
 }
 
-/// One fact a line.
+/// One fact per line.
 fn facts(found: &Inspection) -> String {
     let mut table = Table::new(["", ""]).indent(2);
     if let Some(adapter) = &found.adapter {
-        table.row(["base", adapter.base.as_deref().unwrap_or("not named")]);
+        table.row(["base", adapter.base.as_deref().unwrap_or("unnamed")]);
         table.row(["rank", &adapter.rank.to_string()]);
         let scale = format!("{}, scale {}", adapter.alpha, format::number(adapter.scale));
         table.row(["alpha", &scale]);
         table.row(["dropout", &adapter.dropout.to_string()]);
         table.row(["targets", &adapter.targets.join(", ")]);
         if !adapter.modules_to_save.is_empty() {
-            table.row(["trained whole", &adapter.modules_to_save.join(", ")]);
+            table.row(["fully trained", &adapter.modules_to_save.join(", ")]);
         }
     }
     if let Some(sizes) = &found.sizes {
@@ -96,7 +96,7 @@ fn facts(found: &Inspection) -> String {
     table.render()
 }
 
-/// Their number, and the first of them.
+/// The number of labels and the first of them.
 fn labels(labels: &[String]) -> String {
     const SHOWN: usize = 12;
     let shown = labels.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");
@@ -109,7 +109,7 @@ fn one_by_one(tensors: &[Tensor]) -> String {
     table(tensors.iter().map(|tensor| row(&tensor.name, &[tensor], 1)).collect())
 }
 
-/// A line for each part with its sums, and below it its tensors.
+/// One line for each part with its sums, followed by its tensors.
 fn by_part(tensors: &[Tensor]) -> String {
     let mut rows = Vec::new();
     for run in runs(tensors) {
@@ -124,7 +124,7 @@ fn by_part(tensors: &[Tensor]) -> String {
     table(rows)
 }
 
-/// Without the columns of which nothing is known.
+/// A table without the columns that are empty.
 fn table(rows: Vec<[String; 6]>) -> String {
     let headers = ["tensor", ">shape", "dtype", ">parameters", ">bytes", ">zeros"];
     let known: Vec<usize> = (0..headers.len()).filter(|&at| rows.iter().any(|row| !row[at].is_empty())).collect();
@@ -133,11 +133,11 @@ fn table(rows: Vec<[String; 6]>) -> String {
     table.render()
 }
 
-/// Tensors of one shape and type, `times` of them.
+/// A line for `times` tensors of the same shape and type.
 fn row(name: &str, tensors: &[&Tensor], times: usize) -> [String; 6] {
     let parameters: u64 = tensors.iter().map(|tensor| tensor.parameters).sum();
     let bytes: Option<u64> = tensors.iter().map(|tensor| tensor.bytes).sum();
-    // An index table beside the parameters has no zeros to speak of, and hides nobody else's.
+    // Index tables beside the parameters have no zeros to count and must not hide those of other tensors.
     let zeros: Option<u64> = tensors.iter().filter(|t| t.parameters > 0).map(|tensor| tensor.zeros).sum();
     let times = if times > 1 { format!("{times} × ") } else { String::new() };
     [
@@ -150,7 +150,7 @@ fn row(name: &str, tensors: &[&Tensor], times: usize) -> [String; 6] {
     ]
 }
 
-/// A part, or layers that follow each other and hold the same.
+/// A part, or consecutive layers with the same tensors.
 struct Run<'a> {
     part: &'static str,
     numbers: Option<RangeInclusive<usize>>,
@@ -167,7 +167,7 @@ impl Run<'_> {
     }
 }
 
-/// Tensors come by part and then by name.
+/// Group tensors, which are sorted by part and then by name.
 fn runs(tensors: &[Tensor]) -> Vec<Run<'_>> {
     let mut runs: Vec<Run<'_>> = Vec::new();
     for group in tensors.chunk_by(|a, b| (a.part, a.layer) == (b.part, b.layer)) {

@@ -1,4 +1,4 @@
-//! Ctrl-C: the first asks the run to stop where it can go on later, the second ends the process.
+//! Ctrl-C: the first stops the run at the next checkpoint, the second ends the process.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -8,16 +8,16 @@ use pipe_engine::contract::event::{Event, Observer};
 
 type Reporter = dyn Observer + Send;
 
-/// Raised by Ctrl-C, SIGTERM and SIGHUP; the engine watches it.
+/// Set by Ctrl-C, SIGTERM and SIGHUP; the engine watches it.
 static STOP: AtomicBool = AtomicBool::new(false);
 
-/// Who is told. Held weakly: a reporter must be dropped, and put the terminal in order, when its run is over.
+/// The reporter to notify. Weak, because the reporter must be dropped at the end of its run to restore the terminal.
 static LISTENER: Mutex<Option<Weak<Reporter>>> = Mutex::new(None);
 
 /// Listen for signals until the process ends.
 pub fn listen(reporter: &Arc<Reporter>) -> Result<&'static AtomicBool, Error> {
     let before = LISTENER.lock().unwrap_or_else(PoisonError::into_inner).replace(Arc::downgrade(reporter));
-    // A process has one handler, however many runs it makes.
+    // A process has one handler, even if it makes several runs.
     if before.is_none() {
         ctrlc::set_handler(signalled).map_err(|e| Error::failed(format!("cannot listen for Ctrl-C: {e}")))?;
     }

@@ -1,4 +1,4 @@
-//! `pipe metrics`: the numbers that the stages of a run gave.
+//! `pipe metrics`: the metrics of a run's stages.
 
 use std::path::PathBuf;
 
@@ -12,21 +12,21 @@ use crate::report::format;
 use crate::report::table::Table;
 use pipe_engine::judge::history::{Fact, RunRecord};
 
-/// Show the metrics of a run, the newest one unless told otherwise.
+/// Show the metrics of a run, by default the newest.
 #[derive(Debug, clap::Args)]
 pub struct Metrics {
-    /// The newest run of this pipeline file.
+    /// Show the newest run of this pipeline file.
     file: Option<PathBuf>,
-    /// The run with this number; `pipe history` lists them.
+    /// Show the run with this number; `pipe history` lists them.
     #[arg(long, value_name = "N")]
     run: Option<i64>,
-    /// Only this stage, with all its instances; may be given several times.
+    /// Show only this stage, with all its instances; may be given several times.
     #[arg(long, value_name = "STAGE")]
     stage: Vec<String>,
-    /// Beside those of an earlier run, or of the results that the cache has of the definition at a git revision.
+    /// Compare with an earlier run, or with the cached results of the definition at a git revision.
     #[arg(long, value_name = "RUN|REV")]
     against: Option<String>,
-    /// As JSON.
+    /// Print JSON.
     #[arg(long)]
     json: bool,
 }
@@ -70,7 +70,7 @@ impl Metrics {
     }
 }
 
-/// Stages that give the same metrics stand side by side.
+/// Stages with the same metrics share a table.
 fn render(run: &RunRecord, facts: &[Fact]) -> String {
     let mut stages: Vec<(&str, Vec<&Fact>)> = Vec::new();
     for fact in facts {

@@ -1,4 +1,4 @@
-//! The commands, one file each: arguments in, engine called, results on standard output.
+//! The commands, one file each: they parse arguments, call the engine and print results on standard output.
 
 pub mod args;
 pub mod cache;
@@ -31,4 +31,4 @@ pub mod toml_text;
 pub mod why;
 
 pub use args::{Args, execute, main};
-pub use context::{Context, Stock};
+pub use context::{Build, Context};

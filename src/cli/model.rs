@@ -1,4 +1,4 @@
-//! A model on the command line: a path, what a stage of a pipeline file made, or a name on the Hub.
+//! A model on the command line: a path, the output of a stage, or a name on the Hub.
 
 use std::path::{Path, PathBuf};
 
@@ -13,29 +13,29 @@ pub struct Definition {
     /// Profile of the pipeline file in FILE:STAGE.
     #[arg(long, short, value_name = "NAME")]
     profile: Option<String>,
-    /// Overrides of the pipeline file in FILE:STAGE.
+    /// Override a value of the pipeline file in FILE:STAGE; may be given several times.
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
 }
 
-/// What a command can do something with.
+/// What a command accepts.
 #[derive(Debug, Clone, Copy)]
 pub struct Wanted {
-    /// Types of artifact, the first that a stage gives.
+    /// Accepted types of artifact, in the order of preference.
     pub types: &'static [&'static str],
-    /// What to write, for the message that there is no such thing.
+    /// What to write, for the error that there is no such model.
     pub help: &'static str,
 }
 
 impl Definition {
-    /// The path of what `word` names: itself where there is something of that name. Nothing is downloaded.
+    /// The path that `word` names; an existing path is taken as it is. Nothing is downloaded.
     pub fn find(&self, cx: &Context<'_>, word: &str, wanted: Wanted) -> Result<PathBuf, Error> {
         let path = Path::new(word);
         if path.exists() {
             return Ok(path.to_path_buf());
         }
-        if let Some(remote) = cx.stock.remotes.iter().find(|remote| word.starts_with(remote.prefix)) {
-            let held = (remote.held)(word, What::Folder).map_err(|e| Error::usage(format!("{e:#}")))?;
+        if let Some(origin) = cx.build.origins.iter().find(|origin| word.starts_with(origin.prefix)) {
+            let held = (origin.held)(word, What::Folder).map_err(|e| Error::usage(format!("{e:#}")))?;
             return held.map(|found| found.dir).ok_or_else(|| {
                 Error::usage(format!("`{word}` is not on this machine"))
                     .help("`pipe run` downloads the models that a pipeline names; this command downloads nothing")
@@ -55,11 +55,11 @@ impl Definition {
                 (Some(dir), true) => return Ok(dir),
                 (Some(_), false) => {
                     return Err(Error::usage(format!("`{stage}` has several instances"))
-                        .help("name one of them, as `pipe show` does"));
+                        .help("name one of them; `pipe show` lists the instances"));
                 }
                 (None, _) => {}
             }
         }
-        Err(Error::usage(format!("`{stage}` gives no {}", wanted.types.join(" and no "))))
+        Err(Error::usage(format!("`{stage}` has no output of type {}", wanted.types.join(" or "))))
     }
 }

@@ -1,4 +1,4 @@
-//! The parameters of a kind, read from its JSON Schema: name, type, default, documentation.
+//! Reads the parameters of a kind from its JSON Schema: name, type, default, documentation.
 
 use serde_json::{Map, Value};
 
@@ -11,22 +11,22 @@ pub struct Parameter {
     /// `number`, `list of tables`, `"local" or "global"`.
     pub ty: String,
     pub required: bool,
-    /// As TOML.
+    /// In TOML syntax.
     pub default: Option<String>,
-    /// Paragraphs on a line each.
+    /// Paragraphs, one line each.
     pub doc: Vec<String>,
-    /// Values that have a documentation of their own.
+    /// Values with their own documentation.
     pub choices: Vec<(String, String)>,
-    /// The keys of a table, or of the tables of a list.
+    /// The keys of a table, or of the tables in a list.
     pub fields: Vec<Parameter>,
 }
 
-/// What a kind says of itself: the paragraphs of its parameters' documentation.
+/// The documentation of a kind, by paragraphs.
 pub fn description(kind: &Kind) -> Vec<String> {
     doc((kind.schema)().as_value())
 }
 
-/// All parameters of a kind: the main one, those that must be given, the rest; each group by name.
+/// All parameters of a kind: the main one, the required ones, the others; each group sorted by name.
 pub fn parameters(kind: &Kind) -> Vec<Parameter> {
     let schema = (kind.schema)();
     let root = schema.as_value();
@@ -36,7 +36,7 @@ pub fn parameters(kind: &Kind) -> Vec<Parameter> {
     all
 }
 
-/// Tables in tables are documented this deep; a schema that refers to itself ends there.
+/// How deep nested tables are documented; a limit for schemas that refer to themselves.
 const DEEPEST: usize = 3;
 
 struct Reader<'a> {
@@ -71,7 +71,7 @@ impl<'a> Reader<'a> {
             .collect()
     }
 
-    /// The schema behind references and "or nothing".
+    /// The schema behind references and optional values.
     fn inner(&self, schema: &'a Value) -> &'a Value {
         if let Some(name) = schema.get("$ref").and_then(Value::as_str).and_then(|r| r.strip_prefix("#/$defs/")) {
             return self.definitions.and_then(|d| d.get(name)).map_or(schema, |target| self.inner(target));
@@ -90,7 +90,7 @@ impl<'a> Reader<'a> {
         schema
     }
 
-    /// The values that have a documentation of their own.
+    /// The values that have their own documentation.
     fn choices(&self, schema: &'a Value) -> Vec<(String, String)> {
         let options = ["oneOf", "anyOf"].iter().find_map(|k| schema.get(*k)).and_then(Value::as_array);
         let described = |option: &'a Value| {
@@ -99,7 +99,7 @@ impl<'a> Reader<'a> {
         options.map_or(Vec::new(), |all| all.iter().filter_map(described).collect())
     }
 
-    /// One of several: an enum's variant with a value is a table of one key.
+    /// One option of several: an enum variant with a value is a table with one key.
     fn variant(&self, schema: &'a Value) -> String {
         match one_key(schema) {
             Some((key, value)) => format!("{{ {key} = {} }}", self.type_name(value)),
@@ -135,14 +135,14 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// The key of a table that can have only this one.
+/// The only key of a table that allows no other.
 fn one_key(schema: &Value) -> Option<(&String, &Value)> {
     let properties = schema.get("properties")?.as_object()?;
     let is_closed = schema.get("additionalProperties") == Some(&Value::Bool(false));
     properties.iter().next().filter(|_| is_closed && properties.len() == 1)
 }
 
-/// `type` is a name or a list of names; "null" only says that the key may be left out.
+/// `type` is a name or a list of names; "null" only means that the key is optional.
 fn types(schema: &Value) -> Vec<&str> {
     match schema.get("type") {
         Some(Value::String(one)) => vec![one],
@@ -155,7 +155,7 @@ fn is_null(schema: &Value) -> bool {
     schema.get("type").and_then(Value::as_str) == Some("null")
 }
 
-/// The paragraphs of a description; line breaks inside a paragraph are those of the source code.
+/// The paragraphs of a description; line breaks inside paragraphs come from the source code.
 fn doc(schema: &Value) -> Vec<String> {
     let text = schema.get("description").and_then(Value::as_str).unwrap_or_default();
     text.split("\n\n").map(|p| p.split_whitespace().collect::<Vec<_>>().join(" ")).filter(|p| !p.is_empty()).collect()
@@ -182,7 +182,7 @@ fn plural(name: &str) -> String {
     }
 }
 
-/// A JSON value as TOML writes it on one line.
+/// A JSON value in TOML syntax, on one line.
 pub fn toml(value: &Value) -> String {
     match value {
         Value::Object(map) => {

@@ -1,4 +1,4 @@
-//! `pipe plan`: what `run` would do, and why, without doing it.
+//! `pipe plan`: what `run` would do, and why.
 
 use std::path::{Path, PathBuf};
 
@@ -12,24 +12,24 @@ use pipe_engine::judge::plan as engine;
 use pipe_engine::judge::plan::{Action, Request};
 use pipe_engine::judge::project::Project;
 
-/// Say for each stage whether its result is there, and why not.
+/// Show for each stage whether its result is cached, and if not, why it would run.
 #[derive(Debug, clap::Args)]
 pub struct Plan {
     #[command(flatten)]
     file: File,
-    /// Only these stages and what they need.
+    /// Plan only these stages and what they need.
     #[arg(value_name = "STAGE")]
     stages: Vec<String>,
-    /// Plan as if the result of a stage were not there; may be given several times.
+    /// Plan as if a stage had no result; may be given several times.
     #[arg(long, value_name = "STAGE")]
     force: Vec<String>,
-    /// Also write the plan to a file that `run --plan` takes.
+    /// Also write the plan to a file for `run --plan`.
     #[arg(long, short, value_name = "PLAN")]
     out: Option<PathBuf>,
-    /// As JSON.
+    /// Print JSON.
     #[arg(long)]
     json: bool,
-    /// Exit with 3 when something would run.
+    /// Exit with code 3 if something would run.
     #[arg(long)]
     exit_code: bool,
 }
@@ -38,10 +38,10 @@ impl Plan {
     pub fn run(self, cx: &mut Context<'_>) -> Result<(), Error> {
         let pipeline = cx.resolve(&self.file)?;
         let project = cx.project(Some(&self.file.file))?;
-        // Missing inputs block their stages; what is left of the plan is still worth seeing.
-        let prepared = project.prepare(&pipeline, &self.stages, &self.force, cx.stock.remotes)?;
+        // Missing inputs block their stages; the rest of the plan is still useful.
+        let prepared = project.prepare(&pipeline, &self.stages, &self.force, cx.build.origins)?;
         let plan = prepared.job().plan(request(&self.file, &project, &self.stages, &self.force))?;
-        // What was digested now need not be digested again by the run.
+        // Save the digests, so that the run need not compute them again.
         let _ = project.stats.save();
         if let Some(path) = &self.out {
             saved::write(path, &plan)?;
@@ -56,7 +56,7 @@ impl Plan {
     }
 }
 
-/// What a plan has to remember of the command line.
+/// The command line, as a plan remembers it.
 pub fn request(file: &File, project: &Project, stages: &[String], force: &[String]) -> Request {
     let path = std::path::absolute(&file.file).unwrap_or_else(|_| file.file.clone());
     let path = path.strip_prefix(&project.root).map(Path::to_path_buf).unwrap_or(path);
@@ -76,7 +76,7 @@ pub fn print(cx: &mut Context<'_>, plan: &engine::Plan) -> Result<(), Error> {
 
 fn render(plan: &engine::Plan, color: Color) -> String {
     let profile = plan.profile.as_ref().map(|p| format!(" (profile {p})")).unwrap_or_default();
-    // Without an earlier result there is nothing that it could turn out to be.
+    // A stage without an earlier result cannot turn out unchanged.
     let stoppable = plan.stages.iter().filter(|s| s.action == Action::MayStop && s.seconds.is_some()).count();
     let mut counts = vec![
         format::plural(plan.stages.len(), "stage"),
@@ -105,7 +105,7 @@ fn render(plan: &engine::Plan, color: Color) -> String {
     }
     let mut text = format!("{} {}{profile}: {}\n", color.paint(STRONG, "plan"), plan.pipeline, counts.join(", "));
     for row in table.render().split_inclusive('\n') {
-        // Painted after the columns are aligned: escapes have no width.
+        // Colours come after alignment: escape codes have no width.
         let row = row.trim_start();
         let (word, rest) = row.split_at(row.find(' ').unwrap_or(row.len()));
         let style = match word {

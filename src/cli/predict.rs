@@ -1,4 +1,4 @@
-//! `pipe predict`: labels for texts, from any model a pipeline made.
+//! `pipe predict`: label texts with a model.
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::PathBuf;
@@ -13,23 +13,22 @@ use crate::stages::predictor::{Prediction, Predictor};
 
 /// Label texts with a model.
 ///
-/// Texts come from --text, --input or standard input (a line each), and go through the tokenizer as they are: the cleaning
+/// Texts come from --text, --input or standard input (one per line). They go to the tokenizer unchanged: the cleaning
 /// of `preprocess` is not applied.
 #[derive(Debug, clap::Args)]
 pub struct Predict {
-    /// A model folder, FILE:STAGE for the model that a stage of a pipeline file made, or hf:OWNER/NAME where that has been
-    /// downloaded.
+    /// A model folder, FILE:STAGE for the output of a stage, or hf:OWNER/NAME if that has been downloaded.
     model: String,
-    /// A text; may be given several times.
+    /// A text to label; may be given several times.
     #[arg(long, short, value_name = "TEXT")]
     text: Vec<String>,
-    /// A file of texts: .csv and .tsv with a header, .jsonl, else a text a line.
+    /// A file of texts: .csv and .tsv with a header, .jsonl, or any other file with one text per line.
     #[arg(long, short, value_name = "FILE", conflicts_with = "text")]
     input: Option<PathBuf>,
-    /// Column or field that holds the text in .csv, .tsv and .jsonl files.
+    /// The column or field with the text, in .csv, .tsv and .jsonl files.
     #[arg(long, default_value = "text", value_name = "NAME")]
     column: String,
-    /// How predictions are written.
+    /// The output format.
     #[arg(long, value_enum, default_value_t = Format::Jsonl)]
     format: Format,
     /// Where to compute: auto, cpu, cuda, cuda:N, wgpu or wgpu:N.
@@ -56,12 +55,12 @@ struct Line<'a> {
     label: &'a str,
     scores: Scores<'a>,
     logits: &'a [f32],
-    /// Tokens cut off the text's end.
+    /// Tokens cut from the end of the text.
     #[serde(skip_serializing_if = "is_zero")]
     truncated: usize,
 }
 
-/// Probabilities by label, in the order of the labels.
+/// Probability by label, in the order of the labels.
 struct Scores<'a> {
     labels: &'a [String],
     values: &'a [f32],
@@ -77,7 +76,7 @@ fn is_zero(n: &usize) -> bool {
     *n == 0
 }
 
-/// Texts between two writes: enough to fill batches of like length, few enough that a pipe sees results soon.
+/// Texts per write: enough to fill batches of similar length, few enough that a pipe gets results soon.
 const CHUNK: usize = 256;
 
 type Texts = Box<dyn Iterator<Item = Result<String, Error>>>;
@@ -154,7 +153,8 @@ fn field(line: &str, column: &str, name: &str, number: usize) -> Result<String, 
         serde_json::from_str(line).map_err(|e| Error::failed(format!("{name}:{number}: not JSON: {e}")))?;
     let text = value.get(column).and_then(|v| v.as_str());
     text.map(str::to_string).ok_or_else(|| {
-        Error::failed(format!("{name}:{number}: no text in the field `{column}`")).help("choose another with --column")
+        Error::failed(format!("{name}:{number}: the field `{column}` is missing or not a string"))
+            .help("choose another field with --column")
     })
 }
 

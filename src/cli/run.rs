@@ -14,45 +14,45 @@ use pipe_engine::judge::project::Project;
 use pipe_engine::run::schedule;
 use pipe_engine::run::schedule::RunOptions;
 
-/// Run what is needed for a pipeline, or for some of its stages.
+/// Run what a pipeline, or some of its stages, needs.
 #[derive(Debug, clap::Args)]
 pub struct Run {
     /// The pipeline file.
     #[arg(required_unless_present = "plan")]
     file: Option<PathBuf>,
-    /// Only these stages and what they need.
+    /// Run only these stages and what they need.
     #[arg(value_name = "STAGE")]
     stages: Vec<String>,
-    /// Lay a profile of the file over it.
+    /// Apply a profile of the file.
     #[arg(long, short, value_name = "NAME")]
     profile: Option<String>,
-    /// Set one value, as in `--set stage.teacher.epochs=1`; may be given several times.
+    /// Override one value, as in `--set stage.teacher.epochs=1`; may be given several times.
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
-    /// Run a plan that `pipe plan --out` wrote, and refuse if anything has moved since.
+    /// Run a plan written by `pipe plan --out`; refuse if anything has changed since.
     #[arg(long, value_name = "PLAN", conflicts_with_all = ["file", "stages", "profile", "set", "force"])]
     plan: Option<PathBuf>,
-    /// Where to compute: auto, cpu, cuda, cuda:N, wgpu or wgpu:N; with cuda:0,1 both share each step of a training.
+    /// Where to compute: auto, cpu, cuda, cuda:N, wgpu or wgpu:N; with cuda:0,1 both GPUs share each training step.
     #[arg(long, default_value = "auto", value_name = "DEVICE")]
     device: String,
-    /// Stages at a time [default: the number of cores, 4 at most].
+    /// How many stages run at a time [default: the number of cores, at most 4].
     #[arg(long, short, value_name = "N")]
     jobs: Option<NonZeroUsize>,
-    /// When a stage fails, go on with those that do not need it.
+    /// If a stage fails, continue with those that do not need it.
     #[arg(long, short)]
     keep_going: bool,
-    /// Run a stage although its result is there; may be given several times.
+    /// Run a stage even if its result is cached; may be given several times.
     #[arg(long, value_name = "STAGE")]
     force: Vec<String>,
-    /// Say what would run, and why, without running it.
+    /// Show what would run, and why, without running it.
     #[arg(long, short = 'n')]
     dry_run: bool,
-    /// Events as JSON, one object a line, on standard output.
+    /// Print events as JSON on standard output, one object per line.
     #[arg(long)]
     json: bool,
 }
 
-/// Stages compute on all cores by themselves: more of them at a time mostly cost memory.
+/// Each stage uses all cores: running more of them at a time mainly costs memory.
 const MOST_JOBS: usize = 4;
 
 /// What to run, from the command line or from a plan.
@@ -60,13 +60,13 @@ struct Wanted {
     file: File,
     stages: Vec<String>,
     force: Vec<String>,
-    /// With the file that it was read from.
+    /// The plan, with the file that it was read from.
     plan: Option<(PathBuf, Plan)>,
 }
 
 impl Run {
     pub fn run(self, cx: &mut Context<'_>) -> Result<(), Error> {
-        let gpus = (cx.stock.gpus)(&self.device).map_err(|e| Error::usage(format!("{e:#}")))?;
+        let gpus = (cx.build.gpus)(&self.device).map_err(|e| Error::usage(format!("{e:#}")))?;
         let wanted = self.wanted()?;
         let pipeline = cx.resolve(&wanted.file)?;
         let project = cx.project(Some(&wanted.file.file))?;
@@ -74,8 +74,9 @@ impl Run {
         if let Some(text) = &project.history_problem {
             reporter.event(&Event::Warning { stage: None, text: text.clone() });
         }
-        let mut prepared = project.prepare(&pipeline, &wanted.stages, &wanted.force, cx.stock.remotes)?;
-        // A slip in a path must not cost a download. With --keep-going only the stages that need the path fail.
+        let mut prepared = project.prepare(&pipeline, &wanted.stages, &wanted.force, cx.build.origins)?;
+        // Report a mistyped path before downloading anything. With --keep-going only the stages that need the path
+        // fail.
         if !self.keep_going {
             prepared.complete()?;
         }
@@ -88,7 +89,7 @@ impl Run {
             let plan = prepared.job().plan(request())?;
             return if self.json { cx.print_json(&plan) } else { plan::print(cx, &plan) };
         }
-        prepared.fetch(cx.stock.remotes, reporter.as_ref());
+        prepared.fetch(cx.build.origins, reporter.as_ref());
         if !self.keep_going {
             prepared.complete()?;
         }
@@ -102,13 +103,13 @@ impl Run {
 
     fn wanted(&self) -> Result<Wanted, Error> {
         let Some(path) = &self.plan else {
-            let file = self.file.clone().ok_or_else(|| Error::usage("no pipeline file is given"))?;
+            let file = self.file.clone().ok_or_else(|| Error::usage("no pipeline file given"))?;
             let file = File { file, profile: self.profile.clone(), set: self.set.clone() };
             return Ok(Wanted { file, stages: self.stages.clone(), force: self.force.clone(), plan: None });
         };
         let plan = saved::read(path)?;
         let Request { file, profile, set, stages, force } = plan.request.clone();
-        // Written relative to the root of the project, in which we are.
+        // The path in the plan is relative to the root of the project that contains the current folder.
         let file = Project::root_of(Path::new("pipeline.toml")).join(file);
         let shown = std::env::current_dir().ok().and_then(|here| file.strip_prefix(here).ok().map(Path::to_path_buf));
         let file = File { file: shown.unwrap_or(file), profile, set };
@@ -116,7 +117,7 @@ impl Run {
     }
 }
 
-/// What the reporter has told already needs only its exit code.
+/// The exit code; the reporter has reported the outcome.
 fn ended(outcome: &Outcome) -> Result<(), Error> {
     match outcome {
         Outcome { interrupted: true, .. } => Err(Error::Interrupted),

@@ -1,4 +1,4 @@
-//! A plan in a file: written by `pipe plan --out`, held against what is true now by `pipe run --plan`.
+//! Plans in files: `pipe plan --out` writes one, and `pipe run --plan` checks that it still holds.
 
 use std::path::Path;
 
@@ -6,15 +6,15 @@ use crate::error::Error;
 use pipe_engine::declare::resolve::Pipeline;
 use pipe_engine::judge::plan::{Moved, Plan, VERSION};
 
-/// More departures than a reader wants to see of a plan that has to be made anew anyway.
+/// How many differences are shown of a plan that has to be made again.
 const SHOWN: usize = 10;
 
-/// Write a plan whole or not at all.
+/// Write a plan atomically.
 pub fn write(path: &Path, plan: &Plan) -> Result<(), Error> {
     let dir = path.parent().filter(|d| !d.as_os_str().is_empty()).unwrap_or(Path::new("."));
     if !dir.is_dir() {
         return Err(Error::usage(format!(
-            "cannot write the plan {}: there is no folder {}",
+            "cannot write the plan {}: the folder {} does not exist",
             path.display(),
             dir.display()
         )));
@@ -42,18 +42,18 @@ pub fn read(path: &Path) -> Result<Plan, Error> {
         Some(version) if version == u64::from(VERSION) => {
             serde_json::from_value(value).map_err(|e| wrong(e.to_string()))
         }
-        Some(version) => Err(wrong(format!("its version is {version}, not {VERSION}"))),
+        Some(version) => Err(wrong(format!("it has version {version}, expected {VERSION}"))),
         None => Err(wrong("it has no version".into())),
     }
 }
 
-/// Refuse when `now` is not what was planned, naming stages and lines.
+/// Refuse if `now` differs from the plan; the error names stages and lines.
 pub fn hold(path: &Path, planned: &Plan, now: &Plan, pipeline: &Pipeline) -> Result<(), Error> {
     let moved = planned.moved(now);
     if moved.is_empty() {
         return Ok(());
     }
-    let mut text = format!("{} no longer holds:", path.display());
+    let mut text = format!("{} no longer matches the pipeline:", path.display());
     for one in moved.iter().take(SHOWN) {
         text.push_str(&format!("\n  {}{}: {}", one.stage, line(one, pipeline), one.what));
     }
@@ -61,11 +61,11 @@ pub fn hold(path: &Path, planned: &Plan, now: &Plan, pipeline: &Pipeline) -> Res
         text.push_str(&format!("\n  … and {} more", moved.len() - SHOWN));
     }
     let file = &planned.request.file;
-    let help = format!("look at it again: `pipe plan {file} --out {}`", path.display());
+    let help = format!("make a new plan: `pipe plan {file} --out {}`", path.display());
     Err(Error::failed(text).help(help))
 }
 
-/// Where the pipeline file says what moved: ` (p.toml:12)`.
+/// The place of a change in the pipeline file: ` (p.toml:12)`.
 fn line(moved: &Moved, pipeline: &Pipeline) -> String {
     let Some(instance) = pipeline.instances.iter().find(|i| i.name == moved.stage) else { return String::new() };
     let key = moved.label.as_deref().and_then(|l| l.split(['.', '[', ' ']).next()).unwrap_or_default();

@@ -13,7 +13,7 @@ pub struct Schema {}
 
 impl Schema {
     pub fn run(self, cx: &mut Context<'_>) -> Result<(), Error> {
-        let schema = pipeline(cx.stock.kinds);
+        let schema = pipeline(cx.build.kinds);
         cx.print_json(&schema)
     }
 }
@@ -27,18 +27,18 @@ pub fn pipeline(kinds: &[Kind]) -> Value {
     definitions.insert("stage".into(), stage(kinds));
     definitions.insert(
         "seed".into(),
-        json!({ "type": "integer", "minimum": 0, "default": 0, "description": "Where random numbers start." }),
+        json!({ "type": "integer", "minimum": 0, "default": 0, "description": "The seed of the random numbers." }),
     );
     let text = |about: &str| json!({ "type": "string", "description": about });
     let stages = |of: Value, about: &str| json!({ "type": "object", "description": about, "propertyNames": { "pattern": r"^[^\s!-,./:-@\[-\^`{-~]+$" }, "additionalProperties": of });
     let layer = json!({
         "type": "object",
-        "description": "Laid over the file by `--profile`, leaf by leaf.",
+        "description": "Overrides that `--profile` applies to the file, value by value.",
         "additionalProperties": false,
         "properties": {
             "description": text("What the profile is for."),
             "seed": { "$ref": "#/$defs/seed" },
-            "stage": stages(json!({ "type": "object", "properties": common(kinds, &all_ports(kinds)) }), "Only what differs."),
+            "stage": stages(json!({ "type": "object", "properties": common(kinds, &all_ports(kinds)) }), "Only the values that differ."),
         },
     });
     json!({
@@ -48,7 +48,7 @@ pub fn pipeline(kinds: &[Kind]) -> Value {
         "additionalProperties": false,
         "required": ["stage"],
         "properties": {
-            "name": text("The pipeline's name; the file's by default. Runs are recorded under it."),
+            "name": text("The pipeline's name, by default the file's. Runs are recorded under it."),
             "description": text("What the pipeline is for."),
             "seed": { "$ref": "#/$defs/seed" },
             "stage": stages(json!({ "$ref": "#/$defs/stage" }), "The stages, by name."),
@@ -58,7 +58,7 @@ pub fn pipeline(kinds: &[Kind]) -> Value {
     })
 }
 
-/// Any stage: `use` decides which kind's schema holds for the rest.
+/// Any stage: `use` decides which kind's schema applies.
 fn stage(kinds: &[Kind]) -> Value {
     let choice = |kind: &Kind| {
         json!({
@@ -95,9 +95,9 @@ fn common(kinds: &[Kind], ports: &[Port]) -> Map<String, Value> {
         .iter()
         .map(|p| {
             let about = match p.arity {
-                Arity::One => "a list makes one instance each",
-                Arity::Optional => "may be left out; a list makes one instance each",
-                Arity::Many => "one or several, taken together",
+                Arity::One => "a list makes one instance per element",
+                Arity::Optional => "optional; a list makes one instance per element",
+                Arity::Many => "one or more, taken together",
             };
             let port = json!({ "description": format!("{}: {about}", p.ty.with_article()), "oneOf": [source, { "type": "array", "items": source, "minItems": 1, "uniqueItems": true }] });
             (p.name.to_string(), port)
@@ -106,9 +106,9 @@ fn common(kinds: &[Kind], ports: &[Port]) -> Map<String, Value> {
     let scalars = json!({ "type": "array", "minItems": 1, "uniqueItems": true, "items": { "type": ["string", "number", "boolean"] } });
     let keys = json!({
         "use": use_of(kinds),
-        "in": { "type": "object", "description": "Where the inputs come from.", "additionalProperties": false, "properties": wires },
+        "in": { "type": "object", "description": "The sources of the inputs.", "additionalProperties": false, "properties": wires },
         "matrix": { "type": "object", "description": "One instance for each value, as in `{ seed = [1, 2, 3] }`.", "additionalProperties": scalars },
-        "exclusive": { "type": "string", "description": "A name; stages that share it never run at the same time in a run." },
+        "exclusive": { "type": "string", "description": "The name of a group; stages of one group never run at the same time in a run." },
         "export": { "type": "string", "description": "A folder below the project root that the results are copied to." },
         "seed": { "$ref": "#/$defs/seed" },
     });
@@ -128,13 +128,13 @@ fn all_ports(kinds: &[Kind]) -> Vec<Port> {
     all
 }
 
-/// Put a kind's own schema among the definitions, its keys beside those that every stage has.
+/// Add a kind's own schema to the definitions, its keys beside those that every stage has.
 fn hoist(kind: &Kind, definitions: &mut Map<String, Value>) {
     let mut schema = (kind.schema)().to_value();
     rename(&mut schema, kind.name);
     let Value::Object(mut map) = schema else { return };
     let mut inner = map.remove("$defs").and_then(|d| d.as_object().cloned()).unwrap_or_default();
-    // A kind that wraps another type refers to it: its keys belong here all the same.
+    // If a kind wraps another type, its schema refers to that type's: inline it.
     let wrapped =
         map.get("$ref").and_then(Value::as_str).and_then(|r| r.strip_prefix(&format!("#/$defs/{}.", kind.name)));
     if let Some(Value::Object(target)) = wrapped.map(str::to_string).and_then(|name| inner.remove(&name)) {
@@ -158,7 +158,7 @@ fn hoist(kind: &Kind, definitions: &mut Map<String, Value>) {
     if !wired.is_empty() {
         conditions.push(json!({ "required": ["in"], "properties": { "in": { "required": wired } } }));
     }
-    // A matrix may give any parameter, and `@` the main one.
+    // A matrix can set any parameter, and `@` the main one.
     let (main, others): (Vec<Value>, Vec<Value>) = required.into_iter().partition(|r| r.as_str() == kind.main);
     if !others.is_empty() {
         conditions.push(json!({ "if": { "not": { "required": ["matrix"] } }, "then": { "required": others } }));
@@ -172,7 +172,7 @@ fn hoist(kind: &Kind, definitions: &mut Map<String, Value>) {
     definitions.insert(kind.name.into(), map.into());
 }
 
-/// Definitions of different kinds may share a name: each gets its kind in front.
+/// Put the kind in front of definition names, because different kinds may use the same name.
 fn rename(schema: &mut Value, kind: &str) {
     match schema {
         Value::Object(map) => {

@@ -1,4 +1,4 @@
-//! `pipe show`: a pipeline as it is resolved, or the artifacts of one of its stages.
+//! `pipe show`: the resolved pipeline, or the artifacts of a stage.
 
 use super::context::{Context, File, named};
 use super::parameter::toml;
@@ -15,9 +15,9 @@ use pipe_engine::store::entry::Entry;
 pub struct Show {
     #[command(flatten)]
     file: File,
-    /// Show this stage's artifacts.
+    /// Show the artifacts of this stage.
     stage: Option<String>,
-    /// As CSV, what was measured while the stage ran: of training, the speed and the memory at its steps.
+    /// Print as CSV what was measured while the stage ran; for training, speed and memory by step.
     #[arg(long, requires = "stage")]
     curve: bool,
 }
@@ -69,12 +69,12 @@ fn artifacts(name: &str, fingerprint: &str, entry: &Entry) -> String {
     }
     if !made.curve.is_empty() {
         let points = format::plural(made.curve.rows.len(), "point");
-        text.push_str(&format!("  {} at {points}: --curve shows them\n", made.curve.columns[1..].join(", ")));
+        text.push_str(&format!("  {} at {points}; --curve prints them\n", made.curve.columns[1..].join(", ")));
     }
     text
 }
 
-/// The numbers that were measured along the way, a line a point; the names of the columns stand before the first.
+/// The measured values, one line per point; the first line has the names of the columns.
 fn curve(stage: &str, entry: &Entry, is_first: bool) -> String {
     let curve = &entry.made.curve;
     let mut text = String::new();
@@ -89,7 +89,7 @@ fn curve(stage: &str, entry: &Entry, is_first: bool) -> String {
     text
 }
 
-/// The file with profile, overrides and defaults filled in, an instance a table; it reads like the file it came from.
+/// The file with profile, overrides and defaults filled in, one table per instance, in the format of a pipeline file.
 fn resolved(pipeline: &Pipeline) -> String {
     let mut out = format!("name = {}\n", toml_text::string(&pipeline.name));
     if let Some(about) = &pipeline.description {

@@ -1,4 +1,4 @@
-//! What a word on the command line stands for when definitions are compared: a file, a file at a revision, or nothing.
+//! The sides of a comparison on the command line: a file, a file at a revision, or no file.
 
 use std::path::{Path, PathBuf};
 
@@ -14,7 +14,7 @@ use pipe_engine::text::value;
 /// One side of a comparison.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Side {
-    /// No file: all of the other side is new, or gone.
+    /// No file: the other side's stages were all added, or all removed.
     Absent {
         shown: String,
     },
@@ -35,7 +35,7 @@ pub struct At {
 }
 
 impl Side {
-    /// An existing file wins over `REV:path`, and `/dev/null` is how git says that a side has no such file.
+    /// An existing file takes precedence over `REV:path`; git passes `/dev/null` for a side without the file.
     pub fn parse(word: &str) -> Result<Self, Error> {
         let file = Path::new(word);
         if word == "/dev/null" {
@@ -47,7 +47,7 @@ impl Side {
         }
     }
 
-    /// `REV:path`; an absolute path is looked up in the repository that it is in.
+    /// Resolve `REV:path`; an absolute path is looked up in the repository that contains it.
     fn at(revision: &str, path: &str) -> Result<Self, Error> {
         let shown = format!("{revision}:{path}");
         let (repository, name) = match Path::new(path).is_absolute() {
@@ -58,11 +58,11 @@ impl Side {
         match repository.locate(&commit, &name)? {
             Some(path) => Ok(Self::Revision(At { commit, path, top: repository.top, shown })),
             None => Err(Error::usage(format!("revision `{revision}` has no file {path}"))
-                .help("paths start from the top of the repository, or from the current folder")),
+                .help("paths are relative to the top of the repository or to the current folder")),
         }
     }
 
-    /// The same file at a revision; one that the revision does not have yet is absent.
+    /// The same file at a revision; absent if the revision does not have it.
     pub fn of_file(file: &Path, revision: &str) -> Result<Self, Error> {
         let (repository, name) = beside(file)?;
         let commit = repository.commit(revision)?;
@@ -79,7 +79,7 @@ impl Side {
         let commit = repository.commit(revision)?;
         let mut all = Vec::new();
         for path in repository.files(&commit, "toml")? {
-            // Some other tool's file need not even be text.
+            // TOML files of other tools may not even be valid text.
             if repository.text(&commit, &path).ok().flatten().is_some_and(|text| declares_stages(&text)) {
                 let shown = format!("{revision}:{}", path.display());
                 all.push(Self::Revision(At { commit: commit.clone(), path, top: repository.top.clone(), shown }));
@@ -88,7 +88,7 @@ impl Side {
         Ok(all)
     }
 
-    /// The file of the working tree that this side is or was.
+    /// The path of this side's file in the working tree.
     pub fn in_working_tree(&self) -> Option<PathBuf> {
         match self {
             Self::Absent { .. } => None,
@@ -97,7 +97,7 @@ impl Side {
         }
     }
 
-    /// Its place and what it says.
+    /// The name and text of this side.
     pub fn text(&self) -> Result<Text, Error> {
         match self {
             Self::Absent { shown } => Ok((shown.clone(), None)),
@@ -109,7 +109,7 @@ impl Side {
         }
     }
 
-    /// The stages' input files that this side has otherwise than the working tree, by path from the project root.
+    /// Input files of stages that differ between this side and the working tree, by path from the project root.
     pub fn revision(&self, root: &Path, inputs: &Inputs) -> Result<Revision, Error> {
         let Self::Revision(at) = self else { return Ok(Revision::new()) };
         let repository = Repository::of(&at.top)?;
@@ -128,13 +128,14 @@ impl Side {
 }
 
 impl At {
-    /// Where the working tree has it.
+    /// The file's path in the working tree.
     pub fn file(&self) -> PathBuf {
         self.top.join(&self.path)
     }
 }
 
-/// Whether a TOML file is a pipeline: it has a stage that uses something. What cannot be parsed might be one.
+/// Whether a TOML file is a pipeline: it has a stage with `use`. A file that cannot be parsed counts if it might have
+/// one.
 pub fn declares_stages(text: &str) -> bool {
     let source = Source::new("", text);
     let Ok(table) = value::parse(&source) else { return text.contains("[stage.") };
@@ -142,28 +143,28 @@ pub fn declares_stages(text: &str) -> bool {
     stages.is_some_and(|t| t.0.iter().any(|s| s.value.as_table().is_some_and(|s| s.get("use").is_some())))
 }
 
-/// The repository that a file is in, and its name in its folder.
+/// The repository that contains a file, and the file's name relative to its own folder.
 fn beside(file: &Path) -> Result<(Repository, String), Error> {
     let repository = Repository::of(file.parent().unwrap_or(Path::new(".")))?;
     let name = file.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
     Ok((repository, format!("./{name}")))
 }
 
-/// Two sides that were read, and where they differ in the files that their stages read.
+/// Two sides after reading, and the input files that differ between them.
 pub struct Opened {
     pub pair: Pair,
     pub touched: Touched,
-    /// What the head has otherwise than the working tree.
+    /// Files of the head that differ from the working tree.
     pub revision: Revision,
     pub root: PathBuf,
 }
 
-/// Read both sides; the project is that of the head, and of the current folder where the head lies outside any.
+/// Read both sides. The project is that of the head, or of the current folder if the head is outside any project.
 pub fn open(cx: &Context<'_>, base: &Side, head: &Side, reading: Reading<'_>) -> Result<Opened, Error> {
     let pair = Pair::read(base.text()?, head.text()?, reading)?;
     let place = [head, base].into_iter().filter_map(Side::in_working_tree).find(|file| Project::is_around(file));
     let root = Project::root_of(place.as_deref().unwrap_or(Path::new("pipeline.toml")));
-    let inputs = pair.inputs(cx.stock.remotes);
+    let inputs = pair.inputs(cx.build.origins);
     let (old, new) = (base.revision(&root, &inputs)?, head.revision(&root, &inputs)?);
     let here = |name: &str| {
         let file = root.join(name);
@@ -182,8 +183,8 @@ pub fn open(cx: &Context<'_>, base: &Side, head: &Side, reading: Reading<'_>) ->
 }
 
 impl File {
-    /// How to read this file, and another side of it.
+    /// How to read this file and its other side.
     pub fn reading<'a>(&'a self, cx: &Context<'_>) -> Reading<'a> {
-        Reading { profile: self.profile.as_deref(), sets: &self.set, kinds: cx.stock.kinds, remotes: cx.stock.remotes }
+        Reading { profile: self.profile.as_deref(), sets: &self.set, kinds: cx.build.kinds, origins: cx.build.origins }
     }
 }

@@ -16,15 +16,15 @@ pub struct Stages {
 
 impl Stages {
     pub fn run(self, cx: &mut Context<'_>) -> Result<(), Error> {
-        let kinds = cx.stock.kinds;
+        let kinds = cx.build.kinds;
         let Some(name) = self.kind else { return cx.print(&overview(kinds)) };
-        // `pipe stages tokenize@200` can only mean one thing.
+        // Accept `tokenize@200` as well.
         let name = name.split_once('@').map_or(name.as_str(), |(kind, _)| kind);
         match kinds.iter().find(|k| k.name == name) {
             Some(kind) => cx.print(&document(kind)),
             None => {
                 let names = || kinds.iter().map(|k| k.name);
-                let error = Error::usage(format!("there is no kind `{name}`"));
+                let error = Error::usage(format!("unknown kind `{name}`"));
                 Err(match closest(name, names()) {
                     Some(near) => error.help(format!("did you mean `{near}`?")),
                     None => error.help(format!("kinds: {}", listed(names()))),
@@ -48,7 +48,8 @@ fn overview(kinds: &[Kind]) -> String {
     table.render()
 }
 
-/// `model, tokens`; `teacher: model` where the name is not the type; `?` may be left out, `…` takes several.
+/// `model, tokens`; `teacher: model` if the name is not the type; `?` marks optional ports, `…` those that take
+/// several.
 fn ports(ports: &[Port]) -> String {
     let one = |p: &Port| {
         let mark = match p.arity {
@@ -78,8 +79,8 @@ fn document(kind: &Kind) -> String {
     for port in kind.inputs {
         let note = match port.arity {
             Arity::One => "",
-            Arity::Optional => "may be left out",
-            Arity::Many => "one or several, taken together",
+            Arity::Optional => "optional",
+            Arity::Many => "one or more, taken together",
         };
         table.row([format!("in.{}", port.name), port.ty.with_article(), note.to_string()]);
     }
@@ -93,7 +94,7 @@ fn document(kind: &Kind) -> String {
         parameters.iter().for_each(|p| parameter(p, kind, 2, &mut out));
     }
     if kind.seeded {
-        out.push_str("\nThe result depends on the seed: the file's, or `seed` of the stage.\n");
+        out.push_str("\nThe result depends on the seed: `seed` of the stage, or else of the file.\n");
     }
     out
 }
@@ -109,7 +110,7 @@ fn parameter(p: &Parameter, kind: &Kind, indent: usize, out: &mut String) {
     });
     facts.extend((is_top && kind.main == Some(p.name.as_str())).then(|| format!("also `{}@VALUE`", kind.name)));
     facts.extend(
-        (is_top && kind.operational.contains(&p.name.as_str())).then(|| "changes nothing of the result".to_string()),
+        (is_top && kind.operational.contains(&p.name.as_str())).then(|| "does not change the result".to_string()),
     );
     out.push_str(&format!("{pad}{}  {}\n", p.name, facts.join(", ")));
     p.doc.iter().for_each(|line| out.push_str(&format!("{pad}    {line}\n")));

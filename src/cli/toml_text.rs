@@ -1,8 +1,8 @@
-//! Values as TOML text, for showing a resolved pipeline.
+//! Writes values in TOML syntax, to show a resolved pipeline.
 
 use pipe_engine::text::value::{Node, Table, Value};
 
-/// A key, quoted where it has to be.
+/// A key, quoted if necessary.
 pub fn key(text: &str) -> String {
     let is_bare = !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
     if is_bare { text.into() } else { string(text) }
@@ -44,7 +44,7 @@ pub fn entries(table: &Table) -> impl Iterator<Item = String> + '_ {
     table.0.iter().map(|i| format!("{} = {}", key(&i.key), inline(&i.value)))
 }
 
-/// TOML wants a point or an exponent, and has its own names for what is no number.
+/// TOML requires a point or an exponent, and has its own names for NaN and infinity.
 fn float(f: f64) -> String {
     if f.is_nan() {
         "nan".into()
@@ -64,7 +64,7 @@ mod tests {
     use pipe_engine::text::value::parse;
 
     #[test]
-    fn what_is_written_reads_back_the_same() {
+    fn written_values_read_back_the_same() {
         let text = "a = \"q\\\"uo\\\\te\\n\\u0001é\"\nb = [1, 2.0, 5e-5, true, { \"x y\" = [], z = {} }]\nc = -inf\nd = 1e300\ne = 0.0";
         let read = |t: &str| parse(&Source::new("x", t)).unwrap();
         let table = read(text);

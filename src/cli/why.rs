@@ -1,4 +1,4 @@
-//! `pipe why`: what a stage's result depends on, and what of it changed.
+//! `pipe why`: what a stage's result depends on, and what has changed.
 
 use super::context::{Context, File, named};
 use super::side::{Side, open};
@@ -12,17 +12,17 @@ use pipe_engine::diff::{Affected, Change, Review, What};
 use pipe_engine::judge::verdict::Verdict;
 use pipe_engine::text::diagnostic::closest;
 
-/// Explain why a stage would run, or why its result still holds.
+/// Explain why a stage would run, or why its result is still valid.
 #[derive(Debug, clap::Args)]
 pub struct Why {
     #[command(flatten)]
     file: File,
-    /// The stage.
+    /// The stage to explain.
     stage: String,
     /// Also list every line that the result depends on.
     #[arg(long, short)]
     all: bool,
-    /// Explain the difference to the definition at a git revision, whatever the cache has.
+    /// Explain the differences from the definition at a git revision, whatever the cache contains.
     #[arg(long, value_name = "REV", conflicts_with = "all")]
     against: Option<String>,
 }
@@ -65,7 +65,7 @@ impl Why {
     }
 }
 
-/// The lines of an instance's manifest that differ from a revision, those of its inputs followed to where they changed.
+/// The manifest lines of an instance that differ from a revision; those of inputs are traced to the change.
 fn traced(review: &Review, pipeline: &Pipeline, at: usize, revision: &str) -> String {
     let instance = &pipeline.instances[at];
     let affected = |name: &str| review.invalidated.iter().find(|a| a.instance == name);
@@ -78,12 +78,12 @@ fn traced(review: &Review, pipeline: &Pipeline, at: usize, revision: &str) -> St
         let label = instance.input_label(wire);
         lines.extend(affected(&source.name).map(|a| format!("{label}: {}", way(review, pipeline, a))));
     }
-    // An input that is gone or has another name is no change of the stage itself.
+    // A removed or renamed input is not in the list of the stage's own changes.
     if mine.path.len() == 1 && (lines.is_empty() || mine.reason.ends_with(')')) {
         lines.push(mine.reason.strip_prefix(&instance.name).unwrap_or(&mine.reason).trim_start().into());
     }
     let lines: String = lines.iter().map(|l| format!("  {l}\n")).collect();
-    format!("{} against {revision}\n{lines}", instance.name)
+    format!("{} compared with {revision}\n{lines}", instance.name)
 }
 
 /// `scores[teacher] ← teacher.learning-rate 0.0005 → 0.0003`.
@@ -96,14 +96,14 @@ fn way(review: &Review, pipeline: &Pipeline, affected: &Affected) -> String {
     format!("{}{joint}{}{more}", affected.path.join(" ← "), phrase(first).trim_start_matches("file "))
 }
 
-/// What changed in an instance itself.
+/// The changes of an instance itself.
 fn changes<'r>(review: &'r Review, instance: &Instance) -> impl Iterator<Item = &'r Change> {
     let name = instance.name.clone();
     let mine = review.stages.iter().find(|d| d.stage == instance.stage);
     mine.into_iter()
         .flat_map(|d| &d.changes)
         .filter(move |c| c.instances.is_empty() || c.instances.contains(&name))
-        // The values of the other instances of a matrix are no line of this one.
+        // The values of other instances of a matrix are not lines of this instance.
         .filter(|c| c.what != What::Matrix)
 }
 
@@ -111,7 +111,7 @@ fn explain(name: &str, verdict: &Verdict, all: bool) -> String {
     let lines = verdict.manifest.0.len();
     let mut text = match &verdict.entry {
         Some(entry) => format!(
-            "hit  {name}: all {} that it depends on are as they were on {} UTC, when it took {} on {}\n",
+            "hit  {name}: none of the {} that it depends on has changed since {} UTC, when it took {} on {}\n",
             format::plural(lines, "line"),
             format::moment(entry.made.at as f64),
             format::duration(entry.made.seconds),

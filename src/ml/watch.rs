@@ -1,35 +1,35 @@
-//! How long work tells its caller where it stands, and how the caller stops it.
+//! How long-running work reports progress to its caller, and how the caller stops it.
 
-/// What long work tells its caller, and how it is stopped.
+/// Receives the reports of long-running work, and can stop it.
 ///
-/// `ml` prints nothing: everything that a user may want to see passes through here.
+/// `ml` prints nothing: everything that a user may want to see goes through this trait.
 pub trait Watch: Sync {
-    /// Called often; the caller throttles.
+    /// Called often; the caller limits how often it shows the progress.
     fn progress(&self, progress: Progress);
-    /// One line worth keeping: an evaluation, a warning.
+    /// One line to keep, such as an evaluation or a warning.
     fn note(&self, text: String);
-    /// True once the user asked to stop (Ctrl-C).
+    /// True after the user asked to stop (Ctrl-C).
     fn stopped(&self) -> bool;
 }
 
-/// Where a piece of work stands.
+/// How far a piece of work has come.
 #[derive(Debug, Clone, Default)]
 pub struct Progress {
     pub done: u64,
     pub total: u64,
     /// What `done` and `total` count: "step", "row", "batch".
     pub unit: &'static str,
-    /// The running epoch and how many there are, counted from one.
+    /// The current epoch and the number of epochs, counted from one.
     pub epoch: Option<(u32, u32)>,
     pub loss: Option<f64>,
     pub lr: Option<f64>,
     /// Samples per second.
     pub rate: Option<f64>,
-    /// Share of the computed tokens that were padding, 0 to 1.
+    /// Share of the computed tokens that are padding, 0 to 1.
     pub padding: Option<f64>,
 }
 
-/// A watcher that hears nothing and never stops the work.
+/// A watcher that ignores all reports and never stops the work.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Silent;
 
@@ -41,7 +41,7 @@ impl Watch for Silent {
     }
 }
 
-/// The error of work that ended because [`Watch::stopped`] became true; callers downcast to it.
+/// The error of work that stopped because [`Watch::stopped`] became true. Callers downcast to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("interrupted")]
 pub struct Interrupted;

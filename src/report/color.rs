@@ -1,8 +1,8 @@
-//! Colours, when a stream wants them.
+//! Colours, if the output stream supports them.
 
 use anstyle::{AnsiColor, Style};
 
-/// Whether text is coloured.
+/// Whether to colour text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Color {
     Never,
@@ -18,12 +18,12 @@ pub const FAINT: Style = Style::new().dimmed();
 pub const STRONG: Style = Style::new().bold();
 
 impl Color {
-    /// What standard error wants: NO_COLOR, CLICOLOR, TERM and the choice made with `--color` count.
+    /// The choice for standard error, from NO_COLOR, CLICOLOR, TERM and `--color`.
     pub fn of_stderr() -> Self {
         Self::of(anstream::AutoStream::choice(&std::io::stderr()))
     }
 
-    /// What standard output wants.
+    /// The choice for standard output.
     pub fn of_stdout() -> Self {
         Self::of(anstream::AutoStream::choice(&std::io::stdout()))
     }
@@ -32,7 +32,7 @@ impl Color {
         if choice == anstream::ColorChoice::Never { Self::Never } else { Self::Always }
     }
 
-    /// `text` in a style, or as it is.
+    /// `text` in a style, or unchanged without colours.
     pub fn paint(self, style: Style, text: &str) -> String {
         match self {
             Self::Always if !text.is_empty() && style != Style::new() => format!("{style}{text}{style:#}"),

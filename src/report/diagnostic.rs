@@ -1,4 +1,4 @@
-//! What is wrong with a pipeline file, as text: place, source line, caret, help.
+//! Renders the problems of a pipeline file: place, source line, caret, help.
 
 use std::ops::Range;
 
@@ -8,13 +8,13 @@ use super::color::{Color, ERROR, HELP};
 use super::{format, secret};
 use pipe_engine::text::diagnostic::{Diagnostic, Diagnostics, Place};
 
-/// Problems that are drawn; nobody reads on after so many, and the last line says how many there are.
+/// How many problems are shown; nobody reads more, and the last line gives the total.
 const DRAWN: usize = 100;
 
-/// Letters of a message, and bytes of a source line, that are drawn.
+/// The most characters shown of a message, and bytes of a source line.
 const LONGEST: usize = 600;
 
-/// All diagnostics of a file one after another, and how many there are when there are several.
+/// Render all diagnostics one after another; if there are several, end with their number.
 pub fn render_all(all: &Diagnostics, color: Color) -> String {
     let mut texts: Vec<String> = all.0.iter().take(DRAWN).map(|d| render(d, color)).collect();
     if all.0.len() > 1 {
@@ -22,14 +22,14 @@ pub fn render_all(all: &Diagnostics, color: Color) -> String {
             names if names.is_empty() => names,
             names => format!(" in {}", shown(&names)),
         };
-        let rest = if all.0.len() > DRAWN { format!("; the first {DRAWN} are shown") } else { String::new() };
+        let rest = if all.0.len() > DRAWN { format!("; showing the first {DRAWN}") } else { String::new() };
         let count = format::plural(all.0.len(), "problem");
         texts.push(format!("{} {count}{places}{rest}\n", color.paint(ERROR, "error:")));
     }
     texts.join("\n")
 }
 
-/// One diagnostic; every line ends with a newline.
+/// Render one diagnostic; every line ends with a newline.
 pub fn render(diagnostic: &Diagnostic, color: Color) -> String {
     let mut out = match &diagnostic.place {
         None => format!("{} {}\n", color.paint(ERROR, "error:"), shown(&diagnostic.message)),
@@ -61,25 +61,25 @@ fn snippet(diagnostic: &Diagnostic, place: &Place, color: Color) -> String {
     text
 }
 
-/// The line of the source that is drawn.
+/// The source line that is shown.
 struct Excerpt {
     text: String,
     /// Counted from 1.
     line: usize,
-    /// Of the place, in `text`.
+    /// The place's range in `text`.
     span: Range<usize>,
 }
 
 impl Excerpt {
-    /// Only the first line that a place covers: a stage's whole table would otherwise be drawn when only its beginning
-    /// matters. A very long line ends soon after the place begins; what is too much before it, the renderer leaves out.
+    /// Only the first line of a place: for a stage's whole table, its beginning is enough. A very long line is cut soon
+    /// after the place begins; the renderer cuts what is too long before it.
     fn of(place: &Place) -> Self {
         let text = place.source.text.as_str();
         let span = visible(place);
         let start = text[..span.start].rfind('\n').map_or(0, |newline| newline + 1);
         let end = text[span.start..].find('\n').map_or(text.len(), |newline| span.start + newline);
         let line = text[..start].matches('\n').count() + 1;
-        // The renderer shows the C0 controls; those of two bytes could command a terminal as well.
+        // The renderer replaces the C0 controls; terminals also interpret the two-byte C1 controls.
         let whole = secret::starred(&text[start..end]).replace(|c| matches!(c, '\u{80}'..='\u{9F}'), "·");
         let whole = whole.trim_end_matches('\r');
         let text = whole[..boundary(whole, span.start - start + LONGEST)].to_owned();
@@ -88,12 +88,12 @@ impl Excerpt {
     }
 }
 
-/// The span cut to the first line it covers and to the text, on character boundaries.
+/// The span, cut to its first line and to the text, on character boundaries.
 fn visible(place: &Place) -> Range<usize> {
     let text = place.source.text.as_str();
     let mut start = boundary(text, place.span.start);
     if start == text.len() {
-        // Behind the last line there is nothing to show: point at its end.
+        // The place is behind the last line: point at the end of the text.
         start = text.trim_end_matches(['\n', '\r']).len();
     }
     let end = boundary(text, place.span.end.max(start));
@@ -110,7 +110,7 @@ fn boundary(text: &str, at: usize) -> usize {
     at
 }
 
-/// A message without secrets, control characters (they could rewrite the terminal) and what is too long to be read.
+/// A message without secrets and control characters (which could rewrite the terminal), cut if it is too long.
 fn shown(text: &str) -> String {
     let text = secret::masked(text);
     let letter = |c: char| if c.is_control() && c != '\n' { '\u{FFFD}' } else { c };
@@ -121,7 +121,7 @@ fn shown(text: &str) -> String {
     shown
 }
 
-/// The line with only the bar that sets a snippet apart from its help lines, as wide as the snippet's own.
+/// The empty line between a snippet and its help lines, aligned with the snippet's bar.
 fn gutter(snippet: &str, color: Color) -> String {
     let width =
         anstream::adapter::strip_str(snippet).to_string().lines().nth(1).and_then(|line| line.find("-->")).unwrap_or(1);
@@ -200,18 +200,18 @@ help: known: `y`, `z`
     fn multi_byte_text_before_and_under_the_caret() {
         let text = "größe = \"été\" # é\n";
         let start = text.find('"').unwrap();
-        let d = at(text, start..start + "\"été\"".len()).label("a number belongs here");
+        let d = at(text, start..start + "\"été\"".len()).label("expected a number");
         assert_eq!(
             plain(&d),
             "error: something is wrong
  --> p.toml:1:9
   |
 1 | größe = \"été\" # é
-  |         ^^^^^ a number belongs here
+  |         ^^^^^ expected a number
 "
         );
         assert_eq!(d.place.as_ref().unwrap().line_column(), (1, 9));
-        // A span in the middle of a character is no reason to panic.
+        // A span that starts inside a character must not panic.
         assert!(plain(&at(text, 3..4)).contains("p.toml:1:3"));
     }
 
@@ -248,19 +248,19 @@ help: known: `y`, `z`
     }
 
     #[test]
-    fn of_a_very_long_line_what_is_around_the_place() {
+    fn a_very_long_line_is_cut_around_the_place() {
         let text = format!("a = [{}x, {}]\n", "1, ".repeat(5000), "2, ".repeat(5000));
         let start = text.find('x').unwrap();
-        let said = plain(&at(&text, start..start + 1).label("not a value"));
-        assert!(said.starts_with("error: something is wrong\n --> p.toml:1:15006\n  |\n1 | "), "{said}");
-        assert!(said.contains("^ not a value") && said.len() < 1000, "{said}");
+        let text_shown = plain(&at(&text, start..start + 1).label("not a value"));
+        assert!(text_shown.starts_with("error: something is wrong\n --> p.toml:1:15006\n  |\n1 | "), "{text_shown}");
+        assert!(text_shown.contains("^ not a value") && text_shown.len() < 1000, "{text_shown}");
     }
 
     #[test]
     fn control_characters_do_not_reach_the_terminal() {
         let d = at("a = \"\u{1b}[2J\"", 4..5).label("\u{1b}").help("\u{7}");
-        let said = plain(&Diagnostic { message: "\u{1b}]0;x".into(), ..d });
-        assert!(!said.contains(|c: char| c.is_control() && c != '\n'), "{said:?}");
+        let shown = plain(&Diagnostic { message: "\u{1b}]0;x".into(), ..d });
+        assert!(!shown.contains(|c: char| c.is_control() && c != '\n'), "{shown:?}");
     }
 
     #[test]
@@ -299,7 +299,7 @@ error: 2 problems in pipelines/x.toml
     }
 
     #[test]
-    fn colours_when_asked_say_the_same() {
+    fn colours_do_not_change_the_text() {
         let d = at(FILE, 0..4).label("here").help("this way");
         let colored = render(&d, Color::Always);
         assert!(colored.contains("\u{1b}["));

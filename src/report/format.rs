@@ -1,8 +1,8 @@
-//! Numbers as people read them: durations, counts, bytes, rates.
+//! Formats numbers for people: durations, counts, bytes, rates.
 
 /// `38ms`, `4.2s`, `42s`, `1m 50s`, `2h 05m`, `3d 4h`.
 pub fn duration(seconds: f64) -> String {
-    // Rounded before the unit is chosen, so that 59.7 s is `1m 00s` and not `60s`.
+    // Round before choosing the unit, so that 59.7 s is `1m 00s` and not `60s`.
     let ms = (seconds.max(0.0) * 1e3).round();
     if ms < 1.0 {
         return if seconds > 0.0 { "<1ms".into() } else { "0ms".into() };
@@ -47,7 +47,7 @@ pub fn plural(n: usize, noun: &str) -> String {
     if n == 1 { format!("1 {noun}") } else { format!("{} {noun}s", count(n)) }
 }
 
-/// `999 B`, `120.1 MB`; decimal, as disks and model hubs count.
+/// `999 B`, `120.1 MB`; decimal units, as disks and model hubs use.
 pub fn bytes(n: u64) -> String {
     const UNITS: [&str; 5] = ["kB", "MB", "GB", "TB", "PB"];
     if n < 1000 {
@@ -79,7 +79,7 @@ pub fn percent(share: f64) -> String {
     format!("{:.0}%", share * 100.0)
 }
 
-/// A share that tells little from nothing: `0%`, `<0.1%`, `30.0%`, `>99.9%`, `100%`.
+/// A share that distinguishes little from nothing: `0%`, `<0.1%`, `30.0%`, `>99.9%`, `100%`.
 pub fn share(part: u64, whole: u64) -> String {
     let tenths = if whole == 0 { 0 } else { (part as f64 / whole as f64 * 1e3).round() as u64 };
     match (part, tenths) {
@@ -91,7 +91,7 @@ pub fn share(part: u64, whole: u64) -> String {
     }
 }
 
-/// A bar of `share` of `width` columns, in eighths of a column; something is never nothing.
+/// A bar for `share` in `width` columns, in eighths of a column; a positive share is always visible.
 pub fn bar(share: f64, width: usize) -> String {
     const EIGHTHS: [&str; 8] = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"];
     let eighths = (share.clamp(0.0, 1.0) * 8.0 * width as f64).round() as usize;
@@ -99,7 +99,7 @@ pub fn bar(share: f64, width: usize) -> String {
     "█".repeat(eighths / 8) + EIGHTHS[eighths % 8]
 }
 
-/// A figure of unknown scale: `0.842`, `41,157`, `3.1e-4`.
+/// A number of unknown scale: `0.842`, `41,157`, `3.1e-4`.
 pub fn number(value: f64) -> String {
     let size = value.abs();
     if !value.is_finite() {
@@ -116,13 +116,13 @@ pub fn number(value: f64) -> String {
     }
 }
 
-/// `3e-4`, `4.7e-5`; learning rates are written so.
+/// `3e-4`, `4.7e-5`; the usual notation of learning rates.
 pub fn scientific(value: f64) -> String {
     let text = format!("{value:.1e}");
     text.replacen(".0e", "e", 1)
 }
 
-/// A fact of a stage; its name says how to read it: `bytes`, `seconds`, `samples-per-second`.
+/// A metric; its name determines the format: `bytes`, `seconds`, `samples-per-second`.
 pub fn fact(name: &str, value: f64) -> String {
     if name.ends_with("per-second") {
         rate(value)
@@ -135,11 +135,11 @@ pub fn fact(name: &str, value: f64) -> String {
     }
 }
 
-/// Until a moment in seconds since 1970, as the UTC date and minute: `2026-01-31 09:05`.
+/// A time in seconds since 1970 as UTC date and minute: `2026-01-31 09:05`.
 pub fn moment(unix_seconds: f64) -> String {
     let minutes = (unix_seconds / 60.0).floor() as i64;
     let (day, minute) = (minutes.div_euclid(24 * 60), minutes.rem_euclid(24 * 60));
-    // Days to a civil date, with years that begin in March so that the leap day comes last (Howard Hinnant).
+    // Days to a civil date. Years begin in March, so that the leap day comes last (Howard Hinnant).
     let z = day + 719_468;
     let era = z.div_euclid(146_097);
     let of_era = z.rem_euclid(146_097);

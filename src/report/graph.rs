@@ -1,8 +1,8 @@
-//! A pipeline's graph for the terminal, for Mermaid, for Graphviz and as a picture.
+//! Renders a pipeline's graph for the terminal, Mermaid, Graphviz and as SVG.
 
 use unicode_width::UnicodeWidthStr;
 
-/// Sizes of the picture, in pixels at 13 px text; a letter is taken as a little wider than it is.
+/// Sizes in pixels for the SVG with 13 px text; the letter width is a little more than the real one.
 const LETTER: f64 = 7.5;
 const PADDING: f64 = 12.0;
 const TALL: f64 = 44.0;
@@ -10,12 +10,12 @@ const ACROSS: f64 = 48.0;
 const DOWN: f64 = 14.0;
 const MARGIN: f64 = 12.0;
 
-/// A graph as the reporters see it: nodes in the order of the file, edges by position.
+/// A graph to render: nodes in the order of the file, edges by node index.
 #[derive(Debug, Clone, Default)]
 pub struct Graph {
     pub name: String,
     pub nodes: Vec<Node>,
-    /// From a producer to a consumer.
+    /// From producer to consumer.
     pub edges: Vec<(usize, usize)>,
 }
 
@@ -24,11 +24,11 @@ pub struct Graph {
 pub struct Node {
     pub name: String,
     pub kind: String,
-    /// What sets it apart, where the format can show it.
+    /// Sets the node apart, if the format supports it.
     pub class: Option<Class>,
 }
 
-/// A look that Mermaid gives to nodes.
+/// A Mermaid node style.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Class {
     pub name: &'static str,
@@ -37,7 +37,7 @@ pub struct Class {
 }
 
 impl Graph {
-    /// A tree: every stage once, under the input that is furthest from the start; its other inputs stand behind a `+`.
+    /// A tree with every stage once, below its input that is furthest from the start; other inputs follow a `+`.
     pub fn ascii(&self) -> String {
         let depths = self.depths();
         // The last of the deepest inputs: everything that the stage waits for is above it.
@@ -67,7 +67,7 @@ impl Graph {
         }
     }
 
-    /// A flowchart that GitHub and GitLab draw in Markdown.
+    /// A Mermaid flowchart, which GitHub and GitLab render in Markdown.
     pub fn mermaid(&self) -> String {
         let mut out = String::from("flowchart LR\n");
         let mut classes: Vec<Class> = Vec::new();
@@ -85,7 +85,7 @@ impl Graph {
         out
     }
 
-    /// Graphviz.
+    /// The graph in Graphviz's DOT language.
     pub fn dot(&self) -> String {
         let mut out =
             format!("digraph {} {{\n  rankdir=LR;\n  node [shape=box, fontname=\"sans-serif\"];\n", quoted(&self.name));
@@ -109,7 +109,8 @@ impl Graph {
         self.unique_edges().into_iter().filter(|(_, to)| *to == node).map(|(from, _)| from).collect()
     }
 
-    /// Longest way from a stage without inputs. The graph has no cycles; if it had, the count ends with the nodes.
+    /// The longest path from a stage without inputs. The graph has no cycles; with one, the loop would end after one
+    /// pass per node.
     fn depths(&self) -> Vec<usize> {
         let mut depths = vec![0; self.nodes.len()];
         for _ in 0..self.nodes.len() {
@@ -124,7 +125,7 @@ impl Graph {
         depths
     }
 
-    /// Boxes and curves from left to right, in columns by distance from the start.
+    /// Boxes and curves from left to right, in columns by depth.
     pub fn svg(&self) -> String {
         let columns = self.columns();
         let wide = self.nodes.iter().map(|n| n.name.width().max(n.kind.width())).max().unwrap_or(0) as f64 * LETTER
@@ -136,7 +137,7 @@ impl Graph {
         );
         let mut corners = vec![(0.0, 0.0); self.nodes.len()];
         for (c, column) in columns.iter().enumerate() {
-            // Shorter columns are centred.
+            // Centre shorter columns.
             let top = MARGIN + (rows - column.len() as f64) * (TALL + DOWN) / 2.0;
             for (r, &node) in column.iter().enumerate() {
                 corners[node] = (MARGIN + c as f64 * (wide + ACROSS), top + r as f64 * (TALL + DOWN));
@@ -169,7 +170,7 @@ impl Graph {
         out + "</svg>\n"
     }
 
-    /// Nodes by depth, each column ordered by the mean position of its inputs so that fewer edges cross.
+    /// Nodes by depth; each column is ordered by the mean position of the inputs so that fewer edges cross.
     fn columns(&self) -> Vec<Vec<usize>> {
         let depths = self.depths();
         let mut columns: Vec<Vec<usize>> = vec![Vec::new(); depths.iter().max().map_or(0, |d| d + 1)];

@@ -1,8 +1,9 @@
-//! Events for machines: one JSON object a line on standard output.
+//! Events as JSON, one object per line on standard output.
 //!
-//! Every object has `event` (a name such as `stage-done`) and `elapsed` (seconds since the first event); the first,
-//! `run-started`, also has `version`, the version of this format, which is raised when a field changes its meaning or
-//! goes. Fields and events may be added without that: readers skip what they do not know.
+//! Every object has `event` (a name such as `stage-done`) and `elapsed` (seconds since the first event). The first
+//! event,
+//! `run-started`, also has `version`, the version of this format. It is raised when a field changes its meaning or is
+//! removed. Fields and events may be added without a new version: readers must skip what they do not know.
 //!
 //! ```json
 //! {"version":1,"elapsed":0.0,"event":"run-started","pipeline":"x","profile":null,"stages":[{"name":"a","kind":"train"}],"jobs":2}
@@ -21,10 +22,10 @@ use serde::Serialize;
 use super::secret;
 use pipe_engine::contract::event::{Event, Observer};
 
-/// Raised when a field changes its meaning or goes.
+/// Raise it when a field changes its meaning or is removed.
 pub const VERSION: u32 = 1;
 
-/// Writes events to `W`, standard output in a run.
+/// Writes events to `W`; in a run, to standard output.
 pub struct Json<W>(Mutex<State<W>>);
 
 struct State<W> {
@@ -57,7 +58,7 @@ impl<W: Write> State<W> {
     fn event(&mut self, event: &Event, now: Instant) {
         let elapsed = (now - *self.start.get_or_insert(now)).as_millis() as f64 / 1e3;
         let version = matches!(event, Event::RunStarted { .. }).then_some(VERSION);
-        // Events are plain data and always serialise; a reader that left gets nothing, and the run goes on.
+        // Events are plain data and always serialize. If the reader has gone away, the run continues without it.
         if let Ok(text) = serde_json::to_string(&Record { version, elapsed, event }) {
             let _ = secret::write(&mut self.out, &(text + "\n"));
         }

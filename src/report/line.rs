@@ -1,7 +1,7 @@
-//! The words of a run: one line for each event, shared by the plain and the live reporter.
+//! Formats one line for each event, for the plain and the live reporter.
 //!
 //! `word stage  text`: `hit` (from the cache), `run`, `done`, `fail`, `skip` (blocked), `stop` (interrupted), `wait`
-//! (another process makes it), `note`, `warn`, `at` (progress), `get` (a download), `out` (an export).
+//! (another process makes it), `note`, `warn`, `at` (progress), `get` and `got` (a download), `out` (an export).
 
 use anstyle::Style;
 use unicode_width::UnicodeWidthStr;
@@ -11,16 +11,16 @@ use super::format;
 use pipe_engine::contract::event::{Event, Outcome};
 use pipe_engine::contract::progress::Progress;
 
-/// A stage column wider than this would push everything else off a terminal; longer names stick out instead.
+/// The widest stage column; a wider one would leave no room for the rest. Longer names stick out.
 const WIDEST: usize = 32;
 
-/// More facts than fit beside a stage; `pipe history` and `pipe metrics` have them all.
+/// How many facts are shown beside a stage; `pipe history` and `pipe metrics` show all.
 const FACTS: usize = 5;
 
-/// More reasons than a reader wants on a line; `pipe why` has them all.
+/// How many reasons are shown on a line; `pipe why` shows all.
 const REASONS: usize = 3;
 
-/// Turns events into lines; remembers what it needs to align them and to say at the end what to do next.
+/// Formats events as lines; remembers the column width and the stages that failed or stopped.
 #[derive(Debug)]
 pub struct Lines {
     color: Color,
@@ -43,7 +43,7 @@ impl Lines {
         self.width
     }
 
-    /// What an event says, without a final newline; progress says nothing here.
+    /// The line for an event, without a final newline; None for progress.
     pub fn event(&mut self, event: &Event) -> Option<String> {
         Some(match event {
             Event::RunStarted { pipeline, profile, stages, jobs } => {
@@ -82,7 +82,7 @@ impl Lines {
                 self.failed.push(stage.clone());
                 self.line(ERROR, "fail", stage, &format!("{}  {error}", format::duration(*seconds)))
             }
-            // After an interruption everything else is to be done: the last line says how much.
+            // After an interruption, the last line gives the number of stages that did not run.
             Event::StageBlocked { because, .. } if self.stopped.contains(because) => return None,
             Event::StageBlocked { stage, because } => {
                 self.line(WARNING, "skip", stage, &format!("blocked by {because}"))
@@ -92,21 +92,21 @@ impl Lines {
                 self.line(WARNING, "stop", stage, "interrupted")
             }
             Event::NotCached { stage, reason } => {
-                self.line(WARNING, "warn", stage, &format!("the result is not kept: {reason}"))
+                self.line(WARNING, "warn", stage, &format!("the result was discarded: {reason}"))
             }
             Event::Damaged { stage, file, aside } => {
                 let what = match aside {
-                    Some(aside) => format!("was damaged: moved to {aside}"),
-                    None => "is gone".into(),
+                    Some(aside) => format!("is damaged and was moved to {aside}"),
+                    None => "is missing".into(),
                 };
-                self.line(WARNING, "warn", stage, &format!("{file} {what}, the stage runs again"))
+                self.line(WARNING, "warn", stage, &format!("{file} {what}; the stage runs again"))
             }
             Event::Exported { stage, path } => self.line(GOOD, "out", stage, path),
             Event::RunFinished { outcome } => self.finish(outcome),
         })
     }
 
-    /// A line about how far a stage is, for logs.
+    /// A progress line for logs.
     pub fn progress(&self, stage: &str, progress: &Progress, left: Option<f64>) -> String {
         let texts: Vec<String> = parts(progress, left).into_iter().map(|p| p.text).collect();
         self.line(FAINT, "at", stage, &texts.join("  "))
@@ -118,7 +118,7 @@ impl Lines {
             return head;
         }
         let pad = " ".repeat(self.width.saturating_sub(stage.width()));
-        // Further lines of a text stand under its first.
+        // Indent the further lines of a text.
         let under = format!("\n{}", " ".repeat(5 + self.width + 2));
         format!("{head}{pad}  {}", text.trim_end().replace('\n', &under))
     }
@@ -146,16 +146,16 @@ impl Lines {
     fn next_step(&self, outcome: &Outcome) -> Option<String> {
         if outcome.interrupted {
             Some(match self.stopped.as_slice() {
-                [] => "the same command goes on from here".into(),
+                [] => "run the same command again to continue".into(),
                 stopped => format!(
-                    "the same command goes on with {}, from the last checkpoint if there is one",
+                    "run the same command again to continue with {}, from the last checkpoint if there is one",
                     stopped.join(", ")
                 ),
             })
         } else if outcome.failed > 0 {
             Some(match self.failed.as_slice() {
-                [] => "what is done is kept; the next run starts where this one failed".into(),
-                failed => format!("what is done is kept; the next run starts at {}", failed.join(", ")),
+                [] => "finished stages are cached; the next run starts where this one failed".into(),
+                failed => format!("finished stages are cached; the next run starts at {}", failed.join(", ")),
             })
         } else {
             None
@@ -163,7 +163,7 @@ impl Lines {
     }
 }
 
-/// Why a stage runs, as a phrase.
+/// The reasons of a stage to run, as a phrase.
 pub fn reasons(why: &[String]) -> String {
     let mut text = why.iter().take(REASONS).cloned().collect::<Vec<_>>().join(", ");
     if why.len() > REASONS {
@@ -172,25 +172,25 @@ pub fn reasons(why: &[String]) -> String {
     text
 }
 
-/// A piece of a progress line; where space is short, the highest `rank` goes first.
+/// A part of a progress line; if space is short, the part with the highest `rank` is left out first.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Part {
     pub rank: u8,
     pub text: String,
 }
 
-/// What a progress event has to say, in reading order.
+/// The parts of a progress line, in reading order.
 pub fn parts(progress: &Progress, left: Option<f64>) -> Vec<Part> {
     let Progress { done, total, unit, epoch, loss, learning_rate, rate, padding } = progress;
     let (number, unit): (fn(u64) -> String, _) = match unit.as_str() {
-        // Bytes carry their unit.
+        // Formatted bytes include the unit.
         "byte" => (format::bytes, String::new()),
         unit => (format::count, format!("{unit} ")),
     };
     let counted = match total {
         0 => format!("{unit}{}", number(*done)),
         _ => {
-            // As wide as it will ever get: what follows does not move.
+            // Pad to the final width, so that the following parts do not move.
             let (done, total) = (number(*done), number(*total));
             format!("{unit}{done:>width$}/{total}", width = total.len())
         }
@@ -217,7 +217,7 @@ mod tests {
         Event::RunStarted { pipeline: "roberta-full".into(), profile: None, stages, jobs: 1 }
     }
 
-    fn said(events: &[Event]) -> String {
+    fn lines_of(events: &[Event]) -> String {
         let mut lines = Lines::new(Color::Never);
         events.iter().filter_map(|e| lines.event(e)).map(|l| l + "\n").collect()
     }
@@ -233,7 +233,7 @@ mod tests {
     #[test]
     fn a_run_from_start_to_end() {
         let stages = ["corpus", "teacher", "comparison"].map(|n| StageInfo { name: s(n), kind: s("x") }).to_vec();
-        let text = said(&[
+        let text = lines_of(&[
             Event::RunStarted { pipeline: s("roberta-full"), profile: Some(s("full")), stages, jobs: 2 },
             Event::Fetching { reference: s("hf:a/b") },
             Event::Fetched { reference: s("hf:a/b"), identity: Some(s("0123abc")) },
@@ -244,8 +244,8 @@ mod tests {
                 why: vec![s("learning-rate 0.0005 → 0.0003")],
             },
             Event::Note { stage: s("teacher"), text: s("best epoch 3") },
-            Event::Warning { stage: Some(s("teacher")), text: s("the head does not fit\nit starts afresh") },
-            Event::Warning { stage: None, text: s("no GPU answers") },
+            Event::Warning { stage: Some(s("teacher")), text: s("the head does not fit\nit starts untrained") },
+            Event::Warning { stage: None, text: s("no GPU found") },
             Event::Progress { stage: s("teacher"), progress: Progress::default() },
             Event::StageDone {
                 stage: s("teacher"),
@@ -275,8 +275,8 @@ hit  corpus
 run  teacher     learning-rate 0.0005 → 0.0003
 note teacher     best epoch 3
 warn teacher     the head does not fit
-                 it starts afresh
-warning: no GPU answers
+                 it starts untrained
+warning: no GPU found
 done teacher     1m 12s  macro-f1 0.842  samples-per-second 412/s
 run  comparison
 done comparison  38ms  same result as before
@@ -288,7 +288,7 @@ done: 4 cached, 5 run in 1m 52s
 
     #[test]
     fn a_failed_run_says_where_the_next_one_starts() {
-        let text = said(&[
+        let text = lines_of(&[
             started(&["int8", "scores"]),
             Event::StageFailed {
                 stage: s("int8"),
@@ -306,14 +306,14 @@ fail int8    4.2s  cannot write /x/y
              no space left on device
 skip scores  blocked by int8
 failed: 4 cached, 3 run, 1 failed, 1 blocked in 1m 52s
-help: what is done is kept; the next run starts at int8
+help: finished stages are cached; the next run starts at int8
 "
         );
     }
 
     #[test]
-    fn an_interrupted_run_says_that_it_goes_on() {
-        let text = said(&[
+    fn an_interrupted_run_says_how_to_continue() {
+        let text = lines_of(&[
             started(&["teacher"]),
             Event::StageWaiting { stage: s("teacher"), fingerprint: s("f") },
             Event::StageInterrupted { stage: s("teacher") },
@@ -327,14 +327,14 @@ run roberta-full: 1 stage
 wait teacher  another process is making this result
 stop teacher  interrupted
 interrupted: 4 cached, 1 run, 1 stopped, 1 to do in 1m 52s
-help: the same command goes on with teacher, from the last checkpoint if there is one
+help: run the same command again to continue with teacher, from the last checkpoint if there is one
 "
         );
     }
 
     #[test]
     fn trouble_with_the_cache() {
-        let text = said(&[
+        let text = lines_of(&[
             started(&["a"]),
             Event::NotCached { stage: s("a"), reason: s("data.csv changed while the stage ran") },
             Event::Damaged { stage: s("a"), file: s("objects/ab/cd"), aside: Some(s("damaged/cd")) },
@@ -344,9 +344,9 @@ help: the same command goes on with teacher, from the last checkpoint if there i
             text,
             "\
 run roberta-full: 1 stage
-warn a  the result is not kept: data.csv changed while the stage ran
-warn a  objects/ab/cd was damaged: moved to damaged/cd, the stage runs again
-warn a  objects/ab/cd is gone, the stage runs again
+warn a  the result was discarded: data.csv changed while the stage ran
+warn a  objects/ab/cd is damaged and was moved to damaged/cd; the stage runs again
+warn a  objects/ab/cd is missing; the stage runs again
 "
         );
     }
@@ -355,7 +355,7 @@ warn a  objects/ab/cd is gone, the stage runs again
     fn many_reasons_and_facts_are_cut() {
         let why = ["a", "b", "c", "d", "e"].map(s).to_vec();
         let facts = (0..7).map(|i| (format!("f{i}"), 0.5)).collect();
-        let text = said(&[
+        let text = lines_of(&[
             Event::StageStarted { stage: s("a"), fingerprint: s("f"), why },
             Event::StageDone { stage: s("a"), fingerprint: s("f"), seconds: 1.0, unchanged: false, facts },
         ]);
@@ -366,7 +366,7 @@ warn a  objects/ab/cd is gone, the stage runs again
     }
 
     #[test]
-    fn progress_has_what_makes_sense() {
+    fn progress_shows_only_known_parts() {
         let lines = Lines::new(Color::Never);
         let mut progress = Progress { done: 420, total: 1500, unit: s("step"), ..Progress::default() };
         assert_eq!(lines.progress("teacher", &progress, None), "at   teacher  step   420/1,500");
@@ -389,7 +389,7 @@ warn a  objects/ab/cd is gone, the stage runs again
     }
 
     #[test]
-    fn words_are_coloured_and_nothing_else() {
+    fn only_the_first_word_is_coloured() {
         let mut lines = Lines::new(Color::Always);
         let hit = Event::StageHit { stage: s("a"), fingerprint: s("f"), seconds: 1.0 };
         assert_eq!(lines.event(&hit).unwrap(), "\u{1b}[2mhit \u{1b}[0m a");

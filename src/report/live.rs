@@ -1,4 +1,4 @@
-//! A bar for each running stage on a terminal; finished stages and notes scroll above as plain lines.
+//! Shows a bar for each running stage on a terminal; finished stages and notes scroll above as plain lines.
 
 use std::io::IsTerminal;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,14 +15,15 @@ use super::secret;
 use pipe_engine::contract::event::{Event, Observer};
 use pipe_engine::contract::progress::Progress;
 
-/// Ten redraws a second read as motion and cost nothing beside training; progress events only leave their figures.
+/// Ten redraws per second look smooth and cost little. Progress events only store their values.
 const FRAME: Duration = Duration::from_millis(100);
 
-/// Cells of a bar, and of a bar on a narrow terminal.
+/// Columns of a bar on a wide and on a narrow terminal.
 const BAR: usize = 20;
 const NARROW_BAR: usize = 8;
 
-/// Draws on standard error. All rows are one block that a single thread redraws: nothing flickers and no event waits.
+/// Draws on standard error. One thread redraws all rows as a block, so nothing flickers and no event waits for the
+/// terminal.
 pub struct Live {
     screen: Arc<Mutex<Screen>>,
     ticker: Mutex<Option<JoinHandle<()>>>,
@@ -36,7 +37,7 @@ struct Screen {
 }
 
 impl Live {
-    /// `None` where standard error cannot be drawn on.
+    /// None if standard error is not a terminal that can be drawn on.
     pub fn new(color: Color) -> Option<Self> {
         let is_dumb = std::env::var_os("TERM").is_none_or(|term| term.is_empty() || term == "dumb");
         if is_dumb || !std::io::stderr().is_terminal() {
@@ -91,7 +92,7 @@ impl Screen {
         }
     }
 
-    /// False once there is nothing to draw any more.
+    /// False once drawing is over.
     fn tick(&mut self) -> bool {
         if !self.over {
             self.show("", Instant::now());
@@ -102,12 +103,12 @@ impl Screen {
     fn show(&mut self, above: &str, now: Instant) {
         let (width, height) = terminal_size::terminal_size_of(std::io::stderr())
             .map_or((80, 24), |(w, h)| (usize::from(w.0), usize::from(h.0)));
-        // One cell less than there is: a full last column makes some terminals wrap.
+        // Leave one column free: a full last column makes some terminals wrap.
         let mut rows = self.board.draw(self.lines.width(), width.saturating_sub(1), now, self.lines.color());
-        // What has scrolled off the top cannot be taken back.
+        // Rows that have scrolled off the top cannot be redrawn.
         rows.truncate(height.saturating_sub(1));
         let rows = if self.over { Vec::new() } else { rows };
-        // Where nobody looks any more, there is nobody to tell.
+        // Ignore write errors: the reader has gone away.
         let _ = secret::write(&mut std::io::stderr(), &self.block.frame(above, rows));
     }
 
@@ -119,15 +120,15 @@ impl Screen {
     }
 }
 
-/// The rows at the bottom of the terminal, the cursor on the line below them.
+/// The rows at the bottom of the terminal; the cursor is on the line below them.
 #[derive(Debug, Default)]
 struct Block {
     rows: Vec<String>,
 }
 
 impl Block {
-    /// What to write so that `above` stands over the new rows. Old rows are written over and not taken away first, in
-    /// one piece, so that no eye sees them gone; where nothing changes nothing is written.
+    /// The output that shows `above` over the new rows. It overwrites the old rows in one write instead of clearing
+    /// them first, so that nothing flickers. It is empty if nothing changes.
     fn frame(&mut self, above: &str, rows: Vec<String>) -> String {
         if above.is_empty() && rows == self.rows {
             return String::new();
@@ -138,7 +139,7 @@ impl Block {
         };
         for line in above.lines().chain(rows.iter().map(String::as_str)) {
             out.push_str(line);
-            // To the end of the line, whatever stood there.
+            // Clear the rest of the line.
             out.push_str("\u{1b}[K\n");
         }
         if !self.rows.is_empty() {
@@ -149,7 +150,7 @@ impl Block {
     }
 }
 
-/// What runs, and how far it is.
+/// The running stages and their progress.
 #[derive(Debug, Default)]
 struct Board {
     rows: Vec<Row>,
@@ -171,7 +172,7 @@ impl Board {
         match event {
             Event::RunStarted { stages, .. } => {
                 (self.stages, self.start) = (stages.len(), Some(now));
-                // What was fetched before is no stage.
+                // Rows of downloads before the run are not stages.
                 self.rows.clear();
             }
             Event::Fetched { reference, .. } => self.rows.retain(|r| r.stage != *reference),
@@ -210,7 +211,7 @@ impl Board {
         &mut self.rows[at]
     }
 
-    /// The block: a line for each running stage and one for the whole run, none wider than `width`.
+    /// The block: one line for each running stage and one for the whole run, none wider than `width`.
     fn draw(&self, names: usize, width: usize, now: Instant, color: Color) -> Vec<String> {
         if self.rows.is_empty() {
             return Vec::new();
@@ -234,7 +235,7 @@ impl Row {
         let (bar, tail) = match &self.progress {
             _ if self.waiting => (
                 None,
-                fit(vec![Part { rank: 0, text: "waits for another process".into() }], width.saturating_sub(head + 2)),
+                fit(vec![Part { rank: 0, text: "waiting for another process".into() }], width.saturating_sub(head + 2)),
             ),
             None => (None, fit(vec![Part { rank: 0, text: clock(now - self.start) }], width.saturating_sub(head + 2))),
             Some((progress, pace)) => {
@@ -252,7 +253,7 @@ impl Row {
     }
 }
 
-/// Whole seconds: tenths that run are a distraction.
+/// Whole seconds: moving tenths would distract.
 fn clock(since: Duration) -> String {
     format::duration(since.as_secs() as f64).replace("0ms", "0s").replace(".0s", "s")
 }
@@ -265,7 +266,7 @@ fn bar(progress: &Progress, cells: usize, color: Color) -> Option<String> {
     Some(format!("{}{}", color.paint(ACTIVE, &"━".repeat(full)), color.paint(FAINT, &"╌".repeat(cells - full))))
 }
 
-/// The parts that fit into `width`, the least important left out first.
+/// The parts that fit into `width`; the least important are left out first.
 fn fit(mut parts: Vec<Part>, width: usize) -> Vec<String> {
     let wide = |parts: &[Part]| parts.iter().map(|p| p.text.width() + 2).sum::<usize>().saturating_sub(2);
     while wide(&parts) > width {
@@ -275,7 +276,7 @@ fn fit(mut parts: Vec<Part>, width: usize) -> Vec<String> {
     parts.into_iter().map(|p| p.text).collect()
 }
 
-/// As much of `text` as fits into `width` cells.
+/// The longest beginning of `text` that fits into `width` columns.
 fn cut(text: &str, width: usize) -> String {
     if text.width() <= width {
         return text.to_string();
@@ -371,7 +372,7 @@ mod tests {
         board.event(&Event::StageWaiting { stage: "scores".into(), fingerprint: "f".into() }, start);
         assert_eq!(
             board.draw(7, 80, start, Color::Never),
-            ["  ▸  scores   waits for another process", "     3 of 4 done  0s"]
+            ["  ▸  scores   waiting for another process", "     3 of 4 done  0s"]
         );
     }
 

@@ -1,7 +1,7 @@
-//! Events, diagnostics and results as text: the only place besides `cli` that prints.
+//! Turns events, diagnostics and results into text: only this module and `cli` print.
 //!
-//! `mode` picks one of three reporters for a run: `plain` (a line per event), `live` (bars above which the same lines
-//! scroll) and `json`. `line` holds the words that plain and live share; all of it leaves through `secret`.
+//! `mode` selects one of three reporters for a run: `plain` (one line per event), `live` (progress bars below the same
+//! lines) and `json`. `line` holds the wording that plain and live share. All output passes through `secret`.
 
 pub mod color;
 pub mod diagnostic;

@@ -1,4 +1,4 @@
-//! Which reporter a run gets.
+//! Selects the reporter of a run.
 
 use super::color::Color;
 use super::json::Json;
@@ -6,17 +6,17 @@ use super::live::Live;
 use super::plain::Plain;
 use pipe_engine::contract::event::Observer;
 
-/// How a run is told.
+/// How a run is reported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
     /// Live on a terminal, plain elsewhere.
     Auto,
-    /// A line each, for commands that have little to tell.
+    /// One line per event.
     Plain,
     Json,
 }
 
-/// A reporter on the process's own streams: people read standard error, machines standard output.
+/// A reporter on the process's own streams: text for people on standard error, JSON on standard output.
 pub fn reporter(mode: Mode) -> Box<dyn Observer + Send> {
     let color = Color::of_stderr();
     match mode {

@@ -1,10 +1,10 @@
-//! How long a running stage still needs.
+//! Estimates how long a running stage still takes.
 
 use std::time::{Duration, Instant};
 
 use pipe_engine::contract::progress::Progress;
 
-/// The speed of one phase of a stage: a new unit, a new total or a step back starts another phase.
+/// The speed of one phase of a stage: a new unit, a new total or a step back starts a new phase.
 #[derive(Debug)]
 pub struct Pace {
     unit: String,
@@ -27,12 +27,12 @@ impl Pace {
         }
     }
 
-    /// Seconds left, once there is enough to judge by: the mean since the phase began, so that an evaluation between
-    /// two epochs does not make the figure jump.
+    /// Seconds left, once they can be estimated. The estimate is the mean since the phase began, so that an evaluation
+    /// between two epochs does not make it jump.
     pub fn left(&self, now: Instant) -> Option<f64> {
         let spent = self.last.0 - self.first.0;
         let did = self.last.1 - self.first.1;
-        // Before a second has passed the figure would be a guess.
+        // An estimate from less than a second would be a guess.
         if self.total == 0 || did == 0 || spent < Duration::from_secs(1) {
             return None;
         }
@@ -50,7 +50,7 @@ mod tests {
     }
 
     #[test]
-    fn a_resumed_stage_is_judged_by_what_it_did_since() {
+    fn a_resumed_stage_is_timed_from_where_it_resumed() {
         let start = Instant::now();
         let at = |s: u64| start + Duration::from_secs(s);
         let mut pace = Pace::new(&steps(500, 1000), at(0));

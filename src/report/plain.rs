@@ -1,4 +1,4 @@
-//! One stable line for each event: for logs, pipes and continuous integration.
+//! Prints one stable line per event: for logs, pipes and continuous integration.
 
 use std::collections::HashMap;
 use std::io::Write;
@@ -11,10 +11,10 @@ use super::pace::Pace;
 use super::secret;
 use pipe_engine::contract::event::{Event, Observer};
 
-/// A log of an hour's training stays short, and a hung job can still be told from a slow one.
+/// Often enough to tell a hung job from a slow one; the log of an hour's training stays short.
 const PROGRESS_EVERY: Duration = Duration::from_secs(30);
 
-/// Writes lines to `W`, standard error in a run.
+/// Writes lines to `W`; in a run, to standard error.
 pub struct Plain<W>(Mutex<State<W>>);
 
 struct State<W> {
@@ -39,19 +39,20 @@ impl<W: Write> State<W> {
     fn event(&mut self, event: &Event, now: Instant) {
         let text = match event {
             Event::Progress { stage, progress } => {
-                let (pace, told) = self.running.entry(stage.clone()).or_insert_with(|| (Pace::new(progress, now), now));
+                let (pace, reported) =
+                    self.running.entry(stage.clone()).or_insert_with(|| (Pace::new(progress, now), now));
                 pace.update(progress, now);
-                if now - *told < PROGRESS_EVERY {
+                if now - *reported < PROGRESS_EVERY {
                     return;
                 }
-                *told = now;
+                *reported = now;
                 let left = pace.left(now);
                 Some(self.lines.progress(stage, progress, left))
             }
             _ => self.lines.event(event),
         };
         if let Some(text) = text {
-            // Where nobody listens any more, there is nobody to tell.
+            // Ignore write errors: the reader has gone away.
             let _ = secret::write(&mut self.out, &(text + "\n"));
         }
     }
@@ -63,7 +64,7 @@ mod tests {
     use pipe_engine::contract::progress::Progress;
 
     #[test]
-    fn progress_is_told_twice_a_minute() {
+    fn progress_is_printed_twice_a_minute() {
         let mut state = State { out: Vec::new(), lines: Lines::new(Color::Never), running: HashMap::new() };
         let start = Instant::now();
         for second in 0..=70 {

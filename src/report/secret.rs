@@ -1,7 +1,8 @@
-//! What must not be read in a terminal or a log: tokens and passwords of the environment, and those that stand in URLs.
+//! Masks secrets in everything that is printed: tokens and passwords from the environment, and credentials in URLs.
 //!
-//! Everything that `report` and `cli` write goes through [`write()`]. Only data leaves as it is ([`write_as_is`]): the lines of
-//! `predict`, where a text has to come out as it went in, and the folders of `cache path`, which scripts use.
+//! Everything that `report` and `cli` write goes through [`write()`]. Only data is written unchanged ([`write_as_is`]):
+//! the output of `predict`, which must contain each text as it was read, and the folders of `cache path`, which scripts
+//! use.
 
 use std::borrow::Cow;
 use std::fs::File;
@@ -10,43 +11,44 @@ use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
-/// Ends of the names of variables whose values are secret.
+/// Suffixes of the names of variables whose values are secret.
 const NAMES: [&str; 7] = ["TOKEN", "SECRET", "PASSWORD", "PASSWD", "API_KEY", "ACCESS_KEY", "CREDENTIALS"];
 
-/// Parts of the names of query parameters whose values are secret, signed links of object stores among them.
+/// Substrings of the names of query parameters whose values are secret, including those of signed links to object
+/// stores.
 const PARAMETERS: [&str; 6] = ["token", "secret", "passw", "key", "sig", "cred"];
 
-/// Shorter values are words that occur for other reasons, and no protection where they are secrets.
+/// Shorter values occur as ordinary words, and would be weak secrets anyway.
 const SHORTEST: usize = 8;
 
-/// A token file holds a line.
+/// The most bytes read from a token file, which holds one line.
 const LONGEST_FILE: u64 = 4096;
 
 const MASK: &str = "***";
 
-/// Write a text whole, without secrets.
+/// Write a text with its secrets masked, and flush.
 pub fn write(out: &mut impl Write, text: &str) -> io::Result<()> {
     out.write_all(masked(text).as_bytes())?;
     out.flush()
 }
 
-/// Write a text whole, secrets and all: for data that went in as it comes out.
+/// Write a text unchanged, and flush: for data that must come out as it went in.
 pub fn write_as_is(out: &mut impl Write, text: &str) -> io::Result<()> {
     out.write_all(text.as_bytes())?;
     out.flush()
 }
 
-/// A text with `***` for every secret.
+/// The text with `***` in place of every secret.
 pub fn masked(text: &str) -> Cow<'_, str> {
     Secrets::of_process().masked(text)
 }
 
-/// As [`masked`], with a star for every byte: places in the text stay what they were.
+/// Like [`masked`], but with one `*` per byte, so that positions in the text stay the same.
 pub fn starred(text: &str) -> Cow<'_, str> {
     Secrets::of_process().starred(text)
 }
 
-/// The values that are not shown.
+/// The values to mask.
 struct Secrets(Vec<String>);
 
 impl Secrets {
@@ -60,7 +62,7 @@ impl Secrets {
         })
     }
 
-    /// The secrets among variables, and in the texts of token files.
+    /// The secrets in variables and in the texts of token files.
     fn of(variables: impl IntoIterator<Item = (String, String)>, files: impl IntoIterator<Item = String>) -> Self {
         let mut all: Vec<String> = files.into_iter().collect();
         for (name, value) in variables {
@@ -68,14 +70,14 @@ impl Secrets {
             if NAMES.iter().any(|end| name.ends_with(end)) {
                 all.push(value);
             } else if name.ends_with("_PROXY") || name.ends_with("_ENDPOINT") {
-                // `user:password@host`; the scheme may be left out, and then it is no URL to look at.
+                // `user:password@host`, with or without a scheme; `in_urls` only finds URLs with one.
                 let rest = value.split_once("://").map_or(value.as_str(), |(_, rest)| rest);
                 let user = rest.rsplit_once('@').map(|(user, _)| user);
                 all.extend(user.map(str::to_owned));
                 all.extend(user.and_then(|user| user.split_once(':')).map(|(_, password)| password.to_owned()));
             }
         }
-        // A key of several lines is shown a line at a time; JSON shows some letters in another way.
+        // A key of several lines is masked line by line; JSON escapes some characters.
         let lines = all.iter().flat_map(|value| value.lines().map(|line| line.trim().to_owned()));
         let mut secrets: Vec<String> = lines.filter(|line| line.chars().count() >= SHORTEST).collect();
         let escaped = secrets.iter().filter_map(|s| Some(serde_json::to_string(s).ok()?.trim_matches('"').to_owned()));
@@ -106,7 +108,7 @@ impl Secrets {
                 out.push_str(&text[done..range.start]);
                 out.push_str(&by(range.len()));
             } else if range.end > done {
-                // Two that overlap are one.
+                // Overlapping secrets are masked as one.
                 out.push_str(&by(range.end - done));
             }
             done = done.max(range.end);
@@ -116,7 +118,7 @@ impl Secrets {
     }
 }
 
-/// Where a secret stands, whole or cut short by `…`.
+/// The ranges of a secret in a text, complete or cut short by `…`.
 fn occurrences<'a>(text: &'a str, secret: &'a str) -> impl Iterator<Item = Range<usize>> + 'a {
     let head = secret.char_indices().nth(SHORTEST).map_or(secret, |(end, _)| &secret[..end]);
     text.match_indices(head).filter_map(|(at, _)| {
@@ -126,7 +128,7 @@ fn occurrences<'a>(text: &'a str, secret: &'a str) -> impl Iterator<Item = Range
     })
 }
 
-/// The user and password, and the values of secret parameters, of every URL in a text.
+/// The ranges of users with passwords, and of the values of secret parameters, in every URL of a text.
 fn in_urls(text: &str) -> Vec<Range<usize>> {
     let ends = |c: char| c.is_whitespace() || "\"'`<>|\\^{}".contains(c);
     let mut found = Vec::new();
@@ -153,7 +155,7 @@ fn in_urls(text: &str) -> Vec<Range<usize>> {
     found
 }
 
-/// Where the token of the Hugging Face Hub may be kept.
+/// The files that may hold the token of the Hugging Face Hub.
 fn token_files(variables: &[(String, String)]) -> Vec<PathBuf> {
     let set = |name: &str| variables.iter().find(|(n, v)| n == name && !v.is_empty()).map(|(_, v)| PathBuf::from(v));
     let beside = set("HF_HUB_CACHE").and_then(|cache| Some(cache.parent()?.join("token")));
@@ -180,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn values_of_secret_variables_are_masked_wherever_they_stand() {
+    fn values_of_secret_variables_are_masked_everywhere() {
         let secrets =
             of(&[("HF_TOKEN", "hf_abcdefgh"), ("aws_secret_access_key", "k/k+k=k9"), ("PATH", "/usr/bin:/bin")]);
         assert_eq!(secrets.masked("token hf_abcdefgh, again hf_abcdefgh."), "token ***, again ***.");
@@ -190,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn short_values_are_words_and_other_variables_are_public() {
+    fn short_values_and_other_variables_are_not_masked() {
         let secrets = of(&[("X_TOKEN", "short"), ("MY_TOKENS", "not-a-secret"), ("EMPTY_SECRET", "")]);
         assert_eq!(secrets.masked("short not-a-secret"), "short not-a-secret");
     }
@@ -228,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn secrets_that_overlap_leave_nothing() {
+    fn overlapping_secrets_are_masked_completely() {
         let secrets = of(&[("A_TOKEN", "abcdefgh12"), ("B_TOKEN", "gh12345678")]);
         assert_eq!(secrets.masked("x abcdefgh12345678 y"), "x ****** y");
         assert_eq!(secrets.starred("x abcdefgh12345678 y"), "x **************** y");

@@ -12,7 +12,7 @@ pub struct Table {
 }
 
 impl Table {
-    /// A header that starts with `>` aligns its column to the right: numbers.
+    /// A header that starts with `>` aligns its column to the right, for numbers.
     pub fn new<'a>(headers: impl IntoIterator<Item = &'a str>) -> Self {
         let headers: Vec<&str> = headers.into_iter().collect();
         Self {
@@ -36,7 +36,7 @@ impl Table {
         self.rows.is_empty()
     }
 
-    /// The table as lines, each with its newline; no header line when all headers are empty.
+    /// The table as lines, each with a newline; without a header line if all headers are empty.
     pub fn render(&self) -> String {
         let header = self.headers.iter().any(|h| !h.is_empty()).then_some(&self.headers);
         let lines: Vec<&Vec<String>> = header.into_iter().chain(&self.rows).collect();

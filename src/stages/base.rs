@@ -1,4 +1,4 @@
-//! What the kinds that run a model have in common: finding a base model, opening the device, checking tokens against it.
+//! Shared by the kinds that run a model: finding a base model, opening the device, checking tokens against the model.
 
 use std::path::Path;
 
@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use pipe_engine::contract::context::Context;
 use pipe_engine::contract::event::{Event, Observer};
 use pipe_engine::contract::kind::{External, What};
-use pipe_engine::contract::origin::{Fetched, Remote};
+use pipe_engine::contract::origin::{Fetched, Origin};
 use pipe_engine::contract::progress;
 use pipe_ml::compute::device;
 use pipe_ml::compute::device::{Chosen, Want};
@@ -19,7 +19,7 @@ use pipe_ml::text::data::Tokens;
 use pipe_ml::watch::{Progress, Watch};
 
 /// `hf:OWNER/NAME@REVISION`, pinned by its commit.
-pub const HUB: Remote = Remote { prefix: "hf:", held, fetch };
+pub const HUB: Origin = Origin { prefix: "hf:", held, fetch };
 
 fn held(reference: &str, what: What) -> Result<Option<Fetched>> {
     Ok(hub::held(reference, need(reference, what)?)?.map(|found| Fetched { dir: found.dir, identity: found.commit }))
@@ -30,16 +30,16 @@ fn fetch(reference: &str, what: What, observer: &dyn Observer) -> Result<Fetched
     Ok(Fetched { dir: found.dir, identity: found.commit })
 }
 
-/// Stages take a model, or the tokenizer of one.
+/// What a stage needs of a reference: a whole model, or only its tokenizer.
 fn need(reference: &str, what: What) -> Result<Need> {
     match what {
         What::Folder => Ok(Need::Model),
         What::Files(_) => Ok(Need::Tokenizer),
-        What::File => bail!("{reference} names a model on the Hub, and this is to be a file"),
+        What::File => bail!("{reference} names a model on the Hub, but a file is needed here"),
     }
 }
 
-/// Tells how far a download is; it happens before the first stage, so Ctrl-C simply ends the process.
+/// Reports the progress of a download. Downloads happen before the first stage, so Ctrl-C simply ends the process.
 struct Download<'a> {
     reference: &'a str,
     observer: &'a dyn Observer,
@@ -60,7 +60,7 @@ impl Watch for Download<'_> {
     }
 }
 
-/// How many stages a `--device` can serve at a time: none for the CPU. Several GPUs all work for the same stage.
+/// How many device stages can run at a time for a `--device`: 0 for the CPU, 1 for GPUs (several GPUs serve one stage).
 pub fn gpus(device: &str) -> Result<usize> {
     let want: Want = device.parse()?;
     Ok(match want {
@@ -75,7 +75,7 @@ pub fn external(key: &'static str, path: &str) -> External {
     External { name: key.into(), key, path: path.into(), what: What::Folder }
 }
 
-/// The device that `--device` asks for; says which, and why.
+/// Open the device that `--device` asks for; with `auto`, note which one was chosen and why.
 pub fn device(cx: &mut Context) -> Result<Chosen> {
     let chosen = device::open(&cx.device().parse()?)?;
     cx.used_device(&chosen.name);
@@ -85,7 +85,8 @@ pub fn device(cx: &mut Context) -> Result<Chosen> {
     Ok(chosen)
 }
 
-/// Whether `tokens` can go through the model in `dir`: long rows and foreign ids would fail deep inside, or worse, not fail.
+/// Check that the model in `dir` can process `tokens`: long rows and unknown ids would fail later, or give wrong
+/// results.
 pub fn check_fit(tokens: &Tokens, dir: &Path) -> Result<()> {
     let config = Config::open(dir)?;
     let splits = [&tokens.train, &tokens.validation, &tokens.test];
@@ -99,14 +100,14 @@ pub fn check_fit(tokens: &Tokens, dir: &Path) -> Result<()> {
     let highest = splits.iter().flat_map(|s| (0..s.len()).flat_map(|i| s.row(i))).max().copied().unwrap_or(0);
     ensure!(
         (highest as usize) < config.vocab_size(),
-        "the tokens hold id {highest}, but the model in {} knows {} ids; tokenize with the tokenizer of the model",
+        "the tokens contain id {highest}, but the model in {} has {} ids; tokenize with the tokenizer of the model",
         dir.display(),
         config.vocab_size()
     );
-    // A model treats the id as padding wherever it meets it: a real token of that id would lose its place and its training.
+    // A model ignores the padding id everywhere: a real token with this id would be ignored too.
     ensure!(
         tokens.pad_id == config.pad_id(),
-        "the tokens are padded with id {}, but the model in {} takes {} for padding (`pad_token_id` of its config.json); \
+        "the tokens are padded with id {}, but the padding id of the model in {} is {} (`pad_token_id` of its config.json); \
          tokenize with the tokenizer of the model",
         tokens.pad_id,
         dir.display(),
@@ -115,7 +116,7 @@ pub fn check_fit(tokens: &Tokens, dir: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Whether a model that is an artifact of its own classifies into the labels of `tokens`.
+/// Check that a model that pipe trained has the labels of `tokens`.
 pub fn check_labels(labels: &[String], tokens: &Tokens, whose: &str) -> Result<()> {
     ensure!(
         labels == tokens.labels,
@@ -126,7 +127,7 @@ pub fn check_labels(labels: &[String], tokens: &Tokens, whose: &str) -> Result<(
     Ok(())
 }
 
-/// The tokens on the port `tokens`, which must suit the model in `dir`, an artifact of its own.
+/// The tokens on the port `tokens`, after checking that they fit the model in `dir`, which pipe trained.
 pub fn tokens_for(dir: &Path, cx: &Context) -> Result<Tokens> {
     let tokens = Tokens::open(&cx.input("tokens")?.dir)?;
     check_labels(Config::open(dir)?.labels(), &tokens, "the model")?;
@@ -134,7 +135,7 @@ pub fn tokens_for(dir: &Path, cx: &Context) -> Result<Tokens> {
     Ok(tokens)
 }
 
-/// Copy the files of a model artifact but for its weights and `except`.
+/// Copy the files of a model artifact except its weights and the files in `except`.
 pub fn copy_but_weights(from: &Path, to: &Path, except: &[&str]) -> Result<()> {
     let weights = weights::files(from)?;
     for entry in std::fs::read_dir(from).with_context(|| format!("cannot read {}", from.display()))? {
@@ -142,7 +143,7 @@ pub fn copy_but_weights(from: &Path, to: &Path, except: &[&str]) -> Result<()> {
         let Some(name) = path.file_name() else { continue };
         let left_out = weights.contains(&path) || name == weights::INDEX || except.iter().any(|e| name == *e);
         if path.is_file() && !left_out {
-            // Bytes, not `fs::copy`: the copy must not inherit the cache's read-only mode.
+            // Not `fs::copy`, which would copy the cache's read-only mode.
             let bytes = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
             std::fs::write(to.join(name), bytes)
                 .with_context(|| format!("cannot write {}", to.join(name).display()))?;

@@ -1,4 +1,4 @@
-//! Put several models side by side, and hold them against limits.
+//! Compares several models, and checks them against limits.
 
 mod axis;
 mod gate;
@@ -20,16 +20,17 @@ use super::types::{METRICS, TABLE};
 use pipe_engine::contract::context::Context;
 use pipe_engine::contract::kind::{Invalid, Labels, Port, Stage};
 
-/// Puts several models side by side: quality, with McNemar's test and a bootstrap interval for the change against a baseline,
-/// and cost. Writes `comparison.csv`, `comparison.md` and a plot, `comparison.svg`. All must have scored the same rows.
+/// Compares several models: quality, with McNemar's test and a bootstrap interval for the change from a baseline, and
+/// cost. Writes `comparison.csv`, `comparison.md` and a plot, `comparison.svg`. All models must have scored the same
+/// rows.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Compare {
-    /// The model that changes, sizes and speed-ups are relative to. Default: the first.
+    /// The model that changes, sizes and speed-ups refer to. Default: the first.
     #[serde(default)]
     baseline: Option<String>,
-    /// Limits, such as `{ accuracy-drop = 0.01, size-ratio = 0.5 }`: a variant that falls short fails the stage, which then
-    /// writes no files; the message has the tables.
+    /// Limits, such as `{ accuracy-drop = 0.01, size-ratio = 0.5 }`. If a variant exceeds a limit, the stage fails and
+    /// writes no files; the error message contains the tables.
     #[serde(default)]
     gate: Option<Gate>,
 }
@@ -48,7 +49,7 @@ impl Stage for Compare {
     fn check_inputs(&self, labels: &Labels) -> Vec<Invalid> {
         let variants = labels.get("metrics").map_or(&[][..], Vec::as_slice);
         if let Some(name) = self.baseline.as_deref().filter(|name| !variants.contains(name)) {
-            let message = format!("there is no variant `{name}` to be the baseline");
+            let message = format!("the baseline `{name}` is not among the variants");
             return vec![Invalid::new("baseline", message).help(format!("variants: {}", variants.join(", ")))];
         }
         let baseline = self.baseline.as_deref().or_else(|| variants.first().copied());
@@ -61,7 +62,7 @@ impl Stage for Compare {
         let comparison = Comparison::of(&all, self.baseline.as_deref())?;
         let tables = markdown::document(&comparison);
         if let Some(shortfall) = self.gate.as_ref().and_then(|gate| gate.shortfall(&comparison)) {
-            bail!("{shortfall}\n\n{tables}\nno files are written; with `gate` left out, they are");
+            bail!("{shortfall}\n\n{tables}\nno files were written; leave out `gate` to write them");
         }
         let out = cx.output("table")?;
         write(&out.join("comparison.md"), tables.as_bytes())?;

@@ -1,4 +1,4 @@
-//! Turn a model into a file that runs without this program.
+//! Converts a model into a file for other programs.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -9,18 +9,19 @@ use pipe_engine::contract::context::Context;
 use pipe_engine::contract::kind::{Port, Stage};
 use pipe_ml::onnx::{Precision, convert};
 
-/// Converts a model into a file for other programs; its config, with the label names, and its tokenizer go beside it.
+/// Converts a model into a file for other programs, with its config (including the label names) and its tokenizer
+/// beside it.
 ///
-/// The file is `model.onnx` (opset 17), which ONNX Runtime loads and Optimum's `ORTModelForSequenceClassification` opens:
-/// `input_ids` and `attention_mask` `[batch, sequence]` of any size → `logits` `[batch, labels]`. See docs/onnx.md.
+/// The file is `model.onnx` (opset 17), for ONNX Runtime and Optimum's `ORTModelForSequenceClassification`: `input_ids`
+/// and `attention_mask` `[batch, sequence]` of any size → `logits` `[batch, labels]`. See docs/onnx.md.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Convert {
     /// `onnx`.
     format: Format,
-    /// `f32`; `f16` for GPUs, half the size; `int8` for CPUs, a quarter of the size: weights and tables as 8-bit integers with
-    /// one scale per output channel (per row of a table), activations quantized as the file runs. `int8` starts from the
-    /// floats: give it the model, not what `quantize` made of it.
+    /// `f32`; `f16` for GPUs, half the size; `int8` for CPUs, a quarter of the size: weights and tables as 8-bit
+    /// integers with one scale per output channel (per row of a table), activations quantized at run time. `int8`
+    /// converts the float weights: give it the float model, not the output of `quantize`.
     #[serde(default)]
     precision: Precision,
 }

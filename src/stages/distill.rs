@@ -1,4 +1,4 @@
-//! Train a smaller student from a teacher's logits, and from more of it where asked.
+//! Trains a smaller student on a teacher's logits, and optionally on its hidden states and attention scores.
 
 use std::path::{Path, PathBuf};
 
@@ -19,7 +19,7 @@ use pipe_ml::compute::device::Chosen;
 use pipe_ml::judge::classifier::Classifier;
 use pipe_ml::judge::metrics::{SCORING_ROWS, Scoring};
 use pipe_ml::model::{Config, Initialised, Model};
-use pipe_ml::text::data::align::{Rows, align};
+use pipe_ml::text::data::align::{NamedRows, align};
 use pipe_ml::text::data::predictions::Predictions;
 use pipe_ml::text::data::{Split, Tokens};
 use pipe_ml::train::guide::{AttentionLoss, Guide, HiddenLoss};
@@ -28,35 +28,37 @@ use pipe_ml::train::objective::Objective;
 /// Trains a smaller student on the labels and on a teacher's softened logits: alpha·CE + (1 − alpha)·T²·KL
 /// (Hinton et al., 2015).
 ///
-/// The teacher is a model (`in.teacher`), or what `evaluate` with `split = "train"` kept of one (`in.logits`). One that reads
-/// other tokens than the student gets its own (`in.teacher-tokens`); rows meet by id.
+/// The teacher is a model (`in.teacher`), or the predictions of one that `evaluate` with `split = "train"` wrote
+/// (`in.logits`). A teacher with another tokenizer than the student's needs tokens of its own (`in.teacher-tokens`);
+/// rows are matched by id.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Own {
-    /// The student to start from: a folder, or `hf:OWNER/NAME@REVISION`; a folder with a config and no weights starts from
-    /// random ones. `in.tokens` must be of its tokenizer. Default: the model on `in.student`, or the teacher with fewer layers.
+    /// The student to start from: a folder, or `hf:OWNER/NAME@REVISION`; a folder with a config but no weights starts
+    /// from random weights. `in.tokens` must come from its tokenizer. Default: the model on `in.student`, or the
+    /// teacher with fewer layers.
     #[serde(default)]
     student: Option<String>,
-    /// Encoder layers that the student takes over from the teacher, where no other student is given: how many, evenly spaced,
-    /// or which, counted from 0: `[0, 2, 4]`. Default: half of them.
+    /// Encoder layers that the student takes from the teacher, if no other student is given: their number, evenly
+    /// spaced, or a list counted from 0, such as `[0, 2, 4]`. Default: half of them.
     #[serde(default)]
     layers: Option<Layers>,
-    /// Train only the last so many encoder layers of the student and its head; embeddings and the layers below are frozen.
-    /// 0: the head alone. Default: all is trained.
+    /// Train only this many last encoder layers of the student and its head; embeddings and lower layers are frozen. 0
+    /// trains only the head. Default: train everything.
     #[serde(default)]
     finetune_layers: Option<usize>,
-    /// Share of the labels' cross-entropy in the loss; the rest is the teacher's.
+    /// Share of the labels' cross-entropy in the loss; the teacher's share is the rest.
     #[serde(default = "half")]
     alpha: f64,
-    /// T, by which both models' logits are divided before the softmax.
+    /// T: both models' logits are divided by it before the softmax.
     #[serde(default = "two")]
     temperature: f64,
-    /// Add the distance of the student's hidden states from the teacher's to the loss. Both must read the same tokens; where
-    /// their widths differ, a linear layer between them is trained along and thrown away.
+    /// Add the distance between the student's and the teacher's hidden states to the loss. Both must read the same
+    /// tokens. If their widths differ, a linear layer between them is trained too and then discarded.
     #[serde(default)]
     hidden: Option<HiddenLoss>,
-    /// Add the distance of the student's attention scores from the teacher's. Both must read the same tokens and have as many
-    /// heads.
+    /// Add the distance between the student's and the teacher's attention scores to the loss. Both must read the same
+    /// tokens and have the same number of heads.
     #[serde(default)]
     attention: Option<AttentionLoss>,
 }
@@ -104,15 +106,15 @@ impl Stage for Distill {
             if let Some(weight) = weight.filter(|weight| !(*weight > 0.0 && weight.is_finite())) {
                 wrong.push(
                     Invalid::new(key, format!("the weight of `{key}` is {weight}; it must be above 0"))
-                        .help(format!("leave `{key}` out for a loss without it")),
+                        .help(format!("leave out `{key}` for a loss without it")),
                 );
             }
         }
         wrong.extend(own.layers.as_ref().and_then(Layers::check));
         if own.layers.is_some() && own.student.is_some() {
             wrong.push(
-                Invalid::new("layers", "`layers` and `student` are both given")
-                    .help("`layers` takes layers over from the teacher; a `student` of its own has its own: keep one"),
+                Invalid::new("layers", "`layers` and `student` are both set")
+                    .help("`layers` takes layers from the teacher, `student` uses another model: keep one of the two"),
             );
         }
         wrong
@@ -127,43 +129,48 @@ impl Stage for Distill {
                  split = \"train\"",
             )),
             (true, true) => wrong.push(
-                Invalid::new("logits", "`teacher` and `logits` are both wired")
-                    .help("the logits stand in for the teacher that gave them: keep one of the two"),
+                Invalid::new("logits", "`in.teacher` and `in.logits` are both set")
+                    .help("the logits replace the teacher: keep one of the two"),
             ),
             _ => {}
         }
         if is_wired("student") {
             let given = [("student", own.student.is_some()), ("layers", own.layers.is_some())];
             wrong.extend(given.into_iter().filter(|(_, is_given)| *is_given).map(|(key, _)| {
-                Invalid::new(key, format!("`{key}` and `in.student` are both given")).help("keep one of the two")
+                Invalid::new(key, format!("`{key}` and `in.student` are both set")).help("keep one of the two")
             }));
         }
         let imitated = [("hidden", own.hidden.is_some()), ("attention", own.attention.is_some())];
         let imitated = imitated.into_iter().filter(|(_, is_given)| *is_given).map(|(key, _)| key);
         if is_wired("logits") {
             wrong.extend(imitated.map(|key| {
-                Invalid::new(key, format!("`{key}` needs a teacher at work, and `in.logits` are only what one left"))
-                    .help("wire the teacher itself to `in.teacher`")
+                Invalid::new(key, format!("`{key}` needs a teacher model, but `in.logits` only has its logits"))
+                    .help("set `in.teacher` instead of `in.logits`")
             }));
             if own.layers.is_some() || own.student.is_none() && !is_wired("student") {
                 wrong.push(
-                    Invalid::new("layers", "with `in.logits` there is no teacher to take the student's layers from")
-                        .help("give a `student`, or wire a model to `in.student`"),
+                    Invalid::new(
+                        "layers",
+                        "with `in.logits` there is no teacher model to take the student's layers from",
+                    )
+                    .help("set `student`, or set `in.student` to a model"),
                 );
             }
             if is_wired("teacher-tokens") {
                 wrong.push(Invalid::new(
                     "teacher-tokens",
-                    "with `in.logits` there is no teacher to read `in.teacher-tokens`",
+                    "`in.teacher-tokens` needs a teacher model, but `in.logits` is set",
                 ));
             }
         } else if is_wired("teacher-tokens") {
             wrong.extend(imitated.map(|key| {
                 Invalid::new(
                     key,
-                    format!("`{key}` compares token by token, and with `in.teacher-tokens` they are others"),
+                    format!(
+                        "`{key}` compares token by token, but with `in.teacher-tokens` the models read different tokens"
+                    ),
                 )
-                .help("leave it out, or choose a student with the teacher's tokenizer")
+                .help("leave out `{key}`, or choose a student with the teacher's tokenizer")
             }));
         }
         wrong
@@ -199,7 +206,7 @@ impl Stage for Distill {
 }
 
 impl Own {
-    /// The student as it starts, and what of it is random.
+    /// The student before training, and which of its weights are random.
     fn student(&self, cx: &mut Context, tokens: &Tokens, device: &Chosen) -> Result<(Model, Initialised)> {
         let given: Option<PathBuf> = match (&self.student, cx.inputs("student")) {
             (Some(_), _) => Some(cx.external("student")?.to_owned()),
@@ -213,7 +220,7 @@ impl Own {
             loaded.notes.into_iter().for_each(|n| cx.note(n));
             return Ok((loaded.model, loaded.initialised));
         }
-        // From its files: a teacher at work may have integers for weights.
+        // Load it again from its files: the running teacher may have integer weights.
         let teacher = Model::load(&cx.input("teacher")?.dir, Some(&tokens.labels), cx.seed(), &device.device)?.model;
         let all = teacher.depth();
         let kept = self.layers.clone().unwrap_or(Layers::Count(all.div_ceil(2))).of(all)?;
@@ -222,24 +229,24 @@ impl Own {
     }
 }
 
-/// Where the logits come from.
+/// The source of the logits.
 enum Teacher {
     Model {
         classifier: Classifier,
-        /// Its own, where the student's tokenizer is another.
+        /// The teacher's own tokens, if the student has another tokenizer.
         tokens: Option<Tokens>,
     },
     Predictions(Predictions),
 }
 
 impl Teacher {
-    /// What is wired, after making sure that it speaks of the rows and labels of the student's `tokens`.
+    /// Open the teacher or its predictions, and check that labels and tokens fit.
     fn open(cx: &mut Context, tokens: &Tokens, device: &Chosen) -> Result<Self> {
         if let Some(input) = cx.inputs("logits").first() {
             let predictions = Predictions::read(&input.dir.join("predictions.parquet"))?;
             ensure!(
                 predictions.classes == tokens.labels.len(),
-                "{} gives {} logits a row, but the tokens have {} labels: {}",
+                "{} gives {} logits per row, but the tokens have {} labels: {}",
                 input.stage,
                 predictions.classes,
                 tokens.labels.len(),
@@ -252,12 +259,12 @@ impl Teacher {
         base::check_labels(classifier.labels(), tokens, "the teacher")?;
         let Some(input) = cx.inputs("teacher-tokens").first() else {
             base::check_fit(tokens, &dir).map_err(|error| {
-                anyhow::anyhow!("{error:#}; or wire tokens of the teacher's tokenizer to `in.teacher-tokens`")
+                anyhow::anyhow!("{error:#}; or set `in.teacher-tokens` to tokens of the teacher's tokenizer")
             })?;
             if is_another_tokenizer(&cx.input("tokens")?.dir, &dir) {
                 cx.warn(
-                    "the teacher's tokenizer differs from that of the tokens, though it knows their ids; if it reads other \
-                     tokens, wire its own to `in.teacher-tokens`",
+                    "the teacher's tokenizer differs from that of the tokens, although it knows their ids; if it splits texts \
+                     differently, set `in.teacher-tokens` to tokens of the teacher's tokenizer",
                 );
             }
             return Ok(Self::Model { classifier, tokens: None });
@@ -268,12 +275,12 @@ impl Teacher {
         Ok(Self::Model { classifier, tokens: Some(theirs) })
     }
 
-    /// Its logits for the train rows of `tokens`, in their order, `[N, C]`.
+    /// The teacher's logits for the train rows of `tokens`, in their order, `[N, C]`.
     fn logits(self, cx: &Context, tokens: &Tokens, device: &Chosen) -> Result<Vec<f32>> {
         let ours = rows("the tokens", &tokens.train);
         match self {
             Self::Predictions(Predictions { ids, labels, logits, classes }) => {
-                let theirs = Rows { name: "the predictions", ids: &ids, labels: &labels };
+                let theirs = NamedRows { name: "the predictions", ids: &ids, labels: &labels };
                 Ok(in_order(&logits, classes, &align(ours, theirs)?))
             }
             Self::Model { classifier, tokens: theirs } => {
@@ -296,16 +303,16 @@ impl Teacher {
     }
 }
 
-fn rows<'a>(name: &'a str, split: &'a Split) -> Rows<'a> {
-    Rows { name, ids: split.ids(), labels: split.labels() }
+fn rows<'a>(name: &'a str, split: &'a Split) -> NamedRows<'a> {
+    NamedRows { name, ids: split.ids(), labels: split.labels() }
 }
 
-/// The rows of `logits` `[N, classes]` at these places.
+/// The rows of `logits` `[N, classes]` in the order of `places`.
 fn in_order(logits: &[f32], classes: usize, places: &[usize]) -> Vec<f32> {
     places.iter().flat_map(|place| &logits[place * classes..][..classes]).copied().collect()
 }
 
-/// Whether the files of tokens and of a model are those of two tokenizers, as far as they tell.
+/// Whether tokens and a model have different tokenizers, judged by their files.
 fn is_another_tokenizer(tokens: &Path, model: &Path) -> bool {
     let read = |dir: &Path| std::fs::read(dir.join("tokenizer.json")).ok();
     matches!((read(tokens), read(model)), (Some(ours), Some(theirs)) if ours != theirs)

@@ -1,4 +1,4 @@
-//! Score a model on labelled rows.
+//! Scores a model on labelled rows.
 
 use std::path::Path;
 use std::time::Duration;
@@ -20,18 +20,18 @@ use pipe_ml::text::data::predictions;
 use pipe_ml::text::data::spec::Purpose;
 use pipe_ml::text::data::{Split, Tokens};
 
-/// Scores a model on labelled rows: quality, size, speed and memory, and what became of each row.
+/// Scores a model on labelled rows: quality, size, speed and memory, and the outcome of each row.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Evaluate {
-    /// Which rows: `test`, `validation` or `train`.
+    /// Which rows to score: `test`, `validation` or `train`.
     #[serde(default = "test")]
     split: Purpose,
-    /// Rows per batch, for scoring and for the throughput.
+    /// Rows per batch, for scoring and for measuring the throughput.
     #[serde(default = "usual_rows")]
     batch_size: usize,
-    /// Seconds that measuring latency and throughput may take, each; 0: they are not measured. Other stages that run at the
-    /// same time slow them down, and their memory is counted, too: run with `--jobs 1` where the figures matter.
+    /// Seconds for measuring latency and throughput, each; 0 skips the measurements. Other stages that run at the same
+    /// time slow them down, and their memory is counted too: use `--jobs 1` if the numbers matter.
     #[serde(default = "two")]
     speed_seconds: f64,
 }
@@ -48,7 +48,7 @@ fn two() -> f64 {
     2.0
 }
 
-/// A day: who writes more has mistaken the unit.
+/// A day; a larger value is probably in the wrong unit.
 const LONGEST: f64 = 86_400.0;
 
 /// The metrics artifact: `metrics.json`, four records in one flat object, and `outcomes.parquet`.
@@ -56,19 +56,19 @@ const LONGEST: f64 = 86_400.0;
 pub struct Scores {
     pub metrics: Metrics,
     pub size: Size,
-    /// None where it was not measured.
+    /// None if it was not measured.
     pub speed: Option<Speed>,
     pub cost: Cost,
     pub outcomes: Outcomes,
 }
 
-/// What a model took, besides time for each row.
+/// The cost of a model, besides the time per row.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Cost {
-    /// The most memory in use while the model was opened and scored all rows, above what was in use before. None where
-    /// the program's allocator does not count.
+    /// The maximum of memory in use while the model was opened and scored all rows, above what was in use before. None
+    /// if the program's allocator does not count.
     pub peak_memory_bytes: Option<u64>,
-    /// How long the stage took that made the model.
+    /// How long the stage that made the model took.
     pub made_seconds: f64,
 }
 
@@ -93,7 +93,7 @@ impl Scores {
                 outcomes,
             })
         };
-        read().with_context(|| format!("{} is not what `evaluate` writes", path.display()))
+        read().with_context(|| format!("{} was not written by `evaluate`", path.display()))
     }
 
     fn write(&self, dir: &Path) -> Result<()> {
@@ -116,7 +116,7 @@ impl Scores {
 
 impl Stage for Evaluate {
     const KIND: &'static str = "evaluate";
-    // 2: the outcome of each row, peak memory and the time that the model took; no speed where none is asked for.
+    // 2: the outcome of each row, peak memory and the time of the model's stage; no speed if it is not requested.
     const VERSION: u32 = 2;
     const INPUTS: &'static [Port] = &[Port::one("model", MODEL), Port::one("tokens", TOKENS)];
     const OUTPUTS: &'static [Port] = &[Port::one("metrics", METRICS), Port::one("predictions", PREDICTIONS)];
@@ -158,14 +158,14 @@ impl Stage for Evaluate {
             cost,
             outcomes: Outcomes::of(split, &logits, tokens.labels.len()),
         };
-        self.tell(cx, &scores);
+        self.report(cx, &scores);
         scores.write(&cx.output("metrics")?)?;
         predictions::write(&cx.output("predictions")?.join("predictions.parquet"), split, &logits, tokens.labels.len())
     }
 }
 
 impl Evaluate {
-    fn tell(&self, cx: &mut Context, scores: &Scores) {
+    fn report(&self, cx: &mut Context, scores: &Scores) {
         let Scores { metrics, size, speed, .. } = scores;
         cx.note(format!(
             "accuracy {:.4}, macro F1 {:.4} on {} {} rows",
@@ -192,7 +192,7 @@ impl Evaluate {
         };
         ensure!(
             !split.is_empty(),
-            "there are no {} rows to evaluate on; give `preprocess` a source with split = \"{}\", or choose another `split` here",
+            "there are no {} rows to evaluate; add a source with split = \"{}\" to `preprocess`, or choose another `split` here",
             self.split.name(),
             self.split.name()
         );
@@ -223,11 +223,11 @@ mod tests {
         assert_eq!(Scores::read(dir.path()).unwrap(), scores);
         std::fs::write(dir.path().join(Scores::METRICS), "{\"accuracy\": 1}").unwrap();
         let error = Scores::read(dir.path()).unwrap_err().to_string();
-        assert!(error.ends_with("metrics.json is not what `evaluate` writes"), "{error}");
+        assert!(error.ends_with("metrics.json was not written by `evaluate`"), "{error}");
     }
 
     #[test]
-    fn values_that_make_no_sense_are_told() {
+    fn invalid_values_are_reported() {
         let says = |text: &str| -> Vec<String> {
             let evaluate: Evaluate = serde_json::from_str(text).unwrap();
             evaluate.check().into_iter().map(|invalid| invalid.message).collect()

@@ -1,4 +1,4 @@
-//! Models looked at from outside: what `pipe inspect` and `pipe diagnose` tell.
+//! What `pipe inspect` and `pipe diagnose` use of `ml`.
 
 pub use pipe_ml::judge::diagnose::{Diagnosis, Drift, NotComparable, TensorDrift, diagnose};
 pub use pipe_ml::judge::inspect::{Depth, Inspection, Tensor, What, inspect};

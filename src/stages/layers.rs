@@ -1,4 +1,4 @@
-//! Encoder layers as a parameter: how many, or which.
+//! Encoder layers as a parameter: their number, or a list.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -13,7 +13,7 @@ use pipe_ml::compress::student;
 /// `layers = 3` or `layers = [0, 2, 4]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Layers {
-    /// So many, evenly spaced.
+    /// This many, evenly spaced.
     Count(usize),
     /// These, counted from 0.
     These(Vec<usize>),
@@ -25,18 +25,21 @@ impl Layers {
             Self::Count(0) => "layers is 0; at least 1 is needed".to_owned(),
             Self::These(layers) if layers.is_empty() => "layers is empty; at least 1 is needed".to_owned(),
             Self::These(layers) if !layers.is_sorted_by(|a, b| a < b) => {
-                format!("layers is {layers:?}; they must be in ascending order, each of them once")
+                format!("layers is {layers:?}; list each layer once, in ascending order")
             }
             _ => return None,
         };
         Some(Invalid::new("layers", message))
     }
 
-    /// Which of a model's `all` layers these are.
+    /// The layers selected of a model with `all` layers.
     pub fn of(&self, all: usize) -> anyhow::Result<Vec<usize>> {
         match self {
             Self::Count(wanted) => {
-                anyhow::ensure!(*wanted <= all, "{wanted} layers are to stay, but the model has {all}; lower `layers`");
+                anyhow::ensure!(
+                    *wanted <= all,
+                    "cannot keep {wanted} layers: the model has only {all}; lower `layers`"
+                );
                 Ok(student::spread(all, *wanted))
             }
             Self::These(layers) => Ok(layers.clone()),
@@ -53,7 +56,7 @@ impl Serialize for Layers {
     }
 }
 
-/// By hand: serde's untagged enums lose the place of a mistake.
+/// By hand, because serde's untagged enums lose the place of a mistake.
 impl<'de> Deserialize<'de> for Layers {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Either;
@@ -120,13 +123,13 @@ mod tests {
     }
 
     #[test]
-    fn what_makes_no_model_is_refused() {
+    fn invalid_lists_are_refused() {
         let message = |layers: Layers| layers.check().unwrap().message;
         assert!(message(Layers::Count(0)).contains("at least 1"));
         assert!(message(Layers::These(vec![])).contains("at least 1"));
         assert!(message(Layers::These(vec![2, 1])).contains("ascending order"));
-        assert!(message(Layers::These(vec![1, 1])).contains("each of them once"));
-        assert!(Layers::Count(5).of(4).unwrap_err().to_string().contains("5 layers are to stay, but the model has 4"));
+        assert!(message(Layers::These(vec![1, 1])).contains("each layer once"));
+        assert!(Layers::Count(5).of(4).unwrap_err().to_string().contains("cannot keep 5 layers: the model has only 4"));
         assert_eq!(Layers::Count(2).of(4).unwrap(), [0, 2]);
         assert_eq!(Layers::These(vec![1, 3]).of(4).unwrap(), [1, 3]);
     }

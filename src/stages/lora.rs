@@ -1,4 +1,4 @@
-//! Train low-rank adapters on a frozen base.
+//! Trains low-rank adapters on a frozen base.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -15,7 +15,7 @@ use pipe_ml::model::{Config, Initialised, Model};
 use pipe_ml::text::data::Tokens;
 use pipe_ml::train::objective::Objective;
 
-/// Trains low-rank adapters on a frozen base model, as PEFT does; gives the adapter and the merged model.
+/// Trains low-rank adapters on a frozen base model, as PEFT does; outputs the adapter and the merged model.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Own {
@@ -29,24 +29,24 @@ pub struct Own {
     /// Dropout on the adapters' input.
     #[serde(default = "tenth")]
     dropout: f64,
-    /// Layers that get an adapter, by the end of their name as in PEFT; `["all-linear"]`: all but the head's. Default: the
-    /// projections of queries and values.
+    /// Layers that get an adapter, by the end of their name as in PEFT; `["all-linear"]` selects all except the head's.
+    /// Default: the query and value projections.
     #[serde(default)]
     targets: Option<Vec<String>>,
     /// Scale by alpha / √r instead (rank-stabilised LoRA).
     #[serde(default)]
     rslora: bool,
-    /// Modules beside the head that are trained in full and stored with the adapter, such as `word_embeddings`.
+    /// Modules besides the head to train fully and store with the adapter, such as `word_embeddings`.
     #[serde(default)]
     modules_to_save: Vec<String>,
     /// `"standard"`: the family's own classifier; `"mlp"`: three linear layers, hidden → 256 → 128 → labels, which
-    /// `transformers` does not know. Default: the one that the base has.
+    /// `transformers` does not support. Default: the same as the base.
     #[serde(default)]
     head: Option<HeadKind>,
-    /// Share of each target that is spread over all classes.
+    /// Share of each target that is distributed over all classes.
     #[serde(default)]
     label_smoothing: f64,
-    /// How much each class counts: `"none"`, `"balanced"`, or `{ given = [1.0, 2.0] }`.
+    /// The weight of each class in the loss: `"none"`, `"balanced"`, or `{ given = [1.0, 2.0] }`.
     #[serde(default)]
     class_weights: ClassWeights,
 }
@@ -59,7 +59,7 @@ pub type Lora = Trained<Own>;
 
 impl Stage for Lora {
     const KIND: &'static str = "lora";
-    // 3: the adapted layer is one operation, which rounds otherwise.
+    // 3: the adapted layer is one operation, which rounds differently.
     const VERSION: u32 = 3;
     const MAIN: Option<&'static str> = Some("rank");
     const INPUTS: &'static [Port] = &[Port::one("tokens", TOKENS)];
@@ -119,7 +119,9 @@ impl Stage for Lora {
         };
         if let Initialised::Part(fresh) = &loaded.initialised {
             for module in config.save_fresh(fresh) {
-                cx.note(format!("{module} starts fresh: it is trained in full and stored with the adapter"));
+                cx.note(format!(
+                    "{module} starts from random weights: it is trained fully and stored with the adapter"
+                ));
             }
         }
         let model = loaded.model.add_lora(&config, cx.seed())?;

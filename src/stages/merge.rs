@@ -1,4 +1,4 @@
-//! Merge an adapter that was trained elsewhere into its base.
+//! Merges an adapter that was trained elsewhere into its base.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -10,16 +10,17 @@ use pipe_engine::contract::kind::{External, Invalid, Port, Stage};
 use pipe_ml::compress::lora::merge;
 use pipe_ml::text::tokenizer;
 
-/// Merges an adapter in PEFT's layout into its base model, so that a model adapted elsewhere can be compressed and compared.
+/// Merges an adapter in PEFT's format into its base model, so that a model adapted elsewhere can be compressed and
+/// compared.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Merge {
     /// Folder with adapter_config.json and adapter_model.safetensors.
     adapter: String,
-    /// The model that the adapter was trained on: a folder, or `hf:OWNER/NAME@REVISION`; its tokenizer comes along.
+    /// The model that the adapter was trained on: a folder, or `hf:OWNER/NAME@REVISION`; its tokenizer is copied.
     base: String,
-    /// Label names in the order of the head's outputs. Default: those of the base, or `LABEL_0`, … where their number is
-    /// another.
+    /// Label names in the order of the head's outputs. Default: those of the base, or `LABEL_0`, … if their number
+    /// differs.
     #[serde(default)]
     labels: Option<Vec<String>>,
 }
@@ -32,12 +33,12 @@ impl Stage for Merge {
     const OUTPUTS: &'static [Port] = &[Port::one("model", MODEL)];
 
     fn check(&self) -> Vec<Invalid> {
-        let remote = self.adapter.starts_with(base::HUB.prefix);
+        let is_on_hub = self.adapter.starts_with(base::HUB.prefix);
         let invalid = || {
-            Invalid::new("adapter", format!("adapter is {}; an adapter must be a folder", self.adapter))
-                .help("download it first: only whole models come from the Hub")
+            Invalid::new("adapter", format!("adapter is {}; it must be a folder", self.adapter))
+                .help("download it first: pipe downloads only whole models from the Hub")
         };
-        remote.then(invalid).into_iter().collect()
+        is_on_hub.then(invalid).into_iter().collect()
     }
 
     fn externals(&self) -> Vec<External> {

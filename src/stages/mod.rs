@@ -1,4 +1,4 @@
-//! The kinds: one file each, listed in `KINDS`.
+//! The kinds of stages: one file each, listed in `KINDS`.
 
 pub mod compare;
 pub mod convert;
@@ -24,11 +24,11 @@ mod types;
 mod watched;
 
 use pipe_engine::contract::kind::Kind;
-use pipe_engine::contract::origin::Remote;
+use pipe_engine::contract::origin::Origin;
 
 pub use base::gpus;
 
-/// Every kind, in the order in which a pipeline usually has them.
+/// Every kind, in the usual order in a pipeline.
 pub const KINDS: &[Kind] = &[
     Kind::of::<preprocess::Preprocess>(),
     Kind::of::<tokenize::Tokenize>(),
@@ -43,5 +43,5 @@ pub const KINDS: &[Kind] = &[
     Kind::of::<compare::Compare>(),
 ];
 
-/// Names that stand for folders somewhere else.
-pub const REMOTES: &[Remote] = &[base::HUB];
+/// Schemes of names that stand for folders elsewhere.
+pub const ORIGINS: &[Origin] = &[base::HUB];

@@ -1,4 +1,4 @@
-//! A trained model as a function from texts to labels: what `pipe predict` runs.
+//! Labels texts with a trained model: the core of `pipe predict`.
 
 use std::path::Path;
 
@@ -17,19 +17,19 @@ pub struct Predictor {
     tokenizer: Tokenizer,
 }
 
-/// What a model says of one text.
+/// The prediction for one text.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Prediction {
     pub label: String,
     /// Probabilities, by label.
     pub scores: Vec<f32>,
     pub logits: Vec<f32>,
-    /// Tokens of the text that were cut off because the model has no more positions.
+    /// Tokens cut from the text because the model has no more positions.
     pub truncated: usize,
 }
 
 impl Predictor {
-    /// Rows that go through the model together.
+    /// Rows per batch.
     const BATCH: usize = 32;
 
     /// Open a model folder with its tokenizer; `device` as in `--device`.
@@ -48,11 +48,11 @@ impl Predictor {
     pub fn predict<T: AsRef<str> + Sync>(&self, texts: &[T]) -> Result<Vec<Prediction>> {
         let encoded = self.tokenizer.encode_batch(texts, self.classifier.max_length(), &Silent)?;
         let rows = self.classifier.config().vocab_size();
-        // Ids need not follow one another: their number says nothing of the highest.
+        // Ids may have gaps: their number does not tell the highest.
         let highest = encoded.iter().flat_map(|e| &e.ids).chain([&self.tokenizer.pad_id()]).max().copied().unwrap_or(0);
         anyhow::ensure!(
             (highest as usize) < rows,
-            "the tokenizer gives the id {highest}, but the model knows {rows} ids: it has the tokenizer of another model"
+            "the tokenizer gives id {highest}, but the model has only {rows} ids: the tokenizer belongs to another model"
         );
         let mut split = Split::default();
         encoded.iter().for_each(|e| split.push(&e.ids, 0, String::new()));

@@ -1,4 +1,4 @@
-//! Read labelled texts as they really are, clean them, and split them.
+//! Reads labelled texts, cleans them, and splits them.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -26,7 +26,7 @@ impl Stage for Preprocess {
         let mut wrong = Vec::new();
         if !self.0.sources.iter().any(|s| s.split == Purpose::Train) {
             wrong.push(
-                Invalid::new("sources", "no source is for training").help("leave `split` out of at least one source"),
+                Invalid::new("sources", "no source has training rows").help("leave out `split` of at least one source"),
             );
         }
         if let Some(share) = self.0.validation.filter(|v| !(0.0..1.0).contains(v)) {
@@ -47,7 +47,7 @@ impl Stage for Preprocess {
 
     fn run(&self, cx: &mut Context) -> anyhow::Result<()> {
         let corpus = finished(preprocess(&self.0, cx.seed(), cx.root(), &Watched::new(cx)))?;
-        for line in said(&corpus.report) {
+        for line in summary(&corpus.report) {
             cx.note(line);
         }
         for row in &corpus.report.unusable {
@@ -59,8 +59,8 @@ impl Stage for Preprocess {
     }
 }
 
-/// What was read, changed and dropped, a line each.
-fn said(report: &Report) -> Vec<String> {
+/// What was read, changed and dropped, one line each.
+fn summary(report: &Report) -> Vec<String> {
     let d = &report.dropped;
     let counts = [
         (d.unusable, "unusable"),

@@ -1,4 +1,4 @@
-//! Remove the smallest weights of a model.
+//! Removes the smallest weights of a model.
 
 use std::path::Path;
 
@@ -10,7 +10,7 @@ use super::base;
 use super::base::copy_but_weights;
 use super::layers::Layers;
 use super::recovery;
-use super::recovery::{Patient, Recovery};
+use super::recovery::{PrunedModel, Recovery};
 use super::removal;
 use super::removal::{Structure, Wanted};
 use super::training;
@@ -23,46 +23,47 @@ use pipe_ml::files::weights;
 use pipe_ml::model::Model;
 use pipe_ml::model::config::Config;
 
-/// Sets the smallest weights of a model's linear layers to zero (L1 magnitude); embeddings, LayerNorm and biases are not
-/// pruned. With `structure` or `layers`, removes neurons or whole layers in their place, so that the model becomes smaller and
-/// faster. With `recover-epochs`, trains what is left.
+/// Sets the smallest weights of a model's linear layers to zero (L1 magnitude); embeddings, LayerNorm and biases are
+/// not pruned. With `structure` or `layers`, removes whole neurons or layers instead, which makes the model smaller and
+/// faster. With `recover-epochs`, trains the pruned model.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Own {
-    /// Share of the weights set to zero, 0 ≤ sparsity < 1. Where `pattern` is given, it follows from that. With `structure`: share of
-    /// what that names which is removed, of each layer.
+    /// Share of the weights set to zero, 0 ≤ sparsity < 1. A `pattern` determines it. With `structure`: the share of
+    /// neurons to remove from each layer.
     #[serde(default)]
     sparsity: Option<f64>,
-    /// n:m sparsity: `"2:4"` leaves each neuron at most 2 of each 4 consecutive inputs. 1 ≤ n < m ≤ 32.
+    /// n:m sparsity: `"2:4"` keeps at most 2 of every 4 consecutive inputs of each neuron. 1 ≤ n < m ≤ 32.
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pattern: Option<Pattern>,
     /// Rank weights within each matrix (`local`) or across all of them (`global`).
     #[serde(default)]
     scope: Scope,
-    /// Which layers: `"ffn"`, `"attention"`, `"head"`, or modules by the end of their name with `*` for any characters, such as
-    /// `"layer.*.attention.*.query"`. Default: all linear layers.
+    /// Layers to prune: `"ffn"`, `"attention"`, `"head"`, or modules by the end of their name, with `*` for any
+    /// characters, such as `"layer.*.attention.*.query"`. Default: all linear layers.
     #[serde(default)]
     #[schemars(with = "Option<Vec<String>>")]
     targets: Option<Vec<Target>>,
-    /// Let the sparsity rise in so many `steps` over the first half of the recovery training (or `until` another share of it),
-    /// fast at first (Zhu and Gupta, 2017): `{ steps = 10 }`. Default: all is removed before the first step.
+    /// Raise the sparsity in this many `steps` over the first half of the recovery training (`until` sets another
+    /// share), fast at first (Zhu and Gupta, 2017): `{ steps = 10 }`. Default: prune everything before the first
+    /// training step.
     #[serde(default)]
     gradual: Option<Gradual>,
-    /// What to remove for good in the place of single weights: `["ffn"]`, the neurons of the feed-forward halves that matter
-    /// least to the loss on the validation rows of `in.tokens`.
+    /// What to remove instead of single weights: `["ffn"]`, the feed-forward neurons that matter least to the loss on
+    /// the validation rows of `in.tokens`.
     #[serde(default)]
     structure: Option<Vec<Structure>>,
-    /// Rows of the validation split that tell which neurons matter, at most. For `structure`. Default: 256.
+    /// The most validation rows used to measure which neurons matter, for `structure`. Default: 256.
     #[serde(default)]
     calibration: Option<usize>,
-    /// Encoder layers that stay: so many, evenly spaced from the first, or `[0, 2, 4]`, counted from 0; the others are dropped.
-    /// By itself, or before `structure`.
+    /// Encoder layers to keep: their number, evenly spaced from the first, or a list counted from 0, such as `[0, 2,
+    /// 4]`. The others are dropped, before `structure` applies.
     #[serde(default)]
     layers: Option<Layers>,
 }
 
-/// Enough for a ranking that more rows hardly change, in seconds.
+/// More rows take longer and hardly change the ranking.
 const CALIBRATION: usize = 256;
 
 pub type Prune = Trained<Own, Recovery>;
@@ -88,14 +89,14 @@ impl Stage for Prune {
         let mut wrong = if self.own.is_structured() { self.own.check_structured() } else { self.own.check() };
         if self.own.gradual.is_some() && self.training.training().is_none() {
             wrong.push(
-                Invalid::new("gradual", format!("gradual needs training to go with, and {} is 0", recovery::KEY))
+                Invalid::new("gradual", format!("`gradual` needs recovery training, but {} is 0", recovery::KEY))
                     .help(format!("add `{} = 1` and `in.tokens`", recovery::KEY)),
             );
         }
         if self.own.calibration.is_some() && self.own.structure.is_none() {
             wrong.push(
-                Invalid::new("calibration", "`calibration` is given, but nothing is measured on its rows")
-                    .help("add `structure = [\"ffn\"]`, or leave `calibration` out"),
+                Invalid::new("calibration", "`calibration` is set, but without `structure` nothing is measured")
+                    .help("add `structure = [\"ffn\"]`, or leave out `calibration`"),
             );
         }
         wrong.into_iter().chain(self.training.check()).collect()
@@ -104,8 +105,8 @@ impl Stage for Prune {
     fn check_inputs(&self, labels: &Labels) -> Vec<Invalid> {
         let is_idle = labels.contains_key("tokens") && self.needs().is_empty();
         let invalid = || {
-            Invalid::new("tokens", "`in.tokens` is wired, but nothing is trained or measured on its rows")
-                .help(format!("add `{} = 1` to train what is left, or leave it out", recovery::KEY))
+            Invalid::new("tokens", "`in.tokens` is set, but the stage neither trains nor measures")
+                .help(format!("add `{} = 1` to train the pruned model, or leave out `in.tokens`", recovery::KEY))
         };
         is_idle.then(invalid).into_iter().collect()
     }
@@ -142,7 +143,7 @@ impl Stage for Prune {
     }
 }
 
-/// Prunes the model in `dir`; everything but its weights is copied.
+/// Prune the model in `dir`, and copy everything except its weights.
 fn at_once(pruning: &Pruning, dir: &Path, out: &Path) -> Result<PruneReport> {
     let mut tensors = weights::read(&weights::files(dir)?)?;
     let report = pruning.prune(&mut tensors)?;
@@ -151,14 +152,14 @@ fn at_once(pruning: &Pruning, dir: &Path, out: &Path) -> Result<PruneReport> {
     Ok(report)
 }
 
-/// Prunes the model and trains it.
+/// Prune the model and train it.
 fn recovered(cx: &mut Context, pruning: Pruning, training: &Training) -> Result<PruneReport> {
     let dir = cx.input("model")?.dir.clone();
     let tokens = base::tokens_for(&dir, cx)?;
     let device = base::device(cx)?;
     let model = Model::load(&dir, None, cx.seed(), &device.device)?.model;
-    let patient = Patient { model, tokens: &tokens, device: &device, pruning: pruning.clone() };
-    let (model, recovery) = recovery::recover(cx, patient, training)?;
+    let pruned = PrunedModel { model, tokens: &tokens, device: &device, pruning: pruning.clone() };
+    let (model, recovery) = recovery::recover(cx, pruned, training)?;
     Ok(PruneReport { recovery: Some(recovery), ..pruning.report(&model.to_host()?)? })
 }
 
@@ -166,17 +167,18 @@ impl Own {
     fn check(&self) -> Vec<Invalid> {
         let mut wrong = Vec::new();
         match (self.sparsity, self.pattern) {
-            (None, None) => wrong.push(
-                Invalid::new("sparsity", "neither sparsity nor pattern is given")
-                    .help("0.3 sets 30 % of the weights to zero; `pattern = \"2:4\"` two of each four"),
-            ),
+            (None, None) => {
+                wrong.push(Invalid::new("sparsity", "neither `sparsity` nor `pattern` is set").help(
+                    "`sparsity = 0.3` sets 30 % of the weights to zero; `pattern = \"2:4\"` sets two of every four",
+                ))
+            }
             (Some(_), None) => wrong.extend(self.check_sparsity()),
             (Some(sparsity), Some(pattern)) if (sparsity - pattern.sparsity()).abs() > 1e-9 => wrong.push(
                 Invalid::new(
                     "sparsity",
-                    format!("sparsity is {sparsity}, but the pattern {pattern} makes it {}", pattern.sparsity()),
+                    format!("sparsity is {sparsity}, but the pattern {pattern} gives {}", pattern.sparsity()),
                 )
-                .help("leave `sparsity` or `pattern` out"),
+                .help("leave out `sparsity` or `pattern`"),
             ),
             _ => {}
         }
@@ -184,9 +186,9 @@ impl Own {
             wrong.push(
                 Invalid::new(
                     "scope",
-                    format!("scope is global, but the pattern {pattern} is for each group of inputs"),
+                    format!("scope is global, but the pattern {pattern} applies to each group of inputs"),
                 )
-                .help("leave `scope` out"),
+                .help("leave out `scope`"),
             );
         }
         if self.targets.as_ref().is_some_and(Vec::is_empty) {
@@ -200,17 +202,14 @@ impl Own {
         }
         if let (Some(pattern), Some(_)) = (self.pattern, self.gradual) {
             wrong.push(
-                Invalid::new(
-                    "gradual",
-                    format!("the pattern {pattern} is there or not: it cannot be reached gradually"),
-                )
-                .help("leave `gradual` out, or give `sparsity` in the place of `pattern`"),
+                Invalid::new("gradual", format!("the pattern {pattern} cannot be reached gradually"))
+                    .help("leave out `gradual`, or set `sparsity` instead of `pattern`"),
             );
         }
         wrong
     }
 
-    /// Whether parts of the model go, and not single weights.
+    /// Whether to remove parts of the model and not single weights.
     fn is_structured(&self) -> bool {
         self.structure.is_some() || self.layers.is_some()
     }
@@ -225,9 +224,9 @@ impl Own {
             ("gradual", self.gradual.is_some()),
         ] {
             if is_given {
-                let message = format!("`{key}` and `{asked}` are both given");
+                let message = format!("`{key}` and `{asked}` are both set");
                 wrong.push(Invalid::new(key, message).help(format!(
-                    "`{key}` is for single weights, `{asked}` removes whole parts: give each a stage of its own"
+                    "`{key}` applies to single weights, `{asked}` removes whole parts: use a separate stage for each"
                 )));
             }
         }
@@ -236,17 +235,17 @@ impl Own {
         }
         if self.structure.iter().flatten().any(|part| *part == Structure::Heads) {
             wrong.push(Invalid::new("structure", format!("structure has \"heads\": {}", Structure::NO_HEADS)).help(
-                "`structure = [\"ffn\"]` removes neurons of the feed-forward halves, which are two thirds of a layer's work",
+                "`structure = [\"ffn\"]` removes feed-forward neurons, which make up two thirds of a layer's work",
             ));
         }
         match (self.sparsity, self.structure.is_none()) {
             (None, false) => wrong.push(
-                Invalid::new("structure", "structure is given, but no share to remove")
+                Invalid::new("structure", "`structure` is set, but no share to remove")
                     .help("add `sparsity`: 0.4 removes 40 % of each layer's neurons"),
             ),
             (Some(_), true) => {
-                wrong.push(Invalid::new("sparsity", "`sparsity` and `layers` are both given, but nothing to remove a share of").help(
-                    "add `structure = [\"ffn\"]`, or set single weights to zero in a stage of its own, after this one",
+                wrong.push(Invalid::new("sparsity", "`sparsity` has no effect with `layers` alone").help(
+                    "add `structure = [\"ffn\"]`, or set single weights to zero in a separate stage after this one",
                 ))
             }
             _ => wrong.extend(self.check_sparsity()),

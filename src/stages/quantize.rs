@@ -1,4 +1,4 @@
-//! Store a model's weights in fewer bits.
+//! Stores a model's weights in fewer bits.
 
 use anyhow::Context as _;
 use schemars::JsonSchema;
@@ -12,21 +12,22 @@ use pipe_engine::contract::kind::{Invalid, Port, Stage};
 use pipe_ml::compress::quantize::{Calibration, Form, GROUP, QuantizeReport, Request, Scheme, quantize};
 use pipe_ml::text::data::Tokens;
 
-/// Stores a model's weights in fewer bits. With `int8`, `evaluate` and `predict` compute in integers on the CPU; layers that
-/// this would change too much are found on real rows (`in.tokens`, the validation split) and get more bits.
+/// Stores a model's weights in fewer bits. With `int8`, `evaluate` and `predict` compute in integers on the CPU; the
+/// stage finds the layers that this would change too much on real rows (the validation split of `in.tokens`) and gives
+/// them more bits.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Quantize {
-    /// `int8`: matrices as 8-bit integers with one scale per output channel, activations rounded token by token.
-    /// `int8-static`: one range for all activations of a layer. `int4`: linear layers' weights as 4-bit integers, with one scale for
-    /// each group of inputs; activations stay floats. `fp16`, `bf16`: everything as 16-bit floats.
+    /// `int8`: matrices as 8-bit integers with one scale per output channel, activations quantized per token.
+    /// `int8-static`: one range for all activations of a layer. `int4`: weights of linear layers as 4-bit integers with
+    /// one scale per group of inputs; activations stay floats. `fp16`, `bf16`: everything as 16-bit floats.
     scheme: Scheme,
-    /// Rows of the validation split that layers are measured on, where `in.tokens` is given; without it, rows of random tokens
-    /// stand in for them. For `int8`, `int8-static` and, to report what it does to each layer, `int4`.
+    /// Rows of the validation split on which layers are measured, if `in.tokens` is set; otherwise rows of random
+    /// tokens are used. For `int8` and `int8-static`; for `int4`, the measurements are only reported.
     #[serde(default = "rows")]
     calibration: usize,
-    /// Inputs that share a scale, for `int4` (default 32): a multiple of 8 that divides the inputs of every layer. Larger groups take
-    /// fewer bytes and round more coarsely: 4.5 bits a weight at 32, 4.125 at 128.
+    /// Inputs that share a scale, for `int4` (default 32): a multiple of 8 that divides the number of inputs of every
+    /// layer. Larger groups take fewer bytes and round more coarsely: 4.5 bits per weight at 32, 4.125 at 128.
     #[serde(default)]
     group_size: Option<usize>,
 }
@@ -48,9 +49,9 @@ impl Stage for Quantize {
         let group = self.group_size.and_then(|size| match (self.scheme, size) {
             (Scheme::Int4, 8..) if size.is_multiple_of(8) => None,
             (Scheme::Int4, _) => {
-                Some(format!("group-size is {size}; a multiple of 8 is needed, such as 32, 64 or 128"))
+                Some(format!("group-size is {size}; it must be a multiple of 8, such as 32, 64 or 128"))
             }
-            (other, _) => Some(format!("group-size is for int4; {other} has no groups")),
+            (other, _) => Some(format!("group-size applies only to int4, not to {other}")),
         });
         rows.into_iter().chain(group.map(|text| Invalid::new("group-size", text))).collect()
     }
@@ -62,7 +63,7 @@ impl Stage for Quantize {
             Request { scheme: self.scheme, calibration: self.rows(cx)?, group: self.group_size.unwrap_or(GROUP) };
         let report = finished(quantize(&dir, &out, &request, &Watched::new(cx)))?;
         copy_but_weights(&dir, &out, &["config.json"])?;
-        tell(cx, &report);
+        report_results(cx, &report);
         let path = out.join("quantization.json");
         std::fs::write(&path, serde_json::to_string_pretty(&report)?)
             .with_context(|| format!("cannot write {}", path.display()))
@@ -70,7 +71,7 @@ impl Stage for Quantize {
 }
 
 impl Quantize {
-    /// The rows to measure on, where the stage is given any.
+    /// The rows to measure on, if `in.tokens` is set.
     fn rows(&self, cx: &mut Context) -> anyhow::Result<Option<Calibration>> {
         if cx.inputs("tokens").is_empty() {
             return Ok(None);
@@ -79,14 +80,14 @@ impl Quantize {
         check_fit(&tokens, &cx.input("model")?.dir)?;
         anyhow::ensure!(
             !tokens.validation.is_empty(),
-            "there are no validation rows to measure layers on; give `preprocess` a `validation` share, or leave `in.tokens` out"
+            "there are no validation rows to measure layers on; set `validation` in `preprocess`, or leave out `in.tokens`"
         );
         Ok(Some(Calibration::of(&tokens.validation, self.calibration, tokens.pad_id)))
     }
 }
 
-/// What a user wants to know of it.
-fn tell(cx: &mut Context, report: &QuantizeReport) {
+/// Report the results to the user.
+fn report_results(cx: &mut Context, report: &QuantizeReport) {
     let ratio = report.bytes_after as f64 / report.bytes_before as f64;
     cx.note(format!("{ratio:.2} of the size: {} → {} bytes", report.bytes_before, report.bytes_after));
     cx.fact("size-ratio", ratio);
@@ -95,7 +96,7 @@ fn tell(cx: &mut Context, report: &QuantizeReport) {
         cx.fact("largest-relative-error", worst.relative_error);
     }
     if let Some(worst) = report.layers.first() {
-        cx.note(format!("most sensitive layer: {}, whose results change by {:.4}", worst.name, worst.error));
+        cx.note(format!("most sensitive layer: {}, whose outputs change by {:.4}", worst.name, worst.error));
         cx.fact("largest-layer-error", worst.error);
     }
     let more = [

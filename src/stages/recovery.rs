@@ -1,4 +1,4 @@
-//! Training that follows a compression, where a kind is asked for it.
+//! Training after a compression, for the kinds that offer it.
 
 use anyhow::Result;
 use schemars::{JsonSchema, Schema};
@@ -19,26 +19,25 @@ use pipe_ml::text::data::Tokens;
 use pipe_ml::train::fit::FitOptions;
 use pipe_ml::train::objective::Objective;
 
-/// The parameter that asks for it.
+/// The parameter that requests it.
 pub const KEY: &str = "recover-epochs";
-/// What it stands in for.
+/// The parameter of training that it replaces.
 const EPOCHS: &str = "epochs";
 
-/// The parameters of training under which a model recovers; none of them may be given where it does not.
+/// The training parameters of the recovery; without `recover-epochs` none of them may be set.
 pub struct Recovery(Training);
 
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct Own {
-    /// Passes over the training rows of `in.tokens`, on which the pruned model is trained; weights of
-    /// linear layers that are zero stay zero. The parameters
-    /// of training are for this; without it nothing is trained.
+    /// Passes over the training rows of `in.tokens` to train the pruned model; weights of linear layers that are zero
+    /// stay zero. The parameters of training apply to this; with 0 passes nothing is trained.
     #[serde(default)]
     recover_epochs: u32,
 }
 
 impl Recovery {
-    /// How the model is trained, where it is.
+    /// The training parameters, if the model is to be trained.
     pub fn training(&self) -> Option<&Training> {
         (self.0.epochs > 0).then_some(&self.0)
     }
@@ -52,18 +51,18 @@ impl Recovery {
     }
 }
 
-/// What is left of a model, to be trained.
-pub struct Patient<'a> {
+/// A pruned model to train.
+pub struct PrunedModel<'a> {
     pub model: Model,
     pub tokens: &'a Tokens,
     pub device: &'a Chosen,
-    /// Weights that go before or while it is trained. They and all other zeros of linear layers are held at zero.
+    /// Weights to prune before or during training. These and all other zeros of linear layers stay zero.
     pub pruning: Pruning,
 }
 
-/// Trains it and writes the output `model`.
-pub fn recover(cx: &mut Context, patient: Patient, training: &Training) -> Result<(Model, prune::Recovery)> {
-    let Patient { model, tokens, device, pruning } = patient;
+/// Train the model and write the output `model`.
+pub fn recover(cx: &mut Context, pruned: PrunedModel, training: &Training) -> Result<(Model, prune::Recovery)> {
+    let PrunedModel { model, tokens, device, pruning } = pruned;
     let options = FitOptions { pruning: Some(pruning), ..training.options(cx.seed(), 5e-5, device)? };
     let fitted = training::run(cx, model, tokens, &Objective::cross_entropy(), device, options)?;
     let (rows, out) = (cx.input("tokens")?.dir.clone(), cx.output("model")?);
@@ -81,10 +80,10 @@ impl Parameters for Recovery {
         let (own, training) = read_both::<Own, Training>(table, owner, place)?;
         let idle = table.0.iter().filter(|item| item.key != KEY && own.recover_epochs == 0);
         let idle = idle.map(|item| {
-            Diagnostic::new(format!("`{}` is given, but {owner} trains nothing without `{KEY}`", item.key))
+            Diagnostic::new(format!("`{}` is set, but {owner} trains nothing without `{KEY}`", item.key))
                 .at(&item.key_place)
                 .label("has no effect")
-                .help(format!("add `{KEY} = 1` and `in.tokens`, or leave it out"))
+                .help(format!("add `{KEY} = 1` and `in.tokens`, or remove this line"))
         });
         let problems: Vec<Diagnostic> = idle.collect();
         if problems.is_empty() { Ok(Self(Training { epochs: own.recover_epochs, ..training })) } else { Err(problems) }

@@ -1,4 +1,4 @@
-//! Layers and neurons that go for good: what `prune` does with `structure` and `layers`.
+//! Removes whole layers and neurons: `prune` with `structure` or `layers`.
 
 use std::path::Path;
 
@@ -10,44 +10,45 @@ use super::base;
 use super::base::copy_but_weights;
 use super::layers::Layers;
 use super::recovery;
-use super::recovery::Patient;
+use super::recovery::PrunedModel;
 use super::training::Training;
 use super::watched::{Watched, finished};
 use pipe_engine::contract::context::Context;
-use pipe_ml::compress::prune::importance::Rows;
+use pipe_ml::compress::prune::importance::LabelledRows;
 use pipe_ml::compress::prune::structured::{Neurons, Removal, Removed, remove};
 use pipe_ml::compress::prune::{Method, Pruning, Recovery, Scope};
 use pipe_ml::files::weights;
 use pipe_ml::model::Model;
 use pipe_ml::text::data::Tokens;
 
-/// Parts that every layer has many of.
+/// Parts of which every layer has many.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Structure {
-    /// Neurons of the feed-forward halves, the same number in each layer: `intermediate_size` of the config becomes smaller.
+    /// Neurons of the feed-forward part, the same number in each layer: `intermediate_size` of the config becomes
+    /// smaller.
     Ffn,
-    /// Attention heads; no family's layout has room for fewer of them, so this is refused.
+    /// Attention heads; refused, because no family's config can describe fewer heads of the same width.
     Heads,
 }
 
 impl Structure {
-    /// Why heads cannot go.
+    /// Why heads cannot be removed.
     pub const NO_HEADS: &str = "a model with fewer attention heads of the same width would not load in `transformers`, which makes the \
                                 attention of every family from `hidden_size` (of DeBERTa, its output projection)";
 }
 
-/// What is to go.
+/// What to remove.
 pub struct Wanted<'a> {
-    /// Those that stay; all, where nothing is said.
+    /// The layers to keep; None keeps all.
     pub layers: Option<&'a Layers>,
-    /// Of each layer's neurons.
+    /// The share of each layer's neurons to remove.
     pub share: Option<f64>,
-    /// Validation rows to measure importance on, at most.
+    /// The most validation rows to measure importance on.
     pub calibration: usize,
 }
 
-/// `pruning.json`.
+/// The content of `pruning.json`.
 #[derive(Serialize)]
 struct Report {
     removed: Removed,
@@ -57,7 +58,7 @@ struct Report {
     bytes_after: u64,
 }
 
-/// Removes it from the input `model`, trains what is left where that is asked for, and writes the output `model`.
+/// Remove parts of the input `model`, train the rest if requested, and write the output `model`.
 pub fn run(cx: &mut Context, wanted: &Wanted, training: Option<&Training>) -> Result<()> {
     let (dir, out) = (cx.input("model")?.dir.clone(), cx.output("model")?);
     let device = base::device(cx)?;
@@ -73,10 +74,10 @@ pub fn run(cx: &mut Context, wanted: &Wanted, training: Option<&Training>) -> Re
     let (model, removed) = finished(remove(model, &removal, &device.device, &Watched::new(cx)))?;
     let recovery = match (training, &tokens) {
         (Some(training), Some(tokens)) => {
-            // Nothing more goes; zeros that are there stay.
+            // Nothing more is pruned; existing zeros stay.
             let pruning = Pruning::of(Method::Magnitude { sparsity: 0.0, scope: Scope::Local });
-            let patient = Patient { model, tokens, device: &device, pruning };
-            Some(recovery::recover(cx, patient, training)?.1)
+            let pruned = PrunedModel { model, tokens, device: &device, pruning };
+            Some(recovery::recover(cx, pruned, training)?.1)
         }
         _ => {
             model.save(&out, model.config().labels())?;
@@ -85,30 +86,30 @@ pub fn run(cx: &mut Context, wanted: &Wanted, training: Option<&Training>) -> Re
         }
     };
     let report = Report { removed, recovery, bytes_before: weights::bytes(&dir)?, bytes_after: weights::bytes(&out)? };
-    tell(cx, &report);
+    report_results(cx, &report);
     write(&report, &out.join("pruning.json"))
 }
 
-fn rows(tokens: &Tokens, most: usize) -> Result<Rows<'_>> {
+fn rows(tokens: &Tokens, most: usize) -> Result<LabelledRows<'_>> {
     ensure!(
         !tokens.validation.is_empty(),
-        "there are no validation rows to find out on which neurons matter; give `preprocess` a `validation` share"
+        "there are no validation rows to measure which neurons matter; set `validation` in `preprocess`"
     );
-    Ok(Rows { split: &tokens.validation, pad_id: tokens.pad_id, most })
+    Ok(LabelledRows { split: &tokens.validation, pad_id: tokens.pad_id, most })
 }
 
-/// What a user wants to know of it.
-fn tell(cx: &mut Context, report: &Report) {
+/// Report the results to the user.
+fn report_results(cx: &mut Context, report: &Report) {
     let Report { removed, bytes_before, bytes_after, .. } = report;
     if removed.layers.len() < removed.layers_before {
         let (kept, all) = (removed.layers.len(), removed.layers_before);
-        cx.note(format!("{kept} of {all} layers stay: {:?}", removed.layers));
+        cx.note(format!("kept {kept} of {all} layers: {:?}", removed.layers));
         cx.fact("layers", kept as f64);
     }
     if let Some(neurons) = &removed.neurons {
         let lost = neurons.importance_removed();
         cx.note(format!(
-            "{} of {} neurons of each layer stay; those that went had {:.1} % of the importance, measured on {} validation rows",
+            "kept {} of {} neurons of each layer; the removed ones had {:.1} % of the importance, measured on {} validation rows",
             neurons.width_after,
             neurons.width_before,
             100.0 * lost,
@@ -119,7 +120,7 @@ fn tell(cx: &mut Context, report: &Report) {
     }
     let ratio = *bytes_after as f64 / *bytes_before as f64;
     cx.note(format!(
-        "{} of {} parameters stay; {ratio:.2} of the size: {bytes_before} → {bytes_after} bytes",
+        "kept {} of {} parameters; {ratio:.2} of the size: {bytes_before} → {bytes_after} bytes",
         removed.parameters_after, removed.parameters_before
     ));
     cx.fact("parameters", removed.parameters_after as f64);

@@ -1,4 +1,4 @@
-//! Turn a corpus into token ids.
+//! Turns a corpus into token ids.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -16,21 +16,21 @@ use pipe_ml::text::tokenizer::learn::{Learn, SMALLEST};
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Tokenize {
-    /// Longest row in tokens, special tokens included; longer texts lose their end.
+    /// The most tokens per row, including special tokens; longer texts are cut at the end.
     max_length: usize,
-    /// Folder with the tokenizer's files, or `hf:OWNER/NAME@REVISION`: the base model's. The files are `tokenizer.json`,
-    /// or `vocab.json` with `merges.txt` (RoBERTa), `spm.model` (DeBERTa), `sentencepiece.bpe.model` (XLM-R) or `vocab.txt`
-    /// (BERT).
+    /// Folder with the tokenizer's files, or `hf:OWNER/NAME@REVISION`: usually the base model's. The files are
+    /// `tokenizer.json`, or `vocab.json` with `merges.txt` (RoBERTa), `spm.model` (DeBERTa), `sentencepiece.bpe.model`
+    /// (XLM-R) or `vocab.txt` (BERT).
     #[serde(default)]
     tokenizer: Option<String>,
-    /// Learn a byte-level BPE of so many tokens from the training rows instead, for a model trained from scratch.
+    /// Learn a byte-level BPE with this many tokens from the training rows instead, for a model trained from scratch.
     #[serde(default)]
     learn: Option<usize>,
 }
 
 impl Stage for Tokenize {
     const KIND: &'static str = "tokenize";
-    // 2: a `tokenizer.json` is written where the folder has none.
+    // 2: writes a `tokenizer.json` if the folder has none.
     const VERSION: u32 = 2;
     const MAIN: Option<&'static str> = Some("max-length");
     const INPUTS: &'static [Port] = &[Port::one("corpus", CORPUS)];
@@ -43,12 +43,13 @@ impl Stage for Tokenize {
             wrong.push(Invalid::new("max-length", message));
         }
         match (&self.tokenizer, self.learn) {
-            (None, None) => wrong.push(
-                Invalid::new("tokenizer", "`tokenize` needs a `tokenizer`")
-                    .help("give the base model's folder, or `learn = 8000` to learn one from the training rows"),
-            ),
+            (None, None) => {
+                wrong.push(Invalid::new("tokenizer", "`tokenize` needs a `tokenizer`").help(
+                    "set it to the base model's folder, or set `learn = 8000` to learn one from the training rows",
+                ))
+            }
             (Some(_), Some(_)) => {
-                wrong.push(Invalid::new("learn", "`tokenizer` and `learn` are both given").help("keep one of the two"));
+                wrong.push(Invalid::new("learn", "`tokenizer` and `learn` are both set").help("keep one of the two"));
             }
             (None, Some(size)) if size <= SMALLEST => {
                 wrong.push(Invalid::new("learn", format!("learn is {size}; it must be above {SMALLEST}")));

@@ -1,4 +1,4 @@
-//! Fine-tune a whole model.
+//! Fine-tunes a whole model.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -14,24 +14,25 @@ use pipe_ml::model::{Config, Model};
 use pipe_ml::text::data::Tokens;
 use pipe_ml::train::objective::Objective;
 
-/// Fine-tunes a model; the best one of all evaluations on the validation rows is kept.
+/// Fine-tunes a model and keeps the best one of all evaluations on the validation rows.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Own {
-    /// The model to start from: a folder, or `hf:OWNER/NAME@REVISION`. A folder without weights starts from random ones.
+    /// The model to start from: a folder, or `hf:OWNER/NAME@REVISION`. A folder without weights starts from random
+    /// weights.
     base: String,
     /// `"standard"`: the family's own classifier; `"mlp"`: three linear layers, hidden → 256 → 128 → labels, which
-    /// `transformers` does not know. Default: the one that the base has.
+    /// `transformers` does not support. Default: the same as the base.
     #[serde(default)]
     head: Option<HeadKind>,
-    /// Train only the last so many encoder layers and the head; embeddings and the layers below are frozen. 0: the head
-    /// alone. Default: all is trained.
+    /// Train only this many last encoder layers and the head; embeddings and lower layers are frozen. 0 trains only the
+    /// head. Default: train everything.
     #[serde(default)]
     finetune_layers: Option<usize>,
-    /// Share of each target that is spread over all classes.
+    /// Share of each target that is distributed over all classes.
     #[serde(default)]
     label_smoothing: f64,
-    /// How much each class counts: `"none"`, `"balanced"`, or `{ given = [1.0, 2.0] }`.
+    /// The weight of each class in the loss: `"none"`, `"balanced"`, or `{ given = [1.0, 2.0] }`.
     #[serde(default)]
     class_weights: ClassWeights,
 }

@@ -1,4 +1,4 @@
-//! What `train`, `lora` and `distill` have in common: the parameters of the one loop, and running it.
+//! Shared by `train`, `lora` and `distill`: the parameters of the training loop, and running it.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -26,23 +26,23 @@ use pipe_ml::train::objective::Objective;
 use pipe_ml::train::optimizer::AdamWSettings;
 use pipe_ml::train::schedule::{Schedule, Warmup};
 
-/// Minutes of a year.
+/// Minutes in a year.
 const LONGEST: f64 = 525_600.0;
 
-/// Parameters that only change how fast a model comes about.
+/// Parameters that only change how the model is computed, not which model.
 pub const OPERATIONAL: &[&str] = &["eval-batch-size", "checkpoint-minutes", "memory-fraction"];
 
-/// How a model is trained. The names and meanings are those of the Hugging Face Trainer.
+/// How a model is trained. Names and meanings follow the Hugging Face Trainer.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Training {
     /// Passes over the training rows.
     #[serde(default = "three")]
     pub epochs: u32,
-    /// Rows that go through the model together.
+    /// Rows per batch.
     #[serde(default = "sixteen")]
     pub batch_size: usize,
-    /// Batches that make one optimizer step; the mean is over all of their rows.
+    /// Batches per optimizer step; the gradient is the mean over all their rows.
     #[serde(default = "one")]
     pub accumulation: usize,
     /// Highest learning rate. Default: 5e-5, for `lora` 2e-4.
@@ -54,7 +54,7 @@ pub struct Training {
     /// AdamW's decay rates β₁ and β₂ of the running means of the gradient and of its square.
     #[serde(default = "usual_betas")]
     pub betas: [f64; 2],
-    /// AdamW's ε, added to the root of the second mean.
+    /// AdamW's ε, added to the square root of the second mean.
     #[serde(default = "usual_epsilon")]
     pub epsilon: f64,
     /// How the learning rate falls after warm-up.
@@ -63,20 +63,20 @@ pub struct Training {
     /// Restarts of `cosine-with-restarts`.
     #[serde(default = "one_cycle")]
     pub cycles: u32,
-    /// Optimizer steps over which the learning rate climbs from 0.
+    /// Optimizer steps over which the learning rate rises from 0.
     #[serde(default)]
     pub warmup_steps: Option<u64>,
     /// The same as a share of all steps.
     #[serde(default)]
     pub warmup_ratio: Option<f64>,
-    /// Gradients are scaled down together to this global norm; 0 leaves them.
+    /// Gradients are scaled down together to at most this global norm; 0 disables it.
     #[serde(default = "one_point")]
     pub clip: f64,
-    /// Optimizer steps between two evaluations on the validation rows; the last step is always evaluated. Default: at each
-    /// epoch's end.
+    /// Optimizer steps between evaluations on the validation rows; the last step is always evaluated. Default: at the
+    /// end of each epoch.
     #[serde(default)]
     pub eval_steps: Option<u64>,
-    /// Evaluations without a better metric before training stops. Default: never stops early.
+    /// Stop after this many evaluations without a better metric. Default: never stop early.
     #[serde(default)]
     pub patience: Option<u32>,
     /// A metric must be better by more than this to count for `patience`.
@@ -86,27 +86,28 @@ pub struct Training {
     /// `"macro-auc"`.
     #[serde(default)]
     pub metric: Criterion,
-    /// `"bucketed"`: rows of about equal length together, each batch as wide as its longest row; `{ fixed = 200 }`: always
-    /// this wide.
+    /// `"bucketed"`: batches of rows of similar length, each as wide as its longest row; `{ fixed = 200 }`: always this
+    /// wide.
     #[serde(default)]
     pub padding: Padding,
-    /// `"bf16"` computes the matrix products of training in bfloat16, for GPUs that have it; weights, optimizer and sums stay
-    /// f32, and so does validation. On the CPU it is slower than `"f32"`.
+    /// `"bf16"` computes the matrix products of training in bfloat16, for GPUs that support it; weights, optimizer,
+    /// sums and validation stay f32. On the CPU it is slower than `"f32"`.
     #[serde(default)]
     pub precision: Precision,
-    /// Compute the activations of each layer twice instead of keeping those of all layers: less memory, for the time of a
-    /// second forward pass.
+    /// Compute the activations of each layer twice instead of storing those of all layers: this saves memory and costs
+    /// a second forward pass.
     #[serde(default)]
     pub gradient_checkpointing: bool,
-    /// Share of the device's memory (the machine's, on the CPU) that a step may take. A batch that needs more goes through in two
-    /// halves, as one that does not fit, which changes rounding and dropout masks; where half a batch needs more, the stage fails.
-    /// Not part of the fingerprint. Default: no limit.
+    /// The share of the device's memory (on the CPU, the machine's) that a step may use. A batch that needs more is
+    /// processed in two halves, like one that does not fit, which changes rounding and dropout masks; if half a batch
+    /// needs more, the stage fails. Not part of the fingerprint. Default: no limit.
     #[serde(default)]
     pub memory_fraction: Option<f64>,
-    /// Rows per batch of validation. Not part of the result.
+    /// Rows per batch of validation. Does not change the result.
     #[serde(default = "sixty_four")]
     pub eval_batch_size: usize,
-    /// Minutes between checkpoints; one is also written after each evaluation and on Ctrl-C. Not part of the result.
+    /// Minutes between checkpoints; one is also written after each evaluation and on Ctrl-C. Does not change the
+    /// result.
     #[serde(default = "five")]
     pub checkpoint_minutes: f64,
 }
@@ -140,9 +141,9 @@ pub enum Shape {
     Linear,
     /// Half a cosine wave down to zero.
     Cosine,
-    /// As many half cosine waves as `cycles` says.
+    /// As many half cosine waves as `cycles`.
     CosineWithRestarts,
-    /// The full rate to the end.
+    /// The full rate until the end.
     Constant,
 }
 
@@ -228,13 +229,13 @@ impl Training {
             must(
                 self.warmup_steps.is_none(),
                 "warmup-ratio",
-                "warm-up is given twice: by warmup-steps and by warmup-ratio; keep one".into(),
+                "warm-up is set twice: by warmup-steps and by warmup-ratio; keep one of the two".into(),
             );
         }
         wrong
     }
 
-    /// What the loop is told to do on `device`. `learning_rate` is the kind's default.
+    /// The options of the training loop on `device`. `learning_rate` is the kind's default.
     pub fn options(&self, seed: u64, learning_rate: f64, device: &Chosen) -> Result<FitOptions> {
         Ok(FitOptions {
             epochs: self.epochs,
@@ -275,7 +276,7 @@ impl Training {
         })
     }
 
-    /// Run the loop and record what it says. `learning_rate` is the kind's default.
+    /// Run the training loop and record its results. `learning_rate` is the kind's default.
     pub fn fit(
         &self,
         cx: &mut Context,
@@ -290,15 +291,15 @@ impl Training {
     }
 }
 
-/// Bytes of a share of the device's memory.
+/// A share of the device's memory in bytes.
 fn memory_limit(fraction: f64, device: &Chosen) -> Result<u64> {
-    let total = device.total_bytes().with_context(|| {
-        format!("memory-fraction needs to know how much memory {} has, and it does not tell; leave it out", device.name)
-    })?;
+    let total = device
+        .total_bytes()
+        .with_context(|| format!("cannot find out how much memory {} has; leave out memory-fraction", device.name))?;
     Ok((fraction * total as f64) as u64)
 }
 
-/// Run the loop on all devices and record what it says.
+/// Run the training loop on all devices and record its results.
 pub fn run(
     cx: &mut Context,
     model: Model,
@@ -320,7 +321,7 @@ pub fn run(
         cx.fact("validation", best.value);
         cx.fact("best-epoch", best.epoch);
         cx.note(format!(
-            "the model of step {} (epoch {:.2}) is kept: {} {:.4}; {:.0}% of all positions were padding",
+            "kept the model of step {} (epoch {:.2}): {} {:.4}; {:.0}% of all positions were padding",
             best.step,
             best.epoch,
             options.metric.name(),
@@ -328,7 +329,7 @@ pub fn run(
             100.0 * padding
         ));
     } else {
-        cx.note(format!("the last model is kept; {:.0}% of all positions were padding", 100.0 * padding));
+        cx.note(format!("kept the last model; {:.0}% of all positions were padding", 100.0 * padding));
     }
     cx.fact("steps", fitted.training.steps as f64);
     cx.fact("padding", fitted.training.padding);
@@ -341,7 +342,7 @@ pub fn run(
         cx.fact("device-memory-bytes", bytes as f64);
     }
     let rows = fitted.timings.curve.iter().map(|speed| {
-        // Speeds to a tenth and memory to a kilobyte: more digits would be noise.
+        // Speed to a tenth and memory to a kilobyte: further digits are noise.
         let rate = (speed.samples_per_second * 10.0).round() / 10.0;
         let memory = speed.peak_memory_bytes.map(|bytes| (bytes / 1000 * 1000) as f64);
         vec![Some(speed.step as f64), Some(rate), memory]
@@ -350,7 +351,7 @@ pub fn run(
     Ok(fitted)
 }
 
-/// A model folder: weights, config, the tokenizer of `tokens`, and how it was trained.
+/// Write a model folder: weights, config, the tokenizer of `tokens`, and how the model was trained.
 pub fn save_model(model: &Model, training: &fit::Training, labels: &[String], tokens: &Path, out: &Path) -> Result<()> {
     model.save(out, labels)?;
     tokenizer::copy_files(tokens, out)?;
@@ -360,16 +361,16 @@ pub fn save_model(model: &Model, training: &fit::Training, labels: &[String], to
     training.write_curve(&out.join("training.parquet"))
 }
 
-/// How much each class counts in the loss.
+/// The weight of each class in the loss.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum ClassWeights {
-    /// All alike.
+    /// The same for all classes.
     #[default]
     None,
-    /// Rare classes more: rows / (classes · rows of the class).
+    /// Higher for rare classes: rows / (classes · rows of the class).
     Balanced,
-    /// One weight for each label, in their order: `{ given = [1.0, 2.0] }`.
+    /// One weight per label, in the order of the labels: `{ given = [1.0, 2.0] }`.
     Given(Vec<f32>),
 }
 
@@ -383,7 +384,7 @@ impl ClassWeights {
     }
 }
 
-/// Limit training to the last encoder layers and the head, where that is asked for.
+/// Freeze everything except the last encoder layers and the head, if requested.
 pub fn freeze(model: Model, layers: Option<usize>, initialised: &Initialised, cx: &Context) -> Result<Model> {
     let Some(layers) = layers else { return Ok(model) };
     let model = model.finetune_last(layers)?;
@@ -395,13 +396,13 @@ pub fn freeze(model: Model, layers: Option<usize>, initialised: &Initialised, cx
         Initialised::Everything => frozen.len(),
     };
     if fresh > 0 {
-        cx.warn(format!("{fresh} of the {} frozen tensors start from random values and keep them", frozen.len()));
+        cx.warn(format!("{fresh} of the {} frozen tensors have random values and will keep them", frozen.len()));
     }
     cx.note(format!("{} of {} parameters are trained", model.count_trainable(), model.count()));
     Ok(model)
 }
 
-/// Label smoothing below 1, where a kind has it.
+/// Check label smoothing, for the kinds that have it.
 pub fn check_smoothing(smoothing: f64) -> Option<Invalid> {
     (!(0.0..1.0).contains(&smoothing)).then(|| {
         Invalid::new("label-smoothing", format!("label-smoothing is {smoothing}; it must be at least 0 and below 1"))

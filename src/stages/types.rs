@@ -1,4 +1,4 @@
-//! The types of artifact that flow between the kinds.
+//! The types of the artifacts that flow between stages.
 
 use pipe_engine::contract::kind::Type;
 

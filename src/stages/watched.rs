@@ -1,4 +1,4 @@
-//! A stage's context as what `ml` reports to.
+//! Forwards `ml`'s progress and notes to a stage's context.
 
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use pipe_engine::contract::progress;
 use pipe_ml::watch;
 use pipe_ml::watch::{Progress, Watch};
 
-/// Progress is told at most this often: more than anyone can read, little enough to cost nothing.
+/// The shortest time between two progress events: faster updates are unreadable.
 const INTERVAL: Duration = Duration::from_millis(100);
 
 pub struct Watched<'a, 'b> {
@@ -26,7 +26,7 @@ impl<'a, 'b> Watched<'a, 'b> {
 
 impl Watch for Watched<'_, '_> {
     fn progress(&self, p: Progress) {
-        // Contended only when another thread is telling something newer.
+        // Contended only if another thread is reporting newer progress.
         let Ok(mut last) = self.last.try_lock() else { return };
         if last.is_some_and(|last| last.elapsed() < INTERVAL) && p.done != p.total {
             return;
@@ -54,7 +54,7 @@ impl Watch for Watched<'_, '_> {
     }
 }
 
-/// What `ml` calls an interruption, as the engine knows it.
+/// Translate `ml`'s interruption into the engine's.
 pub fn finished<T>(result: Result<T>) -> Result<T> {
     result.map_err(|e| if e.is::<watch::Interrupted>() { Interrupted.into() } else { e })
 }

@@ -1,4 +1,4 @@
-//! Compression in several steps, and students of every origin.
+//! Chains of compression stages, and distillation with every kind of student.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -31,7 +31,7 @@ epochs = 1
 learning-rate = 2e-3
 "#;
 
-/// A project whose pipeline is the teacher's and these stages.
+/// A project with the pipeline `TEACHER` and these stages.
 fn project(stages: &str) -> Project {
     let p = Project::new();
     p.write("p.toml", &format!("{TEACHER}{stages}"));
@@ -51,7 +51,7 @@ fn metrics(p: &Project, stage: &str) -> serde_json::Value {
     serde_json::from_slice(&fs::read(file).unwrap()).unwrap()
 }
 
-/// What a run that fails says.
+/// The standard error of a run that fails.
 fn failure(p: &Project, stage: &str) -> String {
     let (code, _, err) = p.pipe(&["run", "p.toml", stage]);
     assert_eq!(code, 1, "{err}");
@@ -131,15 +131,15 @@ speed-seconds = 0
         let (code, out, err) = p.pipe(&["predict", "p.toml:int8", "--text", "the queue was awful"]);
         assert!(code == 0 && out.contains("\"label\""), "{out}{err}");
 
-        // Without its own tokens the teacher is asked to read the student's.
+        // Without its own tokens the teacher has to read the student's.
         let text = fs::read_to_string(p.path("p.toml")).unwrap();
         p.write("p.toml", &text.replace("in.teacher-tokens = \"tokens\"\n", ""));
         let said = failure(&p, "student");
-        assert!(said.contains("or wire tokens of the teacher's tokenizer to `in.teacher-tokens`"), "{said}");
+        assert!(said.contains("or set `in.teacher-tokens` to tokens of the teacher's tokenizer"), "{said}");
     }
 }
 
-/// A live teacher and its predictions, for students of its own tokenizer and of another.
+/// A teacher model and its predictions, for students with the same tokenizer and with another.
 const TWO_WAYS: &str = r#"
 [stage.cached]
 use = "evaluate"
@@ -188,18 +188,18 @@ fn cached_logits_give_the_same_student_to_the_bit_and_serve_many() {
     assert_eq!(p.digest("other-live"), p.digest("other-again[temperature=2]"));
     assert_ne!(p.digest("other-live"), p.digest("other-again[temperature=5]"));
 
-    // How many rows are scored at a time in validation has no part in what the teacher says.
+    // The validation batch size does not change the teacher's logits.
     let text = fs::read_to_string(p.path("p.toml")).unwrap();
     p.write("p.toml", &text.replace("[stage.live]\n", "[stage.live]\neval-batch-size = 7\n"));
     p.run(&["live", "--force", "live"]);
     let weights = |stage: &str| fs::read(folder(&p, stage).join("model.safetensors")).unwrap();
     assert!(weights("live") == weights("again"));
 
-    // Another temperature runs no teacher again.
+    // Another temperature does not run the teacher again.
     p.write("p.toml", &text.replace("[2.0, 5.0]", "[2.0, 5.0, 8.0]"));
     assert_eq!(p.run(&[]), ["other-again[temperature=8]"]);
 
-    // Predictions on other rows are refused with what is missing.
+    // Predictions on other rows are refused; the error names the missing rows.
     p.write("p.toml", &text.replace("split = \"train\"", "split = \"test\""));
     let said = failure(&p, "again");
     assert!(said.contains("the predictions lack 128 of the 128 train rows of the tokens, such as `train:"), "{said}");
@@ -225,10 +225,10 @@ epochs = 1
     let (code, _, err) = p.pipe(&["run", "p.toml", "student"]);
     assert_eq!(code, 0, "{err}");
     assert!(
-        err.contains("the teacher's tokenizer differs from that of the tokens, though it knows their ids"),
+        err.contains("the teacher's tokenizer differs from that of the tokens, although it knows their ids"),
         "{err}"
     );
-    // No warning where they are the same.
+    // No warning if they are the same.
     p.write("p.toml", &fs::read_to_string(p.path("p.toml")).unwrap().replace("\"learned\"", "\"tokens\""));
     let (code, _, err) = p.pipe(&["run", "p.toml", "student"]);
     assert!(code == 0 && !err.contains("tokenizer differs"), "{err}");
@@ -301,7 +301,7 @@ in.model = "narrow"
     );
     p.write("narrow/config.json", &config.replace("_heads\": 4", "_heads\": 2"));
     let said = failure(&p, "narrow");
-    assert!(said.contains("the student has 2 of them and the teacher 4; leave it out"), "{said}");
+    assert!(said.contains("the student has 2 heads and the teacher 4; remove `attention`"), "{said}");
 }
 
 #[test]
@@ -335,7 +335,7 @@ speed-seconds = 0
 "#,
     );
     p.run(&[]);
-    // The weights are the teacher's, and not the nothing that an integer layer has in their place.
+    // The weights come from the teacher, not from the placeholders of its integer layers.
     let bytes = |stage: &str| fs::read(folder(&p, stage).join("model.safetensors")).unwrap();
     let (teacher, student) = (bytes("teacher"), bytes("student"));
     let weight = |bytes: &[u8]| -> Vec<f32> {
@@ -400,7 +400,7 @@ in.tokens = "tokens"
     assert!(failure(&p, "by-model").contains(teacher));
     let own = "the teacher classifies into cross, happy, but the tokens are labelled cross, happy, so-so";
     assert!(failure(&p, "by-tokens").contains(own));
-    let logits = "cached2 gives 3 logits a row, but the tokens have 2 labels: cross, happy";
+    let logits = "cached2 gives 3 logits per row, but the tokens have 2 labels: cross, happy";
     assert!(failure(&p, "by-logits").contains(logits));
     let student = "the student classifies into cross, happy, so-so, but the tokens are labelled cross, happy";
     assert!(failure(&p, "by-student").contains(student));
@@ -434,7 +434,7 @@ in.tokens = "tokens"
     assert!(said.contains("both must come from the train rows of one corpus"), "{said}");
 }
 
-/// What `pipe plan` says of a `distill` with these lines.
+/// The error of `pipe plan` for a `distill` stage with these lines.
 fn refused(lines: &str) -> String {
     let p = project(&format!(
         "[stage.cached]\nuse = \"evaluate\"\nin.model = \"teacher\"\nin.tokens = \"tokens\"\nsplit = \"train\"\n\
@@ -452,17 +452,17 @@ fn what_cannot_be_distilled_is_said_before_anything_runs() {
         ("", &["`distill` has no teacher", "split = \"train\"", "[stage.student]"]),
         (
             "in.teacher = \"teacher\"\nin.logits = \"cached.predictions\"\nstudent = \"tiny\"",
-            &["`teacher` and `logits` are both wired", "in.logits = \"cached.predictions\"\n   |             ^^^^"],
+            &["`in.teacher` and `in.logits` are both set", "in.logits = \"cached.predictions\"\n   |             ^^^^"],
         ),
         (
             &format!("{cached}student = \"tiny\"\nhidden = {{ loss = \"mse\" }}"),
-            &["`hidden` needs a teacher at work", "hidden = { loss = \"mse\" }\n   |          ^^^^"],
+            &["`hidden` needs a teacher model", "hidden = { loss = \"mse\" }\n   |          ^^^^"],
         ),
-        (&format!("{cached}student = \"tiny\"\nattention = {{}}"), &["`attention` needs a teacher at work"]),
-        (cached, &["there is no teacher to take the student's layers from", "in.student"]),
+        (&format!("{cached}student = \"tiny\"\nattention = {{}}"), &["`attention` needs a teacher model"]),
+        (cached, &["there is no teacher model to take the student's layers from", "in.student"]),
         (
             &format!("{cached}student = \"tiny\"\nin.teacher-tokens = \"tokens\""),
-            &["there is no teacher to read `in.teacher-tokens`"],
+            &["`in.teacher-tokens` needs a teacher model"],
         ),
         (
             "in.teacher = \"teacher\"\nin.teacher-tokens = \"tokens\"\nhidden = {}",
@@ -470,15 +470,15 @@ fn what_cannot_be_distilled_is_said_before_anything_runs() {
         ),
         (
             "in.teacher = \"teacher\"\nin.student = \"teacher\"\nstudent = \"tiny\"",
-            &["`student` and `in.student` are both given"],
+            &["`student` and `in.student` are both set"],
         ),
-        (
-            "in.teacher = \"teacher\"\nin.student = \"teacher\"\nlayers = 1",
-            &["`layers` and `in.student` are both given"],
-        ),
-        ("in.teacher = \"teacher\"\nlayers = [1, 0]", &["they must be in ascending order"]),
+        ("in.teacher = \"teacher\"\nin.student = \"teacher\"\nlayers = 1", &["`layers` and `in.student` are both set"]),
+        ("in.teacher = \"teacher\"\nlayers = [1, 0]", &["list each layer once, in ascending order"]),
         ("in.teacher = \"teacher\"\nlayers = 0", &["layers is 0"]),
-        ("in.teacher = \"teacher\"\nlayers = \"two\"", &["a whole number, 0 or more, or a list of them belongs"]),
+        (
+            "in.teacher = \"teacher\"\nlayers = \"two\"",
+            &["expected a whole number, 0 or more, or a list of them, found the string"],
+        ),
         ("in.teacher = \"teacher\"\nhidden = { weight = 0.0 }", &["the weight of `hidden` is 0; it must be above 0"]),
         ("in.teacher = \"teacher\"\nhidden = { los = \"mse\" }", &["no parameter `los`", "did you mean `loss`?"]),
         ("in.teacher = \"teacher\"\nhidden = { loss = \"l1\" }", &["`l1` is not one of `mse`, `cosine`"]),
@@ -494,5 +494,5 @@ fn what_cannot_be_distilled_is_said_before_anything_runs() {
         "[stage.student]\nuse = \"distill\"\nin.teacher = \"teacher\"\nin.tokens = \"tokens\"\nlayers = [0, 2]\n",
     );
     let said = failure(&p, "student");
-    assert!(said.contains("the layers [0, 2] are to be kept, but the model has 2: 0 to 1"), "{said}");
+    assert!(said.contains("cannot keep the layers [0, 2]: the model has 2, numbered 0 to 1"), "{said}");
 }

@@ -1,8 +1,8 @@
-//! The commands on toy kinds: what they print and what they exit with.
+//! The commands with toy kinds: their output and exit codes.
 
 use std::path::Path;
 
-use pipe::cli::{Stock, execute};
+use pipe::cli::{Build, execute};
 use pipe::report::Color;
 use pipe_engine::contract::context::Context;
 use pipe_engine::contract::kind::{Kind, Port, Stage, Type};
@@ -29,25 +29,25 @@ export = "out"
 times = 3
 "#;
 
-fn stock() -> Stock {
+fn build() -> Build {
     let gpus = |device: &str| {
         if device == "auto" || device == "cpu" { Ok(0) } else { anyhow::bail!("unknown device `{device}`") }
     };
-    Stock { kinds: toys::KINDS, remotes: &[], gpus }
+    Build { kinds: toys::KINDS, origins: &[], gpus }
 }
 
-/// What a command writes to standard output, and its error as text with its exit code.
-fn pipe(stock: Stock, words: &[&str]) -> (String, Result<(), (u8, String)>) {
+/// The standard output of a command, and its error as text with the exit code.
+fn pipe(build: Build, words: &[&str]) -> (String, Result<(), (u8, String)>) {
     let mut out = Vec::new();
-    let result = execute(std::iter::once("pipe").chain(words.iter().copied()), stock, &mut out);
+    let result = execute(std::iter::once("pipe").chain(words.iter().copied()), build, &mut out);
     (String::from_utf8(out).unwrap(), result.map_err(|e| (e.exit_code(), e.render(Color::Never))))
 }
 
-/// The output of a command that succeeds, run on the pipeline of `dir`; its path and all dates are left out.
+/// The output of a command that succeeds on the pipeline of `dir`, without the path of `dir`.
 pub fn on(dir: &Dir, words: &str) -> String {
     let file = dir.path("p.toml");
     let words: Vec<&str> = words.split(' ').map(|w| if w == "p.toml" { file.to_str().unwrap() } else { w }).collect();
-    let (out, result) = pipe(stock(), &words);
+    let (out, result) = pipe(build(), &words);
     assert_eq!(result, Ok(()), "{words:?}");
     hide(dir, &out)
 }
@@ -55,7 +55,7 @@ pub fn on(dir: &Dir, words: &str) -> String {
 pub fn fails(dir: &Dir, words: &str) -> (u8, String) {
     let file = dir.path("p.toml");
     let words: Vec<&str> = words.split(' ').map(|w| if w == "p.toml" { file.to_str().unwrap() } else { w }).collect();
-    let (code, text) = pipe(stock(), &words).1.unwrap_err();
+    let (code, text) = pipe(build(), &words).1.unwrap_err();
     (code, hide(dir, &text))
 }
 
@@ -92,7 +92,7 @@ plan chain: 5 stages, 5 cached, 0 to run
     let lines: Vec<&str> = changed.lines().collect();
     assert!(lines[0].starts_with("plan chain (profile loud): 2 stages, 1 cached, 1 to run, about "), "{changed}");
     assert_eq!(lines[1], "  hit  a");
-    // What it took the last time comes after.
+    // The last duration follows.
     assert!(lines[2].starts_with("  run  b[a]  times 2 → 3  "), "{changed}");
     let json: serde_json::Value = serde_json::from_str(&on(&dir, "plan p.toml --json --force a")).unwrap();
     assert_eq!(json["stages"][0]["action"], "run");
@@ -109,7 +109,7 @@ fn why_says_what_changed_or_that_nothing_did() {
         "run  b[a]\n  times 2 → 5\nrun  b[other]\n  times 2 → 5\n"
     );
     let hit = on(&dir, "why p.toml a --all");
-    assert!(hit.starts_with("hit  a: all 5 lines that it depends on are as they were on 2"), "{hit}");
+    assert!(hit.starts_with("hit  a: none of the 5 lines that it depends on has changed since 2"), "{hit}");
     assert!(hit.ends_with("depends on\n  kind             write\n  kind version     1\n  artifact format  1\n  meddle           false\n  text             \"hello\"\n"), "{hit}");
 }
 
@@ -208,7 +208,7 @@ fn cache_paths_and_checks() {
     let dir = Dir::new(CHAIN);
     assert_eq!(
         fails(&dir, "cache path p.toml a"),
-        (1, "error: `a` has no result yet\nhelp: `pipe run` makes it\n".into())
+        (1, "error: `a` has no result yet\nhelp: `pipe run` makes its result\n".into())
     );
     on(&dir, "run p.toml");
     let cache = dir.path("cache");
@@ -223,7 +223,7 @@ fn cache_paths_and_checks() {
     );
     assert_eq!(on(&dir, &format!("{global} ls")).lines().count(), 6);
     let sound = on(&dir, &format!("{global} verify"));
-    assert!(sound.starts_with("5 files, 40 B: all sound (") && sound.ends_with("/s)\n"), "{sound}");
+    assert!(sound.starts_with("5 files, 40 B: all intact (") && sound.ends_with("/s)\n"), "{sound}");
     let object = std::fs::read_dir(dir.path("cache/objects")).unwrap().next().unwrap().unwrap().path();
     let object = std::fs::read_dir(object).unwrap().next().unwrap().unwrap().path();
     let damage = "?".repeat(std::fs::read(&object).unwrap().len());
@@ -231,7 +231,7 @@ fn cache_paths_and_checks() {
     std::fs::write(&object, damage).unwrap();
     assert_eq!(
         fails(&dir, &format!("{global} verify")),
-        (1, "error: 1 damaged result in the cache\nhelp: the next run makes them again\n".into())
+        (1, "error: 1 damaged result in the cache\nhelp: the next run makes these results again\n".into())
     );
 }
 
@@ -242,7 +242,7 @@ fn mistakes_are_exit_code_2_and_failures_1() {
         fails(&dir, "plan p.toml"),
         (
             2,
-            r#"error: there is no kind `wriet`
+            r#"error: unknown kind `wriet`
  --> p.toml:2:7
   |
 2 | use = "wriet@x"
@@ -251,7 +251,7 @@ fn mistakes_are_exit_code_2_and_failures_1() {
 help: did you mean `write`?
 help: kinds: `write`, `shout`, `join`, `count`, `fail`, `wait`, `gather`, `heap`, `steps`, `odd`
 
-error: the number 3 stands where a stage's name belongs
+error: expected the name of a stage, found the number 3
  --> p.toml:5:11
   |
 5 | in.text = 3
@@ -263,10 +263,7 @@ error: 2 problems in p.toml
         )
     );
     assert_eq!(fails(&dir, "run p.toml --device tpu"), (2, "error: unknown device `tpu`\n".into()));
-    assert_eq!(
-        fails(&dir, "stages shuot"),
-        (2, "error: there is no kind `shuot`\nhelp: did you mean `shout`?\n".into())
-    );
+    assert_eq!(fails(&dir, "stages shuot"), (2, "error: unknown kind `shuot`\nhelp: did you mean `shout`?\n".into()));
     assert_eq!(fails(&dir, "run p.toml --set").0, 2);
     let dir = Dir::new("[stage.a]\nuse = \"fail@error\"\n");
     assert_eq!(fails(&dir, "run p.toml"), (1, String::new()));
@@ -353,8 +350,8 @@ impl Stage for Rich {
     }
 }
 
-const RICH: Stock =
-    Stock { kinds: &[Kind::of::<Rich>(), toys::KINDS[2], Kind::of::<Wrapped>()], remotes: &[], gpus: |_| Ok(0) };
+const RICH: Build =
+    Build { kinds: &[Kind::of::<Rich>(), toys::KINDS[2], Kind::of::<Wrapped>()], origins: &[], gpus: |_| Ok(0) };
 
 #[test]
 fn the_kinds_document_themselves() {
@@ -374,7 +371,7 @@ A paragraph that goes over two lines.
 use
   use = "rich" or "rich@STEPS"
   in.teacher   a model
-  in.tokens    tokens   may be left out
+  in.tokens    tokens   optional
   gives model  a model
 
 parameters
@@ -384,7 +381,7 @@ parameters
       What to read.
       path  string, required
           Where it is.
-  log-every  whole number, default 0, changes nothing of the result
+  log-every  whole number, default 0, does not change the result
       Lines in the log.
   patience  whole number, optional
       Give up after this many epochs.
@@ -396,7 +393,7 @@ parameters
       Where the weights come from.
       { given = list of numbers }: These very numbers.
 
-The result depends on the seed: the file's, or `seed` of the stage.
+The result depends on the seed: `seed` of the stage, or else of the file.
 "#;
     assert_eq!(pipe(RICH, &["stages", "rich"]).0, documented);
     assert_eq!(pipe(RICH, &["stages", "rich@3"]).0, documented);
@@ -454,7 +451,7 @@ fn the_schema_covers_a_whole_file() {
         names(&definitions["wrapped"]["properties"]),
         ["exclusive", "export", "in", "matrix", "path", "seed", "use"]
     );
-    // What a matrix or `@` may give is not required outright.
+    // A parameter that a matrix or `@` may set is not required unconditionally.
     assert_eq!(rich.get("required"), None);
     assert_eq!(rich["allOf"][0]["properties"]["in"]["required"], serde_json::json!(["teacher"]));
     assert_eq!(rich["allOf"][1]["then"]["required"], serde_json::json!(["sources"]));

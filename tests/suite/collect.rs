@@ -1,4 +1,4 @@
-//! What `cache gc` drops and keeps, also beside running processes.
+//! What `cache gc` removes and keeps, also beside running processes.
 
 use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -33,11 +33,11 @@ fn what_the_files_need_in_any_profile_is_kept_and_the_rest_dropped() {
     }
     dir.write("p.toml", CHAIN);
     assert_eq!((count(&dir, "cache/entries"), count(&dir, "cache/objects"), count(&dir, "cache/views")), (4, 4, 1));
-    // Four times HELLO, which no profile asks for.
-    assert_eq!(gc(&dir, "p.toml --dry-run"), "would drop 1 result and 1 file, 20 B; kept 3 results, 30 B\n");
+    // The result of `shout@4`, which no profile needs.
+    assert_eq!(gc(&dir, "p.toml --dry-run"), "would remove 1 result and 1 file, 20 B; kept 3 results, 30 B\n");
     assert_eq!(count(&dir, "cache/entries"), 4, "a dry run drops nothing");
-    assert_eq!(gc(&dir, "p.toml"), "dropped 1 result and 1 file, 20 B; kept 3 results, 30 B\n");
-    assert_eq!(gc(&dir, "p.toml"), "dropped 0 results and 0 files, 0 B; kept 3 results, 30 B\n");
+    assert_eq!(gc(&dir, "p.toml"), "removed 1 result and 1 file, 20 B; kept 3 results, 30 B\n");
+    assert_eq!(gc(&dir, "p.toml"), "removed 0 results and 0 files, 0 B; kept 3 results, 30 B\n");
     assert_eq!(dir.run().summary(), ["hit a", "hit b"]);
     dir.write("p.toml", &CHAIN.replace("shout@2", "shout@3"));
     assert_eq!(dir.run().summary(), ["hit a", "hit b"], "the other profile's");
@@ -61,10 +61,13 @@ fn what_a_revision_needs_is_kept_with_the_inputs_that_it_had() {
     dir.write("in.txt", "three");
     dir.write("p.toml", &text.replace("shout@2", "shout@3"));
     dir.run();
-    assert_eq!(gc(&dir, "p.toml --keep-rev HEAD -n"), "would drop 0 results and 0 files, 0 B; kept 4 results, 29 B\n");
-    assert_eq!(gc(&dir, "p.toml -n"), "would drop 2 results and 2 files, 9 B; kept 2 results, 20 B\n");
+    assert_eq!(
+        gc(&dir, "p.toml --keep-rev HEAD -n"),
+        "would remove 0 results and 0 files, 0 B; kept 4 results, 29 B\n"
+    );
+    assert_eq!(gc(&dir, "p.toml -n"), "would remove 2 results and 2 files, 9 B; kept 2 results, 20 B\n");
     assert_eq!(fails(&dir, "cache gc p.toml --keep-rev nonesuch").0, 2);
-    assert_eq!(gc(&dir, "p.toml"), "dropped 2 results and 2 files, 9 B; kept 2 results, 20 B\n");
+    assert_eq!(gc(&dir, "p.toml"), "removed 2 results and 2 files, 9 B; kept 2 results, 20 B\n");
     dir.write("p.toml", text);
     dir.write("in.txt", "one");
     assert_eq!(dir.run().summary(), ["run a", "run b"]);
@@ -78,20 +81,20 @@ fn age_counts_from_the_last_use_and_something_must_be_named() {
         fails(&dir, "cache gc"),
         (
             2,
-            "error: nothing says what to keep\nhelp: name the pipeline files whose results are needed, `--keep-rev main`, or `--older-than 30d`\n".into()
+            "error: specify which results to keep\nhelp: give the pipeline files whose results you need, `--keep-rev REV`, or `--older-than 30d`\n".into()
         )
     );
-    assert_eq!(gc(&dir, "--older-than 1h"), "dropped 0 results and 0 files, 0 B; kept 2 results, 15 B\n");
-    // Made long ago, but used just now.
+    assert_eq!(gc(&dir, "--older-than 1h"), "removed 0 results and 0 files, 0 B; kept 2 results, 15 B\n");
+    // Made long ago, but used recently.
     for entry in fs::read_dir(dir.path("cache/entries")).unwrap() {
         let path = entry.unwrap().path();
         let mut entry = Entry::from_bytes(&fs::read(&path).unwrap()).unwrap();
         entry.made.at = 1000;
         fs::write(&path, entry.to_bytes().unwrap()).unwrap();
     }
-    assert_eq!(gc(&dir, "--older-than 1h"), "dropped 0 results and 0 files, 0 B; kept 2 results, 15 B\n");
+    assert_eq!(gc(&dir, "--older-than 1h"), "removed 0 results and 0 files, 0 B; kept 2 results, 15 B\n");
     fs::remove_file(dir.path("cache/history.sqlite")).unwrap();
-    assert_eq!(gc(&dir, "--older-than 1h"), "dropped 2 results and 2 files, 15 B; kept 0 results, 0 B\n");
+    assert_eq!(gc(&dir, "--older-than 1h"), "removed 2 results and 2 files, 15 B; kept 0 results, 0 B\n");
     assert_eq!(count(&dir, "cache/views"), 0);
     assert_eq!(dir.run().summary(), ["run a", "run b"]);
 }

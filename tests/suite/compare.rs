@@ -1,11 +1,11 @@
-//! Variants side by side, through the binary: the tables, the gate and its exit code.
+//! `compare` through the binary: the tables, the gate and its exit code.
 
 use std::fs;
 use std::path::Path;
 
 use super::real::Project;
 
-/// A model, two smaller ones, and the comparison; `{…}` takes the place of what is compared and how.
+/// A model, two smaller ones, and the comparison.
 const PIPELINE: &str = r#"
 name = "compared"
 seed = 7
@@ -55,13 +55,13 @@ fn a_gate_that_is_broken_fails_the_run_with_figure_limit_and_tables() {
     let (code, _, err) = p.pipe(&["run", "p.toml"]);
     assert_eq!(code, 1, "{err}");
     let message = &err[err.find("fail comparison").expect("a failed stage")..];
-    assert!(message.contains("1 of 2 variants falls short of the gate, against `teacher`:\n"), "{message}");
+    assert!(message.contains("1 of 2 variants fails the gate, compared with `teacher`:\n"), "{message}");
     assert!(message.contains("  pruned: size-ratio 1.0000, at most 0.5\n"), "{message}");
     assert!(!message.contains("int8: "), "{message}");
     assert!(message.contains("40 rows; changes, sizes and speed-ups are against `teacher`.\n"), "{message}");
     assert_eq!(message.matches("| teacher ").count(), 2, "both tables: {message}");
     assert!(!p.path("out").exists(), "a failed stage gives nothing away");
-    // Limits that hold change nothing, and the scores are there.
+    // A gate that passes changes nothing, and the scores are cached.
     p.write("p.toml", &format!("{PIPELINE}gate = {{ size-ratio = 0.5, variants = [\"int8\"] }}\n"));
     assert_eq!(p.run(&[]), ["comparison"]);
     let text = fs::read_to_string(p.path("out/comparison.md")).unwrap();
@@ -83,7 +83,7 @@ fn a_comparison_has_the_memory_and_the_time_that_each_variant_took() {
         (cell(0, "variant"), cell(1, "variant"), cell(2, "variant")),
         ("teacher".into(), "pruned".into(), "int8".into())
     );
-    // Rows were scored and a model was held: more memory than its weights, less than a hundred times as much.
+    // Scoring holds the model: it needs more memory than the weights, but less than a hundred times as much.
     assert!((1.0..100.0).contains(&(number(0, "peak_memory_bytes") / number(0, "bytes"))), "{:?}", rows[0]);
     // Each variant has the time of the stage that made it.
     assert!(number(0, "made_seconds") > number(1, "made_seconds") && number(1, "made_seconds") > 0.0);
@@ -94,7 +94,7 @@ fn a_comparison_has_the_memory_and_the_time_that_each_variant_took() {
     let change = number(1, "accuracy_change");
     assert!(number(1, "accuracy_change_low") <= change && change <= number(1, "accuracy_change_high"));
     assert_eq!(change, (number(1, "gained") - number(1, "lost")) / 40.0);
-    // How long a model took is no part of what it is: forced again, nothing below it runs.
+    // The duration is not part of the model: if it is forced to run again, nothing downstream runs.
     assert_eq!(p.run(&["--force", "teacher"]), ["teacher"]);
     p.write("p.toml", &format!("{PIPELINE}baseline = \"int8\"\n"));
     assert_eq!(p.run(&[]), ["comparison"]);
@@ -112,7 +112,7 @@ fn scores_of_other_rows_are_refused() {
     assert_eq!(code, 1, "{err}");
     assert!(
         err.contains(
-            "`others` was not scored on the rows of the baseline `scores[teacher]` (40 rows and 32), so that their"
+            "`others` was not scored on the same rows as the baseline `scores[teacher]` (40 rows and 32), so their"
         ),
         "{err}"
     );

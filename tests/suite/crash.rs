@@ -1,4 +1,4 @@
-//! Real processes, really killed: at random times, in chains, and eight at once on one cache.
+//! Kills real processes: at random times, in chains, and eight at once on one cache.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -7,13 +7,13 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use pipe::cli::{Stock, execute};
+use pipe::cli::{Build, execute};
 use pipe::report::Color;
 
 use super::state::{assert_no_leftovers, assert_sound, end_state};
 use super::toys::{self, Dir, eventually};
 
-/// Tells a copy of this program what to do, in words with spaces between.
+/// The arguments for a copy of this program, separated by spaces.
 const WORDS: &str = "PIPE_TEST_WORDS";
 
 const PIPELINE: &str = r#"
@@ -38,16 +38,16 @@ in.texts = ["trained", "tuned"]
 export = "out/all"
 "#;
 
-/// How many instances of `PIPELINE` are counted in the tally.
+/// The number of instances of `PIPELINE` that write to the tally.
 const COUNTED: usize = 6;
 
-/// Not a test of its own: what the other tests run as a process, `pipe` with toy kinds.
+/// Not a test: the other tests start this as a process, `pipe` with toy kinds.
 #[test]
 fn child() {
     let Ok(words) = std::env::var(WORDS) else { return };
-    let stock = Stock { kinds: toys::KINDS, remotes: &[], gpus: |_| Ok(0) };
+    let build = Build { kinds: toys::KINDS, origins: &[], gpus: |_| Ok(0) };
     let words = std::iter::once("pipe").chain(words.split(' '));
-    let code = match execute(words, stock, &mut std::io::stdout()) {
+    let code = match execute(words, build, &mut std::io::stdout()) {
         Ok(()) => 0,
         Err(error) => {
             eprint!("{}", error.render(Color::Never));
@@ -59,7 +59,7 @@ fn child() {
 
 const CHILD: [&str; 4] = ["--exact", "crash::child", "--nocapture", "--test-threads=1"];
 
-/// `pipe run p.toml` as a process, the leader of a group of its own.
+/// Start `pipe run p.toml` as a process that leads its own process group.
 fn start(dir: &Dir) -> Child {
     Command::new(std::env::current_exe().unwrap())
         .args(CHILD)
@@ -73,7 +73,7 @@ fn start(dir: &Dir) -> Child {
         .unwrap()
 }
 
-/// Random and repeatable, 0…1.
+/// Repeatable random numbers from 0 to 1.
 struct Dice(u64);
 
 impl Dice {
@@ -95,7 +95,7 @@ fn run_to_the_end(dir: &Dir) -> Duration {
     begin.elapsed()
 }
 
-/// Lines of the tally, counted.
+/// How often each line occurs in the tally.
 fn tally(dir: &Dir) -> BTreeMap<String, usize> {
     let mut counts = BTreeMap::new();
     for line in fs::read_to_string(dir.path("tally")).unwrap_or_default().lines() {
@@ -113,7 +113,7 @@ fn assert_same_end(dir: &Dir, right: &Dir, what: &str) {
 #[test]
 fn killed_at_random_points_and_resumed_the_end_is_that_of_an_undisturbed_run() {
     let right = Dir::new(PIPELINE);
-    // The shortest of some: a kill that comes after the end is none.
+    // Take the shortest of several runs, because a kill after the end has no effect.
     let again = (0..4).map(|_| run_to_the_end(&Dir::new(PIPELINE))).min();
     let took = run_to_the_end(&right).min(again.unwrap_or_default());
     let (wanted, mut dice) = (crashes(200), Dice(1));
@@ -124,7 +124,7 @@ fn killed_at_random_points_and_resumed_the_end_is_that_of_an_undisturbed_run() {
         let links = 1 + (dice.roll() * 5.0) as usize;
         for _ in 0..links {
             let mut process = start(&dir);
-            // A later link has less to do; a tenth of all die while they start.
+            // Later links have less to do; a tenth of all are killed while they start.
             let share = if dice.roll() < 0.1 { 0.05 } else { 1.0 };
             std::thread::sleep(took.mul_f64(dice.roll() * share));
             process.kill().unwrap();
@@ -173,7 +173,7 @@ fn eight_processes_of_which_some_are_killed_end_as_one_undisturbed() {
         for process in &mut processes[4..] {
             assert!(process.wait().unwrap().success(), "a survivor of round {round} failed");
         }
-        // Only what a kill undid is done again.
+        // Only killed computations are repeated.
         let computed: usize = tally(&dir).values().sum();
         assert!(computed <= COUNTED + 3 * killed, "{computed} computations with {killed} kills");
         assert_same_end(&dir, &right, &format!("round {round}"));
@@ -184,7 +184,7 @@ fn signal(process: &Child, name: &str) {
     assert!(Command::new("kill").args([name, &process.id().to_string()]).status().unwrap().success());
 }
 
-/// Whether anything of the process's group is alive.
+/// Whether any process of the group is alive.
 fn has_group(process: &Child) -> bool {
     let group = format!("-{}", process.id());
     Command::new("kill").args(["-0", "--", &group]).stderr(Stdio::null()).status().unwrap().success()
@@ -227,7 +227,7 @@ fn a_second_ctrl_c_aborts_a_stage_that_does_not_listen() {
     assert_eq!(process.wait().unwrap().code(), Some(130));
     assert!(!has_group(&process));
     assert_sound(dir.temp.path());
-    // The lock died with its holder, and the work is still there.
+    // The system released the lock of the dead process, and the checkpoint is still there.
     dir.write("p.toml", "[stage.a]\nuse = \"steps@60000\"\n");
     assert_eq!(dir.planned().len(), 1);
 }
@@ -260,5 +260,5 @@ fn a_cache_on_a_read_only_file_system_can_be_read_and_says_so_when_it_cannot_do(
     assert!(out.contains("2 stages, 2 cached, 0 to run") && err.contains("2 cached, 0 run"), "{out}{err}");
     assert!(out.contains("stage.b.times=2: code 1]"), "{out}{err}");
     let said = "error: cannot write to the cache ";
-    assert!(err.contains(said) && err.contains("choose another place with --cache-dir or $PIPE_CACHE"), "{out}{err}");
+    assert!(err.contains(said) && err.contains("choose another folder with --cache-dir or $PIPE_CACHE"), "{out}{err}");
 }

@@ -1,4 +1,4 @@
-//! A cache that was harmed between two runs: every file of it, in every way. Nothing harmed is ever used.
+//! Damages every file of a cache in every way between two runs; pipe must never use a damaged file.
 
 use std::fs::{self, File, FileTimes};
 use std::os::unix::fs::symlink;
@@ -27,7 +27,7 @@ in.texts = "loud"
 export = "out"
 "#;
 
-/// Everything is read again: the objects of `heap` and `word` for `loud`, those of `loud` for `all`.
+/// Makes the run read all objects again.
 const CHANGED: &str = "\n[stage.also]\nuse = \"join\"\nin.texts = [\"heap\", \"word\", \"loud\", \"all\"]\n";
 
 #[derive(Debug, Clone, Copy)]
@@ -35,10 +35,10 @@ enum Harm {
     Bit,
     Truncated,
     Emptied,
-    /// A link to a file with the very same bytes.
+    /// A link to a file with the same bytes.
     Linked,
     Folder,
-    /// Unreadable by name: a named pipe, which would never end.
+    /// A named pipe, which would block a reader.
     Pipe,
     Gone,
 }
@@ -83,7 +83,7 @@ fn finished() -> Dir {
     dir
 }
 
-/// The state that a run of the changed pipeline on a healthy cache gives.
+/// The end state of the changed pipeline on an intact cache.
 fn right() -> std::collections::BTreeMap<String, String> {
     let dir = finished();
     dir.write("p.toml", &(PIPELINE.to_string() + CHANGED));
@@ -91,12 +91,12 @@ fn right() -> std::collections::BTreeMap<String, String> {
     end_state(dir.temp.path())
 }
 
-/// Whether the run said that something was damaged, as an event or as the reason for running a stage.
+/// Whether the run reported damage, as an event or as the reason to run a stage.
 fn was_told(ran: &Ran) -> bool {
     ran.events.iter().any(|e| match e {
         Event::Damaged { .. } => true,
         Event::StageStarted { why, .. } => {
-            why.iter().any(|w| w.contains(" is damaged; it was set aside as cache/damaged/"))
+            why.iter().any(|w| w.contains(" is damaged; pipe moved it to cache/damaged/"))
         }
         _ => false,
     })
@@ -118,7 +118,7 @@ fn harm_all(below: &str) {
             assert_eq!(ran.outcome.failed + ran.outcome.blocked, 0, "{what}: {:?}", ran.summary());
             assert_eq!(end_state(dir.temp.path()), right, "{what}");
             if !matches!(harm, Harm::Gone) {
-                assert!(was_told(&ran), "{what} was not told: {:?}", ran.events);
+                assert!(was_told(&ran), "{what} was not reported: {:?}", ran.events);
                 assert_eq!(fs::read_dir(dir.path("cache/damaged")).unwrap().count(), 1, "{what}");
             }
             assert!(dir.run().summary().iter().all(|s| s.starts_with("hit ")), "{what}");
@@ -138,7 +138,7 @@ fn an_entry_harmed_in_any_way_is_told_set_aside_and_made_again() {
 
 #[test]
 fn every_single_bit_of_an_entry_counts_or_changes_nothing() {
-    // A bit of white space, say.
+    // For example a bit in white space.
     let dir = Dir::new("[stage.word]\nuse = \"write@hello\"\n");
     dir.run();
     let path = files(&dir.path("cache/entries")).remove(0);
@@ -177,7 +177,7 @@ fn a_folder_of_objects_that_is_a_link_is_not_followed() {
 
 #[test]
 fn a_view_that_was_meddled_with_is_made_anew() {
-    /// What is done to a view, with a folder elsewhere to do it from.
+    /// Modifies a view, with another folder to use for it.
     type Meddle = fn(&Path, &Path);
     let meddle: [(&str, Meddle); 5] = [
         ("other bytes", |view, _| {
@@ -243,11 +243,8 @@ fn garbage_beside_the_results_costs_time_at_most() {
     assert!(dir.run().summary().iter().all(|s| s.starts_with("hit ")));
     assert_eq!(end_state(dir.temp.path()), right);
     let problem = dir.open().history_problem.unwrap();
-    assert!(
-        problem.starts_with("runs are not recorded: the run database cache/history.sqlite cannot be used: "),
-        "{problem}"
-    );
-    // A database with a sound head and nothing else.
+    assert!(problem.starts_with("cannot open the run database cache/history.sqlite: "), "{problem}");
+    // A database with an intact header and garbage behind it.
     let dir = finished();
     let mut bytes = fs::read(dir.path("cache/history.sqlite")).unwrap();
     bytes[100..].fill(b'#');
@@ -316,7 +313,7 @@ fn a_stage_that_writes_into_its_input_fails_and_harms_nothing() {
     let dir = Dir::new(text);
     assert_eq!(
         dir.run().summary(),
-        ["run a", "fail bad: text of `a` changed while the stage ran: its result is not kept; run again"]
+        ["run a", "fail bad: text of `a` changed while the stage ran, so the result was discarded; run again"]
     );
     dir.write(
         "p.toml",
@@ -337,7 +334,7 @@ fn clocks_that_go_back_hide_no_change() {
     let now = SystemTime::now();
     let hour = Duration::from_secs(3600);
     dir.write("in.txt", "one");
-    // Long ago, then from a clock that was ahead, then put back to what it was: always the same size.
+    // Written long ago, then with a clock that is ahead, then with the time set back; always the same size.
     for (text, time) in
         [("one", now - hour), ("two", now + hour), ("six", now + hour), ("ten", now - hour), ("one", now)]
     {
@@ -346,7 +343,7 @@ fn clocks_that_go_back_hide_no_change() {
         let ran = dir.run();
         assert_eq!(dir.read("out/text"), text, "{:?}", ran.summary());
     }
-    // The digest of a file that lies still is remembered; that of one touched a moment ago is not.
+    // The digest of an old file is cached; that of a file modified a moment ago is not.
     assert_eq!(dir.run().summary(), ["hit a"]);
 }
 

@@ -1,8 +1,8 @@
-//! `pipe diff` on toy kinds: what it says of each kind of change, between files and between revisions.
+//! `pipe diff` with toy kinds: every kind of change, between files and between revisions.
 
-use pipe::cli::{Stock, execute};
+use pipe::cli::{Build, execute};
 use pipe::report::Color;
-use pipe_engine::contract::origin::{Fetched, Remote};
+use pipe_engine::contract::origin::{Fetched, Origin};
 
 use super::toys::{self, Dir};
 
@@ -27,13 +27,13 @@ in.texts = "scores"
 times = 3
 "#;
 
-fn stock() -> Stock {
-    const REMOTES: &[Remote] = &[Remote {
+fn build() -> Build {
+    const ORIGINS: &[Origin] = &[Origin {
         prefix: "far:",
         held: |name, _| Ok((name == "far:here").then(|| Fetched { dir: "/".into(), identity: Some("c0ffee".into()) })),
         fetch: |_, _, _| panic!("a diff fetches nothing"),
     }];
-    Stock { kinds: toys::KINDS, remotes: REMOTES, gpus: |_| Ok(0) }
+    Build { kinds: toys::KINDS, origins: ORIGINS, gpus: |_| Ok(0) }
 }
 
 /// Standard output and the exit code with the message; words that end in `.toml` are files of the project.
@@ -46,17 +46,17 @@ fn pipe(dir: &Dir, words: &[&str]) -> (String, u8, String) {
     };
     let mut out = Vec::new();
     let all = std::iter::once("pipe".to_string()).chain(words.iter().map(whole));
-    let result = execute(all, stock(), &mut out);
+    let result = execute(all, build(), &mut out);
     let hide = |text: &str| text.replace(&format!("{}/", root.display()), "");
     let (code, message) = result.err().map_or((0, String::new()), |e| (e.exit_code(), e.render(Color::Never)));
     (hide(&String::from_utf8(out).unwrap()), code, hide(&message))
 }
 
-/// What `pipe diff` says of a project whose file was changed by `edit`.
+/// The output of `pipe diff`, without durations.
 fn diff(dir: &Dir, words: &[&str]) -> String {
     let (out, code, message) = pipe(dir, &[&["diff"], words].concat());
     assert_eq!((code, message.as_str()), (0, ""), "{words:?}");
-    // What a stage took is not the same twice.
+    // Durations vary between runs.
     let timeless = |line: &str| {
         let line = line.split(", about ").next().unwrap_or_default();
         let time = line.rfind("  ").filter(|_| line.starts_with("  ") && line.ends_with("ms"));
@@ -72,7 +72,7 @@ fn two(old: &str, new: &str) -> Dir {
     dir
 }
 
-/// What is said between two definitions after the first line, from its end on.
+/// The output for two definitions, from the end of the first line on.
 fn between(old: &str, new: &str) -> String {
     let text = diff(&two(old, new), &["p.toml", "q.toml"]);
     text[text.find('\n').unwrap()..].to_string()
@@ -94,7 +94,7 @@ invalidated 3 of 7 stages, 3 to run
     );
     let (_, code, message) = pipe(&dir, &["run", "p.toml"]);
     assert_eq!((code, message.as_str()), (0, ""));
-    // Back to what was run: everything is there. What it took is known now.
+    // Back to the definition that ran: everything is cached, and durations are known.
     assert_eq!(
         diff(&dir, &["q.toml", "p.toml"]),
         "\
@@ -166,10 +166,10 @@ invalidated 3 of 9 stages, 3 to run
   changed  scores  in.text − thin
   removed  thin    shout
 invalidated 1 of 7 stages, 1 to run
-  run  all  ← scores[thin] (gone)
+  run  all  ← scores[thin] (removed)
 "
     );
-    // Nothing but a name: what is fed by it keeps its results, until a name is part of one.
+    // If only a name changes, downstream results stay valid, except those that contain the name.
     let renamed = BASE.replace("[stage.a]", "[stage.first]").replace("\"a\"", "\"first\"");
     let renamed = renamed.replace("stage.b]", "stage.second]").replace("\"b\"]", "\"second\"]");
     assert_eq!(
@@ -185,7 +185,7 @@ invalidated 1 of 7 stages, 1 to run
         between(BASE, &BASE.replace("stage.scores]", "stage.marks]").replace("\"scores\"", "\"marks\"")),
         "\n  renamed  scores → marks\n"
     );
-    // Another name and another value is another stage.
+    // A stage with another name and another value is another stage.
     assert!(between(BASE, &renamed.replace("shout@2", "shout@9")).contains("  removed  b "));
 }
 
@@ -221,12 +221,12 @@ invalidated 5 of 7 stages, 5 to run
   run  all        ← scores[a] ← a.use
 "
     );
-    // One seed of the file: stages that changed in the same way stand together.
+    // The file's seed changes several stages in the same way; they share a line.
     assert_eq!(
         between(BASE, &BASE.replace("seed = 1", "seed = 2")).lines().nth(1),
         Some("  changed  b, scores  seed 1 → 2")
     );
-    // A single input and a list of one are the same result.
+    // A single input and a list of one give the same result.
     assert_eq!(between(BASE, &BASE.replace("in.text = \"a\"", "in.text = [\"a\"]")).lines().count(), 3);
 }
 
@@ -285,10 +285,10 @@ fn what_changes_no_result_stands_apart() {
 diff tiny: p.toml → q.toml
 no effect on results
   name \"small\" → \"tiny\"
-  description \"x\" is new
+  description \"x\" was added
   b.log-every 0 → 5
-  b.exclusive \"gpu\" is new
-  all.export \"out\" is new
+  b.exclusive \"gpu\" was added
+  all.export \"out\" was added
 "
     );
     assert_eq!(pipe(&two(BASE, &new), &["diff", "p.toml", "q.toml", "--exit-code"]).1, 3, "a difference all the same");
@@ -310,17 +310,17 @@ fn profiles_the_chosen_one_and_the_others() {
         "
   profile loud: b.times 4 → 3
   profile loud: b.volume 0.5 → 1.0
-  profile new (gone): a.text \"longer\" → \"hello\"
+  profile new (removed): a.text \"longer\" → \"hello\"
 "
     );
-    // What the profile overrides does not change under it; what differs everywhere is said once.
+    // A value that the profile overrides does not change under it; a change under every profile is shown once.
     let everywhere = BASE.replace("write@hello", "write@ho").replace("shout@2", "shout@5");
     let text = between(BASE, &everywhere);
     assert!(text.contains("changed  a  text") && !text.contains("profile"), "{text}");
     let loud = diff(&two(BASE, &everywhere), &["p.toml", "q.toml", "--profile", "loud", "--set", "stage.b.volume=0.1"]);
     assert!(loud.starts_with("diff small (profile loud): p.toml → q.toml\n  changed  a  text"), "{loud}");
     assert!(!loud.contains("times 2"), "{loud}");
-    // The base does not know the profile yet.
+    // The base does not have the profile yet.
     let text = diff(&two(BASE, &new), &["p.toml", "q.toml", "--profile", "new"]);
     assert!(text.contains("  changed  a  text \"hello\" → \"longer\"\n"), "{text}");
     assert!(text.contains("  profile new (new)\n"), "{text}");
@@ -342,7 +342,7 @@ fn missing_inputs_block_and_remote_ones_are_not_fetched() {
 invalidated 3 of 3 stages, 2 blocked, 1 unknown
   blocked  a  path; `gone.txt` does not exist
   blocked  b  times; a is blocked
-  ?        c  path; far:gone.txt is to be fetched
+  ?        c  path; needs download: far:gone.txt
 "
     );
     let held = between(&text("in.txt", "1"), &text("here", "1"));
@@ -362,10 +362,10 @@ fn mistakes_name_the_side_they_are_on() {
     assert!(message.contains("did you mean `loud`?"), "{message}");
     let (_, code, message) = pipe(&dir, &["diff", "p.toml"]);
     assert_eq!(code, 2);
-    assert!(message.contains("is in no git repository\nhelp: `pipe diff BASE HEAD` compares"), "{message}");
+    assert!(message.contains("is not in a git repository\nhelp: `pipe diff BASE HEAD` compares"), "{message}");
 }
 
-/// Git in a project folder, whatever the machine's own settings are; none where there is no git.
+/// Run git in a project folder, independent of the machine's settings; None if git is not installed.
 pub fn git(dir: &Dir, words: &[&str]) -> Option<String> {
     let mut command = std::process::Command::new("git");
     command.current_dir(dir.temp.path()).env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_NOSYSTEM", "1");
@@ -376,13 +376,13 @@ pub fn git(dir: &Dir, words: &[&str]) -> Option<String> {
             Some(String::from_utf8(output.stdout).unwrap())
         }
         Err(_) => {
-            println!("skipped: there is no git");
+            println!("skipped: git is not installed");
             None
         }
     }
 }
 
-/// A project in git, with everything committed.
+/// A git repository with all files of a project committed.
 fn committed(pipeline: &str) -> Option<Dir> {
     let dir = Dir::new(pipeline);
     dir.write("in.txt", "one");
@@ -413,7 +413,7 @@ invalidated 3 of 7 stages, 3 to run
     assert_eq!(diff(&dir, &["p.toml", "--base", "HEAD~1"]), expected.replace("HEAD:", "HEAD~1:"));
     let between = diff(&dir, &["HEAD~1:p.toml", "HEAD:p.toml"]);
     assert_eq!(between, expected.replace("HEAD:p.toml → p.toml", "HEAD~1:p.toml → HEAD:p.toml"));
-    // A file that is new, or gone.
+    // A new file, and a removed one.
     dir.write("new.toml", "[stage.a]\nuse = \"write@x\"\n");
     assert_eq!(
         diff(&dir, &["new.toml"]),
@@ -430,15 +430,15 @@ invalidated 1 of 1 stage, 1 to run
     git(&dir, &["mv", "moved.toml", "p.toml"]);
     for (words, said) in [
         (&["diff", "HEAD:none.toml"][..], "revision `HEAD` has no file "),
-        (&["diff", "nonesuch:p.toml"], "git knows no revision `nonesuch`"),
-        (&["diff", "p.toml", "--base=--all"], "git knows no revision `--all`"),
+        (&["diff", "nonesuch:p.toml"], "unknown git revision `nonesuch`"),
+        (&["diff", "p.toml", "--base=--all"], "unknown git revision `--all`"),
         (&["diff", "none.toml"], "cannot read none.toml"),
     ] {
         let (_, code, message) = pipe(&dir, words);
         assert_eq!(code, 2, "{words:?}: {message}");
         assert!(message.contains(said), "{words:?}: {message}");
     }
-    // Both sides of a broken history have their names.
+    // Errors name the side, also for two revisions.
     dir.write("p.toml", "[stage.a]\nuse = \"wriet\"\n");
     git(&dir, &["commit", "-qam", "broken"]);
     let (_, code, message) = pipe(&dir, &["diff", "HEAD:p.toml", "HEAD~1:p.toml"]);
@@ -471,7 +471,7 @@ invalidated 3 of 7 stages, 3 to run
         digest("two")
     );
     assert_eq!(diff(&dir, &["p.toml"]), expected);
-    // The other way round: a head at a revision is judged with the files of that revision, whose results are there.
+    // The reverse: a head at a revision is judged with that revision's files, whose results are cached.
     let back = diff(&dir, &["p.toml", "HEAD:p.toml"]);
     assert!(back.contains("3 cached\n  hit  file          ← data/in.txt\n"), "{back}");
     git(&dir, &["commit", "-qam", "two"]);
@@ -479,12 +479,12 @@ invalidated 3 of 7 stages, 3 to run
         diff(&dir, &["HEAD~1:p.toml", "HEAD:p.toml"]),
         expected.replace("HEAD:p.toml → p.toml", "HEAD~1:p.toml → HEAD:p.toml")
     );
-    // What the revision does not have yet, and what is gone.
+    // A file that the revision does not have, and a removed file.
     let text = diff(&dir, &["p.toml", "--base", "HEAD~2"]);
-    assert!(text.contains(&format!("  changed  file  file data/in.txt {} is new\n", digest("two"))), "{text}");
+    assert!(text.contains(&format!("  changed  file  file data/in.txt {} was added\n", digest("two"))), "{text}");
     std::fs::remove_file(dir.path("data/in.txt")).unwrap();
     let text = diff(&dir, &["p.toml"]);
-    assert!(text.contains(&format!("  changed  file  file data/in.txt {} is gone\n", digest("two"))), "{text}");
+    assert!(text.contains(&format!("  changed  file  file data/in.txt {} was removed\n", digest("two"))), "{text}");
     assert!(text.contains("  blocked  file          ← data/in.txt; `data/in.txt` does not exist\n"), "{text}");
 }
 
@@ -511,16 +511,16 @@ fn why_against_a_revision_follows_inputs_to_where_they_changed() {
     dir.write("in.txt", "two");
     dir.write("p.toml", &BASE.replace("shout@2", "shout@4").replace("write@hello", "write@ho"));
     let why = |stage: &str| pipe(&dir, &["why", "p.toml", stage, "--against", "HEAD"]).0;
-    assert_eq!(why("b"), "b against HEAD\n  times 2 → 4\n  in.text: a.text \"hello\" → \"ho\"\n");
+    assert_eq!(why("b"), "b compared with HEAD\n  times 2 → 4\n  in.text: a.text \"hello\" → \"ho\"\n");
     let digest = |text: &str| blake3::hash(text.as_bytes()).to_hex()[..8].to_string();
     assert_eq!(
         why("scores[file]"),
-        format!("scores[file] against HEAD\n  in.text: file ← in.txt {} → {}\n", digest("one"), digest("two"))
+        format!("scores[file] compared with HEAD\n  in.text: file ← in.txt {} → {}\n", digest("one"), digest("two"))
     );
     assert!(why("all").contains("\n  in.texts[b]: scores[b] ← b.times 2 → 4\n"), "{}", why("all"));
     dir.write("p.toml", &BASE.replace("[\"a\", \"file\", \"b\"]", "[\"a\", \"file\"]"));
     assert_eq!(why("scores[a]"), "scores[a]: no line differs from HEAD\n");
-    assert!(why("all").ends_with("\n  ← scores[b] (gone)\n"), "{}", why("all"));
+    assert!(why("all").ends_with("\n  ← scores[b] (removed)\n"), "{}", why("all"));
     assert_eq!(
         pipe(&dir, &["why", "p.toml", "scorse", "--against", "HEAD"]),
         (String::new(), 2, "error: p.toml has no stage `scorse`\nhelp: did you mean `scores`?\n".into())
@@ -544,7 +544,7 @@ scores[text]  letters       -    3
 scores[b]     letters      10    4      −6
 scores[file]  letters       3    -
 ";
-    // Those of a run come in the order in which its stages ended.
+    // A run's metrics are in the order in which its stages ended.
     let sorted = |text: &str| {
         let mut lines: Vec<String> = text.lines().skip(1).map(str::to_string).collect();
         lines.sort();
@@ -555,21 +555,24 @@ scores[file]  letters       3    -
     for (against, shown) in [("1", "run 1"), ("HEAD", "HEAD:p.toml")] {
         let (out, code, message) = pipe(&dir, &["metrics", "p.toml", "--against", against]);
         assert_eq!((code, message.as_str()), (0, ""));
-        assert!(out.starts_with("run 2 of small, 2") && out.contains(&format!(" UTC, against {shown}\n")), "{out}");
+        assert!(
+            out.starts_with("run 2 of small, 2") && out.contains(&format!(" UTC, compared with {shown}\n")),
+            "{out}"
+        );
         assert_eq!(sorted(&out), expected, "{out}");
     }
     let words = ["metrics", "p.toml", "--against", "1", "--stage", "b", "--json"];
     let json: serde_json::Value = serde_json::from_str(&pipe(&dir, &words).0).unwrap();
     assert_eq!(json["before"], "run 1");
     assert_eq!(json["metrics"], serde_json::json!([{ "stage": "b", "name": "letters", "before": 5.0, "now": 2.0 }]));
-    // What the cache has no longer is said.
+    // Results that are no longer cached are named.
     std::fs::remove_dir_all(dir.path("cache/entries")).unwrap();
     std::fs::create_dir(dir.path("cache/entries")).unwrap();
     let (out, _, _) = pipe(&dir, &["metrics", "p.toml", "--against", "HEAD"]);
-    let said = "\nthe cache has no result of a, file, b, scores[a], scores[file], scores[b], all at that revision\n";
+    let said = "\nnot in the cache at that revision: a, file, b, scores[a], scores[file], scores[b], all\n";
     assert!(out.ends_with(said), "{out}");
     for (words, said) in [
-        (&["metrics", "p.toml", "--against", "nonesuch"][..], "git knows no revision `nonesuch`"),
+        (&["metrics", "p.toml", "--against", "nonesuch"][..], "unknown git revision `nonesuch`"),
         (&["metrics", "none.toml", "--against", "9"], "cannot read none.toml"),
     ] {
         let (_, code, message) = pipe(&dir, words);
@@ -577,7 +580,7 @@ scores[file]  letters       3    -
     }
 }
 
-/// As many stages as it takes, with names and values that Markdown and HTML would read as their own.
+/// Many stages whose names and values contain Markdown and HTML syntax.
 fn large(stages: usize, value: &str) -> String {
     let long = "é".repeat(300);
     let stage = |i: usize| format!("[stage.\"n{i}{long}\"]\nuse = \"write\"\ntext = {value:?}\n");
@@ -589,7 +592,7 @@ fn large(stages: usize, value: &str) -> String {
 #[test]
 fn a_comment_on_a_change_of_any_size_can_be_posted() {
     for (stages, value) in [(2000, "`|<script>\\\n@you #1 ** ".repeat(9)), (30, "|".repeat(500)), (2000, "x".into())] {
-        // Changed alike, changed each in its own way, and all new.
+        // All changed in the same way, each changed in its own way, and all new.
         let same = large(stages, "other");
         let mut each = large(stages, "other");
         for i in 0..stages {

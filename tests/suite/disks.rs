@@ -1,4 +1,4 @@
-//! Disks that fail on purpose: full, broken, read-only, gone with the power.
+//! Disks that fail on purpose: full, broken, read-only, without power.
 
 use std::collections::HashSet;
 use std::fs::{self, File, Permissions};
@@ -14,7 +14,7 @@ pub const ENOSPC: i32 = 28;
 pub const EIO: i32 = 5;
 pub const EROFS: i32 = 30;
 
-/// Works, without waiting for the hardware, and remembers what was done.
+/// Carries out all changes without syncing, and records them.
 #[derive(Default)]
 pub struct Recording(pub Mutex<Vec<String>>);
 
@@ -25,7 +25,7 @@ impl Disk for Recording {
     }
 }
 
-/// The system, but nothing is synced: no test can pull the plug.
+/// The real file system without syncs, which no test needs.
 fn quick(change: Change<'_>) -> io::Result<()> {
     match change {
         Change::SyncFile(path) | Change::SyncDir(path) => File::open(path).map(drop),
@@ -33,14 +33,14 @@ fn quick(change: Change<'_>) -> io::Result<()> {
     }
 }
 
-/// What happens from the n-th change on.
+/// What happens at the n-th change.
 #[derive(Debug, Clone, Copy)]
 pub enum Trouble {
-    /// Only that one fails, with this number.
+    /// Only this change fails, with this errno.
     Once(i32),
-    /// All fail, but what makes room does not.
+    /// This and all later changes fail, except removals.
     On(i32),
-    /// The process is dead: a write is left half done, and nothing is done any more.
+    /// The process dies: a write is left half done, and no later change is carried out.
     Crash,
 }
 
@@ -80,14 +80,14 @@ fn tear(change: Change<'_>) -> io::Error {
     io::Error::other("the process died")
 }
 
-/// What a power cut takes of that which was not synced. Real disks keep any part of it.
+/// What a power cut loses of the unsynced changes. Real disks may keep any part of them.
 #[derive(Debug, Clone, Copy)]
 pub enum Loss {
-    /// Every name and every byte.
+    /// All names and all bytes.
     All,
     /// The bytes, but not the names of their files.
     Bytes,
-    /// Every byte, and of the names those that this number picks.
+    /// All bytes, and the names that this seed selects.
     Some(u64),
 }
 
@@ -96,7 +96,7 @@ pub struct PowerCut {
     disk: Faulty,
     /// Files, by device and inode, whose bytes are on the platter.
     synced: Mutex<HashSet<(u64, u64)>>,
-    /// Names that are not: what was made, and what it was called before.
+    /// Unsynced names: the new path, and the old one of a rename.
     names: Mutex<Vec<(PathBuf, Option<PathBuf>)>>,
 }
 
@@ -105,7 +105,7 @@ impl PowerCut {
         Self { disk: Faulty::new(at, Trouble::Crash), synced: Mutex::default(), names: Mutex::default() }
     }
 
-    /// Take from the folder what was never synced.
+    /// Undo the unsynced changes in the folder.
     pub fn cut(&self, dir: &Path, loss: Loss) {
         let names = std::mem::take(&mut *self.names.lock().unwrap());
         for (i, (path, before)) in names.into_iter().enumerate().rev() {

@@ -1,4 +1,4 @@
-//! The engine's promises, on toy kinds.
+//! The engine's guarantees, tested with toy kinds.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicBool;
 
 use pipe_engine::contract::event::Event;
 use pipe_engine::contract::kind::What;
-use pipe_engine::contract::origin::{Fetched, Remote};
+use pipe_engine::contract::origin::{Fetched, Origin};
 
 use super::toys::{Dir, Log, eventually};
 
@@ -72,7 +72,7 @@ fn a_changed_parameter_runs_its_stage_and_what_follows_and_says_why() {
     dir.write("p.toml", &CHAIN.replace("shout@2", "shout@3"));
     assert_eq!(dir.planned(), ["hit a", "run b: times 2 → 3", "may c: in.text: b will change"]);
     assert_eq!(dir.run().summary(), ["hit a", "run b", "run c"]);
-    // And back again: the old results are still there.
+    // Back again: the old results are still cached.
     dir.write("p.toml", CHAIN);
     assert_eq!(dir.run().summary(), ["hit a", "hit b", "hit c"]);
 }
@@ -113,7 +113,7 @@ fn a_file_that_vanishes_from_an_input_folder_during_the_run_is_a_change() {
     dir.write("in/a", "1");
     dir.write("in/b", "2");
     let said = dir.run().summary();
-    assert_eq!(said, ["fail a: in/b changed while the stage ran: its result is not kept; run again"]);
+    assert_eq!(said, ["fail a: in/b changed while the stage ran, so the result was discarded; run again"]);
 }
 
 #[test]
@@ -125,7 +125,7 @@ fn an_input_that_moves_during_the_run_is_not_cached() {
     let ran = dir.run();
     assert_eq!(
         ran.summary(),
-        ["fail a: in.txt changed while the stage ran: its result is not kept; run again", "blocked b by a"]
+        ["fail a: in.txt changed while the stage ran, so the result was discarded; run again", "blocked b by a"]
     );
     assert!(ran.events.iter().any(|e| matches!(e, Event::NotCached { .. })));
     assert_eq!(fs::read_dir(dir.path("cache/entries")).unwrap().count(), 0);
@@ -153,12 +153,15 @@ fn a_panic_is_a_failure_of_its_stage_only() {
 fn an_output_that_is_a_link_is_refused() {
     let dir = Dir::new("[stage.bad]\nuse = \"fail@link\"\n");
     let said = dir.run().summary();
-    assert!(said[0].ends_with("is neither a file nor a folder: a stage may write only those"), "{said:?}");
+    assert!(
+        said[0].ends_with("is neither a regular file nor a folder; a stage may write only files and folders"),
+        "{said:?}"
+    );
 }
 
 #[test]
 fn damaged_objects_are_set_aside_and_rebuilt_never_used() {
-    // The same length, so that only the digest can tell; then a truncated one.
+    // Damage of the same length, which only the digest shows; then a truncated file.
     for (damage, said) in
         [("jello", &["hit a", "damaged a", "run a", "run b", "run c"][..]), ("h", &["run a", "run b", "run c"][..])]
     {
@@ -216,7 +219,7 @@ fn an_interrupted_stage_goes_on_from_its_checkpoint() {
     assert_eq!(ran.summary(), ["interrupted a", "blocked b by a"]);
     assert!(ran.outcome.interrupted);
     assert_eq!(dir.planned()[0], "run a: continues where it was interrupted");
-    // As if the process had been killed after 30 ticks.
+    // Pretend that the process was killed after 30 ticks.
     let work = fs::read_dir(dir.path("cache/partial"))
         .unwrap()
         .map(|e| e.unwrap().path().join("work/tick"))
@@ -355,7 +358,7 @@ fn a_stopped_run_starts_nothing_more() {
 
 #[test]
 fn a_commit_cut_short_is_made_good() {
-    // Killed after the objects and before the entry; and while the entry was being written beside its place.
+    // Killed between objects and entry; and while the entry was written to its temporary file.
     let dir = Dir::new(CHAIN);
     dir.run();
     let before = objects(&dir);
@@ -378,14 +381,14 @@ fn remote_inputs_are_fetched_once_and_not_while_something_local_is_wrong() {
         anyhow::ensure!(!name.ends_with("gone"), "{name} is not there");
         Ok(Fetched { dir: "/".into(), identity: Some("c0ffee".into()) })
     };
-    let remotes = [Remote { prefix: "far:", held: |_, _| Ok(None), fetch }];
+    let origins = [Origin { prefix: "far:", held: |_, _| Ok(None), fetch }];
     let problems = |text: &str| -> Vec<String> {
         let dir = Dir::new(text);
         let pipeline = dir.resolve(None, &[]).unwrap();
         let project = dir.open();
-        let mut prepared = project.prepare(&pipeline, &[], &[], &remotes).unwrap();
+        let mut prepared = project.prepare(&pipeline, &[], &[], &origins).unwrap();
         if prepared.complete().is_ok() {
-            prepared.fetch(&remotes, &Log::default());
+            prepared.fetch(&origins, &Log::default());
         }
         prepared.complete().err().map_or(Vec::new(), |e| e.0.into_iter().map(|d| d.message).collect())
     };

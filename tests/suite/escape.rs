@@ -1,4 +1,4 @@
-//! Names and links that lead elsewhere: nothing outside the project is written, nothing tampered with is followed.
+//! Names and links that lead out of the project: pipe writes nothing outside and follows nothing tampered with.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -14,7 +14,7 @@ fn export(folder: &str) -> String {
     format!("[stage.a]\nuse = \"heap@3\"\nexport = \"{folder}\"\n")
 }
 
-/// A run that ends with one failure, which is returned.
+/// The failure of a run with exactly one.
 #[track_caller]
 fn failure(dir: &Dir) -> String {
     let said = dir.run().summary();
@@ -28,9 +28,9 @@ fn exports_that_leave_the_project_are_mistakes_of_the_file() {
     for folder in ["../out", "a/../../out", "/tmp/out", "..", "/", "", "a/.."] {
         let dir = Dir::new(&export(folder));
         let problems = dir.resolve(None, &[]).map(drop).unwrap_err();
-        assert_eq!(problems.0[0].message, format!("`export = \"{folder}\"` leaves the project"));
+        assert_eq!(problems.0[0].message, format!("`export = \"{folder}\"` is outside the project"));
     }
-    // Nor can the command line or a profile do it.
+    // The command line and profiles are checked too.
     let dir = Dir::new(&export("out"));
     assert!(dir.resolve(None, &["stage.a.export=../out"]).is_err());
     dir.write("p.toml", &(export("out") + "[profile.p.stage.a]\nexport = \"/tmp/out\"\n"));
@@ -44,7 +44,7 @@ fn relative_inputs_do_not_leave_the_project() {
         let pipeline = dir.resolve(None, &[]).unwrap();
         let project = dir.open();
         let problems = project.prepare(&pipeline, &[], &[], &[]).unwrap().complete().unwrap_err();
-        assert_eq!(problems.0[0].message, format!("stage `a` reads `{path}`, which leaves the project"));
+        assert_eq!(problems.0[0].message, format!("stage `a` reads `{path}`, which is outside the project"));
     }
 }
 
@@ -78,7 +78,7 @@ fn an_export_replaces_neither_folders_nor_what_its_own_leftover_leads_to() {
     fs::create_dir_all(dir.path("out/text")).unwrap();
     let said = failure(&dir);
     assert!(said.contains("out/text: Is a directory"), "{said}");
-    // The name that a killed export leaves behind, as a trap.
+    // The temporary name of an export as a link to another file.
     let dir = Dir::new(&export("out"));
     dir.write("mine.txt", "mine");
     fs::create_dir(dir.path("out")).unwrap();
@@ -93,7 +93,7 @@ fn the_cache_is_no_place_for_exports() {
     for folder in ["cache", "cache/objects", "./cache/entries"] {
         let dir = Dir::new(&export(folder));
         let said = failure(&dir);
-        assert!(said.contains("it is inside the cache"), "{said}");
+        assert!(said.contains("the folder is inside the cache"), "{said}");
     }
 }
 
@@ -112,8 +112,16 @@ fn odd_names_are_kept_as_they_are() {
 #[test]
 fn an_output_that_is_no_plain_file_or_folder_is_refused_by_name() {
     let cases = [
-        ("bytes", "the name of cache/partial/", "caf\u{fffd}.txt is not Unicode: a stage may write only such files"),
-        ("pipe", "cache/partial/", "out/text/pipe is neither a file nor a folder: a stage may write only those"),
+        (
+            "bytes",
+            "the file name of cache/partial/",
+            "caf\u{fffd}.txt is not valid Unicode; a stage may write only files with Unicode names",
+        ),
+        (
+            "pipe",
+            "cache/partial/",
+            "out/text/pipe is neither a regular file nor a folder; a stage may write only files and folders",
+        ),
         ("folder", "", "the stage wrote nothing to its output `text`"),
     ];
     for (what, begin, end) in cases {
@@ -141,7 +149,7 @@ fn a_second_name_of_the_users_file_is_copied_not_taken() {
     assert_eq!(dir.read("out/text"), "MINEMINE");
 }
 
-/// Give every artifact of every entry one file of this path, with a digest that fits.
+/// Give every artifact of every entry a single file with this path and a matching digest.
 fn edit_entries(dir: &Dir, path: &str) {
     for file in files(&dir.path("cache/entries")) {
         let mut entry = Entry::from_bytes(&fs::read(&file).unwrap()).unwrap();
@@ -172,7 +180,7 @@ fn entries_whose_files_lie_elsewhere_are_never_followed() {
     }
 }
 
-/// Names beside the project, of which none may appear.
+/// Paths beside the project; none of them may appear.
 fn files_above(root: &Path) -> Vec<String> {
     let names = ["x", "cache", "out"].map(|name| root.parent().unwrap().join(name));
     names.iter().filter(|p| p.exists()).map(|p| p.display().to_string()).collect()

@@ -1,4 +1,4 @@
-//! Every family through every kind: from its own tokenizer files to a prediction.
+//! Every model family through every kind of stage: from its tokenizer files to a prediction.
 
 use std::fs;
 use std::path::Path;
@@ -14,7 +14,7 @@ pub const BERT: &str = r#"{"model_type": "bert", "vocab_size": 412, "hidden_size
 pub const DISTILBERT: &str = r#"{"model_type": "distilbert", "vocab_size": 412, "dim": 24, "n_layers": 2, "n_heads": 2,
     "hidden_dim": 48, "max_position_embeddings": 40}"#;
 
-/// A base model of two layers and the tokenizer files of its family, in the project's folder `tiny`.
+/// Create a base model of two layers with the tokenizer files of its family, in the project's folder `tiny`.
 pub fn base(project: &Project, config: &str, tokenizer: &str) {
     fs::remove_dir_all(project.path("tiny")).unwrap();
     base_in("tiny", project, config, tokenizer);
@@ -31,7 +31,7 @@ pub fn base_in(folder: &str, project: &Project, config: &str, tokenizer: &str) {
     }
 }
 
-/// Runs every kind on the base, then nothing again, and predicts with what came out.
+/// Run every kind on the base, check that a second run does nothing, and predict with the results.
 fn every_kind(config: &str, tokenizer: &str) -> Project {
     let project = Project::new();
     base(&project, config, tokenizer);
@@ -61,7 +61,7 @@ pub fn tensors(project: &Project, stage: &str) -> Vec<String> {
 #[test]
 fn deberta_from_its_sentencepiece_model() {
     let project = every_kind(DEBERTA, "deberta");
-    // The student has every second layer, and the table of distances that they share.
+    // The student has every second layer, and the shared table of relative positions.
     let student = tensors(&project, "student");
     assert!(student.contains(&"deberta.encoder.rel_embeddings.weight".to_owned()), "{student:?}");
     assert!(student.iter().all(|name| !name.contains("layer.1.")), "{student:?}");
@@ -93,7 +93,7 @@ fn a_deeper_head_trains_and_is_kept() {
     for stage in ["teacher", "student"] {
         assert!(tensors(&project, stage).contains(&"classifier.layers.2.bias".to_owned()), "{stage}");
     }
-    // As a base, its head stays unless another one is asked for.
+    // Used as a base, the model keeps its head unless another is requested.
     let teacher = project.pipe(&["cache", "path", "p.toml", "teacher"]).1;
     fs::create_dir(project.path("deep")).unwrap();
     for file in fs::read_dir(teacher.trim()).unwrap().map(|file| file.unwrap().path()) {
@@ -101,7 +101,7 @@ fn a_deeper_head_trains_and_is_kept() {
     }
     project.write("p.toml", &PIPELINE.replace("base = \"tiny\"", "base = \"deep\""));
     let (code, _, err) = project.pipe(&["run", "p.toml", "teacher"]);
-    assert!(code == 0 && !err.contains("start fresh"), "{err}");
+    assert!(code == 0 && !err.contains("initialised from seed"), "{err}");
     assert!(tensors(&project, "teacher").contains(&"classifier.layers.2.bias".to_owned()));
 
     let (code, _, err) = project.pipe(&["plan", "p.toml", "--set", "stage.teacher.head=deep"]);
@@ -117,7 +117,7 @@ fn a_tokenizer_that_pads_with_another_id_is_refused() {
     let (code, _, err) = project.pipe(&["run", "p.toml", "teacher"]);
     assert_eq!(code, 1);
     let expected =
-        "the tokens are padded with id 1, but the model takes 4 for padding (`pad_token_id` of its config.json)";
+        "the tokens are padded with id 1, but the model's padding id is 4 (`pad_token_id` of its config.json)";
     assert!(err.contains(expected), "{err}");
 }
 
@@ -126,7 +126,7 @@ fn an_adapter_from_elsewhere_is_merged_and_compressed() {
     let project = Project::new();
     project.run(&["adapted"]);
     let adapter = project.pipe(&["cache", "path", "p.toml", "adapted.adapter"]).1;
-    // The same base with the labels that it was adapted to, and weights of its own.
+    // The same base with the adapter's labels and other weights.
     let base = project.pipe(&["cache", "path", "p.toml", "adapted.model"]).1;
     let copy = |from: &str, to: &str| {
         fs::create_dir(project.path(to)).unwrap();
@@ -136,7 +136,7 @@ fn an_adapter_from_elsewhere_is_merged_and_compressed() {
     };
     copy(&base, "whole");
     copy(&adapter, "theirs");
-    // The corpus and the tokens of the other file, then the whole chain: merged, pruned, recovered, quantized.
+    // The corpus and tokens of `PIPELINE`, then the whole chain: merged, pruned, recovered, quantized.
     let rows = PIPELINE.split("[stage.teacher]").next().unwrap();
     let chain = r#"
 [stage.merged]
@@ -166,5 +166,5 @@ in.tokens = "tokens"
     project.write("m.toml", "name = \"m\"\n[stage.merged]\nuse = \"merge\"\nbase = \"whole\"\nadapter = \"hf:a/b\"\n");
     let (code, _, err) = project.pipe(&["plan", "m.toml"]);
     assert_eq!(code, 2);
-    assert!(err.contains("an adapter must be a folder"), "{err}");
+    assert!(err.contains("it must be a folder"), "{err}");
 }

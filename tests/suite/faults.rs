@@ -1,4 +1,4 @@
-//! Every single step on disk fails once, dies once and loses its power once: what was promised holds at each of them.
+//! Every step on disk fails once, dies once and loses power once; the guarantees hold each time.
 
 use std::fs;
 use std::io;
@@ -15,7 +15,7 @@ use super::disks::{EIO, ENOSPC, EROFS, Faulty, Loss, PowerCut, Recording, Troubl
 use super::state::{assert_no_leftovers, assert_sound, end_state};
 use super::toys::{Dir, Log};
 
-/// Two branches, folders, an object that two stages share, exports of one file and of many.
+/// Two branches, folders, an object shared by two stages, exports of one file and of many.
 const PIPELINE: &str = r#"
 name = "faults"
 [stage.heap]
@@ -38,7 +38,7 @@ fn new() -> Dir {
     Dir::new(PIPELINE)
 }
 
-/// A run without trouble: how many steps it took.
+/// The number of disk steps of a run without faults.
 fn undisturbed(dir: &Dir) -> usize {
     let disk = Arc::new(Recording::default());
     let outcome = dir.run_on(disk.clone(), &Log::default()).unwrap();
@@ -46,7 +46,7 @@ fn undisturbed(dir: &Dir) -> usize {
     disk.0.lock().unwrap().len()
 }
 
-/// The fingerprints whose result was announced.
+/// The fingerprints whose results the run reported.
 fn announced(log: &Log) -> Vec<String> {
     let done = |e: &Event| match e {
         Event::StageDone { fingerprint, .. } => Some(fingerprint.clone()),
@@ -114,7 +114,7 @@ fn a_full_or_broken_disk_at_any_step_is_said_and_the_next_run_completes() {
                     let failures = failures(&log);
                     failures.iter().for_each(|error| assert_says(error, trouble, &when));
                     assert!(failures.len() <= 1 || matches!(trouble, Trouble::On(_)), "{when}: {failures:?}");
-                    // Of one trouble at most one chain suffers.
+                    // A single fault affects at most one chain.
                     let done = outcome.ran + outcome.hits;
                     assert!(done >= 3 || matches!(trouble, Trouble::On(_)), "{when}: only {done} of 6 done");
                 }
@@ -140,7 +140,9 @@ fn assert_says(error: &str, trouble: Trouble, when: &str) {
     let (Trouble::Once(errno) | Trouble::On(errno)) = trouble else { return };
     let names_a_place = error.contains("cache") || error.contains("out/");
     let says = match errno {
-        ENOSPC => "No space left on device (os error 28); free some space and run again: what was committed before",
+        ENOSPC => {
+            "No space left on device (os error 28); free some disk space and run again: committed results are kept"
+        }
         _ => "Input/output error (os error 5)",
     };
     assert!(error.contains("cannot ") && names_a_place && error.contains(says), "{when}: {error}");
@@ -158,7 +160,7 @@ fn a_read_only_cache_is_said_once_with_what_to_do() {
     assert_eq!(
         error,
         format!(
-            "cannot write to the cache {}: Read-only file system (os error 30); make it writable, or choose another place with --cache-dir or $PIPE_CACHE",
+            "cannot write to the cache {}: Read-only file system (os error 30); make it writable, or choose another folder with --cache-dir or $PIPE_CACHE",
             cache.display()
         )
     );
@@ -172,7 +174,7 @@ fn a_read_only_cache_serves_what_it_has() {
     let log = Log::default();
     let outcome = dir.run_on(Arc::new(Faulty::new(0, Trouble::On(EROFS))), &log).unwrap();
     assert_eq!((outcome.hits, outcome.ran, outcome.failed), (6, 0, 0), "{:?}", log.events);
-    // A damaged object there cannot be set aside; it is not used either.
+    // A damaged object in a read-only cache cannot be moved away, but it is not used either.
     let object = files(&dir.path("cache/objects")).remove(0);
     fs::remove_file(&object).unwrap();
     fs::write(&object, "").unwrap();
@@ -181,7 +183,7 @@ fn a_read_only_cache_serves_what_it_has() {
     assert!(object.exists());
 }
 
-/// Another process makes the view of an artifact while this one is about to.
+/// Another process creates the view of an artifact just before this one.
 struct Overtaken {
     other: Cache,
     artifact: Artifact,
@@ -217,7 +219,7 @@ fn a_view_that_another_process_reads_is_not_replaced() {
 fn a_run_of_hits_changes_nothing_on_disk_and_reads_no_object() {
     let dir = new();
     undisturbed(&dir);
-    // Garbage of the same size would be noticed by whoever reads it.
+    // Any read of an object would detect this garbage of the same size.
     for object in &files(&dir.path("cache/objects")) {
         let size = fs::metadata(object).unwrap().len() as usize;
         fs::remove_file(object).unwrap();

@@ -1,4 +1,4 @@
-//! Rules of the tree, kept true.
+//! Checks the rules of the source tree.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -21,13 +21,13 @@ fn sources(below: &str) -> Vec<(PathBuf, String)> {
     found
 }
 
-/// Files that are compiled for tests only.
+/// Files compiled only for tests.
 fn is_test(path: &Path) -> bool {
     let stem = path.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
     stem.ends_with("tests") || ["parity", "fixture"].contains(&stem.as_str())
 }
 
-/// Lines of code, without comments and without the tests at a file's end.
+/// Lines of code, without comments and without the tests at the end of a file.
 fn code(text: &str) -> impl Iterator<Item = &str> {
     let end = text.find("#[cfg(test)]\nmod").unwrap_or(text.len());
     text[..end].lines().filter(|l| !l.trim_start().starts_with("//"))
@@ -137,10 +137,10 @@ fn the_shipped_pipelines_resolve_with_every_profile() {
 
 #[test]
 fn the_committed_schema_is_that_of_the_kinds() {
-    use pipe::cli::{Stock, execute};
+    use pipe::cli::{Build, execute};
     let mut out = Vec::new();
-    let stock = Stock { kinds: KINDS, remotes: &[], gpus: pipe::stages::gpus };
-    execute(["pipe", "schema"], stock, &mut out).unwrap();
+    let build = Build { kinds: KINDS, origins: &[], gpus: pipe::stages::gpus };
+    execute(["pipe", "schema"], build, &mut out).unwrap();
     let committed = fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("schema/pipeline.json")).unwrap();
     assert!(committed == out, "run `pipe schema > schema/pipeline.json`");
 }

@@ -1,4 +1,4 @@
-//! Models by name, through the binary, from a Hub on this machine.
+//! Models by name through the binary, from a local Hub server.
 
 use std::fs;
 use std::process::Output;
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::real::{PIPELINE, Project};
 
-// Its other faults are for the tests of the module.
+// The server's other faults are used by the tests of its module.
 #[allow(dead_code)]
 #[path = "../../src/ml/hub/server.rs"]
 mod server;
@@ -20,7 +20,7 @@ fn named(base: &str) -> String {
     text.replacen("base = \"tiny\"", &format!("base = \"{base}\""), 1)
 }
 
-/// What people upload after training: the files of a trained model.
+/// The files of a trained model, as users upload them.
 fn trained(p: &Project) -> Files {
     p.run(&["teacher"]);
     let (code, out, err) = p.pipe(&["cache", "path", "p.toml", "teacher"]);
@@ -30,7 +30,7 @@ fn trained(p: &Project) -> Files {
     dir.map(|path| (name(&path), fs::read(&path).unwrap())).collect()
 }
 
-/// Runs `pipe` with a network on which there is only this Hub.
+/// Run `pipe` with network access to this Hub only.
 fn online(p: &Project, server: &Server, words: &[&str]) -> (i32, String) {
     let mut command = p.command(words);
     command.env_remove("HF_HUB_OFFLINE").env_remove("HF_TOKEN").env("HF_ENDPOINT", &server.endpoint);
@@ -48,7 +48,7 @@ fn a_model_is_fetched_before_the_first_stage_pinned_by_its_commit_and_then_not_a
     assert!(code == 0 && said.contains("base \"tiny\" → \"hf:some/model\""), "{said}");
     assert_eq!(server.requests(), []);
 
-    // A tokenizer is no reason to fetch weights.
+    // A tokenizer does not need the weights.
     let (code, said) = online(&p, &server, &["run", "p.toml", "tokens"]);
     assert_eq!(code, 0, "{said}");
     assert!(server.requests().iter().all(|r| !r.path.contains("safetensors")));
@@ -58,7 +58,7 @@ fn a_model_is_fetched_before_the_first_stage_pinned_by_its_commit_and_then_not_a
     assert_eq!(lines[..2], ["get  hf:some/model", &format!("got  hf:some/model  {FIRST}")], "{said}");
     assert!(lines[2].starts_with("run small: ") && lines.contains(&"hit  tokens"), "{said}");
 
-    // Nothing is asked any more, whatever has become of the branch, and nothing is needed.
+    // No further requests, even if the branch has moved: everything is cached.
     let mut moved = files;
     moved.insert("README.md".into(), b"better".to_vec());
     server.push(SECOND, moved);
@@ -68,7 +68,7 @@ fn a_model_is_fetched_before_the_first_stage_pinned_by_its_commit_and_then_not_a
     assert_eq!(p.run(&["teacher"]), [""; 0]);
     assert_eq!(server.requests(), []);
 
-    // The commit is what the result depends on.
+    // The result depends on the commit.
     p.write("p.toml", &named(&format!("hf:some/model@{SECOND}")));
     let (code, said) = online(&p, &server, &["run", "p.toml", "teacher"]);
     assert!(code == 0 && said.contains(&format!("got  hf:some/model@{SECOND}  {SECOND}")), "{said}");
@@ -110,9 +110,9 @@ fn what_is_not_there_is_an_error_of_the_line_that_names_it() {
     let p = Project::new();
     let server = Server::start(Files::from([("config.json".into(), b"{}".to_vec())]));
     for (base, why) in [
-        ("hf:some/other", "there is no some/other, or it is private; correct the name, or set HF_TOKEN"),
+        ("hf:some/other", "some/other does not exist or is private; correct the name, or set HF_TOKEN"),
         ("hf:some/model@v9", "some/model has no revision v9"),
-        ("hf:some/model", "some/model has no model.safetensors and no pytorch_model.bin; it holds config.json"),
+        ("hf:some/model", "some/model has no model.safetensors or pytorch_model.bin; it contains config.json"),
     ] {
         p.write("p.toml", &PIPELINE.replacen("base = \"tiny\"", &format!("base = \"{base}\""), 1));
         let (code, said) = online(&p, &server, &["run", "p.toml"]);
@@ -136,7 +136,7 @@ fn files_put_where_the_message_says_are_used_and_watched() {
     files.iter().for_each(|(name, bytes)| fs::write(p.path(dir).join(name), bytes).unwrap());
     assert_eq!(p.run(&["teacher"]), ["teacher", "tokens"]);
     assert_eq!(p.run(&["teacher"]), [""; 0]);
-    // No commit pins them, so their content does.
+    // Without a commit, their content is digested.
     let config = String::from_utf8(files["config.json"].clone()).unwrap();
     fs::write(p.path(dir).join("config.json"), config + "\n").unwrap();
     assert_eq!(p.run(&["teacher"]), ["teacher"]);

@@ -1,4 +1,4 @@
-//! `pipe inspect` and `pipe diagnose` through the binary, on small checkpoints and on what becomes of them.
+//! `pipe inspect` and `pipe diagnose` through the binary, on small checkpoints and modified copies.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,12 +11,12 @@ use serde_json::Value;
 use super::memory;
 use super::real::Project;
 
-/// A folder in which the fixtures lie under short names.
+/// A folder with the fixtures under short names.
 struct Bench {
     temp: tempfile::TempDir,
 }
 
-/// A tensor in a test: f32 unless said otherwise.
+/// A tensor in a test, usually f32.
 #[derive(Clone, PartialEq, Debug)]
 struct Tensor {
     dtype: Dtype,
@@ -95,7 +95,7 @@ impl Bench {
         }
     }
 
-    /// A copy of `model` whose tensors went through `change`.
+    /// A copy of `model` with its tensors modified by `change`.
     fn changed(&self, to: &str, change: impl FnOnce(&mut Tensors)) {
         self.copy(&self.path("model"), to);
         let path = self.path(to).join("model.safetensors");
@@ -104,7 +104,7 @@ impl Bench {
         write(&path, &tensors);
     }
 
-    /// Changes a field of a JSON file.
+    /// Set a field of a JSON file.
     fn set(&self, file: &str, field: &str, value: Value) {
         let mut json: Value = serde_json::from_str(&fs::read_to_string(self.path(file)).unwrap()).unwrap();
         json[field] = value;
@@ -203,7 +203,7 @@ fn an_adapter_and_each_of_its_tensors() {
         bench.says(&["inspect", "adapter"]),
         "\
 adapter: LoRA adapter
-  base        not named
+  base        unnamed
   rank        4
   alpha       8, scale 2
   dropout     0
@@ -226,7 +226,7 @@ head                                                           2,597  10.4 kB   
   classifier.out_proj.weight              [5, 48]  f32           240    960 B     0%
 "
     );
-    // What PEFT says of the same adapter.
+    // PEFT's number for the same adapter.
     let expected = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/parity/lora-roberta/expected.json");
     let expected: Value = serde_json::from_str(&fs::read_to_string(expected).unwrap()).unwrap();
     assert_eq!(bench.json(&["inspect", "adapter"])["parameters"]["trainable"], expected["trainable_parameters"]);
@@ -269,7 +269,7 @@ fn the_json_is_the_same_for_every_kind_of_thing() {
     assert_eq!((&model["version"], &model["what"], &model["family"]), (&1.into(), &"model".into(), &"roberta".into()));
     let sizes = serde_json::json!({"layers": 3, "hidden": 48, "vocabulary": 1000, "max-length": 128});
     assert_eq!(model["sizes"], sizes);
-    // Headers do not tell which weights are zero.
+    // Headers do not show which weights are zero.
     let parameters = serde_json::json!({"total": 113_861, "trainable": 113_861, "non-zero": null});
     assert_eq!(model["parameters"], parameters);
     let tensor = serde_json::json!({
@@ -292,7 +292,7 @@ fn files_by_themselves() {
     assert!(out.starts_with(
         "adapter/adapter_model.safetensors: weights\n  parameters  4,901\n  non-zero    4,901 (100%)\n  files "
     ));
-    // A config tells what a model would be made of.
+    // A config shows the tensors that the model would have.
     let out = bench.says(&["inspect", "model/config.json"]);
     let line = out.lines().find(|line| line.starts_with("  output.dense.weight")).unwrap();
     assert_eq!(line, "  output.dense.weight                3 × [48, 96]      13,824");
@@ -307,7 +307,7 @@ tiny/tokenizer.json: tokenizer
     assert_eq!(bench.says(&["inspect", "tiny/tokenizer.json"]), tokenizer);
     let out = bench.says(&["inspect", "tiny"]);
     assert!(out.contains("  tokenizer   846 ids, padding 1\n"), "{out}");
-    assert!(out.ends_with("\nwarning: tiny has no weights: training starts from fresh ones\n"), "{out}");
+    assert!(out.ends_with("\nwarning: tiny has no weights; training would start from random ones\n"), "{out}");
 }
 
 #[test]
@@ -394,31 +394,31 @@ fn what_loading_would_complain_about() {
     assert_eq!(
         bench.warnings("head"),
         [
-            "config.json has fields that are not known here and have no effect: made_up",
-            "lm_head.bias holds values that are not finite: 1 of 2",
-            "not in the files, training starts them fresh: classifier.dense.bias",
-            "of another shape for 5 labels, training starts them fresh: classifier.out_proj.weight",
-            "not used by a classifier, left out: lm_head.bias",
+            "config.json has unknown fields, which have no effect: made_up",
+            "lm_head.bias has NaN or infinite values: 1 of 2",
+            "missing from the files; training would start them from random values: classifier.dense.bias",
+            "in another shape than 5 labels need; training would start them from random values: classifier.out_proj.weight",
+            "ignored, because a classifier does not use them: lm_head.bias",
         ]
     );
 
     bench.changed("narrow", |_| {});
     bench.set("narrow/config.json", "intermediate_size", 64.into());
     let [said] = &bench.warnings("narrow")[..] else { panic!("one warning") };
-    let expected = "the model does not load: parameter roberta.encoder.layer.0.intermediate.dense.weight has shape [96, 48]; config.json asks for [64, 48]";
+    let expected = "cannot load the model: parameter roberta.encoder.layer.0.intermediate.dense.weight has shape [96, 48]; config.json asks for [64, 48]";
     assert_eq!(said, expected);
 
     bench.changed("strange", |_| {});
     bench.set("strange/config.json", "model_type", "gpt2".into());
     let [said] = &bench.warnings("strange")[..] else { panic!("one warning") };
-    assert!(said.starts_with("config.json does not load: field `model_type` is `gpt2`; known families: roberta"));
+    assert!(said.starts_with("cannot use config.json: field `model_type` is `gpt2`; known families: roberta"));
     assert!(bench.says(&["inspect", "strange"]).starts_with("strange: gpt2 model, RobertaForSequenceClassification\n"));
 
     bench.changed("bare", |_| {});
     fs::remove_file(bench.path("bare/config.json")).unwrap();
     assert_eq!(
         bench.warnings("bare"),
-        ["there is no config.json: which family this is, and whether it is whole, cannot be told"]
+        ["there is no config.json, so the family is unknown and the weights cannot be checked for completeness"]
     );
     assert_eq!(bench.json(&["inspect", "bare"])["tensors"], bench.json(&["inspect", "model"])["tensors"]);
 }
@@ -466,8 +466,8 @@ fn a_tokenizer_that_is_larger_than_the_model() {
     assert_eq!(
         bench.warnings("tiny")[1..],
         [
-            "the tokenizer has 846 ids, but the model knows 800: texts with the others cannot be scored",
-            "tokenizer_config.json lets 512 tokens through, but the model has 98 positions: longer texts are cut"
+            "the tokenizer has 846 ids, but the model has 800; texts with higher ids cannot be scored",
+            "tokenizer_config.json allows 512 tokens, but the model has 98 positions; longer texts are cut"
         ]
     );
 }
@@ -560,7 +560,7 @@ fn an_adapter_stands_for_its_model_with_it_merged() {
         let name = name.strip_prefix("base_model.model.").unwrap();
         let Some(module) = name.strip_suffix(".lora_A.weight") else {
             if !name.contains(".lora_") {
-                // Trained in full.
+                // Fully trained.
                 merged.insert(name.to_owned(), tensor.map(|v| v + 0.25));
             }
             continue;
@@ -589,7 +589,7 @@ fn an_adapter_stands_for_its_model_with_it_merged() {
     let parts = ours["parts"].as_array().unwrap();
     let frozen: Vec<bool> = parts.iter().map(|part| part["drift"]["frozen"].as_bool().unwrap()).collect();
     assert_eq!(frozen, [true, false, false, false, false]);
-    // A base is often an encoder alone: the head is then the adapter's.
+    // A base is often an encoder without a head: the head then comes from the adapter.
     bench.copy(&bench.path("base"), "encoder");
     let mut encoder = read(&bench.path("encoder/model.safetensors"));
     encoder.retain(|name, _| !name.starts_with("classifier"));
@@ -597,7 +597,7 @@ fn an_adapter_stands_for_its_model_with_it_merged() {
     let headless = bench.json(&["diagnose", "encoder", "adapter"]);
     assert_eq!(headless["parts"].as_array().unwrap()[1], parts[1]);
     assert!(headless.to_string().contains("classifier.out_proj.weight"), "{headless}");
-    // From the adapter on, it is the merged model that the way is measured by.
+    // If the first side is an adapter, the distance is measured from the merged model.
     let back = bench.json(&["diagnose", "adapter", "merged"]);
     assert!(back["whole"]["relative-l2"].as_f64().unwrap() > 0.0, "the base has no part in this: {back}");
 }
@@ -619,16 +619,16 @@ fn what_a_stage_made_is_named_as_everywhere() {
     assert_eq!(first(&["inspect", "p.toml:adapted.adapter"]), "p.toml:adapted.adapter: LoRA adapter");
     assert_eq!(first(&["diagnose", "p.toml:teacher", "p.toml:int8"]), "p.toml:teacher → p.toml:int8");
     let (code, out, err) = pipe(&["inspect", "p.toml:corpus"]);
-    assert_eq!((code, out.as_str(), err.as_str()), (2, "", "error: `corpus` gives no model and no adapter\n"));
+    assert_eq!((code, out.as_str(), err.as_str()), (2, "", "error: `corpus` has no output of type model or adapter\n"));
     let (code, _, err) = pipe(&["inspect", "p.toml:pruned"]);
-    assert_eq!((code, err.as_str()), (1, "error: `pruned` has no result yet\nhelp: `pipe run` makes it\n"));
+    assert_eq!((code, err.as_str()), (1, "error: `pruned` has no result yet\nhelp: `pipe run` makes its result\n"));
 
-    // The folder of a corpus is a folder, and no model.
+    // The folder of a corpus is not a model.
     let (_, out, _) = pipe(&["cache", "path", "p.toml", "corpus"]);
     let corpus = out.trim();
     let (code, out, err) = project.pipe(&["inspect", corpus]);
     let said = format!(
-        "error: {corpus} is no model: it has no config.json, no weights, no adapter and no tokenizer\n\
+        "error: {corpus} is not a model: it has no config.json, weights, adapter or tokenizer\n\
          help: `pipe show FILE STAGE` and `pipe metrics` show what other artifacts hold\n"
     );
     assert_eq!((code, out.as_str(), err), (2, "", said));
@@ -645,14 +645,14 @@ fn what_is_no_model_is_said_so() {
     fs::create_dir(bench.path("empty")).unwrap();
     let (code, said) = bench.refuses(&["inspect", "empty"]);
     assert_eq!(code, 2);
-    assert!(said.starts_with("error: empty is no model: it has no config.json, no weights"), "{said}");
+    assert!(said.starts_with("error: empty is not a model: it has no config.json, weights"), "{said}");
     fs::write(bench.path("metrics.json"), "{}").unwrap();
     let (code, said) = bench.refuses(&["diagnose", "model", "metrics.json"]);
     assert_eq!(code, 2);
-    assert!(said.starts_with("error: metrics.json is no file of a model's, by its name\nhelp: `pipe show"), "{said}");
+    assert!(said.starts_with("error: metrics.json does not look like a model file (expected weights, config.json or tokenizer.json)\nhelp: `pipe show"), "{said}");
     let (code, said) = bench.refuses(&["inspect", "hf:some/model"]);
     assert_eq!(code, 2);
-    assert!(said.starts_with("error: hf:some/model is not in the cache and HF_HUB_OFFLINE forbids"), "{said}");
+    assert!(said.starts_with("error: hf:some/model is not in the local cache, and HF_HUB_OFFLINE forbids"), "{said}");
 
     bench.copy(&bench.path("model"), "cut");
     let whole = fs::read(bench.path("cut/model.safetensors")).unwrap();
@@ -684,7 +684,7 @@ fn what_cannot_be_compared_is_said_so() {
     });
     fs::remove_file(bench.path("other/config.json")).unwrap();
     let said =
-        "error: model is a roberta model and other a bert model; layers of different families cannot be compared\n";
+        "error: model is a roberta model, but other is a bert model; only models of the same family can be compared\n";
     assert_eq!(bench.refuses(&["diagnose", "model", "other"]), (1, said.into()));
 
     bench.changed("wide", |tensors| {
@@ -692,7 +692,7 @@ fn what_cannot_be_compared_is_said_so() {
             tensor.shape.push(1);
         }
     });
-    let said = "error: nothing to compare: model (roberta) and wide (roberta) have no tensor of an encoder with the same name and shape\n";
+    let said = "error: nothing to compare: model (roberta) and wide (roberta) have no encoder tensor with the same name and shape\n";
     assert_eq!(bench.refuses(&["diagnose", "model", "wide"]), (1, said.into()));
 
     bench.changed("towers", |tensors| {
@@ -700,19 +700,22 @@ fn what_cannot_be_compared_is_said_so() {
         tensors.insert("other.encoder.layer.0.output.dense.bias".into(), twin);
     });
     let said = "error: the tensors other.encoder.layer.0.output.dense.bias and roberta.encoder.layer.0.output.dense.bias in towers \
-                have one place in an encoder; such a model cannot be compared\n";
+                are the same parameter of an encoder, so the model cannot be compared\n";
     assert_eq!(bench.refuses(&["diagnose", "model", "towers"]), (1, said.into()));
 
     bench.changed("broken", |tensors| {
         let bias = tensors.get_mut("classifier.dense.bias").unwrap();
         *bias = bias.map(|_| f32::INFINITY);
     });
-    let said = "error: tensor classifier.dense.bias: broken holds values that are not finite; such a model cannot be compared\n";
+    let said = "error: tensor classifier.dense.bias: broken has NaN or infinite values, so it cannot be compared\n";
     assert_eq!(bench.refuses(&["diagnose", "model", "broken"]), (1, said.into()));
 
     let (code, said) = bench.refuses(&["diagnose", "adapter", "adapter"]);
     assert_eq!(code, 1);
-    assert!(said.starts_with("error: adapter and adapter are both adapters; compare one with the model"), "{said}");
+    assert!(
+        said.starts_with("error: adapter and adapter are both adapters; compare one with its base model"),
+        "{said}"
+    );
     bench.changed("small", |tensors| {
         for tensor in tensors.values_mut().filter(|tensor| tensor.shape == [48, 48]) {
             *tensor = Tensor::of(&[24, 24], vec![1.0; 24 * 24]);

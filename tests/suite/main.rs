@@ -1,4 +1,4 @@
-//! One test program: every test here talks to the engine or to the binary as a user would.
+//! One test program: every test uses the engine or the binary as a user would.
 
 mod chains;
 mod cli;

@@ -1,4 +1,4 @@
-//! How much memory a piece of code takes: an allocator that counts, by thread.
+//! Measures the memory that code takes, with an allocator that counts per thread.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::{Cell, OnceCell};
@@ -15,14 +15,14 @@ thread_local! {
 }
 
 fn count(change: isize) {
-    // A thread that is ending has no counters any more, and nobody who asks for them.
+    // A thread that is ending no longer has counters, and nobody reads them.
     let _ = NOW.try_with(|now| {
         now.set(now.get() + change);
         let _ = PEAK.try_with(|peak| peak.set(peak.get().max(now.get())));
     });
 }
 
-// SAFETY: every call goes to the system's allocator as it came.
+// SAFETY: every call is forwarded to the system's allocator unchanged.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count(layout.size() as isize);
@@ -45,8 +45,8 @@ unsafe impl GlobalAlloc for Counting {
     }
 }
 
-/// The most memory that `work` held at a time beyond what there was before. What it would spread over threads runs on this
-/// one, or it would not be counted.
+/// The most memory that `work` held at a time beyond what there was before. What it would spread over threads runs on
+/// this one, or it would not be counted.
 pub fn peak<T: Send>(work: impl FnOnce() -> T + Send) -> (T, usize) {
     ALONE.with(|pool| {
         let alone = || rayon::ThreadPoolBuilder::new().num_threads(1).use_current_thread().build().unwrap();

@@ -1,10 +1,10 @@
-//! Mistakes in a pipeline file: the whole message, as the user reads it.
+//! Mistakes in a pipeline file, compared with the complete error message.
 
-use pipe::cli::{Stock, execute};
+use pipe::cli::{Build, execute};
 use pipe::report::Color;
 use pipe::stages::{self, KINDS};
 
-/// What `pipe plan` says of a file that it refuses.
+/// The error of `pipe plan` for an invalid file.
 fn refused(text: &str, words: &[&str]) -> String {
     let dir = tempfile::tempdir().unwrap();
     std::fs::create_dir(dir.path().join("cache")).unwrap();
@@ -12,8 +12,8 @@ fn refused(text: &str, words: &[&str]) -> String {
     std::fs::write(&file, text).unwrap();
     let words = ["pipe", "plan", file.to_str().unwrap()].into_iter().chain(words.iter().copied());
     let mut out = Vec::new();
-    let stock = Stock { kinds: KINDS, remotes: &[], gpus: stages::gpus };
-    let error = execute(words, stock, &mut out).expect_err("the file is wrong");
+    let build = Build { kinds: KINDS, origins: &[], gpus: stages::gpus };
+    let error = execute(words, build, &mut out).expect_err("the file is wrong");
     assert_eq!(error.exit_code(), 2);
     let place = format!("{}/", dir.path().display());
     error.render(Color::Never).replace(&place, "").replace(&dir.path().display().to_string(), "ROOT")
@@ -64,7 +64,7 @@ fn an_unknown_kind() {
         &GOOD.replace("\"train\"", "\"trian\""),
         &[],
         r#"
-error: there is no kind `trian`
+error: unknown kind `trian`
  --> p.toml:9:7
   |
 9 | use = "trian"
@@ -92,13 +92,13 @@ error: `train` has no parameter `learnig-rate`
    |
 help: did you mean `learning-rate`?
 
-error: the string "three" stands where a whole number, 0 or more belongs
+error: expected a whole number, 0 or more, found the string "three"
   --> p.toml:13:10
    |
 13 | epochs = "three"
    |          ^^^^^^^ expected a whole number, 0 or more
 
-error: stage `int8` has nothing on its port `model`
+error: stage `int8` has no input on port `model`
   --> p.toml:14:8
    |
 14 | [stage.int8]
@@ -126,7 +126,7 @@ error: `train` has no input port `token`
 help: did you mean `tokens`?
 help: ports of `train`: `tokens`
 
-error: there is no stage `token`
+error: unknown stage `token`
   --> p.toml:11:13
    |
 11 | in.tokens = "token"
@@ -175,7 +175,7 @@ error: the stages form a cycle: a → b → c → a
 3 | in.model = "c"
   |            ^^^ `a` needs `c`
   |
-help: take one of these edges out
+help: remove one of these inputs
 "#,
     );
 }
@@ -197,7 +197,7 @@ error: sparsity is 1.5; it must be at least 0 and below 1
    |
 help: 0.3 sets 30 % of the weights to zero
 
-error: `scheme` is given twice: by `use = "quantize@int8"` and by its own line
+error: `scheme` is set twice: by `use = "quantize@int8"` and by its own line
   --> p.toml:20:1
    |
 20 | scheme = "fp16"
@@ -220,7 +220,7 @@ fn a_baseline_and_a_gate_of_variants_that_are_not_compared() {
         &format!("{compared}baseline = \"techer\"\n"),
         &[],
         r#"
-error: there is no variant `techer` to be the baseline
+error: the baseline `techer` is not among the variants
   --> p.toml:22:12
    |
 22 | baseline = "techer"
@@ -241,7 +241,7 @@ error: accuracy-drop of the gate is 2; it must be from -1 to 1
    |
 help: 0.01 is one point of 100
 
-error: there is no variant `pruned` for the gate
+error: the gate names an unknown variant `pruned`
   --> p.toml:22:8
    |
 22 | gate = { accuracy-drop = 2, variants = ["pruned"] }
@@ -279,7 +279,7 @@ error: stage `corpus` reads `a.csv`, which does not exist
 3 | sources = [{ path = "a.csv", format = "csv" }]
   |                     ^^^^^^^ no such file
   |
-help: paths start from the project root, ROOT
+help: paths are relative to the project root, ROOT
 
 error: stage `tokens` reads `m`, which does not exist
  --> p.toml:7:13
@@ -287,7 +287,7 @@ error: stage `tokens` reads `m`, which does not exist
 7 | tokenizer = "m"
   |             ^^^ no such folder
   |
-help: paths start from the project root, ROOT
+help: paths are relative to the project root, ROOT
 
 error: stage `teacher` reads `m`, which does not exist
   --> p.toml:11:8
@@ -295,7 +295,7 @@ error: stage `teacher` reads `m`, which does not exist
 11 | base = "m"
    |        ^^^ no such folder
    |
-help: paths start from the project root, ROOT
+help: paths are relative to the project root, ROOT
 
 error: 3 problems in p.toml
 "#,
@@ -304,7 +304,9 @@ error: 3 problems in p.toml
 
 #[test]
 fn a_path_that_leaves_the_project_and_broken_toml() {
-    assert!(refused(&GOOD.replace("a.csv", "../a.csv"), &[]).contains("reads `../a.csv`, which leaves the project"));
+    assert!(
+        refused(&GOOD.replace("a.csv", "../a.csv"), &[]).contains("reads `../a.csv`, which is outside the project")
+    );
     let said = refused("[stage.a\nuse = \"train\"\nx = = 2\n", &[]);
     assert!(
         said.contains("p.toml:1") && said.contains("p.toml:3") && said.contains("this is not valid TOML"),

@@ -1,4 +1,4 @@
-//! A model becomes an ONNX file through the program.
+//! Converts models to ONNX through the binary.
 
 use std::fs;
 use std::path::PathBuf;

@@ -1,4 +1,4 @@
-//! A plan tells the truth: whatever the pipeline and whatever was edited, `run` does what `plan` said.
+//! Checks that `run` does what `plan` predicts, for random pipelines and random edits.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -9,7 +9,7 @@ use proptest::prelude::*;
 
 use super::toys::{Dir, Log, Ran};
 
-/// A pipeline that edits can be made to.
+/// A random pipeline that edits modify.
 #[derive(Debug, Clone)]
 struct Model {
     seed: u64,
@@ -19,7 +19,7 @@ struct Model {
 #[derive(Debug, Clone)]
 struct Toy {
     kind: Kind,
-    /// Picks upstream stages, times, texts, …
+    /// Selects upstream stages, times, texts, …
     number: u8,
     other: u8,
     operational: u8,
@@ -37,7 +37,7 @@ enum Kind {
 }
 
 impl Toy {
-    /// The stage as TOML; `above` are the stages it may take text from.
+    /// The stage as TOML; it may take text from the stages in `above`.
     fn toml(&self, name: &str, above: &[String]) -> String {
         let pick = |n: u8| above.get(n as usize % above.len().max(1)).map(String::as_str);
         let Self { kind, number, other, operational } = *self;
@@ -113,7 +113,7 @@ fn edit() -> impl Strategy<Value = Edit> {
     ]
 }
 
-/// What became of each stage: `hit`, `run`, `fail` or `blocked`.
+/// The outcome of each stage: `hit`, `run`, `fail` or `blocked`.
 fn outcomes(ran: &Ran) -> BTreeMap<String, String> {
     let mut all = BTreeMap::new();
     for line in ran.summary() {
@@ -140,7 +140,7 @@ fn agrees(planned: &Planned, outcome: Option<&str>) -> bool {
     }
 }
 
-/// The n-th file below a folder of the cache, if there is any.
+/// The n-th file below a folder of the cache, if it has any.
 fn nth(dir: &Dir, below: &str, n: usize) -> Option<std::path::PathBuf> {
     let mut files = Vec::new();
     let mut open = vec![dir.path(below)];
@@ -227,24 +227,24 @@ fn a_stage_whose_input_is_missing_is_blocked_and_so_is_what_needs_it() {
 #[test]
 fn what_a_remote_does_not_hold_yet_may_turn_out_to_be_anything() {
     use pipe_engine::contract::kind::What;
-    use pipe_engine::contract::origin::{Fetched, Remote};
-    let remote = |held: fn(&str, What) -> anyhow::Result<Option<Fetched>>| Remote {
+    use pipe_engine::contract::origin::{Fetched, Origin};
+    let origin = |held: fn(&str, What) -> anyhow::Result<Option<Fetched>>| Origin {
         prefix: "far:",
         held,
         fetch: |_, _, _| anyhow::bail!("no net"),
     };
     let dir = Dir::new("[stage.a]\nuse = \"write\"\npath = \"far:x\"\n");
     let pipeline = dir.resolve(None, &[]).unwrap();
-    let planned = |remote: Remote| {
+    let planned = |origin: Origin| {
         let project = dir.open();
-        let prepared = project.prepare(&pipeline, &[], &[], &[remote]).unwrap();
+        let prepared = project.prepare(&pipeline, &[], &[], &[origin]).unwrap();
         let plan = prepared.job().plan(Default::default()).unwrap();
         (plan.stages[0].action, plan.stages[0].why.clone())
     };
-    assert_eq!(planned(remote(|_, _| Ok(None))), (Action::MayStop, vec!["far:x is to be fetched".to_string()]));
-    let held = remote(|_, _| Ok(Some(Fetched { dir: "/".into(), identity: Some("c0ffee".into()) })));
+    assert_eq!(planned(origin(|_, _| Ok(None))), (Action::MayStop, vec!["needs download: far:x".to_string()]));
+    let held = origin(|_, _| Ok(Some(Fetched { dir: "/".into(), identity: Some("c0ffee".into()) })));
     assert_eq!(planned(held), (Action::Run, vec!["no result yet".to_string()]));
-    let refused = planned(remote(|name, _| anyhow::bail!("{name} is no name")));
+    let refused = planned(origin(|name, _| anyhow::bail!("{name} is no name")));
     assert_eq!(refused, (Action::Blocked, vec!["far:x is no name".to_string()]));
 }
 

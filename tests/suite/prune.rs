@@ -1,4 +1,4 @@
-//! Pruning through the program: what it leaves, recovery that survives a kill, and what is refused.
+//! `prune` through the binary: its results, recovery that survives a kill, and invalid parameters.
 
 use std::fs;
 use std::path::PathBuf;
@@ -10,7 +10,7 @@ use super::training::{kill_at, start};
 
 const PRUNED: &str = "use = \"prune@0.3\"\nin.model = \"teacher\"\n";
 
-/// A project whose stage `pruned` is this, with dropout in every model.
+/// A project with this stage `pruned`, and dropout in every model.
 pub fn project(pruned: &str) -> Project {
     let p = Project::new();
     p.write("p.toml", &PIPELINE.replacen(PRUNED, &format!("in.model = \"teacher\"\n{pruned}"), 1));
@@ -41,7 +41,7 @@ fn zeros(values: &[f32]) -> usize {
     values.iter().filter(|v| **v == 0.0).count()
 }
 
-/// What `pruning.json` says.
+/// The content of `pruning.json`.
 pub fn report(p: &Project, stage: &str) -> Value {
     serde_json::from_slice(&fs::read(file(p, stage, "pruning.json")).unwrap()).unwrap()
 }
@@ -80,7 +80,7 @@ fn a_pruned_model_recovers_keeps_its_zeros_and_is_quantized_next() {
     let training: Value = serde_json::from_slice(&fs::read(file(&p, "pruned", "training.json")).unwrap()).unwrap();
     assert_eq!(training["steps"], report["recovery"]["steps"]);
     assert_eq!(training["best"]["epoch"], report["recovery"]["best_epoch"]);
-    // A zero is a zero in eight bits, too.
+    // Quantization keeps zeros.
     let accuracy =
         |stage: &str| -> Value { serde_json::from_slice(&fs::read(file(&p, stage, "metrics.json")).unwrap()).unwrap() };
     let (pruned, int8) = (accuracy("scores[pruned].metrics"), accuracy("scores[int8].metrics"));
@@ -98,7 +98,7 @@ fn killed_at_random_steps_a_gradual_recovery_ends_in_the_same_bits() {
     p.run(&["teacher"]);
     let (mut kills, mut at) = (Vec::new(), 0);
     for round in 0u8..8 {
-        // Random and repeatable: 1 to 40 of 160 steps on.
+        // Repeatable random numbers: 1 to 40 of 160 steps further.
         at += 1 + u64::from(blake3::hash(&[round]).as_bytes()[1]) % 40;
         let Some(step) = kill_at(&p, start(&p, "pruned"), at) else { break };
         kills.push(step);
@@ -141,7 +141,7 @@ fn a_pattern_holds_in_each_group_of_the_layers_it_is_asked_for() {
     assert_eq!(report(&p, "pruned")["pruning"]["method"]["pattern"], "2:4");
 }
 
-/// What `pipe plan` says of a stage `pruned` that cannot be.
+/// Check the error of `pipe plan` for an invalid stage `pruned`.
 #[track_caller]
 pub fn refused(pruned: &str, said: &[&str]) {
     let p = project(pruned);
@@ -156,18 +156,18 @@ pub fn refused(pruned: &str, said: &[&str]) {
 fn parameters_that_make_no_sense_are_refused_before_anything_runs() {
     let recover = "in.tokens = \"tokens\"\nrecover-epochs = 1\n";
     refused("use = \"prune@1.0\"\n", &["sparsity is 1; it must be at least 0 and below 1"]);
-    refused("use = \"prune\"\n", &["neither sparsity nor pattern is given"]);
+    refused("use = \"prune\"\n", &["neither `sparsity` nor `pattern` is set"]);
     refused(
         "use = \"prune\"\npattern = \"4:2\"\n",
         &["pattern is `4:2`; it must be n:m with 1 ≤ n < m ≤ 32", "p.toml:"],
     );
-    refused("use = \"prune@0.3\"\npattern = \"2:4\"\n", &["sparsity is 0.3, but the pattern 2:4 makes it 0.5"]);
+    refused("use = \"prune@0.3\"\npattern = \"2:4\"\n", &["sparsity is 0.3, but the pattern 2:4 gives 0.5"]);
     refused("use = \"prune\"\npattern = \"2:4\"\nscope = \"global\"\n", &["scope is global, but the pattern 2:4"]);
     refused("use = \"prune@0.3\"\ntargets = []\n", &["targets is empty"]);
     refused("use = \"prune@0.3\"\ntargets = [\"\"]\n", &["a target is empty"]);
     refused(
         "use = \"prune@0.3\"\ngradual = { steps = 4 }\n",
-        &["gradual needs training to go with, and recover-epochs is 0"],
+        &["`gradual` needs recovery training, but recover-epochs is 0"],
     );
     refused(&format!("use = \"prune@0.3\"\ngradual = {{ steps = 0 }}\n{recover}"), &["gradual.steps is 0"]);
     refused(
@@ -182,14 +182,14 @@ fn parameters_that_make_no_sense_are_refused_before_anything_runs() {
     refused(
         "use = \"prune@0.3\"\nlearning-rate = 1e-3\n",
         &[
-            "`learning-rate` is given, but `prune` trains nothing without `recover-epochs`",
-            "add `recover-epochs = 1` and `in.tokens`, or leave it out",
+            "`learning-rate` is set, but `prune` trains nothing without `recover-epochs`",
+            "add `recover-epochs = 1` and `in.tokens`, or remove this line",
         ],
     );
     refused(
         "use = \"prune@0.3\"\nrecover-epochs = 1\n",
         &[
-            "stage `pruned` has nothing on its port `tokens`",
+            "stage `pruned` has no input on port `tokens`",
             "recover-epochs = 1",
             "`recover-epochs` needs tokens",
             "add `in.tokens = \"STAGE\"`; stages that give tokens: tokens",
@@ -197,7 +197,7 @@ fn parameters_that_make_no_sense_are_refused_before_anything_runs() {
     );
 }
 
-/// What the stage `pruned` fails with.
+/// Check the error with which the stage `pruned` fails.
 #[track_caller]
 pub fn fails(p: &Project, said: &[&str]) {
     let (code, _, err) = p.pipe(&["run", "p.toml", "pruned"]);
@@ -216,10 +216,10 @@ fn what_the_model_does_not_allow_is_said_with_what_it_has() {
             "target `qeury` matches no linear layer of the model; there are classifier.dense, classifier.out_proj, roberta.encoder.layer.*.attention.output.dense",
         ],
     );
-    fails(&project("use = \"prune\"\npattern = \"3:7\"\n"), &["inputs, which cannot be grouped by 7 (pattern 3:7)"]);
+    fails(&project("use = \"prune\"\npattern = \"3:7\"\n"), &["inputs, not a multiple of 7 (pattern 3:7)"]);
     fails(
         &project("use = \"prune@0.3\"\nin.tokens = \"tokens\"\nrecover-epochs = 1\ngradual = { steps = 50 }\n"),
-        &["gradual.steps is 50, but the sparsity is to be reached after 4 of 8 optimizer steps"],
+        &["gradual.steps is 50, but the full sparsity is due after 4 of 8 optimizer steps"],
     );
     let p = project("use = \"prune@0.3\"\n");
     let text = fs::read_to_string(p.path("p.toml")).unwrap();

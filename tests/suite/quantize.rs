@@ -1,4 +1,4 @@
-//! `quantize` through the binary: every scheme from a file to scores, and what is refused.
+//! `quantize` through the binary: every scheme from data to scores, and invalid parameters.
 
 use std::fs;
 use std::path::Path;
@@ -73,17 +73,17 @@ fn what_cannot_be_done_is_one_clear_error() {
         err
     };
     let err = failed("twice");
-    assert!(err.contains("is quantized already; quantize the model it was made from"), "{err}");
+    assert!(err.contains("is already quantized; quantize the model it was made from"), "{err}");
     let err = failed("uneven");
-    let expected = ".weight has 64 inputs, which groups of 128 do not divide; group-size = 64 divides all";
+    let expected = ".weight has 64 inputs, not a multiple of group-size 128; group-size = 64 fits all layers";
     assert!(err.contains(expected), "{err}");
 
     let mistakes = [
         ("quantize@int3", "", "int3"),
         ("quantize@int8", "calibration = 0\n", "calibration is 0; at least 1 row is needed"),
-        ("quantize@int4", "group-size = 0\n", "group-size is 0; a multiple of 8 is needed, such as 32, 64 or 128"),
-        ("quantize@int4", "group-size = 12\n", "group-size is 12; a multiple of 8 is needed, such as 32, 64 or 128"),
-        ("quantize@int8", "group-size = 32\n", "group-size is for int4; int8 has no groups"),
+        ("quantize@int4", "group-size = 0\n", "group-size is 0; it must be a multiple of 8, such as 32, 64 or 128"),
+        ("quantize@int4", "group-size = 12\n", "group-size is 12; it must be a multiple of 8, such as 32, 64 or 128"),
+        ("quantize@int8", "group-size = 32\n", "group-size applies only to int4, not to int8"),
     ];
     for (kind, line, expected) in mistakes {
         let project = pipeline(&format!("[stage.small]\nuse = \"{kind}\"\nin.model = \"teacher\"\n{line}"));

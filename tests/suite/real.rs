@@ -1,4 +1,4 @@
-//! The real kinds, through the binary, on a corpus that trains in seconds.
+//! The real kinds through the binary, with a corpus that trains in seconds.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -114,7 +114,7 @@ impl Project {
         (status.code().unwrap_or(-1), String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap())
     }
 
-    /// Runs and must succeed; the stages that ran.
+    /// Run successfully; returns the stages that ran.
     pub fn run(&self, words: &[&str]) -> Vec<String> {
         let (code, _, stderr) = self.pipe(&[&["run", "p.toml"], words].concat());
         assert_eq!(code, 0, "{stderr}");
@@ -168,15 +168,15 @@ fn a_pipeline_of_every_kind_runs_once_and_then_only_what_changes() {
     assert_eq!(variants, ["teacher", "adapted", "pruned", "int8", "student"]);
     assert!(fs::read_to_string(p.path("out/comparison.md")).unwrap().contains("\n| variant | accuracy |"));
 
-    // One line changes: only what hangs on it runs.
+    // After a change of one line, only the stages that depend on it run.
     p.write("p.toml", &PIPELINE.replace("prune@0.3", "prune@0.4"));
     assert_eq!(p.run(&[]), ["comparison", "pruned", "scores[pruned]"]);
-    // Another spelling of the same rows gives the same corpus: the rebuild stops there.
+    // The same rows in another spelling give the same corpus, so nothing else runs.
     p.write("p.toml", PIPELINE);
     p.write("train.csv", &Project::csv(160).replace('"', ""));
     assert_eq!(p.run(&["tokens"]), ["corpus"]);
 
-    // The artifacts are what other tools expect.
+    // The artifacts have the files that other tools expect.
     let model = p.pipe(&["cache", "path", "p.toml", "teacher"]).1;
     let mut names: Vec<String> =
         fs::read_dir(model.trim()).unwrap().map(|f| f.unwrap().file_name().to_string_lossy().into_owned()).collect();
@@ -279,7 +279,7 @@ fn ctrl_c_checkpoints_and_exits_130() {
 
 #[test]
 fn a_full_disk_fails_the_stage_says_so_and_keeps_what_was_there() {
-    // A file system of its own, 200 kB: needs root or user namespaces, and is skipped where neither is to be had.
+    // Mounts a file system of 200 kB; skipped without root and user namespaces.
     let p = Project::new();
     let script = format!(
         "mount -t tmpfs -o size=200k none cache && '{}' run p.toml; echo code $?; ls cache/entries | wc -l; mount -o remount,size=50m cache && '{}' run p.toml corpus tokens; echo code $?",
@@ -327,7 +327,7 @@ fn a_cache_that_cannot_be_written_is_said_before_anything_runs() {
     assert!(err.contains("Read-only file system") && err.contains("--cache-dir or $PIPE_CACHE"), "{err}");
 }
 
-/// A mistake, how it is made, and what the message has to say.
+/// A mistake, a function that makes it, and parts of the expected message.
 type Case<'a> = (&'a str, &'a dyn Fn(&Project), &'a [&'a str]);
 
 #[test]
@@ -371,7 +371,7 @@ fn what_is_wrong_with_data_and_models_is_said_with_its_place() {
                     &fs::read_to_string(p.path("tiny/config.json")).unwrap().replace("258", "8"),
                 )
             },
-            &["tokens, the model takes 6; set max-length to 6"],
+            &["tokens, but the model takes at most 6; set max-length to 6"],
         ),
     ];
     for (name, spoil, said) in cases {
@@ -395,7 +395,7 @@ fn a_hub_model_without_a_network_says_which_folder_the_files_go_to() {
     assert!(err.contains("p.toml:18:8") && err.contains("someone/something") && err.contains("hub"), "{err}");
 }
 
-/// Runs `pipe` against a hub that is not there, with secrets wherever a user may have them.
+/// Run `pipe` with an unreachable Hub, and with secrets in all the usual places.
 fn with_secrets(p: &Project, words: &[&str]) -> (Option<i32>, String) {
     fs::create_dir_all(p.path("hub")).unwrap();
     p.write("hub/token", "hf_fromTheTokenFile\n");
@@ -424,8 +424,8 @@ fn no_secret_reaches_the_terminal() {
         assert!(text.contains("downloading hf:someone/something failed"), "{text}");
     }
     let (code, text) = with_secrets(&p, &["plan", "p.toml"]);
-    assert!(code == Some(0) && text.contains("hf:someone/something is to be fetched"), "{text}");
-    // In the file itself, on the command line, and where a message repeats either.
+    assert!(code == Some(0) && text.contains("needs download: hf:someone/something"), "{text}");
+    // Secrets in the file, on the command line, and in messages that quote them.
     p.write("p.toml", &PIPELINE.replace("base = \"tiny\"", "base = \"hf:someone/hf_secretOfTheEnvironment/x\""));
     let (code, text) = with_secrets(&p, &["run", "p.toml"]);
     assert!(code == Some(2) && text.contains("hf:someone/***/x") && text.contains("is not a model name"), "{text}");

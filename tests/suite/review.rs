@@ -1,4 +1,4 @@
-//! `pipe diff` as reviewers meet it: the documentation's examples, git's own drivers and the workflow, through the binary.
+//! `pipe diff` through the binary in reviews: the documentation's examples, git's diff drivers and the workflow.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -8,13 +8,13 @@ use std::process::{Command, Output};
 const DOC: &str = include_str!("../../docs/diff.md");
 const WORKFLOW: &str = include_str!("../../.github/workflows/pipeline-diff.yml");
 
-/// A clone of what the examples need, committed, with the binary first on the path.
+/// A repository with the files that the examples need; the binary is first on the path.
 struct Clone {
     temp: tempfile::TempDir,
 }
 
 impl Clone {
-    /// None where there is no git.
+    /// None if git is not installed.
     fn new() -> Option<Self> {
         let clone = Self { temp: tempfile::tempdir().unwrap() };
         fs::create_dir(clone.path("cache")).unwrap();
@@ -28,7 +28,7 @@ impl Clone {
         clone.write("Cargo.toml", "[package]\nname = \"no pipeline\"\n");
         clone.write(".gitignore", "/cache/\n");
         if Command::new("git").arg("--version").output().is_err() {
-            println!("skipped: there is no git");
+            println!("skipped: git is not installed");
             return None;
         }
         clone.git(&["init", "-q"]);
@@ -141,7 +141,7 @@ fn without_a_file_every_tracked_pipeline_that_differs() {
     clone.edit("Cargo.toml", "no pipeline", "still none");
     clone.write("untracked.toml", "[stage.a]\nuse = \"compare\"\n");
     assert_eq!(clone.diff(&["--exit-code"]), "no pipeline file differs from HEAD\n");
-    // Moved and changed, and gone.
+    // A file that was moved and changed, and a removed one.
     clone.git(&["mv", "pipelines/covid_cpu.toml", "pipelines/cpu.toml"]);
     clone.edit("pipelines/cpu.toml", "learn = 8000", "learn = 4000");
     fs::remove_file(clone.path("pipelines/roberta_full.toml")).unwrap();
@@ -159,7 +159,7 @@ fn without_a_file_every_tracked_pipeline_that_differs() {
         "{text}"
     );
     assert_eq!(clone.pipe(&["diff", "--exit-code"]).0, 3);
-    // From a folder below, as git has it.
+    // From a subfolder, with paths as in git.
     let below =
         |words: &[&str]| done(clone.command("pipe", words).current_dir(clone.path("pipelines")).output().unwrap());
     assert_eq!(below(&["diff"]).replace("→ cpu.toml", "→ pipelines/cpu.toml"), text);
@@ -175,7 +175,7 @@ fn the_lines_for_git_work_as_documented() {
     assert_eq!(lines.lines().count(), 3);
     done(clone.command("sh", &["-ec", lines]).output().unwrap());
     let file = "pipelines/roberta_full.toml";
-    // Another spelling: the lines differ, the definition does not.
+    // The text differs, but the definition does not.
     clone.edit(file, "learning-rate = 2e-3", "learning-rate = 0.002   # the same");
     let plain = clone.git(&["diff", "--no-ext-diff", "--no-textconv", "--stat"]);
     assert!(plain.contains("1 file changed"), "{plain}");
@@ -186,14 +186,14 @@ fn the_lines_for_git_work_as_documented() {
     let text = clone.git(&["diff", "--", file]);
     assert!(text.contains("\n  changed  pruned  sparsity 0.3 → 0.4\n"), "{text}");
     assert!(text.contains("  run  comparison      ← scores[pruned] ← pruned.sparsity\n"), "{text}");
-    // Between commits, where both sides are files that git puts aside.
+    // Between commits, git passes temporary files for both sides.
     clone.commit();
     let shown = clone.git(&["show", "--format=", "--", file]);
     assert!(shown.contains("-sparsity = 0.3\n+sparsity = 0.4\n") && !shown.contains("the same"), "{shown}");
     let text = clone.git(&["show", "--ext-diff", "--format=", "--", file]);
     assert!(text.contains("\n  changed  pruned  sparsity 0.3 → 0.4\n"), "{text}");
     assert!(!text.contains("blocked"), "the project is the one that git is called in: {text}");
-    // A file that is new, and one that is broken: git goes on.
+    // A new file that is invalid: git continues.
     clone.write("pipelines/new.toml", "[stage.a]\nuse = \"wriet\"\n");
     clone.git(&["add", "-N", "pipelines/new.toml"]);
     assert_eq!(clone.git(&["diff", "--", "pipelines/new.toml"]), "");
@@ -246,7 +246,7 @@ fn the_workflow_compares_with_the_base_and_says_what_is_wrong() {
     let (status, comment) = run();
     assert_eq!(status, Some(2));
     assert!(
-        comment.contains("The pipeline files cannot be compared:\n\n    error: there is no kind `prnue`\n"),
+        comment.contains("The pipeline files cannot be compared:\n\n    error: unknown kind `prnue`\n"),
         "{comment}"
     );
 }
@@ -255,7 +255,7 @@ fn the_workflow_compares_with_the_base_and_says_what_is_wrong() {
 fn the_workflow_keeps_one_comment() {
     let temp = tempfile::tempdir().unwrap();
     let fake = temp.path().join("gh");
-    // Lists what is known, and writes down what it is asked to do.
+    // Prints the known comments, and records the arguments of other calls.
     let text =
         "#!/bin/sh\ncase \"$*\" in *--paginate*) cat known;; *) for word; do echo \"$word\"; done > asked;; esac\n";
     fs::write(&fake, text).unwrap();

@@ -1,10 +1,10 @@
-//! `plan --out` and `run --plan` through the binary: what was approved is what runs.
+//! `plan --out` and `run --plan` through the binary: only the saved plan runs.
 
 use std::fs;
 
 use super::real::Project;
 
-/// A project whose pipeline is two stages that take milliseconds.
+/// A project with a pipeline of two stages that take milliseconds.
 fn small() -> Project {
     let project = Project::new();
     let end = super::real::PIPELINE.find("[stage.teacher]").unwrap();
@@ -44,17 +44,20 @@ fn a_plan_that_no_longer_holds_is_refused_with_stage_and_line() {
     project.write("p.toml", &text.replace("validation = 0.2", "validation = 0.3"));
     assert_eq!(
         refused(),
-        "error: plan.json no longer holds:\n  corpus (p.toml:10): validation 0.2 → 0.3\nhelp: look at it again: `pipe plan p.toml --out plan.json`\n"
+        "error: plan.json no longer matches the pipeline:\n  corpus (p.toml:10): validation 0.2 → 0.3\nhelp: make a new plan: `pipe plan p.toml --out plan.json`\n"
     );
     project.write("p.toml", &text);
     project.write("train.csv", &Project::csv(161));
     let stderr = refused();
-    assert!(stderr.starts_with("error: plan.json no longer holds:\n  corpus (p.toml:4): file train.csv "), "{stderr}");
+    assert!(
+        stderr.starts_with("error: plan.json no longer matches the pipeline:\n  corpus (p.toml:4): file train.csv "),
+        "{stderr}"
+    );
     plan();
     project.run(&[]);
     assert_eq!(
         refused(),
-        "error: plan.json no longer holds:\n  corpus (p.toml:4): planned as a run, now a hit: its result is in the cache by now\nhelp: look at it again: `pipe plan p.toml --out plan.json`\n"
+        "error: plan.json no longer matches the pipeline:\n  corpus (p.toml:4): planned as a run, now a hit: its result is now in the cache\nhelp: make a new plan: `pipe plan p.toml --out plan.json`\n"
     );
     plan();
     fs::remove_dir_all(project.path("cache/objects")).unwrap();
@@ -75,7 +78,7 @@ fn what_is_no_plan_is_said_so() {
     let cases = [
         ("{", "EOF while parsing"),
         ("[]", "it has no version"),
-        ("{\"version\": 7}", "its version is 7, not 1"),
+        ("{\"version\": 7}", "it has version 7, expected 1"),
         ("{\"version\": 1}", "missing field `request`"),
     ];
     for (text, said) in cases {
@@ -89,5 +92,8 @@ fn what_is_no_plan_is_said_so() {
     assert_eq!((code, stderr.contains("cannot be used with")), (2, true), "{stderr}");
     assert_eq!(project.pipe(&["run"]).0, 2);
     let (code, _, stderr) = project.pipe(&["plan", "p.toml", "--out", "gone/plan.json"]);
-    assert_eq!((code, stderr.as_str()), (2, "error: cannot write the plan gone/plan.json: there is no folder gone\n"));
+    assert_eq!(
+        (code, stderr.as_str()),
+        (2, "error: cannot write the plan gone/plan.json: the folder gone does not exist\n")
+    );
 }

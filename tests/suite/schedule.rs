@@ -1,4 +1,4 @@
-//! What runs at the same time, what waits, and what a failure leaves alone.
+//! Which stages run at the same time, which wait, and which a failure does not affect.
 
 use std::sync::atomic::AtomicBool;
 
@@ -8,7 +8,7 @@ use pipe_engine::run::schedule::{RunOptions, run};
 
 use super::toys::{Dir, Log, Ran};
 
-/// Run with so many CPU and GPU slots.
+/// Run with this many CPU and GPU slots.
 fn run_on(dir: &Dir, jobs: usize, gpus: usize, plan: Option<&Plan>) -> Ran {
     let pipeline = dir.resolve(None, &[]).unwrap();
     let project = dir.open();
@@ -118,19 +118,19 @@ fn a_plan_binds_the_run() {
     dir.write("a.txt", "one");
     let plan = planned(&dir);
     assert_eq!(run_on(&dir, 2, 0, Some(&plan)).summary(), ["run a", "run b"]);
-    // By now both results are there: that is not what was planned.
+    // Both results now exist, which differs from the plan.
     let moved = run_on(&dir, 2, 0, Some(&plan)).summary();
     assert_eq!(
         moved,
         [
-            "fail a: moved since it was planned: planned as a run, now a hit: its result is in the cache by now",
+            "fail a: changed since the plan was made: planned as a run, now a hit: its result is now in the cache",
             "blocked b by a"
         ]
     );
     let plan = planned(&dir);
     dir.write("a.txt", "two");
     let moved = run_on(&dir, 2, 0, Some(&plan)).summary();
-    assert!(moved[0].starts_with("fail a: moved since it was planned: file a.txt "), "{moved:?}");
+    assert!(moved[0].starts_with("fail a: changed since the plan was made: file a.txt "), "{moved:?}");
 }
 
 #[test]
@@ -159,7 +159,10 @@ fn what_moved_since_a_plan_is_named_by_stage_and_line() {
         ]
     );
     let moved: Vec<_> = planned(&dir).moved(&plan).into_iter().map(|m| (m.stage, m.what)).collect();
-    assert_eq!(moved, [("b".into(), "times 3 → 2".to_string()), ("c".into(), "planned, and gone by now".into())]);
+    assert_eq!(
+        moved,
+        [("b".into(), "times 3 → 2".to_string()), ("c".into(), "in the plan, but no longer in the pipeline".into())]
+    );
 }
 
 #[test]
@@ -179,18 +182,18 @@ fn an_input_that_comes_from_elsewhere_is_a_move_though_neither_is_made_yet() {
 #[test]
 fn a_plan_made_before_a_download_holds_after_it() {
     use pipe_engine::contract::kind::What;
-    use pipe_engine::contract::origin::{Fetched, Remote};
+    use pipe_engine::contract::origin::{Fetched, Origin};
     let fetched = |_: &str, _: What, _: &dyn pipe_engine::contract::event::Observer| {
         Ok(Fetched { dir: concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml").into(), identity: Some("c0ffee".into()) })
     };
-    let remotes = [Remote { prefix: "far:", held: |_, _| Ok(None), fetch: fetched }];
+    let origins = [Origin { prefix: "far:", held: |_, _| Ok(None), fetch: fetched }];
     let dir = Dir::new("[stage.a]\nuse = \"write\"\npath = \"far:x\"\n[stage.b]\nuse = \"count\"\nin.text = \"a\"\n");
     let pipeline = dir.resolve(None, &[]).unwrap();
     let project = dir.open();
-    let mut prepared = project.prepare(&pipeline, &[], &[], &remotes).unwrap();
+    let mut prepared = project.prepare(&pipeline, &[], &[], &origins).unwrap();
     let plan = prepared.job().plan(Request::default()).unwrap();
     let log = Log::default();
-    prepared.fetch(&remotes, &log);
+    prepared.fetch(&origins, &log);
     let options = RunOptions { jobs: 1, keep_going: true, device: "cpu", gpus: 0, plan: Some(&plan) };
     let outcome = run(&prepared.job(), &options, &log, &AtomicBool::new(false)).unwrap();
     assert_eq!((outcome.ran, outcome.failed), (2, 0), "{:?}", log.events.lock().unwrap());

@@ -1,4 +1,4 @@
-//! What a run leaves behind, in a form that two runs can be compared by, byte for byte.
+//! The files that a run leaves behind, in a form that can be compared between runs.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -9,7 +9,7 @@ use pipe_engine::store::cache::Cache;
 
 use super::disks::files;
 
-/// Every object, entry and exported file by its path: mode and digest, or the entry but for when it was made.
+/// Every object, entry and exported file by path: mode and digest, or the entry without its times.
 pub fn end_state(root: &Path) -> BTreeMap<String, String> {
     let mut state = BTreeMap::new();
     for path in ["cache/objects", "cache/entries", "out"].iter().flat_map(|below| files(&root.join(below))) {
@@ -30,7 +30,7 @@ pub fn end_state(root: &Path) -> BTreeMap<String, String> {
     state
 }
 
-/// Everything that the cache says is there must be there, every byte of it; and nothing may wait for a dead process.
+/// Check that every entry is complete and every object intact.
 #[track_caller]
 pub fn assert_sound(root: &Path) {
     let cache = Cache::open(&root.join("cache")).unwrap();
@@ -43,7 +43,7 @@ pub fn assert_sound(root: &Path) {
     assert!(!root.join("cache/damaged").exists(), "something was damaged");
 }
 
-/// After the last run nothing is left over of a stage that has no result.
+/// Check that no partial folder of a stage without a result is left after the last run.
 #[track_caller]
 pub fn assert_no_leftovers(root: &Path) {
     let cache = Cache::open(&root.join("cache")).unwrap();

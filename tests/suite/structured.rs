@@ -1,4 +1,4 @@
-//! Models made smaller for good, through the program: what they become, what comes after, and what is refused.
+//! Structured pruning through the binary: the smaller models, the stages after it, and invalid parameters.
 
 use std::fs;
 
@@ -13,7 +13,7 @@ fn json(p: &Project, stage: &str, name: &str) -> Value {
     serde_json::from_slice(&fs::read(file(p, stage, name)).unwrap()).unwrap()
 }
 
-/// The whole chain: neurons go, one epoch of recovery, integers, scores, and an ONNX file.
+/// The whole chain: neurons removed, one epoch of recovery, quantization, scores, and an ONNX file.
 #[test]
 fn a_smaller_model_recovers_is_quantized_scored_and_converted() {
     let p = project(
@@ -27,8 +27,8 @@ fn a_smaller_model_recovers_is_quantized_scored_and_converted() {
     p.write("p.toml", &format!("{text}[stage.file]\nuse = \"convert@onnx\"\nin.model = \"pruned\"\n"));
     let (code, _, err) = p.pipe(&["run", "p.toml", "scores", "file"]);
     assert_eq!(code, 0, "{err}");
-    assert!(err.contains("1 of 2 layers stay: [1]"), "{err}");
-    assert!(err.contains("160 of 256 neurons of each layer stay; those that went had "), "{err}");
+    assert!(err.contains("kept 1 of 2 layers: [1]"), "{err}");
+    assert!(err.contains("kept 160 of 256 neurons of each layer; the removed ones had "), "{err}");
     assert!(err.contains(" % of the importance, measured on 32 validation rows"), "{err}");
     assert_eq!(p.run(&["scores", "file"]), [""; 0]);
 
@@ -42,7 +42,7 @@ fn a_smaller_model_recovers_is_quantized_scored_and_converted() {
     let layer = &removed["neurons"]["layers"][0];
     assert_eq!(layer["removed"], 96);
     let lost = layer["importance_removed"].as_f64().unwrap();
-    // Those that go have less than their share.
+    // The removed neurons have less than their share of the importance.
     assert!(lost > 0.0 && lost < 0.375, "{layer}");
     assert!(layer["largest_removed"].as_f64() <= layer["smallest_kept"].as_f64(), "{layer}");
     assert_eq!(said["recovery"]["epochs"], 1);
@@ -72,7 +72,7 @@ fn every_family_becomes_smaller_under_the_names_of_its_config() {
         base(&p, config, tokenizer);
         let (code, _, err) = p.pipe(&["run", "p.toml", "scores[pruned]"]);
         assert_eq!(code, 0, "{err}");
-        assert!(err.contains("29 of 48 neurons of each layer stay"), "{err}");
+        assert!(err.contains("kept 29 of 48 neurons of each layer"), "{err}");
         let config = json(&p, "pruned", "config.json");
         assert_eq!((&config[width], &config[layers]), (&29.into(), &1.into()), "{config}");
         assert_eq!(report(&p, "pruned")["removed"]["neurons"]["rows"], 8);
@@ -95,7 +95,7 @@ fn layers_alone_need_no_rows_and_copy_what_stays() {
         let old = name.replace(".layer.0.", ".layer.1.");
         assert!(pruned.tensor(name).unwrap() == teacher.tensor(&old).unwrap(), "{name}");
     }
-    // Its tokenizer is the teacher's.
+    // It has the teacher's tokenizer.
     assert!(file(&p, "pruned", "tokenizer.json").is_file());
 }
 
@@ -110,7 +110,7 @@ fn a_killed_recovery_of_a_smaller_model_goes_on_and_ends_in_the_same_bits() {
     let killed = kill_at(&p, start(&p, "pruned"), 17);
     assert!(killed.is_some(), "it was done before it could be killed");
     let (code, _, err) = p.pipe(&["run", "p.toml", "pruned"]);
-    assert!(code == 0 && err.contains("going on from step"), "{err}");
+    assert!(code == 0 && err.contains("resuming from step"), "{err}");
     assert_eq!(p.digest("pruned"), undisturbed.digest("pruned"));
 }
 
@@ -120,31 +120,28 @@ fn what_contradicts_itself_is_refused_before_anything_runs() {
     let layers = |list: &str| format!("use = \"prune\"\nlayers = {list}\n");
     refused(
         &ffn("scope = \"global\"\n"),
-        &["`scope` and `structure` are both given", "`scope` is for single weights, `structure` removes whole parts"],
+        &["`scope` and `structure` are both set", "`scope` applies to single weights, `structure` removes whole parts"],
     );
-    refused(&ffn("targets = [\"ffn\"]\n"), &["`targets` and `structure` are both given"]);
-    refused(&format!("{}targets = [\"ffn\"]\n", layers("[0]")), &["`targets` and `layers` are both given"]);
+    refused(&ffn("targets = [\"ffn\"]\n"), &["`targets` and `structure` are both set"]);
+    refused(&format!("{}targets = [\"ffn\"]\n", layers("[0]")), &["`targets` and `layers` are both set"]);
     refused(
         "use = \"prune\"\nstructure = [\"ffn\"]\npattern = \"2:4\"\nin.tokens = \"tokens\"\n",
-        &["`pattern` and `structure` are both given", "structure is given, but no share to remove"],
+        &["`pattern` and `structure` are both set", "`structure` is set, but no share to remove"],
     );
-    refused(&ffn("gradual = { steps = 2 }\nrecover-epochs = 1\n"), &["`gradual` and `structure` are both given"]);
+    refused(&ffn("gradual = { steps = 2 }\nrecover-epochs = 1\n"), &["`gradual` and `structure` are both set"]);
     refused(&ffn("calibration = 0\n"), &["calibration is 0; at least 1 row is needed"]);
     refused(&ffn("").replace("@0.4", "@1.0"), &["sparsity is 1; it must be at least 0 and below 1"]);
     refused(
         "use = \"prune@0.4\"\nstructure = [\"ffn\"]\n",
-        &["stage `pruned` has nothing on its port `tokens`", "`structure` needs tokens"],
+        &["stage `pruned` has no input on port `tokens`", "`structure` needs tokens"],
     );
     refused(&ffn("").replace("ffn", "heads"), &["would not load in `transformers`", "structure = [\"ffn\"]"]);
     refused(&ffn("").replace("ffn", "neurons"), &["neurons", "ffn"]);
-    refused(
-        "use = \"prune@0.4\"\nlayers = [0]\n",
-        &["`sparsity` and `layers` are both given, but nothing to remove a share of"],
-    );
+    refused("use = \"prune@0.4\"\nlayers = [0]\n", &["`sparsity` has no effect with `layers` alone"]);
     refused(&layers("[]"), &["layers is empty; at least 1 is needed"]);
     refused(&layers("0"), &["layers is 0; at least 1 is needed"]);
-    refused(&layers("[1, 0]"), &["layers is [1, 0]; they must be in ascending order, each of them once"]);
-    refused(&layers("[1, 1]"), &["layers is [1, 1]; they must be in ascending order, each of them once"]);
+    refused(&layers("[1, 0]"), &["layers is [1, 0]; list each layer once, in ascending order"]);
+    refused(&layers("[1, 1]"), &["layers is [1, 1]; list each layer once, in ascending order"]);
     refused(&layers("[-1]"), &["-1"]);
 }
 
@@ -152,14 +149,11 @@ fn what_contradicts_itself_is_refused_before_anything_runs() {
 fn what_the_model_or_the_rows_do_not_allow_is_said() {
     fails(
         &project("use = \"prune\"\nlayers = [0, 2]\n"),
-        &["the layers [0, 2] are to be kept, but the model has 2: 0 to 1"],
+        &["cannot keep the layers [0, 2]: the model has 2, numbered 0 to 1"],
     );
-    fails(&project("use = \"prune\"\nlayers = 3\n"), &["3 layers are to stay, but the model has 2; lower `layers`"]);
+    fails(&project("use = \"prune\"\nlayers = 3\n"), &["cannot keep 3 layers: the model has only 2; lower `layers`"]);
     let p = project("use = \"prune@0.4\"\nstructure = [\"ffn\"]\nin.tokens = \"tokens\"\n");
     let text = fs::read_to_string(p.path("p.toml")).unwrap();
     p.write("p.toml", &text.replace("validation = 0.2", "validation = 0"));
-    fails(
-        &p,
-        &["there are no validation rows to find out on which neurons matter; give `preprocess` a `validation` share"],
-    );
+    fails(&p, &["there are no validation rows to measure which neurons matter; set `validation` in `preprocess`"]);
 }

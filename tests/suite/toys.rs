@@ -1,4 +1,4 @@
-//! Kinds that take microseconds, and a project in a temporary folder to run them in.
+//! Toy kinds that take microseconds, and a project in a temporary folder to run them in.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -90,7 +90,7 @@ pub struct Shout {
     /// Keep only the first letter.
     #[serde(default)]
     first: bool,
-    /// Changes nothing of the result.
+    /// Does not change the result.
     #[serde(default)]
     log_every: u32,
 }
@@ -195,15 +195,15 @@ impl Stage for Fail {
     }
 }
 
-/// Counts up to `ticks`, a checkpoint each, until it is stopped; a second attempt goes on where the first was.
+/// Counts up to `ticks` with a checkpoint at each, until it is stopped; a second attempt continues from the checkpoint.
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Wait {
     ticks: u64,
-    /// Distinguishes stages that would be one and the same.
+    /// Distinguishes stages that would otherwise be the same.
     #[serde(default)]
     tag: String,
-    /// Occupies a GPU where there is one.
+    /// Occupies a GPU if there is one.
     #[serde(default)]
     on_device: bool,
 }
@@ -278,7 +278,7 @@ fn put(cx: &mut Context, text: &str) -> anyhow::Result<()> {
 #[derive(Default)]
 pub struct Log {
     pub events: Mutex<Vec<Event>>,
-    /// Raised as soon as a note is seen, to stop a run in the middle.
+    /// Set at the first note, to stop a run in the middle.
     pub stop_on_note: Option<&'static AtomicBool>,
 }
 
@@ -328,7 +328,7 @@ impl Ran {
 
 impl Dir {
     pub fn new(pipeline: &str) -> Self {
-        // In memory where that is to be had: what these tests are about does not need a real disk's time.
+        // In memory if possible: these tests do not need a real disk.
         let temp = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
         std::fs::create_dir(temp.path().join("cache")).unwrap();
         let dir = Self { temp };
@@ -376,7 +376,7 @@ impl Dir {
         Ran { outcome, events: log.events.into_inner().unwrap() }
     }
 
-    /// One stage at a time on a disk that may fail: the outcome, or why there is none.
+    /// Run one stage at a time on a disk that may fail; the outcome, or the error.
     pub fn run_on(&self, disk: Arc<dyn Disk>, log: &Log) -> Result<Outcome, String> {
         let pipeline = self.resolve(None, &[]).unwrap_or_else(|e| panic!("{:#?}", e.0));
         let project = Project::open_on(self.temp.path(), None, disk).map_err(|e| e.to_string())?;
@@ -409,7 +409,7 @@ impl Dir {
     }
 }
 
-/// Until `condition` holds; fails after ten seconds.
+/// Wait until `condition` holds; panics after ten seconds.
 pub fn eventually(condition: impl Fn() -> bool) {
     let start = Instant::now();
     while !condition() {

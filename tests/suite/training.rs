@@ -1,4 +1,4 @@
-//! Training through the program: killed, damaged, failing, and what it tells and leaves behind.
+//! Training through the binary: kills, damage, failures, and its messages and files.
 
 use std::fs;
 use std::path::PathBuf;
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::real::{PIPELINE, Project};
 
-/// A project whose teacher has dropout and these parameters in the place of two epochs.
+/// A project whose teacher has dropout, and these parameters instead of two epochs.
 fn project(teacher: &str) -> Project {
     let p = Project::new();
     p.write("p.toml", &PIPELINE.replacen("epochs = 2\n", teacher, 1));
@@ -16,7 +16,7 @@ fn project(teacher: &str) -> Project {
     p
 }
 
-/// Everything at once that a resumed fit has to remember; 160 steps.
+/// All parameters whose state a resumed fit has to restore; 160 steps.
 const MUCH: &str = r#"epochs = 40
 batch-size = 16
 accumulation = 2
@@ -36,7 +36,7 @@ pub fn start(p: &Project, stage: &str) -> Child {
     p.command(&["run", "p.toml", stage]).stderr(Stdio::null()).spawn().unwrap()
 }
 
-/// The folder of the checkpoints, once it is there.
+/// The folder of the checkpoints, once it exists.
 fn work(p: &Project) -> Option<PathBuf> {
     let mut all = fs::read_dir(p.path("cache/partial")).ok()?.flatten().map(|e| e.path().join("work"));
     all.find(|work| work.is_dir())
@@ -49,7 +49,7 @@ fn step(checkpoint: &[u8]) -> Option<u64> {
     rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
 }
 
-/// Kills the run once its newest checkpoint is of this step or a later one; that step, or none where it was done before.
+/// Kill the run once its newest checkpoint is of at least this step. Returns the step; None if the run ended before.
 pub fn kill_at(p: &Project, mut child: Child, wanted: u64) -> Option<u64> {
     let begin = Instant::now();
     loop {
@@ -68,7 +68,7 @@ pub fn kill_at(p: &Project, mut child: Child, wanted: u64) -> Option<u64> {
     }
 }
 
-/// A run that succeeds; all that it said.
+/// The standard error of a run that succeeds.
 fn said(p: &Project) -> String {
     let (code, _, err) = p.pipe(&["run", "p.toml", "teacher"]);
     assert_eq!(code, 0, "{err}");
@@ -82,7 +82,7 @@ fn killed_at_random_steps_training_ends_in_the_same_bits() {
     let p = project(MUCH);
     let (mut kills, mut at) = (Vec::new(), 0);
     for round in 0u8..8 {
-        // Random and repeatable: 1 to 40 steps on.
+        // Repeatable random numbers: 1 to 40 steps further.
         at += 1 + u64::from(blake3::hash(&[round]).as_bytes()[0]) % 40;
         let Some(step) = kill_at(&p, start(&p, "teacher"), at) else { break };
         kills.push(step);
@@ -110,8 +110,8 @@ fn a_damaged_checkpoint_falls_back_to_the_one_before() {
     fs::write(&path, bytes).unwrap();
     let before = step(&fs::read(work.join("fit.checkpoint.before")).unwrap()).unwrap();
     let said = said(&p);
-    assert!(said.contains("fit.checkpoint is not used: it is damaged (its checksum differs)"), "{said}");
-    assert!(said.contains(&format!("going on from step {before} of 160")), "{said}");
+    assert!(said.contains("fit.checkpoint: the file is damaged (its checksum differs)"), "{said}");
+    assert!(said.contains(&format!("resuming from step {before} of 160")), "{said}");
     assert_eq!(p.digest("teacher"), undisturbed.digest("teacher"));
 }
 
@@ -123,26 +123,26 @@ fn a_loss_that_is_no_number_says_where_and_what_is_kept() {
     for words in ["at step ", " of 16 (epoch ", "learning rate ", "rows train:", "the checkpoint of step ", "a rerun"] {
         assert!(err.contains(words), "`{words}` is not in\n{err}");
     }
-    // The checkpoint is where a rerun goes on, and fails again.
+    // A rerun continues from the checkpoint and fails again.
     let (_, _, again) = p.pipe(&["run", "p.toml", "teacher", "--set", "stage.teacher.learning-rate=1e30"]);
-    assert!(again.contains("going on from step ") && again.contains("the checkpoint of step "), "{again}");
+    assert!(again.contains("resuming from step ") && again.contains("the checkpoint of step "), "{again}");
     // Other parameters are another result.
-    assert!(!said(&p).contains("going on from"));
+    assert!(!said(&p).contains("resuming from"));
 }
 
-/// No machine has so much memory that a step takes a billionth of it, and none so little that the whole does not suffice.
+/// A billionth of the memory is never enough for a step, and all of it always is.
 #[test]
 fn a_step_that_takes_more_than_its_share_of_memory_is_halved_once_and_then_an_error() {
     let p = project("epochs = 1\n");
     let (code, _, err) = p.pipe(&["run", "p.toml", "teacher", "--set", "stage.teacher.memory-fraction=1e-9"]);
     assert_eq!(code, 1, "{err}");
     let [first, second] = [
-        "warning: a batch takes more memory than memory-fraction allows; from here on, each goes through in two halves",
-        "half a batch takes more memory than memory-fraction allows too; lower batch-size",
+        "warning: a batch needs more memory than memory-fraction allows; from now on, each batch is split into two halves",
+        "even half a batch needs more memory than memory-fraction allows; lower batch-size",
     ]
     .map(|words| err.find(words));
     assert!(first.is_some() && first < second, "{err}");
-    assert!(err.contains(" bytes were in use, and memory-fraction allows "), "{err}");
+    assert!(err.contains(" bytes were in use, but memory-fraction allows "), "{err}");
     // Where nothing is halved the result is the same, and so is the fingerprint.
     p.run(&["teacher", "--set", "stage.teacher.memory-fraction=1"]);
     let (_, _, again) = p.pipe(&["run", "p.toml", "teacher"]);
@@ -162,7 +162,7 @@ fn training_tells_each_evaluation_and_leaves_its_curve() {
     );
     assert!(said.contains("% of all positions were padding"), "{said}");
 
-    // The curve of losses is a part of the model, the same for everyone.
+    // The loss curve is part of the model artifact and always the same.
     let other = project(teacher);
     other.run(&["teacher"]);
     assert_eq!(p.digest("teacher"), other.digest("teacher"));
@@ -172,9 +172,9 @@ fn training_tells_each_evaluation_and_leaves_its_curve() {
         "{names:?}"
     );
 
-    // That of speed and memory is not.
+    // The curve of speed and memory is not part of it.
     let (_, shown, _) = p.pipe(&["show", "p.toml", "teacher"]);
-    assert!(shown.contains("samples-per-second, peak-memory-bytes at 8 points: --curve shows them"), "{shown}");
+    assert!(shown.contains("samples-per-second, peak-memory-bytes at 8 points; --curve prints them"), "{shown}");
     let (code, csv, err) = p.pipe(&["show", "p.toml", "teacher", "--curve"]);
     assert_eq!(code, 0, "{err}");
     let lines: Vec<&str> = csv.lines().collect();
@@ -193,8 +193,8 @@ fn the_last_layers_alone_are_trained_where_that_is_asked_for() {
     let p = project("epochs = 1\nfinetune-layers = 1\n");
     let all = said(&p);
     assert!(all.contains(" parameters are trained"), "{all}");
-    // The bundled model has no weights: what is frozen stays random.
-    assert!(all.contains("frozen tensors start from random values and keep them"), "{all}");
+    // The bundled model has no weights, so frozen tensors stay random.
+    assert!(all.contains("frozen tensors have random values and will keep them"), "{all}");
     let (code, _, err) = p.pipe(&["run", "p.toml", "teacher", "--set", "stage.teacher.finetune-layers=3"]);
     assert_eq!(code, 1);
     assert!(err.contains("finetune-layers is 3, but the model has 2 encoder layers; give 0 to 2"), "{err}");

@@ -1,4 +1,4 @@
-//! Kinds that make it hard for the engine: many files, long work, odd outputs.
+//! Toy kinds that stress the engine: many files, long work, odd outputs.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::toys::TEXT;
 
-/// A line in the project's `tally`: who computed, and from where on.
+/// Append a line to the project's `tally`: which stage computed, and from which step.
 fn tally(cx: &Context, what: &str) -> anyhow::Result<()> {
     let mut file = fs::OpenOptions::new().create(true).append(true).open(cx.root().join("tally"))?;
     Ok(file.write_all(format!("{} {what}\n", cx.stage()).as_bytes())?)
@@ -55,12 +55,12 @@ impl Stage for Heap {
     }
 }
 
-/// Work of many small steps, each from the state of the one before, like training: a checkpoint after each.
+/// Work in many small steps with a checkpoint after each, like training.
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Steps {
     steps: u64,
-    /// Does not hear when it is asked to stop.
+    /// Ignores requests to stop.
     #[serde(default)]
     deaf: bool,
 }
@@ -96,7 +96,7 @@ impl Stage for Steps {
     }
 }
 
-/// An output that is not what outputs should be, or an input that is not left alone.
+/// Writes an odd output, or modifies its input.
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Odd {
@@ -113,7 +113,7 @@ enum What {
     Pipe,
     /// A link in place of the port's folder.
     Folder,
-    /// The user's own `mine.txt` under a second name.
+    /// A hard link to the user's `mine.txt`.
     Mine,
     /// Writes into its input.
     Scribble,

@@ -1,16 +1,16 @@
-//! The eight promises of the engine, and the tests that would fail if one were broken.
+//! The eight guarantees of the engine, and the tests that check them.
 //!
 //! 1. A result is committed only whole; a crash at any point loses no committed result and corrupts nothing.
 //!    - `faults::a_process_that_dies_at_any_step_loses_and_corrupts_nothing`
 //!    - `faults::a_power_cut_at_any_step_loses_no_result_and_corrupts_nothing`
 //!    - `faults::a_full_or_broken_disk_at_any_step_is_said_and_the_next_run_completes`
 //!    - `crash::killed_at_random_points_and_resumed_the_end_is_that_of_an_undisturbed_run`
-//! 2. What is read back is verified; what is damaged is told, set aside and made again, never used.
+//! 2. Every object is verified when it is read; damaged files are reported, moved away and made again, never used.
 //!    - `damage::an_object_harmed_in_any_way_is_told_set_aside_and_made_again`
 //!    - `damage::an_entry_harmed_in_any_way_is_told_set_aside_and_made_again`
 //!    - `damage::every_single_bit_of_an_entry_counts_or_changes_nothing`
 //!    - `damage::a_view_that_was_meddled_with_is_made_anew`
-//! 3. Inputs are looked at again after the stage; a result of inputs that moved is not kept.
+//! 3. Inputs are checked again after the stage; if they changed, the result is discarded.
 //!    - `engine::an_input_that_moves_during_the_run_is_not_cached`
 //!    - `damage::a_stage_that_writes_into_its_input_fails_and_harms_nothing`
 //!    - `damage::clocks_that_go_back_hide_no_change`
@@ -18,7 +18,7 @@
 //!    - `crash::eight_processes_on_one_cache_compute_each_stage_once`
 //!    - `crash::eight_processes_of_which_some_are_killed_end_as_one_undisturbed`
 //!    - `faults::a_view_that_another_process_reads_is_not_replaced`
-//! 5. Killed training goes on from its last checkpoint and ends bit-identical.
+//! 5. Killed training continues from its last checkpoint and ends bit-identical.
 //!    - `training::killed_at_random_steps_training_ends_in_the_same_bits`
 //!    - `training::a_damaged_checkpoint_falls_back_to_the_one_before`
 //!    - `crash::killed_at_random_points_and_resumed_the_end_is_that_of_an_undisturbed_run`
@@ -26,14 +26,14 @@
 //!    - `crash::ctrl_c_stops_at_a_checkpoint_with_130_leaves_no_child_and_the_next_run_goes_on`
 //!    - `crash::a_second_ctrl_c_aborts_a_stage_that_does_not_listen`
 //!    - `real::ctrl_c_checkpoints_and_exits_130`
-//! 7. `plan` tells the truth, and a run refuses a plan that no longer holds.
+//! 7. `run` does what `plan` predicts, and refuses a saved plan that no longer matches.
 //!    - `plan::run_does_what_plan_said`
 //!    - `schedule::what_moved_since_a_plan_is_named_by_stage_and_line`
 //!    - `saved::a_plan_that_no_longer_holds_is_refused_with_stage_and_line`
-//! 8. A run that has nothing to do does next to nothing.
+//! 8. A run with nothing to do writes nothing and reads no object.
 //!    - `faults::a_run_of_hits_changes_nothing_on_disk_and_reads_no_object`
 //!
-//! And nothing leads out of the project: all of `escape`, with `damage::a_folder_of_objects_that_is_a_link_is_not_followed`
+//! Nothing leads out of the project: all of `escape`, with `damage::a_folder_of_objects_that_is_a_link_is_not_followed`
 //! and `damage::a_partial_full_of_leftovers_is_no_obstacle`.
 
 use std::collections::BTreeMap;

@@ -12,21 +12,21 @@ use super::progress::Progress;
 use crate::store::entry::Curve;
 use crate::store::partial::Partial;
 
-/// An input as a running stage sees it: a folder of verified files.
+/// An input of a running stage: a folder of verified files.
 #[derive(Debug, Clone)]
 pub struct Input {
     /// The instance that made it: `teacher`, `scores[pruned]`.
     pub stage: String,
-    /// What tells it from its siblings on a `many` port: `pruned` of `scores[pruned]`.
+    /// Distinguishes the inputs of a `many` port: `pruned` of `scores[pruned]`.
     pub label: String,
     pub dir: PathBuf,
     /// Content digest of the artifact, hexadecimal blake3.
     pub digest: String,
-    /// How long the stage took that made it. It says nothing of what the artifact is: the fingerprint does not depend on it.
+    /// How long the stage that made it took. Not part of the fingerprint: it says nothing about the content.
     pub seconds: f64,
 }
 
-/// What a stage may use while it runs.
+/// The interface of a running stage to the engine.
 pub struct Context<'a> {
     pub(crate) stage: &'a str,
     pub(crate) seed: u64,
@@ -54,12 +54,12 @@ impl Context<'_> {
         self.seed
     }
 
-    /// What `--device` said.
+    /// The value of `--device`.
     pub fn device(&self) -> &str {
         self.device
     }
 
-    /// The project root, which relative paths start from.
+    /// The project root; relative paths start from it.
     pub fn root(&self) -> &Path {
         self.root
     }
@@ -69,7 +69,7 @@ impl Context<'_> {
         self.inputs.get(port).and_then(|all| all.first()).with_context(|| format!("port `{port}` has no input"))
     }
 
-    /// All artifacts on a port, none where an optional port is not wired.
+    /// All artifacts on a port; empty if an optional port has no input.
     pub fn inputs(&self, port: &str) -> &[Input] {
         self.inputs.get(port).map_or(&[], Vec::as_slice)
     }
@@ -82,7 +82,7 @@ impl Context<'_> {
             .with_context(|| format!("`{name}` was not declared as an external input"))
     }
 
-    /// A fresh folder to write an output artifact into; committed when the stage returns.
+    /// A new folder for an output artifact; the engine commits it when the stage returns.
     pub fn output(&self, port: &str) -> anyhow::Result<PathBuf> {
         anyhow::ensure!(self.outputs.iter().any(|p| p.name == port), "the kind declares no output `{port}`");
         let dir = self.partial.out().join(port);
@@ -90,7 +90,7 @@ impl Context<'_> {
         Ok(dir)
     }
 
-    /// A folder that outlives a crash and is handed to the next attempt at the same fingerprint.
+    /// A folder that survives a crash; the next attempt at the same fingerprint gets it again.
     pub fn checkpoints(&self) -> anyhow::Result<PathBuf> {
         let dir = self.partial.work();
         self.partial.folder(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
@@ -101,54 +101,55 @@ impl Context<'_> {
         self.observer.event(&Event::Progress { stage: self.stage.into(), progress });
     }
 
-    /// A line worth keeping.
+    /// Report a line worth keeping.
     pub fn note(&self, text: impl Into<String>) {
-        self.observer.event(&Event::Note { stage: self.stage.into(), text: below(self.root, &text.into()) });
+        self.observer.event(&Event::Note { stage: self.stage.into(), text: relative_to_root(self.root, &text.into()) });
     }
 
     pub fn warn(&self, text: impl Into<String>) {
-        let text = below(self.root, &text.into());
+        let text = relative_to_root(self.root, &text.into());
         self.observer.event(&Event::Warning { stage: Some(self.stage.into()), text });
     }
 
-    /// A number for the history database and the entry: `accuracy`, `samples-per-second`. One that is none, such as a
-    /// rate after no time at all, is left out: neither JSON nor the database knows it.
+    /// Record a metric in the history database and the entry: `accuracy`, `samples-per-second`. NaN and infinite
+    /// values, such as a rate over zero seconds, are left out: JSON and the database cannot represent them.
     pub fn fact(&mut self, name: impl Into<String>, value: f64) {
         if value.is_finite() {
             self.facts.insert(name.into(), value);
         }
     }
 
-    /// Numbers measured along the way, for the entry: what varies from run to run has no place in an artifact.
+    /// Record values measured while the stage runs. They go into the entry: values that vary between runs do not belong
+    /// in artifacts.
     pub fn curve(&mut self, columns: &[&str], rows: impl IntoIterator<Item = Vec<Option<f64>>>) {
-        // JSON knows no number that is none.
+        // JSON cannot represent NaN or infinity.
         let finite = |row: Vec<Option<f64>>| row.into_iter().map(|x| x.filter(|x| x.is_finite())).collect();
         let columns = columns.iter().map(|&name| name.into()).collect();
         self.curve = Curve { columns, rows: rows.into_iter().map(finite).collect() };
     }
 
-    /// Record what the stage really computed on, for the entry.
+    /// Record in the entry which device the stage computed on.
     pub fn used_device(&mut self, name: &str) {
         self.device_used = Some(name.into());
     }
 
-    /// What the work took together with the attempts that were cut short before this one, for the entry.
+    /// Record in the entry how long the work took, including earlier interrupted attempts.
     pub fn took(&mut self, seconds: f64) {
         self.seconds = seconds;
     }
 
-    /// True once the user asked to stop; long work checks it, saves what it has and returns.
+    /// True once the user asked to stop. Long work checks it, saves a checkpoint and returns [`Interrupted`].
     pub fn stopped(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
     }
 }
 
-/// What a stage returns when it stopped because it was asked to; its checkpoints stay.
+/// The error of a stage that stopped on request; its checkpoints are kept.
 #[derive(Debug, Clone, Copy, thiserror::Error)]
 #[error("interrupted")]
 pub struct Interrupted;
 
-/// A message with the paths of the project as users write them: relative to its root.
-pub(crate) fn below(root: &Path, text: &str) -> String {
+/// Make the absolute paths in a message relative to the project root.
+pub(crate) fn relative_to_root(root: &Path, text: &str) -> String {
     text.replace(&format!("{}/", root.display()), "")
 }

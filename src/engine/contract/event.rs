@@ -1,14 +1,14 @@
-//! All the engine ever says. Reporters turn events into text; the engine prints nothing.
+//! Events: everything the engine reports. Reporters turn events into text; the engine prints nothing.
 
 use super::progress::Progress;
 use serde::Serialize;
 
-/// Receives events, from several threads.
+/// Receives events from several threads.
 pub trait Observer: Sync {
     fn event(&self, event: &Event);
 }
 
-/// Says nothing.
+/// Ignores every event.
 pub struct Quiet;
 
 impl Observer for Quiet {
@@ -24,16 +24,16 @@ pub enum Event {
         stages: Vec<StageInfo>,
         jobs: usize,
     },
-    /// A remote input is being fetched, before the first stage.
+    /// A remote input is being downloaded, before the first stage runs.
     Fetching {
         reference: String,
     },
-    /// It is here; `identity` pins what it holds, such as a commit.
+    /// The download is complete; `identity` pins its content, such as a commit.
     Fetched {
         reference: String,
         identity: Option<String>,
     },
-    /// The result was in the cache; `seconds` is what it took when it was made.
+    /// The cache has the result; `seconds` is the time it took to make.
     StageHit {
         stage: String,
         fingerprint: String,
@@ -61,7 +61,7 @@ pub enum Event {
         stage: Option<String>,
         text: String,
     },
-    /// `unchanged`: the outputs equal those of the last result, so what follows may stop early.
+    /// `unchanged`: the outputs equal those of the last result, so downstream stages may be hits.
     StageDone {
         stage: String,
         fingerprint: String,
@@ -74,21 +74,21 @@ pub enum Event {
         error: String,
         seconds: f64,
     },
-    /// Not run because of a stage before it.
+    /// Not run because an upstream stage has no result.
     StageBlocked {
         stage: String,
         because: String,
     },
-    /// Stopped by the user; what it had is kept for the next run.
+    /// The user stopped the stage; its checkpoints are kept for the next run.
     StageInterrupted {
         stage: String,
     },
-    /// An input moved while the stage ran: the result is not kept.
+    /// An input changed while the stage ran, so the result was discarded.
     NotCached {
         stage: String,
         reason: String,
     },
-    /// A file of the cache was damaged and set aside, or is gone; the stage that made it runs again.
+    /// A file of the cache is damaged (and was moved away) or missing; the stage that made it runs again.
     Damaged {
         stage: String,
         file: String,

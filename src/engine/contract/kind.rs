@@ -1,4 +1,4 @@
-//! The contract between the engine and what a stage does: `Stage`, its erased form `Kind`, ports, and `Context`.
+//! The contract between the engine and the stages: `Stage`, its type-erased form `Kind`, ports, and `Context`.
 
 use std::collections::BTreeMap;
 
@@ -9,12 +9,12 @@ use crate::text::diagnostic::{Diagnostic, Place};
 use crate::text::parameters::Parameters;
 use crate::text::value::Table;
 
-/// The type of an artifact. The engine compares names; what they mean is the stages' business.
+/// The type of an artifact. The engine only compares names; the stages define what they mean.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Type(pub &'static str);
 
 impl Type {
-    /// `a corpus`, `an adapter`; what is already plural or a mass takes no article.
+    /// `a corpus`, `an adapter`; plural and mass nouns have no article.
     pub fn with_article(self) -> String {
         match self.0.as_bytes().first() {
             _ if self.0.ends_with('s') && !self.0.ends_with("us") => self.0.to_string(),
@@ -34,11 +34,11 @@ pub struct Port {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Arity {
-    /// Exactly one artifact; several sources fan the stage out.
+    /// Exactly one artifact; with several sources the stage fans out.
     One,
-    /// One artifact or none.
+    /// At most one artifact.
     Optional,
-    /// One artifact or more, all taken together.
+    /// One or more artifacts, taken together.
     Many,
 }
 
@@ -56,10 +56,10 @@ impl Port {
     }
 }
 
-/// A parameter whose value parses but makes no sense.
+/// A parameter whose value parses but is not valid.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Invalid {
-    /// The parameter, as written in the file, or the port.
+    /// The parameter as written in the file, or the port.
     pub key: &'static str,
     pub message: String,
     pub help: Option<String>,
@@ -76,10 +76,10 @@ impl Invalid {
     }
 }
 
-/// What [`Input::label`] will say of each input, by port.
+/// The [`Input::label`] of each input, by port.
 pub type Labels<'a> = BTreeMap<&'a str, Vec<&'a str>>;
 
-/// An optional port that a parameter's value makes necessary.
+/// An optional port that a parameter's value requires.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Need {
     pub port: &'static str,
@@ -104,7 +104,7 @@ pub enum What {
     File,
     /// A folder: every file directly in it, unless its name starts with a dot.
     Folder,
-    /// A folder of which only these files count, where they are there.
+    /// A folder of which only these files count, if they exist.
     Files(&'static [&'static str]),
 }
 
@@ -112,16 +112,16 @@ pub enum What {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Resource {
     Cpu,
-    /// The compute device chosen by `--device`; a CPU slot where that is the CPU.
+    /// The compute device chosen by `--device`; a CPU slot if that is the CPU.
     Device,
 }
 
-/// A kind of stage: its parameters are the type itself, read from the pipeline file.
+/// A kind of stage. The type holds the parameters, as read from the pipeline file.
 ///
 /// The doc comments of the type and its fields are the user's documentation.
 pub trait Stage: Parameters {
     const KIND: &'static str;
-    /// Raise when the same inputs would give another result.
+    /// Raise it when the same inputs give another result.
     const VERSION: u32;
     /// The parameter that `use = "kind@VALUE"` sets.
     const MAIN: Option<&'static str> = None;
@@ -129,29 +129,29 @@ pub trait Stage: Parameters {
     const OUTPUTS: &'static [Port];
     /// Whether the result can depend on the seed.
     const SEEDED: bool = false;
-    /// Parameters that change how a result is made and not what it is: kept out of the manifest.
+    /// Parameters that change how a result is made but not the result; the manifest leaves them out.
     const OPERATIONAL: &'static [&'static str] = &[];
 
     fn resource(&self) -> Resource {
         Resource::Cpu
     }
 
-    /// Whether the result depends on the seed with these values.
+    /// Whether the result depends on the seed with these parameter values.
     fn is_seeded(&self) -> bool {
         Self::SEEDED
     }
 
-    /// Everything that is wrong with the values.
+    /// All problems with the parameter values.
     fn check(&self) -> Vec<Invalid> {
         Vec::new()
     }
 
-    /// Everything that is wrong with the values in view of what is plugged in: the labels of the inputs, by port.
+    /// All problems with the parameter values given the inputs: the labels of the inputs, by port.
     fn check_inputs(&self, _labels: &Labels) -> Vec<Invalid> {
         Vec::new()
     }
 
-    /// Optional ports that cannot be left out with these values.
+    /// Optional ports that these parameter values require.
     fn needs(&self) -> Vec<Need> {
         Vec::new()
     }
@@ -172,7 +172,7 @@ pub trait Erased: Send + Sync {
     fn check_inputs(&self, labels: &Labels) -> Vec<Invalid>;
     fn needs(&self) -> Vec<Need>;
     fn externals(&self) -> Vec<External>;
-    /// The parameters in canonical form, defaults filled in, as `name = value` leaves.
+    /// The parameters in canonical form, with defaults, as `name = value` leaves.
     fn parameters(&self) -> anyhow::Result<serde_json::Value>;
     fn run(&self, cx: &mut Context) -> anyhow::Result<()>;
 }
@@ -213,7 +213,7 @@ impl<S: Stage> Erased for S {
 
 type Read = fn(&Table, &str, &Place) -> Result<Box<dyn Erased>, Vec<Diagnostic>>;
 
-/// What the engine knows of a kind.
+/// The engine's description of a kind.
 #[derive(Clone, Copy)]
 pub struct Kind {
     pub name: &'static str,

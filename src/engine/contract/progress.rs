@@ -2,14 +2,14 @@
 
 use serde::Serialize;
 
-/// How far a stage is. Everything but `done`, `total` and `unit` is there only where it makes sense.
+/// How far a stage is. All fields except `done`, `total` and `unit` are optional.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Progress {
     pub done: u64,
-    /// 0 when not known.
+    /// 0 if unknown.
     pub total: u64,
-    /// What is counted: `step`, `row`, `file`.
+    /// What `done` counts: `step`, `row`, `file`.
     pub unit: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub epoch: Option<(u32, u32)>,
@@ -20,7 +20,7 @@ pub struct Progress {
     /// Samples per second.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rate: Option<f64>,
-    /// Share of a batch that is padding, 0…1.
+    /// Share of a batch that is padding, from 0 to 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub padding: Option<f64>,
 }

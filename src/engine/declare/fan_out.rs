@@ -1,4 +1,4 @@
-//! Stages → instances: one for each point of the axes that lists and matrices span.
+//! Turns stages into instances, one for each combination of the values of their lists and matrices.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,13 +10,13 @@ use crate::contract::kind::{Arity, Invalid, Labels};
 use crate::text::diagnostic::{Diagnostic, listed};
 use crate::text::value::{Item, Value};
 
-/// Instances of one pipeline. A slip in a matrix asks for a billion; a plan of a hundred thousand lines nobody reads.
+/// The most instances of one pipeline. A slip in a matrix asks for a billion, and nobody reads a plan of 100,000 lines.
 const MOST_INSTANCES: usize = 100_000;
 
-/// Wires of one pipeline: `many` ports over long axes take the product of both.
+/// The most wires of one pipeline: `many` ports over long axes need the product of both lengths.
 const MOST_WIRES: usize = 1_000_000;
 
-/// One candidate for the inputs of an instance: where it stands and what is plugged in.
+/// One possible set of inputs for an instance, with its coordinates.
 #[derive(Clone, Default)]
 struct Combination {
     coordinates: Vec<Coordinate>,
@@ -56,20 +56,20 @@ pub(crate) fn fan_out(drawn: &[Drawn], order: &[usize], seed: u64, problems: &mu
     instances
 }
 
-/// What is said where a value needs a port that is left out.
+/// Errors for optional ports that a parameter's value requires and the file leaves out.
 fn unmet(drawn: &[Drawn], stage: &Drawn, instance: &Instance) -> Vec<Diagnostic> {
     let is_wired = |port: &str| instance.inputs.iter().any(|wire| wire.port == port);
     let unmet = instance.work.needs().into_iter().filter(|need| !is_wired(need.port));
-    let told = unmet.filter_map(|need| {
+    let problems = unmet.filter_map(|need| {
         let port = instance.kind.input(need.port)?;
         let place = instance.table.get(need.key).map_or(&stage.place, |item| &item.value.place);
         let why = format!("`{}` needs {}", need.key, port.ty.with_article());
         Some(unplugged(drawn, stage, port).at(place).label(why))
     });
-    told.collect()
+    problems.collect()
 }
 
-/// What is said of a stage that fans out beyond reason, before anything is built.
+/// An error for a stage that fans out too far, before any instance is built.
 fn too_many(stage: &Drawn, instances: usize, wires: usize) -> Option<Diagnostic> {
     let (count, most, what) = if instances > MOST_INSTANCES {
         (instances, MOST_INSTANCES, "instances")
@@ -80,17 +80,17 @@ fn too_many(stage: &Drawn, instances: usize, wires: usize) -> Option<Diagnostic>
     };
     Some(
         Diagnostic::new(format!(
-            "with stage `{}` the pipeline has {} {what}; it may have {most}",
+            "stage `{}` brings the pipeline to {} {what}; the limit is {most}",
             stage.name,
             if count == usize::MAX { "countless".into() } else { count.to_string() }
         ))
         .at(&stage.place)
         .label("fans out too far")
-        .help("shorten the lists of its `matrix` and of the stages above it"),
+        .help("shorten the lists of its `matrix` and of the stages upstream"),
     )
 }
 
-/// All ways to plug the single ports, joined over the axes they share; `many` ports take everything.
+/// All combinations of inputs for the single ports, joined over shared axes; `many` ports take all sources.
 fn combine(
     stage: &Drawn,
     instances: &[Instance],
@@ -110,7 +110,7 @@ fn combine(
             if let (true, false, Some(name)) = (picked.is_empty(), all.is_empty(), &reference.instance) {
                 let known = || all.iter().map(|&i| instances[i].name.as_str());
                 problems.push(
-                    Diagnostic::new(format!("there is no `{name}`"))
+                    Diagnostic::new(format!("unknown instance `{name}`"))
                         .at(&reference.place)
                         .label("unknown instance")
                         .suggest(name, known())
@@ -177,14 +177,14 @@ fn combine(
     Some(combinations)
 }
 
-/// A point of a stage's own matrix: where it stands, and the parameters it sets.
+/// A point of a stage's own matrix: its coordinates and the parameters it sets.
 #[derive(Clone, Default)]
 struct Point {
     coordinates: Vec<Coordinate>,
     overrides: Vec<(String, Value)>,
 }
 
-/// The points of a stage's own matrix: one empty point where it has none.
+/// The points of a stage's own matrix; one empty point if it has none.
 fn points(stage: &Drawn) -> Vec<Point> {
     let mut all = vec![Point::default()];
     for (axis, values) in &stage.axes {
@@ -242,7 +242,7 @@ fn build(
         Ok(p) => p,
         Err(e) => {
             problems.push(
-                Diagnostic::new(format!("the parameters of stage `{}` cannot be written down: {e}", stage.name))
+                Diagnostic::new(format!("cannot serialize the parameters of stage `{}`: {e}", stage.name))
                     .at(&stage.place),
             );
             return None;

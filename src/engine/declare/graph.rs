@@ -1,4 +1,4 @@
-//! The petgraph DAG of a pipeline: order, cycles, what is above and below a stage.
+//! The petgraph DAG of a pipeline: order, cycles, upstream and downstream instances.
 
 use petgraph::Direction;
 use petgraph::algo::{kosaraju_scc, toposort};
@@ -7,15 +7,15 @@ use petgraph::visit::{Dfs, EdgeRef, Reversed};
 
 use super::instance::Instance;
 
-/// Stages in an order that respects `edges` (from, to), ties by the order of the file; or all cycles.
+/// Stages in an order that respects `edges` (from, to), ties in the order of the file; or all cycles.
 ///
-/// A cycle lists its members so that each is needed by the next and the last by the first.
+/// Each member of a cycle is an input of the next, and the last is an input of the first.
 pub fn stage_order(
     count: usize,
     edges: impl IntoIterator<Item = (usize, usize)>,
 ) -> Result<Vec<usize>, Vec<Vec<usize>>> {
     let mut dag: DiGraph<(), ()> = DiGraph::with_capacity(count, count);
-    // toposort visits later nodes first; adding them in reverse keeps the order of the file.
+    // toposort visits later nodes first; adding the nodes in reverse keeps the order of the file.
     for _ in 0..count {
         dag.add_node(());
     }
@@ -25,7 +25,7 @@ pub fn stage_order(
     }
     match toposort(&dag, None) {
         Ok(order) => Ok(order.into_iter().map(|n| count - 1 - n.index()).collect()),
-        // Not Tarjan's: petgraph's recurses, and a cycle of many stages would overflow the stack.
+        // Not Tarjan's algorithm: petgraph's is recursive, and a long cycle would overflow the stack.
         Err(_) => Err(kosaraju_scc(&dag)
             .into_iter()
             .filter(|part| part.len() > 1 || dag.contains_edge(part[0], part[0]))
@@ -58,7 +58,7 @@ fn shortest_cycle(dag: &DiGraph<(), ()>, part: &[NodeIndex]) -> Vec<NodeIndex> {
     part.to_vec()
 }
 
-/// The instances and their edges. Node indices are indices into the pipeline's instances.
+/// The instances and their edges. Node indices are instance indices.
 pub struct Graph {
     dag: DiGraph<(), ()>,
 }
@@ -89,7 +89,7 @@ impl Graph {
         self.dag.edge_references().map(|e| (e.source().index(), e.target().index()))
     }
 
-    /// `targets` and everything they need.
+    /// `targets` and everything upstream of them.
     pub fn closure(&self, targets: &[usize]) -> Vec<bool> {
         let mut needed = vec![false; self.dag.node_count()];
         let reversed = Reversed(&self.dag);
@@ -103,10 +103,11 @@ impl Graph {
         needed
     }
 
-    /// Seconds from the start of each instance to the end of the longest chain below it: run the longest first.
+    /// Seconds from the start of each instance to the end of the longest chain downstream; the scheduler starts the
+    /// longest first.
     pub fn urgency(&self, seconds: &[f64]) -> Vec<f64> {
         let mut urgency = seconds.to_vec();
-        // Instances are in topological order, so everything below is done when we come to a node from the end.
+        // Instances are in topological order: going backwards, everything downstream is complete.
         for at in (0..seconds.len()).rev() {
             let below = self.downstream(at).map(|d| urgency[d]).fold(0.0, f64::max);
             urgency[at] += below;

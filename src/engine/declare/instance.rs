@@ -11,7 +11,7 @@ use crate::text::value::Table;
 #[derive(Clone)]
 pub struct Instance {
     pub name: String,
-    /// The stage it belongs to.
+    /// The stage that it is an instance of.
     pub stage: String,
     pub coordinates: Vec<Coordinate>,
     pub kind: Kind,
@@ -22,7 +22,7 @@ pub struct Instance {
     pub parameters: serde_json::Value,
     pub seed: u64,
     pub inputs: Vec<Wire>,
-    /// Folder below the project root that the outputs are copied to.
+    /// The folder below the project root that the outputs are copied to.
     pub export: Option<String>,
     /// Instances of one group never run at the same time.
     pub exclusive: Option<String>,
@@ -30,7 +30,7 @@ pub struct Instance {
 }
 
 impl Instance {
-    /// The lines of its manifest that the definition alone gives: all but those of inputs and files.
+    /// The manifest lines that the definition alone determines: all except those of inputs and files.
     pub fn own_lines(&self) -> Manifest {
         let mut lines = Manifest::default();
         lines.push("kind", self.kind.name);
@@ -43,7 +43,7 @@ impl Instance {
         lines
     }
 
-    /// What the manifest calls an input; a `many` port tells its inputs apart by their labels.
+    /// The manifest label of an input; on a `many` port it includes the input's own label.
     pub fn input_label(&self, wire: &Wire) -> String {
         match self.kind.input(wire.port).map(|p| p.arity) {
             Some(Arity::Many) => format!("in.{}[{}]", wire.port, wire.label),
@@ -52,7 +52,7 @@ impl Instance {
     }
 }
 
-/// Where an instance stands on one axis. `axis` tells axes apart; `label` is what people read.
+/// The position of an instance on one axis. `axis` identifies the axis; `label` is for people.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Coordinate {
     pub axis: String,
@@ -63,7 +63,7 @@ pub struct Coordinate {
 #[derive(Debug, Clone)]
 pub struct Wire {
     pub port: &'static str,
-    /// Index of the instance it comes from.
+    /// Index of the instance that makes it.
     pub from: usize,
     pub output: &'static str,
     pub label: String,

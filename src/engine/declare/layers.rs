@@ -1,4 +1,4 @@
-//! TOML text → the layers of a pipeline: what the file says, what a profile and `--set` lay over it.
+//! Parses TOML text into the layers of a pipeline: the file, and what a profile and `--set` override.
 
 use std::sync::Arc;
 
@@ -9,11 +9,11 @@ use crate::text::value::{Item, Node, Table, Value};
 
 const TOP: [&str; 5] = ["name", "description", "seed", "stage", "profile"];
 
-/// A pipeline file, parsed but not yet resolved.
+/// A pipeline file after parsing, before it is resolved.
 #[derive(Debug, Clone)]
 pub struct Definition {
     pub source: Arc<Source>,
-    /// The file without its profiles; `use = "kind@value"` is split already.
+    /// The file without its profiles; `use = "kind@value"` is already split.
     pub base: Table,
     pub profiles: Vec<Item>,
 }
@@ -32,7 +32,7 @@ impl Definition {
             Some(Value { node: Node::Table(table), .. }) => table.0,
             Some(other) => {
                 problems.push(
-                    Diagnostic::new(format!("{} stands where profiles belong", other.describe()))
+                    Diagnostic::new(format!("expected a table of profiles, found {}", other.describe()))
                         .at(&other.place)
                         .label("expected `[profile.NAME.…]`"),
                 );
@@ -45,7 +45,7 @@ impl Definition {
                     Diagnostic::new(format!("a pipeline file has no key `{}`", item.key))
                         .at(&item.key_place)
                         .label("unknown key")
-                        .help(format!("known: {}; stages are `[stage.NAME]`", listed(TOP)))
+                        .help(format!("known keys: {}; write stages as `[stage.NAME]`", listed(TOP)))
                         .suggest(&item.key, TOP),
                 );
             }
@@ -56,7 +56,7 @@ impl Definition {
         Some(Self { source: source.clone(), base, profiles })
     }
 
-    /// The file with one profile and the `--set` arguments laid over it.
+    /// The file, overridden by one profile and the `--set` arguments.
     pub fn with(
         &self,
         profile: Option<&str>,
@@ -90,12 +90,12 @@ impl Definition {
     }
 }
 
-/// One `[profile.NAME]`: the same keys as the file, but for `name` and `profile`.
+/// One `[profile.NAME]`: the same keys as the file, except `name` and `profile`.
 fn layer(mut item: Item, kinds: &[Kind], problems: &mut Vec<Diagnostic>) -> Option<Item> {
     const KNOWN: [&str; 3] = ["description", "seed", "stage"];
     let Node::Table(table) = &mut item.value.node else {
         problems.push(
-            Diagnostic::new(format!("profile `{}` is {} where a table belongs", item.key, item.value.describe()))
+            Diagnostic::new(format!("profile `{}` must be a table, found {}", item.key, item.value.describe()))
                 .at(&item.value.place),
         );
         return None;
@@ -116,7 +116,7 @@ fn layer(mut item: Item, kinds: &[Kind], problems: &mut Vec<Diagnostic>) -> Opti
     Some(item)
 }
 
-/// `stage.teacher.epochs=1`: a TOML line; what is no TOML value is taken as a string.
+/// Parse `stage.teacher.epochs=1` as a TOML line; a value that is not valid TOML is taken as a string.
 fn parse_set(text: &str, problems: &mut Vec<Diagnostic>) -> Option<Table> {
     let Some((key, raw)) = text.split_once('=') else {
         problems.push(Diagnostic::new(format!("`--set {text}` has no `=`")).help("write `--set stage.NAME.KEY=VALUE`"));
@@ -129,13 +129,14 @@ fn parse_set(text: &str, problems: &mut Vec<Diagnostic>) -> Option<Table> {
         .find_map(|v| value::parse(&Source::new("--set", format!("{key} = {v}"))).ok())
         .or_else(|| {
             problems.push(
-                Diagnostic::new(format!("`--set {text}` is not KEY=VALUE")).help("write `--set stage.NAME.KEY=VALUE`"),
+                Diagnostic::new(format!("`--set {text}` is not of the form KEY=VALUE"))
+                    .help("write `--set stage.NAME.KEY=VALUE`"),
             );
             None
         })
 }
 
-/// `--set` changes what is there: a stage that does not exist is a slip, not a new stage.
+/// `--set` only changes existing stages: an unknown stage is a typing error, not a new stage.
 fn check_set(layer: &Table, table: &Table, problems: &mut Vec<Diagnostic>) {
     let stages = |t: &Table| -> Vec<Item> {
         match t.get("stage").map(|i| &i.value.node) {
@@ -155,7 +156,7 @@ fn check_set(layer: &Table, table: &Table, problems: &mut Vec<Diagnostic>) {
     for item in stages(layer) {
         if !known.iter().any(|k| k.key == item.key) {
             problems.push(
-                Diagnostic::new(format!("there is no stage `{}`", item.key))
+                Diagnostic::new(format!("unknown stage `{}`", item.key))
                     .at(&item.key_place)
                     .label("unknown stage")
                     .suggest(&item.key, known.iter().map(|k| k.key.as_str()))
@@ -165,9 +166,9 @@ fn check_set(layer: &Table, table: &Table, problems: &mut Vec<Diagnostic>) {
     }
 }
 
-/// Turn `use = "kind@value"` into the kind and its main parameter, in one layer.
+/// Split `use = "kind@value"` into the kind and its main parameter, in one layer.
 ///
-/// Done before layers are merged, so that a profile may override the value by either spelling.
+/// This happens before layers are merged, so that a profile can override the value in either spelling.
 fn split_uses(layer: &mut Table, kinds: &[Kind], problems: &mut Vec<Diagnostic>) {
     let Some(Item { value: Value { node: Node::Table(stages), .. }, .. }) =
         layer.0.iter_mut().find(|i| i.key == "stage")
@@ -192,7 +193,7 @@ fn split_uses(layer: &mut Table, kinds: &[Kind], problems: &mut Vec<Diagnostic>)
         };
         if let Some(both) = table.get(main) {
             problems.push(
-                Diagnostic::new(format!("`{main}` is given twice: by `use = \"{text}\"` and by its own line"))
+                Diagnostic::new(format!("`{main}` is set twice: by `use = \"{text}\"` and by its own line"))
                     .at(&both.key_place)
                     .label(format!("also set by `@{shorthand}`"))
                     .help("keep one of the two"),
@@ -204,7 +205,7 @@ fn split_uses(layer: &mut Table, kinds: &[Kind], problems: &mut Vec<Diagnostic>)
     }
 }
 
-/// The value after `@` has no quotes: a number where it reads as one, else a string.
+/// The value after `@` has no quotes: it is a number if it parses as one, else a string.
 fn scalar(text: &str) -> Node {
     if let Ok(i) = text.parse() {
         Node::Integer(i)
@@ -219,14 +220,14 @@ fn scalar(text: &str) -> Node {
     }
 }
 
-/// Take a string out of a table, or say that it is none.
+/// Take a string out of a table; report a value of another type.
 pub(crate) fn take_string(table: &mut Table, key: &str, problems: &mut Vec<Diagnostic>) -> Option<(String, Place)> {
     let item = table.take(key)?;
     match item.value.node {
         Node::String(s) => Some((s, item.value.place)),
         _ => {
             problems.push(
-                Diagnostic::new(format!("{} stands where `{key}` needs a string", item.value.describe()))
+                Diagnostic::new(format!("`{key}` must be a string, found {}", item.value.describe()))
                     .at(&item.value.place)
                     .label("expected a string"),
             );
@@ -235,19 +236,16 @@ pub(crate) fn take_string(table: &mut Table, key: &str, problems: &mut Vec<Diagn
     }
 }
 
-/// Take a seed out of a table, or say that it is none.
+/// Take a seed out of a table; report an invalid value.
 pub(crate) fn take_seed(table: &mut Table, problems: &mut Vec<Diagnostic>) -> Option<u64> {
     let item = table.take("seed")?;
     match item.value.node {
         Node::Integer(i) if i >= 0 => Some(i as u64),
         _ => {
             problems.push(
-                Diagnostic::new(format!(
-                    "{} stands where `seed` needs a whole number, 0 or more",
-                    item.value.describe()
-                ))
-                .at(&item.value.place)
-                .label("expected a whole number"),
+                Diagnostic::new(format!("`seed` must be a whole number, 0 or more, found {}", item.value.describe()))
+                    .at(&item.value.place)
+                    .label("expected a whole number"),
             );
             None
         }

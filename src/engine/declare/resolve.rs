@@ -1,4 +1,4 @@
-//! A definition with a profile and overrides → typed stages, wired and fanned out into instances.
+//! Resolves a definition with a profile and overrides into stages, wired and fanned out into instances.
 
 use std::sync::Arc;
 
@@ -16,14 +16,14 @@ pub struct Pipeline {
     pub name: String,
     pub description: Option<String>,
     pub profile: Option<String>,
-    /// All that the file declares.
+    /// All profiles that the file declares.
     pub profiles: Vec<String>,
     pub source: Arc<Source>,
     /// In topological order.
     pub instances: Vec<Instance>,
 }
 
-/// Read, check and wire a pipeline; on failure everything that is wrong, in every profile.
+/// Read, check and wire a pipeline. The error holds all problems in every profile.
 pub fn resolve(
     source: &Arc<Source>,
     profile: Option<&str>,
@@ -39,7 +39,7 @@ pub fn resolve(
         if Some(other.key.as_str()) != profile {
             let mut found = Vec::new();
             resolve_one(&definition, Some(&other.key), &[], kinds, &mut found);
-            // What is wrong without the profile too has been said, or was mended by an override.
+            // Problems outside the profile were reported above, or an override fixed them.
             problems.extend(found.into_iter().filter(|d| d.place.as_ref().is_some_and(|p| inside(other, p))));
         }
     }
@@ -49,7 +49,7 @@ pub fn resolve(
     }
 }
 
-/// Whether a place lies in one of a profile's leaves. Dotted headers scatter a profile over the file.
+/// Whether a place lies in one of a profile's values. Dotted headers can scatter a profile over the file.
 fn inside(item: &Item, place: &Place) -> bool {
     match &item.value.node {
         Node::Table(t) => t.0.iter().any(|i| i.key_place == *place || inside(i, place)),
@@ -67,7 +67,7 @@ fn resolve_one(
 ) -> Option<Pipeline> {
     let mut table = definition.with(profile, sets, kinds, problems);
     let stem = || {
-        // What is before a colon is a revision: `HEAD:x.toml`.
+        // The part before a colon is a revision: `HEAD:x.toml`.
         std::path::Path::new(definition.source.name.rsplit(':').next().unwrap_or_default())
             .file_stem()
             .map_or("pipeline".into(), |s| s.to_string_lossy().into_owned())
@@ -124,5 +124,5 @@ fn describe_cycle(cycle: &[usize], drawn: &[Drawn]) -> Diagnostic {
     Diagnostic::new(format!("the stages form a cycle: {}", names.join(" → ")))
         .at(place)
         .label(format!("`{}` needs `{}`", drawn[cycle[0]].name, drawn[last].name))
-        .help("take one of these edges out")
+        .help("remove one of these inputs")
 }

@@ -1,4 +1,4 @@
-//! The stages of a file, typed and wired but not yet fanned out.
+//! The stages of a file with their kinds and wiring, before they fan out.
 
 use std::collections::HashMap;
 
@@ -7,7 +7,7 @@ use crate::contract::kind::{Arity, Kind, Port};
 use crate::text::diagnostic::{Diagnostic, Place, listed};
 use crate::text::value::{Item, Node, Table, Value};
 
-/// A stage as the file has it, typed but not fanned out.
+/// A stage of the file with its kind and wiring, before it fans out.
 pub(crate) struct Drawn {
     pub(crate) name: String,
     pub(crate) place: Place,
@@ -24,19 +24,19 @@ pub(crate) struct Drawn {
 pub(crate) struct Plug {
     pub(crate) port: &'static Port,
     pub(crate) sources: Vec<Reference>,
-    /// Written as a list: a single port then fans out, even over one element.
+    /// Whether the file has a list: then a single port fans out, even over one element.
     pub(crate) is_list: bool,
 }
 
 pub(crate) struct Reference {
     pub(crate) stage: usize,
-    /// Only this instance of the stage, if the text named one.
+    /// The instance of the stage, if the text names one.
     pub(crate) instance: Option<String>,
     pub(crate) output: &'static str,
     pub(crate) place: Place,
 }
 
-/// Type each stage and its wires.
+/// Find the kind of each stage and connect its inputs.
 pub(crate) fn draw(stages: Table, kinds: &[Kind], problems: &mut Vec<Diagnostic>) -> Vec<Drawn> {
     let mut drawn = Vec::new();
     let mut wires = Vec::new();
@@ -45,14 +45,14 @@ pub(crate) fn draw(stages: Table, kinds: &[Kind], problems: &mut Vec<Diagnostic>
         let place = item.key_place;
         let Node::Table(mut table) = item.value.node else {
             problems.push(
-                Diagnostic::new(format!("stage `{}` is {} where a table belongs", item.key, item.value.describe()))
+                Diagnostic::new(format!("stage `{}` must be a table, found {}", item.key, item.value.describe()))
                     .at(&item.value.place),
             );
             continue;
         };
         if !item.key.chars().all(|c| c.is_alphanumeric() || c == '-' || c == '_') {
             problems.push(
-                Diagnostic::new(format!("`{}` cannot name a stage", item.key))
+                Diagnostic::new(format!("`{}` is not a valid stage name", item.key))
                     .at(&place)
                     .help("use letters, digits, `-` and `_`"),
             );
@@ -86,7 +86,7 @@ fn take_kind(
 ) -> Option<Kind> {
     let known = || kinds.iter().map(|k| k.name);
     if table.get("use").is_none() {
-        let d = Diagnostic::new(format!("stage `{stage}` has no `use`")).at(place).label("which kind is it?");
+        let d = Diagnostic::new(format!("stage `{stage}` has no `use`")).at(place).label("expected `use = \"KIND\"`");
         problems.push(
             d.suggest(stage, names.iter().map(String::as_str).filter(|n| *n != stage))
                 .help(format!("add `use = \"KIND\"`; kinds: {}", listed(known()))),
@@ -97,7 +97,7 @@ fn take_kind(
     let kind = kinds.iter().find(|k| k.name == name).copied();
     if kind.is_none() {
         problems.push(
-            Diagnostic::new(format!("there is no kind `{name}`"))
+            Diagnostic::new(format!("unknown kind `{name}`"))
                 .at(&at)
                 .label("unknown kind")
                 .suggest(&name, known())
@@ -111,7 +111,7 @@ fn take_matrix(table: &mut Table, problems: &mut Vec<Diagnostic>) -> Vec<(String
     let Some(item) = table.take("matrix") else { return Vec::new() };
     let Node::Table(axes) = item.value.node else {
         problems.push(
-            Diagnostic::new("`matrix` needs a table of lists")
+            Diagnostic::new("`matrix` must be a table of lists")
                 .at(&item.value.place)
                 .label("expected e.g. `{ seed = [1, 2, 3] }`"),
         );
@@ -126,12 +126,13 @@ fn take_matrix(table: &mut Table, problems: &mut Vec<Diagnostic>) -> Vec<(String
                 labels.dedup();
                 if labels.len() < values.len() {
                     problems.push(
-                        Diagnostic::new(format!("matrix axis `{}` has a value twice", axis.key)).at(&axis.value.place),
+                        Diagnostic::new(format!("matrix axis `{}` contains a value twice", axis.key))
+                            .at(&axis.value.place),
                     );
                 }
                 if let Some(both) = table.take(&axis.key) {
                     problems.push(
-                        Diagnostic::new(format!("`{}` is given twice: by `matrix` and by its own line", axis.key))
+                        Diagnostic::new(format!("`{}` is set twice: by `matrix` and by its own line", axis.key))
                             .at(&both.key_place)
                             .help("keep one of the two"),
                     );
@@ -139,8 +140,11 @@ fn take_matrix(table: &mut Table, problems: &mut Vec<Diagnostic>) -> Vec<(String
                 out.push((axis.key, values));
             }
             _ => problems.push(
-                Diagnostic::new(format!("matrix axis `{}` needs a list of numbers or strings, at least one", axis.key))
-                    .at(&axis.value.place),
+                Diagnostic::new(format!(
+                    "matrix axis `{}` must be a list of one or more numbers, strings or booleans",
+                    axis.key
+                ))
+                .at(&axis.value.place),
             ),
         }
     }
@@ -153,15 +157,15 @@ fn check_export(text: String, at: &Place, problems: &mut Vec<Diagnostic>) -> Opt
         || Path::new(&text).components().any(|c| !matches!(c, Component::Normal(_) | Component::CurDir));
     if bad {
         problems.push(
-            Diagnostic::new(format!("`export = \"{text}\"` leaves the project"))
+            Diagnostic::new(format!("`export = \"{text}\"` is outside the project"))
                 .at(at)
-                .label("a folder below the project root, without `..`"),
+                .label("expected a folder below the project root, without `..`"),
         );
     }
     (!bad).then_some(text)
 }
 
-/// Check one stage's `in` table: ports, stages, outputs, types.
+/// Check one stage's `in` table: ports, stages, outputs and types.
 fn plug(
     drawn: &[Drawn],
     at: usize,
@@ -177,7 +181,7 @@ fn plug(
         Some(Value { node: Node::Table(t), .. }) => t.0,
         Some(other) => {
             problems.push(
-                Diagnostic::new(format!("`in` is {} where edges belong", other.describe()))
+                Diagnostic::new(format!("`in` must be a table of inputs, found {}", other.describe()))
                     .at(&other.place)
                     .label("write `in.PORT = \"STAGE\"`"),
             );
@@ -205,7 +209,7 @@ fn plug(
         };
         if entries.is_empty() {
             problems.push(
-                Diagnostic::new(format!("port `{}` of stage `{}` is given an empty list", port.name, me.name))
+                Diagnostic::new(format!("port `{}` of stage `{}` has an empty list", port.name, me.name))
                     .at(&item.value.place),
             );
         }
@@ -214,7 +218,7 @@ fn plug(
         for entry in entries {
             let Some(text) = entry.as_str() else {
                 problems.push(
-                    Diagnostic::new(format!("{} stands where a stage's name belongs", entry.describe()))
+                    Diagnostic::new(format!("expected the name of a stage, found {}", entry.describe()))
                         .at(&entry.place)
                         .label("expected a string"),
                 );
@@ -239,9 +243,9 @@ fn plug(
     plugs
 }
 
-/// What is said where nothing is on a port that needs something.
+/// The error for a required port without an input.
 pub(crate) fn unplugged(drawn: &[Drawn], me: &Drawn, port: &Port) -> Diagnostic {
-    Diagnostic::new(format!("stage `{}` has nothing on its port `{}`", me.name, port.name)).help(format!(
+    Diagnostic::new(format!("stage `{}` has no input on port `{}`", me.name, port.name)).help(format!(
         "add `in.{} = \"STAGE\"`; stages that give {}: {}",
         port.name,
         port.ty.with_article(),
@@ -258,8 +262,8 @@ fn giving(drawn: &[Drawn], port: &Port, but: &Drawn) -> String {
     if names.is_empty() { "none".into() } else { names.join(", ") }
 }
 
-/// `stage`, `stage.port` or `stage[instance]` → what it refers to, if its type fits the port.
-#[expect(clippy::too_many_arguments, reason = "one lookup with everything it must be able to name in a message")]
+/// Resolve `stage`, `stage.port` or `stage[instance]`, and check that its type fits the port.
+#[expect(clippy::too_many_arguments, reason = "one resolution with everything its messages name")]
 fn refer(
     drawn: &[Drawn],
     me: &Drawn,
@@ -279,11 +283,11 @@ fn refer(
         None => (whole, None),
     };
     let Some(&at) = index.get(stage) else {
-        // A stage that is there but could not be read has been complained about already.
+        // A stage that exists but could not be read has been reported already.
         if !names.iter().any(|n| n == stage) {
             let known = || names.iter().map(String::as_str);
             problems.push(
-                Diagnostic::new(format!("there is no stage `{stage}`"))
+                Diagnostic::new(format!("unknown stage `{stage}`"))
                     .at(place)
                     .label("unknown stage")
                     .suggest(stage, known())
@@ -332,15 +336,15 @@ fn refer(
                     return None;
                 }
                 ([], []) => {
-                    problems.push(Diagnostic::new(format!("stage `{stage}` gives nothing")).at(place));
+                    problems.push(Diagnostic::new(format!("stage `{stage}` has no outputs")).at(place));
                     return None;
                 }
                 (several, _) => {
                     let options: Vec<String> = several.iter().map(|o| format!("{stage}.{}", o.name)).collect();
                     problems.push(
-                        Diagnostic::new(format!("`{stage}` gives more than one {}", port.ty.0))
+                        Diagnostic::new(format!("`{stage}` has more than one output of type {}", port.ty.0))
                             .at(place)
-                            .label("which one?")
+                            .label("ambiguous output")
                             .help(format!("write one of {}", listed(options.iter().map(String::as_str)))),
                     );
                     return None;

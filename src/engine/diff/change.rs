@@ -1,4 +1,4 @@
-//! One difference between two definitions, at the leaf.
+//! One difference between two definitions: a parameter, an input, a file.
 
 use serde::Serialize;
 use serde_json::Value;
@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::declare::instance::Instance;
 use crate::store::manifest::{LineChange, Manifest};
 
-/// What differs, and how; nothing on one side is null.
+/// What differs. A value that exists on one side only is null on the other.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Change {
@@ -15,7 +15,7 @@ pub struct Change {
     pub label: String,
     pub before: Value,
     pub after: Value,
-    /// The instances it is about; empty where it is about the whole stage.
+    /// The affected instances; empty if the change affects the whole stage.
     pub instances: Vec<String>,
 }
 
@@ -25,24 +25,24 @@ pub enum What {
     Kind,
     Parameter,
     Seed,
-    /// What is wired into a port: names, in the words of the head.
+    /// The sources wired into a port, by their names in the head.
     Edge,
-    /// The values of a matrix.
+    /// The values of a matrix axis.
     Matrix,
-    /// The content of an input file: digests.
+    /// The content of an input file, as digests.
     File,
-    /// A parameter that says how a result is made and not what it is, or the group that a stage runs in.
+    /// A parameter that changes how a result is made but not the result, or the stage's `exclusive` group.
     Operational,
     Export,
     /// The pipeline's name or description.
     Pipeline,
 }
 
-/// A difference that leaves every result as it is.
+/// A difference that changes no result.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Quiet {
-    /// None where it is about the whole pipeline.
+    /// None if it concerns the whole pipeline.
     pub stage: Option<String>,
     #[serde(flatten)]
     pub change: Change,
@@ -53,8 +53,8 @@ impl Change {
         Self { what, label: label.into(), before, after, instances: Vec::new() }
     }
 
-    /// What differs in the lines that the definition alone gives to a manifest. Of another kind only that is said: its
-    /// parameters mean something else.
+    /// The differences in the manifest lines that the definition alone determines. If the kind differs, only that is
+    /// reported: the parameters of another kind have another meaning.
     pub(super) fn of_lines(base: &Instance, head: &Instance) -> Vec<Self> {
         if base.kind.name != head.kind.name {
             return vec![Self::new(What::Kind, "use", base.kind.name.into(), head.kind.name.into())];
@@ -63,7 +63,7 @@ impl Change {
         lines(&base.own_lines(), &head.own_lines(), what)
     }
 
-    /// What differs without a difference to the result.
+    /// The differences that do not change the result.
     pub(super) fn quiet(base: &Instance, head: &Instance) -> Vec<Self> {
         let operational = |instance: &Instance| {
             let mut lines = Manifest::default();
@@ -84,7 +84,7 @@ impl Change {
 }
 
 fn lines(base: &Manifest, head: &Manifest, what: impl Fn(&str) -> What) -> Vec<Change> {
-    // Values of a manifest are JSON, but for the few that are names.
+    // Manifest values are JSON, except a few that are plain names.
     let value = |text: Option<&str>| {
         text.map_or(Value::Null, |t| serde_json::from_str(t).unwrap_or_else(|_| Value::String(t.into())))
     };

@@ -1,44 +1,44 @@
-//! What a change invalidates: everything downstream of it, each with the shortest way back to a cause.
+//! What a change invalidates: everything downstream of it, each with the shortest path back to a cause.
 
 use crate::declare::instance::Instance;
 
-/// Why the fingerprint of an instance differs whatever happens upstream.
+/// A reason why an instance's fingerprint differs, independent of what happens upstream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Cause {
-    /// A line of its own: `learning-rate`, `in.model`.
+    /// One of its own manifest lines: `learning-rate`, `in.model`.
     Line(String),
-    /// The content of a file that it reads.
+    /// The content of a file that the instance reads.
     File(String),
     /// The base has no such instance.
     New,
-    /// An input that the head does not have.
+    /// An input that the head no longer has.
     Gone(String),
-    /// An input of another name, where names are part of the result.
+    /// An input with another name, on a port where names are part of the result.
     Renamed(String),
 }
 
-/// Nodes of a way that is written out; of a longer one both ends.
+/// The longest path that is written out in full; longer paths show both ends.
 const LONGEST: usize = 8;
 
-/// An instance whose result is no longer what it was.
+/// An instance whose result changes.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Invalid {
     /// Index into the head's instances.
     pub at: usize,
-    /// From this instance to the one that changed, by index.
+    /// The indices from this instance to the one that changed.
     pub path: Vec<usize>,
-    /// Of the last one on the path.
+    /// The causes of the last instance on the path.
     pub causes: Vec<Cause>,
 }
 
-/// `direct` has the causes of each instance, by index; instances are in topological order.
+/// `direct` holds the causes of each instance, by index; the instances are in topological order.
 pub(super) fn closure(head: &[Instance], direct: &[Vec<Cause>]) -> Vec<Invalid> {
-    // By instance: how far the nearest cause is, and the input on the way to it.
+    // For each instance: the distance to the nearest cause, and the input on the path to it.
     let mut nearest: Vec<Option<(usize, usize)>> = Vec::with_capacity(head.len());
     for (at, instance) in head.iter().enumerate() {
         let above = || {
             let far = |from: usize| nearest[from].map(|(distance, _)| (distance + 1, from));
-            // Of equally near ones the first in the file.
+            // Among equally near inputs, take the first in the file.
             instance.inputs.iter().filter_map(|w| far(w.from)).min_by_key(|(distance, _)| *distance)
         };
         nearest.push(if direct[at].is_empty() { above() } else { Some((0, at)) });
@@ -68,7 +68,7 @@ impl Invalid {
             Some(Cause::Line(label)) => last.push_str(&format!(".{label}{more}")),
             Some(Cause::New) => last.push_str(" (new)"),
             Some(Cause::File(path)) => nodes.push(format!("{path}{more}")),
-            Some(Cause::Gone(name)) => nodes.push(format!("{name} (gone){more}")),
+            Some(Cause::Gone(name)) => nodes.push(format!("{name} (removed){more}")),
             Some(Cause::Renamed(name)) => nodes.push(format!("{name} (renamed){more}")),
             None => {}
         }

@@ -13,15 +13,16 @@ use crate::declare::instance::Instance;
 use crate::declare::resolve::Pipeline;
 use crate::judge::external::reads;
 
-/// Files that differ between the sides, by path from the project root: the digest on each side, if it is there.
+/// Files that differ between the sides, by path from the project root; each side's digest, or None if it lacks the
+/// file.
 pub type Touched = BTreeMap<String, (Option<String>, Option<String>)>;
 
-/// All that differs, formatting and order of keys aside.
+/// All differences, ignoring formatting and the order of keys.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Comparison {
-    /// What has an effect on results: stages of the head in its order, then what is gone.
+    /// Changes that affect results: the stages of the head in its order, then the removed stages.
     pub stages: Vec<StageDiff>,
-    /// What has none.
+    /// Changes that affect no result.
     pub quiet: Vec<Quiet>,
     /// In topological order.
     pub invalid: Vec<Invalid>,
@@ -33,9 +34,9 @@ pub struct StageDiff {
     pub stage: String,
     pub kind: String,
     pub status: Status,
-    /// The old name of a stage that is renamed.
+    /// The old name of a renamed stage.
     pub from: Option<String>,
-    /// What feeds a stage that is added, each once.
+    /// The sources of an added stage, each once.
     pub inputs: Vec<String>,
     pub changes: Vec<Change>,
 }
@@ -50,7 +51,7 @@ pub enum Status {
 }
 
 impl Comparison {
-    /// Compare two sides; one that is absent has no stages.
+    /// Compare two sides; an absent side has no stages.
     pub fn of(base: Option<&Pipeline>, head: Option<&Pipeline>, touched: &Touched) -> Self {
         let (old, new) = (instances(base), instances(head));
         let pairing = Pairing::of(old, new);
@@ -95,14 +96,14 @@ impl Comparison {
         all
     }
 
-    /// What `other` does not say too.
+    /// Remove what `other` contains too.
     pub(super) fn without(mut self, other: &Self) -> Self {
         self.quiet.retain(|q| !other.quiet.contains(q));
         self.stages.retain_mut(|diff| {
-            let Some(said) = other.stages.iter().find(|d| d.stage == diff.stage && d.status == diff.status) else {
+            let Some(same) = other.stages.iter().find(|d| d.stage == diff.stage && d.status == diff.status) else {
                 return true;
             };
-            diff.changes.retain(|c| !said.changes.contains(c));
+            diff.changes.retain(|c| !same.changes.contains(c));
             !diff.changes.is_empty()
         });
         self
@@ -126,7 +127,7 @@ impl StageDiff {
     }
 }
 
-/// What differs between twins, and what of that makes their fingerprints differ.
+/// The differences between paired instances, and which of them change the fingerprint.
 fn compared(sides: &Sides<'_>, b: usize, h: usize, edges: &[Change]) -> (Vec<Change>, Vec<Cause>) {
     let (base, head) = (&sides.base[b], &sides.head[h]);
     let mut changes = Change::of_lines(base, head);
@@ -135,7 +136,7 @@ fn compared(sides: &Sides<'_>, b: usize, h: usize, edges: &[Change]) -> (Vec<Cha
     changes.extend(more);
     causes.extend(because);
     let before = base.work.externals();
-    // A path that is new is a changed parameter; which bytes it stands for is then no second change.
+    // A new path is already reported as a changed parameter; its content is not a second change.
     for external in head.work.externals().iter().filter(|e| before.contains(e)) {
         for (path, (old, new)) in sides.touched.iter().filter(|(path, _)| reads(external, path)) {
             changes.push(Change::new(What::File, path, old.clone().into(), new.clone().into()));
@@ -145,7 +146,7 @@ fn compared(sides: &Sides<'_>, b: usize, h: usize, edges: &[Change]) -> (Vec<Cha
     (changes, causes)
 }
 
-/// The same change of several instances, once.
+/// Merges the same change of several instances.
 #[derive(Default)]
 struct Merged {
     of: usize,
@@ -171,7 +172,7 @@ impl Merged {
     }
 }
 
-/// The values on a stage's own axes, where they differ.
+/// The changed values on a stage's own matrix axes.
 fn matrices(mine: &[Instance], theirs: &[Instance]) -> Vec<Change> {
     let values = |side: &[Instance]| {
         let mut axes: BTreeMap<String, Vec<Value>> = BTreeMap::new();
@@ -194,7 +195,7 @@ fn matrices(mine: &[Instance], theirs: &[Instance]) -> Vec<Change> {
     axes.sort();
     axes.dedup();
     let list = |side: &BTreeMap<String, Vec<Value>>, axis| side.get(axis).map_or(Value::Null, |v| v.clone().into());
-    // The order of a matrix matters only to who collects its instances, and is said there.
+    // The order of a matrix matters only to a stage that collects the instances, which reports it.
     let is_same = |axis: &String| match (before.get(axis), after.get(axis)) {
         (Some(old), Some(new)) => old.len() == new.len() && old.iter().all(|v| new.contains(v)),
         _ => false,

@@ -1,4 +1,4 @@
-//! What is wired into the ports, compared: of a stage as the file has it, and of one instance as its manifest has it.
+//! Compares the inputs of stages as the file writes them, and of instances as their manifests have them.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -12,7 +12,7 @@ use super::pairing::Pairing;
 use crate::contract::kind::{Arity, Port};
 use crate::declare::instance::{Instance, Wire};
 
-/// Both sides and who is who.
+/// Both sides and the pairing of their stages.
 #[derive(Clone, Copy)]
 pub(super) struct Sides<'a> {
     pub(super) base: &'a [Instance],
@@ -21,7 +21,7 @@ pub(super) struct Sides<'a> {
     pub(super) touched: &'a Touched,
 }
 
-/// Where an edge comes from: an instance of the head, or one of the base that is gone.
+/// The source of an edge: an instance of the head, or an instance of the base that the head no longer has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Link {
     Here(usize, &'static str),
@@ -29,7 +29,8 @@ enum Link {
 }
 
 impl Sides<'_> {
-    /// The ports whose sources differ, as the file would name them: `teacher`, or `adapted.adapter` of several outputs.
+    /// The ports whose sources differ, named as in the file: `teacher`, or `adapted.adapter` if a stage has several
+    /// outputs.
     pub(super) fn of_stage(&self, mine: Range<usize>, theirs: Range<usize>) -> Vec<Change> {
         let (before, after) = (self.references(self.base, mine), self.references(self.head, theirs));
         let mut ports: Vec<&str> = before.keys().chain(after.keys()).copied().collect();
@@ -44,7 +45,7 @@ impl Sides<'_> {
         changed.collect()
     }
 
-    /// By port, each source once.
+    /// The sources of each port, each once.
     pub(super) fn references<'s>(
         &'s self,
         side: &'s [Instance],
@@ -65,7 +66,8 @@ impl Sides<'_> {
         all
     }
 
-    /// Why the input lines of a pair of twins differ, and what of that the stage's own `edges` do not say.
+    /// Why the input lines of paired instances differ, and which of these changes the stage's own `edges` do not
+    /// contain.
     pub(super) fn of_instance(&self, b: usize, h: usize, edges: &[Change]) -> (Vec<Change>, Vec<Cause>) {
         let (mut changes, mut causes) = (Vec::new(), Vec::new());
         for port in self.head[h].kind.inputs {
@@ -88,7 +90,8 @@ impl Sides<'_> {
                 Link::Gone(from) => Some(Cause::Gone(self.base[*from].name.clone())),
                 Link::Here(..) => None,
             }));
-            // What is new in the head is invalid itself and is followed upstream; what is left must be as it was.
+            // New instances of the head are invalid themselves and traced upstream; compare only those that both sides
+            // have.
             let known = |l: &&(Link, &str)| matches!(l.0, Link::Here(at, _) if self.pairing.to_base[at].is_some());
             let (old, new): (Vec<_>, Vec<_>) =
                 (before.iter().filter(known).collect(), after.iter().filter(known).collect());
@@ -102,7 +105,7 @@ impl Sides<'_> {
         (changes, causes)
     }
 
-    /// The edges of one port; labels only where they are part of the manifest.
+    /// The edges of one port, with labels only if they are part of the manifest.
     fn links<'s>(
         &self,
         instance: &'s Instance,
@@ -113,7 +116,7 @@ impl Sides<'_> {
         instance.inputs.iter().filter(|w| w.port == port.name).map(|w| (link(w.from, w.output), label(w))).collect()
     }
 
-    /// Names of instances that are on both sides, with the output where there are several.
+    /// Names of instances that both sides have; if an instance has several outputs, the name includes the output.
     fn sources(&self, links: &[&(Link, &str)]) -> Value {
         let name = |(link, _): &&(Link, &str)| match *link {
             Link::Here(at, output) if self.head[at].kind.outputs.len() > 1 => {

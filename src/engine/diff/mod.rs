@@ -1,9 +1,9 @@
-//! Two definitions compared without running anything: what changed, and what that invalidates.
+//! Compares two definitions without running anything: what changed, and what that invalidates.
 //!
-//! `pairing` finds which stage of the base is which of the head, renames included. `change` and `edges` compare the
-//! pairs line by line of their manifests, with the names of inputs in place of their digests. `comparison` puts that
-//! together for people, `closure` follows it downstream, `side` reads the two sides and `review` compares them
-//! under every profile and asks the cache.
+//! `pairing` finds which stage of the base is which stage of the head, including renamed stages. `change` and `edges`
+//! compare the pairs by the lines of their manifests, with the names of inputs in place of digests. `comparison`
+//! collects the differences for people, `closure` follows them downstream, `side` reads the two sides, and `review`
+//! compares them under every profile and consults the cache.
 
 mod change;
 mod closure;

@@ -1,36 +1,36 @@
-//! Which stage and which instance of the base is which of the head, whatever they are called now.
+//! Pairs the stages and instances of the base with those of the head, even if they were renamed.
 
 use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
 
 use crate::declare::instance::{Coordinate, Instance};
 
-/// Twins: the same stage on both sides.
+/// Pairs of the same stage or instance on both sides.
 #[derive(Debug, Default)]
 pub(super) struct Pairing {
-    /// By name in the base, the name in the head.
+    /// The name in the head, by the name in the base.
     pub(super) stages: HashMap<String, String>,
-    /// By instance of the base, its twin in the head.
+    /// The paired instance of the head, by instance of the base.
     pub(super) to_head: Vec<Option<usize>>,
     pub(super) to_base: Vec<Option<usize>>,
 }
 
-/// What makes two instances the same whatever they are called.
+/// What identifies an instance independent of its name.
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Shape {
-    /// Fingerprint of the lines that the definition gives.
+    /// Fingerprint of the lines that the definition determines.
     own: String,
-    /// Port, twin in the head, output.
+    /// Port, paired instance of the head, output.
     inputs: Vec<(&'static str, usize, &'static str)>,
 }
 
-/// Axis and label, with the stage's own name left out.
+/// Pairs of axis and label, without the stage's own name.
 type Point = Vec<(String, String)>;
 
-/// All of a stage.
+/// All instances of a stage.
 type Whole = Vec<(Point, Shape)>;
 
-/// The stages of a side with their instances, which stand together, in topological order.
+/// The stages of a side, each with the range of its instances, in topological order.
 pub(super) fn stages(instances: &[Instance]) -> Vec<(&str, Range<usize>)> {
     let mut all: Vec<(&str, Range<usize>)> = Vec::new();
     for (at, instance) in instances.iter().enumerate() {
@@ -43,14 +43,14 @@ pub(super) fn stages(instances: &[Instance]) -> Vec<(&str, Range<usize>)> {
 }
 
 impl Pairing {
-    /// One pass in topological order: when a stage is looked at, the twins of its inputs are known.
+    /// One pass in topological order: the inputs of a stage are paired before the stage itself.
     pub(super) fn of(base: &[Instance], head: &[Instance]) -> Self {
         let (old, new) = (stages(base), stages(head));
         let in_head: HashMap<&str, Range<usize>> = new.iter().cloned().collect();
         let in_base: HashMap<&str, Range<usize>> = old.iter().cloned().collect();
         let mut pairing =
             Self { to_head: vec![None; base.len()], to_base: vec![None; head.len()], ..Default::default() };
-        // Stages that only the head has, by what they are: candidates for the new name of one that is gone.
+        // Stages that only the head has, by shape: candidates for the new name of a stage that the head lacks.
         let mut added: HashMap<Whole, VecDeque<(&str, Range<usize>)>> = HashMap::new();
         for (name, range) in new.iter().filter(|(name, _)| !in_base.contains_key(name)) {
             let shapes = head[range.clone()].iter().map(|i| (pairing.point(i), shape(i, &Some)));
@@ -75,7 +75,8 @@ impl Pairing {
         mine.iter().map(|i| Some((self.point(i), shape(i, &|from| self.to_head[from])?))).collect()
     }
 
-    /// Pair the instances of one stage: by where they stand, then by what they are, then the last one with the last one.
+    /// Pair the instances of one stage: first by coordinates, then by shape, then the last unpaired instance of each
+    /// side.
     fn join(&mut self, base: &[Instance], mine: Range<usize>, head: &[Instance], theirs: Range<usize>) {
         let mut at_point: HashMap<Point, usize> = theirs.clone().map(|h| (self.point(&head[h]), h)).collect();
         for b in mine.clone() {
@@ -109,17 +110,17 @@ impl Pairing {
         self.to_base[h] = Some(b);
     }
 
-    /// The name in the head of a stage of the base; its own where it has no twin.
+    /// The head's name for a stage of the base; its own name if it has no pair.
     pub(super) fn name<'a>(&'a self, stage: &'a str) -> &'a str {
         self.stages.get(stage).map_or(stage, String::as_str)
     }
 
-    /// Where an instance stands, in the head's words.
+    /// The coordinates of an instance, with the head's names.
     fn point(&self, instance: &Instance) -> Point {
         instance.coordinates.iter().map(|c| self.coordinate(c, &instance.stage)).collect()
     }
 
-    /// Where it stands on the axes of its own stage.
+    /// The coordinates on the axes of the instance's own stage.
     fn own_point(&self, instance: &Instance) -> Point {
         self.point(instance).into_iter().filter(|(axis, _)| axis.starts_with(['.', '@'])).collect()
     }
@@ -133,7 +134,7 @@ impl Pairing {
     }
 }
 
-/// None where an input has no twin.
+/// None if an input has no pair.
 fn shape(instance: &Instance, twin: &dyn Fn(usize) -> Option<usize>) -> Option<Shape> {
     let inputs = instance.inputs.iter().map(|w| Some((w.port, twin(w.from)?, w.output))).collect::<Option<_>>()?;
     Some(Shape { own: instance.own_lines().fingerprint(), inputs })

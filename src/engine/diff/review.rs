@@ -1,4 +1,4 @@
-//! What a change of one pipeline file comes to, under every profile, held against the cache.
+//! The consequences of a change to one pipeline file, under every profile, compared with the cache.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,14 +10,14 @@ use super::pairing::stages;
 use super::side::{Pair, Reading};
 use crate::declare::instance::Instance;
 use crate::declare::resolve::Pipeline;
-use crate::judge::external::Around;
+use crate::judge::external::Lookup;
 use crate::judge::job::Job;
 use crate::judge::plan::Action;
 use crate::judge::project::Project;
 use crate::judge::verdict::Verdict;
 use crate::store::error::CacheError;
 
-/// What a change of one pipeline file comes to.
+/// The consequences of a change to one pipeline file.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Review {
@@ -29,21 +29,21 @@ pub struct Review {
     pub no_effect: Vec<Quiet>,
     pub profiles: Vec<ProfileDiff>,
     pub invalidated: Vec<Affected>,
-    /// How many instances the head has, invalidated or not.
+    /// Number of instances in the head, invalidated or not.
     pub instances: usize,
-    /// What the stages to run took the last time, together; null where none was ever timed.
+    /// Total of the last durations of the stages to run; null if none has a recorded duration.
     pub seconds: Option<f64>,
-    /// The stages of the head, then those that are gone.
+    /// The stages of the head, then the removed stages.
     #[serde(skip)]
     pub nodes: Vec<Node>,
 }
 
-/// What differs only under one of the other profiles.
+/// Differences that exist only under another profile.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct ProfileDiff {
     pub profile: String,
-    /// Of a profile that is added or removed: what it changes on its side.
+    /// For an added or removed profile, `stages` and `no_effect` hold what the profile changes on its side.
     pub status: Status,
     pub stages: Vec<StageDiff>,
     pub no_effect: Vec<Quiet>,
@@ -59,28 +59,28 @@ pub struct Affected {
     pub state: State,
     /// `comparison ← scores[teacher] ← teacher.learning-rate`.
     pub reason: String,
-    /// The instances on that way.
+    /// The instances on that path.
     pub path: Vec<String>,
-    /// Why it is blocked or unknown.
+    /// Why the instance is blocked or unknown.
     pub note: Option<String>,
-    /// What it took to make, or took the last time.
+    /// How long it took to make the result, or the last one.
     pub seconds: Option<f64>,
 }
 
-/// What the cache has of it.
+/// What the cache holds for an instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum State {
-    /// The result is there already.
+    /// The result exists.
     Hit,
     Run,
-    /// An input is missing, its own or that of a stage above it.
+    /// An input is missing, either its own or one of a stage upstream.
     Blocked,
-    /// It depends on what has not been fetched, or was not looked up.
+    /// The state depends on data that was not downloaded or not looked up.
     Unknown,
 }
 
-/// A stage for the picture.
+/// A stage in the drawing.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Node {
     pub stage: String,
@@ -96,12 +96,12 @@ pub enum Mark {
     Changed,
     /// Invalidated by something upstream.
     Invalid,
-    /// The same, and all of it is in the cache already.
+    /// Unchanged, and the cache holds all its results.
     Cached,
 }
 
 impl Pair {
-    /// Compare the sides; what is invalidated is not yet held against a cache.
+    /// Compare the sides. The states of the invalidated instances stay `Unknown` until `judge`.
     pub fn review(&self, touched: &Touched, reading: Reading<'_>) -> Review {
         let (base, head) = (self.base.pipeline.as_ref(), self.head.pipeline.as_ref());
         let main = Comparison::of(base, head, touched);
@@ -137,7 +137,7 @@ impl Pair {
             };
             let found = match (status, self.base.others.get(name), self.head.others.get(name)) {
                 (Status::Changed, Some(old), Some(new)) => Comparison::of(Some(old), Some(new), touched).without(main),
-                // Against the same side without it, which is what the profile says.
+                // Compare with the same side without the profile: these are the profile's own settings.
                 (Status::Added, _, Some(new)) if reading.profile.is_none() => {
                     Comparison::of(Some(head), Some(new), &Touched::new())
                 }
@@ -154,14 +154,14 @@ impl Pair {
         all
     }
 
-    /// Fill in what the cache has and what it costs. Around are the files of the head where they are not the working
-    /// tree's.
-    pub fn judge(&self, review: &mut Review, project: &Project, around: Around<'_>) -> Result<(), CacheError> {
+    /// Fill in the cached states and the durations. `lookup` holds the head's files if they differ from the working
+    /// tree.
+    pub fn judge(&self, review: &mut Review, project: &Project, lookup: Lookup<'_>) -> Result<(), CacheError> {
         let Some(head) = &self.head.pipeline else { return Ok(()) };
         let wanted: Vec<String> = review.invalidated.iter().map(|a| a.instance.clone()).collect();
-        // The names are those of the pipeline itself.
-        let Ok(prepared) = project.prepare(head, &wanted, &[], around.remotes) else { return Ok(()) };
-        let prepared = prepared.at(around);
+        // The names come from this pipeline, so `prepare` cannot reject them.
+        let Ok(prepared) = project.prepare(head, &wanted, &[], lookup.origins) else { return Ok(()) };
+        let prepared = prepared.at(lookup);
         let job = prepared.job();
         let verdicts = job.verdicts()?;
         let states = states(&job, &verdicts);
@@ -190,7 +190,7 @@ impl Pair {
 }
 
 impl Review {
-    /// Whether there is nothing to be said.
+    /// Whether there are no differences at all.
     pub fn is_empty(&self) -> bool {
         let Self { stages, no_effect, profiles, invalidated, .. } = self;
         stages.is_empty() && no_effect.is_empty() && profiles.is_empty() && invalidated.is_empty()
@@ -201,7 +201,7 @@ impl Review {
     }
 }
 
-/// By instance. What waits for something that must be fetched is unknown, unless it will run anyway.
+/// States by instance. An instance that waits for a download is unknown, unless it runs anyway.
 fn states(job: &Job<'_>, verdicts: &[Option<Verdict>]) -> Vec<State> {
     let mut all: Vec<State> = Vec::with_capacity(verdicts.len());
     for (at, verdict) in verdicts.iter().enumerate() {
@@ -218,7 +218,7 @@ fn states(job: &Job<'_>, verdicts: &[Option<Verdict>]) -> Vec<State> {
     all
 }
 
-/// The stages of both sides, with what became of each.
+/// The stages of both sides, marked with their changes.
 fn nodes(base: Option<&Pipeline>, head: Option<&Pipeline>, main: &Comparison, invalidated: &[Affected]) -> Vec<Node> {
     let diffs: BTreeMap<&str, &StageDiff> = main.stages.iter().map(|d| (d.stage.as_str(), d)).collect();
     let node = |instances: &[Instance], range: std::ops::Range<usize>, mark: Option<Mark>| {

@@ -1,11 +1,11 @@
-//! Files and folders outside the cache that results depend on: found, fetched and digested before the first stage.
+//! Files and folders outside the cache that results depend on: found, downloaded and digested before the first stage.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Component, Path, PathBuf};
 
 use crate::contract::event::{Event, Observer};
 use crate::contract::kind::{External, What};
-use crate::contract::origin::{Fetched, Remote};
+use crate::contract::origin::{Fetched, Origin};
 use crate::declare::instance::Instance;
 use crate::declare::resolve::Pipeline;
 use crate::store::digest::StatCache;
@@ -21,31 +21,32 @@ pub struct Found {
     pin: Pin,
 }
 
-/// What a git revision has in place of the working tree's files: by path from the project root, the digest if it is there.
+/// The files that a git revision has in place of the working tree's: path from the project root → digest, None if
+/// absent.
 pub type Revision = BTreeMap<String, Option<String>>;
 
-/// What stands for the content in the manifest.
+/// What identifies the content in the manifest.
 #[derive(Debug, Clone)]
 enum Pin {
     File {
         shown: String,
-        /// Of a revision, in place of what lies there.
+        /// The digest at a revision, in place of the file on disk.
         digest: Option<String>,
     },
-    /// Only the `names` where there are any.
+    /// Only the files in `names`, unless it is empty.
     Folder {
         shown: String,
         names: &'static [&'static str],
-        /// Files of a revision, in place of those that lie there.
+        /// Files of a revision, in place of those on disk.
         revised: Revision,
     },
-    /// Already pinned by its origin, such as a commit.
+    /// The origin pins the content, for example by a commit.
     Identity(String),
-    /// On another machine; what it holds is known once it is fetched.
+    /// Not on this machine; its content is unknown until it is downloaded.
     Distant { reference: String, what: What },
 }
 
-/// An input that is not there.
+/// An input that does not exist.
 #[derive(Debug, Clone)]
 pub struct Missing {
     /// Index of the instance that needs it.
@@ -62,7 +63,7 @@ impl Missing {
     }
 }
 
-/// What the instances of a pipeline need outside the cache.
+/// The external inputs of a pipeline's instances.
 #[derive(Debug)]
 pub struct Externals {
     /// By instance.
@@ -72,7 +73,7 @@ pub struct Externals {
 }
 
 impl Found {
-    /// The lines that the content gives to a manifest.
+    /// The manifest lines of the content.
     pub fn lines(&self, stats: &StatCache) -> std::io::Result<Manifest> {
         let mut lines = Manifest::default();
         match &self.pin {
@@ -98,12 +99,12 @@ impl Found {
         Ok(lines)
     }
 
-    /// What the manifest calls a content that its origin pins.
+    /// The manifest label of content that its origin pins.
     pub fn content_label(&self) -> String {
         format!("{} content", self.name)
     }
 
-    /// What has to be fetched before the content is known.
+    /// The reference to download before the content is known.
     pub fn distant(&self) -> Option<&str> {
         match &self.pin {
             Pin::Distant { reference, .. } => Some(reference),
@@ -112,7 +113,7 @@ impl Found {
     }
 }
 
-/// Every file directly in a folder whose name does not start with a dot, sorted; only the `names` where there are any.
+/// The files directly in a folder, sorted: those in `names`, or all without a leading dot if `names` is empty.
 fn files_in(dir: &Path, names: &[&str]) -> std::io::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for entry in std::fs::read_dir(dir)? {
@@ -128,28 +129,28 @@ fn files_in(dir: &Path, names: &[&str]) -> std::io::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// Where inputs are looked for.
+/// Where to look for inputs.
 #[derive(Clone, Copy)]
-pub struct Around<'a> {
+pub struct Lookup<'a> {
     pub root: &'a Path,
-    pub remotes: &'a [Remote],
+    pub origins: &'a [Origin],
     pub revision: &'a Revision,
 }
 
 impl Externals {
-    /// Find what the needed instances read on this machine; what a remote holds locally counts as found.
-    pub fn find(pipeline: &Pipeline, needed: &[bool], around: Around<'_>) -> Self {
-        let Around { root, remotes, revision } = around;
+    /// Find on this machine what the needed instances read; what an origin already holds locally counts as found.
+    pub fn find(pipeline: &Pipeline, needed: &[bool], lookup: Lookup<'_>) -> Self {
+        let Lookup { root, origins, revision } = lookup;
         let mut all = Self { found: vec![Vec::new(); pipeline.instances.len()], missing: Vec::new() };
-        // Thousands of instances may read one and the same file.
+        // Thousands of instances may read the same file.
         let mut seen: HashMap<(String, What), Result<Pin, Absent>> = HashMap::new();
         let mut held: HashMap<(String, What), Result<Option<Fetched>, String>> = HashMap::new();
         for (at, instance) in pipeline.instances.iter().enumerate().filter(|(at, _)| needed[*at]) {
             for external in instance.work.externals() {
-                if let Some(remote) = remote_of(&external.path, remotes) {
+                if let Some(origin) = origin_of(&external.path, origins) {
                     let known = held
                         .entry((external.path.clone(), external.what))
-                        .or_insert_with_key(|(name, what)| (remote.held)(name, *what).map_err(|e| format!("{e:#}")));
+                        .or_insert_with_key(|(name, what)| (origin.held)(name, *what).map_err(|e| format!("{e:#}")));
                     match known {
                         Ok(fetched) => all.found[at].push(distant(external, fetched.as_ref())),
                         Err(why) => all.missing.push(Missing::new(at, instance, &external.name, &external.path, why)),
@@ -171,10 +172,10 @@ impl Externals {
         all
     }
 
-    /// Fetch what is still elsewhere, each reference once.
-    pub fn fetch(&mut self, pipeline: &Pipeline, remotes: &[Remote], observer: &dyn Observer) {
-        let fetched = self.fetched(remotes, observer);
-        let mut told: HashMap<(String, What), Missing> = HashMap::new();
+    /// Download what is not on this machine, each reference once.
+    pub fn fetch(&mut self, pipeline: &Pipeline, origins: &[Origin], observer: &dyn Observer) {
+        let fetched = self.fetched(origins, observer);
+        let mut reported: HashMap<(String, What), Missing> = HashMap::new();
         for (at, all) in self.found.iter_mut().enumerate() {
             for found in all.iter_mut() {
                 let Pin::Distant { reference, what } = &found.pin else { continue };
@@ -185,8 +186,8 @@ impl Externals {
                     }
                     Some(Err(why)) => {
                         let new = || Missing::new(at, &pipeline.instances[at], &found.name, reference, why);
-                        // One message, wherever else it matters.
-                        let first = told.entry(key).or_insert_with(new).clone();
+                        // Report each reference once, even if several instances need it.
+                        let first = reported.entry(key).or_insert_with(new).clone();
                         self.missing.push(Missing { at, ..first });
                     }
                     None => {}
@@ -196,8 +197,8 @@ impl Externals {
         self.missing.sort_by_key(|m| m.at);
     }
 
-    /// What came of everything that is elsewhere.
-    fn fetched(&self, remotes: &[Remote], observer: &dyn Observer) -> HashMap<(String, What), Result<Fetched, String>> {
+    /// The result of each download.
+    fn fetched(&self, origins: &[Origin], observer: &dyn Observer) -> HashMap<(String, What), Result<Fetched, String>> {
         let mut wanted: Vec<(&String, What)> = Vec::new();
         for found in self.found.iter().flatten() {
             match &found.pin {
@@ -207,17 +208,17 @@ impl Externals {
                 _ => {}
             }
         }
-        // Whole folders first: what needs only some files of one then finds them here.
+        // Download whole folders first: an input that needs only some files of one then finds them here.
         wanted.sort_by_key(|(_, what)| matches!(what, What::Files(_)));
         let mut all = HashMap::new();
         for (reference, what) in wanted {
-            let Some(remote) = remote_of(reference, remotes) else { continue };
-            // Another need of the same reference may have brought it.
-            let result = match (remote.held)(reference, what) {
+            let Some(origin) = origin_of(reference, origins) else { continue };
+            // An earlier download of the same reference may have brought it.
+            let result = match (origin.held)(reference, what) {
                 Ok(Some(fetched)) => Ok(fetched),
                 _ => {
                     observer.event(&Event::Fetching { reference: reference.clone() });
-                    let result = (remote.fetch)(reference, what, observer);
+                    let result = (origin.fetch)(reference, what, observer);
                     if let Ok(Fetched { identity, .. }) = &result {
                         let (reference, identity) = (reference.clone(), identity.clone());
                         observer.event(&Event::Fetched { reference, identity });
@@ -230,14 +231,14 @@ impl Externals {
         all
     }
 
-    /// What one instance lacks.
+    /// The missing inputs of one instance.
     pub fn missing(&self, at: usize) -> &[Missing] {
         let from = self.missing.partition_point(|m| m.at < at);
         let to = self.missing.partition_point(|m| m.at <= at);
         &self.missing[from..to]
     }
 
-    /// Everything that is missing, as errors of the pipeline file.
+    /// All missing inputs, as errors of the pipeline file.
     pub fn complete(&self) -> Result<(), Diagnostics> {
         match self.missing.as_slice() {
             [] => Ok(()),
@@ -246,8 +247,8 @@ impl Externals {
     }
 }
 
-fn remote_of<'a>(path: &str, remotes: &'a [Remote]) -> Option<&'a Remote> {
-    remotes.iter().find(|r| path.starts_with(r.prefix))
+fn origin_of<'a>(path: &str, origins: &'a [Origin]) -> Option<&'a Origin> {
+    origins.iter().find(|r| path.starts_with(r.prefix))
 }
 
 fn distant(external: External, held: Option<&Fetched>) -> Found {
@@ -258,7 +259,7 @@ fn distant(external: External, held: Option<&Fetched>) -> Found {
     }
 }
 
-/// What stands for a fetched folder in the manifest.
+/// What identifies a downloaded folder in the manifest.
 fn pin(fetched: &Fetched, reference: &str, what: What) -> Pin {
     let names = if let What::Files(names) = what { names } else { &[] };
     match &fetched.identity {
@@ -267,11 +268,11 @@ fn pin(fetched: &Fetched, reference: &str, what: What) -> Pin {
     }
 }
 
-/// What is wrong with a path, whoever reads it.
+/// A problem with a path, independent of the instance that reads it.
 #[derive(Debug, Clone)]
 struct Absent {
     shown: String,
-    /// Fits after the path: `does not exist`.
+    /// Follows the path in a message: `does not exist`.
     state: String,
     label: String,
     help: String,
@@ -288,7 +289,7 @@ impl Absent {
     }
 }
 
-/// Whether an input includes the file at a path from the project root.
+/// Whether an input includes the file at this path from the project root.
 pub(crate) fn reads(external: &External, path: &str) -> bool {
     let mine: Vec<&str> = external.path.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
     let theirs: Vec<&str> = path.split('/').collect();
@@ -306,9 +307,9 @@ fn local(external: &External, root: &Path, revision: &Revision) -> Result<Pin, A
     if written.is_relative() && escapes(written) {
         return Err(Absent {
             shown,
-            state: "leaves the project".into(),
+            state: "is outside the project".into(),
             label: "outside the project root".into(),
-            help: "use an absolute path if that is meant".into(),
+            help: "use an absolute path to read files outside the project".into(),
         });
     }
     let path = root.join(written);
@@ -325,7 +326,7 @@ fn local(external: &External, root: &Path, revision: &Revision) -> Result<Pin, A
             if path.exists() && revised.is_empty() { format!("is not a {wanted}") } else { "does not exist".into() };
         let help = match near(&path) {
             Some(near) => format!("did you mean `{}`?", written.with_file_name(near).display()),
-            None => format!("paths start from the project root, {}", root.display()),
+            None => format!("paths are relative to the project root, {}", root.display()),
         };
         return Err(Absent { shown, state, label: format!("no such {wanted}"), help });
     }
@@ -336,7 +337,7 @@ fn local(external: &External, root: &Path, revision: &Revision) -> Result<Pin, A
     })
 }
 
-/// A file of a similar name beside a missing one.
+/// The name of an existing file similar to a missing one.
 fn near(path: &Path) -> Option<String> {
     let name = path.file_name()?.to_str()?;
     let names: Vec<String> = std::fs::read_dir(path.parent()?)
@@ -347,7 +348,7 @@ fn near(path: &Path) -> Option<String> {
     closest(name, names.iter().map(String::as_str)).map(str::to_string)
 }
 
-/// Whether a relative path climbs above where it starts.
+/// Whether a relative path leads out of the folder it starts from.
 fn escapes(path: &Path) -> bool {
     let mut depth = 0i32;
     path.components().any(|c| {
@@ -360,7 +361,7 @@ fn escapes(path: &Path) -> bool {
     })
 }
 
-/// Where a path stands in the file: the very string if it is there, else its parameter, else the stage.
+/// The place of a path in the pipeline file: its string if the file contains it, else its parameter, else the stage.
 fn place_of(instance: &Instance, key: &str, path: &str) -> Place {
     fn search<'a>(value: &'a Value, text: &str) -> Option<&'a Place> {
         match &value.node {

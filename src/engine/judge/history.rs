@@ -1,4 +1,4 @@
-//! The run database: what ran when, how long it took, which numbers it gave. Losing it loses no result.
+//! The run database: past runs, their durations and metrics. No result depends on it.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -23,7 +23,8 @@ create index if not exists stage_by_name on stage(name, run);
 create index if not exists fact_by_run on fact(run);
 pragma user_version = 1;";
 
-/// Version 2: what a plan asks of every stage is kept apart, so that one query answers however many runs there were.
+/// Version 2: the latest result of each stage has its own table, so that a plan takes one query however many runs there
+/// are.
 const LATEST: &str = "
 create table latest (
   pipeline text not null, stage text not null, fingerprint text not null, seconds real,
@@ -37,7 +38,7 @@ insert into latest
   group by r.pipeline, s.name;
 pragma user_version = 2;";
 
-/// How long another process may keep the database to itself.
+/// How long to wait for another process that has locked the database.
 const WAIT: Duration = Duration::from_secs(5);
 
 pub struct History {
@@ -53,11 +54,11 @@ pub struct RunRecord {
     pub profile: Option<String>,
     /// Seconds since 1970.
     pub started: i64,
-    /// Absent while a run goes on, and for one that was killed.
+    /// None while a run goes on, and for a run that was killed.
     pub outcome: Option<Outcome>,
 }
 
-/// One number of one stage of one run.
+/// One metric of one stage in one run.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Fact {
     pub stage: String,
@@ -65,15 +66,15 @@ pub struct Fact {
     pub value: f64,
 }
 
-/// What is known of a stage's last result in a pipeline.
+/// The last result of a stage in a pipeline.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Latest {
     pub fingerprint: String,
-    /// What it took when it last ran; absent if it was only ever a hit.
+    /// How long it took when it last ran; None if it was always a hit.
     pub seconds: Option<f64>,
 }
 
-/// A stage that came to an end with a result.
+/// A stage that ended with a result.
 pub struct StageRecord<'a> {
     pub name: &'a str,
     pub kind: &'a str,
@@ -88,9 +89,10 @@ impl History {
     pub fn open(path: &Path) -> rusqlite::Result<Self> {
         let mut db = Connection::open(path)?;
         db.busy_timeout(WAIT)?;
-        // The database may lose its last rows in a power cut, never a result: that lives in the entries.
+        // A power cut may lose the last rows, but no result: results live in the entries.
         patiently(|| db.execute_batch("pragma journal_mode = wal; pragma synchronous = normal;"))?;
-        // Left for later, the log is moved over every thousand pages; at every close it would cost a run two syncs.
+        // SQLite moves the log into the database every thousand pages. Doing it at every close would cost each run two
+        // syncs.
         db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
         migrate(&mut db)?;
         Ok(Self { db: Mutex::new(db) })
@@ -162,7 +164,7 @@ impl History {
         query.query_map([], |r| Ok((r.get(0)?, r.get(1)?)))?.collect()
     }
 
-    /// The newest runs first, of one pipeline or of all.
+    /// Runs of one pipeline or of all, newest first.
     pub fn runs(&self, pipeline: Option<&str>, most: usize) -> rusqlite::Result<Vec<RunRecord>> {
         let db = self.db();
         let mut query = db.prepare(
@@ -187,7 +189,7 @@ impl History {
         rows.collect()
     }
 
-    /// The numbers of a run, in the order they were recorded.
+    /// The metrics of a run, in the order they were recorded.
     pub fn facts(&self, run: i64) -> rusqlite::Result<Vec<Fact>> {
         let db = self.db();
         let mut query = db.prepare("select stage, name, value from fact where run = ?1 order by rowid")?;
@@ -196,7 +198,8 @@ impl History {
     }
 }
 
-/// Several processes may open a new database at once, and the switch to a log does not wait for the others by itself.
+/// Retry while the database is busy. Several processes may open a new one at once, and the switch to WAL does not wait
+/// by itself.
 fn patiently<T>(mut attempt: impl FnMut() -> rusqlite::Result<T>) -> rusqlite::Result<T> {
     let begin = Instant::now();
     loop {
@@ -212,7 +215,7 @@ fn patiently<T>(mut attempt: impl FnMut() -> rusqlite::Result<T>) -> rusqlite::R
     }
 }
 
-/// Bring the tables up to date; several processes may come at once, and the first does it.
+/// Create or upgrade the tables. Several processes may start at once; the first does it.
 fn migrate(db: &mut Connection) -> rusqlite::Result<()> {
     let version = |db: &Connection| db.query_row("pragma user_version", [], |r| r.get::<_, i64>(0));
     if version(db)? >= 2 {
@@ -233,7 +236,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_database_of_version_1_keeps_what_it_knows() {
+    fn a_database_of_version_1_keeps_its_data() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("h.sqlite");
         let old = Connection::open(&path).unwrap();
@@ -250,7 +253,7 @@ mod tests {
         assert_eq!(latest["a"], Latest { fingerprint: "f2".into(), seconds: Some(3.0) });
         assert_eq!(latest["b"], Latest { fingerprint: "f3".into(), seconds: Some(5.0) });
         assert_eq!(latest.len(), 2);
-        // And goes on from there.
+        // The upgraded database records further runs.
         let run = history.start_run("p", None).unwrap();
         let stage =
             |state, seconds| StageRecord { name: "a", kind: "k", fingerprint: "f5", state, seconds, facts: Vec::new() };

@@ -12,7 +12,7 @@ use crate::declare::resolve::Pipeline;
 use crate::store::cache::Cache;
 use crate::store::digest::StatCache;
 
-/// Everything a pipeline is judged and run with.
+/// Everything needed to judge and run a pipeline.
 pub struct Job<'a> {
     pub pipeline: &'a Pipeline,
     pub graph: &'a Graph,
@@ -20,12 +20,12 @@ pub struct Job<'a> {
     pub stats: &'a StatCache,
     pub externals: &'a Externals,
     pub history: Option<&'a History>,
-    /// The last result of each stage before this job, once something asks.
+    /// The last result of each stage before this job, read on first use.
     pub latest: &'a OnceLock<HashMap<String, Latest>>,
     pub root: &'a Path,
     /// Which instances are wanted, by index.
     pub needed: &'a [bool],
-    /// Which instances run whatever the cache has, by index.
+    /// Which instances run even if the cache has their result, by index.
     pub forced: &'a [bool],
 }
 

@@ -1,4 +1,4 @@
-//! A plan as a document: shown, kept in a file, and held against what is true later.
+//! A plan as a document: printed, saved to a file, and compared with a later plan.
 
 use std::collections::HashMap;
 
@@ -6,10 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::store::manifest::{Line, Manifest};
 
-/// Raise when a reader of the file would no longer understand it.
+/// Raise it when older readers can no longer understand the file.
 pub const VERSION: u32 = 1;
 
-/// What a run would do, and everything needed to ask for that run again.
+/// What a run would do, and the request that the plan answers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Plan {
@@ -21,15 +21,15 @@ pub struct Plan {
     pub stages: Vec<Planned>,
 }
 
-/// What was asked for.
+/// What the user asked for.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Request {
-    /// The pipeline file, relative to the project root where it is below it.
+    /// The pipeline file, relative to the project root if it is inside.
     pub file: String,
     pub profile: Option<String>,
     pub set: Vec<String>,
-    /// Empty for all.
+    /// Empty for all stages.
     pub stages: Vec<String>,
     pub force: Vec<String>,
 }
@@ -40,14 +40,14 @@ pub enum Action {
     /// The result is in the cache.
     Hit,
     Run,
-    /// Runs unless what is above it comes out as it was before.
+    /// Runs unless its upstream results turn out unchanged.
     MayStop,
-    /// Cannot run: an input is missing, its own or that of a stage above it.
+    /// Cannot run: an input is missing, either its own or one of a stage upstream.
     Blocked,
 }
 
 impl Action {
-    /// As said in messages: `planned as …`.
+    /// The wording in messages: `planned as …`.
     pub fn word(self) -> &'static str {
         match self {
             Self::Hit => "a hit",
@@ -65,19 +65,19 @@ pub struct Planned {
     pub kind: String,
     pub action: Action,
     pub why: Vec<String>,
-    /// What it took when it was last made.
+    /// How long it took when it last ran.
     pub seconds: Option<f64>,
-    /// Absent where it depends on results that are not there yet.
+    /// None if it depends on results that do not exist yet.
     pub fingerprint: Option<String>,
-    /// The lines that the result depends on, as far as they are known.
+    /// The known lines that the result depends on.
     pub depends_on: Manifest,
     /// Labels of the lines that are not known yet.
     pub open: Vec<String>,
-    /// Where each input comes from: `in.model`, `teacher`.
+    /// The source of each input: `in.model`, `teacher`.
     pub inputs: Manifest,
 }
 
-/// A stage that is no longer as it was planned.
+/// A stage that differs from its plan.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Moved {
     pub stage: String,
@@ -88,14 +88,14 @@ pub struct Moved {
 }
 
 impl Planned {
-    /// Whether the inputs come from elsewhere by now; what is still to be made looks the same wherever it comes from.
+    /// Whether the inputs now have other sources. `depends_on` cannot show this for results that do not exist yet.
     fn rewired(&self, now: &Manifest) -> Option<Moved> {
         let changes = now.explain(&self.inputs);
         let what = changes.join("; ");
         (!changes.is_empty()).then(|| Moved { stage: self.stage.clone(), what, label: None })
     }
 
-    /// How a judgement of today departs from this plan. What was still open when it was made may be known by now.
+    /// How today's verdict differs from this plan. Lines that were open when the plan was made may be known by now.
     pub fn moved(&self, action: Action, now: &Manifest, why: &[String]) -> Option<Moved> {
         let moved = |what, label| Some(Moved { stage: self.stage.clone(), what, label });
         let was_open = |l: &Line| self.open.contains(&l.label);
@@ -111,7 +111,7 @@ impl Planned {
         if action == self.action || (self.action == Action::MayStop && action != Action::Blocked) {
             return None;
         }
-        let why = if why.is_empty() { "its result is in the cache by now".into() } else { why.join("; ") };
+        let why = if why.is_empty() { "its result is now in the cache".into() } else { why.join("; ") };
         moved(format!("planned as {}, now {}: {why}", self.action.word(), action.word()), None)
     }
 }
@@ -121,24 +121,24 @@ impl Plan {
         self.stages.iter().filter(|s| s.action == action).count()
     }
 
-    /// Stages that would run, as far as one can say.
+    /// Number of stages that would run, as far as known.
     pub fn runs(&self) -> usize {
         self.count(Action::Run) + self.count(Action::MayStop)
     }
 
-    /// The sum of what the stages to run took last, if any of them was ever timed.
+    /// The total last duration of the stages to run, if any of them has one.
     pub fn seconds(&self) -> Option<f64> {
         let runs = self.stages.iter().filter(|s| matches!(s.action, Action::Run | Action::MayStop));
         let timed: Vec<f64> = runs.filter_map(|s| s.seconds).collect();
         (!timed.is_empty()).then(|| timed.iter().sum())
     }
 
-    /// By stage.
+    /// Stages by name.
     pub fn index(&self) -> HashMap<&str, &Planned> {
         self.stages.iter().map(|s| (s.stage.as_str(), s)).collect()
     }
 
-    /// Where `now`, a plan of the same request, departs from this one.
+    /// How `now`, a plan of the same request, differs from this one.
     pub fn moved(&self, now: &Plan) -> Vec<Moved> {
         let (then, today) = (self.index(), now.index());
         let mut all: Vec<Moved> = Vec::new();
@@ -153,7 +153,8 @@ impl Plan {
             }
         }
         for stage in self.stages.iter().filter(|s| !today.contains_key(s.stage.as_str())) {
-            all.push(Moved { stage: stage.stage.clone(), what: "planned, and gone by now".into(), label: None });
+            let what = "in the plan, but no longer in the pipeline".into();
+            all.push(Moved { stage: stage.stage.clone(), what, label: None });
         }
         all
     }

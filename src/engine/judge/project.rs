@@ -1,15 +1,15 @@
-//! The project a pipeline file belongs to: its root, cache and run database, and the job made of a file.
+//! The project of a pipeline file: its root, cache and run database, and the job of a pipeline.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-use super::external::{Around, Externals, Revision};
+use super::external::{Externals, Lookup, Revision};
 use super::history::{History, Latest};
 use super::job::Job;
-use crate::contract::context::below;
+use crate::contract::context::relative_to_root;
 use crate::contract::event::Observer;
-use crate::contract::origin::Remote;
+use crate::contract::origin::Origin;
 use crate::declare::graph::Graph;
 use crate::declare::resolve::Pipeline;
 use crate::store::cache::Cache;
@@ -22,12 +22,12 @@ pub struct Project {
     pub root: PathBuf,
     pub cache: Cache,
     pub stats: StatCache,
-    /// Absent where it cannot be opened; `history_problem` says why.
+    /// None if it cannot be opened; `history_problem` says why.
     pub history: Option<History>,
     pub history_problem: Option<String>,
 }
 
-/// A pipeline with everything around it found: owns what a `Job` borrows.
+/// A pipeline whose external inputs were found; owns the data that a `Job` borrows.
 pub struct Prepared<'a> {
     project: &'a Project,
     pipeline: &'a Pipeline,
@@ -45,7 +45,7 @@ impl Project {
         marked(&dir).unwrap_or(dir)
     }
 
-    /// Whether a file lies in a project, and not in a folder that is no part of any.
+    /// Whether a file is inside a project, marked by `cache/` or `.git`.
     pub fn is_around(file: &Path) -> bool {
         marked(&folder_of(file)).is_some()
     }
@@ -62,21 +62,21 @@ impl Project {
         let (history, history_problem) = match History::open(&database) {
             Ok(history) => (Some(history), None),
             Err(e) => {
-                let text =
-                    format!("runs are not recorded: the run database {} cannot be used: {e}", database.display());
-                (None, Some(below(root, &text)))
+                let shown = database.display();
+                let text = format!("cannot open the run database {shown}: {e}; runs will not be recorded");
+                (None, Some(relative_to_root(root, &text)))
             }
         };
         Ok(Self { root: root.to_path_buf(), cache, stats, history, history_problem })
     }
 
-    /// Find what the wanted stages need outside the cache, on this machine. No targets means all stages.
+    /// Find on this machine what the wanted stages need outside the cache. No targets means all stages.
     pub fn prepare<'a>(
         &'a self,
         pipeline: &'a Pipeline,
         targets: &[String],
         force: &[String],
-        remotes: &[Remote],
+        origins: &[Origin],
     ) -> Result<Prepared<'a>, Diagnostics> {
         let graph = Graph::of(&pipeline.instances);
         let mut problems = Vec::new();
@@ -86,22 +86,22 @@ impl Project {
             return Err(Diagnostics::new(problems));
         }
         let needed = if targets.is_empty() { vec![true; pipeline.instances.len()] } else { graph.closure(&targets) };
-        let around = Around { root: &self.root, remotes, revision: &Revision::new() };
-        let externals = Externals::find(pipeline, &needed, around);
+        let lookup = Lookup { root: &self.root, origins, revision: &Revision::new() };
+        let externals = Externals::find(pipeline, &needed, lookup);
         let forced = (0..pipeline.instances.len()).map(|at| forced.contains(&at)).collect();
         Ok(Prepared { project: self, pipeline, graph, externals, latest: OnceLock::new(), needed, forced })
     }
 }
 
 impl Prepared<'_> {
-    /// The same with the files of a revision in place of the working tree's; for looking, not for running.
-    pub fn at(self, around: Around<'_>) -> Self {
-        Self { externals: Externals::find(self.pipeline, &self.needed, around), ..self }
+    /// The same with the files of a revision instead of the working tree's; for plans, not for runs.
+    pub fn at(self, lookup: Lookup<'_>) -> Self {
+        Self { externals: Externals::find(self.pipeline, &self.needed, lookup), ..self }
     }
 
-    /// Fetch the inputs that are on other machines.
-    pub fn fetch(&mut self, remotes: &[Remote], observer: &dyn Observer) {
-        self.externals.fetch(self.pipeline, remotes, observer);
+    /// Download the inputs that are not on this machine.
+    pub fn fetch(&mut self, origins: &[Origin], observer: &dyn Observer) {
+        self.externals.fetch(self.pipeline, origins, observer);
     }
 
     /// All inputs that are missing, as errors of the pipeline file.
@@ -134,7 +134,7 @@ fn marked(dir: &Path) -> Option<PathBuf> {
     dir.ancestors().find(|d| d.join("cache").is_dir() || d.join(".git").exists()).map(Path::to_path_buf)
 }
 
-/// The instances that a word on the command line means: a stage's name means all of its instances.
+/// The instances that a word on the command line selects; a stage's name selects all its instances.
 fn select(pipeline: &Pipeline, word: &str, problems: &mut Vec<Diagnostic>) -> Vec<usize> {
     let found: Vec<usize> = (0..pipeline.instances.len())
         .filter(|&at| pipeline.instances[at].name == word || pipeline.instances[at].stage == word)
@@ -161,7 +161,8 @@ pub fn read_source(file: &Path) -> Result<Arc<Source>, Diagnostics> {
     let bytes =
         std::fs::read(file).map_err(|e| one(Diagnostic::new(format!("cannot read {}: {e}", file.display()))))?;
     let text = String::from_utf8(bytes).map_err(|e| {
-        one(Diagnostic::new(format!("{} is not UTF-8 from byte {} on", file.display(), e.utf8_error().valid_up_to())))
+        let (name, at) = (file.display(), e.utf8_error().valid_up_to());
+        one(Diagnostic::new(format!("{name} is not valid UTF-8; the first invalid byte is at offset {at}")))
     })?;
     Ok(Source::new(file.display().to_string(), text))
 }

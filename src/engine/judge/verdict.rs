@@ -1,55 +1,56 @@
-//! Hit, run, may stop early or blocked, and why: the one judgement that `plan` shows and `run` acts on.
+//! Judges each instance as hit, run, may-stop or blocked, and says why: `plan` shows the verdicts and `run` acts on
+//! them.
 
 use std::collections::HashMap;
 
 use super::history::Latest;
 use super::job::Job;
 use super::plan::{Action, Plan, Planned, Request, VERSION};
-use crate::contract::context::below;
+use crate::contract::context::relative_to_root;
 use crate::store::entry::Entry;
 use crate::store::error::CacheError;
 use crate::store::manifest::Manifest;
 
-/// What is known of an upstream artifact when a stage is judged.
+/// What is known of an upstream artifact while a stage is judged.
 pub enum Upstream<'a> {
     Known(&'a Entry),
-    /// Its stage runs first; its content may or may not change.
+    /// Its stage runs first; the content may change.
     Pending,
-    /// It cannot be made.
+    /// Its stage cannot run.
     Blocked,
 }
 
-/// The judgement on one instance.
+/// The verdict on one instance.
 pub struct Verdict {
     pub action: Action,
-    /// Complete only if there is a fingerprint.
+    /// Complete only if `fingerprint` is set.
     pub manifest: Manifest,
     pub fingerprint: Option<String>,
-    /// There for a hit.
+    /// Set for a hit.
     pub entry: Option<Entry>,
-    /// Why it runs or cannot; empty for a hit.
+    /// Why the stage runs or is blocked; empty for a hit.
     pub why: Vec<String>,
-    /// Labels of the lines that the manifest still lacks.
+    /// Labels of the lines that the manifest lacks so far.
     pub open: Vec<String>,
 }
 
-/// The lines that an instance depends on, and what they still wait for.
+/// The known manifest lines of an instance, and what the others wait for.
 struct Known {
     lines: Manifest,
     /// `in.model: teacher will change`.
     pending: Vec<String>,
     /// `teacher is blocked`.
     blocked: Vec<String>,
-    /// Labels of the lines that are still to come.
+    /// Labels of the lines that are not known yet.
     open: Vec<String>,
 }
 
 impl Job<'_> {
-    /// The lines that instance `at` depends on.
+    /// The manifest lines of instance `at`.
     fn known<'e>(&self, at: usize, upstream: &dyn Fn(usize) -> Upstream<'e>) -> Known {
         let instance = self.instance(at);
         let mut lines = instance.own_lines();
-        // Ports with sources that run first, and those sources.
+        // Ports whose sources run first, with these sources.
         let mut pending: Vec<(&str, Vec<&str>)> = Vec::new();
         let mut blocked: Vec<String> = self.externals.missing(at).iter().map(|m| m.why.clone()).collect();
         let mut open = Vec::new();
@@ -71,21 +72,23 @@ impl Job<'_> {
                 Upstream::Blocked => blocked.push(format!("{name} is blocked")),
             }
         }
-        let mut pending: Vec<String> = pending.iter().map(said).collect();
+        let mut pending: Vec<String> = pending.iter().map(describe_pending).collect();
         for found in &self.externals.found[at] {
             if let Some(reference) = found.distant() {
-                pending.push(format!("{reference} is to be fetched"));
+                pending.push(format!("needs download: {reference}"));
                 open.push(found.content_label());
             }
             match found.lines(self.stats) {
                 Ok(found) => lines.0.extend(found.0),
-                Err(e) => blocked.push(below(self.root, &format!("cannot read {}: {e}", found.path.display()))),
+                Err(e) => {
+                    blocked.push(relative_to_root(self.root, &format!("cannot read {}: {e}", found.path.display())))
+                }
             }
         }
         Known { lines, pending, blocked, open }
     }
 
-    /// Judge one instance, given what is known of those above it.
+    /// Judge one instance, given what is known of its upstream instances.
     pub fn judge<'e>(&self, at: usize, upstream: &dyn Fn(usize) -> Upstream<'e>) -> Result<Verdict, CacheError> {
         let Known { lines: manifest, pending, blocked, open } = self.known(at, upstream);
         let unknown = |action, manifest, why| Verdict { action, manifest, fingerprint: None, entry: None, why, open };
@@ -107,7 +110,7 @@ impl Job<'_> {
         Ok(Verdict { action, manifest, fingerprint: Some(fingerprint), entry, why, open: Vec::new() })
     }
 
-    /// The judgement on every needed instance before anything runs, by index.
+    /// The verdict on every needed instance before anything runs, by index.
     pub fn verdicts(&self) -> Result<Vec<Option<Verdict>>, CacheError> {
         let mut all: Vec<Option<Verdict>> = Vec::with_capacity(self.needed.len());
         let mut first: HashMap<String, usize> = HashMap::new();
@@ -123,7 +126,7 @@ impl Job<'_> {
             })?;
             if let (Action::Run, Some(fingerprint)) = (verdict.action, &verdict.fingerprint) {
                 match first.get(fingerprint) {
-                    // One and the same result is computed once.
+                    // Compute each result only once.
                     Some(&other) if !self.forced[at] => {
                         verdict.action = Action::MayStop;
                         verdict.why = vec![format!("the same as {}, which runs first", self.instance(other).name)];
@@ -136,7 +139,7 @@ impl Job<'_> {
         Ok(all)
     }
 
-    /// Where each input of an instance comes from.
+    /// The source of each input of an instance.
     fn sources(&self, at: usize) -> Manifest {
         let instance = self.instance(at);
         let mut sources = Manifest::default();
@@ -151,7 +154,7 @@ impl Job<'_> {
 
     fn why_missing(&self, at: usize, manifest: &Manifest, fingerprint: &str) -> Vec<String> {
         if let Some(damaged) = self.cache.take_damaged(fingerprint) {
-            return vec![below(self.root, &damaged.to_string())];
+            return vec![relative_to_root(self.root, &damaged.to_string())];
         }
         if self.cache.manifest(fingerprint).is_some() {
             return vec!["an object of its result is missing from the cache".into()];
@@ -166,7 +169,7 @@ impl Job<'_> {
         }
     }
 
-    /// What changed since this stage's last result, if that is remembered.
+    /// What changed since this stage's last result, if the cache still has its manifest.
     fn compared_with_last(&self, at: usize, manifest: &Manifest, inputs_pending: bool) -> Option<Vec<String>> {
         let mut before = self.cache.manifest(&self.latest(at)?.fingerprint)?;
         if inputs_pending {
@@ -178,23 +181,23 @@ impl Job<'_> {
         Some(manifest.explain(&before))
     }
 
-    /// What is remembered of an instance's last result before this job.
+    /// The last result of an instance before this job.
     pub fn latest(&self, at: usize) -> Option<&Latest> {
         let read = || self.history.and_then(|h| h.latest(&self.pipeline.name).ok()).unwrap_or_default();
         self.latest.get_or_init(read).get(&self.instance(at).name)
     }
 
-    /// What an instance took when it last ran.
+    /// How long an instance took when it last ran.
     fn seconds(&self, at: usize) -> Option<f64> {
         self.latest(at).and_then(|l| l.seconds)
     }
 
-    /// Recorded seconds of every instance; one second where nothing is known.
+    /// The last duration of every instance in seconds; one second if it is unknown.
     pub fn estimates(&self) -> Vec<f64> {
         (0..self.pipeline.instances.len()).map(|at| self.seconds(at).unwrap_or(1.0)).collect()
     }
 
-    /// What `run` would do, without doing it.
+    /// What `run` would do.
     pub fn plan(&self, request: Request) -> Result<Plan, CacheError> {
         let stages = self.verdicts()?.into_iter().enumerate().filter_map(|(at, verdict)| {
             let verdict = verdict?;
@@ -225,7 +228,7 @@ impl Job<'_> {
     }
 }
 
-fn said((port, names): &(&str, Vec<&str>)) -> String {
+fn describe_pending((port, names): &(&str, Vec<&str>)) -> String {
     match names.as_slice() {
         [one] => format!("in.{port}: {one} will change"),
         [first, rest @ ..] => format!("in.{port}: {first} and {} more will change", rest.len()),

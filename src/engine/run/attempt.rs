@@ -1,4 +1,4 @@
-//! One stage, computed under its lock and committed.
+//! Runs one stage under its lock and commits the result.
 
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Instant, SystemTime};
 
-use crate::contract::context::{Context, Input, Interrupted, below};
+use crate::contract::context::{Context, Input, Interrupted, relative_to_root};
 use crate::contract::event::{Event, Observer};
 use crate::judge::external::Found;
 use crate::judge::job::Job;
@@ -19,7 +19,7 @@ use crate::store::partial::is_folder;
 
 /// How an attempt at a stage ended.
 pub enum Attempt {
-    /// `was_made` is false when another process had made it meanwhile.
+    /// `was_made` is false if another process made the result meanwhile.
     Done {
         entry: Box<Entry>,
         was_made: bool,
@@ -28,19 +28,19 @@ pub enum Attempt {
         error: String,
     },
     Interrupted,
-    /// An input turned out damaged: the instance that made it has to run again.
+    /// An input is damaged: the instance that made it has to run again.
     DamagedInput {
         from: usize,
         damaged: Damaged,
     },
 }
 
-/// What an attempt works with.
+/// What an attempt needs.
 pub struct Order<'a> {
     pub at: usize,
     pub manifest: Manifest,
     pub fingerprint: String,
-    /// Entries of the instances above, by index.
+    /// Entries of the upstream instances, by index.
     pub upstream: BTreeMap<usize, Entry>,
     pub forced: bool,
     pub device: &'a str,
@@ -66,14 +66,14 @@ impl From<CacheError> for Halt {
 }
 
 pub fn attempt(job: &Job<'_>, order: &Order<'_>) -> Attempt {
-    // A panic that is not the stage's would leave the scheduler waiting for ever.
+    // Without this, a panic outside the stage would leave the scheduler waiting for ever.
     let attempt = catch_unwind(AssertUnwindSafe(|| try_attempt(job, order)));
-    let bug = |panic: Box<dyn Any + Send>| Err(Halt::Failed(format!("this is a bug: {}", panic_text(panic.as_ref()))));
+    let bug = |panic: Box<dyn Any + Send>| Err(Halt::Failed(format!("internal error: {}", panic_text(panic.as_ref()))));
     match attempt.unwrap_or_else(bug) {
         Ok(attempt) => attempt,
         Err(Halt::Interrupted) => Attempt::Interrupted,
         Err(Halt::Damaged { from, damaged }) => Attempt::DamagedInput { from, damaged },
-        Err(Halt::Failed(error)) => Attempt::Failed { error: below(job.root, &error) },
+        Err(Halt::Failed(error)) => Attempt::Failed { error: relative_to_root(job.root, &error) },
     }
 }
 
@@ -131,12 +131,12 @@ fn try_attempt(job: &Job<'_>, order: &Order<'_>) -> Result<Attempt, Halt> {
     if let Some(moved) = moved {
         let reason = format!("{moved} changed while the stage ran");
         order.observer.event(&Event::NotCached { stage: instance.name.clone(), reason: reason.clone() });
-        return Err(Halt::Failed(format!("{reason}: its result is not kept; run again")));
+        return Err(Halt::Failed(format!("{reason}, so the result was discarded; run again")));
     }
     let mut outputs = BTreeMap::new();
     for port in instance.kind.outputs {
         let dir = partial.out().join(port.name);
-        // What a link leads to is not the stage's to give away.
+        // Do not follow links: their targets do not belong to the stage.
         if !is_folder(&partial.out()) || !is_folder(&dir) {
             return Err(CacheError::NoOutput { port: port.name.into() }.into());
         }
@@ -159,7 +159,7 @@ fn try_attempt(job: &Job<'_>, order: &Order<'_>) -> Result<Attempt, Halt> {
     Ok(Attempt::Done { entry: Box::new(entry), was_made: true })
 }
 
-/// The result of another process, kept for this one.
+/// The result if another process made it meanwhile, leased for this one.
 fn made_meanwhile(job: &Job<'_>, order: &Order<'_>) -> Result<Option<Entry>, CacheError> {
     let shared = job.cache.shared()?;
     let entry = job.cache.entry(&order.fingerprint)?;
@@ -169,7 +169,7 @@ fn made_meanwhile(job: &Job<'_>, order: &Order<'_>) -> Result<Option<Entry>, Cac
     Ok(entry)
 }
 
-/// Verify every input artifact and lay it out as a folder.
+/// Verify every input artifact and create its view.
 fn open_inputs(job: &Job<'_>, order: &Order<'_>) -> Result<BTreeMap<&'static str, Vec<Input>>, Halt> {
     let mut inputs: BTreeMap<&'static str, Vec<Input>> = BTreeMap::new();
     for wire in &job.instance(order.at).inputs {
@@ -191,7 +191,7 @@ fn open_inputs(job: &Job<'_>, order: &Order<'_>) -> Result<BTreeMap<&'static str
     Ok(inputs)
 }
 
-/// The first input artifact that is no longer what it was: the stage, or anything else, wrote into the folder it reads.
+/// The first input artifact that changed: the stage or another process wrote into the folder.
 fn damaged_input(job: &Job<'_>, order: &Order<'_>) -> Result<Option<String>, CacheError> {
     for wire in &job.instance(order.at).inputs {
         let artifact = order.upstream.get(&wire.from).and_then(|e| e.outputs.get(wire.output));
@@ -207,13 +207,13 @@ fn damaged_input(job: &Job<'_>, order: &Order<'_>) -> Result<Option<String>, Cac
     Ok(None)
 }
 
-/// The first external input whose content is no longer what the manifest says. A file that is gone counts, too.
+/// The first external input whose content differs from the manifest, or that disappeared.
 fn moved_input(manifest: &Manifest, externals: &[Found], job: &Job<'_>) -> Option<String> {
     let mut now = Manifest::default();
     for found in externals {
         match found.lines(job.stats) {
             Ok(lines) => now.0.extend(lines.0),
-            Err(_) => return Some(below(job.root, &found.path.display().to_string())),
+            Err(_) => return Some(relative_to_root(job.root, &found.path.display().to_string())),
         }
     }
     let is_external = |l: &&Line| l.label.starts_with("file ") || l.label.ends_with(" content");

@@ -1,4 +1,4 @@
-//! Copies of artifacts where the pipeline file wants them, below the project root.
+//! Copies artifacts to the folders that the pipeline file names, below the project root.
 
 use std::fs;
 use std::io;
@@ -10,12 +10,12 @@ use crate::store::disk::Change;
 use crate::store::entry::Entry;
 use crate::store::error::CacheError;
 
-/// Bring an instance's outputs to `folder`; says the folder if anything had to be written.
+/// Copy an instance's outputs to `folder`. Returns the folder if anything had to be written.
 pub fn export(job: &Job<'_>, at: usize, folder: &str, entry: &Entry) -> Result<Option<String>, CacheError> {
     let instance = job.instance(at);
     let mut base = PathBuf::from(folder);
     if !instance.coordinates.is_empty() {
-        // Labels come from the file and may hold anything; a path takes only harmless letters.
+        // Labels come from the file and may contain anything; keep only characters that are safe in a path.
         let label: String =
             instance.name.chars().map(|c| if c.is_alphanumeric() || "-_=.[],".contains(c) { c } else { '_' }).collect();
         base.push(label);
@@ -38,14 +38,14 @@ fn copy(job: &Job<'_>, artifact: &Artifact, below: &Path) -> Result<bool, CacheE
             return Err(refused(
                 "write",
                 &to,
-                io::Error::other("it is inside the cache, which is no place for exports"),
+                io::Error::other("the folder is inside the cache; export to another folder"),
             ));
         }
         if job.stats.digest(&to).is_ok_and(|d| d == file.digest) {
             continue;
         }
         job.cache.verify(&file.digest)?;
-        // One name and one writer at a time: what a killed run left is found and cleared by the next.
+        // One fixed name and one writer at a time: the next run finds and removes what a killed run left.
         let _lock = job.cache.lock("export", &|| false, &|| {})?;
         write(job, &file.digest, &to).map_err(|e| refused("write", &to, e))?;
         wrote = true;
@@ -72,7 +72,7 @@ fn refused(what: &'static str, path: &Path, source: io::Error) -> CacheError {
     CacheError::Export { what, path: path.into(), source }
 }
 
-/// A link on the way could lead anywhere: refuse it. The root itself may be one.
+/// Refuse paths through a symbolic link, which could lead anywhere. The root itself may be a link.
 fn stay_inside(root: &Path, relative: &Path) -> Result<(), CacheError> {
     let mut path = root.to_path_buf();
     for part in relative.components() {

@@ -1,4 +1,4 @@
-//! A run as it goes into the run database. The database is a convenience: where it cannot be written, that is said once.
+//! Writes a run to the run database. The database is optional: if it cannot be written, one warning says so.
 
 use super::state::State;
 use crate::contract::event::{Event, Observer, Outcome};
@@ -9,7 +9,7 @@ use crate::store::entry::Entry;
 pub(crate) struct Recorder<'a> {
     job: &'a Job<'a>,
     observer: &'a dyn Observer,
-    /// Where to write and the number of the run, as long as that works.
+    /// The database and the id of the run, while writing works.
     to: Option<(&'a History, i64)>,
 }
 
@@ -25,13 +25,13 @@ impl<'a> Recorder<'a> {
         recorder
     }
 
-    /// A stage that was made in this run.
+    /// Record a stage that ran.
     pub(crate) fn made(&mut self, at: usize, fingerprint: &str, entry: &Entry, seconds: f64) {
         let record = StageRecord { state: "run", seconds, ..hit(self.job, at, fingerprint, entry) };
         self.write(&[record]);
     }
 
-    /// The end, with all that was in the cache already.
+    /// Record the end of the run, with all stages that were hits.
     pub(crate) fn finish(mut self, states: &[State], outcome: &Outcome) {
         let job = self.job;
         let hits: Vec<StageRecord<'_>> = states
@@ -57,7 +57,7 @@ impl<'a> Recorder<'a> {
 
     fn give_up(&mut self, error: &rusqlite::Error) {
         self.to = None;
-        let text = format!("the run database cannot be written: {error}");
+        let text = format!("cannot write to the run database: {error}; the rest of this run will not be recorded");
         self.observer.event(&Event::Warning { stage: None, text });
     }
 }

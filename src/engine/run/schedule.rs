@@ -1,4 +1,4 @@
-//! States, threads and cancellation: runs what is needed, longest chain first.
+//! Schedules a run: states, threads and cancellation; starts the longest chain first.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,14 +21,14 @@ use crate::store::error::CacheError;
 use crate::store::lease::{Lease, Shared};
 
 pub struct RunOptions<'a> {
-    /// Stages at a time.
+    /// How many stages run at a time.
     pub jobs: usize,
-    /// Go on with what does not need the failed stage.
+    /// After a failure, go on with the stages that do not depend on it.
     pub keep_going: bool,
     pub device: &'a str,
-    /// GPUs that stages may occupy, one each; 0 where `device` is the CPU.
+    /// GPUs that stages may occupy, one each; 0 if `device` is the CPU.
     pub gpus: usize,
-    /// Run only what this plan says: a stage that has moved since fails.
+    /// Run only what this plan says: a stage that changed since then fails.
     pub plan: Option<&'a Plan>,
 }
 
@@ -38,26 +38,26 @@ struct Schedule<'a> {
     observer: &'a dyn Observer,
     stop: &'a AtomicBool,
     states: Vec<State>,
-    /// How many of the instances above have no result yet, by instance.
+    /// The number of upstream instances without a result, by instance.
     lacking: Vec<usize>,
-    /// Waiting instances above which something happened, in topological order.
+    /// Waiting instances with a change upstream, in topological order.
     stirred: BTreeSet<usize>,
-    /// Fingerprints being made, and the instances that wait to take over the result.
+    /// Fingerprints being made, each with the instances that wait for the result.
     making: HashMap<String, Vec<usize>>,
     slots: Slots,
-    /// Longest chain below each instance, in seconds; there once something has to run.
+    /// The longest chain downstream of each instance, in seconds; computed when the first stage has to run.
     urgency: Option<Vec<f64>>,
     planned: Option<HashMap<&'a str, &'a Planned>>,
     lease: &'a Lease<'a>,
-    /// Fingerprints of hits that the lease does not name yet.
+    /// Fingerprints of hits that are not leased yet.
     hits: Vec<String>,
-    /// Instances that still have to run although the cache has them.
+    /// Instances that still have to run even though the cache has their results.
     forced: Vec<bool>,
     recorder: Recorder<'a>,
     failed: bool,
 }
 
-/// Run what is needed. Everything that happens is told to `observer`; the outcome says how it ended.
+/// Run what is needed. Every step is reported to `observer`; the outcome summarizes the run.
 pub fn run(
     job: &Job<'_>,
     options: &RunOptions<'_>,
@@ -98,17 +98,17 @@ pub fn run(
     drop(shared);
     let outcome = outcome(&schedule.states, stop.load(Ordering::Relaxed), begin.elapsed());
     schedule.recorder.finish(&schedule.states, &outcome);
-    // Not keeping digests costs time in the next run, nothing else.
+    // If saving fails, the next run computes the digests again.
     let _ = job.stats.save();
     observer.event(&Event::RunFinished { outcome: outcome.clone() });
     Ok(outcome)
 }
 
 impl<'a> Schedule<'a> {
-    /// Until nothing runs and nothing can: judge what is ready, start what has a slot, wait for one to end.
+    /// Judge what is ready, start what has a slot and wait for one to end, until nothing runs and nothing can start.
     ///
-    /// Results are counted on either under the shared lock, which comes back at the end, or with a lease: a run that has
-    /// nothing to do writes nothing.
+    /// The run relies on results either under the shared lock, which is returned at the end, or under a lease. So a run
+    /// with nothing to do writes nothing.
     fn drive(&mut self) -> Result<Shared, CacheError> {
         let job = self.job;
         let (send, receive) = mpsc::channel();
@@ -119,7 +119,8 @@ impl<'a> Schedule<'a> {
                 self.judge_stirred()?;
                 while let Some(order) = self.next() {
                     let (at, send) = (order.at, send.clone());
-                    // Autodiff graphs of deep models are dropped recursively: more than the usual 2 MiB of stack.
+                    // Dropping the autodiff graph of a deep model is recursive and needs more than the usual 2 MiB of
+                    // stack.
                     let spawned = thread::Builder::new()
                         .name(format!("stage {}", job.instance(at).name))
                         .stack_size(32 << 20)
@@ -132,7 +133,7 @@ impl<'a> Schedule<'a> {
                     }
                 }
                 if running == 0 && !self.stirred.is_empty() {
-                    // A thread that could not be started has ended its stage already.
+                    // A thread that could not start has already ended its stage.
                     continue;
                 }
                 if running == 0 {
@@ -148,7 +149,8 @@ impl<'a> Schedule<'a> {
         })
     }
 
-    /// Give every waiting instance whose upstream is complete its verdict; hits complete others, so go on until none is left.
+    /// Judge every waiting instance whose upstream is complete. A hit may complete others, so repeat until none is
+    /// left.
     fn judge_stirred(&mut self) -> Result<(), CacheError> {
         while let Some(at) = self.stirred.pop_first() {
             if !matches!(self.states[at], State::Waiting) {
@@ -173,11 +175,11 @@ impl<'a> Schedule<'a> {
 
     fn judged(&mut self, at: usize, verdict: Verdict) -> Result<(), CacheError> {
         let name = self.job.instance(at).name.as_str();
-        // Damage found on the way makes a planned hit run again: that is no move of the user's.
+        // `remove`: if damage later makes a planned hit run again, that is no change by the user.
         let planned = self.planned.as_mut().and_then(|all| all.remove(name));
         let moved = planned.and_then(|p| p.moved(verdict.action, &verdict.manifest, &verdict.why));
         if let Some(moved) = moved {
-            let error = format!("moved since it was planned: {}", moved.what);
+            let error = format!("changed since the plan was made: {}", moved.what);
             self.set(at, State::Failed { error, seconds: 0.0 });
             return Ok(());
         }
@@ -195,7 +197,7 @@ impl<'a> Schedule<'a> {
                     return Ok(());
                 }
                 if self.urgency.is_none() {
-                    // Before the first stage, not after an hour of it.
+                    // Check this before the first stage, not after an hour of it.
                     self.job.cache.writable()?;
                 }
                 self.job.cache.forget_incomplete(&fingerprint)?;
@@ -206,13 +208,13 @@ impl<'a> Schedule<'a> {
         Ok(())
     }
 
-    /// Start the most urgent queued instance that has a slot.
+    /// Start the most urgent queued instance that gets a slot.
     fn next(&mut self) -> Option<Order<'a>> {
         if self.stop.load(Ordering::Relaxed) || (self.failed && !self.options.keep_going) {
             return None;
         }
         let states = &self.states;
-        // One may have been sent back to wait since it was queued: damage was found above it.
+        // An instance may have gone back to waiting because damage was found upstream.
         let at = self.slots.take(|at| matches!(states[at], State::Queued { .. }))?;
         let State::Queued { manifest, fingerprint, why } = self.states[at].clone() else { return None };
         let stage = self.job.instance(at).name.clone();
@@ -263,17 +265,18 @@ impl<'a> Schedule<'a> {
                     file: damaged.file.display().to_string(),
                     aside: damaged.aside.map(|path| path.display().to_string()),
                 });
-                // Made in this very run: making it once more would only go round in circles.
+                // The result was made in this run: making it again would never end.
                 if let State::Done { fingerprint, .. } = &self.states[from]
                     && self.job.cache.entry(fingerprint)?.is_none()
                 {
-                    let error = format!("the result of `{name}` was damaged as soon as it was made: check the disk");
+                    let error =
+                        format!("the result of `{name}` was damaged right after it was written; check the disk");
                     self.set(at, State::Failed { error, seconds });
                     return Ok(());
                 }
-                // Another consumer may have found the same damage and sent the stage back already.
+                // Another consumer may have found the damage first and sent the stage back.
                 if let State::Hit { fingerprint, .. } = &self.states[from] {
-                    // Unless another process has made it good by now.
+                    // Do nothing if another process has restored the result.
                     self.job.cache.forget_incomplete(fingerprint)?;
                     self.set(from, State::Waiting);
                 }
@@ -284,15 +287,15 @@ impl<'a> Schedule<'a> {
         Ok(())
     }
 
-    /// Whether a stage that ran gave what it gave last time: then what follows stops early.
+    /// Whether a stage gave the same outputs as last time, so that downstream stages may be hits.
     fn is_unchanged(&self, at: usize, fingerprint: &str, entry: &Entry) -> bool {
-        // Under the same fingerprint the last result has just been replaced by this one.
+        // If the fingerprint is the same, this result has just replaced the last one.
         let last = self.job.latest(at).filter(|l| l.fingerprint != fingerprint);
         let last = last.and_then(|l| self.job.cache.entry(&l.fingerprint).ok().flatten());
         last.is_some_and(|last| last.outputs == entry.outputs)
     }
 
-    /// The one transition: says what it means, records what is worth keeping and stirs those below.
+    /// The only way to change a state: reports and records the change, and stirs the instances downstream.
     fn set(&mut self, at: usize, state: State) {
         let stage = self.job.instance(at).name.clone();
         match &state {
@@ -328,7 +331,7 @@ impl<'a> Schedule<'a> {
         self.stir(at, &before);
     }
 
-    /// What the transition of `at` from `before` means for others.
+    /// Update other instances after the state of `at` changed from `before`.
     fn stir(&mut self, at: usize, before: &State) {
         let job = self.job;
         let now = &self.states[at];
@@ -358,7 +361,7 @@ impl<'a> Schedule<'a> {
         }
     }
 
-    /// Copy the outputs of finished stages to where the file wants them.
+    /// Copy the outputs of finished stages to their export folders.
     fn export(&mut self) {
         for at in 0..self.states.len() {
             let (Some(entry), Some(folder)) = (self.states[at].entry(), &self.job.instance(at).export) else {

@@ -1,9 +1,9 @@
-//! What stages occupy while they run, and which of the queued ones may start.
+//! Slots: what running stages occupy, and which queued stages may start.
 
 use std::cmp::{Ordering, Reverse};
 use std::collections::{BinaryHeap, HashMap, HashSet};
 
-/// What a running stage occupies, as this run has it: without GPUs everything is `Cpu`.
+/// What a stage occupies in this run: without GPUs, every stage is `Cpu`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Lane {
     Cpu,
@@ -24,7 +24,7 @@ pub(crate) struct Ticket {
 impl Eq for Ticket {}
 
 impl Ord for Ticket {
-    /// The most urgent is the greatest; of equals the first, so that the order is that of the file.
+    /// The most urgent ticket is the greatest; ties go to the first in the file.
     fn cmp(&self, other: &Self) -> Ordering {
         self.urgency.total_cmp(&other.urgency).then_with(|| Reverse(self.at).cmp(&Reverse(other.at)))
     }
@@ -42,13 +42,13 @@ struct Queue {
     waiting: BinaryHeap<Ticket>,
 }
 
-/// A queue for each lane: a GPU stage never waits behind a CPU stage, nor the reverse.
+/// One queue per lane: GPU stages never wait behind CPU stages, nor CPU stages behind GPU stages.
 #[derive(Debug)]
 pub(crate) struct Slots {
     cpu: Queue,
     gpu: Queue,
     held: HashSet<String>,
-    /// Tickets that found their group held.
+    /// Tickets whose group was held by a running stage.
     parked: HashMap<String, Vec<Ticket>>,
     running: HashMap<usize, Ticket>,
 }
@@ -70,7 +70,7 @@ impl Slots {
         self.queue(ticket.lane).waiting.push(ticket);
     }
 
-    /// The most urgent instance that has a slot and whose group is free; tickets for which `holds` does not are dropped.
+    /// The most urgent instance that gets a slot and whose group is free; tickets that `holds` rejects are dropped.
     pub(crate) fn take(&mut self, holds: impl Fn(usize) -> bool) -> Option<usize> {
         for lane in [Lane::Gpu, Lane::Cpu] {
             while self.queue(lane).free > 0 {
@@ -93,7 +93,7 @@ impl Slots {
         None
     }
 
-    /// What an instance occupied is free again.
+    /// Free what an instance occupied.
     pub(crate) fn give_back(&mut self, at: usize) {
         let Some(Ticket { lane, group, .. }) = self.running.remove(&at) else { return };
         self.queue(lane).free += 1;
@@ -151,7 +151,7 @@ mod tests {
         assert_eq!((slots.take(|_| true), slots.take(|_| true), slots.take(|_| true)), (Some(0), Some(3), None));
         slots.give_back(0);
         assert_eq!((slots.take(|_| true), slots.take(|_| true)), (Some(1), None));
-        // What was sent back meanwhile loses its place.
+        // A ticket whose instance went back to waiting is dropped.
         slots.give_back(1);
         assert_eq!(slots.take(|at| at != 2), None);
     }

@@ -1,4 +1,4 @@
-//! Where an instance of a run is, and what all of them together amount to.
+//! The state of an instance in a run, and the outcome of all states together.
 
 use std::time::{Duration, Instant};
 
@@ -6,13 +6,13 @@ use crate::contract::event::Outcome;
 use crate::store::entry::Entry;
 use crate::store::manifest::Manifest;
 
-/// Where an instance is. `Schedule::set` is the only way from one to the next.
+/// The state of an instance. Only `Schedule::set` changes it.
 #[derive(Debug, Clone)]
 pub(crate) enum State {
-    /// Not wanted in this run.
+    /// Not needed in this run.
     Unneeded,
     Waiting,
-    /// Judged: it has to run, and waits for a slot.
+    /// It has to run and waits for a slot.
     Queued {
         manifest: Manifest,
         fingerprint: String,
@@ -50,7 +50,7 @@ impl State {
         }
     }
 
-    /// The result that is on its way.
+    /// The fingerprint of the result that is being made.
     pub(crate) fn making(&self) -> Option<&str> {
         match self {
             Self::Queued { fingerprint, .. } | Self::Running { fingerprint, .. } => Some(fingerprint),
@@ -63,7 +63,7 @@ impl State {
     }
 }
 
-/// How a run ended, from how its instances did.
+/// The outcome of a run, from the states of its instances.
 pub(crate) fn outcome(states: &[State], was_stopped: bool, took: Duration) -> Outcome {
     let mut outcome = Outcome { seconds: took.as_secs_f64(), ..Outcome::default() };
     for state in states {

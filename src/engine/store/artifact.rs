@@ -1,4 +1,4 @@
-//! What flows through a port: a directory of files, known by its content.
+//! Artifacts: the directories of files that flow through ports, identified by their content.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -8,20 +8,20 @@ use serde::{Deserialize, Serialize};
 
 use super::error::CacheError;
 
-/// A committed artifact: its files by path, size and digest.
+/// A committed artifact: its files with their paths, sizes and digests.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Artifact {
     #[serde(rename = "type")]
     pub ty: String,
     /// blake3 over the type and the files' paths and digests.
     pub digest: String,
-    /// By path.
+    /// Sorted by path.
     pub files: Vec<ArtifactFile>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ArtifactFile {
-    /// Relative, with `/`, never leaving the artifact.
+    /// Relative, with `/` as separator; it never leads out of the artifact's folder.
     pub path: String,
     pub size: u64,
     pub digest: String,
@@ -48,8 +48,9 @@ impl Artifact {
         hasher.finalize().to_hex().to_string()
     }
 
-    /// Whether the record is as it was written, and its paths stay inside, each once: a second file of one path would be
-    /// written through the first, into an object.
+    /// Whether the digest matches the record and every path is unique and stays inside the artifact's folder. A path
+    /// that occurs twice would let the second file be written through the first one's link, into an object of the
+    /// cache.
     pub fn is_sound(&self) -> bool {
         self.files.is_sorted_by(|a, b| a.path < b.path)
             && self.digest == Self::digest_of(&self.ty, &self.files)
@@ -61,7 +62,7 @@ impl Artifact {
     }
 }
 
-/// A relative path of plain names.
+/// Whether a path is relative and has only plain names.
 fn is_inside(path: &str) -> bool {
     use std::path::Component;
     !path.is_empty() && Path::new(path).components().all(|c| matches!(c, Component::Normal(_)))
@@ -71,7 +72,8 @@ pub(crate) fn is_digest(text: &str) -> bool {
     text.len() == 64 && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
 }
 
-/// All regular files under `dir`, relative and sorted. Anything else (a link, a socket) is an error: it could point anywhere.
+/// All regular files below `dir`, relative to it and sorted. Links, sockets and other special files are errors, because
+/// they could lead out of the folder.
 pub(crate) fn walk(dir: &Path) -> Result<Vec<PathBuf>, CacheError> {
     let mut found = BTreeSet::new();
     let mut open = vec![PathBuf::new()];
@@ -81,7 +83,7 @@ pub(crate) fn walk(dir: &Path) -> Result<Vec<PathBuf>, CacheError> {
         for entry in entries {
             let entry = entry.map_err(|e| CacheError::io("read the folder", &here, e))?;
             let path = below.join(entry.file_name());
-            let kind = entry.file_type().map_err(|e| CacheError::io("look at", &dir.join(&path), e))?;
+            let kind = entry.file_type().map_err(|e| CacheError::io("read the metadata of", &dir.join(&path), e))?;
             if kind.is_dir() {
                 open.push(path);
             } else if kind.is_file() {

@@ -1,4 +1,4 @@
-//! Objects and entries on disk: committed whole, verified when read, locked against other processes.
+//! Objects and entries on disk: written atomically, verified when read, locked against other processes.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs::{self, Metadata};
@@ -17,31 +17,31 @@ use super::manifest::Manifest;
 pub struct Cache {
     dir: PathBuf,
     disk: Arc<dyn Disk>,
-    /// Objects whose bytes this process has checked, and the file that had them.
+    /// Objects that this process has verified, each with the identity of the file it read.
     verified: Mutex<HashMap<String, Identity>>,
-    /// Folders of objects whose own name this process knows to be on disk.
+    /// Object folders whose directory entry this process knows to be on disk.
     synced: Mutex<HashSet<PathBuf>>,
-    /// What was set aside while a fingerprint was judged.
+    /// Files that were moved away while a fingerprint was judged, by fingerprint.
     damaged: Mutex<HashMap<String, Damaged>>,
 }
 
-/// What tells a file from one that was put in its place or written to since. Not the ctime: links change that.
+/// Distinguishes a file from one that replaced it or was modified since. The ctime is left out because links change it.
 type Identity = (u64, u64, u64, i64, i64);
 
 fn identity(m: &Metadata) -> Identity {
     (m.dev(), m.ino(), m.size(), m.mtime(), m.mtime_nsec())
 }
 
-/// What is at an object's place.
+/// What is at the path of an object.
 enum Place {
     Missing,
     File(Metadata),
-    /// This, the object or its folder, is not what the cache puts there. A link is never followed.
+    /// This path (the object or its folder) is not a regular file or folder. Links are never followed.
     Foreign(PathBuf),
 }
 
 impl Cache {
-    /// Open a cache folder, making it where it is missing. One that cannot be written can still be read.
+    /// Open a cache folder and create it if it is missing. A cache that cannot be written can still be read.
     pub fn open(dir: &Path) -> Result<Self, CacheError> {
         Self::open_on(dir, Arc::new(Os))
     }
@@ -67,7 +67,7 @@ impl Cache {
         Ok(cache)
     }
 
-    /// Whether results can be kept here: to be asked before an hour of training rather than after it.
+    /// Check that results can be written. Callers ask before an hour of training, not after it.
     pub fn writable(&self) -> Result<(), CacheError> {
         let probe = self.disk.change(Change::Touch(&self.dir.join("lock")));
         probe.map_err(|e| CacheError::io("write to the cache", &self.dir, e))
@@ -81,7 +81,7 @@ impl Cache {
         &self.disk
     }
 
-    /// `what` as in "cannot create".
+    /// `what` completes "cannot", as in "create".
     pub(crate) fn change(&self, what: &'static str, change: Change<'_>) -> Result<(), CacheError> {
         self.disk.change(change).map_err(|e| CacheError::io(what, change.path(), e))
     }
@@ -102,13 +102,14 @@ impl Cache {
                 Ok(m) if m.is_dir() && path != object => {}
                 Ok(_) => return Ok(Place::Foreign(path.into())),
                 Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Place::Missing),
-                Err(e) => return Err(CacheError::io("look at", path, e)),
+                Err(e) => return Err(CacheError::io("read the metadata of", path, e)),
             }
         }
         Ok(Place::Missing)
     }
 
-    /// The entry of a fingerprint if it and all its objects are there. Sizes are checked, bytes only when read.
+    /// The entry of a fingerprint, if it and all its objects exist. This checks sizes; bytes are verified when they are
+    /// read.
     pub fn entry(&self, fingerprint: &str) -> Result<Option<Entry>, CacheError> {
         let Some(entry) = self.read_entry(fingerprint)? else { return Ok(None) };
         for file in entry.outputs.values().flat_map(|a| &a.files) {
@@ -122,7 +123,7 @@ impl Cache {
         Ok(Some(entry))
     }
 
-    /// The entry whatever became of its objects: explanations need only its manifest.
+    /// The manifest of an entry, even if its objects are missing: explanations need nothing else.
     pub fn manifest(&self, fingerprint: &str) -> Option<Manifest> {
         self.read_entry(fingerprint).ok().flatten().map(|e| e.manifest)
     }
@@ -133,7 +134,7 @@ impl Cache {
             Ok(m) if m.is_file() => {}
             Ok(_) => return self.discard(fingerprint, &path),
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(e) => return Err(CacheError::io("look at", &path, e)),
+            Err(e) => return Err(CacheError::io("read the metadata of", &path, e)),
         }
         let bytes = match fs::read(&path) {
             Ok(bytes) => bytes,
@@ -146,7 +147,7 @@ impl Cache {
         }
     }
 
-    /// Set aside what spoils an entry, so that the stage runs again. Where nothing can be written, it only counts as gone.
+    /// Move a damaged file away so that the stage runs again. In a read-only cache the entry only counts as missing.
     fn discard(&self, fingerprint: &str, path: &Path) -> Result<Option<Entry>, CacheError> {
         match self.set_aside(path) {
             Ok(damaged) => {
@@ -158,27 +159,27 @@ impl Cache {
         }
     }
 
-    /// What was set aside when `entry` found a fingerprint damaged; said once.
+    /// The file that `entry` found damaged for a fingerprint; each is returned once.
     pub fn take_damaged(&self, fingerprint: &str) -> Option<Damaged> {
         guard(&self.damaged).remove(fingerprint)
     }
 
-    /// Move a damaged file out of the way, keeping it for whoever wants to look.
+    /// Move a damaged file to `damaged/`, where users can examine it.
     fn set_aside(&self, path: &Path) -> Result<Damaged, CacheError> {
         let dir = self.dir.join("damaged");
         self.change("create", Change::CreateDirAll(&dir))?;
         let name: String = path.strip_prefix(&self.dir).unwrap_or(path).to_string_lossy().replace('/', "-");
-        // What was set aside before is kept, too.
+        // Never overwrite a file that was moved here before.
         let names = std::iter::once(name.clone()).chain((2..).map(|n| format!("{name}.{n}")));
         let aside = names.map(|n| dir.join(n)).find(|p| fs::symlink_metadata(p).is_err()).unwrap_or_default();
         match self.disk.change(Change::Rename { from: path, to: &aside }) {
             Ok(()) => Ok(Damaged { file: path.into(), aside: Some(aside) }),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Damaged { file: path.into(), aside: None }),
-            Err(e) => Err(CacheError::io("set aside", path, e)),
+            Err(e) => Err(CacheError::io("move", path, e)),
         }
     }
 
-    /// Check an object's bytes, once per process as long as nobody touches the file; a damaged one is set aside.
+    /// Verify an object's bytes, once per process unless the file changes; a damaged object is moved away.
     pub fn verify(&self, digest: &str) -> Result<(), CacheError> {
         let object = self.object_path(digest);
         let seen = match self.place_of(digest)? {
@@ -194,24 +195,24 @@ impl Cache {
                 guard(&self.verified).insert(digest.to_string(), seen);
                 Ok(())
             }
-            // Somebody has set it aside and made it anew while its bytes were read.
+            // Another process replaced the damaged object while we read it.
             Ok(_) if matches!(self.place_of(digest)?, Place::File(m) if identity(&m) != seen) => self.verify(digest),
             Ok(_) => Err(self.set_aside(&object)?.into()),
-            // Gone meanwhile, or the disk cannot give the bytes back.
+            // The file disappeared meanwhile, or the disk cannot read its bytes.
             Err(e) if e.kind() == io::ErrorKind::NotFound || e.raw_os_error() == Some(EIO) => {
                 Err(self.set_aside(&object)?.into())
             }
-            // Too many open files, say: that tells nothing about the object.
+            // For example too many open files: this says nothing about the object.
             Err(e) => Err(CacheError::io("read", &object, e)),
         }
     }
 
-    /// Digest what a stage wrote below `dir`, without moving anything yet.
+    /// Compute the digests of what a stage wrote below `dir`, without moving anything yet.
     pub fn measure(&self, dir: &Path, ty: &str) -> Result<Artifact, CacheError> {
         let mut files = Vec::new();
         for path in walk(dir)? {
             let whole = dir.join(&path);
-            let size = fs::metadata(&whole).map_err(|e| CacheError::io("look at", &whole, e))?.len();
+            let size = fs::metadata(&whole).map_err(|e| CacheError::io("read the metadata of", &whole, e))?.len();
             let digest = digest::file(&whole).map_err(|e| CacheError::io("read", &whole, e))?;
             let Some(path) = path.to_str() else { return Err(CacheError::NotUnicode { path: whole }) };
             files.push(ArtifactFile { path: path.into(), size, digest });
@@ -219,7 +220,8 @@ impl Cache {
         Ok(Artifact::new(ty, files))
     }
 
-    /// Commit a result: objects first, each synced and linked into place, the entry last. Nothing half done is ever seen.
+    /// Commit a result: first the objects, each synced and linked into place, then the entry. Readers never see half a
+    /// result.
     pub fn commit(&self, fingerprint: &str, entry: &Entry) -> Result<(), CacheError> {
         let partial = self.partial(fingerprint);
         let mut folders = BTreeSet::new();
@@ -244,7 +246,7 @@ impl Cache {
         self.write_entry(fingerprint, entry)
     }
 
-    /// The folder that an object belongs into, there and no link.
+    /// The folder for an object: create it if it is missing, and move away anything that is not a folder.
     fn object_folder(&self, digest: &str) -> Result<PathBuf, CacheError> {
         if let Place::Foreign(path) = self.place_of(digest)? {
             self.set_aside(&path)?;
@@ -256,7 +258,7 @@ impl Cache {
         Ok(folder)
     }
 
-    /// Put an object in place. One that is there already stays if it is sound: views in use are links to it.
+    /// Put an object in place. If it exists and is sound, it stays, because views in use link to it.
     fn place(&self, from: &Path, digest: &str) -> Result<(), CacheError> {
         let to = &self.object_path(digest);
         match self.disk.change(Change::Link { from, to }) {
@@ -265,16 +267,17 @@ impl Cache {
                 Err(CacheError::Damaged(_)) => self.change("commit", Change::Rename { from, to }),
                 other => other,
             },
-            // Some file systems know no hard links.
+            // Some file systems do not support hard links.
             Err(_) => self.change("commit", Change::Rename { from, to }),
         }
     }
 
-    /// Written in the stage's own folder, so that nobody else can have the name and a crash leaves nothing elsewhere.
+    /// Write the entry in the stage's partial folder first: no other process uses that name, and a crash leaves nothing
+    /// elsewhere.
     fn write_entry(&self, fingerprint: &str, entry: &Entry) -> Result<(), CacheError> {
         let path = self.entry_path(fingerprint);
         let temp = self.partial(fingerprint).entry();
-        let bytes = entry.to_bytes().map_err(|e| CacheError::io("write down", &path, e.into()))?;
+        let bytes = entry.to_bytes().map_err(|e| CacheError::io("serialize", &path, e.into()))?;
         let what = "commit the entry";
         self.change(what, Change::Write { path: &temp, bytes: &bytes })?;
         self.change(what, Change::SyncFile(&temp))?;
@@ -282,12 +285,13 @@ impl Cache {
         self.change("sync", Change::SyncDir(&self.dir.join("entries")))
     }
 
-    /// Forget a result of which a file is gone: should another stage bring that file back, it would come as a surprise.
+    /// Forget a result that lacks an object. Otherwise the result would reappear when another stage writes the same
+    /// object.
     pub fn forget_incomplete(&self, fingerprint: &str) -> Result<(), CacheError> {
         if self.manifest(fingerprint).is_none() {
             return Ok(());
         }
-        // Whoever has the lock is making it good just now.
+        // The process that has the lock is restoring the result.
         let Some(_lock) = self.try_lock(fingerprint)? else { return Ok(()) };
         match self.entry(fingerprint)? {
             Some(_) => Ok(()),
@@ -295,7 +299,7 @@ impl Cache {
         }
     }
 
-    /// Forget a result, for `--force` and for one whose objects are damaged.
+    /// Remove the entry of a result: for `--force`, and for results with damaged objects.
     pub fn forget(&self, fingerprint: &str) -> Result<(), CacheError> {
         self.change("remove the entry", Change::Remove(&self.entry_path(fingerprint)))
     }
@@ -314,7 +318,7 @@ impl Cache {
     }
 }
 
-/// A poisoned lock guards what it always did: these maps are whole after every step.
+/// Ignore poisoning: each change of these maps is complete in itself.
 fn guard<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

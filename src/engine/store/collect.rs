@@ -1,4 +1,4 @@
-//! Drop what nothing needs, beside running processes.
+//! Garbage collection: remove results that nothing needs, safely beside running processes.
 
 use std::collections::HashSet;
 use std::fs;
@@ -15,20 +15,20 @@ use super::lease::Alone;
 
 type Keeps<'a> = &'a dyn Fn(&str, u64) -> bool;
 
-/// Whether to do it or only to say what would be done.
+/// Whether to remove or only to report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
     Remove,
     DryRun,
 }
 
-/// What a collection removed, or would.
+/// What a collection removed, or would remove.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Collected {
     /// Fingerprints.
     pub results: Vec<String>,
     pub kept_results: usize,
-    /// Kept because a running process uses them, though nothing else needs them.
+    /// Results that only a running process still uses.
     pub in_use: usize,
     pub files: usize,
     pub bytes: u64,
@@ -36,17 +36,18 @@ pub struct Collected {
 }
 
 impl Cache {
-    /// Remove every result and all unfinished work for which `keeps` does not hold, given its fingerprint and when it
-    /// was made (seconds since 1970); then every file that no result needs any more.
+    /// Remove every result and partial folder for which `keeps` is false, given its fingerprint and creation time
+    /// (seconds since 1970); then remove every file that no remaining result needs.
     ///
-    /// Entries go before their objects: a collection that is killed leaves files without a result, never the reverse.
+    /// Entries are removed before their objects: a collection that is killed leaves unused objects, never incomplete
+    /// results.
     pub fn collect(&self, mode: Mode, keeps: Keeps<'_>) -> Result<Collected, CacheError> {
         let alone = self.alone()?;
         let leased = self.leased(&alone)?;
         let mut done = Collected::default();
         let mut kept: Vec<Entry> = Vec::new();
         for fingerprint in self.fingerprints()? {
-            // One that is damaged is set aside by reading it.
+            // Reading moves a damaged entry away.
             let Some(entry) = self.read_entry(&fingerprint)? else { continue };
             let is_used = leased.as_ref().is_some_and(|all| all.contains(&fingerprint));
             let is_needed = keeps(&fingerprint, entry.made.at);
@@ -70,7 +71,7 @@ impl Cache {
         Ok(done)
     }
 
-    /// Everything that a collection could remove by its name: results and unfinished work.
+    /// Fingerprints of everything that a collection could remove: results and partial results.
     pub fn collectable(&self) -> Result<HashSet<String>, CacheError> {
         let mut all: HashSet<String> = self.fingerprints()?.into_iter().collect();
         all.extend(list(&self.dir().join("partial"))?.iter().map(|path| name(path)).filter(|n| is_digest(n)));
@@ -78,11 +79,11 @@ impl Cache {
     }
 }
 
-/// What the results that are kept are made of.
+/// The objects and views of the kept results.
 struct Needed {
     objects: HashSet<String>,
     views: HashSet<String>,
-    /// Some process lives: what it is just making has no name yet.
+    /// Whether another process is running: views that it is creating have a temporary name.
     is_in_use: bool,
 }
 
@@ -107,7 +108,7 @@ impl Sweep<'_> {
     fn objects(&self, needed: &Needed, done: &mut Collected) -> Result<(), CacheError> {
         for folder in list(&self.cache.dir().join("objects"))? {
             let start = name(&folder);
-            // A link is not ours to follow.
+            // Do not follow a link.
             if !fs::symlink_metadata(&folder).is_ok_and(|m| m.is_dir()) {
                 continue;
             }
@@ -136,14 +137,14 @@ impl Sweep<'_> {
         Ok(())
     }
 
-    /// Unfinished work that nobody is at and that nothing will go on with.
+    /// Remove partial results that no process holds and no kept fingerprint would resume.
     fn partial(&self, keeps: Keeps<'_>) -> Result<(), CacheError> {
         for path in list(&self.cache.dir().join("partial"))? {
             let fingerprint = name(&path);
             if !is_digest(&fingerprint) || keeps(&fingerprint, last_touched(&path)) {
                 continue;
             }
-            // Taken, so that nobody starts on it just now.
+            // Hold the lock so that no process starts to work in the folder.
             if let Some(_lock) = self.cache.try_lock(&fingerprint)? {
                 self.remove(&path)?;
             }
@@ -169,7 +170,7 @@ impl Sweep<'_> {
     }
 }
 
-/// When anything in a folder of unfinished work was last written: checkpoints do not touch the folder itself.
+/// The last modification inside a partial folder: writing a checkpoint does not change the folder's own mtime.
 fn last_touched(dir: &Path) -> u64 {
     let files = walk(dir).unwrap_or_default().into_iter().map(|file| dir.join(file));
     let times = files.chain([dir.to_path_buf(), dir.join("work")]).filter_map(|p| fs::symlink_metadata(p).ok());

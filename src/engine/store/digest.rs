@@ -1,4 +1,4 @@
-//! Content digests of files, and a cache of them by stat so that unchanged big inputs are not read again.
+//! Content digests of files, with a cache keyed by stat that avoids reading unchanged files again.
 
 use std::collections::HashMap;
 use std::fs::{File, Metadata};
@@ -13,17 +13,17 @@ use serde::{Deserialize, Serialize};
 use super::disk::{Change, Disk};
 use super::mapped::Mapped;
 
-/// Files from this size on are mapped and hashed by all cores; below it that costs more than it saves.
+/// Files of at least this size are mapped and hashed on all cores; for smaller files that costs more than it saves.
 const PARALLEL_FROM: u64 = 1 << 20;
 
-/// A file changed within this time of being read may change again without its stat showing it.
+/// A file that changed less than this before it was read may change again without a visible change of its stat.
 const RACY: Duration = Duration::from_secs(2);
 
-/// blake3 of a file's bytes, hexadecimal.
+/// The blake3 digest of a file, in hexadecimal.
 pub fn file(path: &Path) -> io::Result<String> {
-    // Opening a pipe would wait for a writer.
+    // Opening a named pipe would block until a writer comes.
     if !std::fs::metadata(path)?.is_file() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a file"));
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
     }
     let file = File::open(path)?;
     let size = file.metadata()?.len();
@@ -32,7 +32,7 @@ pub fn file(path: &Path) -> io::Result<String> {
         Some(mapped) => {
             hasher.update_rayon(mapped.bytes());
             if mapped.whole().is_err() {
-                // Truncated, or the disk cannot give a page back: reading tells which.
+                // The file was truncated, or the disk cannot read a page: reading it again tells which.
                 hasher.reset().update_reader(&file)?;
             }
         }
@@ -65,7 +65,7 @@ impl Stat {
         }
     }
 
-    /// Whether the file was left alone long enough before `now` for its stat to tell changes.
+    /// Whether the file is old enough at `now` that any change would show in its stat.
     fn settled(&self, now: SystemTime) -> bool {
         let last = self.mtime.max(self.ctime);
         match now.duration_since(SystemTime::UNIX_EPOCH) {
@@ -81,7 +81,7 @@ struct Known {
     digest: String,
 }
 
-/// Digests by path, kept in one JSON file. Losing it costs time and nothing else.
+/// Digests by path, kept in one JSON file. If the file is lost, the digests are computed again.
 pub struct StatCache {
     file: PathBuf,
     disk: Arc<dyn Disk>,
@@ -94,7 +94,7 @@ impl StatCache {
         Self { file, disk, known: Mutex::new((known, false)) }
     }
 
-    /// The digest of a file, from its stat where that is known.
+    /// The digest of a file; it is read only if the stat cache does not know it.
     pub fn digest(&self, path: &Path) -> io::Result<String> {
         let stat = Stat::of(&std::fs::metadata(path)?);
         if let Some(known) = self.lock().0.get(path).filter(|k| k.stat == stat) {
@@ -103,7 +103,7 @@ impl StatCache {
         let now = SystemTime::now();
         let digest = file(path)?;
         let after = Stat::of(&std::fs::metadata(path)?);
-        // The file of digests is JSON, which knows only Unicode.
+        // The cache is a JSON file, so paths have to be Unicode.
         if after == stat && stat.settled(now) && path.to_str().is_some() {
             let mut guard = self.lock();
             guard.0.insert(path.to_path_buf(), Known { stat, digest: digest.clone() });
@@ -112,7 +112,8 @@ impl StatCache {
         Ok(digest)
     }
 
-    /// Write what was learnt. Best effort: another process may win, and then this one's digests are computed again.
+    /// Write new digests to disk. If another process writes at the same time, one set of digests is lost and computed
+    /// again.
     pub fn save(&self) -> io::Result<()> {
         let mut guard = self.lock();
         if !guard.1 {

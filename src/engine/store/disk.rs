@@ -1,24 +1,24 @@
-//! Every change that the engine makes to files, as a value: carried out by the system, or made to fail by a test.
+//! Every change that the engine makes to files, as a value: the system carries it out, or a test makes it fail.
 
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-/// One step on disk. What is promised about crashes is promised for a crash between any two of them.
+/// One step on disk. The guarantees about crashes hold for a crash between any two steps.
 #[derive(Debug, Clone, Copy)]
 pub enum Change<'a> {
-    /// A new folder; an error where something is there.
+    /// Create a folder; an error if the path exists.
     CreateDir(&'a Path),
     CreateDirAll(&'a Path),
-    /// A file that is there afterwards, its content left alone.
+    /// Create the file if it is missing and leave its content unchanged.
     Touch(&'a Path),
-    /// A new file with these bytes; an error where something is there.
+    /// Create a file with these bytes; an error if the path exists.
     Write {
         path: &'a Path,
         bytes: &'a [u8],
     },
-    /// A new file with the bytes of another; an error where something is there.
+    /// Create a file with the bytes of another; an error if the path exists.
     Copy {
         from: &'a Path,
         to: &'a Path,
@@ -37,12 +37,12 @@ pub enum Change<'a> {
         from: &'a Path,
         to: &'a Path,
     },
-    /// Whatever is there is gone afterwards: a file, a folder with all below it, or a link but not what it leads to.
+    /// Remove a file, a folder with its content, or a link (but not its target). A missing path is no error.
     Remove(&'a Path),
 }
 
 impl<'a> Change<'a> {
-    /// What is changed, for messages.
+    /// The path that changes, for messages.
     pub fn path(self) -> &'a Path {
         match self {
             Self::CreateDir(path) | Self::CreateDirAll(path) | Self::Touch(path) | Self::Remove(path) => path,
@@ -53,12 +53,12 @@ impl<'a> Change<'a> {
     }
 }
 
-/// Where changes are made.
+/// Carries out changes.
 pub trait Disk: Send + Sync {
     fn change(&self, change: Change<'_>) -> io::Result<()>;
 }
 
-/// The file systems of this machine.
+/// The real file system.
 pub struct Os;
 
 impl Disk for Os {

@@ -1,4 +1,4 @@
-//! The record of a result, and its form on disk, which tells whether a single bit of it has changed.
+//! The record of a result and its form on disk, with a checksum that detects a single changed bit.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::artifact::Artifact;
 use super::manifest::Manifest;
 
-/// A committed result: what it depended on, what came out, how it was made.
+/// A committed result: its dependencies, its outputs, and how it was made.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Entry {
     pub kind: String,
@@ -16,7 +16,7 @@ pub struct Entry {
     pub made: Made,
 }
 
-/// How a result was made; none of it is part of what it is.
+/// How a result was made; none of this is part of the fingerprint.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Made {
     /// Seconds since 1970.
@@ -29,11 +29,11 @@ pub struct Made {
     pub curve: Curve,
 }
 
-/// Numbers that were measured along the way, such as the speed of training at some of its steps.
+/// Values measured while the stage ran, such as the speed of training at some of its steps.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Curve {
     pub columns: Vec<String>,
-    /// As many numbers as there are columns; none where one was not to be had.
+    /// One value per column; None if it could not be measured.
     pub rows: Vec<Vec<Option<f64>>>,
 }
 
@@ -43,7 +43,7 @@ impl Curve {
     }
 }
 
-/// An entry as it is written.
+/// An entry with its checksum, as written to disk.
 #[derive(Serialize, Deserialize)]
 struct Sealed<E> {
     entry: E,
@@ -56,7 +56,7 @@ impl Entry {
         serde_json::to_vec_pretty(&Sealed { entry: self, check: self.check()? })
     }
 
-    /// None where these are not the bytes of an entry as it was written, or its files would lie elsewhere.
+    /// None if the bytes are not an intact entry, or if a path would leave its artifact's folder.
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let Sealed { entry, check } = serde_json::from_slice::<Sealed<Self>>(bytes).ok()?;
         let is_sound = entry.check().ok()? == check && entry.outputs.values().all(Artifact::is_sound);

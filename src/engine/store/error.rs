@@ -9,9 +9,9 @@ pub enum CacheError {
     Io { what: &'static str, path: PathBuf, source: io::Error },
     #[error("cannot {what} {}: {source}{}", path.display(), make_room(source))]
     Export { what: &'static str, path: PathBuf, source: io::Error },
-    #[error("{} is neither a file nor a folder: a stage may write only those", path.display())]
+    #[error("{} is neither a regular file nor a folder; a stage may write only files and folders", path.display())]
     NotAFile { path: PathBuf },
-    #[error("the name of {} is not Unicode: a stage may write only such files", path.display())]
+    #[error("the file name of {} is not valid Unicode; a stage may write only files with Unicode names", path.display())]
     NotUnicode { path: PathBuf },
     #[error("the stage wrote nothing to its output `{port}`")]
     NoOutput { port: String },
@@ -21,15 +21,15 @@ pub enum CacheError {
     Damaged(#[from] Damaged),
 }
 
-/// A file of the cache is not what it was when it was committed.
+/// A file of the cache that changed after it was committed, or is missing.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{} {}", file.display(), match aside {
-    Some(aside) => format!("is damaged; it was set aside as {}", aside.display()),
-    None => "is gone".into(),
+    Some(aside) => format!("is damaged; pipe moved it to {}", aside.display()),
+    None => "is missing".into(),
 })]
 pub struct Damaged {
     pub file: PathBuf,
-    /// None for a file that is no longer there.
+    /// Where the damaged file was moved; None if the file is missing.
     pub aside: Option<PathBuf>,
 }
 
@@ -39,10 +39,10 @@ impl CacheError {
     }
 }
 
-/// What to do about the errors that users can mend.
+/// What to do about errors that users can fix.
 fn advice(error: &io::Error) -> &'static str {
     if is_read_only(error) {
-        return "; make it writable, or choose another place with --cache-dir or $PIPE_CACHE";
+        return "; make it writable, or choose another folder with --cache-dir or $PIPE_CACHE";
     }
     make_room(error)
 }
@@ -50,7 +50,7 @@ fn advice(error: &io::Error) -> &'static str {
 pub(crate) fn make_room(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            "; free some space and run again: what was committed before is kept"
+            "; free some disk space and run again: committed results are kept"
         }
         _ => "",
     }
@@ -60,5 +60,5 @@ pub(crate) fn is_read_only(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied)
 }
 
-/// The disk cannot read or write a block; std has no name for it.
+/// `EIO`: the disk cannot read or write a block. std has no `ErrorKind` for it.
 pub(crate) const EIO: i32 = 5;

@@ -1,8 +1,9 @@
-//! What running processes rely on, so that nothing is collected under their hands.
+//! Leases: which results running processes use, so that a collection does not remove them.
 //!
-//! A process that uses results has a file of its own in `leases/`, locked as long as it lives, and writes the fingerprint
-//! of each result there before it counts on it. It does so, and commits, under a shared lock of the cache; `collect`
-//! takes that lock alone. So a result is either gone before it is judged, or leased before it could be collected.
+//! Each process that uses results has its own file in `leases/`, locked while the process lives. It writes the
+//! fingerprint of each result to the file before it relies on the result. It writes, and commits, under a shared lock
+//! of the cache; `collect` takes the lock exclusively. So a result is either removed before a process judges it, or
+//! leased before a collection could remove it.
 
 use std::collections::HashSet;
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -18,17 +19,17 @@ use super::error::CacheError;
 
 static COUNT: AtomicU64 = AtomicU64::new(0);
 
-/// Held by a process while it uses results of the cache.
+/// A process holds it while it uses results of the cache.
 pub struct Lease<'a> {
     cache: &'a Cache,
     file: Mutex<Option<(PathBuf, File)>>,
 }
 
-/// The cache is not being collected while this lives. Without a file it can only be read, and so not collected at all.
+/// No collection runs while this lives. Without a lock file the cache is read-only, and no collection can run anyway.
 pub struct Shared(Option<File>);
 
-/// Nobody else judges, commits or collects while this lives.
-pub struct Alone(#[expect(dead_code, reason = "unlocked when it is closed")] File);
+/// No other process judges, commits or collects while this lives.
+pub struct Alone(#[expect(dead_code, reason = "closing the file releases the lock")] File);
 
 impl Cache {
     fn lock_path(&self) -> PathBuf {
@@ -39,18 +40,18 @@ impl Cache {
         self.dir().join("leases")
     }
 
-    /// For a process that is going to use results; nothing is written before it names one.
+    /// Create a lease for a process that will use results. Nothing is written before the first `keep`.
     pub fn lease(&self) -> Lease<'_> {
         Lease { cache: self, file: Mutex::new(None) }
     }
 
-    /// Keep collections away while results are judged or committed: moments, never the time that a stage takes.
+    /// Block collections while results are judged or committed. Hold it for moments only, never while a stage runs.
     pub fn shared(&self) -> Result<Shared, CacheError> {
         let path = self.lock_path();
         let file = match OpenOptions::new().read(true).open(&path) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => match self.disk().change(Change::Touch(&path)) {
                 Ok(()) => File::open(&path),
-                // A cache that cannot be written cannot be collected either.
+                // If the cache cannot be written, no collection can run either.
                 Err(_) => return Ok(Shared(None)),
             },
             other => other,
@@ -60,7 +61,7 @@ impl Cache {
         Ok(Shared(Some(file)))
     }
 
-    /// Wait until nobody judges or commits, and keep it so.
+    /// Wait until no process judges or commits, and block them while the guard lives.
     pub(crate) fn alone(&self) -> Result<Alone, CacheError> {
         let path = self.lock_path();
         self.change("open", Change::Touch(&path))?;
@@ -69,7 +70,7 @@ impl Cache {
         Ok(Alone(file))
     }
 
-    /// The fingerprints that living processes rely on, or none where no process lives; leases of the dead are removed.
+    /// The fingerprints that running processes use; None if no process runs. Leases of dead processes are removed.
     pub(crate) fn leased(&self, _: &Alone) -> Result<Option<HashSet<String>>, CacheError> {
         let dir = self.leases();
         let entries = match fs::read_dir(&dir) {
@@ -81,7 +82,7 @@ impl Cache {
             let path = entry.map_err(|e| CacheError::io("read the folder", &dir, e))?.path();
             if is_alive(&path)? {
                 let text = match fs::read_to_string(&path) {
-                    // Its process ended just now.
+                    // The process ended meanwhile.
                     Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
                     other => other.map_err(|e| CacheError::io("read", &path, e))?,
                 };
@@ -94,7 +95,7 @@ impl Cache {
     }
 }
 
-/// The lock of a lease goes with its process, however that ends.
+/// A process holds the lock of its lease file until it ends, in whatever way.
 fn is_alive(path: &Path) -> Result<bool, CacheError> {
     if !fs::symlink_metadata(path).is_ok_and(|m| m.is_file()) {
         return Ok(false);
@@ -111,7 +112,7 @@ fn is_alive(path: &Path) -> Result<bool, CacheError> {
 }
 
 impl Lease<'_> {
-    /// Keep these results from being collected; only while `Shared` lives is it certain that they are still there.
+    /// Lease these results. They are certain to exist only while `Shared` lives.
     pub fn keep(&self, fingerprints: &[String], shared: &Shared) -> Result<(), CacheError> {
         if shared.0.is_none() || fingerprints.is_empty() {
             return Ok(());
@@ -125,10 +126,10 @@ impl Lease<'_> {
         file.write_all(text.as_bytes()).map_err(|e| CacheError::io("write", path, e))
     }
 
-    /// A new file, locked.
+    /// Create and lock a new lease file.
     fn open(&self) -> Result<(PathBuf, File), CacheError> {
         let dir = self.cache.leases();
-        // Process numbers come again, and two machines or containers may have the same one.
+        // Process ids are reused, and two machines or containers may use the same one.
         let moment = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |d| d.as_nanos());
         let path = dir.join(format!("{}-{moment}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed)));
         self.cache.change("create", Change::CreateDirAll(&dir))?;

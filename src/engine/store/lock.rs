@@ -1,4 +1,4 @@
-//! Who computes a stage: one process at a time, by a lock that the system drops when its holder dies.
+//! The lock of a stage: one process computes it at a time, and the system releases the lock if that process dies.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
@@ -11,9 +11,9 @@ use super::cache::Cache;
 use super::disk::{Change, Disk};
 use super::error::CacheError;
 
-/// Held while a stage is computed.
+/// Held while a stage runs.
 pub struct StageLock {
-    /// Closed, and with it unlocked, after the file is removed.
+    /// Closed, and so unlocked, after the file is removed.
     _file: File,
     path: PathBuf,
     disk: Arc<dyn Disk>,
@@ -21,13 +21,13 @@ pub struct StageLock {
 
 impl Drop for StageLock {
     fn drop(&mut self) {
-        // While the lock is still held, so that nobody can be holding a newer file of this name.
+        // Remove the file while the lock is held: no process can hold a newer file of this name.
         let _ = self.disk.change(Change::Remove(&self.path));
     }
 }
 
 impl Cache {
-    /// Take the lock of a fingerprint, waiting for whoever has it.
+    /// Take the lock of a fingerprint; wait while another process has it.
     pub fn lock(
         &self,
         fingerprint: &str,
@@ -49,13 +49,13 @@ impl Cache {
         }
     }
 
-    /// The lock of a fingerprint, unless somebody has it.
+    /// Take the lock of a fingerprint; None if another process has it.
     pub(crate) fn try_lock(&self, fingerprint: &str) -> Result<Option<StageLock>, CacheError> {
         let path = self.dir().join("partial").join(format!("{fingerprint}.lock"));
         loop {
             let Some(file) = self.open_lock(&path)? else { continue };
             match file.try_lock() {
-                // The holder before us removes the file: a lock on what is no longer there locks nothing.
+                // The previous holder removes the file: a lock on a removed file locks nothing.
                 Ok(()) if same_file(&file, &path) => {
                     return Ok(Some(StageLock { _file: file, path, disk: self.disk().clone() }));
                 }
@@ -66,11 +66,11 @@ impl Cache {
         }
     }
 
-    /// The lock file, made where it is missing; none when its last holder removed it meanwhile.
+    /// Open the lock file, creating it if it is missing; None if its last holder removed it meanwhile.
     fn open_lock(&self, path: &Path) -> Result<Option<File>, CacheError> {
-        // A link would have us make a file wherever it leads. No holder ever leaves anything but a file.
+        // A link would make us create a file at its target. Holders never leave anything but a file.
         if fs::symlink_metadata(path).is_ok_and(|m| !m.is_file()) {
-            self.change("clear the lock", Change::Remove(path))?;
+            self.change("remove the invalid lock", Change::Remove(path))?;
         }
         self.change("open the lock", Change::Touch(path))?;
         match OpenOptions::new().write(true).open(path) {

@@ -1,10 +1,10 @@
-//! The labelled lines that a result depends on: hashed they are the fingerprint, compared they are the explanation.
+//! The labelled lines that a result depends on: their hash is the fingerprint, their differences are the explanation.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// Raise when the files of an artifact change their form.
+/// Raise it when the files of an artifact change their format.
 pub const ARTIFACT_FORMAT: u32 = 1;
 
 /// Lines in a fixed order; labels are unique.
@@ -23,7 +23,7 @@ impl Manifest {
         self.0.push(Line { label: label.into(), value: value.into() });
     }
 
-    /// One line for each leaf of an object by sorted key, where `counts` holds for its key.
+    /// Add one line for each leaf of an object, by sorted key, for the keys that `counts` accepts.
     pub fn push_object(&mut self, object: &serde_json::Value, counts: &dyn Fn(&str) -> bool) {
         let mut items: Vec<_> = object.as_object().into_iter().flatten().filter(|(key, _)| counts(key)).collect();
         items.sort_by_key(|(key, _)| *key);
@@ -39,7 +39,7 @@ impl Manifest {
                 items.sort_by_key(|(key, _)| *key);
                 items.into_iter().for_each(|(key, value)| self.push_tree(&format!("{label}.{key}"), value));
             }
-            // A list of plain values reads best on one line; lists of tables get a line a leaf.
+            // A list of plain values fits on one line; a list of tables gets one line per leaf.
             Value::Array(all) if all.iter().any(|v| v.is_object() || v.is_array()) => {
                 all.iter().enumerate().for_each(|(i, v)| self.push_tree(&format!("{label}[{i}]"), v));
             }
@@ -47,7 +47,7 @@ impl Manifest {
         }
     }
 
-    /// blake3 of the lines, each length-prefixed so that no value can pass for two lines; hexadecimal.
+    /// blake3 of the lines, in hexadecimal. Each part is length-prefixed, so no value can pass for two lines.
     pub fn fingerprint(&self) -> String {
         let mut hasher = blake3::Hasher::new();
         for Line { label, value } in &self.0 {
@@ -63,7 +63,7 @@ impl Manifest {
         self.0.iter().find(|l| l.label == label).map(|l| l.value.as_str())
     }
 
-    /// The lines that differ from `old`: those of this manifest in its order, then what is gone.
+    /// The lines that differ from `old`: those of this manifest in its order, then the removed ones.
     pub fn changes<'a>(&'a self, old: &'a Manifest) -> Vec<LineChange<'a>> {
         let mine = self.0.iter().map(|l| LineChange {
             label: &l.label,
@@ -78,13 +78,13 @@ impl Manifest {
         mine.filter(|c| c.before != c.after).chain(gone).collect()
     }
 
-    /// What changed since `old`, a phrase a line: `learning-rate 0.0005 → 0.0003`.
+    /// What changed since `old`, one phrase per line: `learning-rate 0.0005 → 0.0003`.
     pub fn explain(&self, old: &Manifest) -> Vec<String> {
         self.changes(old).iter().map(LineChange::to_string).collect()
     }
 }
 
-/// One line of a manifest that differs from an older one's.
+/// A line that differs from an older manifest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LineChange<'a> {
     pub label: &'a str,
@@ -96,14 +96,14 @@ impl fmt::Display for LineChange<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.before.map(short), self.after.map(short)) {
             (Some(before), Some(after)) => write!(f, "{} {before} → {after}", self.label),
-            (None, Some(after)) => write!(f, "{} {after} is new", self.label),
-            (Some(before), None) => write!(f, "{} {before} is gone", self.label),
+            (None, Some(after)) => write!(f, "{} {after} was added", self.label),
+            (Some(before), None) => write!(f, "{} {before} was removed", self.label),
             (None, None) => f.write_str(self.label),
         }
     }
 }
 
-/// Digests are shortened and long values cut: an explanation is one line.
+/// Shorten digests and cut long values: an explanation is one line.
 pub fn short(value: &str) -> String {
     let is_digest = value.len() == 64 && value.bytes().all(|b| b.is_ascii_hexdigit());
     match value.char_indices().nth(if is_digest { 8 } else { 60 }) {
@@ -126,13 +126,13 @@ mod tests {
     }
 
     #[test]
-    fn the_explanation_names_what_the_fingerprint_saw() {
+    fn the_explanation_names_what_the_fingerprint_covers() {
         let old = of(json!({"learning-rate": 5e-4, "epochs": 3, "sources": [{"path": "a"}]}));
         let new = of(json!({"learning-rate": 3e-4, "epochs": 3, "sources": [{"path": "b"}], "clip": 1.0}));
         assert_ne!(old.fingerprint(), new.fingerprint());
         assert_eq!(
             new.explain(&old),
-            ["clip 1.0 is new", "learning-rate 0.0005 → 0.0003", "sources[0].path \"a\" → \"b\""]
+            ["clip 1.0 was added", "learning-rate 0.0005 → 0.0003", "sources[0].path \"a\" → \"b\""]
         );
     }
 

@@ -1,8 +1,9 @@
-//! Files mapped into memory for reading; one that is truncated meanwhile reads as zeros, and says so, instead of killing
-//! the process.
+//! Files mapped into memory for reading; one that is truncated meanwhile reads as zeros, and says so, instead of
+//! killing the process.
 //!
-//! Reading from a mapping behind the end of its file raises SIGBUS. The handler here puts a page of zeros in the place if
-//! the address lies in one of our mappings, and notes it; any other address is left to the handler that was there before.
+//! Reading from a mapping behind the end of its file raises SIGBUS. The handler here puts a page of zeros in the place
+//! if the address lies in one of our mappings, and notes it; any other address is left to the handler that was there
+//! before.
 
 use std::fs::File;
 use std::io;

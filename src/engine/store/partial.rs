@@ -1,4 +1,5 @@
-//! `partial/FINGERPRINT`: where a stage works until its result is committed, kept when it is stopped or killed.
+//! `partial/FINGERPRINT`: the working folder of a stage until its result is committed; kept if the stage stops or is
+//! killed.
 
 use std::fs;
 use std::io;
@@ -11,7 +12,7 @@ use super::cache::Cache;
 use super::disk::{Change, Disk};
 use super::error::CacheError;
 
-/// Whoever uses it holds the lock of the fingerprint.
+/// A partial folder. Its user must hold the lock of the fingerprint.
 #[derive(Clone)]
 pub struct Partial {
     dir: PathBuf,
@@ -25,22 +26,23 @@ impl Cache {
 }
 
 impl Partial {
-    /// What is committed on success, a folder for each port.
+    /// The outputs that are committed on success, one folder per port.
     pub fn out(&self) -> PathBuf {
         self.dir.join("out")
     }
 
-    /// Checkpoints, handed to the next attempt.
+    /// Checkpoints for the next attempt.
     pub fn work(&self) -> PathBuf {
         self.dir.join("work")
     }
 
-    /// Where the entry is written before it is renamed into place.
+    /// The entry is written here before it is renamed into place.
     pub(crate) fn entry(&self) -> PathBuf {
         self.dir.join("entry.json")
     }
 
-    /// Make room for an attempt. Checkpoints of the last one stay; its output, and whatever could lead elsewhere, goes.
+    /// Prepare the folder for an attempt: keep the last checkpoints, remove old outputs and anything that could lead
+    /// elsewhere.
     pub fn prepare(&self) -> Result<(), CacheError> {
         if !is_folder(&self.dir) {
             self.remove(&self.dir)?;
@@ -53,7 +55,7 @@ impl Partial {
         self.folder(&self.out()).map_err(|e| CacheError::io("create", &self.out(), e))
     }
 
-    /// A file that has other names elsewhere is not ours to freeze: leave it a copy instead.
+    /// Replace a file that has other hard links by a copy: pipe must not make the other links read-only.
     pub(crate) fn own(&self, file: &Path) -> io::Result<()> {
         if fs::symlink_metadata(file)?.nlink() == 1 {
             return Ok(());
@@ -64,12 +66,12 @@ impl Partial {
         self.disk.change(Change::Rename { from: copy, to: file })
     }
 
-    /// A folder in here.
+    /// Create a folder inside the partial folder.
     pub fn folder(&self, dir: &Path) -> io::Result<()> {
         if dir.is_dir() { Ok(()) } else { self.disk.change(Change::CreateDirAll(dir)) }
     }
 
-    /// The result is safe: what is left of the work is only rubbish by now.
+    /// Remove the folder after the commit; a failure only leaves garbage.
     pub fn clear(&self) {
         let _ = self.disk.change(Change::Remove(&self.dir));
     }
@@ -82,7 +84,7 @@ impl Partial {
     }
 }
 
-/// A folder itself, not a link to one.
+/// Whether the path is a folder and not a link to one.
 pub(crate) fn is_folder(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok_and(|m| m.is_dir())
 }

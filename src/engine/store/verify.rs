@@ -1,4 +1,4 @@
-//! Check every byte of every result.
+//! Verifies every byte of every result.
 
 use std::collections::BTreeMap;
 
@@ -7,24 +7,24 @@ use rayon::prelude::*;
 use super::cache::Cache;
 use super::error::{CacheError, Damaged};
 
-/// What a check of every byte found.
+/// The result of a verification.
 #[derive(Debug, Default)]
 pub struct Verified {
     pub files: usize,
     pub bytes: u64,
-    /// By the fingerprint of a result that is lost with it.
+    /// Damaged files, by the fingerprint of the result that they belong to.
     pub damaged: BTreeMap<String, Vec<Damaged>>,
-    /// Results of which a file is missing.
+    /// Results that lack a file.
     pub incomplete: Vec<String>,
 }
 
 impl Cache {
-    /// Check every byte of every result, on all cores; what is damaged is set aside.
+    /// Verify every byte of every result on all cores; damaged files are moved away.
     pub fn verify_all(&self) -> Result<Verified, CacheError> {
-        // What a collection drops meanwhile would look like damage.
+        // Without the lock, files that a collection removes would look damaged.
         let _shared = self.shared()?;
         let mut found = Verified::default();
-        // Each object once, with a result that has it.
+        // Each object once, with one result that contains it.
         let mut objects: BTreeMap<String, (u64, String)> = BTreeMap::new();
         for fingerprint in self.fingerprints()? {
             match self.entry(&fingerprint)? {
@@ -36,7 +36,7 @@ impl Cache {
                 }
             }
         }
-        // Big ones first: the last to start should not be the longest.
+        // Big objects first, so that the last one to start is short.
         let mut objects: Vec<(String, (u64, String))> = objects.into_iter().collect();
         objects.sort_by_key(|(_, (size, _))| std::cmp::Reverse(*size));
         let checked: Vec<Result<(), CacheError>> = objects.par_iter().map(|(digest, _)| self.verify(digest)).collect();

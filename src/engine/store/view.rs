@@ -1,4 +1,4 @@
-//! An artifact laid out as a folder: links to verified objects, for stages and people to read.
+//! Views: artifacts as folders of links to verified objects, for stages and users to read.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -13,7 +13,7 @@ use super::disk::Change;
 use super::error::CacheError;
 
 impl Cache {
-    /// A folder with the artifact's files and no others, every byte of which has been checked by this process.
+    /// A folder with exactly the artifact's files; this process has verified every byte.
     pub fn view(&self, artifact: &Artifact) -> Result<PathBuf, CacheError> {
         for file in &artifact.files {
             self.verify(&file.digest)?;
@@ -30,19 +30,22 @@ impl Cache {
         made.map(|()| dir)
     }
 
-    /// Rename a view into place. A right one that is there by now, of another thread or process, stays: it may be in use.
+    /// Rename a view into place. If another thread or process has made the same view, that one stays, because it may be
+    /// in use.
     fn put_view(&self, artifact: &Artifact, temp: &Path, dir: &Path) -> Result<(), CacheError> {
         for _ in 0..3 {
             match self.disk().change(Change::Rename { from: temp, to: dir }) {
                 Err(_) if self.is_view_of(dir, artifact) => return Ok(()),
-                Err(_) if fs::symlink_metadata(dir).is_ok() => self.change("clear the view", Change::Remove(dir))?,
-                done => return done.map_err(|e| CacheError::io("make the view", dir, e)),
+                Err(_) if fs::symlink_metadata(dir).is_ok() => {
+                    self.change("remove the old view", Change::Remove(dir))?
+                }
+                done => return done.map_err(|e| CacheError::io("create the view", dir, e)),
             }
         }
-        Err(CacheError::io("make the view", dir, io::ErrorKind::AlreadyExists.into()))
+        Err(CacheError::io("create the view", dir, io::ErrorKind::AlreadyExists.into()))
     }
 
-    /// A new folder beside the views.
+    /// Create a temporary folder beside the views.
     fn temp_dir(&self) -> Result<PathBuf, CacheError> {
         let views = self.dir().join("views");
         let temp = tempfile::Builder::new()
@@ -59,15 +62,15 @@ impl Cache {
             if parent != dir {
                 self.change("create", Change::CreateDirAll(parent))?;
             }
-            // Some file systems know no hard links, and all have a most of them for one file.
+            // Some file systems do not support hard links, and all limit their number per file.
             self.change("link", Change::Link { from: &from, to: &to })
                 .or_else(|_| self.change("copy", Change::Copy { from: &from, to: &to }))?;
         }
         Ok(())
     }
 
-    /// A view holds exactly the artifact's files, each of them the very object (same inode): what was verified is what
-    /// is read.
+    /// A view holds exactly the artifact's files, each with the inode of its object: the verified bytes are the bytes
+    /// that are read.
     fn is_view_of(&self, dir: &Path, artifact: &Artifact) -> bool {
         let Ok(found) = walk(dir) else { return false };
         let wanted: BTreeSet<&Path> = artifact.files.iter().map(|f| Path::new(&f.path)).collect();
@@ -78,7 +81,7 @@ impl Cache {
         let path = dir.join(&file.path);
         match (fs::symlink_metadata(&path), fs::symlink_metadata(self.object_path(&file.digest))) {
             (Ok(a), Ok(b)) if (a.dev(), a.ino()) == (b.dev(), b.ino()) => true,
-            // A copy, where links cannot be had.
+            // A copy, if the file system has no links.
             (Ok(a), Ok(_)) => a.size() == file.size && digest::file(&path).is_ok_and(|d| d == file.digest),
             _ => false,
         }

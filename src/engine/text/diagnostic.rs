@@ -1,23 +1,23 @@
-//! What is wrong with a pipeline file, and where: facts only, drawn by `report`.
+//! Problems in a pipeline file with their places: data only; `report` renders it.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// Letters of a value or name that a message shows; more would bury what it has to say.
+/// Characters of a value or name that a message shows; a longer one would hide the rest of the message.
 const SHOWN: usize = 80;
 
-/// Names in a list before it says how many more there are: no build has so many kinds, no kind so many parameters.
+/// Names that a list shows before "and N more". No build has that many kinds, and no kind that many parameters.
 const LISTED: usize = 50;
 
-/// The longest word for which a similar one is looked for: comparing takes the product of both lengths.
+/// The longest word for which similar words are searched: the cost is the product of both lengths.
 const COMPARED: usize = 64;
 
-/// A text that values come from: a pipeline file, or one `--set` argument.
+/// The text that values come from: a pipeline file, or one `--set` argument.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Source {
-    /// As shown to the user: a path, or `--set`.
+    /// The name shown to the user: a path, or `--set`.
     pub name: String,
     pub text: String,
 }
@@ -40,7 +40,7 @@ impl Place {
         Self { source: source.clone(), span }
     }
 
-    /// Line and column, from 1, as editors count them.
+    /// Line and column, both counted from 1 as in editors.
     pub fn line_column(&self) -> (usize, usize) {
         let before = &self.source.text[..self.span.start.min(self.source.text.len())];
         let line = before.matches('\n').count() + 1;
@@ -49,14 +49,14 @@ impl Place {
     }
 }
 
-/// One thing that is wrong: what, where, and what to do.
+/// One problem: what is wrong, where, and what to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Diagnostic {
     pub message: String,
     pub place: Option<Place>,
-    /// Beside the caret.
+    /// The text beside the caret.
     pub label: String,
-    /// Lines after the snippet.
+    /// Help lines below the snippet.
     pub help: Vec<String>,
 }
 
@@ -80,7 +80,7 @@ impl Diagnostic {
         self
     }
 
-    /// "did you mean" when one of `known` is close to `word`.
+    /// Add "did you mean" if one of `known` is similar to `word`.
     pub fn suggest<'a>(self, word: &str, known: impl IntoIterator<Item = &'a str>) -> Self {
         match closest(word, known) {
             Some(near) => self.help(format!("did you mean `{near}`?")),
@@ -89,13 +89,13 @@ impl Diagnostic {
     }
 }
 
-/// All that is wrong with one pipeline file, in the order of the text.
+/// All problems of one pipeline file, in the order of the text.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{} problem(s) in the pipeline file: {}", .0.len(), .0.first().map_or("", |d| d.message.as_str()))]
 pub struct Diagnostics(pub Vec<Diagnostic>);
 
 impl Diagnostics {
-    /// In the order of the text, each once (profiles are checked together and share most of a file).
+    /// Sort by place and remove duplicates (profiles are checked one by one and share most of a file).
     pub fn new(mut all: Vec<Diagnostic>) -> Self {
         all.sort_by_key(|d| d.place.as_ref().map_or((1, 0), |p| (0, p.span.start)));
         let mut seen = HashSet::new();
@@ -107,7 +107,7 @@ impl Diagnostics {
     }
 }
 
-/// The word of `known` that the user may have meant; at most a third of the letters differ.
+/// The word of `known` that the user may have meant: at most a third of the characters differ.
 pub fn closest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     if word.len() > COMPARED {
         return None;
@@ -122,7 +122,7 @@ pub fn closest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
         .map(|(_, k)| k)
 }
 
-/// `a, b, c` for messages; names quoted as code, the first of them where there are very many.
+/// Format names for a message as `` `a`, `b`, `c` ``, at most `LISTED` of them.
 pub fn listed<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
     let mut names = names.into_iter();
     let mut all: Vec<String> = names.by_ref().take(LISTED).map(|n| format!("`{}`", short(n))).collect();
@@ -134,7 +134,7 @@ pub fn listed<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
     all.join(", ")
 }
 
-/// A value or name as messages show it: its beginning where it is long.
+/// A value or name for a message, cut if it is long.
 pub fn short(text: &str) -> Cow<'_, str> {
     match text.char_indices().nth(SHOWN) {
         Some((at, _)) => format!("{}…", &text[..at]).into(),
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn a_problem_is_said_once() {
+    fn a_problem_is_reported_once() {
         let source = Source::new("f.toml", "a = 1\n");
         let at = |span| Diagnostic::new("bad").at(&Place::new(&source, span));
         assert_eq!(Diagnostics::new(vec![at(4..5), at(0..1), at(0..1)]).0, [at(0..1), at(4..5)]);

@@ -1,4 +1,4 @@
-//! How a kind's parameters are read, documented and written down: one serde type, or two parts that share one flat table.
+//! How a kind's parameters are read, documented and serialized: one serde type, or two that share one flat table.
 
 use schemars::{JsonSchema, Schema};
 use serde::Serialize;
@@ -8,15 +8,15 @@ use super::diagnostic::{Diagnostic, Place, closest, listed};
 use super::value;
 use super::value::Table;
 
-/// The parameters of a kind. Every serde type with a JSON Schema is one.
+/// The parameters of a kind. Every serde type with a JSON Schema implements it.
 pub trait Parameters: Sized + Send + Sync + 'static {
-    /// Read from a stage's table; all that is wrong is reported, not only the first.
+    /// Read them from a stage's table. The error holds all problems, not only the first.
     fn read(table: &Table, owner: &str, place: &Place) -> Result<Self, Vec<Diagnostic>>;
 
     /// The descriptions are the doc comments.
     fn schema() -> Schema;
 
-    /// With defaults filled in.
+    /// Serialize them, with defaults filled in.
     fn to_json(&self) -> anyhow::Result<serde_json::Value>;
 }
 
@@ -34,9 +34,9 @@ impl<T: Serialize + DeserializeOwned + JsonSchema + Send + Sync + 'static> Param
     }
 }
 
-/// Read two sets of parameters that a file writes side by side, such as a kind's own and those of training.
+/// Read two sets of parameters that share a table, such as a kind's own and those of training.
 ///
-/// serde's `flatten` would lose the places of values; here each part reads its own keys.
+/// serde's `flatten` would lose the places of values; so each part reads its own keys.
 pub fn read_both<A: Parameters, B: Parameters>(
     table: &Table,
     owner: &str,

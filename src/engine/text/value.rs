@@ -1,4 +1,4 @@
-//! TOML values that remember where they stand, and typed reading from them.
+//! TOML values with their places in the text, and typed reading from them.
 
 use std::sync::Arc;
 
@@ -8,10 +8,10 @@ use toml::de::{DeString, DeTable, DeValue};
 
 use super::diagnostic::{Diagnostic, Place, Source, closest, listed, short};
 
-/// Tables and lists in one another: what no pipeline needs, and what would overflow the stack of whoever walks them.
+/// How deep tables and lists may nest. No pipeline needs more, and deeper nesting would overflow the stack.
 const DEEPEST: usize = 64;
 
-/// Syntax errors reported of one text: a file that is no TOML at all has one at every letter.
+/// Syntax errors reported for one text: a file that is not TOML has one at every character.
 const MOST_ERRORS: usize = 100;
 
 /// A value and its place in the text.
@@ -108,7 +108,7 @@ impl Value {
     }
 }
 
-/// Read a document; every syntax error is reported, not only the first.
+/// Parse a document; every syntax error is reported, not only the first.
 pub fn parse(source: &Arc<Source>) -> Result<Table, Vec<Diagnostic>> {
     let (table, errors) = DeTable::parse_recoverable(&source.text);
     let mut problems: Vec<Diagnostic> = errors
@@ -127,7 +127,7 @@ pub fn parse(source: &Arc<Source>) -> Result<Table, Vec<Diagnostic>> {
     if problems.is_empty() { Ok(ours) } else { Err(problems) }
 }
 
-/// Drops the parser's values without recursion: dotted keys in tables in dotted keys go thousands deep.
+/// Drop the parser's values without recursion: nested dotted keys can be thousands deep.
 fn dismantle(table: DeTable<'_>) {
     let mut open = vec![DeValue::Table(table)];
     while let Some(value) = open.pop() {
@@ -139,11 +139,11 @@ fn dismantle(table: DeTable<'_>) {
     }
 }
 
-/// Turns the parser's values into ours.
+/// Converts the parser's values into ours.
 struct Reader<'a> {
     source: &'a Arc<Source>,
     problems: &'a mut Vec<Diagnostic>,
-    /// Tables and lists around what is being read.
+    /// The number of tables and lists around the current value.
     depth: usize,
 }
 
@@ -189,8 +189,8 @@ impl Reader<'_> {
 
 /// Read a table into a type, reporting every bad key and not only the first.
 ///
-/// serde stops at its first error. The offending top-level key is taken out and the rest read again until nothing is
-/// left to complain about, so a user sees all of a stage's mistakes in one run.
+/// serde stops at its first error. So the offending top-level key is removed and the rest read again until there is no
+/// error: users see all mistakes of a stage in one run.
 pub fn read<T: DeserializeOwned>(table: &Table, owner: &str, owner_place: &Place) -> Result<T, Vec<Diagnostic>> {
     let mut rest = table.clone();
     let mut removed: Vec<String> = Vec::new();
@@ -202,7 +202,7 @@ pub fn read<T: DeserializeOwned>(table: &Table, owner: &str, owner_place: &Place
             Err(error) => error,
         };
         match error.kind {
-            // A field that is missing because its bad value was taken out is not a second mistake.
+            // A field that is missing because its bad value was removed is not a second mistake.
             ErrorKind::Missing(field) if error.top.is_none() && removed.contains(&field) => return Err(problems),
             ErrorKind::Missing(field) if error.top.is_none() => {
                 problems.push(
@@ -224,7 +224,7 @@ pub fn read<T: DeserializeOwned>(table: &Table, owner: &str, owner_place: &Place
     }
 }
 
-/// What went wrong while reading, the place of the innermost value, and the top-level key it is under.
+/// A reading error, with the place of the innermost value and the top-level key around it.
 #[derive(Debug)]
 struct ReadError {
     kind: ErrorKind,
@@ -259,7 +259,7 @@ impl ErrorKind {
             }
             Self::Missing(field) => Diagnostic::new(format!("`{field}` is missing")).label(format!("needs `{field}`")),
             Self::Type { got, expected } => {
-                Diagnostic::new(format!("{got} stands where {expected} belongs")).label(format!("expected {expected}"))
+                Diagnostic::new(format!("expected {expected}, found {got}")).label(format!("expected {expected}"))
             }
             Self::Other(message) => Diagnostic::new(message),
         }
@@ -324,7 +324,7 @@ fn unexpected(got: de::Unexpected<'_>) -> String {
     }
 }
 
-/// serde names Rust's types; users know numbers and strings.
+/// Translate serde's names of Rust types into words that users know.
 fn plain(expected: &dyn de::Expected) -> String {
     let text = expected.to_string();
     match text.as_str() {
@@ -377,7 +377,7 @@ impl<'de> de::MapAccess<'de> for Items<'_> {
     }
 
     fn next_value_seed<V: de::DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, ReadError> {
-        let item = self.current.ok_or_else(|| de::Error::custom("a value without its key"))?;
+        let item = self.current.ok_or_else(|| de::Error::custom("internal error: a value without its key"))?;
         seed.deserialize(ValueReader(&item.value)).map_err(|e| {
             let mut e = e.within(&item.value.place);
             e.top = Some(item.key.clone());

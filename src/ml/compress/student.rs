@@ -1,31 +1,31 @@
-//! A student made of some of its teacher's layers.
+//! Makes a student from some of its teacher's layers.
 
 use anyhow::{Context, Result, ensure};
 use burn::tensor::Device;
 
 use crate::model::Model;
 
-/// So many of `all` layers, evenly spaced from the first.
+/// Choose `wanted` of `all` layers, evenly spaced from the first.
 ///
 /// Source: DistilBERT's initialisation (Sanh et al., 2019, section 3), which DistilRoBERTa shares.
 pub fn spread(all: usize, wanted: usize) -> Vec<usize> {
     (0..wanted).map(|i| i * all / wanted).collect()
 }
 
-/// The teacher with the encoder layers `kept` alone, by their place in it, counted from 0; everything else is copied.
+/// A copy of the teacher with only the encoder layers `kept`, which are positions counted from 0.
 pub fn with_layers(teacher: &Model, kept: &[usize], device: &Device) -> Result<Model> {
     let all = teacher.config().layers();
-    ensure!(!kept.is_empty(), "no layer is kept; at least 1 is needed");
+    ensure!(!kept.is_empty(), "the list of layers to keep is empty; it needs at least 1");
     ensure!(kept.is_sorted_by(|a, b| a < b), "the layers {kept:?} must be in ascending order, each of them once");
     let beyond = kept.iter().find(|&&layer| layer >= all);
-    ensure!(beyond.is_none(), "the layers {kept:?} are to be kept, but the model has {all}: 0 to {}", all - 1);
+    ensure!(beyond.is_none(), "cannot keep the layers {kept:?}: the model has {all}, numbered 0 to {}", all - 1);
     let config = teacher.config().with_layers(kept.len()).context("the student's config")?;
     let host =
         teacher.to_host()?.into_iter().filter_map(|(name, tensor)| Some((renamed(&name, kept)?, tensor))).collect();
     Model::with_values(&config, host, device)
 }
 
-/// The student's name of a teacher's parameter; none for those of dropped layers.
+/// The student's name for a teacher's parameter, or `None` if its layer is dropped.
 fn renamed(name: &str, kept: &[usize]) -> Option<String> {
     // `encoder.layer.N` or, in DistilBERT, `transformer.layer.N`.
     const LAYER: &str = "er.layer.";
@@ -72,7 +72,7 @@ mod tests {
         assert_eq!(new[&name(1)].data, old[&name(2)].data);
         assert_eq!((student.depth(), new.len()), (2, old.len() - 16));
         let refused = |kept: &[usize]| with_layers(&teacher, kept, &device).unwrap_err().to_string();
-        assert_eq!(refused(&[1, 3]), "the layers [1, 3] are to be kept, but the model has 3: 0 to 2");
+        assert_eq!(refused(&[1, 3]), "cannot keep the layers [1, 3]: the model has 3, numbered 0 to 2");
         assert!(refused(&[2, 1]).contains("ascending order") && refused(&[1, 1]).contains("each of them once"));
         assert!(refused(&[]).contains("at least 1"));
     }

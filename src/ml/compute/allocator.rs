@@ -1,4 +1,4 @@
-//! The allocator of the program: mimalloc, told to hold on to what is freed, with a count of what is in use.
+//! The program's allocator: mimalloc, set to keep freed memory for a while, with a count of the memory in use.
 
 use std::alloc::{GlobalAlloc, Layout};
 use std::collections::BTreeMap;
@@ -8,13 +8,14 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use libmimalloc_sys::{mi_option_set_default, mi_option_t, mi_option_use_numa_nodes};
 use mimalloc::MiMalloc;
 
-/// mimalloc; blocks of 16 KiB and more are counted.
+/// mimalloc, counting blocks of 16 KiB and more.
 pub struct Allocator;
 
-/// Weights, activations and rows come in such blocks. Counting the small ones, too, would cost time and tell little.
+/// Weights, activations and rows are blocks of at least this size. Counting smaller blocks would cost time and change
+/// little.
 const COUNTED: usize = 16 << 10;
 
-/// Bytes of counted blocks, now and at the most since a [`Watermark`] was last set.
+/// Bytes in counted blocks: now, and the maximum since the last [`Watermark`] was set.
 static IN_USE: AtomicUsize = AtomicUsize::new(0);
 static MOST: AtomicUsize = AtomicUsize::new(0);
 
@@ -30,10 +31,10 @@ fn gave(bytes: usize) {
     }
 }
 
-// SAFETY: every call goes to mimalloc as it came; the counting touches no memory of the blocks.
+// SAFETY: every call is forwarded to mimalloc unchanged; counting touches no memory of the blocks.
 unsafe impl GlobalAlloc for Allocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        // SAFETY: the caller's promises are those that mimalloc asks for, here and below.
+        // SAFETY: the caller's guarantees are those that mimalloc requires, here and below.
         let block = unsafe { MiMalloc.alloc(layout) };
         if !block.is_null() {
             took(layout.size());
@@ -67,34 +68,34 @@ unsafe impl GlobalAlloc for Allocator {
     }
 }
 
-/// `mi_option_purge_delay` of `mimalloc.h`, the option before the one that the crate names.
+/// `mi_option_purge_delay` in `mimalloc.h`: the option before the one that the crate names.
 const PURGE_DELAY: mi_option_t = mi_option_use_numa_nodes - 1;
 
-/// Freed memory goes back to the kernel after ten seconds instead of one.
+/// Return freed memory to the kernel after ten seconds instead of one.
 ///
-/// A training step of a base model takes longer than a second and frees gigabytes, which the next step would have to take
-/// anew, page by page.
+/// A training step of a base model takes longer than a second and frees gigabytes. The next step would have to allocate
+/// them again, page by page.
 pub fn hold_freed_memory() {
-    // SAFETY: setting an option changes an integer. What MIMALLOC_PURGE_DELAY says goes first.
+    // SAFETY: setting an option changes an integer. MIMALLOC_PURGE_DELAY takes precedence.
     unsafe { mi_option_set_default(PURGE_DELAY, 10_000) };
 }
 
-/// The most memory in use at once from here on, above what is in use now.
+/// The maximum of memory in use from here on, above what is in use now.
 ///
-/// Counted in the allocator and not by the kernel: what earlier work has freed stays with the process, so that its resident
-/// memory says nothing of later work. Whatever runs at the same time counts, too.
+/// Counted in the allocator and not read from the kernel: memory that earlier work freed stays with the process, so its
+/// resident memory says nothing about later work. Work that runs at the same time is included.
 pub struct Watermark {
     id: usize,
     before: usize,
 }
 
-/// The most that each watermark has seen until another was set.
+/// The maximum that each watermark has seen until another was set.
 static OPEN: Mutex<BTreeMap<usize, usize>> = Mutex::new(BTreeMap::new());
 
 impl Watermark {
     pub fn set() -> Self {
         let mut open = Self::open();
-        // Whatever peak there was since, the older ones have seen; blocks taken meanwhile count from here on.
+        // Older watermarks record the peak so far; blocks allocated meanwhile count from here on.
         let seen = MOST.swap(0, Relaxed);
         open.values_mut().for_each(|most| *most = seen.max(*most));
         let before = IN_USE.load(Relaxed);
@@ -104,20 +105,20 @@ impl Watermark {
         Self { id, before }
     }
 
-    /// None where this allocator is not the program's.
+    /// None if this allocator is not the program's.
     pub fn bytes(&self) -> Option<u64> {
         self.most().map(|most| most.saturating_sub(self.before as u64))
     }
 
-    /// The same with what was in use before.
+    /// The same, including what was in use before.
     pub fn most(&self) -> Option<u64> {
         let most = Self::open().get(&self.id).copied()?;
         (most > 0).then_some(most as u64)
     }
 
-    /// The open watermarks, up to date.
+    /// All open watermarks, updated.
     fn open() -> MutexGuard<'static, BTreeMap<usize, usize>> {
-        // The map is whole after every step.
+        // Ignore poisoning: each change of the map is complete in itself.
         let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
         let most = MOST.load(Relaxed);
         open.values_mut().for_each(|seen| *seen = most.max(*seen));
@@ -136,8 +137,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_option_is_the_one_meant() {
-        // SAFETY: reading an option is reading an integer.
+    fn the_option_is_the_right_one() {
+        // SAFETY: reading an option reads an integer.
         assert_eq!(unsafe { libmimalloc_sys::mi_option_get(PURGE_DELAY) }, 1000, "the default, in milliseconds");
     }
 
@@ -145,8 +146,8 @@ mod tests {
     fn watermarks_see_the_most_in_use_also_when_others_are_set() {
         let layout = |bytes| Layout::from_size_align(bytes, 64).unwrap();
         let first = Watermark::set();
-        assert_eq!(first.bytes(), None, "the tests have the system's allocator");
-        // SAFETY: every block is given back with the layout that it has by then.
+        assert_eq!(first.bytes(), None, "tests use the system's allocator");
+        // SAFETY: every block is freed with its current layout.
         unsafe {
             let large = Allocator.alloc(layout(1 << 20));
             let small = Allocator.alloc(layout(COUNTED - 1));

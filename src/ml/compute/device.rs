@@ -1,4 +1,4 @@
-//! Which processor the work runs on: what the user asked for, what is there, and why it was chosen.
+//! Chooses the processor for the work from what the user asked for and what the machine has, and says why.
 
 use std::fmt;
 use std::path::Path;
@@ -7,35 +7,35 @@ use std::str::FromStr;
 use anyhow::{Result, anyhow, bail};
 use burn::tensor::Device;
 
-/// What the user asked for with `--device`.
+/// The device that the user asked for with `--device`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Want {
-    /// CUDA when it is compiled in and a GPU answers, then a hardware wgpu adapter, then the CPU.
+    /// CUDA if this build has it and a GPU responds, else a hardware wgpu adapter, else the CPU.
     #[default]
     Auto,
     Cpu,
-    /// CUDA GPUs by their numbers.
+    /// CUDA GPUs with these numbers.
     Cuda(Numbers),
-    /// wgpu adapters by their numbers, hardware adapters first.
+    /// wgpu adapters with these numbers; hardware adapters come first.
     Wgpu(Numbers),
 }
 
-/// Which devices of a kind: one, or several that share each step of a training. None is named twice.
+/// Numbers of devices of one kind: one device, or several that share each training step. No number repeats.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Numbers {
     pub first: usize,
     pub others: Vec<usize>,
 }
 
-/// A device that was opened, with what to tell the user about it.
+/// An opened device, with its name and the reason for choosing it.
 #[derive(Debug, Clone)]
 pub struct Chosen {
     pub device: Device,
-    /// More devices of the same kind, which share each step of a training with it.
+    /// More devices of the same kind, which share each training step with `device`.
     pub others: Vec<Device>,
     /// "cpu", "cuda:0", "wgpu:1", "cuda:0,1".
     pub name: String,
-    /// Why this one, as a fragment: "asked for", "no GPU backend in this build".
+    /// Why this device was chosen, as a fragment: "requested", "a CUDA GPU responds".
     pub why: String,
 }
 
@@ -53,15 +53,13 @@ impl FromStr for Want {
             ("cuda", numbers) => Ok(Want::Cuda(Numbers::read(text, kind, numbers)?)),
             ("wgpu", numbers) => Ok(Want::Wgpu(Numbers::read(text, kind, numbers)?)),
             ("auto" | "cpu", Some(_)) => bail!("device `{text}`: `{kind}` takes no number"),
-            _ => bail!(
-                "unknown device `{text}`; known are auto, cpu, cuda, cuda:N, wgpu, wgpu:N, and cuda:0,1 for several"
-            ),
+            _ => bail!("unknown device `{text}`; use auto, cpu, cuda, cuda:N, wgpu, wgpu:N, or cuda:0,1 for several"),
         }
     }
 }
 
 impl Numbers {
-    /// `1` or `0,1`; the first device where nothing is given. `text` is the whole of what the user wrote.
+    /// Parse `1` or `0,1`; without numbers, the first device. `text` is everything that the user wrote.
     fn read(text: &str, kind: &str, numbers: Option<&str>) -> Result<Self> {
         let number = |digits: &str| {
             let wrong = || anyhow!("device `{text}`: `{digits}` is not a device number; write for example `{kind}:0`");
@@ -94,12 +92,12 @@ impl fmt::Display for Want {
     }
 }
 
-/// Opens the wanted device, without autodiff: training adds it by `device.autodiff()`.
+/// Opens the requested device, without autodiff: training adds it with `device.autodiff()`.
 ///
-/// A device asked for by name that is not there is an error; `auto` always finds one.
+/// Fails if the user named a device that does not exist. `auto` always finds one.
 pub fn open(want: &Want) -> Result<Chosen> {
     match want {
-        Want::Cpu => Ok(cpu("asked for".into())),
+        Want::Cpu => Ok(cpu("requested".into())),
         Want::Cuda(numbers) => open_all(want, numbers, cuda::open),
         Want::Wgpu(numbers) => open_all(want, numbers, |number| wgpu::open(number, Adapters::All)),
         Want::Auto => Ok(auto()),
@@ -107,20 +105,20 @@ pub fn open(want: &Want) -> Result<Chosen> {
 }
 
 fn open_all(want: &Want, numbers: &Numbers, open: impl Fn(usize) -> Result<Device, String>) -> Result<Chosen> {
-    let open = |&number: &usize| open(number).map_err(|reason| anyhow!("device {want} cannot be used: {reason}"));
+    let open = |&number: &usize| open(number).map_err(|reason| anyhow!("cannot use device {want}: {reason}"));
     let device = open(&numbers.first)?;
     let others = numbers.others.iter().map(open).collect::<Result<_>>()?;
-    Ok(Chosen { others, ..chosen(device, want.to_string(), "asked for".into()) })
+    Ok(Chosen { others, ..chosen(device, want.to_string(), "requested".into()) })
 }
 
-/// Bytes that the device's memory pool holds, used or kept for reuse; none for the CPU, which has no pool.
+/// Bytes that the device's memory pool holds, in use or kept for reuse. `None` for the CPU, which has no pool.
 pub fn pool_bytes(device: &Device) -> Option<u64> {
     device.memory_pool_usage().map(|usage| usage.bytes_reserved)
 }
 
 impl Chosen {
-    /// Bytes of memory that the device has, the first one where there are several: what the kernel or the driver says. None
-    /// for wgpu, which does not tell.
+    /// Bytes of memory of the device (of the first one, if there are several), as the kernel or the driver reports
+    /// them. `None` for wgpu, which does not report it.
     pub fn total_bytes(&self) -> Option<u64> {
         match self.name.parse().ok()? {
             Want::Cuda(numbers) => cuda::total_bytes(numbers.first),
@@ -130,7 +128,7 @@ impl Chosen {
     }
 }
 
-/// The machine's, or what this process's control group (version 2) or one above it may have of that.
+/// The machine's memory, or the limit of this process's control group (version 2) or one of its parents if it is lower.
 fn main_memory_bytes() -> Option<u64> {
     let info = std::fs::read_to_string("/proc/meminfo").ok()?;
     let line = info.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
@@ -139,7 +137,7 @@ fn main_memory_bytes() -> Option<u64> {
     let group = groups.lines().find_map(|line| line.strip_prefix("0::/")).unwrap_or_default();
     let limit = |group: &Path| -> Option<u64> {
         let file = Path::new("/sys/fs/cgroup").join(group).join("memory.max");
-        std::fs::read_to_string(file).ok()?.trim().parse().ok() // "max" where there is no limit.
+        std::fs::read_to_string(file).ok()?.trim().parse().ok() // The file says "max" if there is no limit.
     };
     Path::new(group).ancestors().filter_map(limit).chain([machine]).min()
 }
@@ -149,7 +147,7 @@ pub fn is_cpu(device: &Device) -> bool {
     *device == Device::flex()
 }
 
-/// Which wgpu adapters count: software ones compute on the CPU, slower than `flex` does.
+/// Which wgpu adapters to use. Software adapters compute on the CPU, slower than `flex`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(not(feature = "wgpu"), allow(dead_code))]
 enum Adapters {
@@ -159,12 +157,12 @@ enum Adapters {
 
 fn auto() -> Chosen {
     let no_cuda = match cuda::open(0) {
-        Ok(device) => return chosen(device, "cuda:0".into(), "a CUDA GPU answers".into()),
+        Ok(device) => return chosen(device, "cuda:0".into(), "a CUDA GPU responds".into()),
         Err(reason) => reason,
     };
     let no_wgpu = match wgpu::open(0, Adapters::Hardware) {
         Ok(device) => {
-            let why = format!("a hardware wgpu adapter answers; CUDA: {no_cuda}");
+            let why = format!("a hardware wgpu adapter responds; CUDA: {no_cuda}");
             return chosen(device, "wgpu:0".into(), why);
         }
         Err(reason) => reason,
@@ -185,7 +183,7 @@ mod cuda {
     use burn::tensor::Device;
     use std::ffi::c_int;
 
-    /// Asks the driver before Burn does: where there is none, Burn panics in a worker thread.
+    /// Asks the driver before Burn does: without a driver, Burn panics in a worker thread.
     pub(super) fn open(index: usize) -> Result<Device, String> {
         let gpus = count()?;
         if index >= gpus {
@@ -221,15 +219,15 @@ mod cuda {
                 driver.get(b"cuDeviceGetCount\0").map_err(|e| e.to_string())?;
             let status = device_count(&mut gpus);
             if status != 0 {
-                return Err(format!("the NVIDIA driver lists no GPU (cuDeviceGetCount gives {status})"));
+                return Err(format!("the NVIDIA driver lists no GPU (cuDeviceGetCount returned {status})"));
             }
-            // Burn loads the driver again; unloading it in between gains nothing.
+            // Burn loads the driver again, so unloading it in between gains nothing.
             std::mem::forget(driver);
         }
         Ok(usize::try_from(gpus).unwrap_or(0))
     }
 
-    /// The driver, started.
+    /// Load and initialise the driver.
     fn driver() -> Result<libloading::Library, String> {
         const NAMES: [&str; 3] = ["libcuda.so.1", "libcuda.so", "nvcuda.dll"];
         // SAFETY: loading the driver runs its initialisers, as any CUDA program does; `cuInit` has had this signature since
@@ -243,7 +241,7 @@ mod cuda {
                 driver.get(b"cuInit\0").map_err(|e| e.to_string())?;
             let status = init(0);
             if status != 0 {
-                return Err(format!("the NVIDIA driver does not start (cuInit gives {status})"));
+                return Err(format!("the NVIDIA driver failed to start (cuInit returned {status})"));
             }
             Ok(driver)
         }
@@ -330,7 +328,7 @@ mod tests {
         let text = |s: &str| s.parse::<Want>().map_err(|e| e.to_string()).expect_err("wrong");
         assert_eq!(
             text("gpu"),
-            "unknown device `gpu`; known are auto, cpu, cuda, cuda:N, wgpu, wgpu:N, and cuda:0,1 for several"
+            "unknown device `gpu`; use auto, cpu, cuda, cuda:N, wgpu, wgpu:N, or cuda:0,1 for several"
         );
         assert_eq!(text("cuda:x"), "device `cuda:x`: `x` is not a device number; write for example `cuda:0`");
         assert_eq!(text("cuda:0,"), "device `cuda:0,`: `` is not a device number; write for example `cuda:0`");
@@ -342,7 +340,7 @@ mod tests {
     fn the_cpu_has_no_memory_pool_and_the_machines_memory() {
         assert_eq!(pool_bytes(&Device::flex()), None);
         let cpu = open(&Want::Cpu).expect("the CPU is always there");
-        // A gigabyte or more where the kernel tells.
+        // At least a gigabyte, if the kernel reports it.
         assert!(cpu.total_bytes().is_none_or(|bytes| bytes > 1 << 30), "{:?}", cpu.total_bytes());
         assert_eq!(cpu.total_bytes().is_some(), cfg!(target_os = "linux"));
     }
@@ -350,7 +348,7 @@ mod tests {
     #[test]
     fn cpu_opens_and_auto_always_finds_something() {
         let cpu = open(&Want::Cpu).expect("the CPU is always there");
-        assert_eq!((cpu.name.as_str(), cpu.why.as_str()), ("cpu", "asked for"));
+        assert_eq!((cpu.name.as_str(), cpu.why.as_str()), ("cpu", "requested"));
         assert!(is_cpu(&cpu.device) && is_cpu(&cpu.device.clone().autodiff()));
         assert!(open(&Want::Auto).is_ok());
     }
@@ -359,6 +357,6 @@ mod tests {
     #[test]
     fn a_device_that_is_not_built_in_is_refused_with_the_reason() {
         let error = open(&Want::Cuda(numbers(&[0]))).map(|c| c.name).expect_err("no CUDA here").to_string();
-        assert_eq!(error, "device cuda:0 cannot be used: not in this build (cargo build --features cuda)");
+        assert_eq!(error, "cannot use device cuda:0: not in this build (cargo build --features cuda)");
     }
 }

@@ -1,4 +1,4 @@
-//! Dropout whose masks depend on seed, step and place alone, never on a global generator.
+//! Dropout whose masks depend only on seed, step and position, never on a global generator.
 
 use burn::tensor::{Device, Int, IntDType, Tensor, TensorData};
 use rayon::prelude::*;
@@ -7,59 +7,59 @@ use super::device;
 use super::kernel::vectorized_call;
 use super::precision::Precision;
 
-/// Where a step's dropout masks come from; off in evaluation.
+/// The mode of one forward pass: its dropout masks and the precision of its matrix products.
 ///
-/// Stages train in parallel in one process, so a generator shared by the process (as Burn's is)
-/// would make the result of one depend on the timing of another.
+/// Stages train in parallel in one process. With a generator shared by the whole process, as Burn's is,
+/// the result of one stage would depend on the timing of another.
 #[derive(Debug, Clone)]
-pub enum Noise {
-    /// No dropout: evaluation.
+pub enum Pass {
+    /// Evaluation: no dropout, f32.
     Off,
-    /// Dropout with the masks of one training step.
+    /// Training: dropout with the masks of one step.
     Seeded(Counter),
 }
 
-/// Identifies a mask: the step's key and how many masks the step has drawn so far.
+/// Identifies a mask: the key of the step, and how many masks the step has drawn so far.
 #[derive(Debug, Clone)]
 pub struct Counter {
     key: u64,
     site: u64,
-    /// Of the step's matrix products.
+    /// The precision of the step's matrix products.
     precision: Precision,
 }
 
-impl Noise {
+impl Pass {
     /// The masks of training step `step` (micro-batches count as steps) under `seed`.
     pub fn step(seed: u64, step: u64) -> Self {
         let key = mix(mix(seed ^ 0x6a09_e667_f3bc_c908).wrapping_add(step));
-        Noise::Seeded(Counter { key, site: 0, precision: Precision::F32 })
+        Pass::Seeded(Counter { key, site: 0, precision: Precision::F32 })
     }
 
-    /// The same for a step that computes its matrix products in `precision`.
+    /// The same pass with its matrix products in `precision`.
     pub fn in_precision(mut self, precision: Precision) -> Self {
-        if let Noise::Seeded(counter) = &mut self {
+        if let Pass::Seeded(counter) = &mut self {
             counter.precision = precision;
         }
         self
     }
 
-    /// How to compute matrix products: as the step says, and in f32 in evaluation.
+    /// The precision of matrix products: the step's in training, f32 in evaluation.
     pub fn precision(&self) -> Precision {
         match self {
-            Noise::Off => Precision::F32,
-            Noise::Seeded(counter) => counter.precision,
+            Pass::Off => Precision::F32,
+            Pass::Seeded(counter) => counter.precision,
         }
     }
 
-    /// The masks of training step `step` on device number `rank`, where several share a step; the first has those of
-    /// [`Noise::step`].
+    /// The masks of training step `step` on device number `rank`, if several devices share a step. The first device has
+    /// the masks of [`Pass::step`].
     pub fn rank(seed: u64, step: u64, rank: u64) -> Self {
         Self::step(seed ^ rank.wrapping_mul(0x9e37_79b9_7f4a_7c15), step)
     }
 
-    /// The next mask with probability `p`; none in evaluation and where nothing would be dropped.
+    /// Draw the next mask with probability `p`. Returns `None` in evaluation and if `p` drops nothing.
     pub fn mask(&mut self, p: f64) -> Option<Mask> {
-        let Noise::Seeded(counter) = self else { return None };
+        let Pass::Seeded(counter) = self else { return None };
         if p <= 0.0 {
             return None;
         }
@@ -70,12 +70,12 @@ impl Noise {
 
     /// Zeroes each element with probability `p` and scales the others by `1 / (1 - p)`.
     ///
-    /// The factors are [`Mask`]'s, on every device.
+    /// Every device applies the factors of the same [`Mask`].
     pub fn dropout<const D: usize>(&mut self, x: Tensor<D>, p: f64) -> Tensor<D> {
         let Some(mask) = self.mask(p) else { return x };
         let (device, shape) = (x.device(), x.shape());
         let width = shape.dims::<D>()[D - 1];
-        // The factors are a constant: kept out of the autodiff graph.
+        // The factors are constants, so they stay out of the autodiff graph.
         let factors = if device::is_cpu(&device) {
             Tensor::from_data(TensorData::new(mask.rows(shape.num_elements(), width), shape), &device)
         } else {
@@ -85,18 +85,18 @@ impl Noise {
     }
 }
 
-/// The factors that one dropout multiplies its input with: a function of (seed, step, number of the mask within the step)
-/// and of row and column, so that a backward pass can draw them again, on any number of threads.
+/// The factors of one dropout. They are a function of (seed, step, number of the mask within the step) and of row and
+/// column, so a backward pass can draw them again, on any number of threads.
 #[derive(Debug, Clone)]
 pub struct Mask {
     key: u64,
-    /// A lane of 16 bits below this one is dropped: `p` is used in steps of 2^-16.
+    /// A lane of 16 bits below this value is dropped: `p` is rounded to a multiple of 2^-16.
     threshold: u32,
-    /// That of the rounded probability, so that the expectation stays exact.
+    /// Computed from the rounded probability, so that the expectation is exact.
     scale: f32,
 }
 
-/// Elements of a block: one hash draws two of them.
+/// Elements of a block; one hash draws two of them.
 const BLOCK: usize = 64;
 
 /// Rows that a thread fills at a time.
@@ -125,7 +125,8 @@ impl Mask {
         factors
     }
 
-    /// The same `[rows, width]`, computed where they are used: a GPU can draw them again too, for gradient checkpointing.
+    /// The same factors as `[rows, width]`, computed on the device. A GPU can draw them again as well, for gradient
+    /// checkpointing.
     fn on_device(&self, rows: usize, width: usize, device: &Device) -> Tensor<2> {
         let padded = width.next_multiple_of(BLOCK);
         let half = BLOCK as u32 / 2;
@@ -156,7 +157,7 @@ fn fill((mask, first, factors): (Mask, u32, &mut [f32])) {
     }
 }
 
-/// In two halves, one for each lane, and with masks of bits in place of choices, so that compilers make plain vector code of it.
+/// Works on two halves, one per lane, with bit masks instead of branches, so that the compiler emits plain vector code.
 #[inline(always)]
 fn block(mask: &Mask, counter: u32, factors: &mut [f32; BLOCK]) {
     let Mask { key, threshold, scale } = *mask;
@@ -170,7 +171,7 @@ fn block(mask: &Mask, counter: u32, factors: &mut [f32; BLOCK]) {
     high.iter_mut().zip(&bits).for_each(|(factor, bits)| *factor = pick(bits >> 16));
 }
 
-/// MurmurHash3's 32-bit finalizer over a counter, with half of the key before and half within.
+/// MurmurHash3's 32-bit finalizer over a counter; half of the key enters before it and half within it.
 #[inline(always)]
 fn hash(counter: u32, key: u64) -> u32 {
     let h = counter.wrapping_mul(0x9e37_79b9).wrapping_add(key as u32);
@@ -179,7 +180,7 @@ fn hash(counter: u32, key: u64) -> u32 {
     h ^ (h >> 16)
 }
 
-/// [`hash`] of numbers in 32 unsigned bits.
+/// [`hash`] of tensors of 32-bit unsigned integers.
 fn hash_on_device(counter: Tensor<1, Int>, key: u64) -> Tensor<1, Int> {
     let fold = |h: Tensor<1, Int>, bits: u32| h.clone().bitwise_xor(h.bitwise_right_shift_scalar(bits));
     let h = counter.mul_scalar(0x9e37_79b9u32).add_scalar(key as u32);
@@ -208,21 +209,21 @@ mod tests {
         x.into_data().try_to_vec().expect("f32 on the CPU")
     }
 
-    /// Half of about `n` elements dropped.
+    /// A mask that drops half of about `n` elements.
     fn mask(key: u64, n: usize) -> Vec<f32> {
         Mask::new(key, 0.5).rows(n - n % 1024, 1024)
     }
 
     #[test]
     fn off_and_zero_probability_change_nothing() {
-        assert_eq!(values(Noise::Off.dropout(ones(3), 0.5)), vec![1.0; 24]);
-        assert_eq!(values(Noise::step(1, 1).dropout(ones(3), 0.0)), vec![1.0; 24]);
+        assert_eq!(values(Pass::Off.dropout(ones(3), 0.5)), vec![1.0; 24]);
+        assert_eq!(values(Pass::step(1, 1).dropout(ones(3), 0.0)), vec![1.0; 24]);
     }
 
     #[test]
     fn drops_the_asked_share_and_keeps_the_expectation() {
         for p in [0.1, 0.5, 0.9] {
-            let out = values(Noise::step(7, 3).dropout(ones(40_000), p));
+            let out = values(Pass::step(7, 3).dropout(ones(40_000), p));
             let dropped = out.iter().filter(|v| **v == 0.0).count() as f64 / out.len() as f64;
             let mean = out.iter().map(|v| *v as f64).sum::<f64>() / out.len() as f64;
             assert!((dropped - p).abs() < 0.004, "p {p}: dropped {dropped}");
@@ -237,13 +238,13 @@ mod tests {
         let three = rayon::ThreadPoolBuilder::new().num_threads(3).build().expect("a pool");
         assert_eq!(one.install(|| mask(9, n)), three.install(|| mask(9, n)));
 
-        let first = values(Noise::step(5, 2).dropout(ones(100), 0.3));
-        assert_eq!(first, values(Noise::step(5, 2).dropout(ones(100), 0.3)));
+        let first = values(Pass::step(5, 2).dropout(ones(100), 0.3));
+        assert_eq!(first, values(Pass::step(5, 2).dropout(ones(100), 0.3)));
     }
 
     #[test]
     fn a_gpu_draws_the_factors_that_the_cpu_draws() {
-        // The integer operations of a GPU, on the CPU.
+        // Runs the integer operations of the GPU version on the CPU.
         for (rows, width) in [(3, 64), (5, 1), (7, 100), (2, 768)] {
             let mask = Mask::new(mix(21), 0.1);
             assert_eq!(values(mask.on_device(rows, width, &Device::flex())), mask.rows(rows * width, width));
@@ -252,11 +253,11 @@ mod tests {
 
     #[test]
     fn seeds_steps_and_calls_give_different_masks() {
-        let mut noise = Noise::step(5, 2);
-        let first = values(noise.dropout(ones(100), 0.3));
-        let second = values(noise.dropout(ones(100), 0.3));
-        let other_step = values(Noise::step(5, 3).dropout(ones(100), 0.3));
-        let other_seed = values(Noise::step(6, 2).dropout(ones(100), 0.3));
+        let mut pass = Pass::step(5, 2);
+        let first = values(pass.dropout(ones(100), 0.3));
+        let second = values(pass.dropout(ones(100), 0.3));
+        let other_step = values(Pass::step(5, 3).dropout(ones(100), 0.3));
+        let other_seed = values(Pass::step(6, 2).dropout(ones(100), 0.3));
         assert!(first != second && first != other_step && first != other_seed);
     }
 

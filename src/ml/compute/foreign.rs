@@ -1,4 +1,4 @@
-//! Other people's parsers on files that may be damaged: what makes them panic is an error of the file.
+//! Runs parsers of other crates on files that may be damaged, and turns their panics into errors.
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
@@ -7,12 +7,13 @@ use std::sync::Once;
 use anyhow::{Result, anyhow};
 
 thread_local! {
-    /// How many parsers this thread is in.
+    /// How many parsers are running on this thread, one inside another.
     static PARSING: Cell<usize> = const { Cell::new(0) };
 }
 
-/// Runs a parser; a panic of its own becomes an error, and nothing is printed, for the program did nothing wrong.
-pub fn survive<T>(parse: impl FnOnce() -> Result<T>) -> Result<T> {
+/// Runs a parser and turns a panic in it into an error. The panic prints nothing, because the file is at fault, not the
+/// program.
+pub fn catch_panics<T>(parse: impl FnOnce() -> Result<T>) -> Result<T> {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {
         let before = take_hook();
@@ -27,7 +28,7 @@ pub fn survive<T>(parse: impl FnOnce() -> Result<T>) -> Result<T> {
     PARSING.set(PARSING.get() - 1);
     parsed.unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
-        Err(anyhow!("it is damaged ({})", text.unwrap_or("its parser gave up")))
+        Err(anyhow!("the file is damaged ({})", text.unwrap_or("its parser failed")))
     })
 }
 
@@ -39,18 +40,18 @@ mod tests {
 
     #[test]
     fn a_panic_is_an_error_and_everything_else_is_as_it_was() {
-        assert_eq!(survive(|| Ok(3)).unwrap(), 3);
-        assert_eq!(survive::<()>(|| Err(anyhow!("no"))).unwrap_err().to_string(), "no");
-        let found = survive(|| Ok([1, 2][std::hint::black_box(7)]));
+        assert_eq!(catch_panics(|| Ok(3)).unwrap(), 3);
+        assert_eq!(catch_panics::<()>(|| Err(anyhow!("no"))).unwrap_err().to_string(), "no");
+        let found = catch_panics(|| Ok([1, 2][std::hint::black_box(7)]));
         let message = found.unwrap_err().to_string();
-        assert!(message.starts_with("it is damaged (index out of bounds"), "{message}");
+        assert!(message.starts_with("the file is damaged (index out of bounds"), "{message}");
     }
 
-    /// Run as a program of its own by the test below: what a panic prints goes to the process's standard error.
+    /// The test below runs this one as a separate process: a panic prints to the standard error of its process.
     #[test]
     #[ignore = "panics on purpose"]
     fn two_panics() {
-        let _ = survive(|| survive::<()>(|| panic!("of a parser")));
+        let _ = catch_panics(|| catch_panics::<()>(|| panic!("of a parser")));
         panic!("of the program");
     }
 

@@ -1,7 +1,6 @@
-//! Weights in four bits that meet activations in floats.
+//! Weights stored as 4-bit integers, multiplied with float activations.
 //!
-//! Of a large weight only so many columns are floats at a time as the product needs next: they are made of the nibbles on the
-//! way, and stay in the cache.
+//! A product unpacks only the columns that it needs next into floats, so that they stay in the processor's cache.
 
 use std::mem::MaybeUninit;
 
@@ -10,7 +9,7 @@ use rayon::prelude::*;
 use super::kernel::matmul::{Matrix, Target, matmul_here};
 use super::kernel::vectorized;
 
-/// Integers are within `-HALF..HALF`, and stored with `HALF` added.
+/// Integers are within `-HALF..HALF`; they are stored with `HALF` added.
 pub const HALF: i8 = 8;
 /// Columns that one thread unpacks at a time: with 768 inputs they take 300 kB as floats.
 const COLUMNS: usize = 96;
@@ -21,14 +20,15 @@ pub struct Weight {
     outputs: usize,
     inputs: usize,
     group: usize,
-    /// Row by row, two a byte, the first in the lower half.
+    /// Row by row, two integers per byte, the first in the lower half.
     nibbles: Vec<u8>,
     /// `[out, in / group]`
     scales: Vec<f32>,
 }
 
 impl Weight {
-    /// From the nibbles of the rows, two a byte, and a scale for each group: `inputs` is a multiple of the group, which is even.
+    /// From the packed rows, two integers per byte, and one scale per group. `inputs` must be a multiple of the group
+    /// size, and the group size even.
     pub fn new(nibbles: Vec<u8>, scales: Vec<f32>, inputs: usize) -> Self {
         let size = 2 * nibbles.len();
         let (outputs, group) = (size / inputs.max(1), size / scales.len().max(1));
@@ -37,7 +37,7 @@ impl Weight {
         Weight { outputs, inputs, group, nibbles, scales }
     }
 
-    /// Of integers within `-HALF..HALF`, an even number of them.
+    /// Pack integers within `-HALF..HALF`; their number must be even.
     pub fn pack(integers: &[i8]) -> Vec<u8> {
         let nibble = |q: i8| (q + HALF) as u8 & 15;
         integers.as_chunks::<2>().0.iter().map(|[a, b]| nibble(*a) | nibble(*b) << 4).collect()
@@ -66,7 +66,7 @@ impl Weight {
             floats.resize(columns.len() * inputs, 0f32);
             self.unpack(columns.start, floats);
             let weight = Matrix::new(floats, columns.len(), inputs).transposed();
-            // SAFETY: these columns of all rows are this task's alone, and within the result.
+            // SAFETY: only this task writes these columns, and they lie within the result.
             unsafe {
                 let target = Target::strided(out.at(columns.start), rows, columns.len(), outputs);
                 matmul_here(Matrix::new(x, rows, inputs), weight, target, 1.0);
@@ -81,7 +81,7 @@ impl Weight {
         y
     }
 
-    /// The rows of `W` from `first` on, as many as `floats` `[rows, in]` has.
+    /// Unpack the rows of `W` from `first` on, as many as `floats` `[rows, in]` holds.
     fn unpack(&self, first: usize, floats: &mut [f32]) {
         let nibbles = &self.nibbles[first * self.inputs / 2..];
         let scales = &self.scales[first * self.inputs / self.group..];
@@ -99,7 +99,7 @@ impl Weight {
         );
     }
 
-    /// The rounded weights `[in, out]`.
+    /// The rounded weights as floats, `[in, out]`.
     pub fn to_floats(&self) -> Vec<f32> {
         let mut rows = vec![0f32; self.outputs * self.inputs];
         self.unpack(0, &mut rows);
@@ -110,7 +110,7 @@ impl Weight {
         floats
     }
 
-    /// How many of the weights are not zero.
+    /// Number of weights that are not zero.
     pub fn non_zero(&self) -> usize {
         let groups = self.nibbles.chunks_exact(self.group / 2).zip(&self.scales).filter(|(_, scale)| **scale != 0.0);
         let is_weight = |nibble: u8| usize::from(nibble != HALF as u8);
@@ -118,7 +118,7 @@ impl Weight {
     }
 }
 
-/// The result, of which each task writes columns of its own.
+/// The result; each task writes its own columns of it.
 struct Output(*mut MaybeUninit<f32>);
 
 // SAFETY: the columns that tasks write do not overlap.
@@ -128,7 +128,7 @@ impl Output {
     /// # Safety
     /// `at` is within the result.
     unsafe fn at(&self, at: usize) -> *mut f32 {
-        // SAFETY: the caller's promise.
+        // SAFETY: the caller guarantees that `at` is within the result.
         unsafe { self.0.add(at).cast() }
     }
 }

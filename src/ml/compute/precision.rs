@@ -5,16 +5,16 @@ use burn::tensor::{Device, FloatDType, Tensor};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// In which format the matrix products of a step are computed. Weights, gradients, the optimizer's state and all sums
-/// (softmax, LayerNorm, loss) are f32 either way.
+/// The format in which a step computes its matrix products. Weights, gradients, the optimizer's state and all sums
+/// (softmax, LayerNorm, loss) are f32 with either format.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Precision {
     /// 24 bits of mantissa.
     #[default]
     F32,
-    /// 8 bits of mantissa and the range of f32 (Micikevicius et al. 2018, "Mixed Precision Training"; bfloat16 needs no loss
-    /// scaling).
+    /// 8 bits of mantissa and the range of f32 (Micikevicius et al. 2018, "Mixed Precision Training"; bfloat16 needs no
+    /// loss scaling).
     Bf16,
 }
 
@@ -23,7 +23,7 @@ impl Precision {
         *self == Self::F32
     }
 
-    /// `a` `[.., N, K]`, `b` `[.., K, M]`, both f32 → `[.., N, M]` in f32. The backward pass computes its products alike.
+    /// `a` `[.., N, K]`, `b` `[.., K, M]`, both f32 → `[.., N, M]` in f32. The backward pass uses the same precision.
     pub fn matmul<const D: usize>(self, a: Tensor<D>, b: Tensor<D>) -> Tensor<D> {
         match self {
             Self::F32 => a.matmul(b),
@@ -31,11 +31,11 @@ impl Precision {
         }
     }
 
-    /// Whether `device` can compute in it.
+    /// Check that `device` can compute in this format.
     pub fn check(self, device: &Device) -> Result<()> {
         ensure!(
             self.is_f32() || device.supports_dtype(FloatDType::BF16),
-            "precision is bf16, which this device does not compute in; set precision = \"f32\""
+            "precision is bf16, but this device cannot compute in bf16; set precision = \"f32\""
         );
         Ok(())
     }

@@ -12,7 +12,7 @@ pub struct HostTensor {
     pub data: Vec<f32>,
 }
 
-/// How a module holds a parameter, compared with the files.
+/// The layout of a parameter in its module, relative to the files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Layout {
     AsInFiles,
@@ -21,21 +21,21 @@ pub enum Layout {
 }
 
 impl HostTensor {
-    /// These rows of a matrix, or these numbers of a vector, in this order.
+    /// Selects rows of a matrix, or elements of a vector, in the given order.
     pub fn rows(&self, rows: &[usize]) -> HostTensor {
         let width: usize = self.shape[1..].iter().product();
         let data = rows.iter().flat_map(|row| &self.data[row * width..][..width]).copied().collect();
         HostTensor { shape: [&[rows.len()], &self.shape[1..]].concat(), data }
     }
 
-    /// These columns of a matrix, in this order.
+    /// Selects columns of a matrix, in the given order.
     pub fn columns(&self, columns: &[usize]) -> HostTensor {
         let width: usize = self.shape[1..].iter().product();
         let data = self.data.chunks(width.max(1)).flat_map(|row| columns.iter().map(|column| row[*column])).collect();
         HostTensor { shape: vec![self.shape[0], columns.len()], data }
     }
 
-    /// The values in the layout of the module, or back.
+    /// Converts the values to the layout of the module, or back.
     pub fn into_layout(self, layout: Layout) -> Vec<f32> {
         match (layout, &self.shape[..]) {
             (Layout::Transposed, [rows, columns]) => {
@@ -48,12 +48,12 @@ impl HostTensor {
     }
 }
 
-/// Writes some rows of a matrix `[rows, columns]` as columns of its transpose `[columns, rows]`: `out` begins where the
-/// first of them goes.
+/// Writes some rows of a matrix `[rows, columns]` as columns of its transpose `[columns, rows]`; `out` starts at the
+/// position of the first of them.
 ///
-/// Goes by square tiles: walking whole columns of a wide matrix would miss the cache at each step.
+/// It works in square tiles: a walk along whole columns of a wide matrix would miss the cache at each step.
 pub fn transpose_rows(some: &[f32], columns: usize, out: &mut [f32], rows: usize) {
-    /// Two cache lines wide; 16 and 8 measured slower on matrices of 768 × 3072.
+    /// Two cache lines; 16 and 8 were slower in measurements on matrices of 768 × 3072.
     const TILE: usize = 32;
     let count = some.len().checked_div(columns).unwrap_or(0);
     for top in (0..count).step_by(TILE) {

@@ -1,4 +1,4 @@
-//! What the Hub says of a file's content: its etag is a hash of it.
+//! Checks a downloaded file against its etag, which on the Hub is a hash of the content.
 
 use std::fmt::{self, Display};
 use std::fs::File;
@@ -8,17 +8,17 @@ use std::path::Path;
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
 
-/// A hash that a content must have.
+/// The hash that a file's content must have.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Checksum {
-    /// Of the content: big files, which git keeps elsewhere (LFS).
+    /// SHA-256 of the content: large files, which git stores in LFS.
     Sha256(String),
-    /// As git names a blob: SHA-1 of `blob LENGTH\0` and the content.
+    /// Git's name of a blob: SHA-1 of `blob LENGTH\0` followed by the content.
     Git(String),
 }
 
 impl Checksum {
-    /// What an etag promises; nothing where it is none of the two, as some mirrors send.
+    /// The checksum in an etag; `None` if the etag is neither hash, as on some mirrors.
     pub fn of(etag: &str) -> Option<Self> {
         let is_hex = etag.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
         match etag.len() {

@@ -1,4 +1,4 @@
-//! Requests to the Hub: where they go, who may see the token, how long an answer is waited for.
+//! Sends requests to the Hub: follows redirects, keeps the token to one host, applies timeouts and retries.
 
 use std::io::Read;
 use std::time::{Duration, Instant};
@@ -11,30 +11,31 @@ use super::failure::{Failure, origin, shown};
 use super::settings::Settings;
 use crate::watch::{Interrupted, Watch};
 
-/// How often a request is made before its failure counts.
+/// How many times a request is sent before its failure is reported.
 pub const TRIES: u32 = 4;
-/// The Hub needs two: one for a name that moved, one to where files are kept.
+/// The Hub uses two: one for a renamed repository, one to the host that stores large files.
 const REDIRECTS: usize = 8;
-/// A list of files is a few kilobytes; what is bigger than this is none.
+/// A list of files is a few kilobytes; reject anything larger than this.
 const LARGEST_ANSWER: u64 = 64 << 20;
+const NO_DATA: &str = "no data before the timeout (HF_HUB_DOWNLOAD_TIMEOUT)";
 
-/// Speaks to one Hub.
+/// An HTTP client for one Hub.
 pub struct Client<'a> {
     agent: Agent,
     settings: &'a Settings,
 }
 
-/// What the Hub says of a file before it is fetched.
+/// What the Hub reports about a file before its download.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Head {
-    /// Names the content, and is a hash of it.
+    /// Identifies the content; usually a hash of it.
     pub etag: String,
     pub size: Option<u64>,
 }
 
-/// A file on its way.
+/// The body of a file, or of its tail.
 pub struct Content {
-    /// Which byte of the file comes first: 0 where the server does not continue.
+    /// The offset of the first byte in the file: 0 if the server ignored the range.
     pub start: u64,
     pub body: Box<dyn Read>,
     pub host: String,
@@ -48,13 +49,13 @@ enum Method {
 
 impl<'a> Client<'a> {
     pub fn new(settings: &'a Settings) -> Self {
-        // Redirects are followed here, because the token must not go along.
+        // `send` follows redirects itself, because it must not pass the token on to another host.
         let agent = Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
             .max_redirects_will_error(false)
             .user_agent(concat!("pipe/", env!("CARGO_PKG_VERSION")))
-            // Compressed, sizes and ranges would be those of something else.
+            // With compression, sizes and ranges would refer to the compressed bytes.
             .accept_encoding("identity")
             .timeout_resolve(Some(settings.patience))
             .timeout_connect(Some(settings.patience))
@@ -71,7 +72,7 @@ impl<'a> Client<'a> {
         let broken = |why: String| Failure::Broken { host: shown(origin(&url)), why };
         let mut body = response.into_body();
         let text = body.with_config().limit(LARGEST_ANSWER).read_to_string().map_err(|e| broken(e.to_string()))?;
-        serde_json::from_str(&text).map_err(|e| broken(format!("its answer is no list of files: {e}")))
+        serde_json::from_str(&text).map_err(|e| broken(format!("the answer is not a list of files: {e}")))
     }
 
     /// The etag and size of a file; `path` is below the endpoint.
@@ -79,7 +80,7 @@ impl<'a> Client<'a> {
         let url = format!("{}/{path}", self.settings.endpoint);
         let response = self.send(Method::Head, &url, 0)?;
         let header = |name| text(&response, name);
-        // Of a file that is kept elsewhere the Hub says what it is in headers of its own.
+        // For a file stored on another host, the Hub sends the etag and size in headers of its own.
         let etag = header("x-linked-etag").or_else(|| header("etag")).unwrap_or_default();
         let size = header("x-linked-size").or_else(|| header("content-length"));
         Ok(Head {
@@ -88,7 +89,7 @@ impl<'a> Client<'a> {
         })
     }
 
-    /// A file from the byte `from` on, or from its first where the server cannot do that.
+    /// The content of a file from byte `from` on, or from its start if the server does not support ranges.
     pub fn get(&self, path: &str, from: u64) -> Result<Content, Failure> {
         let url = format!("{}/{path}", self.settings.endpoint);
         let response = self.send(Method::Get, &url, from)?;
@@ -110,15 +111,15 @@ impl<'a> Client<'a> {
             if from > 0 {
                 request = request.header("range", format!("bytes={from}-"));
             }
-            // Other hosts, such as where the Hub keeps big files, must not see who asks.
+            // Other hosts, such as the one that stores large files, must not see the token.
             if let Some(token) = self.settings.token.as_ref().filter(|_| is_same(&url, &self.settings.endpoint)) {
                 request = request.header("authorization", format!("Bearer {token}"));
             }
             let response = request.call().map_err(|error| failure(error, host()))?;
             let status = response.status().as_u16();
-            let is_told = method == Method::Head && response.headers().contains_key("x-linked-etag");
+            let is_described = method == Method::Head && response.headers().contains_key("x-linked-etag");
             match text(&response, "location").filter(|_| matches!(status, 301 | 302 | 303 | 307 | 308)) {
-                Some(_) if is_told => return Ok(response),
+                Some(_) if is_described => return Ok(response),
                 Some(location) => url = joined(&url, &location),
                 None if matches!(status, 200 | 206) => return Ok(response),
                 None => {
@@ -128,21 +129,25 @@ impl<'a> Client<'a> {
                 }
             }
         }
-        Err(Failure::Broken { host: shown(origin(asked)), why: format!("it redirects more than {REDIRECTS} times") })
+        Err(Failure::Broken { host: shown(origin(asked)), why: format!("more than {REDIRECTS} redirects") })
     }
 
-    /// Asks until there is an answer; what may pass is tried again after a pause.
-    pub fn patiently<T>(&self, watch: &dyn Watch, mut ask: impl FnMut() -> Result<T, Failure>) -> Result<T, Failure> {
+    /// Sends a request up to [`TRIES`] times, with a pause after each temporary failure.
+    pub fn with_retries<T>(
+        &self,
+        watch: &dyn Watch,
+        mut ask: impl FnMut() -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
         for failed in 0..TRIES - 1 {
             match ask() {
-                Err(failure) if failure.is_passing() => self.pause(failed, watch)?,
+                Err(failure) if failure.is_temporary() => self.pause(failed, watch)?,
                 answer => return answer,
             }
         }
         ask()
     }
 
-    /// Waits before a request is repeated that has `failed` so often; twice as long each time.
+    /// Waits before a retry; the wait doubles with each of the `failed` attempts.
     pub fn pause(&self, failed: u32, watch: &dyn Watch) -> Result<(), Failure> {
         let end = Instant::now() + self.settings.pause * 2u32.pow(failed.min(5));
         loop {
@@ -158,7 +163,7 @@ impl<'a> Client<'a> {
     }
 }
 
-/// A failure before there was an answer.
+/// Converts an error that occurred before the server answered.
 fn failure(error: ureq::Error, host: String) -> Failure {
     use std::io::ErrorKind::{ConnectionAborted, ConnectionReset, UnexpectedEof};
     match error {
@@ -166,19 +171,19 @@ fn failure(error: ureq::Error, host: String) -> Failure {
             Failure::Broken { host, why: e.to_string() }
         }
         ureq::Error::Io(e) => Failure::Unreachable { host, why: e.to_string() },
-        ureq::Error::HostNotFound => Failure::Unreachable { host, why: "no such host, or no network".into() },
+        ureq::Error::HostNotFound => Failure::Unreachable { host, why: "host not found, or no network".into() },
         ureq::Error::Timeout(ureq::Timeout::Resolve | ureq::Timeout::Connect) => {
-            Failure::Unreachable { host, why: "it does not answer".into() }
+            Failure::Unreachable { host, why: "the connection timed out".into() }
         }
-        ureq::Error::Timeout(_) => Failure::Broken { host, why: "it is silent".into() },
+        ureq::Error::Timeout(_) => Failure::Broken { host, why: NO_DATA.into() },
         other => Failure::Unreachable { host, why: other.to_string() },
     }
 }
 
-/// What a reader of a body means when it fails.
+/// Converts an error that occurred while reading a body.
 pub fn broken_body(error: std::io::Error, host: &str) -> Failure {
     let is_late = error.kind() == std::io::ErrorKind::TimedOut || error.to_string().contains("timeout");
-    let why = if is_late { "it is silent".into() } else { error.to_string() };
+    let why = if is_late { NO_DATA.into() } else { error.to_string() };
     Failure::Broken { host: host.into(), why }
 }
 
@@ -190,7 +195,7 @@ fn is_same(url: &str, endpoint: &str) -> bool {
     origin(url).eq_ignore_ascii_case(origin(endpoint))
 }
 
-/// Where a redirect leads.
+/// The absolute URL of a redirect.
 fn joined(url: &str, location: &str) -> String {
     if location.contains("://") {
         location.to_owned()

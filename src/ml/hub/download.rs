@@ -1,4 +1,4 @@
-//! Fetches a file of the Hub: continued where a try before ended, checked, and only then given its name.
+//! Downloads files of the Hub: resumes partial files, verifies the content, and renames a file only once it is complete.
 
 use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -11,22 +11,22 @@ use super::reference::{Reference, is_plain};
 use super::store::{Store, make_dir};
 use crate::watch::{Interrupted, Progress, Watch};
 
-/// Bytes read before they are written and told.
+/// How many bytes are read before they are written and reported as progress.
 const CHUNK: usize = 256 << 10;
 
-/// The files of one commit on their way into the cache.
+/// The download of one commit's files into the cache.
 pub struct Download<'a> {
     pub client: &'a Client<'a>,
     pub store: &'a Store,
     pub reference: &'a Reference,
     pub commit: &'a str,
     pub watch: &'a dyn Watch,
-    /// Bytes that are here, and those that are wanted.
+    /// Bytes downloaded so far, and bytes in total.
     pub done: u64,
     pub total: u64,
 }
 
-/// A file as the Hub describes it.
+/// A file as the Hub describes it in its headers.
 struct Remote<'a> {
     name: &'a str,
     etag: String,
@@ -34,24 +34,24 @@ struct Remote<'a> {
 }
 
 impl Download<'_> {
-    /// The contents of files by name, each fetched unless the cache has it.
+    /// Returns each file's name and blob path, downloading the blobs that the cache lacks.
     pub fn fetch(&mut self, names: &[String]) -> Result<Vec<(String, PathBuf)>, Failure> {
         let files: Vec<Remote> = names.iter().map(|name| self.announce(name)).collect::<Result<_, _>>()?;
-        // Told of all together: progress is of what there is to do, not of one file after the other.
+        // Add up all sizes first: progress covers the whole download, not one file after the other.
         self.total += files.iter().filter_map(|file| file.size).sum::<u64>();
         files.iter().map(|file| Ok((file.name.to_owned(), self.content(file)?))).collect()
     }
 
-    /// Asks what a file is.
+    /// Requests the etag and size of a file.
     fn announce<'n>(&self, name: &'n str) -> Result<Remote<'n>, Failure> {
         let unfit = |what: String| Err(Failure::Unfit(format!("{what}; if HF_ENDPOINT names a mirror, try another")));
         if !is_plain(name) {
-            return unfit(format!("the hub names a file `{name}`, which is no name of one"));
+            return unfit(format!("the Hub listed an invalid file name: `{name}`"));
         }
         let path = self.path(name);
-        let Head { etag, size } = self.client.patiently(self.watch, || self.client.head(&path))?;
+        let Head { etag, size } = self.client.with_retries(self.watch, || self.client.head(&path))?;
         if !is_plain(&etag) {
-            return unfit(format!("the hub does not say what {name} is: its etag is `{etag}`"));
+            return unfit(format!("the Hub sent an invalid etag for {name}: `{etag}`"));
         }
         Ok(Remote { name, etag, size })
     }
@@ -61,7 +61,7 @@ impl Download<'_> {
         let start = self.done;
         if !is_whole(&blob, file.size) {
             let _lock = self.store.lock(&file.etag, self.watch)?;
-            // It may have come while the lock was waited for.
+            // Another process may have downloaded it while this one waited for the lock.
             if !is_whole(&blob, file.size) {
                 self.complete(file, &blob)?;
             }
@@ -75,7 +75,7 @@ impl Download<'_> {
         let partial = blob.with_file_name(format!("{}.incomplete", file.etag));
         let checksum = Checksum::of(&file.etag);
         let before = self.done;
-        // What an earlier try left may be damaged: the second try starts from nothing.
+        // The partial file of an earlier run may be damaged: the second attempt starts from nothing.
         for _ in 0..2 {
             self.done = before;
             self.fill(file, &partial)?;
@@ -93,7 +93,7 @@ impl Download<'_> {
         Err(Failure::Damaged { name: file.name.into(), promised })
     }
 
-    /// Appends to the partial file until it is as long as the whole one.
+    /// Appends to the partial file until it is complete.
     fn fill(&mut self, file: &Remote, partial: &Path) -> Result<(), Failure> {
         let before = self.done;
         let mut failed = 0;
@@ -104,11 +104,11 @@ impl Download<'_> {
                 Ok(()) => return Ok(()),
                 Err(failure) => failure,
             };
-            // As long as something comes, there is hope.
+            // Keep retrying as long as each attempt makes progress.
             let gained = length(partial) > had;
             failed = if gained { 0 } else { failed + 1 };
-            let is_hopeful = failure.is_passing() || (gained && matches!(failure, Failure::Unreachable { .. }));
-            if !is_hopeful || failed == TRIES {
+            let may_retry = failure.is_temporary() || (gained && matches!(failure, Failure::Unreachable { .. }));
+            if !may_retry || failed == TRIES {
                 return Err(failure);
             }
             self.client.pause(failed, self.watch)?;
@@ -120,18 +120,24 @@ impl Download<'_> {
         if file.size == Some(had) && had > 0 {
             return Ok(());
         }
-        // More than there should be is the work of something else.
+        // A partial file longer than the whole one cannot be a part of it: start over.
         let from = if file.size.is_some_and(|size| had > size) { 0 } else { had };
         let content = match self.client.get(&self.path(file.name), from) {
             Err(Failure::Refused { status: 416, host, .. }) => {
                 fs::remove_file(partial).at("remove", partial)?;
-                return Err(Failure::Broken { host, why: format!("it does not continue {}", file.name) });
+                return Err(Failure::Broken {
+                    host,
+                    why: format!("the server rejected the byte range for {}", file.name),
+                });
             }
             answer => answer?,
         };
         let start = if content.start == from { from } else { 0 };
         if start != content.start {
-            return Err(Failure::Broken { host: content.host, why: "it sends another part than was asked for".into() });
+            return Err(Failure::Broken {
+                host: content.host,
+                why: "the server sent a different byte range than requested".into(),
+            });
         }
         let mut out = File::options().create(true).truncate(false).write(true).open(partial).at("write", partial)?;
         if start < had {
@@ -140,14 +146,14 @@ impl Download<'_> {
         out.seek(SeekFrom::Start(start)).at("write", partial)?;
         self.tell(self.done + start);
         self.copy(file, content, &mut out, partial)?;
-        // The name must not outlive the content when the power goes.
+        // Sync before the rename: after a power cut the final name must not point to missing content.
         out.sync_all().at("write", partial)
     }
 
-    /// Writes what comes, and counts it.
+    /// Writes the body to the partial file and reports progress.
     fn copy(&mut self, file: &Remote, content: Content, out: &mut File, partial: &Path) -> Result<(), Failure> {
         let start = content.start;
-        // A byte more than is due shows that the content is another one; a server may not fill the disk.
+        // Read at most one byte too many: that is enough for the check to fail, and a server cannot fill the disk.
         let mut body = content.body.take(file.size.map_or(u64::MAX, |size| size - start + 1));
         let mut chunk = vec![0; CHUNK];
         let mut length = start;
@@ -181,7 +187,7 @@ impl Download<'_> {
     }
 }
 
-/// Whether a content is there; one of another length is the work of something else.
+/// Whether a blob exists and has the expected length.
 fn is_whole(blob: &Path, size: Option<u64>) -> bool {
     blob.metadata().is_ok_and(|found| found.is_file() && size.is_none_or(|size| size == found.len()))
 }

@@ -1,4 +1,4 @@
-//! What can go wrong between here and a file of the Hub, and what to do about it.
+//! Errors of downloads from the Hub, and the advice that goes with each.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -7,21 +7,21 @@ use super::reference::Reference;
 use super::settings::Settings;
 use crate::watch::Interrupted;
 
-/// Why a repository could not be fetched.
+/// Why a download failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
-    #[error("{host} cannot be reached: {why}")]
+    #[error("cannot reach {host}: {why}")]
     Unreachable { host: String, why: String },
-    #[error("{host} broke off: {why}")]
+    #[error("the transfer from {host} failed: {why}")]
     Broken { host: String, why: String },
-    /// `code` is what the Hub sends as `x-error-code`.
-    #[error("{host} answers {what} with status {status}")]
+    /// `code` is the value of the Hub's `x-error-code` header.
+    #[error("{host} answered {what} with status {status}")]
     Refused { host: String, what: String, status: u16, code: Option<String> },
-    #[error("{name} came twice with a content that does not have the {promised} that the hub promises")]
+    #[error("{name} was downloaded twice and did not match the {promised} announced by the Hub")]
     Damaged { name: String, promised: String },
     #[error("cannot {verb} {}: {source}", path.display())]
     Disk { verb: &'static str, path: PathBuf, source: io::Error },
-    /// The repository is there and is not what is wanted; the text says what to do.
+    /// The repository exists but does not hold the needed files; the text says what to do.
     #[error("{0}")]
     Unfit(String),
     #[error(transparent)]
@@ -29,8 +29,8 @@ pub enum Failure {
 }
 
 impl Failure {
-    /// Whether the same request may well succeed a little later.
-    pub fn is_passing(&self) -> bool {
+    /// Whether the same request may succeed a little later.
+    pub fn is_temporary(&self) -> bool {
         match self {
             Self::Broken { .. } => true,
             Self::Refused { status, .. } => matches!(status, 408 | 429 | 500..),
@@ -39,7 +39,7 @@ impl Failure {
     }
 }
 
-/// Gives an error of the disk its place.
+/// Adds the action and the path to an I/O error.
 pub trait At<T> {
     /// `verb` fits after "cannot".
     fn at(self, verb: &'static str, path: &Path) -> Result<T, Failure>;
@@ -51,79 +51,82 @@ impl<T> At<T> for io::Result<T> {
     }
 }
 
-/// What was being fetched when a failure came.
+/// What was being downloaded when a failure occurred.
 pub struct Asked<'a> {
     pub reference: &'a Reference,
     pub settings: &'a Settings,
-    /// The file that holds the branch at the commit that was asked for.
+    /// The file below `refs/` that names the requested commit, if the cache has one.
     pub pin: Option<PathBuf>,
-    /// How to do without the Hub: fits after "or".
+    /// How to install the files without the Hub; fits after "or".
     pub by_hand: String,
 }
 
 impl Asked<'_> {
-    /// What went wrong, and what to do.
+    /// Says what went wrong and what to do.
     pub fn explain(&self, failure: &Failure) -> String {
         let Self { reference: Reference { repository, revision }, settings, pin, by_hand } = self;
         let page = format!("{}/{repository}", shown(&settings.endpoint));
         match failure {
             Failure::Refused { host, .. } if *host != shown(origin(&settings.endpoint)) => format!(
-                "{failure}, where the hub keeps it; a firewall may block {host}: try another network, or {by_hand}"
+                "{failure} (the Hub stores the file on this host); a firewall may block {host}: try another network, or {by_hand}"
             ),
             Failure::Refused { status, code, host, .. } => match (status, code.as_deref()) {
                 (_, Some("GatedRepo")) => {
                     let whose = if settings.token.is_some() { "the account of your token" } else { "your account" };
-                    let then = if settings.token.is_some() { "" } else { ", then set HF_TOKEN to its token" };
+                    let then =
+                        if settings.token.is_some() { "" } else { ", then set HF_TOKEN to a token of that account" };
                     format!("{repository} is gated; accept its conditions at {page} with {whose}{then}")
                 }
                 (401 | 403, code) if settings.token.is_some() && code != Some("RepoNotFound") => format!(
-                    "{host} refuses the token for {repository}; set HF_TOKEN to one that is valid and may read {page}"
+                    "{host} rejected the token for {repository}; set HF_TOKEN to a valid token that can read {page}"
                 ),
                 (401 | 403, _) | (404, Some("RepoNotFound")) if settings.token.is_some() => {
-                    format!("there is no {repository}, or your token may not read it; see {page}")
+                    format!("{repository} does not exist, or your token cannot read it; see {page}")
                 }
                 (401 | 403, _) => format!(
-                    "there is no {repository}, or it is private; correct the name, \
-                     or set HF_TOKEN to a token that may read {page}"
+                    "{repository} does not exist or is private; correct the name, \
+                     or set HF_TOKEN to a token that can read {page}"
                 ),
-                (404, Some("RepoNotFound")) => format!("there is no {repository}; see {page}"),
+                (404, Some("RepoNotFound")) => format!("{repository} does not exist; see {page}"),
                 (404, _) if pin.is_some() => format!(
-                    "{repository} no longer has the commit that {revision} was held at; \
-                     delete {} to take what {revision} is now",
+                    "{repository} no longer has the commit that the cache records for {revision}; \
+                     delete {} to use the current {revision}",
                     pin.as_deref().unwrap_or(Path::new("")).display()
                 ),
                 (404, Some("RevisionNotFound")) => {
                     format!("{repository} has no revision {revision}; its branches and tags are at {page}/tree/main")
                 }
-                (404, _) => format!("there is no {repository} at revision {revision}, or a file of it; see {page}"),
+                (404, _) => {
+                    format!("{repository} at revision {revision}, or one of its files, does not exist; see {page}")
+                }
                 _ => format!("{failure}; try again later, or {by_hand}"),
             },
             Failure::Unreachable { .. } | Failure::Broken { .. } => {
-                format!("{failure}; try again, which continues where this ended, or {by_hand}")
+                format!("{failure}; run again to resume the download, or {by_hand}")
             }
             Failure::Damaged { .. } => {
                 format!(
-                    "{failure}; something between here and the hub may change files: try another network, or {by_hand}"
+                    "{failure}; something between this machine and the Hub may alter files: try another network, or {by_hand}"
                 )
             }
             Failure::Disk { source, .. } => match source.kind() {
                 io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
                     format!("{failure}; free some space, or set HF_HUB_CACHE to a folder with more, then run again")
                 }
-                _ => format!("{failure}; make it writable, or set HF_HUB_CACHE to a folder that is"),
+                _ => format!("{failure}; make it writable, or set HF_HUB_CACHE to a writable folder"),
             },
             Failure::Unfit(_) | Failure::Interrupted(_) => failure.to_string(),
         }
     }
 }
 
-/// `https://host:443` of an address.
+/// Scheme, host and port of a URL, for example `https://host:443`.
 pub fn origin(url: &str) -> &str {
     let start = url.find("://").map_or(0, |at| at + 3);
     &url[..url[start..].find(['/', '?', '#']).map_or(url.len(), |at| start + at)]
 }
 
-/// An address as messages give it: without a user and a password.
+/// A URL for messages: without user and password.
 pub fn shown(url: &str) -> String {
     match url.split_once("://") {
         Some((scheme, rest)) => {

@@ -1,4 +1,4 @@
-//! Models named `hf:OWNER/NAME[@REVISION]`: found in the Hugging Face cache or downloaded into it.
+//! Resolves models named `hf:OWNER/NAME[@REVISION]` to a folder of the Hugging Face cache, downloading them if needed.
 
 mod checksum;
 mod client;

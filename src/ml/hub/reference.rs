@@ -1,14 +1,14 @@
-//! `hf:OWNER/NAME[@REVISION]`, the name of a model on the Hub.
+//! Parses `hf:OWNER/NAME[@REVISION]`, the name of a model on the Hub.
 
 use anyhow::{Result, ensure};
 use hf_hub::{Repo, RepoType};
 
 pub const SCHEME: &str = "hf:";
 
-/// What a reference names.
+/// A repository at a revision.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reference {
-    /// `OWNER/NAME`, or `NAME` alone for the models that are older than owners.
+    /// `OWNER/NAME`, or only `NAME` for models that predate owners.
     pub repository: String,
     /// A branch, a tag or a commit.
     pub revision: String,
@@ -26,18 +26,18 @@ impl Reference {
         Ok(Self { repository: repository.into(), revision: revision.into() })
     }
 
-    /// The repository at a revision, as hf-hub spells folders and addresses.
+    /// The repository at a revision, in the type from which hf-hub derives folder names and URLs.
     pub fn repo(&self, revision: &str) -> Repo {
         Repo::with_revision(self.repository.clone(), RepoType::Model, revision.into())
     }
 }
 
-/// Whether a part of a name can be a folder's name and no more: what another machine says must not lead elsewhere.
+/// Whether a part of a name is safe as a single file name: a name sent by a server must not lead to another folder.
 pub fn is_plain(part: &str) -> bool {
     !part.is_empty() && !part.starts_with('.') && part.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
 }
 
-/// Whether a revision is a whole commit hash, which always stands for the same content.
+/// Whether a revision is a full commit hash, which always refers to the same content.
 pub fn is_commit(revision: &str) -> bool {
     revision.len() == 40 && revision.bytes().all(|b| b.is_ascii_hexdigit())
 }

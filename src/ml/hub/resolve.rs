@@ -1,4 +1,4 @@
-//! Models named `hf:OWNER/NAME[@REVISION]`: found in the Hugging Face cache or downloaded into it.
+//! Resolves models named `hf:OWNER/NAME[@REVISION]` to a folder of the Hugging Face cache, downloading them if needed.
 
 use std::path::{Path, PathBuf};
 
@@ -16,29 +16,29 @@ use crate::text::tokenizer;
 use crate::watch::Watch;
 
 const CONFIG: &str = "config.json";
-/// What a repository has in place of a model's config where it holds an adapter alone.
+/// The config of a repository that holds only an adapter; such a repository has no `config.json`.
 const ADAPTER: &str = "adapter_config.json";
-/// The files of which a tokenizer can be built alone, in the order in which they are preferred.
+/// Sets of files from which a tokenizer can be built, most preferred first.
 const TOKENIZERS: [&[&str]; 5] =
     [&["tokenizer.json"], &["vocab.json", "merges.txt"], &["vocab.txt"], &["spm.model"], &["sentencepiece.bpe.model"]];
-/// Files of a repository that a message lists.
+/// How many files of a repository an error message lists.
 const LISTED: usize = 12;
 
-/// What is wanted of a repository.
+/// Which files of a repository the caller needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Need {
     /// Config, weights and tokenizer.
     Model,
-    /// The tokenizer alone: its files are small, weights are not.
+    /// Only the tokenizer: its files are small, weights are not.
     Tokenizer,
 }
 
-/// A model of the hub that is in the local cache.
+/// A Hub model in the local cache.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Resolved {
-    /// Holds what was wanted.
+    /// The folder with the needed files.
     pub dir: PathBuf,
-    /// The commit that the revision stood for when it was fetched; none where the files were put there by hand.
+    /// The commit that the revision pointed to when it was downloaded; `None` if a user placed the files by hand.
     pub commit: Option<String>,
 }
 
@@ -47,23 +47,23 @@ pub fn is_reference(base: &str) -> bool {
     base.starts_with(SCHEME)
 }
 
-/// The local folder of `hf:OWNER/NAME[@REVISION]`, after downloading what the cache lacks.
+/// Returns the local folder of `hf:OWNER/NAME[@REVISION]`, downloading the files that the cache lacks.
 ///
 /// Honours `HF_HOME`, `HF_HUB_CACHE`, `HF_ENDPOINT`, `HF_TOKEN`, `HF_HUB_DOWNLOAD_TIMEOUT` and `HF_HUB_OFFLINE` as Python's
-/// huggingface_hub does, and shares its cache. What the cache holds is used without asking the hub, so a branch stays
-/// at the commit that was fetched first, here or by Python; name a commit to say which one it must be, or delete the branch's file below
-/// `refs/` to take what it is now.
+/// huggingface_hub does, and shares its cache. A cached revision is used without a request, so a branch stays
+/// at the commit that `pipe` or Python downloaded first. To choose a commit, name it; to follow the branch, delete its file
+/// below `refs/`.
 pub fn resolve(reference: &str, need: Need, watch: &dyn Watch) -> Result<Resolved> {
     Hub::new(Settings::from_env()?).resolve(reference, need, watch)
 }
 
-/// What the local cache holds of `hf:OWNER/NAME[@REVISION]`; nobody is asked. An error where asking would be of no use: for
-/// what is no name, and offline.
+/// Looks up `hf:OWNER/NAME[@REVISION]` in the local cache without any request. Fails if a download could not help
+/// either: the name is invalid, or the model is missing and an environment variable forbids downloads.
 pub fn held(reference: &str, need: Need) -> Result<Option<Resolved>> {
     Hub::new(Settings::from_env()?).held(reference, need)
 }
 
-/// Where models come from and where they are kept.
+/// The Hub and the local cache, as the environment configures them.
 struct Hub {
     settings: Settings,
 }
@@ -79,7 +79,7 @@ impl Hub {
         }
         let reference = Reference::parse(text)?;
         let store = Store::new(&self.settings.cache, &reference);
-        // Other files of this revision may be here: they and these must be of one commit.
+        // The cache may hold other files of this revision: all files must come from the same commit.
         let pinned = store.pinned(&reference.revision);
         let fetch = Fetch { settings: &self.settings, store: &store, reference: &reference, need, watch };
         fetch.run(pinned.as_deref().unwrap_or(&reference.revision)).map_err(|failure| match failure {
@@ -99,14 +99,14 @@ impl Hub {
         let variable = self.settings.offline.filter(|_| found.is_none());
         ensure!(
             variable.is_none(),
-            "{text} is not in the cache and {} forbids to download it; unset it, or {}",
+            "{text} is not in the local cache, and {0} forbids downloads; unset {0}, or {1}",
             variable.unwrap_or_default(),
             self.by_hand(&reference, need)
         );
         Ok(found)
     }
 
-    /// What the cache has for a revision: a commit, a folder named like the revision, or the commit that it is held at.
+    /// Looks for a snapshot folder named after the revision, then for the commit that `refs/` records for it.
     fn cached(&self, reference: &Reference, need: Need) -> Option<Resolved> {
         let store = Store::new(&self.settings.cache, reference);
         let pinned = store.pinned(&reference.revision);
@@ -116,13 +116,13 @@ impl Hub {
         })
     }
 
-    /// How to do without a network; fits after "or".
+    /// Says how to install the files without a network; fits after "or".
     fn by_hand(&self, reference: &Reference, need: Need) -> String {
         let Reference { repository, revision } = reference;
         let dir = Store::new(&self.settings.cache, reference).snapshot(revision);
         let layouts: Vec<String> = TOKENIZERS.iter().map(|names| names.join(" with ")).collect();
         let beside = aside().collect::<Vec<_>>().join(", ");
-        let tokenizer = format!("{}, and of {beside} those that there are", layouts.join(" or "));
+        let tokenizer = format!("{}, and those of {beside} that exist", layouts.join(" or "));
         let files = match need {
             Need::Tokenizer => tokenizer,
             Need::Model => format!("{CONFIG}, {} or {}, and {tokenizer}", weights::SINGLE, weights::PICKLE),
@@ -132,12 +132,12 @@ impl Hub {
     }
 }
 
-/// Tokenizer files that add to those of a layout.
+/// Tokenizer files that supplement a layout.
 fn aside() -> impl Iterator<Item = &'static str> {
     tokenizer::FILES.into_iter().filter(|name| !TOKENIZERS.iter().any(|layout| layout.contains(name)))
 }
 
-/// Whether a snapshot holds what is wanted; links whose file is gone do not count.
+/// Whether a snapshot holds the needed files; dangling links do not count.
 fn is_complete(dir: &Path, need: Need) -> bool {
     let has = |name: &&str| dir.join(name).is_file();
     match need {
@@ -146,7 +146,7 @@ fn is_complete(dir: &Path, need: Need) -> bool {
     }
 }
 
-/// One commit of a repository on its way into the cache.
+/// The download of one commit of a repository into the cache.
 struct Fetch<'a> {
     settings: &'a Settings,
     store: &'a Store,
@@ -159,13 +159,13 @@ impl Fetch<'_> {
     fn run(&self, revision: &str) -> Result<Resolved, Failure> {
         let client = Client::new(self.settings);
         let path = self.reference.repo(revision).api_url();
-        let info = client.patiently(self.watch, || client.info(&path))?;
+        let info = client.with_retries(self.watch, || client.info(&path))?;
         let commit = info.sha.as_str();
         if !is_plain(commit) {
-            return Err(Failure::Unfit(format!("the hub calls its commit `{commit}`, which is no commit")));
+            return Err(Failure::Unfit(format!("the Hub sent an invalid commit: `{commit}`")));
         }
         let names = self.names(&info)?;
-        // From here on by commit, so that a push in between cannot mix two versions.
+        // From here on, request files by commit: a push in between cannot mix two versions.
         let Self { store, reference, watch, .. } = *self;
         let mut download = Download { client: &client, store, reference, commit, watch, done: 0, total: 0 };
         let mut files = download.fetch(&names)?;
@@ -174,7 +174,7 @@ impl Fetch<'_> {
             let shards = weights::shard_names(index).map_err(|error| Failure::Unfit(format!("{error:#}")))?;
             files.extend(download.fetch(&shards)?);
         }
-        // Only now, and in this order: what a snapshot shows is complete even when this ends half way.
+        // Link the files last and pin the branch after them: a snapshot is complete even if this process dies before.
         for (name, blob) in &files {
             store.link(blob, commit, name)?;
         }
@@ -182,7 +182,7 @@ impl Fetch<'_> {
         Ok(Resolved { dir: store.snapshot(commit), commit: Some(info.sha.clone()) })
     }
 
-    /// The files that are wanted of those that there are; what a tokenizer is built of comes after what adds to it.
+    /// The files to download. Files that supplement a tokenizer come before the ones it is built from.
     fn names(&self, info: &RepoInfo) -> Result<Vec<String>, Failure> {
         let has = |name: &str| info.siblings.iter().any(|file| file.rfilename == name);
         let mut names: Vec<&str> =
@@ -194,7 +194,7 @@ impl Fetch<'_> {
                 }
                 let kinds = [weights::SINGLE, weights::INDEX, weights::PICKLE, weights::PICKLE_INDEX];
                 let Some(kind) = kinds.into_iter().find(|name| has(name)) else {
-                    return Err(self.unfit(info, &format!("{} and no {}", weights::SINGLE, weights::PICKLE)));
+                    return Err(self.unfit(info, &format!("{} or {}", weights::SINGLE, weights::PICKLE)));
                 };
                 names.extend([CONFIG, kind]);
             }
@@ -207,7 +207,7 @@ impl Fetch<'_> {
         Ok(names.into_iter().map(str::to_owned).collect())
     }
 
-    /// That a repository lacks what is wanted, what it has instead, and what that may be.
+    /// The error for a repository without the needed files: what is missing, what it contains, and what to do.
     fn unfit(&self, info: &RepoInfo, lacks: &str) -> Failure {
         let mut names: Vec<&str> = info.siblings.iter().map(|file| file.rfilename.as_str()).collect();
         names.sort();
@@ -215,12 +215,12 @@ impl Fetch<'_> {
         names.truncate(LISTED);
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };
         let holds =
-            if names.is_empty() { "it is empty".into() } else { format!("it holds {}{more}", names.join(", ")) };
+            if names.is_empty() { "it is empty".into() } else { format!("it contains {}{more}", names.join(", ")) };
         let has = |name: &&str| names.contains(name);
         let advice = if self.need == Need::Model && has(&ADAPTER) {
-            "that is an adapter: name the model that it adapts"
+            "this is an adapter: name its base model instead"
         } else if self.need == Need::Model && TOKENIZERS.iter().any(|layout| layout.iter().all(has)) && !has(&CONFIG) {
-            "that is a tokenizer: name a model here, and this one as `tokenizer`"
+            "this is a tokenizer: name a model here, and this repository as `tokenizer`"
         } else {
             "name another repository, or a revision that has it"
         };

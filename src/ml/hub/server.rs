@@ -1,4 +1,4 @@
-//! A small Hub on a local port, for tests: one repository, big files on another port, and faults on demand.
+//! A small Hub on a local port for tests: one repository, large files on another port, and faults on demand.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::io::{BufRead, BufReader, Write};
@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use serde_json::json;
 use sha1::Digest;
 
-/// The name of the repository, and the one that it had before.
+/// The name of the repository, and its former name.
 pub const REPOSITORY: &str = "some/model";
 const RENAMED: &str = "old/model";
 pub const FIRST: &str = "0123456789abcdef0123456789abcdef01234567";
@@ -16,31 +16,31 @@ pub const SECOND: &str = "89abcdef0123456789abcdef0123456789abcdef";
 
 pub type Files = BTreeMap<String, Vec<u8>>;
 
-/// What goes wrong with the next answer that sends a file, or with the next answer of any kind for `Status`.
+/// A fault in the next answer that sends a file; for `Status`, in the next answer of any kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// The connection ends after so many bytes of the body, though more were promised.
+    /// The connection closes after this many bytes, although the headers announce more.
     Cut(usize),
-    /// The answer promises so few bytes and sends them.
+    /// The answer announces and sends only this many bytes.
     Short(usize),
-    /// A byte is another one.
+    /// One byte is wrong.
     Corrupt,
-    /// The whole file where a part was asked for.
+    /// The whole file is sent although the request asks for a range.
     Whole,
-    /// Nothing is sent at all, and the connection stays open.
+    /// Nothing is sent, and the connection stays open.
     Silence,
-    /// So many bytes of the body, then nothing, and the connection stays open.
+    /// This many bytes are sent, then nothing, and the connection stays open.
     Stall(usize),
-    /// A status, with the code that the Hub sends beside it.
+    /// An error status with an `x-error-code`.
     Status(u16, &'static str),
-    /// A status in place of a file.
+    /// An error status instead of a file.
     Refuse(u16),
 }
 
-/// A request that was made.
+/// A request that the server received.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
-    /// `GET`, or `GET cdn` where big files are.
+    /// `GET`, or `GET cdn` on the port for large files.
     pub what: String,
     pub path: String,
     pub range: Option<String>,
@@ -49,12 +49,12 @@ pub struct Request {
 
 #[derive(Default)]
 struct State {
-    /// Files by commit.
+    /// The files of each commit.
     commits: HashMap<&'static str, Files>,
-    /// The commit of `main`.
+    /// The commit that `main` points to.
     head: &'static str,
     token: Option<&'static str>,
-    /// By the end of a path.
+    /// Pending faults, keyed by the end of a path.
     faults: HashMap<&'static str, VecDeque<Fault>>,
     requests: Vec<Request>,
 }
@@ -64,7 +64,7 @@ pub struct Server {
     state: Arc<Mutex<State>>,
 }
 
-/// What to send.
+/// An HTTP answer.
 struct Answer {
     status: u16,
     headers: Vec<(&'static str, String)>,
@@ -72,7 +72,7 @@ struct Answer {
 }
 
 impl Server {
-    /// Starts with one commit, which `main` names.
+    /// Starts a server with one commit, to which `main` points.
     pub fn start(files: Files) -> Self {
         let state = State { commits: HashMap::from([(FIRST, files)]), head: FIRST, ..State::default() };
         let state = Arc::new(Mutex::new(state));
@@ -92,28 +92,28 @@ impl Server {
         state.head = commit;
     }
 
-    /// Forgets a commit.
+    /// Removes a commit.
     pub fn forget(&self, commit: &str) {
         self.state().commits.remove(commit);
     }
 
-    /// Lets only those who have this token see files.
+    /// Requires this token for files.
     pub fn require(&self, token: &'static str) {
         self.state().token = Some(token);
     }
 
-    /// What happens to the next requests whose path ends so, one after the other.
+    /// Queues faults for the next requests whose path ends with `path`.
     pub fn fail(&self, path: &'static str, faults: &[Fault]) {
         self.state().faults.entry(path).or_default().extend(faults);
     }
 
-    /// The requests since this was last asked.
+    /// The requests received since the last call.
     pub fn requests(&self) -> Vec<Request> {
         std::mem::take(&mut self.state().requests)
     }
 }
 
-/// Answers on a free port of this machine; `big` is the address of the port for big files, empty for that port itself.
+/// Listens on a free local port; `big` is the address of the port for large files, empty for that port itself.
 fn listen(name: &'static str, state: Arc<Mutex<State>>, big: String) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
@@ -187,7 +187,7 @@ fn serve(mut stream: TcpStream, name: &str, state: &Mutex<State>, big: &str) -> 
     if matches!(fault, Some(Fault::Stall(_))) { hold(stream) } else { Some(()) }
 }
 
-/// Keeps a connection open for as long as the other side does.
+/// Keeps a connection open until the client closes it.
 fn hold(stream: TcpStream) -> Option<()> {
     BufReader::new(stream).lines().map_while(Result::ok).for_each(drop);
     None
@@ -208,7 +208,7 @@ fn refusal(status: u16, code: &str) -> Answer {
     Answer { status, headers: vec![("x-error-code", code.into())], body: Vec::new() }
 }
 
-/// What the Hub itself answers: lists of files, small files, and where big ones and other names are.
+/// The answers of the Hub itself: file lists, small files, and redirects for large files and renamed repositories.
 fn hub(state: &State, request: &Request, big: &str) -> Answer {
     let path = request.path.split('?').next().unwrap_or_default();
     if path.contains(RENAMED) {
@@ -227,7 +227,7 @@ fn hub(state: &State, request: &Request, big: &str) -> Answer {
     let Some((revision, name)) =
         path.strip_prefix(&format!("/{REPOSITORY}/resolve/")).and_then(|rest| rest.split_once('/'))
     else {
-        // The Hub does not tell strangers which repositories there are.
+        // The Hub does not reveal to anonymous clients whether a repository exists.
         return refusal(if request.authorization.is_some() { 404 } else { 401 }, "RepoNotFound");
     };
     let commit = commit_of(revision);
@@ -249,7 +249,7 @@ fn hub(state: &State, request: &Request, big: &str) -> Answer {
     Answer { status: 200, headers, body }
 }
 
-/// What the port for big files answers.
+/// The answers of the port for large files.
 fn cdn(state: &State, request: &Request) -> Answer {
     let path = request.path.split('?').next().unwrap_or_default().trim_start_matches('/');
     let file = path.split_once('/').and_then(|(commit, name)| state.commits.get(commit)?.get(name));
@@ -259,7 +259,7 @@ fn cdn(state: &State, request: &Request) -> Answer {
     }
 }
 
-/// Whether git keeps a file elsewhere.
+/// Whether a file is stored in git LFS.
 fn is_big(name: &str) -> bool {
     [".safetensors", ".bin", ".model"].iter().any(|end| name.ends_with(end))
 }

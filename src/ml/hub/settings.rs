@@ -1,4 +1,4 @@
-//! What the environment says about the Hub: where it is, where its files are kept, and who asks.
+//! Settings for the Hub from environment variables: endpoint, cache folder, token, timeout.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -6,21 +6,21 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 
 const ENDPOINT: &str = "https://huggingface.co";
-/// Seconds that a silent server is waited for, as in Python's huggingface_hub.
+/// Timeout in seconds, as in Python's huggingface_hub.
 const PATIENCE: u64 = 10;
-/// Before the first of the tries after a failure; doubled for each that follows.
+/// The wait before the first retry; it doubles with each further retry.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// How the Hub is reached. It holds a secret, so it has no `Debug`.
+/// Settings for the Hub. The struct holds a secret, so it does not implement `Debug`.
 pub struct Settings {
-    /// Without a slash at its end.
+    /// URL of the Hub, without a trailing slash.
     pub endpoint: String,
-    /// Holds a folder `models--OWNER--NAME` for each repository.
+    /// Contains a folder `models--OWNER--NAME` for each repository.
     pub cache: PathBuf,
     pub token: Option<String>,
-    /// The variable that forbids to ask, where one does.
+    /// The environment variable that forbids downloads, if one does.
     pub offline: Option<&'static str>,
-    /// How long a server may be silent.
+    /// How long the client waits for a server that sends nothing.
     pub patience: Duration,
     pub pause: Duration,
 }
@@ -30,24 +30,24 @@ impl Settings {
         Self::of(&|name| std::env::var(name).ok(), std::env::home_dir())
     }
 
-    /// From variables that mean what they mean to Python's huggingface_hub.
+    /// Reads the variables with the meanings that Python's huggingface_hub gives them.
     fn of(variable: &dyn Fn(&str) -> Option<String>, user: Option<PathBuf>) -> Result<Self> {
         let set = |name| variable(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty());
         let folder = |name| set(name).map(PathBuf::from);
         let caches = || folder("XDG_CACHE_HOME").or_else(|| user.map(|user| user.join(".cache")));
         let home = folder("HF_HOME").or_else(|| caches().map(|caches| caches.join("huggingface")));
-        let home = home.context("there is no home folder to keep models in; set HF_HOME")?;
+        let home = home.context("cannot find a home folder for the model cache; set HF_HOME")?;
         let cache = folder("HF_HUB_CACHE").or_else(|| folder("HUGGINGFACE_HUB_CACHE"));
         let token = set("HF_TOKEN").or_else(|| set("HUGGING_FACE_HUB_TOKEN"));
         let token = token.or_else(|| kept(&folder("HF_TOKEN_PATH").unwrap_or_else(|| home.join("token"))));
         ensure!(
             token.as_deref().is_none_or(|token| token.bytes().all(|b| b.is_ascii_graphic())),
-            "the token in HF_TOKEN (or in the file that `hf auth login` writes) has letters that no token has"
+            "the token in HF_TOKEN (or in the file that `hf auth login` writes) contains invalid characters"
         );
         let endpoint = set("HF_ENDPOINT").unwrap_or_else(|| ENDPOINT.into());
         ensure!(
             endpoint.starts_with("https://") || endpoint.starts_with("http://"),
-            "HF_ENDPOINT is no address of a server; it starts with https://"
+            "HF_ENDPOINT is not a URL; it must start with https:// or http://"
         );
         let offline = ["HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"].into_iter().find(|name| set(name).is_some());
         let seconds = set("HF_HUB_DOWNLOAD_TIMEOUT").and_then(|text| text.parse().ok()).filter(|s| *s > 0);
@@ -66,7 +66,7 @@ fn is_true(value: &str) -> bool {
     ["1", "true", "yes", "on"].iter().any(|yes| value.eq_ignore_ascii_case(yes))
 }
 
-/// The token that `hf auth login` keeps in a file.
+/// The token in the file that `hf auth login` writes.
 fn kept(path: &Path) -> Option<String> {
     let text = std::fs::read_to_string(path).ok()?;
     Some(text.trim().to_owned()).filter(|token| !token.is_empty())

@@ -1,4 +1,4 @@
-//! A repository's folder in the Hugging Face cache, laid out as Python's huggingface_hub has it.
+//! A repository's folder in the Hugging Face cache, in the layout of Python's huggingface_hub.
 
 use std::fs::{self, File, TryLockError};
 use std::io;
@@ -10,10 +10,10 @@ use super::reference::{Reference, is_commit, is_plain};
 use crate::files::weights;
 use crate::watch::{Interrupted, Watch};
 
-/// How often a lock that another process holds is asked for.
+/// How often the process retries a lock that another one holds.
 const POLL: Duration = Duration::from_millis(200);
 
-/// `blobs/ETAG` holds contents, `snapshots/COMMIT/NAME` links to them, `refs/BRANCH` says a commit.
+/// `blobs/ETAG` are the contents, `snapshots/COMMIT/NAME` link to them, `refs/BRANCH` names a commit.
 pub struct Store {
     dir: PathBuf,
     locks: PathBuf,
@@ -25,28 +25,28 @@ impl Store {
         Self { dir: cache.join(&name), locks: cache.join(".locks").join(name) }
     }
 
-    /// The folder of a commit, or of a revision whose files were put there by hand.
+    /// The folder of a commit, or of a revision whose files a user placed by hand.
     pub fn snapshot(&self, revision: &str) -> PathBuf {
         self.dir.join("snapshots").join(revision)
     }
 
-    /// Where the content of an etag is, or will be.
+    /// The path of the content with this etag.
     pub fn blob(&self, etag: &str) -> PathBuf {
         self.dir.join("blobs").join(etag)
     }
 
-    /// The file that says which commit a branch is held at.
+    /// The file that records the commit of a branch.
     pub fn pin_file(&self, revision: &str) -> PathBuf {
         self.dir.join("refs").join(revision)
     }
 
-    /// The commit that a branch is held at.
+    /// The recorded commit of a branch.
     pub fn pinned(&self, revision: &str) -> Option<String> {
         let commit = fs::read_to_string(self.pin_file(revision)).ok()?;
         Some(commit.trim().to_owned()).filter(|commit| is_plain(commit))
     }
 
-    /// Hold a branch at a commit.
+    /// Records the commit of a branch.
     pub fn pin(&self, revision: &str, commit: &str) -> Result<(), Failure> {
         if is_commit(revision) || self.pinned(revision).as_deref() == Some(commit) {
             return Ok(());
@@ -58,7 +58,7 @@ impl Store {
         })
     }
 
-    /// Makes a content a file of a snapshot.
+    /// Adds a blob to a snapshot under a file name.
     pub fn link(&self, blob: &Path, commit: &str, name: &str) -> Result<(), Failure> {
         let path = self.snapshot(commit).join(name);
         if path.is_file() {
@@ -66,7 +66,7 @@ impl Store {
         }
         make_dir(&self.snapshot(commit))?;
         if path.is_symlink() {
-            // Its content was deleted.
+            // The link dangles: its blob was deleted.
             fs::remove_file(&path).at("remove", &path)?;
         }
         let etag = blob.file_name().unwrap_or_default();
@@ -74,27 +74,27 @@ impl Store {
         if linked.is_ok() || path.is_file() {
             return Ok(());
         }
-        // Some file systems have no links; then the content itself goes there.
+        // Some file systems have no symbolic links; move the blob itself there.
         fs::rename(blob, &path).at("write", &path)
     }
 
-    /// Waits until no other process fetches this content; the lock ends with the file that is returned, or the process.
+    /// Waits until no other process downloads this blob. Dropping the returned file, or exiting, releases the lock.
     pub fn lock(&self, etag: &str, watch: &dyn Watch) -> Result<File, Failure> {
         make_dir(&self.locks)?;
         let path = self.locks.join(format!("{etag}.lock"));
         let file = File::options().create(true).truncate(false).write(true).open(&path).at("open", &path)?;
-        let mut is_told = false;
+        let mut is_noted = false;
         loop {
             match file.try_lock() {
                 Ok(()) => return Ok(file),
-                // Not every network file system can lock; what was fetched twice at once is still checked.
+                // Some network file systems cannot lock. Two simultaneous downloads are still verified by checksum.
                 Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => return Ok(file),
                 Err(TryLockError::Error(source)) => return Err(Failure::Disk { verb: "lock", path, source }),
                 Err(TryLockError::WouldBlock) if watch.stopped() => return Err(Interrupted.into()),
                 Err(TryLockError::WouldBlock) => {
-                    if !is_told {
-                        watch.note("another process is fetching the same file".into());
-                        is_told = true;
+                    if !is_noted {
+                        watch.note("waiting for another process that is downloading the same file".into());
+                        is_noted = true;
                     }
                     std::thread::sleep(POLL);
                 }

@@ -1,4 +1,4 @@
-//! What a user of the Hub meets, against a server of this machine.
+//! Downloads, cache layout, offline use and progress, tested against a local server.
 
 use std::fs;
 use std::path::Path;
@@ -22,7 +22,7 @@ pub fn files(all: &[(&str, &[u8])]) -> Files {
     all.iter().map(|(name, bytes)| (name.to_string(), bytes.to_vec())).collect()
 }
 
-/// A repository as people upload them: some of its files are not for us.
+/// A typical repository: `pipe` does not need some of its files.
 pub fn repository() -> Files {
     files(&[
         ("README.md", b"# A model"),
@@ -39,7 +39,7 @@ pub fn repository() -> Files {
     ])
 }
 
-/// Somebody's machine.
+/// A user's machine: cache folder and Hub settings.
 pub struct Machine {
     pub cache: tempfile::TempDir,
     pub endpoint: String,
@@ -84,7 +84,7 @@ impl Machine {
         self.repository().join("snapshots").join(of).display().to_string()
     }
 
-    /// What a try before this one left of the weights.
+    /// Creates the partial weights file that an earlier download left.
     pub fn leave(&self, bytes: &[u8]) -> PathBuf {
         let path = self.repository().join("blobs").join(format!("{}.incomplete", sha256(&self::bytes(0))));
         fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -105,7 +105,7 @@ pub fn names(dir: &Path) -> Vec<String> {
     names
 }
 
-/// The parts of the weights that were asked for where big files are.
+/// The byte ranges of the weights requested from the port for large files.
 pub fn ranges(requests: &[Request]) -> Vec<&str> {
     let big = requests.iter().filter(|r| r.what == "GET cdn" && r.path.contains("/model.safetensors"));
     big.map(|r| r.range.as_deref().unwrap_or("all")).collect()
@@ -157,7 +157,7 @@ fn the_cache_is_laid_out_as_python_has_it() {
     assert_eq!(link("model.safetensors"), Path::new("../../blobs").join(sha256(&bytes(0))));
     // `printf '{}' | git hash-object --stdin`
     assert_eq!(link("vocab.json"), Path::new("../../blobs/9e26dfeeb6e641a33dae4961196235bdb965b21b"));
-    // Equal files are one; nothing unfinished is left.
+    // Equal files share one blob, and no partial file is left.
     assert_eq!(names(&at.join("blobs")).len(), 5);
     assert!(names(&machine.cache.path().join("hub")).contains(&".locks".to_string()));
 }
@@ -170,7 +170,7 @@ fn a_tokenizer_comes_without_the_weights() {
     let asked = server.requests();
     assert!(asked.iter().all(|r| !r.path.contains("safetensors") && !r.path.contains("config.json?")), "{asked:?}");
     assert!(tokenizer.dir.join("tokenizer_config.json").is_file() && !tokenizer.dir.join("config.json").exists());
-    // The model is then completed at the same commit, wherever the branch is by now.
+    // The model is then completed at the same commit, although the branch has moved.
     server.push(SECOND, repository());
     assert_eq!(machine.hub().held("hf:some/model", Need::Model).unwrap(), None);
     assert_eq!(machine.get("hf:some/model"), tokenizer);
@@ -254,10 +254,11 @@ fn offline_and_absent_says_which_files_go_where_and_they_are_then_found() {
     assert_eq!(
         machine.error("hf:some/model"),
         format!(
-            "hf:some/model is not in the cache and TRANSFORMERS_OFFLINE forbids to download it; unset it, or put its files \
-             into {folder}: config.json, model.safetensors or pytorch_model.bin, and tokenizer.json or vocab.json with \
-             merges.txt or vocab.txt or spm.model or sentencepiece.bpe.model, and of tokenizer_config.json, \
-             special_tokens_map.json, added_tokens.json those that there are (from http://hub/some/model/tree/main)"
+            "hf:some/model is not in the local cache, and TRANSFORMERS_OFFLINE forbids downloads; unset \
+             TRANSFORMERS_OFFLINE, or put its files into {folder}: config.json, model.safetensors or pytorch_model.bin, \
+             and tokenizer.json or vocab.json with merges.txt or vocab.txt or spm.model or sentencepiece.bpe.model, and \
+             those of tokenizer_config.json, special_tokens_map.json, added_tokens.json that exist (from \
+             http://hub/some/model/tree/main)"
         )
     );
     let text = machine.hub().held("hf:some/model", Need::Tokenizer).map(|_| ()).unwrap_err().to_string();
@@ -266,11 +267,11 @@ fn offline_and_absent_says_which_files_go_where_and_they_are_then_found() {
     for (name, bytes) in repository() {
         fs::write(Path::new(&folder).join(name), bytes).unwrap();
     }
-    // No commit is known: what is there is what counts.
+    // The commit is unknown: the files in the folder are used as they are.
     let found = Resolved { dir: folder.into(), commit: None };
     assert_eq!(machine.get("hf:some/model"), found);
     assert_eq!(machine.hub().held("hf:some/model", Need::Tokenizer).unwrap(), Some(found));
-    // Under a commit's name they are that commit.
+    // A folder named after a commit counts as that commit.
     let commit = machine.dir(SECOND);
     fs::rename(machine.dir("main"), commit).unwrap();
     assert_eq!(machine.get(&format!("hf:some/model@{SECOND}")).commit.as_deref(), Some(SECOND));
@@ -288,7 +289,7 @@ fn two_at_once_fetch_every_file_once() {
     assert_eq!(ranges(&server.requests()), ["all"]);
 }
 
-/// Remembers progress, and asks to stop once so many bytes are here.
+/// Records progress, and requests a stop after `stop_at` bytes.
 #[derive(Default)]
 struct Impatient {
     stop_at: Option<u64>,

@@ -1,4 +1,4 @@
-//! What can go wrong between a user and the Hub, and what is said then.
+//! Failed downloads: recovery and error messages.
 
 use std::fs;
 use std::time::Duration;
@@ -19,8 +19,8 @@ fn a_commit_that_the_hub_no_longer_has_is_told_from_a_branch_that_never_was() {
     assert_eq!(
         machine.error("hf:some/model"),
         format!(
-            "downloading hf:some/model failed: some/model no longer has the commit that main was held at; delete {} to \
-             take what main is now",
+            "downloading hf:some/model failed: some/model no longer has the commit that the cache records for main; \
+             delete {} to use the current main",
             pin.display()
         )
     );
@@ -45,7 +45,7 @@ fn what_an_earlier_process_left_is_continued_too() {
     machine.leave(&bytes(0)[..600_000]);
     machine.get("hf:some/model");
     assert_eq!(ranges(&server.requests()), ["bytes=600000-"]);
-    // All of it, and only the name was missing.
+    // The partial file is complete; only the rename was missing.
     let machine = Machine::at(&server.endpoint);
     machine.leave(&bytes(0));
     machine.get("hf:some/model");
@@ -77,8 +77,9 @@ fn a_place_that_the_hub_sends_us_to_and_that_is_blocked_is_named() {
     let server = Server::start(repository());
     server.fail("model.safetensors", &[Fault::Refuse(403)]);
     let text = Machine::at(&server.endpoint).error("hf:some/model");
-    let path =
-        format!("answers /{FIRST}/model.safetensors with status 403, where the hub keeps it; a firewall may block");
+    let path = format!(
+        "answered /{FIRST}/model.safetensors with status 403 (the Hub stores the file on this host); a firewall may block"
+    );
     assert!(text.contains(&path) && !text.contains("X-Signature"), "{text}");
 }
 
@@ -104,21 +105,21 @@ fn a_content_that_is_wrong_twice_is_an_error_and_leaves_nothing() {
     }
     let text = machine.error("hf:some/model");
     // `printf '#version: 0.2\n' | git hash-object --stdin`
-    let promised = "downloading hf:some/model failed: merges.txt came twice with a content that does not have the git hash \
-                    5e7f1fd94996c8e2b65adea828af1b398eace61f that the hub promises; something between here and the hub may \
-                    change files: try another network, or put its files into";
+    let promised = "downloading hf:some/model failed: merges.txt was downloaded twice and did not match the git hash \
+                    5e7f1fd94996c8e2b65adea828af1b398eace61f announced by the Hub; something between this machine and \
+                    the Hub may alter files: try another network, or put its files into";
     assert!(text.starts_with(promised), "{text}");
     let text = machine.error("hf:some/model");
     assert!(
         text.contains(&format!(
-            "model.safetensors came twice with a content that does not have the SHA-256 {}",
+            "model.safetensors was downloaded twice and did not match the SHA-256 {}",
             sha256(&bytes(0))
         )),
         "{text}"
     );
     assert_eq!(machine.hub().cached(&Reference::parse("hf:some/model").unwrap(), Need::Model), None);
     assert!(names(&machine.repository().join("blobs")).iter().all(|name| !name.ends_with(".incomplete")));
-    // Once is bad luck.
+    // One damaged download is retried.
     server.fail("model.safetensors", &[Fault::Corrupt]);
     machine.get("hf:some/model");
 }
@@ -134,7 +135,7 @@ fn a_busy_hub_is_asked_again() {
     machine.get("hf:some/model");
     server.fail("/revision/main", &[Fault::Status(503, ""); 4]);
     let text = Machine::at(&server.endpoint).error("hf:some/model");
-    let start = "downloading hf:some/model failed: http://hub answers /api/models/some/model/revision/main with status 503; \
+    let start = "downloading hf:some/model failed: http://hub answered /api/models/some/model/revision/main with status 503; \
                  try again later, or put its files into";
     assert!(text.starts_with(start), "{text}");
 }
@@ -151,7 +152,10 @@ fn a_server_that_falls_silent_is_not_waited_for_forever() {
     server.fail("/revision/main", &[Fault::Silence; 4]);
     let text = machine.error("hf:some/model@main");
     assert!(
-        text.starts_with("downloading hf:some/model@main failed: http://hub broke off: it is silent; try again"),
+        text.starts_with(
+            "downloading hf:some/model@main failed: the transfer from http://hub failed: no data before the timeout \
+             (HF_HUB_DOWNLOAD_TIMEOUT); run again"
+        ),
         "{text}"
     );
 }
@@ -166,14 +170,14 @@ fn a_gated_model_says_where_to_accept_and_a_private_one_what_to_set() {
         machine.error("hf:some/model"),
         failed(
             "hf:some/model failed: some/model is gated; accept its conditions at http://hub/some/model with your account, \
-             then set HF_TOKEN to its token"
+             then set HF_TOKEN to a token of that account"
         )
     );
     assert_eq!(
         machine.error("hf:some/other"),
         failed(
-            "hf:some/other failed: there is no some/other, or it is private; correct the name, or set HF_TOKEN to a token \
-             that may read http://hub/some/other"
+            "hf:some/other failed: some/other does not exist or is private; correct the name, or set HF_TOKEN to a token \
+             that can read http://hub/some/other"
         )
     );
     machine.token = Some("hf_another".into());
@@ -187,12 +191,12 @@ fn a_gated_model_says_where_to_accept_and_a_private_one_what_to_set() {
     assert_eq!(
         machine.error("hf:some/other"),
         failed(
-            "hf:some/other failed: there is no some/other, or your token may not read it; see http://hub/some/other"
+            "hf:some/other failed: some/other does not exist, or your token cannot read it; see http://hub/some/other"
         )
     );
     server.fail("/revision/main", &[Fault::Status(401, "")]);
     let text = machine.error("hf:some/model");
-    assert!(text.contains("refuses the token for some/model; set HF_TOKEN to one that is valid"), "{text}");
+    assert!(text.contains("rejected the token for some/model; set HF_TOKEN to a valid token"), "{text}");
 }
 
 #[test]
@@ -214,17 +218,17 @@ fn a_repository_of_something_else_says_what_it_holds() {
     };
     assert_eq!(
         error(&["adapter_config.json", "adapter_model.safetensors"]),
-        "config.json; it holds adapter_config.json, adapter_model.safetensors; that is an adapter: name the model that it \
-         adapts"
+        "config.json; it contains adapter_config.json, adapter_model.safetensors; this is an adapter: name its base model \
+         instead"
     );
     assert_eq!(
         error(&["tokenizer.json", "tokenizer_config.json"]),
-        "config.json; it holds tokenizer.json, tokenizer_config.json; that is a tokenizer: name a model here, and this one \
-         as `tokenizer`"
+        "config.json; it contains tokenizer.json, tokenizer_config.json; this is a tokenizer: name a model here, and this \
+         repository as `tokenizer`"
     );
     assert_eq!(
         error(&["config.json", "model.gguf"]),
-        "model.safetensors and no pytorch_model.bin; it holds config.json, model.gguf; name another repository, or a \
+        "model.safetensors or pytorch_model.bin; it contains config.json, model.gguf; name another repository, or a \
          revision that has it"
     );
     assert_eq!(error(&[]), "config.json; it is empty; name another repository, or a revision that has it");
@@ -245,9 +249,9 @@ fn nobody_there_is_said_with_the_address_and_the_files_that_do_without() {
     for (endpoint, why) in [("http://127.0.0.1:9", "Connection refused"), ("http://hub.invalid", "lookup")] {
         let machine = Machine::at(endpoint);
         let text = machine.error("hf:some/model");
-        let start = "downloading hf:some/model failed: http://hub cannot be reached: ";
+        let start = "downloading hf:some/model failed: cannot reach http://hub: ";
         assert!(text.starts_with(start) && text.contains(why), "{text}");
-        assert!(text.contains("; try again, which continues where this ended, or put its files into "), "{text}");
+        assert!(text.contains("; run again to resume the download, or put its files into "), "{text}");
         assert!(text.contains(&machine.dir("main")), "{text}");
     }
 }
@@ -268,7 +272,7 @@ fn a_cache_that_cannot_be_written_is_named_with_what_to_do() {
     let text = machine.error("hf:some/model");
     let wanted = format!("downloading hf:some/model failed: cannot create {}", hub.display());
     assert!(text.starts_with(&wanted), "{text}");
-    assert!(text.ends_with("; make it writable, or set HF_HUB_CACHE to a folder that is"), "{text}");
+    assert!(text.ends_with("; make it writable, or set HF_HUB_CACHE to a writable folder"), "{text}");
 }
 
 #[test]
@@ -296,7 +300,7 @@ fn a_content_that_was_deleted_or_cut_is_fetched_again() {
     assert_eq!(machine.hub().held("hf:some/model", Need::Model).unwrap(), None);
     machine.get("hf:some/model");
     assert!(fs::read(&blob).unwrap() == bytes(0));
-    // Cut, and another file of the snapshot is gone too: it does not count as there.
+    // The blob is truncated and another file of the snapshot is missing, so the snapshot is incomplete.
     fs::write(&blob, &bytes(0)[..10]).unwrap();
     fs::remove_file(machine.repository().join("snapshots").join(FIRST).join("config.json")).unwrap();
     machine.get("hf:some/model");

@@ -1,4 +1,4 @@
-//! A trained model ready to score: what evaluation and prediction run.
+//! A trained model ready for scoring, as evaluation and prediction use it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,11 +7,11 @@ use anyhow::{Context, Result, bail};
 use burn::tensor::{Bool, Device, Int, Tensor};
 use serde::{Deserialize, Serialize};
 
-use crate::compute::dropout::Noise;
+use crate::compute::dropout::Pass;
 use crate::files::weights;
 use crate::model::{Config, Initialised, Model};
 
-/// A model from a folder, without autodiff and dropout; float, f16 and int8 folders alike.
+/// A model opened from a folder, without autodiff and dropout. Float, f16 and int8 folders all work.
 #[derive(Debug)]
 pub struct Classifier {
     model: Model,
@@ -20,27 +20,27 @@ pub struct Classifier {
     size: Size,
 }
 
-/// How large a model is.
+/// The size of a model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Size {
-    /// Weights, biases and tables; scales of an int8 model are not counted.
+    /// Number of weights, biases and table entries, without the scales of an int8 model.
     pub parameters: u64,
-    /// Those that are not zero.
+    /// Parameters that are not zero.
     pub non_zero: u64,
-    /// Of the weight files on disk.
+    /// Size of the weight files on disk.
     pub bytes: u64,
 }
 
 impl Classifier {
-    /// Opens a model folder. Unlike training, scoring makes nothing up: a missing tensor is an error.
+    /// Opens a model folder. Unlike training, scoring initialises nothing: a missing tensor is an error.
     pub fn open(dir: &Path, device: &Device) -> Result<Self> {
         let device = device.clone().without_autodiff();
         let files = weights::files(dir)?;
         let loaded = Model::load_to_score(dir, &device)?;
         if let Some(problem) = loaded.model.config().other_problem() {
             bail!(
-                "the model in {} is one for {problem} (`problem_type` of its config.json); only models that choose one label \
-                 are scored",
+                "the model in {} has `problem_type` {problem} in its config.json; `pipe` can only score models that choose one \
+                 label (`single_label_classification`)",
                 dir.display()
             );
         }
@@ -52,8 +52,8 @@ impl Classifier {
                 weights::SINGLE
             ),
             Initialised::Part(names) => bail!(
-                "the model in {} lacks {}, or has them in another shape; it is no trained classifier for the labels of its \
-                 config.json",
+                "the model in {} lacks {}, or has them in another shape, so it is not a trained classifier for the labels of \
+                 its config.json; train it first",
                 dir.display(),
                 names.join(", ")
             ),
@@ -66,18 +66,18 @@ impl Classifier {
         Ok(Classifier { model: loaded.model, device, dir: dir.to_owned(), size })
     }
 
-    /// `ids` `[B, T]`, `mask` `[B, T]` (true = a real token), made on [`Classifier::device`] → logits
+    /// `ids` `[B, T]`, `mask` `[B, T]` (true = a real token), both on [`Classifier::device`] → logits
     /// `[B, C]`, row by row.
     pub fn logits(&self, ids: Tensor<2, Int>, mask: Tensor<2, Bool>) -> Result<Vec<f32>> {
-        // From within the pool: each of its loops would wait for a thread of the pool to wake up otherwise.
-        let logits = rayon::scope(|_| self.model.forward(ids, mask, &mut Noise::Off));
+        // Run inside the thread pool. From outside, each parallel loop would wait for a pool thread to wake up.
+        let logits = rayon::scope(|_| self.model.forward(ids, mask, &mut Pass::Off));
         match logits.try_into_data().map(|data| data.convert::<f32>().try_into_vec()) {
             Ok(Ok(values)) if values.iter().all(|value: &f32| value.is_finite()) => Ok(values),
             Ok(Ok(_)) => bail!(
-                "the model in {} gives logits that are no numbers; `pipe inspect` tells whether its weights are",
+                "the model in {} gives logits that are not finite; run `pipe inspect` to see whether its weights are",
                 self.dir.display()
             ),
-            Ok(Err(error)) => bail!("the device gave no f32 logits: {error:?}"),
+            Ok(Err(error)) => bail!("cannot read the logits as f32: {error:?}"),
             Err(error) => bail!("the device failed while scoring: {error:?}"),
         }
     }
@@ -99,7 +99,7 @@ impl Classifier {
         self.config().labels()
     }
 
-    /// The folder, where the tokenizer files are too.
+    /// The model folder, which also holds the tokenizer files.
     pub fn dir(&self) -> &Path {
         &self.dir
     }
@@ -166,9 +166,12 @@ mod tests {
         fs::write(dir.path().join("config.json"), config).expect("written");
         fs::copy(fixture.dir.join("model.safetensors"), dir.path().join("model.safetensors")).expect("copied");
         let error = Classifier::open(dir.path(), &Device::flex()).map(|_| ()).expect_err("refused").to_string();
-        assert!(error.contains("is one for multi_label_classification (`problem_type` of its config.json)"), "{error}");
+        assert!(error.contains("has `problem_type` multi_label_classification in its config.json"), "{error}");
         let loaded = Model::load(dir.path(), None, 0, &Device::flex()).expect("loads");
-        assert_eq!(loaded.notes, ["its head is one for multi_label_classification; here it chooses one label"]);
+        assert_eq!(
+            loaded.notes,
+            ["the head was trained for multi_label_classification; pipe uses it to choose one label"]
+        );
     }
 
     #[test]

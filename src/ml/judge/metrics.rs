@@ -1,4 +1,4 @@
-//! How good predictions are, and how fast a model makes them.
+//! Computes how good predictions are, and how fast a model makes them.
 
 use std::time::{Duration, Instant};
 
@@ -6,7 +6,7 @@ use anyhow::{Result, anyhow, ensure};
 use burn::tensor::{Bool, Device, Int, Tensor};
 use serde::{Deserialize, Serialize};
 
-use crate::compute::dropout::Noise;
+use crate::compute::dropout::Pass;
 use crate::compute::numbers::{argmax, log_softmax};
 use crate::model::Model;
 use crate::text::batch;
@@ -14,16 +14,16 @@ use crate::text::batch::{Batch, Padding};
 use crate::text::data::tokens::Split;
 use crate::watch::{Interrupted, Progress, Watch};
 
-/// What classification results are judged by.
+/// Quality of classification results.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Metrics {
-    /// Share of rows whose highest logit is the label's; the first of equals wins, as `argmax`.
+    /// Share of rows whose highest logit is the label's. Of equal logits the first wins, as in `argmax`.
     pub accuracy: f64,
     pub macro_precision: f64,
     pub macro_recall: f64,
     pub macro_f1: f64,
-    /// One-vs-rest area under the ROC curve, the plain mean over the classes that have both rows and other rows.
-    /// None where no class has: such classes have no curve.
+    /// One-vs-rest area under the ROC curve: the unweighted mean over the classes that have both positive and negative
+    /// rows. `None` if no class has both.
     pub macro_auc: Option<f64>,
     /// Mean cross-entropy of the labels, without smoothing or weights.
     pub loss: f64,
@@ -33,7 +33,7 @@ pub struct Metrics {
     pub confusion: Vec<Vec<u64>>,
 }
 
-/// One class against the others.
+/// Quality of one class against the others.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ClassMetrics {
     pub label: String,
@@ -41,21 +41,21 @@ pub struct ClassMetrics {
     pub recall: f64,
     pub f1: f64,
     pub auc: Option<f64>,
-    /// Rows that carry this label.
+    /// Number of rows with this label.
     pub support: u64,
 }
 
 impl Metrics {
-    /// Judge `logits` `[N, C]` against `labels` `[N]`; `names` gives C.
+    /// Compare `logits` `[N, C]` with `labels` `[N]`; C is the length of `names`.
     ///
     /// A ratio whose denominator is zero counts as 0, as scikit-learn's `zero_division=0`. The macro means are over
     /// all classes with rows or predictions, as scikit-learn's `average="macro"` takes the labels it sees.
     pub fn of(logits: &[f32], labels: &[u32], names: &[String]) -> Result<Self> {
         let (rows, classes) = (labels.len(), names.len());
-        ensure!(rows > 0, "there are no rows to judge");
+        ensure!(rows > 0, "there are no rows to score");
         ensure!(logits.len() == rows * classes, "{} logits for {rows} rows of {classes} classes", logits.len());
         if let Some(label) = labels.iter().find(|&&label| label as usize >= classes) {
-            anyhow::bail!("label {label} is out of range: the model knows {classes} classes");
+            anyhow::bail!("label {label} is out of range: the model has {classes} classes");
         }
         let mut confusion = vec![vec![0u64; classes]; classes];
         let mut probabilities = vec![Vec::with_capacity(rows); classes];
@@ -109,7 +109,7 @@ fn ratio(a: f64, b: f64) -> f64 {
 }
 
 /// Area under the ROC curve of `scores` for `class` against the rest, by ranks with ties averaged
-/// (the Mann-Whitney U statistic); none when every row or no row carries the class.
+/// (the Mann-Whitney U statistic). `None` if every row or no row has the class.
 fn auc(scores: &[f64], labels: &[u32], class: u32) -> Option<f64> {
     let positives = labels.iter().filter(|&&label| label == class).count() as f64;
     let negatives = labels.len() as f64 - positives;
@@ -128,22 +128,22 @@ fn auc(scores: &[f64], labels: &[u32], class: u32) -> Option<f64> {
     Some((ranks - positives * (positives + 1.0) / 2.0) / (positives * negatives))
 }
 
-/// A model seen as a function: `ids` `[B, T]`, `mask` `[B, T]` → logits, B · C of them.
+/// A model as a function: `ids` `[B, T]`, `mask` `[B, T]` → B · C logits.
 pub type Forward<'a> = &'a dyn Fn(Tensor<2, Int>, Tensor<2, Bool>) -> Result<Vec<f32>>;
 
-/// A model as such a function, dropout off.
+/// Turn a model into such a function, with dropout off.
 pub fn forward(model: &Model) -> impl Fn(Tensor<2, Int>, Tensor<2, Bool>) -> Result<Vec<f32>> {
     |ids, mask| {
-        let data = model.forward(ids, mask, &mut Noise::Off).try_into_data()?;
-        data.try_into_vec::<f32>().map_err(|error| anyhow!("the logits could not be read as f32: {error:?}"))
+        let data = model.forward(ids, mask, &mut Pass::Off).try_into_data()?;
+        data.try_into_vec::<f32>().map_err(|error| anyhow!("cannot read the logits as f32: {error:?}"))
     }
 }
 
-/// Rows that are scored together, where nobody asks for another number. A row's logits depend on it in their last bits, because
-/// it decides how wide the padding is: who scores the same rows to the same bits takes this one.
+/// Default number of rows per scoring batch. The last bits of a row's logits depend on it, because it decides how wide
+/// the padding is: code that must reproduce logits bit by bit uses this number.
 pub const SCORING_ROWS: usize = 32;
 
-/// How a split is run through a model.
+/// How to run a split through a model.
 #[derive(Debug, Clone)]
 pub struct Scoring<'a> {
     pub split: &'a Split,
@@ -180,15 +180,15 @@ impl Scoring<'_> {
         Ok(out)
     }
 
-    /// Measure latency at batch 1 and throughput at `batch_size`, each over at most `budget` and at least a few batches.
+    /// Measure latency at batch 1 and throughput at `batch_size`, each for at most `budget` but at least a few batches.
     ///
-    /// Rows are taken evenly over the split for latency, and grouped by length for throughput, as scoring does.
+    /// Latency takes rows evenly from the split. Throughput groups rows by length, as scoring does.
     pub fn speed(&self, forward: Forward, budget: Duration) -> Result<Speed> {
-        const WARMUP: usize = 3; // Buffers and kernels that are chosen on first use.
-        const FEWEST: usize = 20; // Below this, a 95th percentile says nothing.
+        const WARMUP: usize = 3; // The first batches allocate buffers and choose kernels.
+        const FEWEST: usize = 20; // With fewer batches, a 95th percentile means nothing.
         const MOST: usize = 500;
         let rows = self.split.len();
-        ensure!(rows > 0, "there are no rows to measure speed on");
+        ensure!(rows > 0, "there are no rows to measure the speed with");
         let taken = rows.min(MOST);
         let mut singles = (0..taken).map(|i| i * rows / taken).cycle();
         let mut latencies = Vec::new();
@@ -207,7 +207,7 @@ impl Scoring<'_> {
         latencies.sort_by(f64::total_cmp);
         let batches = batch::by_length(self.split, self.batch_size);
         self.run(forward, &batches[0])?;
-        // Evenly over the lengths, so that stopping early does not measure the long rows only.
+        // Spread the batches evenly over the lengths, so that stopping early does not measure only long rows.
         let mut order: Vec<usize> = (0..batches.len()).collect();
         order.sort_by_key(|&i| (i as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15));
         let (mut done, start) = (0, Instant::now());
@@ -239,19 +239,19 @@ impl Scoring<'_> {
     }
 }
 
-/// How fast a model is here and now; it varies from run to run, so it is kept apart from [`Metrics`].
+/// The speed of a model on this machine. It varies from run to run, so it is kept apart from [`Metrics`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Speed {
-    /// One row at a time, host to host.
+    /// Time for one row, from host to host.
     pub latency_p50_ms: f64,
     pub latency_p95_ms: f64,
-    /// At `batch_size` rows a batch.
+    /// Throughput with `batch_size` rows per batch.
     pub samples_per_second: f64,
     pub batch_size: usize,
 }
 
 impl Speed {
-    /// A field that a record has where speed was measured.
+    /// A field that a record has if speed was measured.
     pub const MEASURED: &'static str = "latency_p50_ms";
 }
 
@@ -330,7 +330,7 @@ mod tests {
         }
         let device = Device::flex();
         let scoring = Scoring { split: &split, pad_id: 99, batch_size: 8, device: &device };
-        // Logits: the first token, and the number of real tokens.
+        // The fake logits are the first token and the number of real tokens.
         let forward = |ids: Tensor<2, Int>, mask: Tensor<2, Bool>| {
             let rows = ids.dims()[0];
             let first = ids.slice([0..rows, 0..1]).float();

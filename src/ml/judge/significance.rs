@@ -1,4 +1,4 @@
-//! Whether two models that scored the same rows differ by more than chance: McNemar's test and a bootstrap interval.
+//! Tests whether two models differ by more than chance on the same rows: McNemar's test and a bootstrap interval.
 
 use std::collections::{HashMap, HashSet};
 
@@ -8,19 +8,19 @@ use rand::{Rng, SeedableRng};
 
 use crate::text::data::outcomes::Outcomes;
 
-/// Rows on which the models disagree, below which McNemar's test is computed exactly.
+/// With fewer disagreements than this, McNemar's test is computed exactly.
 ///
-/// The χ² distribution is an approximation for many; 25 is the usual rule of thumb.
+/// The χ² distribution is an approximation for large counts; 25 is the usual rule of thumb.
 const FEW: u64 = 25;
 
-/// Draws of the bootstrap: with so many, an end of the interval is off by about a hundredth of its width.
+/// Draws of the bootstrap. With this many, the ends of the interval are accurate to about a hundredth of its width.
 const RESAMPLES: usize = 10_000;
-/// Rows are drawn alike wherever and whenever two models are compared.
+/// Every comparison draws the same rows.
 const SEED: u64 = 0;
 /// Share of the draws outside the interval, half on each side.
 const OUTSIDE: f64 = 0.05;
 
-/// How often each of two models was right where the other was wrong.
+/// How often each of two models was right and the other wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Paired {
     rows: u64,
@@ -38,12 +38,12 @@ pub struct Interval {
 }
 
 impl Paired {
-    /// Row by row, by id. The rows and their labels must be the same; their order need not be.
+    /// Pair the rows by id. Both must have the same rows and labels; the order may differ.
     pub fn of(first: &Outcomes, second: &Outcomes) -> Result<Self> {
         let (rows, others) = (first.ids.len(), second.ids.len());
-        ensure!(rows == others, "{rows} rows and {others}");
-        ensure!(rows > 0, "no rows");
-        // The usual case: one split of one corpus.
+        ensure!(rows == others, "one has {rows} rows, the other {others}");
+        ensure!(rows > 0, "they have no rows");
+        // The usual case: both scored the same split of the same corpus.
         let order: Vec<usize> = match first.ids == second.ids {
             true => (0..rows).collect(),
             false => order(&first.ids, &second.ids)?,
@@ -51,7 +51,7 @@ impl Paired {
         let mut paired = Self { rows: rows as u64, lost: 0, gained: 0 };
         for (row, &other) in order.iter().enumerate() {
             let label = first.labels[row];
-            ensure!(label == second.labels[other], "row `{}` has two labels", first.ids[row]);
+            ensure!(label == second.labels[other], "row `{}` has a different label in each", first.ids[row]);
             match (first.predicted[row] == label, second.predicted[other] == label) {
                 (true, false) => paired.lost += 1,
                 (false, true) => paired.gained += 1,
@@ -66,7 +66,7 @@ impl Paired {
         (self.gained as f64 - self.lost as f64) / self.rows as f64
     }
 
-    /// The probability of a disagreement at least as lopsided, were both models equally good.
+    /// The probability of a disagreement at least this lopsided if both models were equally good.
     ///
     /// McNemar (1947). Exact and two-sided, 2·P(X ≤ min), X ~ Binomial(n, ½), for fewer than 25 disagreements n; for more,
     /// χ² with one degree of freedom and Edwards' (1948) continuity correction, (|lost − gained| − 1)² / n.
@@ -89,10 +89,10 @@ impl Paired {
         libm::erfc((corrected * corrected / n as f64 / 2.0).sqrt())
     }
 
-    /// Where the change lies with 95 % confidence: the percentile bootstrap (Efron, 1979) over pairs of results.
+    /// The 95 % confidence interval of the change: the percentile bootstrap (Efron, 1979) over pairs of results.
     ///
-    /// As many rows as there are, drawn with replacement, 10,000 times; the ends are the 2.5th and 97.5th percentile of
-    /// the changes. A row counts −1, 0 or +1 only, so drawing needs no list of rows, and sums of integers are the same on
+    /// Draws as many rows as there are, with replacement, 10,000 times. The ends are the 2.5th and 97.5th percentile of
+    /// the changes. A row counts −1, 0 or +1, so drawing needs no list of rows, and sums of integers are the same on
     /// every machine.
     pub fn interval(&self) -> Interval {
         let mut rng = ChaCha8Rng::seed_from_u64(SEED);
@@ -103,11 +103,11 @@ impl Paired {
         Interval { low: change(sums[aside]), high: change(sums[RESAMPLES - 1 - aside]) }
     }
 
-    /// Gained minus lost in as many rows drawn with replacement.
+    /// Gained minus lost among as many rows as there are, drawn with replacement.
     fn resample(&self, rng: &mut ChaCha8Rng) -> i64 {
         let mut sum = 0;
         for _ in 0..self.rows {
-            // Uniform below `rows`, up to 2^-64 of it.
+            // Uniform below `rows`, with a bias of at most 2^-64 per row.
             let row = ((u128::from(rng.next_u64()) * u128::from(self.rows)) >> 64) as u64;
             if row < self.lost {
                 sum -= 1;
@@ -119,15 +119,15 @@ impl Paired {
     }
 }
 
-/// Where each of `ids` is among `others`.
+/// The position of each of `ids` in `others`.
 fn order(ids: &[String], others: &[String]) -> Result<Vec<usize>> {
     let places: HashMap<&str, usize> = others.iter().enumerate().map(|(at, id)| (id.as_str(), at)).collect();
     let distinct: HashSet<&String> = ids.iter().collect();
-    ensure!(places.len() == others.len() && distinct.len() == ids.len(), "ids that occur twice, in another order");
+    ensure!(places.len() == others.len() && distinct.len() == ids.len(), "ids repeat and the order differs");
     ids.iter()
         .map(|id| places.get(id.as_str()).copied().ok_or(id))
         .collect::<Result<_, _>>()
-        .map_err(|id| anyhow::anyhow!("row `{id}` is in one of them only"))
+        .map_err(|id| anyhow::anyhow!("only one of them has row `{id}`"))
 }
 
 #[cfg(test)]
@@ -184,18 +184,18 @@ mod tests {
     fn other_rows_are_refused() {
         let first = outcomes(&["a", "b"], &[0, 1], &[0, 0]);
         let says = |second: &Outcomes| Paired::of(&first, second).unwrap_err().to_string();
-        assert_eq!(says(&outcomes(&["a"], &[0], &[0])), "2 rows and 1");
-        assert_eq!(says(&outcomes(&["a", "c"], &[0, 1], &[0, 0])), "row `b` is in one of them only");
-        assert_eq!(says(&outcomes(&["a", "b"], &[0, 0], &[0, 0])), "row `b` has two labels");
-        assert_eq!(says(&outcomes(&["a", "a"], &[0, 0], &[0, 0])), "ids that occur twice, in another order");
+        assert_eq!(says(&outcomes(&["a"], &[0], &[0])), "one has 2 rows, the other 1");
+        assert_eq!(says(&outcomes(&["a", "c"], &[0, 1], &[0, 0])), "only one of them has row `b`");
+        assert_eq!(says(&outcomes(&["a", "b"], &[0, 0], &[0, 0])), "row `b` has a different label in each");
+        assert_eq!(says(&outcomes(&["a", "a"], &[0, 0], &[0, 0])), "ids repeat and the order differs");
         let none = Outcomes::default();
-        assert_eq!(Paired::of(&none, &none).unwrap_err().to_string(), "no rows");
+        assert_eq!(Paired::of(&none, &none).unwrap_err().to_string(), "they have no rows");
         let twice = outcomes(&["a", "a"], &[0, 0], &[0, 0]);
         let error = Paired::of(&twice, &outcomes(&["a", "b"], &[0, 0], &[0, 0])).unwrap_err().to_string();
-        assert_eq!(error, "ids that occur twice, in another order");
+        assert_eq!(error, "ids repeat and the order differs");
     }
 
-    // Percentiles of 20,000 draws by NumPy 2, in rows; others are one row off at the most.
+    // Percentiles of 20,000 draws by NumPy 2, in rows; another seed gives at most one row more or less.
     #[test]
     fn the_interval_is_numpys_and_the_same_everywhere() {
         for (rows, lost, gained, low, high) in
@@ -205,7 +205,7 @@ mod tests {
             let near = |end: f64, wanted: f64| (end * rows as f64 - wanted).abs() < 1.001;
             assert!(near(found.low, low) && near(found.high, high), "{rows} {lost} {gained}: {found:?}");
         }
-        // To the last bit, on any machine.
+        // Equal to the last bit on every machine.
         assert_eq!(paired(600, 35, 12).interval(), Interval { low: -37.0 / 600.0, high: -10.0 / 600.0 });
     }
 
@@ -220,7 +220,7 @@ mod tests {
             prop_assert!((0.0..=1.0).contains(&p));
             prop_assert_eq!(p, paired(1000, gained, lost).mcnemar());
             let (few, many) = (lost.min(gained), lost.max(gained));
-            // A disagreement moved to the other side makes them more alike.
+            // Moving one disagreement to the other side makes the models more alike.
             if few > 0 {
                 prop_assert!(paired(1000, few - 1, many + 1).mcnemar() <= p);
             }
@@ -233,7 +233,7 @@ mod tests {
             let Interval { low, high } = both.interval();
             prop_assert!(-1.0 <= low && low <= both.change() && both.change() <= high && high <= 1.0);
             prop_assert_eq!(both.interval(), Interval { low, high });
-            // Drawn otherwise, so the same but for chance.
+            // The draws differ, so the intervals agree only up to chance.
             let turned = paired(rows, both.gained, both.lost).interval();
             let close = 0.3 * (high - low) + 2.0 / rows as f64;
             prop_assert!((turned.low + high).abs() <= close && (turned.high + low).abs() <= close);

@@ -1,4 +1,4 @@
-//! The activation functions that a `config.json` may name.
+//! The activation functions that `config.json` can name.
 
 use anyhow::{Result, bail};
 use burn::tensor::{Tensor, activation};
@@ -10,14 +10,14 @@ use crate::compute::kernel;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Activation {
     Gelu,
-    /// GELU by its tanh approximation.
+    /// The tanh approximation of GELU.
     GeluTanh,
     Relu,
     Silu,
     Tanh,
 }
 
-/// By the names of `ACT2FN` in transformers' `activations.py`.
+/// Names as in `ACT2FN` of transformers' `activations.py`.
 const NAMES: &[(&str, Activation)] = &[
     ("gelu", Activation::Gelu),
     ("gelu_python", Activation::Gelu),
@@ -42,7 +42,7 @@ impl Activation {
         }
     }
 
-    /// Element by element.
+    /// Applies the function elementwise.
     pub fn forward<const D: usize>(self, x: Tensor<D>) -> Tensor<D> {
         match self {
             Activation::Gelu if kernel::fuses(&x) => kernel::gelu(x),

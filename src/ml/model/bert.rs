@@ -1,6 +1,6 @@
 //! BERT with a classification head: config, model, pooler, forward.
 //!
-//! Source: `modeling_bert.py` of transformers; module names are those of its parameters.
+//! Source: `modeling_bert.py` of transformers; the module names match its parameter names.
 
 use anyhow::{Result, ensure};
 use burn::module::Module;
@@ -14,17 +14,17 @@ use super::encoder::{Encoder, EncoderConfig, first_tokens};
 use super::head::{Head, HeadConfig};
 use super::linear::Linear;
 use super::names::Names;
-use crate::compute::dropout::Noise;
+use crate::compute::dropout::Pass;
 
 /// The fields of `config.json` that a BERT is built from.
 #[derive(Debug, Clone, PartialEq)]
 pub struct BertConfig {
     pub encoder: EncoderConfig,
-    /// Dropout before the classifier; `hidden_dropout_prob` where the file says nothing.
+    /// Dropout before the classifier; defaults to `hidden_dropout_prob`.
     pub classifier_dropout: f64,
 }
 
-/// What transformers' `BertConfig` takes for a missing field.
+/// The defaults of transformers' `BertConfig`.
 const DEFAULTS: EncoderConfig = EncoderConfig {
     vocab_size: 30522,
     hidden_size: 768,
@@ -42,7 +42,7 @@ const DEFAULTS: EncoderConfig = EncoderConfig {
 };
 
 impl BertConfig {
-    /// Reads the fields and refuses those that would change the computation in a way not built here.
+    /// Reads the fields; fails on values that would require a computation that is not implemented.
     pub fn read(fields: &Fields) -> Result<Self> {
         fields.only("position_embedding_type", json!("absolute"))?;
         let encoder = EncoderConfig::read(fields, DEFAULTS)?;
@@ -77,10 +77,10 @@ pub struct Pooler {
 }
 
 impl Bert {
-    /// How its checkpoints name the tensors.
+    /// The names of tensors in its checkpoints.
     pub const NAMES: Names = Names { body: "bert", parts: &["embeddings", "encoder", "pooler"] };
 
-    /// A model whose values are still to be filled in.
+    /// A model without values; the caller fills them in.
     pub fn empty(config: &Config, own: &BertConfig, device: &Device) -> Self {
         let c = &own.encoder;
         Bert {
@@ -96,17 +96,17 @@ impl Bert {
     }
 
     /// `ids` `[B, T]`, `mask` `[B, T]` (true = a real token) → logits `[B, C]`.
-    pub fn forward(&self, ids: Tensor<2, Int>, mask: Tensor<2, Bool>, noise: &mut Noise) -> Tensor<2> {
+    pub fn forward(&self, ids: Tensor<2, Int>, mask: Tensor<2, Bool>, pass: &mut Pass) -> Tensor<2> {
         let [batch, _] = ids.dims();
-        let x = self.bert.embeddings.forward(ids, noise); // [B·T, H]
-        let x = self.bert.encoder.forward(x, mask, noise);
-        self.head(x, batch, noise)
+        let x = self.bert.embeddings.forward(ids, pass); // [B·T, H]
+        let x = self.bert.encoder.forward(x, mask, pass);
+        self.head(x, batch, pass)
     }
 
-    /// `x` `[B·T, H]` as the encoder leaves it → logits `[B, C]`.
-    pub fn head(&self, x: Tensor<2>, batch: usize, noise: &mut Noise) -> Tensor<2> {
-        let pooled = self.bert.pooler.dense.forward(first_tokens(x, batch), noise).tanh(); // [B, H]
-        self.classifier.forward(pooled, self.classifier_dropout, noise)
+    /// The encoder's output `x` `[B·T, H]` → logits `[B, C]`.
+    pub fn head(&self, x: Tensor<2>, batch: usize, pass: &mut Pass) -> Tensor<2> {
+        let pooled = self.bert.pooler.dense.forward(first_tokens(x, batch), pass).tanh(); // [B, H]
+        self.classifier.forward(pooled, self.classifier_dropout, pass)
     }
 
     /// Applies `change` to every linear layer with its name in transformers.

@@ -1,4 +1,4 @@
-//! A model's `config.json`: the fields that shape the computation, checked; the rest carried along.
+//! A model's `config.json`: checks the fields that affect the computation and preserves all others.
 
 use std::fs;
 use std::path::Path;
@@ -16,15 +16,15 @@ use super::quantization;
 use super::quantization::Quantization;
 use super::roberta::RobertaConfig;
 
-/// The families that [`Model`](super::Model) can compute, by their `model_type`.
+/// The `model_type` of each family that [`Model`](super::Model) supports.
 pub const FAMILIES: &[&str] = &["roberta", "xlm-roberta", "bert", "distilbert", "deberta-v2"];
 
-/// `problem_type` of the classifiers that are trained and scored here.
+/// The `problem_type` of the classifiers that `pipe` trains and scores.
 const SINGLE_LABEL: &str = "single_label_classification";
 
-/// What `config.json` says about a text classifier.
+/// The `config.json` of a text classifier.
 ///
-/// Fields that `pipe` does not use are kept as they are and written again by [`Config::to_json`].
+/// [`Config::to_json`] writes fields that `pipe` does not use unchanged.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
     pub family: Family,
@@ -34,7 +34,7 @@ pub struct Config {
     quantization: Option<Quantization>,
     /// Every field as read.
     fields: Map<String, Value>,
-    /// Names of the fields that are not known here; they have no effect.
+    /// Names of unknown fields; they have no effect.
     unknown: Vec<String>,
 }
 
@@ -79,11 +79,11 @@ impl Config {
             dir.display()
         );
         let text = fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
-        // Some editors of Windows put a mark before the text.
+        // Some Windows editors put a byte order mark before the text.
         Self::parse(text.trim_start_matches('\u{feff}')).with_context(|| format!("in {}", path.display()))
     }
 
-    /// Checks the text of a `config.json`.
+    /// Parses and checks the text of a `config.json`.
     pub fn parse(text: &str) -> Result<Self> {
         let value: Value = serde_json::from_str(text).context("not valid JSON")?;
         let Value::Object(fields) = value else {
@@ -109,7 +109,7 @@ impl Config {
         Ok(Config { family, labels, head, quantization, fields, unknown })
     }
 
-    /// The text to write as `config.json`: the fields as read, with today's labels, as f32.
+    /// The content of a new `config.json`: the fields as read, with the current labels and dtype f32.
     pub fn to_json(&self) -> Value {
         let mut fields = self.fields.clone();
         let numbered = self.labels.iter().enumerate();
@@ -119,14 +119,14 @@ impl Config {
         fields.insert("label2id".into(), Value::Object(label2id));
         fields.insert("architectures".into(), json!([self.architecture()]));
         fields.insert("problem_type".into(), json!(SINGLE_LABEL));
-        // `num_labels` is derived from id2label by transformers; a stale one would contradict it.
+        // transformers derives `num_labels` from `id2label`; a stale value would contradict it.
         fields.remove("num_labels");
         fields.remove(quantization::FIELD);
         match self.head {
             HeadKind::Standard => drop(fields.remove(HeadKind::FIELD)),
             HeadKind::Mlp => drop(fields.insert(HeadKind::FIELD.into(), json!("mlp"))),
         }
-        // Its old and its new name; a file may have both.
+        // The old and the new name of the dtype field; a file may have both.
         let both = ["torch_dtype", "dtype"];
         let there: Vec<&str> = both.into_iter().filter(|name| fields.contains_key(*name)).collect();
         for name in if there.is_empty() { vec!["dtype"] } else { there } {
@@ -135,7 +135,7 @@ impl Config {
         Value::Object(fields)
     }
 
-    /// How the weights are stored, where they are integers.
+    /// How the weights are stored, if they are integers.
     pub fn quantization(&self) -> Option<&Quantization> {
         self.quantization.as_ref()
     }
@@ -145,7 +145,7 @@ impl Config {
         &self.labels
     }
 
-    /// Those that the file has, whatever labels the model is to have.
+    /// The labels in the file, even if [`Config::with_labels`] replaced them.
     pub fn own_labels(&self) -> Result<Vec<String>> {
         Fields::new(&self.fields).labels()
     }
@@ -166,17 +166,17 @@ impl Config {
         self.head
     }
 
-    /// The same model with so many layers.
+    /// The same model with another number of layers.
     pub fn with_layers(&self, layers: usize) -> Result<Self> {
         self.with_size(["num_hidden_layers", DistilBertConfig::LAYERS], layers)
     }
 
-    /// The same model with feed-forward halves of this width.
+    /// The same model with feed-forward layers of this width.
     pub fn with_intermediate_size(&self, width: usize) -> Result<Self> {
         self.with_size(["intermediate_size", DistilBertConfig::INTERMEDIATE], width)
     }
 
-    /// The same model with another size, by its usual name and by DistilBERT's.
+    /// The same model with another size; the field has a usual name and one for DistilBERT.
     fn with_size(&self, [usual, distilbert]: [&str; 2], size: usize) -> Result<Self> {
         let field = if matches!(self.family, Family::DistilBert(_)) { distilbert } else { usual };
         let mut json = self.to_json();
@@ -189,14 +189,14 @@ impl Config {
         self.fields.get(name)
     }
 
-    /// What the head was trained for, where that is anything else than to choose one label of several: its logits are then
-    /// no scores of one choice.
+    /// The `problem_type` of the head, unless it is single-label classification. The logits of such a head are not scores
+    /// for the choice of one label.
     pub fn other_problem(&self) -> Option<&str> {
         let problem = self.field("problem_type").and_then(Value::as_str);
         problem.filter(|problem| *problem != SINGLE_LABEL)
     }
 
-    /// The fields that are not known here and have no effect.
+    /// Names of unknown fields, which have no effect.
     pub fn unknown(&self) -> &[String] {
         &self.unknown
     }
@@ -206,7 +206,7 @@ impl Config {
         self.field("model_type").and_then(Value::as_str).unwrap_or_default()
     }
 
-    /// The longest sequence in tokens, special tokens included, that the position table allows.
+    /// The longest sequence that the position table allows, in tokens, including special tokens.
     pub fn max_length(&self) -> usize {
         match &self.family {
             Family::Roberta(c) => c.max_length(),
@@ -214,7 +214,7 @@ impl Config {
         }
     }
 
-    /// The token that pads batches.
+    /// The id of the padding token.
     pub fn pad_id(&self) -> u32 {
         self.family.encoder().pad_token_id as u32
     }
@@ -227,7 +227,7 @@ impl Config {
         self.family.encoder().hidden_size
     }
 
-    /// Width of the feed-forward halves.
+    /// Width of the feed-forward layers.
     pub fn intermediate_size(&self) -> usize {
         self.family.encoder().intermediate_size
     }
@@ -237,7 +237,7 @@ impl Config {
         self.family.encoder().num_hidden_layers
     }
 
-    /// Heads of each layer's attention.
+    /// Number of attention heads per layer.
     pub fn attention_heads(&self) -> usize {
         self.family.encoder().num_attention_heads
     }
@@ -295,7 +295,7 @@ mod tests {
         assert_eq!(refused(r#""hidden_size": "big""#), r#"field `hidden_size` is "big"; it must be a whole number"#);
         assert_eq!(
             refused(r#""hidden_size": 100, "num_attention_heads": 12"#),
-            "field `hidden_size` is 100, which 12 attention heads (`num_attention_heads`) do not divide"
+            "field `hidden_size` is 100; it must be a multiple of `num_attention_heads` = 12"
         );
     }
 
@@ -330,7 +330,7 @@ mod tests {
         assert_eq!(config.labels(), ["0", "true"]);
         assert_eq!(
             error(r#"{"model_type": "bert", "id2label": {"0": "a", "1": null}}"#),
-            "field `id2label` has null for the id `1`; it must be a text"
+            "field `id2label` has null for the id `1`; it must be a string"
         );
     }
 

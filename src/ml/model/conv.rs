@@ -1,4 +1,4 @@
-//! The convolution beside the first layer of a DeBERTa-v2.
+//! The convolution after the first layer of DeBERTa-v2.
 
 use anyhow::{Result, ensure};
 use burn::module::{Module, Param};
@@ -10,9 +10,9 @@ use super::config::Fields;
 use super::encoder::EncoderConfig;
 use super::linear::empty;
 use super::norm::LayerNorm;
-use crate::compute::dropout::Noise;
+use crate::compute::dropout::Pass;
 
-/// The fields of `config.json` that it is built from.
+/// The fields of `config.json` that define the convolution.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ConvConfig {
     pub conv_kernel_size: usize,
@@ -21,7 +21,7 @@ pub struct ConvConfig {
 }
 
 impl ConvConfig {
-    /// None where `conv_kernel_size` is 0 or missing.
+    /// Reads the fields; `None` if `conv_kernel_size` is 0 or missing.
     pub fn read(fields: &Fields, encoder: &EncoderConfig) -> Result<Option<Self>> {
         let size = fields.index("conv_kernel_size", 0)?;
         let groups = fields.size("conv_groups", 1)?;
@@ -32,7 +32,7 @@ impl ConvConfig {
         ensure!(size % 2 == 1, "field `conv_kernel_size` is {size}; an even kernel would shorten the sequence");
         ensure!(
             encoder.hidden_size.is_multiple_of(groups),
-            "field `conv_groups` is {groups}, which does not divide `hidden_size` = {}",
+            "field `conv_groups` is {groups}; it must divide `hidden_size` = {}",
             encoder.hidden_size
         );
         Ok(Some(ConvConfig { conv_kernel_size: size, conv_groups: groups, conv_act: activation }))
@@ -59,7 +59,7 @@ pub struct Kernel {
 }
 
 impl Conv {
-    /// A layer whose values are still to be filled in.
+    /// A layer without values; the caller fills them in.
     pub fn empty(own: &ConvConfig, c: &EncoderConfig, device: &Device) -> Self {
         let hidden = c.hidden_size;
         Conv {
@@ -74,8 +74,8 @@ impl Conv {
         }
     }
 
-    /// `embedded` `[B·T, H]` (the embeddings), `x` `[B·T, H]` (the first layer's output), `mask` `[B, T]` → `[B·T, H]`
-    pub fn forward(&self, embedded: Tensor<2>, x: Tensor<2>, mask: &Tensor<2, Bool>, noise: &mut Noise) -> Tensor<2> {
+    /// `embedded` `[B·T, H]` (the embeddings), `x` `[B·T, H]` (the first layer's output), `mask` `[B, T]` → `[B·T, H]`.
+    pub fn forward(&self, embedded: Tensor<2>, x: Tensor<2>, mask: &Tensor<2, Bool>, pass: &mut Pass) -> Tensor<2> {
         let [batch, length] = mask.dims();
         let [rows, hidden] = x.dims();
         let [_, _, kernel] = self.conv.weight.dims();
@@ -84,7 +84,7 @@ impl Conv {
         let out = conv1d(channels, self.conv.weight.val(), Some(self.conv.bias.val()), options);
         let out = out.swap_dims(1, 2).reshape([rows, hidden]);
         let real = mask.clone().float().reshape([rows, 1]);
-        let out = self.activation.forward(noise.dropout(out * real.clone(), self.dropout));
+        let out = self.activation.forward(pass.dropout(out * real.clone(), self.dropout));
         self.layer_norm.forward(x + out) * real
     }
 }

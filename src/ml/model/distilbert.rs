@@ -1,6 +1,6 @@
 //! DistilBERT with a classification head: config, names, model, forward.
 //!
-//! Source: `modeling_distilbert.py` of transformers. It computes what BERT computes, without token types and pooler; only its
+//! Source: `modeling_distilbert.py` of transformers. The computation is BERT's without token types and pooler; the parameter
 //! names differ.
 
 use anyhow::Result;
@@ -15,7 +15,7 @@ use super::encoder::{Encoder, EncoderConfig, first_tokens};
 use super::head::{Head, HeadConfig};
 use super::linear::Linear;
 use super::names::Names;
-use crate::compute::dropout::Noise;
+use crate::compute::dropout::Pass;
 
 /// The fields of `config.json` that a DistilBERT is built from.
 #[derive(Debug, Clone, PartialEq)]
@@ -26,14 +26,14 @@ pub struct DistilBertConfig {
 }
 
 impl DistilBertConfig {
-    /// The field that says how many layers there are.
+    /// The field with the number of layers.
     pub const LAYERS: &'static str = "n_layers";
-    /// The field that says how wide the feed-forward halves are.
+    /// The field with the width of the feed-forward layers.
     pub const INTERMEDIATE: &'static str = "hidden_dim";
 
-    /// Reads the fields and refuses those that would change the computation in a way not built here.
+    /// Reads the fields; fails on values that would require a computation that is not implemented.
     pub fn read(fields: &Fields) -> Result<Self> {
-        // Sinusoids are how the table of positions begins, not how it is used.
+        // `sinusoidal_pos_embds` affects only the initialisation of the position table.
         fields.neutral(&["qa_dropout", "sinusoidal_pos_embds", "tie_weights_"]);
         let encoder = EncoderConfig {
             vocab_size: fields.size("vocab_size", 30522)?,
@@ -55,7 +55,7 @@ impl DistilBertConfig {
     }
 }
 
-/// How the modules of an [`Encoder`] are called here.
+/// DistilBERT's names for the modules of an [`Encoder`].
 const RENAMED: &[(&str, &str)] = &[
     ("attention.self.query", "attention.q_lin"),
     ("attention.self.key", "attention.k_lin"),
@@ -67,7 +67,7 @@ const RENAMED: &[(&str, &str)] = &[
     ("output.LayerNorm", "output_layer_norm"),
 ];
 
-/// A parameter's or module's name in the files; that of another family stays.
+/// Converts the name of a parameter or module to its name in DistilBERT files; returns names of other families unchanged.
 pub fn rename(name: String) -> String {
     const ENCODER: &str = "distilbert.encoder.layer.";
     let Some((number, module)) = name.strip_prefix(ENCODER).and_then(|rest| rest.split_once('.')) else { return name };
@@ -94,14 +94,14 @@ pub struct Body {
 }
 
 impl DistilBert {
-    /// How its checkpoints name the tensors.
+    /// The names of tensors in its checkpoints.
     pub const NAMES: Names = Names { body: "distilbert", parts: &["embeddings", "transformer"] };
 
-    /// A model whose values are still to be filled in.
+    /// A model without values; the caller fills them in.
     pub fn empty(config: &Config, own: &DistilBertConfig, device: &Device) -> Self {
         let c = &own.encoder;
         let mut encoder = Encoder::empty(c, device);
-        // Unlike in BERT, nothing is dropped between attention and residual.
+        // Unlike BERT, DistilBERT has no dropout between attention and residual.
         encoder.layer.iter_mut().for_each(|layer| layer.attention.output.dropout = 0.0);
         DistilBert {
             distilbert: Body { embeddings: Embeddings::empty(c, Positions::FromZero, device), encoder },
@@ -113,17 +113,17 @@ impl DistilBert {
     }
 
     /// `ids` `[B, T]`, `mask` `[B, T]` (true = a real token) → logits `[B, C]`.
-    pub fn forward(&self, ids: Tensor<2, Int>, mask: Tensor<2, Bool>, noise: &mut Noise) -> Tensor<2> {
+    pub fn forward(&self, ids: Tensor<2, Int>, mask: Tensor<2, Bool>, pass: &mut Pass) -> Tensor<2> {
         let [batch, _] = ids.dims();
-        let x = self.distilbert.embeddings.forward(ids, noise); // [B·T, H]
-        let x = self.distilbert.encoder.forward(x, mask, noise);
-        self.head(x, batch, noise)
+        let x = self.distilbert.embeddings.forward(ids, pass); // [B·T, H]
+        let x = self.distilbert.encoder.forward(x, mask, pass);
+        self.head(x, batch, pass)
     }
 
-    /// `x` `[B·T, H]` as the encoder leaves it → logits `[B, C]`.
-    pub fn head(&self, x: Tensor<2>, batch: usize, noise: &mut Noise) -> Tensor<2> {
-        let pooled = relu(self.pre_classifier.forward(first_tokens(x, batch), noise)); // [B, H]
-        self.classifier.forward(pooled, self.classifier_dropout, noise)
+    /// The encoder's output `x` `[B·T, H]` → logits `[B, C]`.
+    pub fn head(&self, x: Tensor<2>, batch: usize, pass: &mut Pass) -> Tensor<2> {
+        let pooled = relu(self.pre_classifier.forward(first_tokens(x, batch), pass)); // [B, H]
+        self.classifier.forward(pooled, self.classifier_dropout, pass)
     }
 
     /// Applies `change` to every linear layer with its name in transformers.

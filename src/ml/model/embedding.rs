@@ -1,4 +1,4 @@
-//! The tables that turn token ids into vectors, and the sum of them that every family starts with.
+//! Embedding tables, and the sum of word, position and type embeddings that every family starts with.
 
 use burn::module::{Module, Param};
 use burn::tensor::{Bool, Device, Int, Tensor, module::embedding};
@@ -6,7 +6,7 @@ use burn::tensor::{Bool, Device, Int, Tensor, module::embedding};
 use super::encoder::EncoderConfig;
 use super::linear::empty;
 use super::norm::LayerNorm;
-use crate::compute::dropout::Noise;
+use crate::compute::dropout::Pass;
 
 /// A table `[V, H]`, one row per id.
 #[derive(Module, Debug)]
@@ -15,12 +15,12 @@ pub struct Embedding {
 }
 
 impl Embedding {
-    /// A table whose values are still to be filled in.
+    /// A table without values; the caller fills them in.
     pub fn empty(rows: usize, width: usize, device: &Device) -> Self {
         Embedding { weight: empty([rows, width], device) }
     }
 
-    /// `ids` `[B, T]` → `[B, T, H]`
+    /// `ids` `[B, T]` → `[B, T, H]`.
     pub fn forward(&self, ids: Tensor<2, Int>) -> Tensor<3> {
         embedding(self.weight.val(), ids)
     }
@@ -34,11 +34,11 @@ impl Embedding {
 /// How tokens get their absolute positions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Positions {
-    /// They have none: DeBERTa-v3, whose attention knows distances.
+    /// No absolute positions: DeBERTa-v3, whose attention uses distances.
     None,
     /// 0, 1, 2, …: BERT.
     FromZero,
-    /// Real tokens count on from `pad_id + 1`; padding sits at `pad_id`: RoBERTa
+    /// Positions of real tokens count up from `pad_id + 1`; padding has position `pad_id`: RoBERTa
     /// (`create_position_ids_from_input_ids`).
     AfterPadding,
 }
@@ -48,7 +48,7 @@ pub enum Positions {
 pub struct Embeddings {
     pub word_embeddings: Embedding,
     pub position_embeddings: Option<Embedding>,
-    /// All tokens are of the first type: one text a row. None where `type_vocab_size` is 0.
+    /// Each row is a single text, so all tokens have the first type. `None` if `type_vocab_size` is 0.
     pub token_type_embeddings: Option<Embedding>,
     pub layer_norm: LayerNorm,
     pub dropout: f64,
@@ -58,7 +58,7 @@ pub struct Embeddings {
 }
 
 impl Embeddings {
-    /// Tables whose values are still to be filled in.
+    /// Tables without values; the caller fills them in.
     pub fn empty(c: &EncoderConfig, positions: Positions, device: &Device) -> Self {
         let table = |rows| Embedding::empty(rows, c.hidden_size, device);
         Embeddings {
@@ -72,12 +72,12 @@ impl Embeddings {
         }
     }
 
-    /// `ids` `[B, T]` → `[B·T, H]`
-    pub fn forward(&self, ids: Tensor<2, Int>, noise: &mut Noise) -> Tensor<2> {
-        noise.dropout(self.normalized(ids), self.dropout)
+    /// `ids` `[B, T]` → `[B·T, H]`.
+    pub fn forward(&self, ids: Tensor<2, Int>, pass: &mut Pass) -> Tensor<2> {
+        pass.dropout(self.normalized(ids), self.dropout)
     }
 
-    /// The same before dropout.
+    /// Like [`forward`](Self::forward), without dropout.
     pub fn normalized(&self, ids: Tensor<2, Int>) -> Tensor<2> {
         let [batch, length] = ids.dims();
         let mut x = self.word_embeddings.forward(ids.clone()); // [B, T, H]
@@ -98,8 +98,8 @@ impl Embeddings {
     }
 }
 
-/// The same `x` `[B, T, H]`, without a gradient where `place` `[B, T]` is true: torch never trains the row of a table that
-/// stands for padding (`padding_idx`).
+/// Returns `x` `[B, T, H]` without a gradient where `place` `[B, T]` is true: torch never trains the padding row of a table
+/// (`padding_idx`).
 fn constant_at(x: Tensor<3>, place: Tensor<2, Bool>) -> Tensor<3> {
     if !x.is_tracked() {
         return x;
@@ -108,7 +108,7 @@ fn constant_at(x: Tensor<3>, place: Tensor<2, Bool>) -> Tensor<3> {
     x.clone().mask_where(place, x.detach())
 }
 
-/// `[B, T]` → `[B, T]`, see [`Positions::AfterPadding`].
+/// The positions of [`Positions::AfterPadding`]: `ids` `[B, T]` → `[B, T]`.
 fn after_padding(ids: Tensor<2, Int>, pad: usize) -> Tensor<2, Int> {
     let real = ids.not_equal_elem(pad as i64).int();
     real.clone().cumsum(1) * real + pad as i64

@@ -1,4 +1,4 @@
-//! What the families share: the sizes of a model, the layer around any self-attention, and the attention of BERT and
+//! Parts that the families share: model sizes, the layer around any self-attention, and the attention of BERT and
 //! RoBERTa.
 
 use anyhow::{Result, ensure};
@@ -12,15 +12,15 @@ use super::config::Fields;
 use super::integer::together;
 use super::linear::Linear;
 use super::norm::LayerNorm;
-use crate::compute::dropout::Noise;
+use crate::compute::dropout::Pass;
 use crate::compute::kernel;
 
-/// Eight times the layers of the deepest published model of these families.
+/// Maximum number of layers: eight times that of the deepest published model of these families.
 const MOST_LAYERS: usize = 384;
-/// XLM-R XXL has 10.7 billion.
+/// Maximum number of parameters; XLM-R XXL has 10.7 billion.
 const MOST_PARAMETERS: u128 = 1 << 34;
 
-/// The fields of `config.json` that every family has, by their names there.
+/// The fields of `config.json` that every family has, under the names in the file.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EncoderConfig {
     pub vocab_size: usize,
@@ -40,8 +40,8 @@ pub struct EncoderConfig {
 }
 
 impl EncoderConfig {
-    /// Reads the fields, where they are missing with the `defaults` of the family, and refuses those that would change the
-    /// computation in a way not built here.
+    /// Reads the fields, with the family's `defaults` for missing ones; fails on values that would require a
+    /// computation that is not implemented.
     pub fn read(fields: &Fields, defaults: EncoderConfig) -> Result<Self> {
         let config = EncoderConfig {
             vocab_size: fields.size("vocab_size", defaults.vocab_size)?,
@@ -62,7 +62,7 @@ impl EncoderConfig {
         config.checked(fields)
     }
 
-    /// Refuses sizes that do not fit each other, and fields that would change what every family computes.
+    /// Fails if sizes are inconsistent, or if a field would require a computation that is not implemented.
     pub fn checked(self, fields: &Fields) -> Result<Self> {
         fields.only("is_decoder", json!(false))?;
         fields.only("add_cross_attention", json!(false))?;
@@ -70,7 +70,7 @@ impl EncoderConfig {
         fields.empty("pruned_heads")?;
         ensure!(
             self.hidden_size.is_multiple_of(self.num_attention_heads),
-            "field `hidden_size` is {}, which {} attention heads (`num_attention_heads`) do not divide",
+            "field `hidden_size` is {}; it must be a multiple of `num_attention_heads` = {}",
             self.hidden_size,
             self.num_attention_heads
         );
@@ -84,7 +84,8 @@ impl EncoderConfig {
         Ok(self)
     }
 
-    /// Refuses what no machine could hold, before anything is made in that size; `more` are a family's own rows of tables.
+    /// Fails if the model is too large for any machine, before anything is allocated; `more` is the number of table rows that
+    /// only this family has.
     pub fn check_size(&self, more: usize) -> Result<()> {
         ensure!(
             self.num_hidden_layers <= MOST_LAYERS,
@@ -97,7 +98,7 @@ impl EncoderConfig {
         let parameters = hidden * (tables as u128 + layers);
         ensure!(
             parameters <= MOST_PARAMETERS,
-            "its fields make a model of {parameters} parameters; more than {MOST_PARAMETERS} is not supported"
+            "the fields describe a model of {parameters} parameters; more than {MOST_PARAMETERS} is not supported"
         );
         Ok(())
     }
@@ -110,15 +111,15 @@ impl EncoderConfig {
 
 /// A self-attention that a [`Layer`] can hold.
 pub trait Attend: Module {
-    /// What all layers of one forward pass share: the mask, relative positions.
+    /// Data that all layers of a forward pass share: the mask, relative positions.
     type Context;
 
     /// `x` `[B·T, H]` → `[B·T, H]`, before the output projection.
-    fn forward(&self, x: Tensor<2>, context: &Self::Context, noise: &mut Noise) -> Tensor<2>;
+    fn forward(&self, x: Tensor<2>, context: &Self::Context, pass: &mut Pass) -> Tensor<2>;
 
-    /// The same and the scores before the softmax, `[B, h, T, T]`; those of padding mean nothing. It costs the memory of the
-    /// scores, which [`forward`](Self::forward) need not keep.
-    fn forward_with_scores(&self, x: Tensor<2>, context: &Self::Context, noise: &mut Noise) -> (Tensor<2>, Tensor<4>);
+    /// Like [`forward`](Self::forward), with the scores before the softmax, `[B, h, T, T]`; scores of padding are meaningless.
+    /// The scores take memory that `forward` may save.
+    fn forward_with_scores(&self, x: Tensor<2>, context: &Self::Context, pass: &mut Pass) -> (Tensor<2>, Tensor<4>);
 
     /// Its linear layers with their names in transformers.
     fn linears(&mut self) -> Vec<(&'static str, &mut Linear)>;
@@ -135,7 +136,7 @@ pub struct Layer<A: Attend> {
 }
 
 impl<A: Attend> Layer<A> {
-    /// A layer around `self_attention` whose values are still to be filled in.
+    /// A layer around `self_attention` without values; the caller fills them in.
     pub fn empty(self_attention: A, c: &EncoderConfig, device: &Device) -> Self {
         let output = |inputs| Output {
             dense: Linear::empty(inputs, c.hidden_size, device),
@@ -152,23 +153,23 @@ impl<A: Attend> Layer<A> {
         }
     }
 
-    /// `x` `[B·T, H]` → `[B·T, H]`
-    pub fn forward(&self, x: Tensor<2>, context: &A::Context, noise: &mut Noise) -> Tensor<2> {
-        let attended = self.attention.self_attention.forward(x.clone(), context, noise);
-        self.after_attention(attended, x, noise)
+    /// `x` `[B·T, H]` → `[B·T, H]`.
+    pub fn forward(&self, x: Tensor<2>, context: &A::Context, pass: &mut Pass) -> Tensor<2> {
+        let attended = self.attention.self_attention.forward(x.clone(), context, pass);
+        self.after_attention(attended, x, pass)
     }
 
-    /// The same and the attention's scores, `[B, h, T, T]`.
-    pub fn forward_with_scores(&self, x: Tensor<2>, context: &A::Context, noise: &mut Noise) -> (Tensor<2>, Tensor<4>) {
-        let (attended, scores) = self.attention.self_attention.forward_with_scores(x.clone(), context, noise);
-        (self.after_attention(attended, x, noise), scores)
+    /// Like [`forward`](Self::forward), with the attention scores `[B, h, T, T]`.
+    pub fn forward_with_scores(&self, x: Tensor<2>, context: &A::Context, pass: &mut Pass) -> (Tensor<2>, Tensor<4>) {
+        let (attended, scores) = self.attention.self_attention.forward_with_scores(x.clone(), context, pass);
+        (self.after_attention(attended, x, pass), scores)
     }
 
-    /// What the attention gave, and the layer's input → `[B·T, H]`
-    fn after_attention(&self, attended: Tensor<2>, x: Tensor<2>, noise: &mut Noise) -> Tensor<2> {
-        let x = self.attention.output.forward(attended, x, noise);
-        let inner = self.intermediate.forward(x.clone(), noise); // [B·T, I]
-        self.output.forward(inner, x, noise)
+    /// The attention's output and the layer's input, both `[B·T, H]` → `[B·T, H]`.
+    fn after_attention(&self, attended: Tensor<2>, x: Tensor<2>, pass: &mut Pass) -> Tensor<2> {
+        let x = self.attention.output.forward(attended, x, pass);
+        let inner = self.intermediate.forward(x.clone(), pass); // [B·T, I]
+        self.output.forward(inner, x, pass)
     }
 
     /// Applies `change` to every linear layer; `at` is the layer's name in transformers.
@@ -189,7 +190,7 @@ pub struct Attention<A: Attend> {
     pub output: Output,
 }
 
-/// The feed-forward's wide half.
+/// The first, wide layer of the feed-forward.
 #[derive(Module, Debug)]
 pub struct Intermediate {
     pub dense: Linear,
@@ -198,9 +199,9 @@ pub struct Intermediate {
 }
 
 impl Intermediate {
-    /// `x` `[B·T, H]` → `[B·T, I]`
-    fn forward(&self, x: Tensor<2>, noise: &mut Noise) -> Tensor<2> {
-        self.activation.forward(self.dense.forward(x, noise))
+    /// `x` `[B·T, H]` → `[B·T, I]`.
+    fn forward(&self, x: Tensor<2>, pass: &mut Pass) -> Tensor<2> {
+        self.activation.forward(self.dense.forward(x, pass))
     }
 }
 
@@ -213,10 +214,10 @@ pub struct Output {
 }
 
 impl Output {
-    /// `x` `[B·T, I]`, `residual` `[B·T, H]` → `[B·T, H]`
-    fn forward(&self, x: Tensor<2>, residual: Tensor<2>, noise: &mut Noise) -> Tensor<2> {
-        let x = self.dense.forward(x, noise);
-        self.layer_norm.add(x, residual, (noise, self.dropout))
+    /// `x` `[B·T, I]`, `residual` `[B·T, H]` → `[B·T, H]`.
+    fn forward(&self, x: Tensor<2>, residual: Tensor<2>, pass: &mut Pass) -> Tensor<2> {
+        let x = self.dense.forward(x, pass);
+        self.layer_norm.add(x, residual, (pass, self.dropout))
     }
 }
 
@@ -227,17 +228,17 @@ pub struct Encoder {
 }
 
 impl Encoder {
-    /// Layers whose values are still to be filled in.
+    /// Layers without values; the caller fills them in.
     pub fn empty(c: &EncoderConfig, device: &Device) -> Self {
         let layer = |_| Layer::empty(SelfAttention::empty(c, device), c, device);
         Encoder { layer: (0..c.num_hidden_layers).map(layer).collect() }
     }
 
-    /// `x` `[B·T, H]`, `mask` `[B, T]` (true = a real token) → `[B·T, H]`
-    pub fn forward(&self, mut x: Tensor<2>, mask: Tensor<2, Bool>, noise: &mut Noise) -> Tensor<2> {
+    /// `x` `[B·T, H]`, `mask` `[B, T]` (true = a real token) → `[B·T, H]`.
+    pub fn forward(&self, mut x: Tensor<2>, mask: Tensor<2, Bool>, pass: &mut Pass) -> Tensor<2> {
         let bias = attention_bias(mask);
         for layer in &self.layer {
-            x = layer.forward(x, &bias, noise);
+            x = layer.forward(x, &bias, pass);
         }
         x
     }
@@ -250,11 +251,11 @@ impl Encoder {
     }
 }
 
-/// What is added to the scores: 0 for real tokens and a number that the softmax turns into 0 for
-/// padding. `mask` `[B, T]` → `[B, 1, 1, T]`.
+/// The bias to add to the scores: 0 for real tokens, and for padding a number so low that the softmax
+/// gives 0. `mask` `[B, T]` → `[B, 1, 1, T]`.
 ///
-/// The lowest finite f32, as transformers has it, would overflow when a score is added. A row of padding alone has equal
-/// scores, hence equal weights, as there.
+/// The lowest finite f32, which transformers uses, would overflow when a score is added. In a row that is all padding, all
+/// scores and so all weights are equal, as in transformers.
 pub fn attention_bias(mask: Tensor<2, Bool>) -> Tensor<4> {
     let [batch, length] = mask.dims();
     (mask.bool_not().float() * -1e30).reshape([batch, 1, 1, length])
@@ -291,31 +292,31 @@ impl SelfAttention {
     }
 
     /// `x` `[B·T, H]` → queries, keys and values, `[B·T, H]` each.
-    fn project(&self, x: Tensor<2>, noise: &mut Noise) -> [Tensor<2>; 3] {
-        together([&self.query, &self.key, &self.value], x, noise)
+    fn project(&self, x: Tensor<2>, pass: &mut Pass) -> [Tensor<2>; 3] {
+        together([&self.query, &self.key, &self.value], x, pass)
     }
 
-    /// `[B·T, H]` → `[B, h, T, H/h]`
+    /// `[B·T, H]` → `[B, h, T, H/h]`.
     fn split(&self, x: Tensor<2>, batch: usize) -> Tensor<4> {
         let [rows, hidden] = x.dims();
         x.reshape([batch, rows / batch, self.heads, hidden / self.heads]).swap_dims(1, 2)
     }
 
     /// Queries and keys `[B·T, H]` → scores `[B, h, T, T]`.
-    fn scores(&self, q: Tensor<2>, k: Tensor<2>, bias: &Tensor<4>, noise: &Noise) -> Tensor<4> {
+    fn scores(&self, q: Tensor<2>, k: Tensor<2>, bias: &Tensor<4>, pass: &Pass) -> Tensor<4> {
         let [batch, _, _, _] = bias.dims();
         let width = q.dims()[1] / self.heads;
         // Scaling the queries costs less than scaling the scores.
         let (q, k) = (self.split(q * (width as f64).powf(-0.5), batch), self.split(k, batch));
-        noise.precision().matmul(q, k.swap_dims(2, 3)) + bias.clone()
+        pass.precision().matmul(q, k.swap_dims(2, 3)) + bias.clone()
     }
 
     /// Scores `[B, h, T, T]` and values `[B·T, H]` → `[B·T, H]`.
-    fn weigh(&self, scores: Tensor<4>, v: Tensor<2>, noise: &mut Noise) -> Tensor<2> {
+    fn weigh(&self, scores: Tensor<4>, v: Tensor<2>, pass: &mut Pass) -> Tensor<2> {
         let [batch, _, _, _] = scores.dims();
         let shape = v.dims();
-        let weights = noise.dropout(softmax(scores, 3), self.dropout);
-        noise.precision().matmul(weights, self.split(v, batch)).swap_dims(1, 2).reshape(shape)
+        let weights = pass.dropout(softmax(scores, 3), self.dropout);
+        pass.precision().matmul(weights, self.split(v, batch)).swap_dims(1, 2).reshape(shape)
     }
 }
 
@@ -323,19 +324,19 @@ impl Attend for SelfAttention {
     /// [`attention_bias`], `[B, 1, 1, T]`.
     type Context = Tensor<4>;
 
-    fn forward(&self, x: Tensor<2>, bias: &Tensor<4>, noise: &mut Noise) -> Tensor<2> {
-        let [q, k, v] = self.project(x, noise);
-        if noise.precision().is_f32() && kernel::fuses(&q) {
-            return kernel::attention([q, k, v], bias.clone(), self.heads, noise.mask(self.dropout));
+    fn forward(&self, x: Tensor<2>, bias: &Tensor<4>, pass: &mut Pass) -> Tensor<2> {
+        let [q, k, v] = self.project(x, pass);
+        if pass.precision().is_f32() && kernel::fuses(&q) {
+            return kernel::attention([q, k, v], bias.clone(), self.heads, pass.mask(self.dropout));
         }
-        let scores = self.scores(q, k, bias, noise);
-        self.weigh(scores, v, noise)
+        let scores = self.scores(q, k, bias, pass);
+        self.weigh(scores, v, pass)
     }
 
-    fn forward_with_scores(&self, x: Tensor<2>, bias: &Tensor<4>, noise: &mut Noise) -> (Tensor<2>, Tensor<4>) {
-        let [q, k, v] = self.project(x, noise);
-        let scores = self.scores(q, k, bias, noise);
-        (self.weigh(scores.clone(), v, noise), scores)
+    fn forward_with_scores(&self, x: Tensor<2>, bias: &Tensor<4>, pass: &mut Pass) -> (Tensor<2>, Tensor<4>) {
+        let [q, k, v] = self.project(x, pass);
+        let scores = self.scores(q, k, bias, pass);
+        (self.weigh(scores.clone(), v, pass), scores)
     }
 
     fn linears(&mut self) -> Vec<(&'static str, &mut Linear)> {

@@ -1,4 +1,4 @@
-//! The fields of a `config.json`, read one by one with errors that name field and value.
+//! Reads the fields of a `config.json` one by one, with errors that name the field and its value.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -6,13 +6,14 @@ use std::collections::BTreeSet;
 use anyhow::{Result, anyhow, bail, ensure};
 use serde_json::{Map, Value};
 
-/// Largest number that a size in `config.json` may be: vocabularies come first, at a million for the many-lingual ones.
+/// The largest value of a size in `config.json`. The largest real sizes are multilingual vocabularies of about a million.
 const LARGEST: usize = 1 << 24;
-/// Most labels that a classifier has: their names are kept one by one.
+/// Maximum number of labels; each label name takes memory.
 const MOST_LABELS: usize = 1 << 16;
 
-/// Fields that change no logits of a classifier: where the model comes from, special tokens, what is returned, leftovers of
-/// older versions, the pooler of old BERTs that no released code reads, how text is generated. Names that begin with `_` are transformers' own notes.
+/// Fields that do not affect the logits of a classifier: origin of the model, special tokens, what the model returns, leftovers of
+/// older versions, pooler settings of old BERTs that no released code reads, text generation. Names that begin with `_` are
+/// internal to transformers.
 const NEUTRAL: &str = "
     architectures auto_map bos_token_id chunk_size_feed_forward cls_token_id dtype eos_token_id finetuning_task
     gradient_checkpointing id2label label2id language legacy mask_token_id model_max_length model_type name name_or_path
@@ -28,9 +29,9 @@ const NEUTRAL: &str = "
     remove_invalid_values repetition_penalty return_dict_in_generate suppress_tokens temperature tf_legacy_loss top_k top_p
     typical_p";
 
-/// Reads fields of a JSON object with errors that name field and value.
+/// Reads fields of a JSON object, with errors that name the field and its value.
 ///
-/// Remembers which were asked for, so that what nobody knows can be named.
+/// It records which fields were read, so that [`Fields::unknown`] can list the others.
 pub struct Fields<'a> {
     map: &'a Map<String, Value>,
     asked: RefCell<BTreeSet<&'static str>>,
@@ -41,18 +42,18 @@ impl<'a> Fields<'a> {
         Fields { map, asked: RefCell::default() }
     }
 
-    /// A field that is there and not null.
+    /// The value of a field, if it exists and is not null.
     pub fn get(&self, name: &'static str) -> Option<&'a Value> {
         self.asked.borrow_mut().insert(name);
         self.map.get(name).filter(|value| !value.is_null())
     }
 
-    /// Fields that a family has and that leave its logits alone.
+    /// Marks fields of a family that do not affect its logits as known.
     pub fn neutral(&self, names: &[&'static str]) {
         self.asked.borrow_mut().extend(names);
     }
 
-    /// The fields that nobody asked for and that are not known to leave the logits alone.
+    /// The fields that were not read and are not known to be irrelevant for the logits.
     pub fn unknown(&self) -> Vec<String> {
         let asked = self.asked.borrow();
         let known = |name: &str| {
@@ -62,7 +63,7 @@ impl<'a> Fields<'a> {
         unknown.map(|(name, _)| name.clone()).collect()
     }
 
-    /// A whole number of at least one.
+    /// A whole number of at least 1.
     pub fn size(&self, name: &'static str, default: usize) -> Result<usize> {
         match self.index(name, default)? {
             0 => bail!("field `{name}` is 0; it must be at least 1"),
@@ -79,7 +80,7 @@ impl<'a> Fields<'a> {
         Ok(number)
     }
 
-    /// A whole number above zero, or none where the field is missing or says none by 0 or -1.
+    /// A whole number of at least 1; `None` if the field is missing, 0 or -1.
     pub fn positive(&self, name: &'static str) -> Result<Option<usize>> {
         match self.get(name).map(|value| (value, value.as_i64())) {
             None | Some((_, Some(-1 | 0))) => Ok(None),
@@ -92,9 +93,9 @@ impl<'a> Fields<'a> {
         value.as_bool().ok_or_else(|| anyhow!("field `{name}` is {value}; it must be true or false"))
     }
 
-    /// A list of words, also as one text with `|` between them.
+    /// A list of words: a JSON list of strings, or one string with `|` between the words.
     pub fn words(&self, name: &'static str) -> Result<Vec<String>> {
-        let wrong = |value: &Value| anyhow!("field `{name}` is {value}; it must be a list of words");
+        let wrong = |value: &Value| anyhow!("field `{name}` is {value}; it must be a list of strings");
         match self.get(name) {
             None => Ok(Vec::new()),
             Some(Value::String(text)) => Ok(text.split('|').map(|word| word.trim().to_lowercase()).collect()),
@@ -111,7 +112,7 @@ impl<'a> Fields<'a> {
         value.as_f64().ok_or_else(|| anyhow!("field `{name}` is {value}; it must be a number"))
     }
 
-    /// A probability below one.
+    /// A probability below 1.
     pub fn probability(&self, name: &'static str, default: f64) -> Result<f64> {
         let p = self.number(name, default)?;
         ensure!((0.0..1.0).contains(&p), "field `{name}` is {p}; it must be at least 0 and below 1");
@@ -120,10 +121,10 @@ impl<'a> Fields<'a> {
 
     pub fn text(&self, name: &'static str, default: &'static str) -> Result<&'a str> {
         let Some(value) = self.get(name) else { return Ok(default) };
-        value.as_str().ok_or_else(|| anyhow!("field `{name}` is {value}; it must be a text"))
+        value.as_str().ok_or_else(|| anyhow!("field `{name}` is {value}; it must be a string"))
     }
 
-    /// Refuses a field that would change the computation and has another than the supported value.
+    /// Fails if a field has a value other than the supported one.
     pub fn only(&self, name: &'static str, supported: Value) -> Result<()> {
         match self.get(name) {
             Some(value) if *value != supported => {
@@ -133,7 +134,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// Refuses a list or map that would change the computation unless it is empty.
+    /// Fails if a list or map is not empty.
     pub fn empty(&self, name: &'static str) -> Result<()> {
         match self.get(name) {
             Some(Value::Array(list)) if list.is_empty() => Ok(()),
@@ -143,7 +144,8 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// Label names by `id2label`, or as many as `num_labels` says, or two as `transformers` has it.
+    /// Label names from `id2label`; without it, `LABEL_0`, `LABEL_1`, …, as many as `num_labels` says, by default two as in
+    /// `transformers`.
     pub fn labels(&self) -> Result<Vec<String>> {
         let Some(value) = self.get("id2label") else {
             let count = self.size("num_labels", 2)?;
@@ -156,7 +158,7 @@ impl<'a> Fields<'a> {
             let text = match label {
                 Value::String(text) => Some(text.clone()),
                 Value::Number(_) | Value::Bool(_) => Some(label.to_string()),
-                _ => bail!("field `id2label` has {label} for the id `{id}`; it must be a text"),
+                _ => bail!("field `id2label` has {label} for the id `{id}`; it must be a string"),
             };
             match id.parse::<usize>().ok().and_then(|id| labels.get_mut(id)) {
                 Some(slot) => *slot = text,
@@ -164,7 +166,7 @@ impl<'a> Fields<'a> {
             }
         }
         let named: Option<Vec<String>> = labels.into_iter().collect();
-        let named = named.ok_or_else(|| anyhow!("field `id2label` must give each id from 0 on one text"))?;
+        let named = named.ok_or_else(|| anyhow!("field `id2label` must give one string for each id, starting at 0"))?;
         ensure!(!named.is_empty(), "field `id2label` is empty");
         let mut seen = BTreeSet::new();
         if let Some(twice) = named.iter().find(|label| !seen.insert(*label)) {
@@ -182,7 +184,7 @@ mod tests {
     fn fields_that_nobody_knows_are_named() {
         let config = |more: &str| Config::parse(&format!(r#"{{"model_type": "bert", {more}}}"#)).expect("valid");
         assert!(config(r#""use_cache": true, "_name_or_path": "x", "transformers_version": "5""#).unknown().is_empty());
-        // Of another family, misspelt, and switched off.
+        // A field of another family, a misspelt one, and a null one.
         let odd = config(r#""position_buckets": 256, "hiden_size": 3, "strange": null"#);
         assert_eq!(odd.unknown(), ["hiden_size", "position_buckets"]);
     }
@@ -203,7 +205,7 @@ mod tests {
             entries.flatten().map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|e| e == "json"))
         {
             let text = std::fs::read_to_string(&path).expect("read");
-            // The oldest name no family; transformers tells it by the folder's name.
+            // The oldest configs have no `model_type`; transformers derives it from the folder's name.
             let text =
                 if text.contains("model_type") { text } else { text.replacen('{', r#"{"model_type": "roberta","#, 1) };
             let config = Config::parse(&text).unwrap_or_else(|error| panic!("{}: {error:#}", path.display()));

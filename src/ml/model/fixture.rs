@@ -1,4 +1,4 @@
-//! Reads the parity fixtures: small checkpoints with the numbers that transformers computes on them.
+//! Reads the parity fixtures: small checkpoints with the results of transformers.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use burn::tensor::activation::log_softmax;
 use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
 use serde_json::Value;
 
-/// Where fixtures are: in the repository, beside it, and where `PIPE_PARITY` says.
+/// The folders of fixtures: in the repository, beside it, and in `PIPE_PARITY`.
 fn places() -> Vec<PathBuf> {
     let root = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
     let shared = std::env::var_os("PIPE_SHARED").map_or_else(|| root.join("../shared"), PathBuf::from);
@@ -15,7 +15,7 @@ fn places() -> Vec<PathBuf> {
     [root.join("tests/fixtures/parity"), shared.join("parity/fixtures")].into_iter().chain(more).collect()
 }
 
-/// The device that parity is tested on: the CPU, or what `PIPE_TEST_DEVICE` names (`wgpu`, `cuda:1`).
+/// The device for parity tests: the CPU, or the one in `PIPE_TEST_DEVICE` (`wgpu`, `cuda:1`).
 pub fn device() -> Device {
     match std::env::var("PIPE_TEST_DEVICE") {
         Ok(name) => crate::compute::device::open(&name.parse().expect("a device")).expect("the device").device,
@@ -30,7 +30,7 @@ pub struct Fixture {
 }
 
 impl Fixture {
-    /// A fixture of the repository, or of the shared folder where there is one.
+    /// Opens a fixture from the first folder that has it; `None` if none does.
     pub fn open(name: &str) -> Option<Self> {
         let places = places();
         let dir = places.iter().map(|place| place.join(name)).find(|dir| dir.is_dir());
@@ -41,17 +41,17 @@ impl Fixture {
         Some(Self::read(dir))
     }
 
-    /// Every fixture of a whole classifier, each once; the shared ones and those of `PIPE_PARITY` where there are any.
+    /// All fixtures of classifiers from all folders, each once.
     pub fn classifiers() -> Vec<Self> {
         Self::with("config.json")
     }
 
-    /// Every fixture of an adapter beside its base.
+    /// All fixtures of adapters with their base models.
     pub fn adapters() -> Vec<Self> {
         Self::with("adapter")
     }
 
-    /// Those whose folder has an entry of this name.
+    /// All fixtures whose folder contains an entry of this name.
     fn with(entry: &str) -> Vec<Self> {
         let mut found = BTreeMap::new();
         for place in places() {

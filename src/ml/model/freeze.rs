@@ -1,4 +1,4 @@
-//! Training the upper part of a model only.
+//! Limits training to the upper layers of a model.
 
 use anyhow::{Result, ensure};
 
@@ -6,10 +6,10 @@ use super::Model;
 use super::part::{Part, place};
 
 impl Model {
-    /// The same model with training limited to its last `layers` encoder layers and its head; 0 leaves the head alone.
+    /// Limits training to the last `layers` encoder layers and the head; with 0, to the head.
     ///
-    /// Embeddings, lower layers and what all layers share (DeBERTa's table of relative positions) are frozen: no gradient
-    /// of theirs is computed, and nothing below the lowest layer that is trained takes part in the backward pass.
+    /// This freezes embeddings, lower layers, and parameters that all layers share (DeBERTa's table of relative positions).
+    /// Frozen parameters get no gradients, and the backward pass stops at the lowest trained layer.
     pub fn finetune_last(self, layers: usize) -> Result<Self> {
         let all = self.config().layers();
         ensure!(layers <= all, "finetune-layers is {layers}, but the model has {all} encoder layers; give 0 to {all}");
@@ -29,7 +29,7 @@ mod tests {
     use burn::tensor::Device;
 
     use super::*;
-    use crate::compute::dropout::Noise;
+    use crate::compute::dropout::Pass;
     use crate::model::fixture::{Fixture, cross_entropy};
 
     #[test]
@@ -40,7 +40,7 @@ mod tests {
                 let model = Model::load(&fixture.dir, None, 0, &device).unwrap().model;
                 let model = layers.map_or(model.clone(), |layers| model.finetune_last(layers).unwrap());
                 let (ids, mask) = fixture.batch(&device);
-                model.forward(ids, mask, &mut Noise::step(7, 3)).into_data().try_to_vec::<f32>().unwrap()
+                model.forward(ids, mask, &mut Pass::step(7, 3)).into_data().try_to_vec::<f32>().unwrap()
             };
             let whole = logits(None);
             for layers in [0, 1] {
@@ -58,7 +58,7 @@ mod tests {
             let load = || Model::load(&fixture.dir, None, 0, &device).unwrap().model;
             let gradients = |model: &Model| {
                 let (ids, mask) = fixture.batch(&device);
-                let loss = cross_entropy(model.forward(ids, mask, &mut Noise::Off), &fixture.labels(), &device);
+                let loss = cross_entropy(model.forward(ids, mask, &mut Pass::Off), &fixture.labels(), &device);
                 model.gradient_norms(&loss.backward()).unwrap()
             };
             let whole = gradients(&load());

@@ -1,4 +1,4 @@
-//! What turns a row's vector into logits: each family's own classifier, or a deeper one.
+//! Classification heads, which turn a row's vector into logits: each family's own head, or a deeper one.
 
 use anyhow::{Result, bail};
 use burn::module::Module;
@@ -8,25 +8,25 @@ use serde::{Deserialize, Serialize};
 
 use super::config::{Config, Fields};
 use super::linear::Linear;
-use crate::compute::dropout::Noise;
+use crate::compute::dropout::Pass;
 
 /// Widths of the two hidden layers of [`Mlp`].
 const WIDTHS: [usize; 2] = [256, 128];
 
-/// Which classifier a model has.
+/// The kind of a model's classification head.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum HeadKind {
-    /// The family's own, as transformers has it.
+    /// The family's own head, as in transformers.
     #[default]
     Standard,
-    /// Three linear layers, hidden → 256 → 128 → labels. transformers has no such head: there, the encoder loads and the
-    /// classifier starts fresh.
+    /// Three linear layers, hidden → 256 → 128 → labels. transformers has no such head: it loads the encoder and initialises
+    /// a new classifier.
     Mlp,
 }
 
 impl HeadKind {
-    /// The field of `config.json` that names the head; ours, absent for the standard ones.
+    /// The field of `config.json` that names the head. Only `pipe` uses it; it is absent for standard heads.
     pub const FIELD: &'static str = "classifier_head";
 
     pub fn read(fields: &Fields) -> Result<Self> {
@@ -38,7 +38,7 @@ impl HeadKind {
     }
 }
 
-/// Widths that every head is made from.
+/// The kind and sizes of a head.
 #[derive(Debug, Clone, Copy)]
 pub struct HeadConfig {
     pub kind: HeadKind,
@@ -52,7 +52,7 @@ impl HeadConfig {
     }
 }
 
-/// `classifier` of a model.
+/// The `classifier` of a model.
 #[derive(Module, Debug)]
 pub enum Head {
     Single(Linear),
@@ -87,11 +87,11 @@ impl Head {
     }
 
     /// `x` `[B, H]` → logits `[B, C]`; `dropout` acts before each layer.
-    pub fn forward(&self, x: Tensor<2>, dropout: f64, noise: &mut Noise) -> Tensor<2> {
+    pub fn forward(&self, x: Tensor<2>, dropout: f64, pass: &mut Pass) -> Tensor<2> {
         match self {
-            Head::Single(linear) => linear.forward(noise.dropout(x, dropout), noise),
-            Head::Dense(head) => head.forward(x, dropout, noise),
-            Head::Mlp(head) => head.forward(x, dropout, noise),
+            Head::Single(linear) => linear.forward(pass.dropout(x, dropout), pass),
+            Head::Dense(head) => head.forward(x, dropout, pass),
+            Head::Mlp(head) => head.forward(x, dropout, pass),
         }
     }
 
@@ -120,10 +120,10 @@ pub struct Dense {
 }
 
 impl Dense {
-    fn forward(&self, x: Tensor<2>, dropout: f64, noise: &mut Noise) -> Tensor<2> {
-        let x = noise.dropout(x, dropout);
-        let x = self.dense.forward(x, noise).tanh();
-        self.out_proj.forward(noise.dropout(x, dropout), noise)
+    fn forward(&self, x: Tensor<2>, dropout: f64, pass: &mut Pass) -> Tensor<2> {
+        let x = pass.dropout(x, dropout);
+        let x = self.dense.forward(x, pass).tanh();
+        self.out_proj.forward(pass.dropout(x, dropout), pass)
     }
 }
 
@@ -134,10 +134,10 @@ pub struct Mlp {
 }
 
 impl Mlp {
-    fn forward(&self, mut x: Tensor<2>, dropout: f64, noise: &mut Noise) -> Tensor<2> {
+    fn forward(&self, mut x: Tensor<2>, dropout: f64, pass: &mut Pass) -> Tensor<2> {
         for (i, layer) in self.layers.iter().enumerate() {
             let input = if i == 0 { x } else { relu(x) };
-            x = layer.forward(noise.dropout(input, dropout), noise);
+            x = layer.forward(pass.dropout(input, dropout), pass);
         }
         x
     }

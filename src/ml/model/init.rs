@@ -1,4 +1,4 @@
-//! Fresh weights from a seed: equal on every machine and device, whatever else runs.
+//! Initialises weights from a seed, with the same values on every machine and device.
 
 use rand::rngs::ChaCha8Rng;
 use rand::{Rng, SeedableRng};
@@ -8,16 +8,16 @@ use super::config::{Config, Family};
 use super::walk::Named;
 use crate::files::host::{HostTensor, HostTensors};
 
-/// Fresh values of all these parameters.
+/// Initial values of all `parameters`.
 pub fn all(parameters: &[Named], config: &Config, seed: u64) -> HostTensors {
     parameters.par_iter().map(|p| (p.name.clone(), fresh(&p.name, &p.shape, config, seed))).collect()
 }
 
-/// Fresh values of one parameter as transformers' `_init_weights` draws them: weights and tables
+/// Initial values of one parameter, distributed as in transformers' `_init_weights`: weights and tables
 /// from N(0, `initializer_range`) with a zero row for padding, LayerNorm 1 and 0, biases 0.
 ///
-/// Each parameter has its own stream, made from `seed` and its name, so that a fresh head gets the
-/// same values whether or not the body was loaded from a file.
+/// Each parameter has its own random stream, derived from `seed` and its name, so a new head gets the
+/// same values whether or not the encoder was loaded from a file.
 pub fn fresh(name: &str, shape: &[usize], config: &Config, seed: u64) -> HostTensor {
     let size = shape.iter().product();
     let shape = shape.to_vec();
@@ -26,7 +26,7 @@ pub fn fresh(name: &str, shape: &[usize], config: &Config, seed: u64) -> HostTen
         return HostTensor { shape, data: vec![value; size] };
     }
     let mut data = normal(name, size, config.initializer_range(), seed);
-    // The tables that have a padding row never train it.
+    // Tables with a padding row never train it.
     let padded_positions = matches!(config.family, Family::Roberta(_)) && name.ends_with("position_embeddings.weight");
     if name.ends_with("word_embeddings.weight") || padded_positions {
         let width = shape[1];
@@ -36,7 +36,7 @@ pub fn fresh(name: &str, shape: &[usize], config: &Config, seed: u64) -> HostTen
     HostTensor { shape, data }
 }
 
-/// `size` draws from N(0, `deviation`), by Marsaglia's polar method.
+/// `size` draws from N(0, `deviation`), with Marsaglia's polar method.
 pub fn normal(name: &str, size: usize, deviation: f64, seed: u64) -> Vec<f32> {
     let mut rng = stream(name, seed);
     let mut out = Vec::with_capacity(size + 1);
@@ -52,7 +52,7 @@ pub fn normal(name: &str, size: usize, deviation: f64, seed: u64) -> Vec<f32> {
     out
 }
 
-/// `size` draws, uniform between `-bound` and `bound`.
+/// `size` draws from the uniform distribution between `-bound` and `bound`.
 pub fn uniform(name: &str, size: usize, bound: f64, seed: u64) -> Vec<f32> {
     let mut rng = stream(name, seed);
     (0..size).map(|_| (symmetric(&mut rng) * bound) as f32).collect()
@@ -64,13 +64,13 @@ fn stream(name: &str, seed: u64) -> ChaCha8Rng {
     ChaCha8Rng::from_seed(*key.finalize().as_bytes())
 }
 
-/// Uniform in [-1, 1) by steps of 2^-52.
+/// A uniform draw from [-1, 1) in steps of 2^-52.
 fn symmetric(rng: &mut ChaCha8Rng) -> f64 {
     (rng.next_u64() >> 11) as f64 * (2.0 / (1u64 << 53) as f64) - 1.0
 }
 
-/// Natural logarithm of a normal positive number, from basic arithmetic alone: that of the standard
-/// library differs between platforms in the last bit.
+/// Natural logarithm of a normal positive number. It uses only basic arithmetic, because the standard
+/// library's logarithm differs between platforms in the last bit.
 fn ln(x: f64) -> f64 {
     let bits = x.to_bits();
     let mut exponent = ((bits >> 52) & 0x7ff) as i64 - 1023;
@@ -116,7 +116,7 @@ mod tests {
 
     #[test]
     fn the_values_are_pinned_across_machines_and_versions() {
-        // Recorded once; another value means that every seeded model changes.
+        // Recorded values: a difference means that every seeded model changes.
         let bits: Vec<u32> = normal("w", 4, 1.0, 7).iter().map(|v| v.to_bits()).collect();
         assert_eq!(bits, PINNED);
     }

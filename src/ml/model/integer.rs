@@ -1,4 +1,4 @@
-//! Linear layers with integers as weights, and those whose activations are looked at to find out how.
+//! Linear layers with integer weights, and linear layers that measure the error of rounding on their activations.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use rayon::prelude::*;
 use super::linear::Linear;
 use super::quantization::Activations;
 use super::{Config, Model, Named};
-use crate::compute::dropout::Noise;
+use crate::compute::dropout::Pass;
 use crate::compute::int4;
 use crate::compute::int8::weight::MOST_INPUTS;
 use crate::compute::int8::{Layer, Probe, Rounding, Weight};
@@ -19,12 +19,12 @@ use crate::compute::kernel;
 use crate::files::host::Layout;
 use crate::files::weights::stored::Stored;
 
-/// What takes the place of a linear layer's product in floats.
+/// What replaces a linear layer's plain float product.
 #[derive(Debug, Clone)]
 pub enum Substitute {
-    /// The product with integers.
+    /// A product with integer weights.
     Integers(Integers),
-    /// The product in floats, which the probe compares with others.
+    /// The float product, which the probe compares with rounded ones.
     Measured(Arc<Probe>),
 }
 
@@ -48,9 +48,9 @@ impl Substitute {
     }
 }
 
-/// Linear layers that read the same `x` `[N, in]` → the result of each, `[N, out]`. Where all compute in integers alike, `x` is
-/// rounded once and one product serves them all.
-pub fn together<const N: usize>(linears: [&Linear; N], x: Tensor<2>, noise: &mut Noise) -> [Tensor<2>; N] {
+/// Applies linear layers to the same `x` `[N, in]` → one result each, `[N, out]`. If all have 8-bit integers of the same shape and
+/// rounding, it rounds `x` once and computes one product.
+pub fn together<const N: usize>(linears: [&Linear; N], x: Tensor<2>, pass: &mut Pass) -> [Tensor<2>; N] {
     let layers = linears.map(|linear| match (&linear.substitute, &linear.lora) {
         (Some(Substitute::Integers(Integers::Int8(layer))), None) => Some((layer.clone(), linear.bias.val())),
         _ => None,
@@ -62,17 +62,17 @@ pub fn together<const N: usize>(linears: [&Linear; N], x: Tensor<2>, noise: &mut
             let all = kernel::integer_linear(x, layers);
             std::array::from_fn(|i| all.clone().narrow(0, i * rows, rows))
         }
-        None => linears.map(|linear| linear.forward(x.clone(), noise)),
+        None => linears.map(|linear| linear.forward(x.clone(), pass)),
     }
 }
 
-/// In the order of rows.
+/// The values in row-major order.
 fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
     tensor.into_data().convert::<f32>().try_into_vec().unwrap_or_default()
 }
 
 impl Linear {
-    /// Computes with integers from now on. The weight takes no memory until somebody asks for it: then it is made of them.
+    /// Switches the layer to integers. The float weight takes no memory; it is computed from the integers if something reads it.
     fn set_integers(&mut self, integers: Integers) {
         let shape = integers.shape();
         let own = integers.clone();
@@ -89,15 +89,15 @@ impl Linear {
     }
 }
 
-/// The end of a weight's name, after that of its layer.
+/// The suffix of a weight's name after the name of its layer.
 pub const WEIGHT: &str = ".weight";
 
-/// The weight of a linear layer in integers.
+/// The integer weight of a linear layer.
 #[derive(Debug, Clone)]
 pub enum Integers {
-    /// Activations are integers too.
+    /// 8-bit weights; activations are integers too.
     Int8(Arc<Layer>),
-    /// Activations are floats.
+    /// 4-bit weights; activations are floats.
     Int4(Arc<int4::Weight>),
 }
 
@@ -110,7 +110,7 @@ impl Integers {
         }
     }
 
-    /// The rounded weights `[in, out]`.
+    /// The dequantized weights `[in, out]`.
     fn to_floats(&self) -> Vec<f32> {
         match self {
             Integers::Int8(layer) => layer.weight.to_floats(),
@@ -127,8 +127,8 @@ impl Integers {
     }
 }
 
-/// The linear layers that the files hold in integers and that compute with them, by name: those of 4 bits, and those of 8 where the
-/// config has activations be integers.
+/// The linear layers that compute with integers, by name: layers with 4-bit weights, and layers with 8-bit weights if the config
+/// says that activations are integers too.
 pub(super) fn layers(
     parameters: &[Named],
     found: &BTreeMap<String, &Stored>,
@@ -165,7 +165,7 @@ pub(super) fn layers(
 }
 
 impl Model {
-    /// Has the named linear layers compute with integers; for inference on the CPU.
+    /// Makes the named linear layers compute with integers, for inference on the CPU.
     pub fn set_integers(&mut self, mut layers: BTreeMap<String, Integers>) {
         self.map_linears(&mut |name, linear| {
             if let Some(layer) = layers.remove(name) {
@@ -174,7 +174,7 @@ impl Model {
         });
     }
 
-    /// Has the named linear layers measured at each forward pass.
+    /// Attaches probes to the named linear layers, which measure them at each forward pass.
     pub fn set_probes(&mut self, probes: &BTreeMap<String, Arc<Probe>>) {
         self.map_linears(&mut |name, linear| {
             linear.substitute = probes.get(name).cloned().map(Substitute::Measured);

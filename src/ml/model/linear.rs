@@ -1,30 +1,29 @@
-//! The affine layer `x·W + b`, with an optional low-rank adapter beside the frozen weight.
+//! The affine layer `x·W + b`, with an optional low-rank adapter.
 
 use burn::module::{Module, Param, ParamId};
 use burn::tensor::{Device, Tensor};
 
 use super::integer::Substitute;
-use crate::compute::dropout::Noise;
+use crate::compute::dropout::Pass;
 use crate::compute::kernel;
 use crate::compute::precision::Precision;
 
 /// `y = x·W + b`, and with an adapter `y = x·W + b + s · dropout(x)·A·B`.
 ///
-/// `W` is kept as `[in, out]`, the transpose of the `[out, in]` in Hugging Face files.
+/// `W` has the layout `[in, out]`, the transpose of `[out, in]` in Hugging Face files.
 #[derive(Module, Debug)]
 pub struct Linear {
     pub weight: Param<Tensor<2>>,
     pub bias: Param<Tensor<1>>,
     pub lora: Option<Lora>,
-    /// What computes `x·W + b` in place of floats.
+    /// Replaces the float product `x·W + b`.
     #[module(skip)]
     pub substitute: Option<Substitute>,
 }
 
-/// A low-rank adapter (Hu et al. 2021) as PEFT computes it.
+/// A low-rank adapter (Hu et al. 2021), computed as in PEFT.
 ///
-/// The product `A·B` is never formed in training: neither it nor a gradient of the size of `W` is
-/// needed.
+/// Training computes neither the product `A·B` nor a gradient of the size of `W`.
 #[derive(Module, Debug)]
 pub struct Lora {
     /// `[in, r]`
@@ -37,7 +36,7 @@ pub struct Lora {
 }
 
 impl Linear {
-    /// A layer whose values are still to be filled in; zeros if nobody does.
+    /// A layer without values; they are zeros unless the caller fills them in.
     pub fn empty(inputs: usize, outputs: usize, device: &Device) -> Self {
         Linear {
             weight: empty([inputs, outputs], device),
@@ -47,32 +46,32 @@ impl Linear {
         }
     }
 
-    /// `x` `[.., in]` → `[.., out]`; leading axes are flattened for the product, because a batched
+    /// `x` `[.., in]` → `[.., out]`. It flattens leading axes for the product, because a batched
     /// product would compute one weight gradient per batch row and then sum them.
-    pub fn forward<const D: usize>(&self, x: Tensor<D>, noise: &mut Noise) -> Tensor<D> {
+    pub fn forward<const D: usize>(&self, x: Tensor<D>, pass: &mut Pass) -> Tensor<D> {
         let dims = x.dims();
         let shape = self.weight.lazy_shape();
         let (inputs, outputs) = (shape[0], shape[1]);
         let rows = dims[..D - 1].iter().product();
         let mut shape = dims;
         shape[D - 1] = outputs;
-        self.forward_rows(x.reshape([rows, inputs]), noise).reshape(shape)
+        self.forward_rows(x.reshape([rows, inputs]), pass).reshape(shape)
     }
 
-    /// `x` `[N, in]` → `[N, out]`
-    fn forward_rows(&self, x: Tensor<2>, noise: &mut Noise) -> Tensor<2> {
-        let precision = noise.precision();
+    /// `x` `[N, in]` → `[N, out]`.
+    fn forward_rows(&self, x: Tensor<2>, pass: &mut Pass) -> Tensor<2> {
+        let precision = pass.precision();
         let Some(lora) = &self.lora else { return self.affine(x, precision) };
         if self.substitute.is_none() && precision.is_f32() && kernel::fuses(&x) {
             let (frozen, adapter) = ((self.weight.val(), self.bias.val()), (lora.a.val(), lora.b.val()));
-            return kernel::adapted(x, frozen, adapter, lora.scale, noise.mask(lora.dropout));
+            return kernel::adapted(x, frozen, adapter, lora.scale, pass.mask(lora.dropout));
         }
         let base = self.affine(x.clone(), precision);
-        let low = precision.matmul(noise.dropout(x, lora.dropout), lora.a.val()); // [N, r]
+        let low = precision.matmul(pass.dropout(x, lora.dropout), lora.a.val()); // [N, r]
         base + precision.matmul(low * lora.scale, lora.b.val())
     }
 
-    /// `x·W + b`
+    /// `x·W + b`.
     fn affine(&self, x: Tensor<2>, precision: Precision) -> Tensor<2> {
         match &self.substitute {
             Some(other) => other.forward(x, self.bias.val(), |x| self.affine_in_floats(x, precision)),
@@ -88,8 +87,8 @@ impl Linear {
         precision.matmul(x, weight) + bias.unsqueeze()
     }
 
-    /// The same layer without its adapter, which is added into the weight `times` times: once to merge it, minus once to
-    /// take it out again.
+    /// Removes the adapter and adds it to the weight `times` times: 1 merges it, -1 subtracts it
+    /// again.
     pub fn merge(mut self, times: f64) -> Self {
         let Some(lora) = self.lora.take() else { return self };
         let delta = lora.a.val().matmul(lora.b.val()) * (lora.scale * times);
@@ -98,7 +97,7 @@ impl Linear {
     }
 }
 
-/// A parameter that allocates nothing until it is read or filled in.
+/// A parameter that allocates no memory until it is read or filled in.
 pub fn empty<const D: usize>(shape: [usize; D], device: &Device) -> Param<Tensor<D>> {
     Param::uninitialized(
         ParamId::new(),

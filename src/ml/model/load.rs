@@ -1,5 +1,4 @@
-//! Model folders in the Hugging Face layout: reading them with what is missing made fresh, and
-//! writing them.
+//! Loads and saves model folders in the Hugging Face layout; initialises parameters that the files lack.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -20,20 +19,20 @@ use crate::files::weights::stored::Stored;
 use crate::files::weights::write::Shape;
 use crate::files::weights::{Pair, Weights};
 
-/// A model from a folder, with what the user should know about it.
+/// A model from a folder, with notes for the user.
 #[derive(Debug)]
 pub struct Loaded {
     pub model: Model,
     pub initialised: Initialised,
-    /// How many of its numbers are not zero.
+    /// The number of parameter values that are not zero.
     pub non_zero: usize,
-    /// Tensors of the files that are no parameters of the model, by name; a language model's head, as a rule.
+    /// Names of tensors in the files that are not parameters of the model, usually a language model's head.
     pub unexpected: Vec<String>,
     /// Warnings, one line each.
     pub notes: Vec<String>,
 }
 
-/// Where a model is read from, and what it is to compute with.
+/// The folder of a model, the seed for missing parameters, and the arithmetic of its linear layers.
 struct Origin<'a> {
     dir: &'a Path,
     seed: u64,
@@ -43,39 +42,38 @@ struct Origin<'a> {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Product {
     Floats,
-    /// Where the weights are.
+    /// In integers, if the weights are integers.
     Integers,
 }
 
-/// Which parameters got fresh weights because the folder had none for them.
+/// Which parameters were initialised because the folder has no values for them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Initialised {
     Nothing,
-    /// These, by name: a head for other labels, as a rule.
+    /// These parameters, by name: usually a head for other labels.
     Part(Vec<String>),
-    /// The folder holds a config without weights.
+    /// All parameters: the folder has a config but no weights.
     Everything,
 }
 
 impl Model {
-    /// Reads a folder with `config.json` and `model.safetensors` (sharded too; f32, f16, bf16 or
+    /// Reads a folder with `config.json` and `model.safetensors` (single or sharded; f32, f16, bf16 or
     /// `pipe`'s int8, all computed in f32).
     ///
-    /// `labels` are those to classify into; where their number is not that of the folder's head, the
-    /// head's last layer is made fresh from `seed`, as `ignore_mismatched_sizes` does. Without
-    /// `labels`, those of the config hold.
+    /// `labels` are the labels to classify into; `None` keeps those of the config. If their number differs from
+    /// that of the folder's head, the head's last layer is initialised from `seed`, as with `ignore_mismatched_sizes`.
     pub fn load(dir: &Path, labels: Option<&[String]>, seed: u64, device: &Device) -> Result<Loaded> {
         let config = Config::open(dir)?;
         let config = labels.map_or(config.clone(), |labels| config.with_labels(labels));
         Self::load_as(config, dir, seed, device)
     }
 
-    /// The same with a config that need not be the folder's: other labels, another head.
+    /// Like [`Model::load`], with a config that may differ from the folder's: other labels, another head.
     pub fn load_as(config: Config, dir: &Path, seed: u64, device: &Device) -> Result<Loaded> {
         Self::load_from(Origin { dir, seed, product: Product::Floats }, config, device)
     }
 
-    /// A folder as it is, to score with: on the CPU, linear layers whose weights are integers compute in integers.
+    /// Reads a folder unchanged, for scoring: on the CPU, linear layers with integer weights compute in integers.
     pub fn load_to_score(dir: &Path, device: &Device) -> Result<Loaded> {
         let product = if device::is_cpu(device) { Product::Integers } else { Product::Floats };
         Self::load_from(Origin { dir, seed: 0, product }, Config::open(dir)?, device)
@@ -85,24 +83,24 @@ impl Model {
         let mut notes = Vec::new();
         if !config.unknown().is_empty() {
             let unknown = shortened(config.unknown());
-            notes.push(format!("config.json has fields that are not known here and have no effect: {unknown}"));
+            notes.push(format!("config.json has unknown fields, which have no effect: {unknown}"));
         }
         if let Some(problem) = config.other_problem() {
-            notes.push(format!("its head is one for {problem}; here it chooses one label"));
+            notes.push(format!("the head was trained for {problem}; pipe uses it to choose one label"));
         }
         let model = Model::empty(&config, device);
         let Some(weights) = Weights::open(dir)? else {
             let unread = weights::unread(dir);
             ensure!(
                 unread.is_empty(),
-                "model folder {} has {}, but neither {} nor {}, and for shards not the index that names them ({})",
+                "model folder {} has {}, but neither {} nor {}, and no index of shards ({})",
                 dir.display(),
                 shortened(&unread),
                 weights::SINGLE,
                 weights::PICKLE,
                 weights::INDEX
             );
-            notes.push(format!("{} has no weights: all start fresh from seed {seed}", dir.display()));
+            notes.push(format!("{} has no weights: all parameters are initialised from seed {seed}", dir.display()));
             let fresh = init::all(&model.parameters(), &config, seed);
             let non_zero = fresh.values().map(|tensor| non_zero(&tensor.data)).sum();
             let model = walk::fill(model, fresh)?.0;
@@ -129,8 +127,8 @@ impl Model {
         Ok(Loaded { model, initialised, non_zero, unexpected: plan.unexpected, notes })
     }
 
-    /// Writes `config.json` and `model.safetensors` for `labels`, loadable by `from_pretrained`.
-    /// Adapters must have been merged.
+    /// Writes `config.json` and `model.safetensors` for `labels`; `from_pretrained` can load them.
+    /// Fails if the model still has an adapter.
     pub fn save(&self, dir: &Path, labels: &[String]) -> Result<()> {
         let outputs = self.config().labels().len();
         ensure!(
@@ -156,47 +154,47 @@ impl Model {
     }
 }
 
-/// How the tensors of some files suit a model, told from their names and shapes.
+/// How the tensors of weight files match a model's parameters, by name and shape.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fit {
+pub struct Match {
     /// Parameters that the files lack.
     pub missing: Vec<String>,
-    /// Those of the head that the files hold for another number of labels.
+    /// Parameters of the head that the files have for another number of labels.
     pub resized: Vec<String>,
-    /// What the files hold beyond the parameters.
+    /// Tensors of the files that are not parameters.
     pub unexpected: Vec<String>,
 }
 
-impl Fit {
-    /// What [`Model::load`] would find; its error where it would end with one.
+impl Match {
+    /// Compares the files with the model as [`Model::load`] does, and fails if loading would fail.
     pub fn of(config: &Config, weights: &Weights) -> Result<Self> {
         let Plan { missing, resized, unexpected, .. } = Plan::new(&Model::empty(config, &Device::flex()), weights)?;
-        Ok(Fit { missing, resized, unexpected })
+        Ok(Match { missing, resized, unexpected })
     }
 
-    /// Where each parameter of a trained classifier is in its files; none may be missing.
+    /// The stored tensor of every parameter; fails if a parameter is missing or has another shape.
     pub fn whole<'a>(config: &Config, weights: &'a Weights) -> Result<BTreeMap<String, &'a Stored>> {
         let Plan { found, missing, resized, .. } = Plan::new(&Model::empty(config, &Device::flex()), weights)?;
         let lacking: Vec<String> = missing.into_iter().chain(resized).collect();
         ensure!(
             lacking.is_empty(),
-            "it lacks {}, or has them in another shape; it is no trained classifier for the labels of its config.json",
+            "it lacks {}, or has them in another shape; it is not a trained classifier for the labels in its config.json",
             shortened(&lacking)
         );
         Ok(found)
     }
 }
 
-/// Where each parameter of a model comes from, known before any numbers are read.
+/// The source of each parameter of a model, determined before any values are read.
 struct Plan<'a> {
     parameters: Vec<Named>,
-    /// By parameter.
+    /// Stored tensors by the name of their parameter.
     found: BTreeMap<String, &'a Stored>,
     /// Parameters that the files lack.
     missing: Vec<String>,
-    /// Those of the head that the files hold for another number of labels.
+    /// Parameters of the head that the files have for another number of labels.
     resized: Vec<String>,
-    /// What the files hold beyond the parameters.
+    /// Tensors of the files that are not parameters.
     unexpected: Vec<String>,
 }
 
@@ -207,10 +205,10 @@ impl<'a> Plan<'a> {
         let known = parameters.iter().any(|p| names.is_body(&p.name) && tensors.contains_key(&p.name));
         ensure!(
             known,
-            "none of its tensors has a name of the `{}` family, such as {}; it has for example {}",
+            "no tensor has a name of the `{}` family, such as {}; the files contain, for example, {}",
             model.config().model_type(),
             parameters[0].name,
-            weights.tensors.keys().next().map_or("none", String::as_str)
+            weights.tensors.keys().next().map_or("no tensors", String::as_str)
         );
         let (mut found, mut missing, mut resized) = (BTreeMap::new(), Vec::new(), Vec::new());
         for Named { name, shape, .. } in &parameters {
@@ -232,17 +230,17 @@ impl<'a> Plan<'a> {
             |names: &[String], what: String| (!names.is_empty()).then(|| format!("{what}: {}", shortened(names)));
         let labels = config.labels().len();
         let notes = [
-            note(&self.missing, format!("not in the files, start fresh from seed {seed}")),
-            note(&self.resized, format!("of another shape for {labels} labels, start fresh from seed {seed}")),
-            note(&self.unexpected, "not used by a classifier, left out".into()),
+            note(&self.missing, format!("not in the files, initialised from seed {seed}")),
+            note(&self.resized, format!("wrong shape for {labels} labels, initialised from seed {seed}")),
+            note(&self.unexpected, "not used by a classifier, ignored".into()),
         ];
         notes.into_iter().flatten().collect()
     }
 
-    /// The values of every parameter in the layout of the module, read and made on all cores. Nothing beyond them and some
-    /// kilobytes for each core is in memory.
+    /// Reads or initialises the values of every parameter on all cores, in the layout of the module. It needs only a
+    /// few kilobytes per core beyond the values.
     ///
-    /// Those that `integers` has are left out.
+    /// Skips the weights of the layers in `integers`.
     fn values(
         &self,
         config: &Config,
@@ -265,17 +263,17 @@ fn non_zero(values: &[f32]) -> usize {
     values.iter().filter(|v| **v != 0.0).count()
 }
 
-/// That a head which is kept gets other labels than it was trained for; labels that are mere numbers say nothing.
+/// A note if the head keeps its weights but gets other labels than it was trained for; default names (`LABEL_0`) are ignored.
 fn relabelled(config: &Config) -> Result<Option<String>> {
     let own = config.own_labels()?;
     if own == config.labels() || own.iter().all(|label| label.starts_with("LABEL_")) {
         return Ok(None);
     }
     let pairs: Vec<String> = own.iter().zip(config.labels()).map(|(old, new)| format!("{old} → {new}")).collect();
-    Ok(Some(format!("the head was trained for other labels, or in another order: {}", shortened(&pairs))))
+    Ok(Some(format!("the head was trained for other labels or another label order: {}", shortened(&pairs))))
 }
 
-/// At most six names, so that a note stays a line.
+/// Lists at most six names, so that a note fits on one line.
 pub fn shortened(names: &[String]) -> String {
     const SHOWN: usize = 6;
     let shown = names.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ");

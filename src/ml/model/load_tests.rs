@@ -1,4 +1,4 @@
-//! What loading a folder says and does: names, heads, shapes, damage.
+//! Loading and saving model folders: tensor names, heads, shapes, damaged files.
 
 use super::*;
 use crate::model::fixture::Fixture;
@@ -61,9 +61,7 @@ fn a_head_for_other_labels_is_made_fresh_and_said_so() {
     assert_eq!(loaded.initialised, Initialised::Part(fresh));
     assert_eq!(
         loaded.notes,
-        [
-            "of another shape for 5 labels, start fresh from seed 7: classifier.out_proj.weight, classifier.out_proj.bias"
-        ]
+        ["wrong shape for 5 labels, initialised from seed 7: classifier.out_proj.weight, classifier.out_proj.bias"]
     );
     let (before, after) = (model.to_host().expect("host"), loaded.model.to_host().expect("host"));
     assert_eq!(before["classifier.dense.weight"], after["classifier.dense.weight"]);
@@ -93,7 +91,7 @@ fn a_deeper_head_is_made_fresh_on_the_encoder_and_loads_again() {
         assert_eq!(again.initialised, Initialised::Nothing, "{:?}", again.notes);
         let logits = |model: &Model| {
             let (ids, mask) = fixture.batch(&device);
-            model.forward(ids, mask, &mut crate::compute::dropout::Noise::Off).into_data()
+            model.forward(ids, mask, &mut crate::compute::dropout::Pass::Off).into_data()
         };
         assert_eq!(logits(&again.model), logits(&loaded.model), "{name}");
     }
@@ -110,7 +108,7 @@ fn a_head_that_gets_other_labels_is_said_so() {
     assert!(notes(["no", "yes"]).is_empty());
     assert_eq!(
         notes(["yes", "no"]),
-        ["the head was trained for other labels, or in another order: no → yes, yes → no"]
+        ["the head was trained for other labels or another label order: no → yes, yes → no"]
     );
 }
 
@@ -133,7 +131,7 @@ fn fields_without_effect_are_named() {
     let dir = tempfile::tempdir().expect("a temporary folder");
     fs::write(dir.path().join("config.json"), TINY.replace("_kept", "kept")).expect("written");
     let notes = Model::load(dir.path(), None, 0, &Device::flex()).expect("loads").notes;
-    assert_eq!(notes[0], "config.json has fields that are not known here and have no effect: kept");
+    assert_eq!(notes[0], "config.json has unknown fields, which have no effect: kept");
 }
 
 #[test]
@@ -155,7 +153,7 @@ fn a_config_alone_starts_from_the_seed() {
 fn a_language_model_gets_a_fresh_head_and_loses_its_own() {
     let dir = tempfile::tempdir().expect("a temporary folder");
     tiny().save(dir.path(), &names(2)).expect("saved");
-    // As the checkpoint of a bare encoder with old names, plus a language-model head.
+    // Write the checkpoint of a bare encoder with old names, plus a language-model head.
     let path = dir.path().join("model.safetensors");
     let host = weights::read(std::slice::from_ref(&path)).expect("read");
     let renamed = host.into_iter().filter(|(name, _)| !name.starts_with("classifier")).map(|(name, tensor)| {
@@ -168,8 +166,8 @@ fn a_language_model_gets_a_fresh_head_and_loses_its_own() {
     weights::write_f32(&path, &renamed).expect("written");
     let loaded = Model::load(dir.path(), None, 1, &Device::flex()).expect("loads");
     assert_eq!(loaded.notes.len(), 2, "{:?}", loaded.notes);
-    assert!(loaded.notes[0].starts_with("not in the files, start fresh from seed 1: classifier.dense.weight"));
-    assert_eq!(loaded.notes[1], "not used by a classifier, left out: lm_head.bias");
+    assert!(loaded.notes[0].starts_with("not in the files, initialised from seed 1: classifier.dense.weight"));
+    assert_eq!(loaded.notes[1], "not used by a classifier, ignored: lm_head.bias");
     assert_eq!(loaded.unexpected, ["lm_head.bias"]);
     let (mut ours, mut expected) = (loaded.model.to_host().expect("host"), tiny().to_host().expect("host"));
     ours.retain(|name, _| name.starts_with("roberta"));
@@ -190,13 +188,13 @@ fn files_that_do_not_fit_the_config_are_refused() {
     let strange = HostTensors::from([("wte.weight".into(), HostTensor { shape: vec![1], data: vec![0.0] })]);
     weights::write_f32(&dir.path().join("model.safetensors"), &strange).expect("written");
     let text = error(dir.path());
-    assert!(text.contains("none of its tensors has a name of the `roberta` family"), "{text}");
-    assert!(text.contains("it has for example wte.weight"), "{text}");
+    assert!(text.contains("no tensor has a name of the `roberta` family"), "{text}");
+    assert!(text.contains("the files contain, for example, wte.weight"), "{text}");
 }
 
 #[test]
 fn weights_without_their_config_are_no_model() {
-    // What a crash in the middle of saving leaves.
+    // A crash while saving leaves this state.
     let dir = tempfile::tempdir().expect("a temporary folder");
     tiny().save(dir.path(), &names(2)).expect("saved");
     fs::remove_file(dir.path().join("config.json")).expect("removed");
@@ -212,7 +210,7 @@ fn a_file_of_many_leftovers_is_read_for_the_parameters_alone() {
     let encoded = model.to_host().expect("host");
     let mut file: BTreeMap<String, weights::Encoded> =
         encoded.iter().map(|(name, tensor)| (name.clone(), weights::Encoded::f16(tensor))).collect();
-    // Types that no parameter can have, where none is.
+    // Add tensors that are not parameters, with types that a parameter cannot have.
     for (name, dtype) in
         [("roberta.embeddings.position_ids", Dtype::I64), ("mask", Dtype::BOOL), ("f8", Dtype::F8_E4M3)]
     {
@@ -234,7 +232,7 @@ fn a_file_of_many_leftovers_is_read_for_the_parameters_alone() {
     *embeddings = weights::Encoded { dtype: Dtype::F8_E4M3, shape: vec![16], bytes: vec![0; 16] };
     weights::write(&path, &file).expect("written");
     let text = error(dir.path());
-    assert!(text.ends_with("tensor roberta.embeddings.LayerNorm.bias: values of type F8_E4M3 are not supported; f32, f16, bf16, f64 and pipe's int8 and int4 are"), "{text}");
+    assert!(text.ends_with("tensor roberta.embeddings.LayerNorm.bias: values of type F8_E4M3 are not supported; supported types: f32, f16, bf16, f64, and pipe's int8 and int4"), "{text}");
     assert!(text.contains("model.safetensors"), "{text}");
 }
 

@@ -1,4 +1,4 @@
-//! The models: one file per family, and what every family shares behind [`Model`].
+//! Text classifiers: one file per family, and [`Model`], which all families share.
 
 pub(crate) mod activation;
 pub mod bert;
@@ -37,12 +37,12 @@ use burn::tensor::{Bool, Device, Gradients, Int, Tensor};
 pub use crate::files::host::{HostTensor, HostTensors};
 pub use config::{Config, Family};
 
-pub use load::{Fit, Initialised, Loaded, shortened};
+pub use load::{Initialised, Loaded, Match, shortened};
 pub use walk::Named;
 
-use crate::compute::dropout::Noise;
+use crate::compute::dropout::Pass;
 
-/// A text classifier of one of the known families.
+/// A text classifier of one of the supported families.
 #[derive(Module, Debug)]
 pub enum Model {
     Roberta(roberta::Roberta),
@@ -52,9 +52,9 @@ pub enum Model {
 }
 
 impl Model {
-    /// A model with fresh weights from `seed`: the same on every machine and device.
+    /// A model with weights initialised from `seed`, the same on every machine and device.
     ///
-    /// Training needs `device.autodiff()` here and for the batches; without it there are no
+    /// For training, pass `device.autodiff()` here and for the batches; otherwise there are no
     /// gradients.
     pub fn init(config: &Config, seed: u64, device: &Device) -> Result<Self> {
         let model = Self::empty(config, device);
@@ -62,17 +62,17 @@ impl Model {
         Ok(walk::fill(model, fresh)?.0)
     }
 
-    /// A model with the values of [`Model::to_host`], which must be all that one of this config has.
+    /// A model with the values of [`Model::to_host`], which must include every parameter of this config.
     pub fn with_values(config: &Config, host: HostTensors, device: &Device) -> Result<Self> {
         Self::empty(config, device).from_host(host)
     }
 
-    /// The parameters that a model of this config has; nothing is allocated for them.
+    /// The parameters of a model with this config; allocates no values.
     pub fn outline(config: &Config) -> Vec<Named> {
         Self::empty(config, &Device::flex()).parameters()
     }
 
-    /// A model whose parameters allocate nothing until they are filled in.
+    /// A model whose parameters allocate no memory until they are filled in.
     pub(crate) fn empty(config: &Config, device: &Device) -> Self {
         match &config.family {
             Family::Roberta(own) => Model::Roberta(roberta::Roberta::empty(config, own, device)),
@@ -84,15 +84,15 @@ impl Model {
 
     /// `ids` `[B, T]`, `mask` `[B, T]` (true = a real token) → logits `[B, C]`.
     ///
-    /// For gradients, model and batch must have been made on `device.autodiff()`; for evaluation,
-    /// use [`Module::valid`] and [`Noise::Off`], which also takes the fused kernels. Tokens beyond
-    /// [`Config::max_length`] have no position and are the caller's to cut.
-    pub fn forward(&self, ids: Tensor<2, Int>, mask: Tensor<2, Bool>, noise: &mut Noise) -> Tensor<2> {
+    /// For gradients, create the model and the batch on `device.autodiff()`. For evaluation,
+    /// use [`Module::valid`] and [`Pass::Off`], which also uses the fused kernels. The caller must cut tokens
+    /// beyond [`Config::max_length`], which have no position.
+    pub fn forward(&self, ids: Tensor<2, Int>, mask: Tensor<2, Bool>, pass: &mut Pass) -> Tensor<2> {
         match self {
-            Model::Roberta(model) => model.forward(ids, mask, noise),
-            Model::Bert(model) => model.forward(ids, mask, noise),
-            Model::Deberta(model) => model.forward(ids, mask, noise),
-            Model::DistilBert(model) => model.forward(ids, mask, noise),
+            Model::Roberta(model) => model.forward(ids, mask, pass),
+            Model::Bert(model) => model.forward(ids, mask, pass),
+            Model::Deberta(model) => model.forward(ids, mask, pass),
+            Model::DistilBert(model) => model.forward(ids, mask, pass),
         }
     }
 
@@ -101,12 +101,12 @@ impl Model {
         walk::list(self)
     }
 
-    /// How many numbers the model holds, adapters included.
+    /// The number of parameter values, including adapters.
     pub fn count(&self) -> usize {
         self.parameters().iter().map(Named::size).sum()
     }
 
-    /// How many numbers training changes.
+    /// The number of parameter values that training changes.
     pub fn count_trainable(&self) -> usize {
         self.parameters().iter().filter(|p| p.trainable).map(Named::size).sum()
     }
@@ -116,8 +116,8 @@ impl Model {
         walk::to_host(self)
     }
 
-    /// The same model with the values of [`Model::to_host`]; names and shapes must be those of the
-    /// model. Which parameters are trainable does not change, nor do their ids.
+    /// Replaces the values by those of [`Model::to_host`]; names and shapes must match the
+    /// model. Ids and the set of trainable parameters do not change.
     pub fn from_host(self, host: HostTensors) -> Result<Self> {
         let parameters = self.parameters();
         let missing = parameters.iter().map(|p| &p.name).find(|name| !host.contains_key(*name));
@@ -127,8 +127,8 @@ impl Model {
         Ok(model)
     }
 
-    /// The same model with training limited to the parameters whose name `wanted` accepts.
-    /// Gradients of the others are not computed.
+    /// Limits training to the parameters whose name `wanted` accepts.
+    /// The others get no gradients.
     pub fn set_trainable(self, wanted: impl FnMut(&str) -> bool) -> Self {
         walk::set_trainable(self, wanted)
     }
@@ -147,7 +147,7 @@ impl Model {
         }
     }
 
-    /// Gives the model other label names; their number must be that of the logits.
+    /// Replaces the label names; their number must match the number of logits.
     pub fn set_labels(&mut self, labels: &[String]) {
         match self {
             Model::Roberta(model) => model.config = model.config.clone().with_labels(labels),

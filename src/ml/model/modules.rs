@@ -1,24 +1,24 @@
-//! Names of modules: which of them a user means, and how a message lists those that there are.
+//! Matches module names against targets and patterns, and lists them for messages.
 
-/// A target names a module by its whole name or by what follows a dot, as in PEFT.
+/// Whether a target is the whole name of a module or the part after a dot, as in PEFT.
 pub fn is_end(target: &str, module: &str) -> bool {
     module.strip_suffix(target).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
 }
 
-/// The same with `*` for any characters, dots included.
+/// Like [`is_end`], with `*` for any characters, including dots.
 pub fn matches(pattern: &str, module: &str) -> bool {
     let mut pieces = pattern.split('*');
     let (Some(first), Some(last)) = (pieces.next(), pieces.next_back()) else { return is_end(pattern, module) };
     let fits = |name: &str| {
         let Some(rest) = name.strip_prefix(first).and_then(|rest| rest.strip_suffix(last)) else { return false };
-        // The first place of each piece leaves most for those after it.
+        // Matching each piece as early as possible leaves the most text for the next pieces.
         pieces.clone().try_fold(rest, |rest, piece| rest.split_once(piece).map(|(_, rest)| rest)).is_some()
     };
     let starts = std::iter::once(0).chain(module.match_indices('.').map(|(at, _)| at + 1));
     starts.into_iter().any(|start| fits(&module[start..]))
 }
 
-/// Module names with `number` for that of the layer, each once.
+/// Lists module names with layer numbers replaced by `number`, each name once.
 pub fn kinds<'a>(modules: impl IntoIterator<Item = &'a str>, number: &str) -> String {
     let mut kinds: Vec<String> = Vec::new();
     for module in modules {

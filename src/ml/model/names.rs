@@ -1,4 +1,4 @@
-//! The names of tensors in checkpoints, and the parameters they stand for.
+//! Maps the names of tensors in checkpoints to parameters.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -13,24 +13,24 @@ use super::roberta::Roberta;
 use crate::files::weights::Weights;
 use crate::files::weights::stored::Stored;
 
-/// What is particular to a family; stands beside its modules.
+/// The naming of a family; each family defines its own beside its modules.
 #[derive(Debug)]
 pub struct Names {
-    /// The field of the encoder, which begins the names of its parameters.
+    /// The field of the encoder, with which the names of its parameters begin.
     pub body: &'static str,
-    /// The fields of the encoder, which begin the names where it was saved by itself.
+    /// The fields of the encoder, with which the names begin if the encoder was saved alone.
     pub parts: &'static [&'static str],
 }
 
-/// What training wrote before the name: `DataParallel`, `torch.compile`, and classes with the model in a field.
+/// Prefixes from training: `DataParallel`, `torch.compile`, and classes with the model in a field.
 const WRAPPERS: [&str; 3] = ["module.", "_orig_mod.", "model."];
-/// Endings from before PyTorch had LayerNorm, and today's.
+/// Suffixes from before PyTorch had LayerNorm, and the current ones.
 const OLD: [(&str, &str); 2] = [("LayerNorm.gamma", "LayerNorm.weight"), ("LayerNorm.beta", "LayerNorm.bias")];
 /// Index tables that old versions of transformers saved among the weights.
 const BUFFERS: [&str; 2] = ["embeddings.position_ids", "embeddings.token_type_ids"];
 
 impl Model {
-    /// How checkpoints of its family name the tensors.
+    /// The names of tensors in checkpoints of its family.
     pub(super) fn names(&self) -> &'static Names {
         match self {
             Model::Roberta(_) => &Roberta::NAMES,
@@ -42,7 +42,7 @@ impl Model {
 }
 
 impl Names {
-    /// The tensors by the name of the parameter that each would be.
+    /// Maps each tensor to the name of its parameter.
     pub fn resolve<'a>(&self, weights: &'a Weights) -> Result<BTreeMap<String, &'a Stored>> {
         let bare = !weights.tensors.keys().any(|name| begins(unwrapped(name), self.body));
         let mut resolved = BTreeMap::new();
@@ -54,20 +54,22 @@ impl Names {
             }
             match origins.entry(parameter.clone()) {
                 Entry::Vacant(place) => drop(place.insert(name)),
-                Entry::Occupied(other) => bail!("its tensors {} and {name} are both {parameter}", other.get()),
+                Entry::Occupied(other) => {
+                    bail!("the tensors {} and {name} are both named {parameter} in current checkpoints", other.get())
+                }
             }
             resolved.insert(parameter, stored);
         }
         Ok(resolved)
     }
 
-    /// Whether a parameter is the encoder's.
+    /// Whether a parameter belongs to the encoder.
     pub fn is_body(&self, parameter: &str) -> bool {
         begins(parameter, self.body)
     }
 }
 
-/// Whether a tensor is no parameter of any model and not worth a word.
+/// Whether a tensor is an index table of an old checkpoint, which can be ignored silently.
 pub fn is_buffer(name: &str) -> bool {
     BUFFERS.iter().any(|buffer| name.ends_with(buffer))
 }
@@ -76,7 +78,7 @@ fn begins(name: &str, field: &str) -> bool {
     name.strip_prefix(field).is_some_and(|rest| rest.starts_with('.'))
 }
 
-/// The name without what training wrote before it.
+/// Removes the prefixes that training added.
 pub(super) fn unwrapped(mut name: &str) -> &str {
     while let Some(inner) = WRAPPERS.iter().find_map(|wrapper| name.strip_prefix(wrapper)) {
         name = inner;
@@ -84,7 +86,7 @@ pub(super) fn unwrapped(mut name: &str) -> &str {
     name
 }
 
-/// Today's name.
+/// Replaces an old suffix by the current one.
 pub(super) fn modern(name: &str) -> String {
     let old = OLD.iter().find_map(|(old, new)| Some(format!("{}{new}", name.strip_suffix(old)?)));
     old.unwrap_or_else(|| name.to_owned())
@@ -96,7 +98,7 @@ mod tests {
     use crate::files::weights;
     use crate::model::{HostTensor, HostTensors};
 
-    /// What a file with these names holds, by parameter.
+    /// The parameter names of a file with these tensor names.
     fn resolved(names: &[&str]) -> Result<Vec<String>> {
         let dir = tempfile::tempdir()?;
         let path = dir.path().join(weights::SINGLE);
@@ -131,8 +133,8 @@ mod tests {
     #[test]
     fn two_tensors_for_one_parameter_are_refused() {
         let text = resolved(&["roberta.a.LayerNorm.beta", "roberta.a.LayerNorm.bias"]).unwrap_err().to_string();
-        let expected =
-            "its tensors roberta.a.LayerNorm.beta and roberta.a.LayerNorm.bias are both roberta.a.LayerNorm.bias";
+        let expected = "the tensors roberta.a.LayerNorm.beta and roberta.a.LayerNorm.bias are both named roberta.a.LayerNorm.bias in \
+             current checkpoints";
         assert_eq!(text, expected);
     }
 }

@@ -4,7 +4,7 @@ use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor, module::layer_norm};
 
 use super::linear::empty;
-use crate::compute::dropout::Noise;
+use crate::compute::dropout::Pass;
 use crate::compute::kernel;
 
 /// `y = (x − mean) / √(variance + ε) · weight + bias` over the last axis (Ba et al. 2016).
@@ -16,12 +16,12 @@ pub struct LayerNorm {
 }
 
 impl LayerNorm {
-    /// A layer whose values are still to be filled in.
+    /// A layer without values; the caller fills them in.
     pub fn empty(width: usize, epsilon: f64, device: &Device) -> Self {
         LayerNorm { weight: empty([width], device), bias: empty([width], device), epsilon }
     }
 
-    /// `x` `[.., H]` → `[.., H]`
+    /// `x` `[.., H]` → `[.., H]`.
     pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
         let (weight, bias) = (self.weight.val(), self.bias.val());
         if kernel::fuses(&x) {
@@ -30,12 +30,12 @@ impl LayerNorm {
         layer_norm(x, weight, Some(bias), self.epsilon)
     }
 
-    /// The same of `dropout(x) + residual`, `x` and `residual` `[.., H]`.
-    pub fn add<const D: usize>(&self, x: Tensor<D>, residual: Tensor<D>, (noise, p): (&mut Noise, f64)) -> Tensor<D> {
+    /// Normalizes `dropout(x) + residual`: `x` and `residual` `[.., H]` → `[.., H]`.
+    pub fn add<const D: usize>(&self, x: Tensor<D>, residual: Tensor<D>, (pass, p): (&mut Pass, f64)) -> Tensor<D> {
         if kernel::fuses(&x) && kernel::fuses(&residual) {
             let affine = (self.weight.val(), self.bias.val());
-            return kernel::add_norm((x, residual), affine, self.epsilon, noise.mask(p));
+            return kernel::add_norm((x, residual), affine, self.epsilon, pass.mask(p));
         }
-        self.forward(noise.dropout(x, p) + residual)
+        self.forward(pass.dropout(x, p) + residual)
     }
 }

@@ -1,4 +1,4 @@
-//! Which part of a model a parameter belongs to, told from its name alone.
+//! Finds the part of a model that a parameter belongs to, from its name.
 
 use std::fmt;
 
@@ -12,9 +12,9 @@ pub enum Part {
     Embeddings,
     /// A layer of the encoder, counted from 0.
     Layer(usize),
-    /// What the layers share: DeBERTa's relative positions, its LayerNorm over them, its convolution.
+    /// Parameters outside single layers: DeBERTa's relative positions, their LayerNorm, its convolution.
     Encoder,
-    /// All the rest: pooler, classifier, a language model's head.
+    /// Everything else: pooler, classifier, a language model's head.
     Head,
 }
 
@@ -22,16 +22,16 @@ pub enum Part {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Place<'a> {
     pub part: Part,
-    /// `attention.self.query.weight` of a layer, `word_embeddings.weight` of the embeddings; of the head, the name from the pooler on
-    /// or the whole name.
+    /// For example `attention.self.query.weight` for a layer, `word_embeddings.weight` for the embeddings. For the head, the name
+    /// starting at `pooler`, or the whole name.
     pub within: &'a str,
 }
 
-/// Where a Hugging Face name belongs. It knows no family: `layer.N` is a layer wherever it stands, which holds for BERT,
-/// RoBERTa, DeBERTa, DistilBERT and ELECTRA (`layer`), and for the decoders (`layers`, `h`).
+/// The part of a Hugging Face name. It does not depend on the family: `layer.N` is a layer wherever it occurs, which holds for
+/// BERT, RoBERTa, DeBERTa, DistilBERT and ELECTRA (`layer`), and for decoders (`layers`, `h`).
 pub fn place(name: &str) -> Place<'_> {
     let name = name.strip_prefix(lora::PREFIX).unwrap_or(name);
-    // The layers of a deeper head are none of the encoder's.
+    // The layers of a deeper head do not belong to the encoder.
     if name.starts_with("classifier.") {
         return Place { part: Part::Head, within: name };
     }
@@ -59,8 +59,8 @@ pub fn place(name: &str) -> Place<'_> {
     }
 }
 
-/// A parameter whatever the age of the checkpoint: with or without the model's name or a wrapper's before it, with LayerNorm's
-/// old names.
+/// Identifies a parameter in checkpoints of any age: with or without a prefix for the model or a wrapper, and with old names of
+/// LayerNorm.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key {
     pub part: Part,
@@ -74,8 +74,8 @@ pub fn key(name: &str) -> Key {
     Key { part, within: within.to_owned() }
 }
 
-/// The name of the model that a name in a checkpoint begins with: `roberta` of `roberta.encoder.layer.0.…`; none for an
-/// encoder saved by itself, and none for a head.
+/// The model prefix of a name in a checkpoint, such as `roberta` in `roberta.encoder.layer.0.…`; `None` for an
+/// encoder saved alone, and for a head.
 pub fn body(name: &str) -> Option<&str> {
     let name = unwrapped(name);
     let first = name.split('.').next()?;
@@ -83,7 +83,7 @@ pub fn body(name: &str) -> Option<&str> {
 }
 
 impl Part {
-    /// The layer's number.
+    /// The number of the layer, if the part is one.
     pub fn layer(self) -> Option<usize> {
         if let Part::Layer(layer) = self { Some(layer) } else { None }
     }

@@ -5,20 +5,21 @@ use burn::tensor::{Bool, Int, Tensor};
 use super::Model;
 use super::encoder::attention_bias;
 use super::part::{Part, place};
-use crate::compute::dropout::Noise;
+use crate::compute::dropout::Pass;
 
-/// What goes into a layer.
+/// The input of a layer.
 #[derive(Debug, Clone)]
 pub struct Hidden {
     /// `[B·T, H]`
     pub x: Tensor<2>,
-    /// DeBERTa's embeddings of distances, `[R, H]`: the same for every layer.
+    /// DeBERTa's embeddings of distances, `[R, H]`, the same for every layer.
     pub rows: Option<Tensor<2>>,
 }
 
-/// One after the other, with one `noise`, they give what [`Model::forward`] gives. `mask` is `[B, T]`, true = a real token.
+/// Called in order with the same `pass`, these functions give the result of [`Model::forward`]. `mask` is `[B, T]`, true = a real
+/// token.
 impl Model {
-    /// Layers of the encoder.
+    /// The number of encoder layers.
     pub fn depth(&self) -> usize {
         match self {
             Model::Roberta(model) => model.roberta.encoder.layer.len(),
@@ -28,23 +29,23 @@ impl Model {
         }
     }
 
-    /// `ids` `[B, T]` → what goes into the first layer.
-    pub fn embed(&self, ids: Tensor<2, Int>, mask: &Tensor<2, Bool>, noise: &mut Noise) -> Hidden {
+    /// `ids` `[B, T]` → the input of the first layer.
+    pub fn embed(&self, ids: Tensor<2, Int>, mask: &Tensor<2, Bool>, pass: &mut Pass) -> Hidden {
         let [_, length] = ids.dims();
         let x = match self {
-            Model::Roberta(model) => model.roberta.embeddings.forward(ids, noise),
-            Model::Bert(model) => model.bert.embeddings.forward(ids, noise),
-            Model::DistilBert(model) => model.distilbert.embeddings.forward(ids, noise),
+            Model::Roberta(model) => model.roberta.embeddings.forward(ids, pass),
+            Model::Bert(model) => model.bert.embeddings.forward(ids, pass),
+            Model::DistilBert(model) => model.distilbert.embeddings.forward(ids, pass),
             Model::Deberta(model) => {
-                let x = model.embed(ids, mask, noise);
+                let x = model.embed(ids, mask, pass);
                 return Hidden { x, rows: model.deberta.encoder.rows(length) };
             }
         };
         Hidden { x, rows: None }
     }
 
-    /// Layer `i`: what goes in → `x` of what comes out, `[B·T, H]`.
-    pub fn layer(&self, i: usize, hidden: Hidden, mask: &Tensor<2, Bool>, noise: &mut Noise) -> Tensor<2> {
+    /// Layer `i`: its input → its output `[B·T, H]`.
+    pub fn layer(&self, i: usize, hidden: Hidden, mask: &Tensor<2, Bool>, pass: &mut Pass) -> Tensor<2> {
         let encoder = match self {
             Model::Roberta(model) => &model.roberta.encoder,
             Model::Bert(model) => &model.bert.encoder,
@@ -52,19 +53,19 @@ impl Model {
             Model::Deberta(model) => {
                 let encoder = &model.deberta.encoder;
                 let places = encoder.places(mask, hidden.rows);
-                return encoder.forward_layer(i, hidden.x, (&places, mask), noise);
+                return encoder.forward_layer(i, hidden.x, (&places, mask), pass);
             }
         };
-        encoder.layer[i].forward(hidden.x, &attention_bias(mask.clone()), noise)
+        encoder.layer[i].forward(hidden.x, &attention_bias(mask.clone()), pass)
     }
 
-    /// The same and the scores of the layer's attention before the softmax, `[B, h, T, T]`.
+    /// Like [`layer`](Self::layer), with the attention scores before the softmax, `[B, h, T, T]`.
     pub fn layer_with_scores(
         &self,
         i: usize,
         hidden: Hidden,
         mask: &Tensor<2, Bool>,
-        noise: &mut Noise,
+        pass: &mut Pass,
     ) -> (Tensor<2>, Tensor<4>) {
         let encoder = match self {
             Model::Roberta(model) => &model.roberta.encoder,
@@ -73,28 +74,28 @@ impl Model {
             Model::Deberta(model) => {
                 let encoder = &model.deberta.encoder;
                 let places = encoder.places(mask, hidden.rows);
-                return encoder.forward_layer_with_scores(i, hidden.x, (&places, mask), noise);
+                return encoder.forward_layer_with_scores(i, hidden.x, (&places, mask), pass);
             }
         };
-        encoder.layer[i].forward_with_scores(hidden.x, &attention_bias(mask.clone()), noise)
+        encoder.layer[i].forward_with_scores(hidden.x, &attention_bias(mask.clone()), pass)
     }
 
-    /// `x` `[B·T, H]` of the last layer, of `batch` rows → logits `[B, C]`.
-    pub fn head(&self, x: Tensor<2>, batch: usize, noise: &mut Noise) -> Tensor<2> {
+    /// The last layer's output `x` `[B·T, H]` for `batch` rows → logits `[B, C]`.
+    pub fn head(&self, x: Tensor<2>, batch: usize, pass: &mut Pass) -> Tensor<2> {
         match self {
-            Model::Roberta(model) => model.head(x, batch, noise),
-            Model::Bert(model) => model.head(x, batch, noise),
-            Model::Deberta(model) => model.head(x, batch, noise),
-            Model::DistilBert(model) => model.head(x, batch, noise),
+            Model::Roberta(model) => model.head(x, batch, pass),
+            Model::Bert(model) => model.head(x, batch, pass),
+            Model::Deberta(model) => model.head(x, batch, pass),
+            Model::DistilBert(model) => model.head(x, batch, pass),
         }
     }
 
-    /// The lowest piece with something to train, counted from the embeddings (0) over the layers to the head: those below
-    /// need no backward pass. None where nothing is trained.
+    /// The lowest piece with trainable parameters, counted from the embeddings (0) over the layers to the head; pieces below it
+    /// need no backward pass. `None` if nothing is trainable.
     pub fn lowest_trained(&self) -> Option<usize> {
         let trained = self.parameters().into_iter().filter(|named| named.trainable);
         let piece = |part| match part {
-            // What the layers share goes into the first of them.
+            // The first layer already uses the parameters that all layers share.
             Part::Embeddings | Part::Encoder => 0,
             Part::Layer(layer) => layer + 1,
             Part::Head => self.depth() + 1,

@@ -1,6 +1,6 @@
-//! `quantization_config` of a folder with integer weights, as the compressed-tensors library defines it.
+//! Reads and writes `quantization_config` of a folder with integer weights, as the compressed-tensors library defines it.
 //!
-//! transformers opens such folders where that library is installed, and says that it is needed where it is not.
+//! transformers opens such folders if that library is installed; otherwise its error asks for the library.
 
 use std::collections::BTreeSet;
 
@@ -12,57 +12,57 @@ use super::config::Fields;
 /// The field of `config.json`.
 pub const FIELD: &str = "quantization_config";
 const METHOD: &str = "compressed-tensors";
-/// Formats of the library: an integer a byte, several packed into an i32, and a format for each group.
+/// Formats of the library: one integer per byte, several integers packed into an i32, and a separate format for each group.
 const INT: &str = "int-quantized";
 const PACK: &str = "pack-quantized";
 const MIXED: &str = "mixed-precision";
 
-/// Integers that weights are stored as.
+/// The integers in which weights are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Integers {
-    /// A byte each, with one scale for each row of a matrix.
+    /// 8 bits, with one scale for each row of a matrix.
     Bytes,
-    /// Four bits each, eight of them packed into an i32, with one scale for so many columns of a row.
+    /// 4 bits, eight packed into an i32, with one scale for each `group` columns of a row.
     Nibbles { group: usize },
 }
 
-/// What happens to activations before they meet the weights.
+/// How activations are rounded before the product.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Activations {
-    /// Nothing: the weights become floats again.
+    /// Not at all: the weights are converted to floats.
     Floats,
-    /// They are rounded over the range of each token.
+    /// Over the range of each token.
     Dynamic,
-    /// They are rounded over a range that is stored with the weight.
+    /// Over a fixed range that is stored with the weight.
     Static,
 }
 
-/// How the weights of a folder are stored, and computed with.
+/// How the weights of a folder are stored, and how its layers compute.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Quantization {
     pub integers: Integers,
     pub activations: Activations,
-    /// Linear layers whose activations are rounded to 16 bits and not to 8.
+    /// Linear layers whose activations are rounded to 16 bits instead of 8.
     pub wide: BTreeSet<String>,
-    /// Linear layers whose weights are no integers.
+    /// Linear layers whose weights are not integers.
     pub ignored: BTreeSet<String>,
 }
 
 impl Quantization {
-    /// What a config says; none where it says nothing.
+    /// Reads the field of a config; `None` if it is missing.
     pub fn read(fields: &Fields) -> Result<Option<Self>> {
         let Some(value) = fields.get(FIELD).filter(|value| !value.is_null()) else { return Ok(None) };
         let method = &value["quant_method"];
         ensure!(
             method == METHOD,
-            "field `{FIELD}` has the method {method}; only \"{METHOD}\" is read. Quantize the model that it was made from"
+            "field `{FIELD}` has the method {method}; only \"{METHOD}\" is supported. Quantize the original model instead"
         );
         let groups = groups(value)?;
         let forms = groups.iter().map(|group| integers(value, group)).collect::<Result<Vec<Integers>>>()?;
         let is_packed = |form: &&Integers| matches!(form, Integers::Nibbles { .. });
         let integers = *forms.iter().find(is_packed).unwrap_or(&Integers::Bytes);
         if let Some(other) = forms.iter().filter(is_packed).find(|form| **form != integers) {
-            bail!("field `{FIELD}` stores weights as {integers:?} and as {other:?}; groups of one size are supported");
+            bail!("field `{FIELD}` stores weights as {integers:?} and as {other:?}; only one group size is supported");
         }
         let inputs = groups.iter().map(|group| &group["input_activations"]).find(|inputs| inputs.is_object());
         let activations = match inputs {
@@ -93,7 +93,7 @@ impl Quantization {
             groups.insert(name.into(), group);
         };
         group("linear", json!(["Linear"]), self.integers, inputs(8));
-        // Tables are read a row at a time: a byte each and one scale.
+        // Embedding tables are read row by row, so they have 8 bits and one scale per row.
         group("embedding", json!(["Embedding"]), Integers::Bytes, Value::Null);
         if !self.wide.is_empty() {
             group("wide", json!(self.wide), self.integers, inputs(16));
@@ -106,8 +106,8 @@ impl Quantization {
             "quant_method": METHOD,
             "format": format,
             "quantization_status": "compressed",
-            // transformers makes floats of the weights while it loads: it cannot compute with integers in embeddings. Of groups that
-            // differ it knows one only; there the library itself does it, at the first pass.
+            // With this flag, transformers converts the weights to floats while loading: it cannot use integer embeddings. It
+            // supports only one kind of group; for mixed groups the library itself converts them at the first forward pass.
             "dequantize": self.integers == Integers::Bytes,
             "config_groups": groups,
             "ignore": self.ignored,
@@ -116,7 +116,7 @@ impl Quantization {
 }
 
 impl Integers {
-    /// The format, and what a group of the config says of its weights.
+    /// The format, and the `weights` entry of a group of the config.
     fn to_json(self) -> (&'static str, Value) {
         let (format, weights) = match self {
             Integers::Bytes => (INT, json!({"num_bits": 8, "strategy": "channel"})),
@@ -132,7 +132,7 @@ fn groups(value: &Value) -> Result<Vec<&Value>> {
     Ok(groups)
 }
 
-/// How the weights of a group are stored; `value` tells of those that say nothing.
+/// How the weights of a group are stored; a group without a format has that of the whole `value`.
 fn integers(value: &Value, group: &Value) -> Result<Integers> {
     let (weights, format) = (&group["weights"], group["format"].as_str().or(value["format"].as_str()));
     let symmetric = weights["symmetric"] == json!(true) && weights["type"] == json!("int");
@@ -143,8 +143,8 @@ fn integers(value: &Value, group: &Value) -> Result<Integers> {
             Ok(Integers::Nibbles { group: usize::try_from(group)? })
         }
         _ => bail!(
-            "field `{FIELD}` stores weights in the format {} as {weights}; symmetric integers of 8 bits by channel \
-             (\"int-quantized\") and of 4 bits by group (\"pack-quantized\") are read",
+            "field `{FIELD}` stores weights in the format {} as {weights}; supported are symmetric integers of 8 bits by \
+             channel (\"int-quantized\") and of 4 bits by group (\"pack-quantized\")",
             json!(format)
         ),
     }
@@ -191,8 +191,8 @@ mod tests {
         let refused = |value: Value| read(&value).unwrap_err().to_string();
         assert_eq!(
             refused(json!({"quant_method": "gptq"})),
-            "field `quantization_config` has the method \"gptq\"; only \"compressed-tensors\" is read. Quantize the model that it \
-             was made from"
+            "field `quantization_config` has the method \"gptq\"; only \"compressed-tensors\" is supported. Quantize the original \
+             model instead"
         );
         assert_eq!(
             refused(json!({"quant_method": METHOD, "config_groups": {}})),
@@ -206,14 +206,14 @@ mod tests {
         let two = json!({"a": group(32), "b": group(64)});
         assert_eq!(
             refused(json!({"quant_method": METHOD, "format": PACK, "config_groups": two})),
-            "field `quantization_config` stores weights as Nibbles { group: 32 } and as Nibbles { group: 64 }; groups of one \
-             size are supported"
+            "field `quantization_config` stores weights as Nibbles { group: 32 } and as Nibbles { group: 64 }; only one group \
+             size is supported"
         );
         let group = json!({"weights": {"num_bits": 8, "type": "float"}});
         assert_eq!(
             refused(json!({"quant_method": METHOD, "format": "float-quantized", "config_groups": {"a": group}})),
             "field `quantization_config` stores weights in the format \"float-quantized\" as {\"num_bits\":8,\"type\":\"float\"}; \
-             symmetric integers of 8 bits by channel (\"int-quantized\") and of 4 bits by group (\"pack-quantized\") are read"
+             supported are symmetric integers of 8 bits by channel (\"int-quantized\") and of 4 bits by group (\"pack-quantized\")"
         );
     }
 }

@@ -1,6 +1,6 @@
 //! RoBERTa with a classification head: config, model, forward. XLM-R and DistilRoBERTa have the same layout.
 //!
-//! Source: `modeling_roberta.py` of transformers; module names are those of its parameters.
+//! Source: `modeling_roberta.py` of transformers; the module names match its parameter names.
 
 use anyhow::{Result, ensure};
 use burn::module::Module;
@@ -14,18 +14,18 @@ use super::encoder::{Encoder, EncoderConfig, first_tokens};
 use super::head::{Head, HeadConfig};
 use super::linear::Linear;
 use super::names::Names;
-use crate::compute::dropout::Noise;
+use crate::compute::dropout::Pass;
 
 /// The fields of `config.json` that a RoBERTa is built from.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RobertaConfig {
-    /// Of `max_position_embeddings` rows the first `pad_token_id + 1` are never used.
+    /// The first `pad_token_id + 1` of its `max_position_embeddings` rows are never used by real tokens.
     pub encoder: EncoderConfig,
-    /// Dropout before the head's layers; `hidden_dropout_prob` where the file says nothing.
+    /// Dropout before the head's layers; defaults to `hidden_dropout_prob`.
     pub classifier_dropout: f64,
 }
 
-/// What transformers' `RobertaConfig` takes for a missing field.
+/// The defaults of transformers' `RobertaConfig`.
 const DEFAULTS: EncoderConfig = EncoderConfig {
     vocab_size: 50265,
     hidden_size: 768,
@@ -43,7 +43,7 @@ const DEFAULTS: EncoderConfig = EncoderConfig {
 };
 
 impl RobertaConfig {
-    /// Reads the fields and refuses those that would change the computation in a way not built here.
+    /// Reads the fields; fails on values that would require a computation that is not implemented.
     pub fn read(fields: &Fields) -> Result<Self> {
         fields.only("position_embedding_type", json!("absolute"))?;
         let encoder = EncoderConfig::read(fields, DEFAULTS)?;
@@ -58,7 +58,7 @@ impl RobertaConfig {
         Ok(RobertaConfig { encoder, classifier_dropout })
     }
 
-    /// Positions start after the padding id's row, so that many fewer than the table has rows.
+    /// The longest sequence in tokens. It is shorter than the table, because positions start after the row of the padding id.
     pub fn max_length(&self) -> usize {
         self.encoder.max_position_embeddings - self.encoder.pad_token_id - 1
     }
@@ -82,10 +82,10 @@ pub struct Body {
 }
 
 impl Roberta {
-    /// How its checkpoints name the tensors.
+    /// The names of tensors in its checkpoints.
     pub const NAMES: Names = Names { body: "roberta", parts: &["embeddings", "encoder", "pooler"] };
 
-    /// A model whose values are still to be filled in.
+    /// A model without values; the caller fills them in.
     pub fn empty(config: &Config, own: &RobertaConfig, device: &Device) -> Self {
         let c = &own.encoder;
         Roberta {
@@ -100,16 +100,16 @@ impl Roberta {
     }
 
     /// `ids` `[B, T]`, `mask` `[B, T]` (true = a real token) → logits `[B, C]`.
-    pub fn forward(&self, ids: Tensor<2, Int>, mask: Tensor<2, Bool>, noise: &mut Noise) -> Tensor<2> {
+    pub fn forward(&self, ids: Tensor<2, Int>, mask: Tensor<2, Bool>, pass: &mut Pass) -> Tensor<2> {
         let [batch, _] = ids.dims();
-        let x = self.roberta.embeddings.forward(ids, noise); // [B·T, H]
-        let x = self.roberta.encoder.forward(x, mask, noise);
-        self.head(x, batch, noise)
+        let x = self.roberta.embeddings.forward(ids, pass); // [B·T, H]
+        let x = self.roberta.encoder.forward(x, mask, pass);
+        self.head(x, batch, pass)
     }
 
-    /// `x` `[B·T, H]` as the encoder leaves it → logits `[B, C]`. The head has no pooler before it.
-    pub fn head(&self, x: Tensor<2>, batch: usize, noise: &mut Noise) -> Tensor<2> {
-        self.classifier.forward(first_tokens(x, batch), self.classifier_dropout, noise)
+    /// The encoder's output `x` `[B·T, H]` → logits `[B, C]`, without a pooler.
+    pub fn head(&self, x: Tensor<2>, batch: usize, pass: &mut Pass) -> Tensor<2> {
+        self.classifier.forward(first_tokens(x, batch), self.classifier_dropout, pass)
     }
 
     /// Applies `change` to every linear layer with its name in transformers.

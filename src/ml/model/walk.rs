@@ -1,8 +1,8 @@
-//! Every parameter by its Hugging Face name: the one list that weights, optimizer groups, freezing
-//! and checkpoints use.
+//! Visits every parameter under its Hugging Face name. Weight files, optimizer groups, freezing and checkpoints all use
+//! these names.
 //!
-//! A name is the path of fields in our modules, which mirror those of transformers; where a Rust
-//! field cannot have that name, `rename` says what it stands for.
+//! A name is the path of fields in the modules, which mirror those of transformers. If a Rust
+//! field cannot have the same name, `rename` translates it.
 
 use std::collections::BTreeMap;
 
@@ -14,20 +14,20 @@ use rayon::prelude::*;
 use super::distilbert;
 use crate::files::host::{HostTensor, HostTensors, Layout};
 
-/// What is known of a parameter without reading its values.
+/// A parameter's properties, without its values.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Named {
     /// The name in Hugging Face files.
     pub name: String,
-    /// What optimizers and gradients know it by; another one each time a model is built.
+    /// Identifies the parameter in optimizers and gradients; differs each time a model is built.
     pub id: ParamId,
-    /// In the layout of Hugging Face files.
+    /// Shape in the layout of Hugging Face files.
     pub shape: Vec<usize>,
-    /// How the module holds it.
+    /// Its layout in the module.
     pub layout: Layout,
     /// Whether training changes it.
     pub trainable: bool,
-    /// Whether weight decay applies: not to biases and LayerNorm.
+    /// Whether weight decay applies; it does not apply to biases and LayerNorm.
     pub decay: bool,
 }
 
@@ -37,7 +37,7 @@ impl Named {
     }
 }
 
-/// A field's name as transformers has it.
+/// The name of a field in transformers.
 fn rename(field: &str) -> &str {
     match field {
         "layer_norm" => "LayerNorm",
@@ -46,7 +46,7 @@ fn rename(field: &str) -> &str {
     }
 }
 
-/// The fields entered so far, with the type that each is a field of.
+/// The path of fields to the current parameter, each with the type that it is a field of.
 #[derive(Default)]
 struct Place(Vec<(String, String)>);
 
@@ -64,7 +64,7 @@ impl Place {
     }
 
     fn name(&self) -> String {
-        // Neither the family's variant nor what a fit holds the model in is a part of a name.
+        // Names include neither the family's enum variant nor the wrapper that training puts around the model.
         let is_named = |(field, owner): &&(String, String)| {
             !owner.starts_with("Enum:") && (field.as_str(), owner.as_str()) != ("model", "Struct:Pupil")
         };
@@ -78,7 +78,7 @@ impl Place {
         }
     }
 
-    /// Products keep their matrices as `[in, out]`, files as `[out, in]`.
+    /// Linear layers store matrices as `[in, out]`, files as `[out, in]`.
     fn layout(&self) -> Layout {
         match self.owner() {
             "Struct:Linear" | "Struct:Lora" => Layout::Transposed,
@@ -98,11 +98,10 @@ impl Place {
     }
 }
 
-/// Whether training changes the parameter, also when it sits on a device without autodiff, where
-/// Burn keeps the answer to itself until `train()`.
+/// Whether training changes the parameter. On a device without autodiff, Burn gives the answer only after `train()`.
 fn trainable<const D: usize>(param: &Param<Tensor<D>>) -> bool {
     if !param.is_initialized() {
-        // Ours are born trainable (`linear::empty`).
+        // `linear::empty` creates trainable parameters.
         return true;
     }
     let value = param.base();
@@ -140,7 +139,7 @@ pub fn to_host<M: Module>(module: &M) -> Result<HostTensors> {
     to_host_of(module, |_| true)
 }
 
-/// Copies those of which the name is `wanted`.
+/// Copies the parameters whose name `wanted` accepts.
 pub fn to_host_of<M: Module>(module: &M, wanted: impl Fn(&str) -> bool) -> Result<HostTensors> {
     let mut host = HostTensors::new();
     for_each_piece(module, |piece| {
@@ -159,12 +158,12 @@ pub fn to_host_of<M: Module>(module: &M, wanted: impl Fn(&str) -> bool) -> Resul
 /// Some rows of a parameter, in the layout of Hugging Face files.
 pub struct Piece<'a> {
     pub name: &'a str,
-    /// Of the whole parameter.
+    /// Shape of the whole parameter.
     pub shape: &'a [usize],
     pub values: Vec<f32>,
 }
 
-/// Shows every parameter, from its first row to its last, in pieces small enough that no second copy of a model is in
+/// Passes every parameter to `see`, from its first row to its last, in small pieces: no second copy of the model is in
 /// memory.
 pub fn for_each_piece<M: Module>(module: &M, see: impl FnMut(Piece) -> Result<()>) -> Result<()> {
     struct Pieces<F>(Place, F, Result<()>);
@@ -181,7 +180,7 @@ pub fn for_each_piece<M: Module>(module: &M, see: impl FnMut(Piece) -> Result<()
             }
             let (name, layout, tensor) = (self.0.name(), self.0.layout(), param.base());
             let shape = self.0.shape(tensor.dims().to_vec());
-            // The axis that is the first one in files.
+            // The first axis in files.
             let axis = if layout == Layout::Transposed { D - 1 } else { 0 };
             let shown = rows(tensor, axis).try_for_each(|rows| {
                 let values = host_tensor(rows)?.into_layout(layout);
@@ -195,9 +194,9 @@ pub fn for_each_piece<M: Module>(module: &M, see: impl FnMut(Piece) -> Result<()
     visitor.2
 }
 
-/// Cuts a tensor along an axis into parts of a few megabytes.
+/// Splits a tensor along an axis into parts of a few megabytes.
 fn rows<const D: usize>(tensor: Tensor<D>, axis: usize) -> impl Iterator<Item = Tensor<D>> {
-    /// Numbers of a part: a matrix of 1024 × 4096 is one, which is much faster to copy than some of its columns.
+    /// Values per part: a matrix of 1024 × 4096 is one part, because copying all of it is much faster than copying some columns.
     const PART: usize = 4 << 20;
     let dims = tensor.dims();
     let all = dims[axis];
@@ -214,13 +213,13 @@ fn host_tensor<const D: usize>(tensor: Tensor<D>) -> Result<HostTensor> {
     let shape = tensor.dims().to_vec();
     match tensor.try_into_data().map(|data| data.convert::<f32>().try_into_vec::<f32>()) {
         Ok(Ok(data)) => Ok(HostTensor { shape, data }),
-        Ok(Err(error)) => bail!("the device gave no f32 values: {error:?}"),
+        Ok(Err(error)) => bail!("the device did not return f32 values: {error:?}"),
         Err(error) => bail!("the device failed: {error:?}"),
     }
 }
 
-/// Replaces parameters by the values of their name; the others stay. Returns the names for which
-/// there is no parameter; a shape that differs is an error.
+/// Replaces the parameters that `host` has values for. Returns the names in `host` without a
+/// parameter; fails if a shape differs.
 pub fn fill<M: Module>(module: M, mut host: HostTensors) -> Result<(M, Vec<String>)> {
     let mut found = Vec::new();
     for Named { name, shape, layout, .. } in list(&module) {
@@ -233,8 +232,8 @@ pub fn fill<M: Module>(module: M, mut host: HostTensors) -> Result<(M, Vec<Strin
     Ok((place(module, values), host.into_keys().collect()))
 }
 
-/// Replaces parameters by values of their name, which are of their number and in the layout of the module; the others stay.
-/// Nothing is copied on a device that computes in main memory.
+/// Replaces parameters by `values`, which must have the right number of values in the layout of the module.
+/// On a device that computes in main memory, it copies nothing.
 pub fn place<M: Module>(module: M, values: BTreeMap<String, Vec<f32>>) -> M {
     struct Put(Place, BTreeMap<String, Vec<f32>>);
     impl ModuleMapper for Put {

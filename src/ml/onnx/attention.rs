@@ -1,4 +1,4 @@
-//! The attention of BERT and RoBERTa as operators, and the layer around any attention.
+//! Adds the attention of BERT and RoBERTa to a graph, and the layer around any attention.
 
 use super::convert::Precision;
 use super::graph::{Attribute, Graph, Value};
@@ -6,8 +6,8 @@ use super::tensor::Type;
 use crate::model::encoder::EncoderConfig;
 
 impl Graph {
-    /// Attention and feed-forward of the layer `at`, after [`Layer`](crate::model::encoder::Layer): `x` `[B, T, H]` and what
-    /// the attention made of it → `[B, T, H]`.
+    /// Adds the rest of the layer `at` after its attention, like [`Layer`](crate::model::encoder::Layer): the layer's
+    /// input `x` `[B, T, H]` and the attention's output `attended` `[B, T, H]` → `[B, T, H]`.
     pub fn layer(&mut self, c: &EncoderConfig, at: &str, x: &Value, attended: &Value) -> Value {
         let x = self.projected(c, &format!("{at}.attention.output"), attended, x);
         let inner = self.linear(&format!("{at}.intermediate.dense"), &x); // [B, T, I]
@@ -38,7 +38,7 @@ impl Graph {
         })
     }
 
-    /// `scores` `[B, h, T, T]`, `bias` `[B, 1, 1, T]`, `values` `[B, h, T, D]` → `[B, T, H]`
+    /// `scores` `[B, h, T, T]`, `bias` `[B, 1, 1, T]`, `values` `[B, h, T, D]` → `[B, T, H]`.
     pub fn attend(&mut self, c: &EncoderConfig, scores: &Value, bias: &Value, values: &Value) -> Value {
         let scores = self.masked(scores, bias);
         let weights = self.op_with("Softmax", &[&scores], &[("axis", Attribute::Int(-1))]);
@@ -50,7 +50,7 @@ impl Graph {
 
     /// `x` `[B, T, H]` → `[B, h, T, D]`, or `[B, h, D, T]`.
     pub fn heads(&mut self, c: &EncoderConfig, x: &Value, order: Order) -> Value {
-        // 0 leaves an axis as it is, and so open.
+        // 0 keeps the size of an axis, which stays dynamic.
         let shape = self.axes(&[0, 0, c.num_attention_heads as i64, c.head_size() as i64]);
         let split = self.op("Reshape", &[x, &shape]);
         self.transpose(&split, if order == Order::Rows { &[0, 2, 1, 3] } else { &[0, 2, 3, 1] })
@@ -60,10 +60,10 @@ impl Graph {
         self.op_with("Transpose", &[x], &[("perm", Attribute::Ints(axes))])
     }
 
-    /// What [`Graph::attend`] is told of padding: `real` `[B, T]` → `[B, 1, 1, T]`.
+    /// The padding mask for [`Graph::attend`]: `real` `[B, T]` → `[B, 1, 1, T]`.
     ///
-    /// As in [`attention_bias`](crate::model::encoder::attention_bias), numbers to be added to the scores. In f16 there is
-    /// none that is low enough and can be added to any score: there, which tokens are real.
+    /// As in [`attention_bias`](crate::model::encoder::attention_bias), these are numbers to add to the scores. No f16
+    /// number is both low enough and safe to add to any score, so in f16 the mask is boolean: true for real tokens.
     pub fn attention_bias(&mut self, real: &Value) -> Value {
         let axes = self.axes(&[1, 2]);
         let real = self.op("Unsqueeze", &[real, &axes]);
@@ -75,7 +75,7 @@ impl Graph {
         self.op("Mul", &[&padding, &lowest])
     }
 
-    /// Scores that the softmax turns into 0 for padding.
+    /// Applies the mask: the softmax of the result is 0 for padding.
     fn masked(&mut self, scores: &Value, bias: &Value) -> Value {
         if self.precision == Precision::F16 {
             let lowest = self.number(-3e4);

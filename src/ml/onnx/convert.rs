@@ -1,4 +1,4 @@
-//! A model folder as an ONNX file, and what goes beside it.
+//! Converts a model folder to `model.onnx` and `config.json`.
 
 use std::fmt;
 use std::fs;
@@ -15,26 +15,26 @@ use super::graph::Graph;
 use super::tensor::Type;
 use crate::files::weights;
 use crate::files::weights::{Weights, write_whole};
-use crate::model::{Config, Fit};
+use crate::model::{Config, Match};
 
-/// The file's name, which Optimum looks for.
+/// The file name that Optimum expects.
 pub const MODEL: &str = "model.onnx";
 
-/// What the graph computes with.
+/// The number type of the graph.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Precision {
     /// 32-bit floats.
     #[default]
     F32,
-    /// 16-bit floats, for GPUs; ONNX Runtime computes them in 32 bits on most CPUs.
+    /// 16-bit floats, for GPUs; on most CPUs ONNX Runtime converts them to 32 bits to compute.
     F16,
-    /// Weights and tables as 8-bit integers, products of integers; the rest in 32-bit floats.
+    /// Weights and tables as 8-bit integers and integer products; everything else in 32-bit floats.
     Int8,
 }
 
 impl Precision {
-    /// The type of what is no integer.
+    /// The type of all values that are not integers.
     pub fn float(self) -> Type {
         match self {
             Precision::F16 => Type::Float16,
@@ -53,27 +53,27 @@ impl fmt::Display for Precision {
     }
 }
 
-/// What converting made.
+/// The result of a conversion.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Converted {
-    /// Names of the files that hold the graph and its weights.
+    /// Names of the files with the graph and its weights.
     pub files: Vec<String>,
-    /// Size of the model's weight files.
+    /// Size of the model's weight files in bytes.
     pub bytes_before: u64,
-    /// Size of `files`.
+    /// Size of `files` in bytes.
     pub bytes_after: u64,
 }
 
 /// Reads the model folder `from` and writes `model.onnx` and `config.json` into `to`.
 ///
-/// The graph takes `input_ids` and `attention_mask`, 64-bit integers `[batch, sequence]` of any size up to
-/// [`Config::max_length`], and gives `logits` `[batch, labels]` as f32. A model of more than 2 GB keeps its weights in
-/// `model.onnx_data`, which must stay beside it.
+/// The graph takes `input_ids` and `attention_mask`, 64-bit integers `[batch, sequence]` with sequences of up to
+/// [`Config::max_length`] tokens, and returns `logits` `[batch, labels]` as f32. The weights of a model of more than 2 GB go to
+/// `model.onnx_data`, which must stay in the same folder.
 pub fn convert(from: &Path, to: &Path, precision: Precision) -> Result<Converted> {
     convert_within(from, to, precision, LARGEST)
 }
 
-/// The same with another size that a file may have.
+/// Like [`convert`], with another limit for the size of a file in bytes.
 pub(super) fn convert_within(from: &Path, to: &Path, precision: Precision, limit: u64) -> Result<Converted> {
     let config = Config::open(from)?;
     ensure!(
@@ -84,7 +84,7 @@ pub(super) fn convert_within(from: &Path, to: &Path, precision: Precision, limit
     let weights = Weights::open(from)?
         .with_context(|| format!("model folder {} has no weights to convert; train the model first", from.display()))?;
     let sources =
-        Fit::whole(&config, &weights).with_context(|| format!("converting the model in {}", from.display()))?;
+        Match::whole(&config, &weights).with_context(|| format!("converting the model in {}", from.display()))?;
     let mut graph = Graph::new(precision);
     graph.classifier(&config);
     let paths = file::write(&to.join(MODEL), &graph, &sources, limit)?;

@@ -1,4 +1,4 @@
-//! DeBERTa's encoder as operators: scores of content and of distance, and the convolution beside the first layer.
+//! Adds DeBERTa's encoder to a graph: content scores, distance scores, and the convolution after the first layer.
 
 use super::attention::Order;
 use super::family::Batch;
@@ -7,14 +7,14 @@ use crate::model::conv::ConvConfig;
 use crate::model::deberta::DebertaConfig;
 use crate::model::embedding::Positions;
 
-/// What the attention of all layers needs to know of a batch.
+/// Data about a batch that the attention of all layers shares.
 struct Places {
     /// `[B, 1, 1, T]`
     bias: Value,
     distances: Option<Distances>,
 }
 
-/// The embeddings of distances, and how they become scores; see `ml::model::deberta::Distances`, which this follows.
+/// The embeddings of distances and their indices, as in `ml::model::deberta::Distances`.
 struct Distances {
     /// `[2·span, H]`
     rows: Value,
@@ -25,18 +25,18 @@ struct Distances {
     skew: Skew,
 }
 
-/// Where the scores stand among the products, `T` being known only when the graph runs.
+/// The slices that extract the scores from the products; `T` is known only when the graph runs.
 struct Skew {
     /// T − 1
     start: Value,
     /// T − 1 + T · (2T − 1)
     end: Value,
-    /// `[B, h, T, 2T − 1]` as a `Reshape` wants it.
+    /// The shape `[B, h, T, 2T − 1]` for `Reshape`.
     shape: Value,
     length: Value,
 }
 
-/// The width of slices along one axis.
+/// A range along one axis.
 struct Range<'a> {
     axis: i64,
     start: &'a Value,
@@ -44,7 +44,7 @@ struct Range<'a> {
 }
 
 impl Graph {
-    /// A DeBERTa for sequences of at most `longest` tokens, up to the first token's vector `[B, H]`.
+    /// Adds a DeBERTa for sequences of at most `longest` tokens; returns the first token's vector `[B, H]`.
     pub fn deberta(&mut self, own: &DebertaConfig, longest: usize, batch: &Batch) -> Value {
         let c = &own.encoder;
         let positions = if own.position_biased_input { Positions::FromZero } else { Positions::None };
@@ -77,7 +77,7 @@ impl Graph {
         if relative.layer_norm {
             rows = self.layer_norm(&format!("{at}.LayerNorm"), own.encoder.layer_norm_eps, &rows);
         }
-        // All distances of the longest sequence; shorter ones have theirs in the middle. Of the last column nothing is read.
+        // All distances of the longest sequence; a shorter sequence uses the middle. Nothing reads the last column.
         let last = longest as i64 - 1;
         let table = |sign: i64| -> Vec<i64> {
             (-last..=last + 1).map(|distance| relative.row(sign * distance.min(last)) as i64).collect()
@@ -99,7 +99,7 @@ impl Graph {
         })
     }
 
-    /// Self-attention `at` whose scores are of content and of distance, apart: `x` `[B, T, H]` → `[B, T, H]`.
+    /// Self-attention `at` with separate scores for content and distance: `x` `[B, T, H]` → `[B, T, H]`.
     fn disentangled(&mut self, own: &DebertaConfig, at: &str, x: &Value, places: &Places) -> Value {
         let c = &own.encoder;
         let scale = ((c.head_size() * own.relative.parts()) as f64).powf(-0.5);
@@ -144,15 +144,15 @@ impl Graph {
         let c = &own.encoder;
         let shape = self.axes(&[0, c.num_attention_heads as i64, c.head_size() as i64]);
         let rows = self.op("Reshape", &[rows, &shape]);
-        // Up to here nothing depends on the batch: computed once, when the file is loaded.
+        // Nothing up to here depends on the batch, so ONNX Runtime computes it once, when it loads the file.
         let rows = self.transpose(&rows, &[1, 0, 2]); // [h, 2·span, D]
         let spread = self.op_with("Gather", &[&rows, index], &[("axis", Attribute::Int(1))]);
         let spread = self.transpose(&spread, &[0, 2, 1]); // [h, D, 2T]
         self.op("MatMul", &[x, &spread])
     }
 
-    /// Turns diagonals into columns as `ml::model::deberta::skew` does: `[B, h, T, 2T]` → `[B, h, T, T]`. Slices and shapes
-    /// alone; `GatherElements` would want an index for each score.
+    /// Turns diagonals into columns as `ml::model::deberta::skew` does: `[B, h, T, 2T]` → `[B, h, T, T]`. It needs only
+    /// slices and reshapes; `GatherElements` would need an index for each score.
     fn skewed(&mut self, x: &Value, skew: &Skew) -> Value {
         let flat = self.axes(&[0, 0, -1]);
         let x = self.op("Reshape", &[x, &flat]);
@@ -167,8 +167,8 @@ impl Graph {
         self.op("Slice", &[x, range.start, range.end, &axis])
     }
 
-    /// The convolution beside the first layer: the embeddings, the layer's output, both `[B, T, H]`, and which tokens are real
-    /// `[B, T, 1]` → `[B, T, H]`.
+    /// The convolution after the first layer: the embeddings and the layer's output, both `[B, T, H]`, and the mask of real
+    /// tokens `[B, T, 1]` → `[B, T, H]`.
     fn conv(&mut self, own: &DebertaConfig, conv: &ConvConfig, [embedded, x, real]: [&Value; 3]) -> Value {
         let at = "deberta.encoder.conv";
         let sum = self.within(at, |g| {

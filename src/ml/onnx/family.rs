@@ -1,4 +1,4 @@
-//! Each family from its inputs to the logits: embeddings, encoder, head.
+//! Builds the graph of each family from its inputs to the logits: embeddings, encoder, head.
 
 use super::graph::{Attribute, Graph, Value};
 use super::tensor::Type;
@@ -8,23 +8,23 @@ use crate::model::encoder::EncoderConfig;
 use crate::model::head::HeadKind;
 use crate::model::{Config, Family};
 
-/// What a graph is given, as Optimum's exports name it; 64-bit integers `[batch, sequence]`.
+/// The inputs of a graph, named as in Optimum's exports; 64-bit integers `[batch, sequence]`.
 pub const INPUTS: [&str; 2] = ["input_ids", "attention_mask"];
-/// What it gives, `[batch, labels]`.
+/// The output of a graph, `[batch, labels]`.
 pub const LOGITS: &str = "logits";
 
 /// A batch inside the graph.
 pub struct Batch {
     /// `[B, T]`
     pub ids: Value,
-    /// `[B, T]`, 1 for a real token and 0 for padding, in the type that the graph computes in.
+    /// `[B, T]`, 1 for a real token and 0 for padding, in the graph's float type.
     pub real: Value,
     /// T, as `[1]`.
     pub length: Value,
 }
 
 impl Graph {
-    /// Everything between [`INPUTS`] and [`LOGITS`].
+    /// Adds everything from [`INPUTS`] to [`LOGITS`].
     pub fn classifier(&mut self, config: &Config) {
         let batch = self.batch();
         let logits = match &config.family {
@@ -60,7 +60,7 @@ impl Graph {
         Batch { real: self.cast(&mask, self.precision.float()), length, ids }
     }
 
-    /// BERT and what is built as it is, up to the first token's vector `[B, H]`.
+    /// Adds a BERT, or a family with the same structure; returns the first token's vector `[B, H]`.
     fn bert(&mut self, c: &EncoderConfig, body: &str, positions: Positions, batch: &Batch) -> Value {
         let mut x = self.embeddings(c, body, positions, batch);
         let bias = self.within(body, |g| g.attention_bias(&batch.real));
@@ -86,7 +86,7 @@ impl Graph {
             x = self.within(&at, |g| g.op("Add", &[&x, &rows]));
         }
         if c.type_vocab_size > 0 {
-            // One text a row: all tokens are of the first type.
+            // Each row is a single text, so all tokens have the first type.
             let first = self.index(0);
             let row = self.embedding(&format!("{at}.token_type_embeddings"), &first);
             x = self.within(&at, |g| g.op("Add", &[&x, &row]));
@@ -101,7 +101,7 @@ impl Graph {
         self.op("Range", &[&zero, &end, &one])
     }
 
-    /// Real tokens count on from `pad + 1`; padding sits at `pad`: `[B, T]`.
+    /// Positions of real tokens count up from `pad + 1`; padding has position `pad`: `[B, T]`.
     fn after_padding(&mut self, pad: i64, ids: &Value) -> Value {
         let (pad, axis) = (self.index(pad), self.index(1));
         let padding = self.op("Equal", &[ids, &pad]);
@@ -112,19 +112,19 @@ impl Graph {
         self.op("Add", &[&counted, &pad])
     }
 
-    /// `x` `[B, T, H]` → `[B, H]`
+    /// `x` `[B, T, H]` → `[B, H]`.
     pub fn first_tokens(&mut self, x: &Value) -> Value {
         let first = self.index(0);
         self.op_with("Gather", &[x, &first], &[("axis", Attribute::Int(1))])
     }
 
-    /// `x` `[B, H]` → `[B, H]`
+    /// `x` `[B, H]` → `[B, H]`.
     fn pooler(&mut self, module: &str, activation: Activation, x: &Value) -> Value {
         let x = self.float_linear(module, x);
         self.within(module, |g| g.activation(activation, &x))
     }
 
-    /// `x` `[B, H]` → logits `[B, C]`
+    /// `x` `[B, H]` → logits `[B, C]`.
     fn head(&mut self, config: &Config, x: &Value, is_dense: bool) -> Value {
         let (layers, between): (&[&str], _) = match (config.head(), is_dense) {
             (HeadKind::Mlp, _) => (&["layers.0", "layers.1", "layers.2"], Activation::Relu),

@@ -1,7 +1,7 @@
-//! An ONNX file from a graph and the weights of its model, written in one pass.
+//! Writes an ONNX file from a graph and its model's weights in one pass.
 //!
-//! Source: `onnx.proto`, whose messages and fields are named here. Every length is known before a weight is read, so that no
-//! more than one matrix is in memory.
+//! Source: `onnx.proto`, which defines the messages and fields named here. All lengths are known before any weight is read,
+//! so at most one matrix is in memory.
 
 use std::collections::BTreeMap;
 use std::io::{BufWriter, Write};
@@ -16,32 +16,33 @@ use super::tensor::{Content, Tensor, Type};
 use crate::files::weights::stored::Stored;
 use crate::files::weights::write_file;
 
-/// Of 2021, the first with `LayerNormalization`; ONNX Runtime 1.12 and later run it.
+/// The first opset with `LayerNormalization` (2021); ONNX Runtime 1.12 and later support it.
 const OPSET: i64 = 17;
-/// The version of the file format that came with it.
+/// The version of the file format released with that opset.
 const IR_VERSION: i64 = 8;
-/// Protobuf's limit; what is larger keeps its weights in a file beside it.
+/// Protobuf's limit; a larger model stores its weights in a second file.
 pub const LARGEST: u64 = (1 << 31) - 1;
-/// Appended to the file's name for the weights beside it, as Optimum does.
+/// Suffix of the second file's name, as Optimum writes it.
 const EXTERNAL: &str = "_data";
-/// Where tensors begin in that file: at whole pages, so that it can be mapped.
+/// Tensors in the second file start at multiples of the page size, so that the file can be memory-mapped.
 const PAGE: u64 = 4096;
 
-/// Where a model's parameters are, by name.
+/// The stored tensor of each parameter, by name.
 pub type Sources<'a> = BTreeMap<String, &'a Stored>;
 
-/// A tensor whose place and size are known.
+/// A tensor with its size and its position in the output files.
 struct Placed<'a> {
     tensor: &'a Tensor,
-    /// Of its numbers.
+    /// Size of its data.
     bytes: u64,
-    /// Its `TensorProto`, up to the numbers where they follow.
+    /// Its `TensorProto`, without the data.
     head: Message,
-    /// Where its numbers are in the file beside; none where they follow the head.
+    /// The offset of its data in the second file; `None` if the data follows the head.
     beside: Option<u64>,
 }
 
-/// Writes the graph with its weights to `path`, and the weights beside it where all would be larger than `limit`. The files.
+/// Writes the graph and its weights to `path`, or the weights to a second file if the whole would exceed `limit` bytes. Returns
+/// the paths of the files.
 pub fn write(path: &Path, graph: &Graph, sources: &Sources, limit: u64) -> Result<Vec<PathBuf>> {
     let name = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
     let beside = format!("{name}{EXTERNAL}");
@@ -57,7 +58,7 @@ pub fn write(path: &Path, graph: &Graph, sources: &Sources, limit: u64) -> Resul
     Ok(files)
 }
 
-/// The size and head of each tensor; where there is a file `beside`, the numbers of weights go there.
+/// Computes the size and head of each tensor. If `beside` names a second file, the data of weights goes there.
 fn place<'a>(graph: &'a Graph, sources: &Sources, beside: Option<&str>) -> Result<Vec<Placed<'a>>> {
     let mut end = 0u64;
     let place = |tensor: &'a Tensor| -> Result<Placed<'a>> {
@@ -87,7 +88,7 @@ fn source<'a>(sources: &Sources<'a>, parameter: &str) -> Result<&'a Stored> {
 }
 
 impl Placed<'_> {
-    /// Of the whole `TensorProto`.
+    /// Length of the whole `TensorProto` in bytes.
     fn length(&self) -> u64 {
         self.head.len() + if self.beside.is_some() { 0 } else { self.bytes }
     }
@@ -107,7 +108,7 @@ impl Placed<'_> {
             }
         }
         let Placed { tensor, bytes, .. } = self;
-        ensure!(written == *bytes, "{} has {written} bytes of numbers; its shape makes {bytes}", tensor.name);
+        ensure!(written == *bytes, "tensor {} has {written} bytes of data; its shape needs {bytes}", tensor.name);
         Ok(())
     }
 }
@@ -123,7 +124,7 @@ fn write_beside(out: &mut impl Write, tensors: &[Placed], sources: &Sources) -> 
     Ok(out.flush()?)
 }
 
-/// A `ModelProto` of a `GraphProto`.
+/// Writes a `ModelProto` that contains a `GraphProto`.
 fn write_model(out: &mut impl Write, graph: &Graph, tensors: &[Placed], sources: &Sources) -> Result<()> {
     let initializer = |tensor: &Placed| Message::default().announce(5, tensor.length());
     let (batch, sequence, labels) = ("batch", "sequence", "labels");
@@ -156,7 +157,7 @@ fn write_model(out: &mut impl Write, graph: &Graph, tensors: &[Placed], sources:
     Ok(out.flush()?)
 }
 
-/// A `ValueInfoProto`: a tensor whose axes are named and open.
+/// A `ValueInfoProto`: a tensor with named, dynamic axes.
 fn value_info(name: &str, ty: Type, axes: [&str; 2]) -> Message {
     let shape = axes.iter().fold(Message::default(), |shape, axis| shape.message(1, &Message::default().text(2, axis)));
     let tensor = Message::default().int(1, ty as i64).message(2, &shape);

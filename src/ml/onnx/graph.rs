@@ -1,4 +1,4 @@
-//! A graph in the making: operators are added one after another and give names to what they compute.
+//! Builds an ONNX graph: adds operators one after another and names their outputs.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -8,7 +8,7 @@ use super::convert::Precision;
 use super::protobuf::Message;
 use super::tensor::{Content, Form, Tensor, Type};
 
-/// What an operator computes, a constant, or an input: by its name.
+/// The name of an operator's output, a constant, or an input.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Value(Rc<str>);
 
@@ -18,16 +18,16 @@ impl fmt::Display for Value {
     }
 }
 
-/// A setting of an operator.
+/// The value of an operator's attribute.
 pub enum Attribute<'a> {
     Int(i64),
     Ints(&'a [i64]),
     Float(f32),
 }
 
-/// Operators of ONNX, opset 17, and the tensors that they read.
+/// Operators of ONNX opset 17, and the tensors that they read.
 ///
-/// Names are those of the modules and parameters in Hugging Face files, so that the graph can be read beside them.
+/// Names are those of modules and parameters in Hugging Face files, so that a reader can match the graph to them.
 pub struct Graph {
     pub precision: Precision,
     /// `NodeProto`s.
@@ -36,11 +36,11 @@ pub struct Graph {
     /// The module whose operators are being added.
     scope: String,
     names: BTreeSet<Rc<str>>,
-    /// Activations that exist as integers too.
+    /// Activations that are already quantized: integers, scale and zero point.
     pub(super) quantized: BTreeMap<Value, [Value; 3]>,
 }
 
-/// Of `NodeProto`.
+/// Fields of `NodeProto`.
 const INPUT: u64 = 1;
 const OUTPUT: u64 = 2;
 const NAME: u64 = 3;
@@ -59,7 +59,7 @@ impl Graph {
         }
     }
 
-    /// Adds what `build` adds under the name of a module.
+    /// Runs `build` with the module's name as the prefix of operator names.
     pub fn within<T>(&mut self, module: &str, build: impl FnOnce(&mut Self) -> T) -> T {
         let outer = std::mem::replace(&mut self.scope, module.to_owned());
         let built = build(self);
@@ -67,7 +67,7 @@ impl Graph {
         built
     }
 
-    /// An input of the whole graph.
+    /// An input of the graph.
     pub fn input(&mut self, name: &str) -> Value {
         Value(name.into())
     }
@@ -90,7 +90,7 @@ impl Graph {
         outputs
     }
 
-    /// Gives `value` the name of an output of the whole graph.
+    /// Makes `value` an output of the graph under `name`.
     pub fn output(&mut self, name: &str, value: &Value) {
         self.node("Identity", &[value], &[Value(name.into())], &[]);
     }
@@ -115,7 +115,7 @@ impl Graph {
         self.nodes = std::mem::take(&mut self.nodes).message(GRAPH_NODE, &node);
     }
 
-    /// The module and the operator, numbered where there are several.
+    /// An unused name from the module and the operator, with a number if there are several.
     fn free_name(&mut self, kind: &str) -> Rc<str> {
         let first = format!("{}/{kind}", self.scope);
         let mut name: Rc<str> = first.as_str().into();
@@ -128,24 +128,24 @@ impl Graph {
         name
     }
 
-    /// A number in the type that the graph computes in.
+    /// A constant in the graph's float type.
     pub fn number(&mut self, number: f64) -> Value {
         let ty = self.precision.float();
         self.constant(format!("{number}"), ty, &[], ty.encode(&[number as f32]))
     }
 
-    /// A whole number, to count or to index with.
+    /// A 64-bit integer constant, for counting and indexing.
     pub fn index(&mut self, index: i64) -> Value {
         self.constant(format!("{index}"), Type::Int64, &[], index.to_le_bytes().to_vec())
     }
 
-    /// A list of whole numbers: axes, a shape, a table.
+    /// A list of 64-bit integers: axes, a shape, a table.
     pub fn list(&mut self, name: &str, list: &[i64]) -> Value {
         let bytes = list.iter().flat_map(|index| index.to_le_bytes()).collect();
         self.constant(name.to_owned(), Type::Int64, &[list.len()], bytes)
     }
 
-    /// The same, short enough to be its own name.
+    /// A short list of 64-bit integers, named after its content.
     pub fn axes(&mut self, axes: &[i64]) -> Value {
         self.list(&format!("{axes:?}"), axes)
     }
@@ -155,13 +155,13 @@ impl Graph {
         self.tensor(name, || Content::Constant { ty, dims: dims.to_vec(), bytes })
     }
 
-    /// A parameter of the model, stored as `form`.
+    /// A parameter of the model in the given form.
     pub fn weight(&mut self, parameter: &str, form: Form) -> Value {
         let name = format!("{parameter}{}", form.suffix());
         self.tensor(name, || Content::Weight { parameter: parameter.to_owned(), form })
     }
 
-    /// A tensor of the file; one of a name that is there already is the same.
+    /// Adds a tensor to the file unless one of this name exists; equal names mean equal tensors.
     fn tensor(&mut self, name: String, content: impl FnOnce() -> Content) -> Value {
         let value: Rc<str> = name.as_str().into();
         if self.names.insert(value.clone()) {
@@ -171,10 +171,10 @@ impl Graph {
     }
 }
 
-/// Of `GraphProto`.
+/// Field of `GraphProto`.
 const GRAPH_NODE: u64 = 1;
 
-/// An `AttributeProto`.
+/// Encodes an `AttributeProto`.
 fn encode(name: &str, attribute: &Attribute) -> Message {
     const TYPE: u64 = 20;
     let message = Message::default().text(1, name);

@@ -1,4 +1,4 @@
-//! The layers that every family is made of, as operators: tables, affine layers, normalization, activation functions.
+//! Adds the layers that all families use to a graph: tables, affine layers, normalization, activation functions.
 
 use std::f64::consts::{FRAC_2_SQRT_PI, SQRT_2};
 
@@ -12,7 +12,7 @@ use crate::model::distilbert::rename;
 impl Graph {
     /// The rows `ids` of the table `module`: ids of any shape `[..]` → `[.., H]`.
     ///
-    /// In int8 the rows are looked up as integers and only those that are needed become floats.
+    /// In int8 the graph looks rows up as integers and converts only those to floats.
     pub fn embedding(&mut self, module: &str, ids: &Value) -> Value {
         let parameter = format!("{module}.weight");
         self.within(module, |g| {
@@ -30,8 +30,8 @@ impl Graph {
 
     /// The affine layer `module` over every token: `x` `[.., in]` → `[.., out]`.
     ///
-    /// In int8 a product of integers: `x` becomes unsigned 8-bit integers with one scale and one zero point, found as the graph
-    /// runs (`DynamicQuantizeLinear`), the weight has one scale for each output.
+    /// In int8 this is a product of integers: the graph converts `x` to unsigned 8-bit integers with one scale and one zero
+    /// point at run time (`DynamicQuantizeLinear`); the weight has one scale for each output.
     pub fn linear(&mut self, module: &str, x: &Value) -> Value {
         if self.precision != Precision::Int8 {
             return self.float_linear(module, x);
@@ -44,7 +44,7 @@ impl Graph {
             let scales = g.weight(&weight, Form::Scales(Layout::Transposed));
             let sums = g.op("MatMulInteger", &[&integers, &matrix, &zero]);
             let sums = g.cast(&sums, Type::Float);
-            // In this order ONNX Runtime computes all of it in one pass.
+            // ONNX Runtime fuses this order of operators into one pass.
             let scales = g.op("Mul", &[&scale, &scales]);
             let product = g.op("Mul", &[&sums, &scales]);
             let bias = g.vector(&format!("{module}.bias"));
@@ -52,8 +52,8 @@ impl Graph {
         })
     }
 
-    /// The affine layer `module` in floats whatever the precision: for what sees one vector a text, or none that depends on the
-    /// text. No time is to be won there, only bytes.
+    /// The affine layer `module` in floats, whatever the precision: for layers applied to one vector per text, or to vectors that
+    /// do not depend on the text. Integer products would save no time there; integer weights still save space.
     pub fn float_linear(&mut self, module: &str, x: &Value) -> Value {
         let module = rename(module.to_owned());
         let weight = format!("{module}.weight");
@@ -61,7 +61,7 @@ impl Graph {
             let matrix = if g.precision == Precision::Int8 {
                 let matrix = g.weight(&weight, Form::Integers(Layout::Transposed));
                 let scales = g.weight(&weight, Form::Scales(Layout::Transposed));
-                // Not `DequantizeLinear`: ONNX Runtime computes this once, when it loads the file, but that at each run.
+                // ONNX Runtime computes this once, when it loads the file; it would run `DequantizeLinear` every time.
                 let matrix = g.cast(&matrix, Type::Float);
                 g.op("Mul", &[&matrix, &scales])
             } else {
@@ -73,7 +73,7 @@ impl Graph {
         })
     }
 
-    /// The integers, scale and zero point of an activation; once for all layers that read it.
+    /// The integers, scale and zero point of an activation, shared by all layers that read it.
     fn quantized(&mut self, x: &Value) -> [Value; 3] {
         if let Some(known) = self.quantized.get(x) {
             return known.clone();
@@ -93,12 +93,12 @@ impl Graph {
         })
     }
 
-    /// A parameter that stays a float: a bias, a kernel, the table of distances.
+    /// A parameter that is always stored as floats: a bias, a kernel, the table of distances.
     pub fn vector(&mut self, parameter: &str) -> Value {
         self.weight(parameter, Form::Float(self.precision.float(), Layout::AsInFiles))
     }
 
-    /// Element by element; the formulas are those of [`Activation::forward`].
+    /// Applies an activation function elementwise, with the formulas of [`Activation::forward`].
     pub fn activation(&mut self, function: Activation, x: &Value) -> Value {
         match function {
             Activation::Relu => self.op("Relu", &[x]),
@@ -108,7 +108,7 @@ impl Graph {
                 self.op("Mul", &[x, &gate])
             }
             Activation::Gelu => {
-                // Opset 17 has no Gelu; ONNX Runtime and others know it by these five.
+                // Opset 17 has no Gelu; ONNX Runtime and others recognise it in these five operators.
                 let root = self.number(SQRT_2);
                 let scaled = self.op("Div", &[x, &root]);
                 let erf = self.op("Erf", &[&scaled]);
@@ -127,7 +127,7 @@ impl Graph {
         }
     }
 
-    /// `x · (1 + y) · 1/2`
+    /// `x · (1 + y) · 1/2`.
     fn gate(&mut self, x: &Value, y: &Value) -> Value {
         let (one, half) = (self.number(1.0), self.number(0.5));
         let sum = self.op("Add", &[y, &one]);

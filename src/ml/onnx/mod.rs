@@ -1,4 +1,4 @@
-//! Classifiers as ONNX graphs, for ONNX Runtime and everything else that runs them.
+//! Converts classifiers to ONNX graphs, for ONNX Runtime and other engines.
 
 mod attention;
 mod convert;

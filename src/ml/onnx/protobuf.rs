@@ -1,9 +1,9 @@
-//! The wire format of protobuf, as much of it as an ONNX file needs.
+//! Writes the part of protobuf's wire format that an ONNX file needs.
 //!
-//! Source: <https://protobuf.dev/programming-guides/encoding>. A library would hold the whole model in memory once more to
-//! write it; here the weights go straight into the file, and only what stands between them is made.
+//! Source: <https://protobuf.dev/programming-guides/encoding>. A library would need a second copy of the whole model in memory.
+//! Here the weights go directly into the file, and only the bytes between them are built in memory.
 
-/// The fields of a message, in the order in which they were added.
+/// The encoded fields of a message, in the order in which they were added.
 #[derive(Debug, Default, Clone)]
 pub struct Message(Vec<u8>);
 
@@ -44,7 +44,7 @@ impl Message {
         message
     }
 
-    /// Begins a text, a message or bytes of this length, which is written after what is here.
+    /// Begins a text, a message or bytes of this length; the caller writes the content after this message.
     pub fn announce(mut self, field: u64, length: u64) -> Self {
         self.tag(field, LENGTH);
         self.varint(length);

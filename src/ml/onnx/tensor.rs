@@ -1,4 +1,4 @@
-//! The tensors of an ONNX file: constants, and a model's weights as they go from its files into this one.
+//! The tensors of an ONNX file: constants, and a model's weights, which are converted from its files.
 
 use anyhow::{Result, bail, ensure};
 
@@ -6,7 +6,7 @@ use crate::files::host::Layout;
 use crate::files::weights::pieces::PIECE;
 use crate::files::weights::stored::Stored;
 
-/// Types of numbers, by their value in `TensorProto.DataType`.
+/// Number types, with their values in `TensorProto.DataType`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Type {
     Float = 1,
@@ -36,7 +36,7 @@ impl Type {
         }
     }
 
-    /// Floats in this type, little-endian.
+    /// Encodes floats in this type, little-endian.
     pub fn encode(self, values: &[f32]) -> Vec<u8> {
         match self {
             Type::Float16 => values.iter().flat_map(|v| half::f16::from_f32(*v).to_le_bytes()).collect(),
@@ -53,7 +53,7 @@ pub struct Tensor {
 }
 
 impl Tensor {
-    /// The parameter that it holds.
+    /// The name of the parameter that it holds.
     pub fn parameter(&self) -> Option<&str> {
         match &self.content {
             Content::Weight { parameter, .. } => Some(parameter),
@@ -68,7 +68,7 @@ pub enum Content {
     Weight { parameter: String, form: Form },
 }
 
-/// How a parameter is stored.
+/// The form in which a parameter is stored.
 ///
 /// Integers are `q = round(w / s)` with `s = max|w| / 127` over a row of the matrix in Hugging Face files: an output of a
 /// linear layer, a token of a table.
@@ -81,7 +81,7 @@ pub enum Form {
 }
 
 impl Form {
-    /// What the tensor's name has after the parameter's, as in files of ONNX Runtime's own quantization.
+    /// The suffix of the tensor's name, as in files quantized by ONNX Runtime.
     pub fn suffix(self) -> &'static str {
         match self {
             Form::Float(..) => "",
@@ -98,7 +98,7 @@ impl Form {
         }
     }
 
-    /// The tensor's shape, from that of the parameter in its files.
+    /// The tensor's shape, given the parameter's shape in the model's files.
     pub fn dims(self, shape: &[usize]) -> Vec<usize> {
         match (self, shape) {
             (Form::Scales(Layout::Transposed), [rows, ..]) => vec![*rows],
@@ -110,7 +110,7 @@ impl Form {
         }
     }
 
-    /// Gives the tensor's bytes to `put`, piece by piece.
+    /// Passes the tensor's bytes to `put`, piece by piece.
     pub fn write(self, stored: &Stored, put: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
         match self {
             Form::Float(ty, Layout::AsInFiles) => each_piece(stored, &mut |_, values| put(&floats(ty, values)?)),
@@ -124,7 +124,7 @@ impl Form {
     }
 }
 
-/// Calls `each` with the pieces of a tensor and where they begin.
+/// Calls `each` with every piece of a tensor and its offset.
 fn each_piece(stored: &Stored, each: &mut dyn FnMut(usize, &[f32]) -> Result<()>) -> Result<()> {
     let pieces = stored.pieces()?;
     (0..pieces.count()).try_for_each(|at| each(at * PIECE, &pieces.read(at)?))
@@ -135,14 +135,14 @@ fn floats(ty: Type, values: &[f32]) -> Result<Vec<u8>> {
     let largest = values.iter().fold(0f32, |largest, v| largest.max(v.abs()));
     ensure!(
         ty != Type::Float16 || largest <= 65504.0,
-        "it holds ±{largest}, more than f16's 65504; convert with precision = \"f32\""
+        "a weight is ±{largest}, larger than the f16 maximum 65504; convert with precision = \"f32\""
     );
     Ok(ty.encode(values))
 }
 
 fn check(values: &[f32]) -> Result<()> {
     let bad = values.iter().find(|v| !v.is_finite());
-    ensure!(bad.is_none(), "it holds {}; a model with such a weight is not converted", bad.unwrap_or(&0.0));
+    ensure!(bad.is_none(), "a weight is {}; only models with finite weights can be converted", bad.unwrap_or(&0.0));
     Ok(())
 }
 
@@ -158,7 +158,7 @@ fn scales(stored: &Stored) -> Result<Vec<f32>> {
         }
         Ok(())
     })?;
-    // A row of zeros (padding) has no largest weight; any scale gives zeros back.
+    // For a row of zeros (padding) any scale gives zeros back.
     Ok(largest.into_iter().map(|largest| if largest > 0.0 { largest / 127.0 } else { 1.0 }).collect())
 }
 
@@ -182,14 +182,14 @@ fn integers(stored: &Stored, layout: Layout, put: &mut dyn FnMut(&[u8]) -> Resul
     if layout == Layout::Transposed { put(&transposed) } else { Ok(()) }
 }
 
-/// To the nearest integer, the even one of two, for |x| ≤ 127: beyond 2^23 a float has no places after the point. The
-/// function of the standard library is a call for each number where the processor may be an old one.
+/// Rounds to the nearest integer, ties to even, for |x| ≤ 127: an f32 beyond 2^23 has no fractional bits. The standard
+/// library's function is a call for each number on builds that support old processors.
 fn round(x: f32) -> u8 {
     const BEYOND: f32 = 12_582_912.0; // 1.5 · 2^23
     (x + BEYOND - BEYOND) as i8 as u8
 }
 
-/// The parts of a piece that lie within a row, and where they begin in the tensor.
+/// Splits a piece at row boundaries; returns each part with its offset in the tensor.
 fn parts(first: usize, values: &[f32], columns: usize) -> impl Iterator<Item = (usize, &[f32])> {
     let mut at = first;
     let mut rest = values;
@@ -204,7 +204,7 @@ fn parts(first: usize, values: &[f32], columns: usize) -> impl Iterator<Item = (
 fn columns(stored: &Stored) -> Result<usize> {
     match stored.shape[..] {
         [_, columns] if columns > 0 => Ok(columns),
-        _ => bail!("it has the shape {:?}; only matrices are stored as integers", stored.shape),
+        _ => bail!("the tensor has shape {:?}; only matrices can be stored as integers", stored.shape),
     }
 }
 

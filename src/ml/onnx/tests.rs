@@ -1,4 +1,4 @@
-//! Tests that a Rust ONNX engine computes from the files what the models compute.
+//! Tests that a Rust ONNX engine computes the same logits from the files as the models do.
 
 use std::fs;
 use std::path::Path;
@@ -10,12 +10,12 @@ use super::convert::convert_within;
 use super::graph::Graph;
 use super::{MODEL, Precision, convert};
 use crate::compress::quantize::{Request, Scheme, quantize};
-use crate::compute::dropout::Noise;
+use crate::compute::dropout::Pass;
 use crate::model::fixture::Fixture;
 use crate::model::{Config, Model};
 use crate::watch::Silent;
 
-/// Token ids and which of them are real, `[rows, length]`.
+/// Token ids and the mask of real tokens, `[rows, length]`.
 struct Batch {
     ids: Vec<i32>,
     mask: Vec<i32>,
@@ -30,7 +30,7 @@ impl Batch {
         Batch { ids: numbers(ids), mask: numbers(mask), shape }
     }
 
-    /// Rows of falling lengths, padded to `length`.
+    /// Rows of decreasing lengths, padded to `length`.
     fn made(model: &Model, [rows, length]: [usize; 2]) -> Self {
         let (pad, vocabulary) = (model.config().pad_id() as i32, model.config().vocab_size() as i32);
         let mut batch = Batch { ids: Vec::new(), mask: Vec::new(), shape: [rows, length] };
@@ -50,7 +50,7 @@ impl Batch {
         let ids: Tensor<2, Int> = Tensor::from_data(TensorData::new(self.ids.clone(), self.shape), &device);
         let mask: Vec<bool> = self.mask.iter().map(|real| *real > 0).collect();
         let mask: Tensor<2, Bool> = Tensor::from_data(TensorData::new(mask, self.shape), &device);
-        model.forward(ids, mask, &mut Noise::Off).into_data().try_into_vec().expect("f32")
+        model.forward(ids, mask, &mut Pass::Off).into_data().try_into_vec().expect("f32")
     }
 
     fn by_engine(&self, engine: &rten::Model) -> Vec<f32> {
@@ -76,7 +76,7 @@ fn largest_difference(a: &[f32], b: &[f32]) -> f32 {
     a.iter().zip(b).map(|(a, b)| if a.is_finite() { (a - b).abs() } else { f32::INFINITY }).fold(0.0, f32::max)
 }
 
-/// Converts every fixture and compares the batch of the fixture, and other shapes, with our own model.
+/// Converts every fixture and compares its logits with the model's, on the fixture's batch and on other shapes.
 fn compare(precision: Precision, tolerance: f32) {
     let mut seen = 0;
     for fixture in Fixture::classifiers() {
@@ -206,7 +206,8 @@ fn what_cannot_be_converted_says_why() {
     let message = refused(dir.path(), Precision::F16);
     assert!(
         message.ends_with(
-            "tensor classifier.dense.weight: it holds ±100000, more than f16's 65504; convert with precision = \"f32\""
+            "tensor classifier.dense.weight: a weight is ±100000, larger than the f16 maximum 65504; convert with precision = \
+             \"f32\""
         ),
         "{message}"
     );

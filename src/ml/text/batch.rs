@@ -1,4 +1,4 @@
-//! Rows of tokens into padded batches of about equal length.
+//! Groups rows of tokens into padded batches of about equal length.
 
 use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
 use rand::SeedableRng;
@@ -9,36 +9,36 @@ use serde::{Deserialize, Serialize};
 
 use super::data::tokens::Split;
 
-/// How wide a batch is.
+/// How a batch is padded.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Padding {
-    /// As wide as its longest row, rows of about equal length together.
+    /// Pad to the longest row of the batch, and batch rows of about equal length.
     #[default]
     Bucketed,
-    /// Always this wide, rows in plain shuffled order.
+    /// Pad to this width, and take rows in plain shuffled order.
     Fixed(usize),
 }
 
-/// Some rows of a split, side by side on the host.
+/// Some rows of a split as one padded array on the host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Batch {
-    /// Places of the rows in their split.
+    /// Positions of the rows in their split.
     pub rows: Vec<usize>,
     /// One label per row.
     pub labels: Vec<u32>,
-    /// `[B, T]`, row after row.
+    /// `[B, T]`, row by row.
     pub ids: Vec<i64>,
-    /// `[B, T]`, true where a token is real.
+    /// `[B, T]`, true for a real token.
     pub mask: Vec<bool>,
     /// T.
     pub width: usize,
-    /// Real tokens; the rest of B · T is padding.
+    /// Number of real tokens; the rest of B · T is padding.
     pub tokens: usize,
 }
 
 impl Batch {
-    /// Put `rows` of `split` side by side, padded on the right with `pad_id`.
+    /// Collect `rows` of `split` into one batch, padded on the right with `pad_id`.
     pub fn collect(split: &Split, rows: &[usize], pad_id: u32, padding: Padding) -> Self {
         let width = match padding {
             Padding::Bucketed => rows.iter().map(|&row| split.row(row).len()).max().unwrap_or(0).max(1),
@@ -60,17 +60,17 @@ impl Batch {
         Self { rows: rows.to_vec(), labels, ids, mask, width, tokens }
     }
 
-    /// Rows in the batch.
+    /// Number of rows in the batch.
     pub fn len(&self) -> usize {
         self.rows.len()
     }
 
-    /// Whether there is no row.
+    /// Whether the batch has no rows.
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty()
     }
 
-    /// B · T: what goes through the model, padding and all.
+    /// B · T: the number of positions that the model computes, padding included.
     pub fn positions(&self) -> usize {
         self.len() * self.width
     }
@@ -85,7 +85,7 @@ impl Batch {
     }
 }
 
-/// The rows of every optimizer step of one epoch: a function of seed and epoch alone, equal on every machine.
+/// The rows of every optimizer step of one epoch. They depend on seed and epoch only and are equal on every machine.
 ///
 /// With [`Padding::Bucketed`]: shuffle, cut into mega-chunks of up to 50 steps, sort each by length, cut into steps,
 /// shuffle the steps. Source: `get_length_grouped_indices` in transformers `trainer_pt_utils.py`, but with the steps
@@ -101,14 +101,14 @@ pub fn epoch(split: &Split, step_rows: usize, padding: Padding, seed: u64, epoch
     let steps_in_chunk = (rows.len() / (step_rows * 4)).clamp(1, 50);
     let mut steps = Vec::with_capacity(rows.len().div_ceil(step_rows));
     for chunk in rows.chunks_mut(steps_in_chunk * step_rows) {
-        chunk.sort_by_key(|&row| split.row(row).len()); // Stable, so the shuffle decides among equals.
+        chunk.sort_by_key(|&row| split.row(row).len()); // A stable sort: rows of equal length keep their shuffled order.
         steps.extend(chunk.chunks(step_rows).map(<[usize]>::to_vec));
     }
     steps.shuffle(&mut rng);
     steps
 }
 
-/// All rows for evaluation, longest first: the widest batch comes first, so memory that does not suffice shows at once.
+/// All rows for evaluation, longest first: if memory does not suffice, the first batch already fails.
 pub fn by_length(split: &Split, size: usize) -> Vec<Vec<usize>> {
     let mut rows: Vec<usize> = (0..split.len()).collect();
     rows.sort_by_key(|&row| std::cmp::Reverse(split.row(row).len()));

@@ -1,7 +1,8 @@
-//! The state of an unfinished fit on disk: written whole or not at all, never trusted unread.
+//! Saves the state of an unfinished fit to disk, completely or not at all, and verifies it before use.
 //!
-//! A file is `MAGIC`, the length of a JSON head, the head, all tensors as little-endian f32 in the head's order, and the
-//! blake3 of everything before. Two are kept, `fit.checkpoint` and the one before it.
+//! A file consists of `MAGIC`, the length of a JSON head, the head, all tensors as little-endian f32 in the head's
+//! order, and the blake3 hash of everything before. The folder keeps two checkpoints: `fit.checkpoint` and the one
+//! before it.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -14,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 const MAGIC: &[u8; 16] = b"pipe-checkpoint\x01";
 const DIGEST: usize = 32;
-/// Values that are turned into bytes at a time: large enough that hashing and writing run at their full speed.
+/// Values converted to bytes at a time: large enough for hashing and writing to run at full speed.
 const PIECE: usize = 64 * 1024;
 
 /// A folder that holds the checkpoints of one fit.
@@ -33,10 +34,10 @@ struct Head<S> {
 }
 
 impl Checkpoints {
-    /// Use `folder`, which is made if it is not there.
+    /// Use `folder`; create it if it does not exist.
     pub fn open(folder: &Path) -> Result<Self> {
         fs::create_dir_all(folder)
-            .with_context(|| format!("cannot make the checkpoint folder {}", folder.display()))?;
+            .with_context(|| format!("cannot create the checkpoint folder {}", folder.display()))?;
         Ok(Self { folder: folder.to_owned() })
     }
 
@@ -48,7 +49,7 @@ impl Checkpoints {
         self.folder.join("fit.checkpoint.before")
     }
 
-    /// Write a checkpoint, fsync it, then put it in place; the current one becomes the one before.
+    /// Write and fsync a checkpoint, then move it into place. The current one becomes the previous one.
     pub fn write(&self, state: &impl Serialize, tensors: &Tensors) -> Result<()> {
         let temporary = self.folder.join("fit.checkpoint.new");
         self.write_file(&temporary, state, tensors)
@@ -60,7 +61,7 @@ impl Checkpoints {
                 File::open(&self.folder)?.sync_all().or_else(|error| if cfg!(unix) { Err(error) } else { Ok(()) })?;
                 Ok(())
             })
-            .with_context(|| format!("cannot write a checkpoint into {}", self.folder.display()))
+            .with_context(|| format!("cannot write a checkpoint to {}", self.folder.display()))
     }
 
     fn write_file(&self, path: &Path, state: &impl Serialize, tensors: &Tensors) -> Result<()> {
@@ -84,7 +85,7 @@ impl Checkpoints {
         Ok(())
     }
 
-    /// The latest checkpoint that is whole, with a line for each that is not; nothing where there is none.
+    /// The newest intact checkpoint, if there is one, and a message for each checkpoint that cannot be used.
     pub fn read<S: DeserializeOwned>(&self) -> (Option<(S, Tensors)>, Vec<String>) {
         let mut notes = Vec::new();
         for path in [self.current(), self.before()] {
@@ -92,8 +93,8 @@ impl Checkpoints {
                 Ok(Some(found)) => return (Some(found), notes),
                 Ok(None) => {}
                 Err(error) => {
-                    notes.push(format!("checkpoint {} is not used: {error:#}", path.display()));
-                    // Set aside, so that the next write does not put it in the place of the good one before.
+                    notes.push(format!("ignoring checkpoint {}: {error:#}", path.display()));
+                    // Move it aside, so that the next write does not overwrite the intact previous checkpoint with it.
                     let _ = fs::rename(&path, path.with_extension("damaged"));
                 }
             }
@@ -121,13 +122,13 @@ fn read_file<S: DeserializeOwned>(path: &Path) -> Result<Option<(S, Tensors)>> {
         Err(error) => return Err(error.into()),
         Ok(mut file) => file.read_to_end(&mut bytes)?,
     };
-    let damaged = || anyhow!("it is damaged");
+    let damaged = || anyhow!("the file is damaged");
     let (body, digest) = bytes.split_last_chunk::<DIGEST>().ok_or_else(damaged)?;
-    ensure!(blake3::hash(body).as_bytes() == digest, "it is damaged (its checksum differs)");
-    let body = body.strip_prefix(MAGIC).ok_or_else(|| anyhow!("it is of another version"))?;
+    ensure!(blake3::hash(body).as_bytes() == digest, "the file is damaged (its checksum differs)");
+    let body = body.strip_prefix(MAGIC).ok_or_else(|| anyhow!("it has another format version"))?;
     let (length, body) = body.split_first_chunk::<8>().ok_or_else(damaged)?;
     let (head, mut body) = body.split_at_checked(u64::from_le_bytes(*length) as usize).ok_or_else(damaged)?;
-    let head: Head<S> = serde_json::from_slice(head).context("its head cannot be read")?;
+    let head: Head<S> = serde_json::from_slice(head).context("cannot parse its head")?;
     let mut tensors = Tensors::new();
     for (name, length) in head.tensors {
         let (values, rest) =
@@ -175,7 +176,7 @@ mod tests {
         }
         fs::write(checkpoints.current(), &whole[..whole.len() - 5]).unwrap();
         assert_eq!(step(&checkpoints), (Some(2), 1));
-        assert_eq!(step(&checkpoints), (Some(2), 0)); // The damaged one is set aside; also after a kill between the renames.
+        assert_eq!(step(&checkpoints), (Some(2), 0)); // Also after a kill between the renames.
         fs::write(checkpoints.before(), b"").unwrap();
         assert_eq!(step(&checkpoints), (None, 1));
     }

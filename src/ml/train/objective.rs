@@ -1,4 +1,4 @@
-//! What a step minimises: cross-entropy with labels, or a mixture with a teacher's view.
+//! The loss that a training step minimises: cross-entropy with the labels, or a mixture with a teacher's outputs.
 
 use anyhow::{Result, ensure};
 use burn::tensor::activation::log_softmax;
@@ -15,7 +15,7 @@ pub enum Objective {
     CrossEntropy {
         /// Share of the target spread evenly over all classes, 0 ≤ smoothing < 1.
         smoothing: f64,
-        /// One weight per class; the mean is over the weights of the rows' labels, as torch's.
+        /// One weight per class. As in torch, the mean divides by the sum of the weights of the rows' labels.
         class_weights: Option<Vec<f32>>,
     },
     /// `alpha·CE + (1 − alpha)·T²·KL(teacher ‖ student)` with logits softened by T.
@@ -29,7 +29,7 @@ pub enum Objective {
         alpha: f64,
         /// T > 0.
         temperature: f64,
-        /// What else of the teacher is imitated; its losses are added.
+        /// Hidden states or attention scores of the teacher that the student imitates as well; their losses are added.
         guide: Option<Guide>,
     },
 }
@@ -40,7 +40,7 @@ impl Objective {
         Self::CrossEntropy { smoothing: 0.0, class_weights: None }
     }
 
-    /// A teacher whose hidden states or attention are a part of the loss.
+    /// The teacher whose hidden states or attention scores enter the loss, if there is one.
     pub fn guide(&self) -> Option<&Guide> {
         match self {
             Self::Distill { guide, .. } => guide.as_ref(),
@@ -48,7 +48,7 @@ impl Objective {
         }
     }
 
-    /// Weights that make every class count alike: N / (C · rows of the class), 0 for a class without rows.
+    /// Weights that give every class the same influence: N / (C · rows of the class), 0 for a class without rows.
     ///
     /// Source: `compute_class_weight("balanced")` in scikit-learn.
     pub fn balanced(labels: &[u32], classes: usize) -> Vec<f32> {
@@ -58,7 +58,7 @@ impl Objective {
         counts.iter().map(weight).collect()
     }
 
-    /// Whether this objective fits `rows` train rows of `classes` classes.
+    /// Check that this objective can be used with `rows` train rows of `classes` classes.
     pub fn check(&self, rows: usize, classes: usize) -> Result<()> {
         match self {
             Self::CrossEntropy { smoothing, class_weights } => {
@@ -82,7 +82,7 @@ impl Objective {
                 let (got, want) = (teacher.len(), rows * classes);
                 ensure!(
                     got == want,
-                    "the teacher gave {got} logits for {rows} train rows of {classes} classes; {want} are needed"
+                    "the teacher gave {got} logits for {rows} train rows of {classes} classes; expected {want}"
                 );
                 let bad = teacher.iter().position(|x| !x.is_finite());
                 ensure!(
@@ -95,7 +95,8 @@ impl Objective {
         Ok(())
     }
 
-    /// What rows with these labels weigh in a mean over a step: the sum over all of a step's rows is its denominator.
+    /// The total weight of rows with these labels. The total over all rows of a step is the denominator of its mean
+    /// loss.
     pub fn weight(&self, labels: impl Iterator<Item = u32>) -> f64 {
         match self {
             Self::CrossEntropy { class_weights: Some(weights), .. } => {
@@ -105,17 +106,18 @@ impl Objective {
         }
     }
 
-    /// This micro-batch's part of a step's loss, but for what a [`guide`](Self::guide) adds: `logits` `[B, C]` → `[1]`.
+    /// This micro-batch's part of a step's loss, without the losses of [`guide`](Self::guide): `logits` `[B, C]` →
+    /// `[1]`.
     ///
     /// The sum over rows is divided by `total`, the weight of the whole step, so the parts of an accumulated step add
-    /// up to the mean of one big batch. Everything that does not depend on the student is computed on the host.
+    /// up to the mean of one big batch. The host computes everything that does not depend on the student.
     pub fn loss(&self, logits: Tensor<2>, batch: &Batch, total: f64) -> Tensor<1> {
         let [rows, classes] = logits.dims();
         let device = logits.device();
         let constant = |values: Vec<f32>| Tensor::<2>::from_data(TensorData::new(values, [rows, classes]), &device);
         match self {
             Self::CrossEntropy { smoothing, class_weights } => {
-                // Rows that all count nothing have a loss of 0, not of 0 / 0.
+                // If all rows have weight 0, the loss is 0 rather than 0 / 0.
                 let scale = if total > 0.0 { -1.0 / total } else { 0.0 };
                 let targets = targets(&batch.labels, classes, *smoothing, class_weights.as_deref(), scale);
                 (log_softmax(logits, 1) * constant(targets)).sum()
@@ -141,7 +143,7 @@ impl Objective {
     }
 }
 
-/// What each log-probability is multiplied by: `[B, C]`, times `scale`.
+/// The factor of each log-probability, `[B, C]`, times `scale`.
 ///
 /// torch's smoothed loss of a row with label y: (1 − ε)·w[y]·(−log p[y]) + ε/C · Σ_c w[c]·(−log p[c]).
 fn targets(labels: &[u32], classes: usize, smoothing: f64, weights: Option<&[f32]>, scale: f64) -> Vec<f32> {
@@ -179,8 +181,8 @@ mod tests {
 
     type Torch = (f64, Option<[f32; 3]>, f64, [f64; 6]);
 
-    /// Label smoothing, class weights, and what `torch.nn.CrossEntropyLoss(weight, label_smoothing)` gives in f64: the loss
-    /// and its gradient with respect to the logits.
+    /// Label smoothing, class weights, then the loss and its gradient with respect to the logits as
+    /// `torch.nn.CrossEntropyLoss(weight, label_smoothing)` computes them in f64.
     const TORCH: [Torch; 5] = [
         (0.0, None, 0.7239109, [0.29489883, 0.06580082, -0.36069966, 0.0570976, -0.07810263, 0.02100503]),
         (0.1, None, 0.8072442, [0.27823217, 0.04913416, -0.32736632, 0.04043093, -0.0447693, 0.00433837]),

@@ -1,4 +1,4 @@
-//! How the learning rate moves over a run: warm-up, then a decay.
+//! The learning rate over a run: warm-up, then decay.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,24 +8,24 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Schedule {
-    /// Down to zero in a straight line.
+    /// Falls linearly to zero.
     #[default]
     Linear,
-    /// Half a cosine wave down to zero.
+    /// Falls to zero along half a cosine wave.
     Cosine,
-    /// As many half cosine waves as `cycles` says, each from the full rate down to zero.
+    /// `cycles` half cosine waves, each from the full rate down to zero.
     CosineWithRestarts { cycles: u32 },
-    /// The full rate to the end.
+    /// Keeps the full rate to the end.
     Constant,
 }
 
-/// How long the rate climbs from zero before the schedule takes over.
+/// How long the rate climbs from zero before the schedule starts.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Warmup {
-    /// This many optimizer steps.
+    /// A number of optimizer steps.
     Steps(u64),
-    /// This share of all optimizer steps, rounded up as the Trainer does.
+    /// A share of all optimizer steps, rounded up as the Trainer does.
     Ratio(f64),
 }
 
@@ -46,7 +46,7 @@ impl Warmup {
 }
 
 impl Schedule {
-    /// The share of the full learning rate that optimizer step `step` (from 0) of `total` uses.
+    /// The factor of the full learning rate at optimizer step `step` (from 0) of `total`.
     pub fn factor(self, step: u64, warmup: Warmup, total: u64) -> f64 {
         let warmup = warmup.steps(total);
         if step < warmup {
@@ -71,7 +71,7 @@ mod tests {
 
     const RESTARTS: Schedule = Schedule::CosineWithRestarts { cycles: 2 };
 
-    /// Every expected number here is what transformers 5 gives: `get_{linear,cosine,constant}_schedule_with_warmup` and
+    /// The expected factors come from transformers 5: `get_{linear,cosine,constant}_schedule_with_warmup` and
     /// `get_cosine_with_hard_restarts_schedule_with_warmup(num_cycles=2)`, at each step and after the last.
     #[track_caller]
     fn assert_rates<const N: usize>(schedule: Schedule, warmup: u64, expected: [f64; N]) {
@@ -142,7 +142,7 @@ mod tests {
         assert_rates(Schedule::Linear, 3, then(line));
         let wave = [1.0, 0.96984631, 0.883022222, 0.75, 0.586824089, 0.413175911, 0.25, 0.116977778, 0.03015369, 0.0];
         assert_rates(Schedule::Cosine, 3, then(wave));
-        // Nine steps are no whole number of waves.
+        // Nine steps do not divide into whole waves.
         let waves = [1.0, 0.883022222, 0.586824089, 0.25, 0.03015369, 0.96984631, 0.75, 0.413175911, 0.116977778, 0.0];
         assert_rates(RESTARTS, 3, then(waves));
         assert_rates(Schedule::Constant, 3, then([1.0; 10]));
@@ -157,7 +157,7 @@ mod tests {
 
     #[test]
     fn a_ratio_is_rounded_up_as_by_the_trainer() {
-        // `TrainingArguments.get_warmup_steps`; the last product is 7.000000000000001 there, too.
+        // From `TrainingArguments.get_warmup_steps`; the last product is 7.000000000000001 in Python, too.
         for (ratio, total, expected) in
             [(0.1, 61, 7), (0.25, 10, 3), (0.06, 1, 1), (0.3, 10, 3), (0.0, 9, 0), (0.07, 100, 8)]
         {

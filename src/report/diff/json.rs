@@ -1,10 +1,10 @@
-//! A review for machines; `docs/diff.md` describes every field.
+//! A review as JSON; `docs/diff.md` describes every field.
 
 use serde::Serialize;
 
 use pipe_engine::diff::Review;
 
-/// Raised when a field changes its meaning or goes. Fields may be added without that.
+/// Raise it when a field changes its meaning or is removed. New fields need no new version.
 const VERSION: u32 = 1;
 
 /// The root of the JSON.

@@ -1,4 +1,4 @@
-//! A review as a pull-request comment: a line, a short table, the rest folded, a picture of the changed part.
+//! A review as a pull-request comment: a headline, a short table, folded details, and a graph of the changed part.
 
 use std::collections::BTreeSet;
 
@@ -7,25 +7,25 @@ use crate::report::format;
 use crate::report::graph::{Class, Graph, Node as Drawn};
 use pipe_engine::diff::{Mark, Node, Review};
 
-/// GitHub takes 65,536 characters; what posts the comment may add a few. Counted in bytes, of which there are never
-/// fewer than characters.
+/// GitHub accepts 65,536 characters; the poster of the comment may add some. Bytes are counted, which are never fewer
+/// than characters.
 const LARGEST: usize = 60_000;
 
-/// Rows of the table that is not folded.
+/// Rows of the table above the folded parts.
 const ROWS: usize = 20;
 
-/// Lines of each folded part: enough for a careful reader, few enough that no section comes near the limit.
+/// Lines of each folded part: enough for careful readers, few enough to keep every section far below the limit.
 const FOLDED: usize = 40;
 
-/// Stages in the picture: more than that is no picture.
+/// Stages in the graph: nobody can read more.
 const DRAWN: usize = 40;
 
-/// Characters of a cell. Names and values can be of any length.
+/// Characters of a cell; names and values can have any length.
 const CELL: usize = 120;
 
-/// All reviews in one comment that is always short enough to be posted.
+/// All reviews in one comment that never exceeds the limit.
 pub fn markdown(reviews: &[Review]) -> String {
-    let more = |left: usize| format!("\n… and {}; `pipe diff` has them all.\n", format::plural(left, "more pipeline"));
+    let more = |left: usize| format!("\n… and {}; `pipe diff` shows all.\n", format::plural(left, "more pipeline"));
     let mut out = String::new();
     for (at, review) in reviews.iter().enumerate() {
         let room = LARGEST - 100;
@@ -113,11 +113,11 @@ fn folded(title: &str, lines: &[String]) -> String {
     out + "\n</details>\n"
 }
 
-/// What changed, what that invalidates and what stands next to it.
+/// The changed stages, the stages that they invalidate, and their neighbours.
 fn picture(nodes: &[Node]) -> String {
     let feeding: BTreeSet<&str> =
         nodes.iter().filter(|n| n.mark.is_some()).flat_map(|n| &n.inputs).map(String::as_str).collect();
-    // Changes come before what only follows from them, and that before the neighbours, if not all can be shown.
+    // If not all fit, changed stages come first, then invalidated ones, then neighbours.
     let weight = |node: &Node| match node.mark {
         Some(Mark::Added | Mark::Removed | Mark::Changed) => 0,
         Some(Mark::Invalid | Mark::Cached) => 1,
@@ -134,10 +134,10 @@ fn picture(nodes: &[Node]) -> String {
     near.sort_by_key(|(at, _)| *at);
     let near: Vec<&Node> = near.into_iter().map(|(_, n)| n).collect();
     let index = &|stage: &str| near.iter().position(|n| n.stage == stage);
-    // An edge between two neighbours has nothing to do with the change.
-    let is_told = |from: usize, to: usize| near[from].mark.is_some() || near[to].mark.is_some();
+    // Leave out edges between two neighbours: they have nothing to do with the change.
+    let is_relevant = |from: usize, to: usize| near[from].mark.is_some() || near[to].mark.is_some();
     let edges = near.iter().enumerate().flat_map(|(to, n)| n.inputs.iter().filter_map(move |i| Some((index(i)?, to))));
-    let edges = edges.filter(|(from, to)| is_told(*from, *to));
+    let edges = edges.filter(|(from, to)| is_relevant(*from, *to));
     let graph = Graph { name: String::new(), edges: edges.collect(), nodes: near.iter().map(|n| drawn(n)).collect() };
     let note =
         if left_out > 0 { format!(", without {}", format::plural(left_out, "more stage")) } else { String::new() };
@@ -170,7 +170,7 @@ fn cut(text: &str) -> String {
     }
 }
 
-/// Text that Markdown leaves alone, in a table too: no markup, no mention, no link.
+/// Text as inert Markdown, also in a table: no markup, no mention, no link.
 fn code(text: &str) -> String {
     let text = cut(text).replace(|c: char| c.is_control(), " ");
     let text = text.trim();
@@ -180,7 +180,7 @@ fn code(text: &str) -> String {
     if !text.contains(['`', '|', '\\']) {
         return format!("`{text}`");
     }
-    // A code span cannot hold these in a table; as numbers they are nothing but letters.
+    // In a table, a code span cannot hold these characters; write them as numeric entities.
     let letter = |c: char| match c {
         ' ' => c.to_string(),
         c if c.is_ascii() && !c.is_ascii_alphanumeric() => format!("&#{};", u32::from(c)),

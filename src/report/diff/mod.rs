@@ -1,4 +1,4 @@
-//! What a change comes to: for the terminal, as a pull-request comment, and as JSON. `words` is what they share.
+//! Renders reviews for the terminal, as a pull-request comment and as JSON. `words` is shared by the first two.
 
 mod json;
 mod markdown;

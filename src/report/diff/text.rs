@@ -1,4 +1,4 @@
-//! A review for the terminal.
+//! A review as text for the terminal.
 
 use anstyle::Style;
 
@@ -9,10 +9,10 @@ use crate::report::format;
 use crate::report::table::Table;
 use pipe_engine::diff::{Review, State, Status};
 
-/// Stages named in a row of stages that changed in the same way.
+/// Stages named in one row of stages with the same change.
 const NAMED: usize = 4;
 
-/// What changed, what of it leaves results alone, and what the rest invalidates.
+/// Render the changes, the changes without effect, and what the others invalidate.
 pub fn text(review: &Review, color: Color) -> String {
     let profile = review.profile.as_ref().map(|p| format!(" (profile {p})")).unwrap_or_default();
     let lead = color.paint(STRONG, "diff");
@@ -75,7 +75,7 @@ fn invalidated(rows: &[Row], color: Color) -> String {
     painted(&table, &styles, color)
 }
 
-/// The first word of each line in its style; painted after the columns are aligned, since escapes have no width.
+/// Colour the first word of each line, after alignment: escape codes have no width.
 fn painted(table: &Table, styles: &[Option<Style>], color: Color) -> String {
     let paint = |(line, style): (&str, &Option<Style>)| match (style, line.trim_start().find(' ')) {
         (Some(style), Some(end)) => {
@@ -139,14 +139,14 @@ mod tests {
     }
 
     #[test]
-    fn colours_say_the_same() {
+    fn colours_do_not_change_the_text() {
         let plain = text(&review(), Color::Never);
         assert_eq!(
             plain,
             "\
 diff roberta-full (profile full): HEAD:x.toml → x.toml
   changed  teacher  learning-rate 0.0005 → 0.0003
-                    patience 3 is new
+                    patience 3 was added
 invalidated 2 of 9 stages, 1 cached, 1 to run, about 1m 10s
   run  teacher     learning-rate and 1 more            1m 10s
   hit  comparison  ← teacher.learning-rate and 1 more

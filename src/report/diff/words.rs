@@ -1,4 +1,4 @@
-//! How a difference reads: `learning-rate 0.0005 → 0.0003`, `in.model + thin, − adapted`.
+//! The wording of differences: `learning-rate 0.0005 → 0.0003`, `in.model + thin, − adapted`.
 
 use serde_json::Value;
 
@@ -6,33 +6,33 @@ use crate::report::format;
 use pipe_engine::diff::{Affected, Change, ProfileDiff, Quiet, Review, StageDiff, State, Status, What};
 use pipe_engine::store::manifest::short;
 
-/// Instances named beside a change that is not about all of a stage's.
+/// Instances named beside a change that affects only some of a stage's.
 const NAMED: usize = 3;
 
-/// A change on one line.
+/// A change as one line.
 pub fn phrase(change: &Change) -> String {
     let Change { what, label, before, after, instances } = change;
-    let said = match (what, before, after) {
+    let text = match (what, before, after) {
         (What::Edge | What::Matrix, _, _) => sets(label, list(before), list(after)),
         (What::File, _, _) => format!("file {}", values(label, before, after)),
         (What::Kind, _, _) => format!("{label} {} → {}", bare(before), bare(after)),
         _ => values(label, before, after),
     };
     match instances.as_slice() {
-        [] => said,
-        some => format!("{said} (only {})", names(some, NAMED)),
+        [] => text,
+        some => format!("{text} (only {})", names(some, NAMED)),
     }
 }
 
 fn values(label: &str, before: &Value, after: &Value) -> String {
     match (before, after) {
-        (Value::Null, after) => format!("{label} {} is new", value(after)),
-        (before, Value::Null) => format!("{label} {} is gone", value(before)),
+        (Value::Null, after) => format!("{label} {} was added", value(after)),
+        (before, Value::Null) => format!("{label} {} was removed", value(before)),
         (before, after) => format!("{label} {} → {}", value(before), value(after)),
     }
 }
 
-/// Lists differ by what came and went, or by their order; one against one is an arrow.
+/// Lists show the added and removed names, or their order; two lists of one element show an arrow.
 fn sets(label: &str, before: Vec<String>, after: Vec<String>) -> String {
     if let ([old], [new]) = (before.as_slice(), after.as_slice()) {
         return format!("{label} {old} → {new}");
@@ -50,14 +50,14 @@ fn list(value: &Value) -> Vec<String> {
     value.as_array().map_or(Vec::new(), |all| all.iter().map(bare).collect())
 }
 
-/// Names of stages and digests stand without quotes.
+/// Names of stages and digests have no quotes.
 fn bare(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_string)
 }
 
 fn value(value: &Value) -> String {
     match value.as_str().map(short) {
-        // A digest that was shortened.
+        // A shortened digest.
         Some(cut) if cut.len() == 8 && value.as_str().is_some_and(|whole| whole.len() == 64) => cut,
         _ => short(&value.to_string()),
     }
@@ -80,7 +80,7 @@ pub(super) fn status(status: Status) -> &'static str {
     }
 }
 
-/// What a stage is, where it is new or gone; what it was called; then its changes.
+/// The kind of an added or removed stage and the inputs of an added one, then the changes.
 pub(super) fn about(diff: &StageDiff) -> Vec<String> {
     let mut lines: Vec<String> = match diff.status {
         Status::Added if diff.inputs.is_empty() => vec![diff.kind.clone()],
@@ -100,7 +100,7 @@ pub(super) fn title(diff: &StageDiff) -> String {
     }
 }
 
-/// Stages that changed in the same way stand together, as where the seed of the file moved.
+/// Group stages with the same changes, for example after a change of the file's seed.
 pub(super) fn grouped(diffs: &[StageDiff]) -> Vec<(&StageDiff, Vec<String>)> {
     let mut groups: Vec<(&StageDiff, Vec<String>)> = Vec::new();
     for diff in diffs {
@@ -123,11 +123,11 @@ pub(super) fn quiet(quiet: &Quiet) -> String {
     }
 }
 
-/// `profile full: teacher.epochs 3 → 4`, a line each.
+/// `profile full: teacher.epochs 3 → 4`, one line per change.
 pub(super) fn profile(diff: &ProfileDiff) -> Vec<String> {
     let lead = match diff.status {
         Status::Added => format!("profile {} (new)", diff.profile),
-        Status::Removed => format!("profile {} (gone)", diff.profile),
+        Status::Removed => format!("profile {} (removed)", diff.profile),
         Status::Renamed | Status::Changed => format!("profile {}", diff.profile),
     };
     let mut lines = Vec::new();
@@ -142,14 +142,14 @@ pub(super) fn profile(diff: &ProfileDiff) -> Vec<String> {
     if lines.is_empty() { vec![lead] } else { lines }
 }
 
-/// Instances of a stage with the same fate stand together from this many on.
+/// At least this many instances of a stage with the same state and cause share a line.
 const TOGETHER: usize = 4;
 
-/// One line about what is invalidated.
+/// One line about invalidated instances.
 pub(super) struct Row {
     pub(super) state: State,
     pub(super) name: String,
-    /// The way back to the cause, without the name.
+    /// The path to the cause, without the name.
     pub(super) reason: String,
     pub(super) seconds: Option<f64>,
 }

@@ -1,11 +1,11 @@
 //! One axis of a plot: its scale and its ticks.
 
-/// From values to pixels.
+/// Maps values to pixels.
 pub struct Axis {
     pub low: f64,
     pub high: f64,
     pub is_log: bool,
-    /// Pixels of the ends.
+    /// Pixel positions of the ends.
     pub from: f64,
     pub to: f64,
 }
@@ -18,12 +18,12 @@ impl Axis {
         self.from + share * (self.to - self.from)
     }
 
-    /// Round values within, and how they are written.
+    /// Round values within the axis, with their labels.
     pub fn ticks(&self) -> Vec<(f64, String)> {
         let within = |v: &f64| (self.low..=self.high).contains(v);
         if self.is_log {
             let tens = (self.low.log10().floor() as i32..=self.high.log10().ceil() as i32).map(|e| (10f64.powi(e), e));
-            // All digits where there is room for them.
+            // Use all digits if there is room.
             let digits: &[f64] = if self.high > 20.0 * self.low {
                 &[1.0, 2.0, 5.0]
             } else {
@@ -33,7 +33,7 @@ impl Axis {
             let text = |v: f64, e: i32| format!("{v:.*}", (-e).max(0) as usize);
             return all.filter(|(v, _)| within(v)).map(|(v, e)| (v, text(v, e))).collect();
         }
-        // The round step that gives nine or a few less.
+        // The smallest round step that gives at most about nine ticks.
         let rough = (self.high - self.low) / 9.0;
         let ten = rough.log10().floor();
         let step =
@@ -49,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ticks_are_round_and_written_as_short_as_they_can() {
+    fn ticks_are_round_and_labels_are_short() {
         let ticks = |low, high, is_log| -> Vec<String> {
             let axis = Axis { low, high, is_log, from: 0.0, to: 1.0 };
             axis.ticks().into_iter().map(|(_, text)| text).collect()

@@ -1,4 +1,4 @@
-//! Limits that variants must keep.
+//! Limits that variants must not exceed.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -6,38 +6,38 @@ use serde::{Deserialize, Serialize};
 use super::row::{Comparison, Row};
 use pipe_engine::contract::kind::Invalid;
 
-/// How far a variant may fall behind the baseline. Limits that are not given do not count.
+/// How much worse than the baseline a variant may be. A limit that is left out is not checked.
 #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Gate {
-    /// Accuracy may fall by so much at most: 0.01 is one point. Below 0, it must rise.
+    /// The largest accepted drop of the accuracy; 0.01 is one point. If it is negative, the accuracy must rise.
     #[serde(default)]
     accuracy_drop: Option<f64>,
-    /// Macro F1 may fall by so much at most.
+    /// The largest accepted drop of the macro F1.
     #[serde(default)]
     macro_f1_drop: Option<f64>,
-    /// Bytes on disk may be so large a part of the baseline's at most.
+    /// The largest accepted size on disk, relative to the baseline.
     #[serde(default)]
     size_ratio: Option<f64>,
-    /// The median latency at batch 1 may be so many times the baseline's at most.
+    /// The largest accepted median latency at batch size 1, relative to the baseline.
     #[serde(default)]
     latency_ratio: Option<f64>,
-    /// Throughput must be so many times the baseline's at least.
+    /// The smallest accepted throughput, relative to the baseline.
     #[serde(default)]
     speed_up: Option<f64>,
-    /// The variants that must keep the limits. Default: all but the baseline.
+    /// The variants to check. Default: all except the baseline.
     #[serde(default)]
     variants: Option<Vec<String>>,
 }
 
-/// What a limit is held against; none where it was not measured.
+/// The value that a limit applies to; None if it was not measured.
 type Figure = fn(&Row) -> Option<f64>;
 
-/// One limit, and the figure that it holds for.
+/// One limit and the value it applies to.
 struct Limit {
     key: &'static str,
     bound: Bound,
-    /// None where it was not measured.
+    /// None if it was not measured.
     figure: Figure,
 }
 
@@ -46,7 +46,7 @@ enum Bound {
     AtLeast(f64),
 }
 
-/// A drop of 0.89 to 0.88 is one of 0.01, though not in binary.
+/// Tolerance: in binary, 0.89 − 0.88 is slightly more than 0.01.
 const ROUNDING: f64 = 1e-9;
 
 impl Gate {
@@ -73,8 +73,8 @@ impl Gate {
             );
         }
         if self.variants.as_ref().is_some_and(Vec::is_empty) {
-            let wrong_list = Invalid::new("gate", "`variants` of the gate is empty, so that nothing could fail");
-            wrong.push(wrong_list.help("leave it out for all but the baseline"));
+            let wrong_list = Invalid::new("gate", "`variants` of the gate is empty, so the gate checks nothing");
+            wrong.push(wrong_list.help("leave it out to check all variants except the baseline"));
         }
         wrong
     }
@@ -82,20 +82,20 @@ impl Gate {
     pub fn check_variants(&self, known: &[&str], baseline: Option<&str>) -> Vec<Invalid> {
         let wrong = |name: &String| {
             if !known.contains(&name.as_str()) {
-                let invalid = Invalid::new("gate", format!("there is no variant `{name}` for the gate"));
+                let invalid = Invalid::new("gate", format!("the gate names an unknown variant `{name}`"));
                 return Some(invalid.help(format!("variants: {}", known.join(", "))));
             }
-            let message = || format!("`{name}` is the baseline, which the gate compares the others with");
+            let message = || format!("the gate names the baseline `{name}`, which cannot be compared with itself");
             (Some(name.as_str()) == baseline).then(|| Invalid::new("gate", message()))
         };
         if self.variants.is_none() && known.iter().all(|name| Some(*name) == baseline) {
-            let nothing = Invalid::new("gate", "the gate has nothing to hold: the baseline is the only variant");
-            return vec![nothing.help("give `in.metrics` more models, or leave `gate` out")];
+            let nothing = Invalid::new("gate", "the gate has nothing to check: the baseline is the only variant");
+            return vec![nothing.help("add models to `in.metrics`, or leave `gate` out")];
         }
         self.variants.iter().flatten().filter_map(wrong).collect()
     }
 
-    /// What to say of the variants that break a limit; none where all keep them.
+    /// Describe the variants that exceed a limit; None if there are none.
     pub fn shortfall(&self, comparison: &Comparison) -> Option<String> {
         let limits = self.limits();
         let guarded: Vec<&Row> = comparison.rows.iter().filter(|row| self.guards(row, &comparison.baseline)).collect();
@@ -107,11 +107,10 @@ impl Gate {
             })
             .collect();
         let (count, of) = (broken.len(), guarded.len());
-        let verb = if count == 1 { "falls" } else { "fall" };
+        let verb = if count == 1 { "fails" } else { "fail" };
         let all = broken.concat();
-        (count > 0).then(|| {
-            format!("{count} of {of} variants {verb} short of the gate, against `{}`:{all}", comparison.baseline)
-        })
+        (count > 0)
+            .then(|| format!("{count} of {of} variants {verb} the gate, compared with `{}`:{all}", comparison.baseline))
     }
 
     fn guards(&self, row: &Row, baseline: &str) -> bool {
@@ -136,7 +135,8 @@ impl Gate {
 }
 
 impl Limit {
-    /// `size-ratio 0.6200, at most 0.5` where a row breaks it. What was not measured is not known to be kept.
+    /// `size-ratio 0.6200, at most 0.5` if a row exceeds the limit. A value that was not measured counts as exceeding
+    /// it.
     fn broken(&self, row: &Row) -> Option<String> {
         let figure = (self.figure)(row);
         let (holds, bound) = match self.bound {

@@ -1,4 +1,4 @@
-//! Where the labels of a plot stand: beside their points, out of each other's way.
+//! Places the labels of a plot beside their points without overlap.
 
 /// A rectangle, in pixels from the upper left corner.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -9,7 +9,7 @@ pub struct Area {
     pub bottom: f64,
 }
 
-/// A place in pixels.
+/// A position in pixels.
 type At = (f64, f64);
 
 impl Area {
@@ -28,18 +28,18 @@ impl Area {
     }
 }
 
-/// A label that has its place.
+/// A placed label.
 #[derive(Debug, PartialEq)]
 pub struct Label {
-    /// Of its start, middle or end, as `anchor` says.
+    /// The horizontal position of the label's start, middle or end, depending on `anchor`.
     pub x: f64,
     pub top: f64,
     pub anchor: &'static str,
-    /// From the point to a label that stands apart from it.
+    /// A line from the point to a label at a distance.
     pub leader: Option<(At, At)>,
 }
 
-/// What is taken so far.
+/// The occupied areas so far.
 pub struct Layout {
     field: Area,
     taken: Vec<Area>,
@@ -47,10 +47,10 @@ pub struct Layout {
 
 /// Pixels between a bubble and its label; beyond the first, a line connects them.
 const GAPS: [f64; 4] = [6.0, 20.0, 40.0, 64.0];
-/// Directions that are tried, the best to read first: right, left, above, below, and between.
+/// Directions to try, the most readable first: right, left, above, below, then diagonal.
 const DIRECTIONS: [At; 8] =
     [(1.0, 0.0), (-1.0, 0.0), (0.0, -1.0), (0.0, 1.0), (0.8, -0.8), (0.8, 0.8), (-0.8, -0.8), (-0.8, 0.8)];
-/// Square pixels of overlap that one pixel of distance is worth, and by how much worse it is to leave the field.
+/// The cost of one pixel of distance, in square pixels of overlap; and the factor for area outside the field.
 const DISTANCE: f64 = 2.0;
 const OUTSIDE: f64 = 20.0;
 
@@ -63,7 +63,7 @@ impl Layout {
         self.taken.push(area);
     }
 
-    /// The place with the least overlap for a label of a size, near a bubble.
+    /// Find the position with the least overlap for a label near a bubble.
     pub fn place(&mut self, (x, y): At, radius: f64, (wide, tall): At) -> Label {
         let mut best: Option<(f64, Area, Label)> = None;
         for (gap, (dx, dy)) in GAPS.iter().flat_map(|gap| DIRECTIONS.map(|direction| (*gap, direction))) {
@@ -100,7 +100,7 @@ mod tests {
     const FIELD: Area = Area { left: 0.0, top: 0.0, right: 400.0, bottom: 300.0 };
 
     #[test]
-    fn a_label_stands_to_the_right_and_inside() {
+    fn a_label_is_placed_to_the_right_and_inside() {
         let label = Layout::new(FIELD).place((100.0, 100.0), 10.0, (80.0, 30.0));
         assert_eq!(label, Label { x: 116.0, top: 85.0, anchor: "start", leader: None });
         let label = Layout::new(FIELD).place((390.0, 100.0), 10.0, (80.0, 30.0));
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn labels_of_points_in_a_heap_do_not_overlap() {
+    fn labels_of_close_points_do_not_overlap() {
         let mut layout = Layout::new(FIELD);
         let points: Vec<At> = (0..6).map(|i| (190.0 + 4.0 * f64::from(i), 150.0 + 3.0 * f64::from(i))).collect();
         points.iter().for_each(|&point| layout.taken(Area::around(point, 6.0, 6.0)));

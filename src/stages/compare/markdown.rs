@@ -1,4 +1,4 @@
-//! The comparison as two tables of Markdown, aligned so that they also read well as plain text.
+//! The comparison as two Markdown tables, aligned so that they read well as plain text too.
 
 use unicode_width::UnicodeWidthStr;
 
@@ -7,7 +7,7 @@ use super::row::{Comparison, Row};
 /// A column: its title and a variant's cell.
 type Column = (&'static str, fn(&Row) -> String);
 
-/// Where there is no figure.
+/// Shown if there is no value.
 const NONE: &str = "–";
 
 const QUALITY: [Column; 10] = [
@@ -65,7 +65,7 @@ fn probability(p: f64) -> String {
     if p < 0.0001 { "< 0.0001".into() } else { format!("{p:.4}") }
 }
 
-/// The first column to the left, numbers to the right.
+/// Align the first column to the left and numbers to the right.
 fn table(columns: &[Column], rows: &[Row]) -> String {
     let titles = columns.iter().map(|(title, _)| (*title).to_owned()).collect();
     let cells = rows.iter().map(|row| columns.iter().map(|(_, cell)| cell(row)).collect());

@@ -1,7 +1,7 @@
-//! Size, accuracy and latency of the variants as a picture.
+//! Plots size, accuracy and latency of the variants.
 //!
-//! Written as SVG by hand: a style sheet that follows the reader's light or dark setting and labels that keep out of each
-//! other's way are what a plotting library does not have.
+//! The SVG is written by hand: plotting libraries have neither a style sheet that follows the reader's light or dark
+//! setting nor labels that avoid each other.
 
 use std::fmt::Write as _;
 
@@ -11,17 +11,17 @@ use super::axis::Axis;
 use super::label::{Area, Label, Layout};
 use super::row::{Comparison, Row};
 
-/// Of the picture and of the field within it, in pixels.
+/// Sizes of the picture and of the field in it, in pixels.
 const WIDTH: f64 = 880.0;
 const HEIGHT: f64 = 540.0;
 const FIELD: Area = Area { left: 74.0, top: 72.0, right: WIDTH - 28.0, bottom: HEIGHT - 62.0 };
-/// Radius of the slowest variant's bubble, of the smallest one drawn, and where latency was not measured.
+/// Bubble radius of the slowest variant, the smallest radius, and the radius of a variant without measured latency.
 const LARGEST: f64 = 24.0;
 const SMALLEST: f64 = 4.0;
 const PLAIN: f64 = 7.0;
-/// Variants of about one size stand side by side, so far apart.
+/// Horizontal distance between variants of about the same size.
 const ASIDE: f64 = 22.0;
-/// Letters of a name beyond which it is cut.
+/// The most characters shown of a name.
 const LONGEST: usize = 28;
 
 const STYLE: &str = "\
@@ -32,13 +32,13 @@ const STYLE: &str = "\
 .frame{stroke:#5d6b7e}.level{stroke:#a3afbf}.bubble{fill:#5b93f5;stroke:#9dc0ff}.base{fill:#8a94a6;stroke:#c3ccd8}
 .whisker{stroke:#9dc0ff}.leader{stroke:#5d6b7e}}";
 
-/// Where a variant stands.
+/// The position of a variant in the plot.
 struct Point<'a> {
     row: &'a Row,
     x: f64,
     y: f64,
     radius: f64,
-    /// Ends of its interval, low and high.
+    /// The ends of its interval, low and high.
     whisker: Option<(f64, f64)>,
 }
 
@@ -52,7 +52,7 @@ pub fn svg(comparison: &Comparison) -> String {
     axes(&mut out, &across, &up);
     let y = up.place(level);
     line(&mut out, "level", (FIELD.left, y), (FIELD.right, y));
-    // Small ones last, so that none is hidden.
+    // Draw small bubbles last, so that large ones do not hide them.
     let mut order: Vec<&Point> = points.iter().collect();
     order.sort_by(|a, b| b.radius.total_cmp(&a.radius));
     for Point { row, x, y, radius, .. } in order {
@@ -180,14 +180,14 @@ fn megabytes(row: &Row) -> f64 {
     row.bytes.max(1) as f64 / 1e6
 }
 
-/// The interval of the change, as accuracies.
+/// The interval of the change, converted to accuracies.
 fn interval(row: &Row, level: f64) -> Option<(f64, f64)> {
     Some((level + row.accuracy_change_low?, level + row.accuracy_change_high?))
 }
 
 fn size_axis(rows: &[Row]) -> Axis {
     let (least, most) = ends(rows.iter().map(megabytes));
-    // Over less than a factor of three, a linear scale is easier to read.
+    // If the sizes differ by less than a factor of three, a linear scale is easier to read.
     let is_log = most > 3.0 * least;
     let (low, high) = match is_log {
         true => (least / 1.5, most * 1.5),
@@ -218,7 +218,7 @@ fn cut(name: &str) -> String {
     }
 }
 
-/// As text and attributes of SVG have it. Letters that XML forbids, such as control characters, become a space.
+/// Escape text for SVG content and attributes. Characters that XML forbids, such as control characters, become spaces.
 fn escaped(text: &str) -> String {
     let plain: String =
         text.chars().map(|c| if c.is_control() || "\u{fffe}\u{ffff}".contains(c) { ' ' } else { c }).collect();

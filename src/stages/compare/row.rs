@@ -1,4 +1,4 @@
-//! The figures of one variant, beside the baseline's.
+//! The values of one variant, compared with the baseline.
 
 use anyhow::{Context as _, Result, ensure};
 use serde::Serialize;
@@ -15,8 +15,8 @@ pub struct Comparison {
     pub rows: Vec<Row>,
 }
 
-/// One variant: a line of `comparison.csv`. What compares it with the baseline is missing in the baseline's own, as are
-/// times that were not measured.
+/// One variant, a line of `comparison.csv`. The baseline has no comparison values; times that were not measured are
+/// empty.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Row {
     pub variant: String,
@@ -34,7 +34,7 @@ pub struct Row {
     pub loss: f64,
     pub bytes: u64,
     pub size_ratio: f64,
-    /// What as many parameters take as 32-bit floats.
+    /// The size of the same number of parameters as 32-bit floats.
     pub f32_bytes: u64,
     pub parameters: u64,
     pub non_zero: u64,
@@ -46,7 +46,7 @@ pub struct Row {
     pub speed_up: Option<f64>,
     pub peak_memory_bytes: Option<u64>,
     pub made_seconds: f64,
-    /// Rows that only the baseline, and only the variant, got right.
+    /// Numbers of rows that only the baseline got right, and that only the variant got right.
     pub lost: Option<u64>,
     pub gained: Option<u64>,
 }
@@ -58,10 +58,10 @@ impl Comparison {
             Some(name) => all
                 .iter()
                 .position(|(label, _)| label == name)
-                .with_context(|| format!("there is no variant `{name}` to be the baseline; variants: {}", known()))?,
+                .with_context(|| format!("the baseline `{name}` is not among the variants: {}", known()))?,
             None => 0,
         };
-        let (baseline, base) = all.get(place).context("there is nothing to compare")?;
+        let (baseline, base) = all.get(place).context("there are no models to compare")?;
         let rows = all.iter().enumerate().map(|(at, (label, scores))| {
             let paired = if at == place { None } else { Some(pair((baseline, base), (label, scores))?) };
             Ok(Row::of(label, scores, base, paired))
@@ -70,21 +70,21 @@ impl Comparison {
     }
 }
 
-/// The two variants' results, row by row: only then does a change say something.
+/// Pair the two variants' results row by row; without the same rows a change means nothing.
 fn pair((baseline, base): (&str, &Scores), (label, scores): (&str, &Scores)) -> Result<Paired> {
     let labels =
         |scores: &Scores| -> Vec<String> { scores.metrics.per_class.iter().map(|c| c.label.clone()).collect() };
     let (theirs, ours) = (labels(base), labels(scores));
     ensure!(
         theirs == ours,
-        "`{label}` was scored on other labels than the baseline `{baseline}`: {} and {}",
+        "`{label}` was scored with other labels than the baseline `{baseline}`: {} and {}",
         ours.join(", "),
         theirs.join(", ")
     );
     Paired::of(&base.outcomes, &scores.outcomes).map_err(|difference| {
         anyhow::anyhow!(
-            "`{label}` was not scored on the rows of the baseline `{baseline}` ({difference}), so that their accuracies do not \
-             compare; let `evaluate` score both on one split of one corpus"
+            "`{label}` was not scored on the same rows as the baseline `{baseline}` ({difference}), so their accuracies \
+             cannot be compared; let `evaluate` score both on one split of one corpus"
         )
     })
 }

@@ -1,4 +1,4 @@
-//! Fixed scores in, whole files and messages out.
+//! Tests with fixed scores: whole files and messages.
 
 use super::*;
 use crate::stages::evaluate::Cost;
@@ -6,7 +6,7 @@ use pipe_ml::judge::classifier::Size;
 use pipe_ml::judge::metrics::{ClassMetrics, Metrics, Speed};
 use pipe_ml::text::data::outcomes::Outcomes;
 
-/// Scores of a model that is right on the rows of `right`, of 200 rows in two classes.
+/// Scores of a model that predicts the rows of `right` correctly, of 200 rows in two classes.
 fn scores(right: impl Fn(u32) -> bool, bytes: u64, speed: Option<(f64, f64)>) -> Scores {
     let labels: Vec<u32> = (0..200).map(|row| row % 2).collect();
     let predicted: Vec<u32> = (0..200).map(|row| if right(row) { row % 2 } else { 1 - row % 2 }).collect();
@@ -44,7 +44,7 @@ fn scores(right: impl Fn(u32) -> bool, bytes: u64, speed: Option<(f64, f64)>) ->
     }
 }
 
-/// Five variants: about as good, worse and smaller, without speed, and one whose name is not plain.
+/// Five variants: similar, worse and smaller, without speed, and one with special characters in its name.
 fn variants() -> Vec<(String, Scores)> {
     let mut untimed = scores(|row| row >= 21, 705_724, None);
     (untimed.metrics.macro_auc, untimed.cost.peak_memory_bytes) = (None, None);
@@ -78,7 +78,7 @@ fn the_files_of_fixed_scores() {
 }
 
 #[test]
-fn a_plot_of_one_variant_or_of_equal_ones_has_no_number_that_is_none() {
+fn a_plot_of_one_variant_or_of_equal_ones_has_no_nan_or_infinity() {
     for variants in [variants()[..1].to_vec(), vec![variants()[1].clone(); 3], vec![variants()[0].clone(); 40]] {
         let svg = plot::svg(&Comparison::of(&variants, None).unwrap());
         assert!(!svg.contains("NaN") && !svg.contains("inf"), "{svg}");
@@ -86,7 +86,7 @@ fn a_plot_of_one_variant_or_of_equal_ones_has_no_number_that_is_none() {
 }
 
 #[test]
-fn another_baseline_turns_the_changes_around() {
+fn another_baseline_reverses_the_changes() {
     let all = variants();
     let (first, last) = (Comparison::of(&all, None).unwrap(), Comparison::of(&all, Some("student")).unwrap());
     assert_eq!(first.rows[3].accuracy_change, last.rows[0].accuracy_change.map(|change| -change));
@@ -94,56 +94,53 @@ fn another_baseline_turns_the_changes_around() {
     assert_eq!((first.rows[3].lost, last.rows[0].lost, last.rows[0].gained), (Some(36), Some(0), Some(36)));
     assert_eq!((last.rows[3].accuracy_change, last.rows[3].speed_up), (None, Some(1.0)));
     let error = Comparison::of(&all, Some("techer")).unwrap_err().to_string();
-    assert_eq!(
-        error,
-        "there is no variant `techer` to be the baseline; variants: teacher, pruned, int8, student, a|b <&>"
-    );
-    assert_eq!(Comparison::of(&[], None).unwrap_err().to_string(), "there is nothing to compare");
+    assert_eq!(error, "the baseline `techer` is not among the variants: teacher, pruned, int8, student, a|b <&>");
+    assert_eq!(Comparison::of(&[], None).unwrap_err().to_string(), "there are no models to compare");
 }
 
 #[test]
-fn variants_that_scored_other_rows_do_not_compare() {
+fn variants_that_scored_other_rows_cannot_be_compared() {
     let mut all = variants();
     all[2].1.outcomes.ids[7] = "validation:7".into();
     assert_eq!(
         Comparison::of(&all, None).unwrap_err().to_string(),
-        "`int8` was not scored on the rows of the baseline `teacher` (row `test:7` is in one of them only), so that their \
-         accuracies do not compare; let `evaluate` score both on one split of one corpus"
+        "`int8` was not scored on the same rows as the baseline `teacher` (only one of them has row `test:7`), so their \
+         accuracies cannot be compared; let `evaluate` score both on one split of one corpus"
     );
     all[1].1.metrics.per_class[0].label = "maybe".into();
     assert_eq!(
         Comparison::of(&all, None).unwrap_err().to_string(),
-        "`pruned` was scored on other labels than the baseline `teacher`: maybe, yes and no, yes"
+        "`pruned` was scored with other labels than the baseline `teacher`: maybe, yes and no, yes"
     );
 }
 
 #[test]
-fn a_gate_names_each_variant_that_falls_short_with_figure_and_limit() {
+fn a_gate_names_each_variant_that_fails_with_value_and_limit() {
     let comparison = Comparison::of(&variants(), None).unwrap();
     let says = |text| gate(text).shortfall(&comparison);
     assert_eq!(
         says(r#"{"accuracy-drop": 0.01, "size-ratio": 0.5, "speed-up": 1.2}"#).unwrap(),
-        "3 of 4 variants fall short of the gate, against `teacher`:\
+        "3 of 4 variants fail the gate, compared with `teacher`:\
          \n  pruned: size-ratio 1.0000, at most 0.5; speed-up not measured (speed-seconds = 0), at least 1.2\
          \n  student: accuracy-drop 0.1800, at most 0.01; size-ratio 0.7099, at most 0.5\
          \n  a|b <&>: size-ratio 0.5002, at most 0.5; speed-up 1.0060, at least 1.2"
     );
     assert_eq!(
         says(r#"{"macro-f1-drop": 0, "latency-ratio": 1.5, "variants": ["int8", "student"]}"#).unwrap(),
-        "2 of 2 variants fall short of the gate, against `teacher`:\
+        "2 of 2 variants fail the gate, compared with `teacher`:\
          \n  int8: macro-f1-drop 0.0050, at most 0; latency-ratio 1.8500, at most 1.5\
          \n  student: macro-f1-drop 0.1800, at most 0"
     );
-    // A drop of just the limit keeps it: in binary, 0.89 − 0.885 is a little more than 0.005.
+    // A drop of exactly the limit passes: in binary, 0.89 − 0.885 is slightly more than 0.005.
     assert_eq!(says(r#"{"accuracy-drop": 0.005, "macro-f1-drop": 0.005, "variants": ["pruned"]}"#), None);
     assert_eq!(
         says(r#"{"accuracy-drop": -0.02, "variants": ["pruned"]}"#).unwrap(),
-        "1 of 1 variants falls short of the gate, against `teacher`:\n  pruned: accuracy-drop 0.0050, at most -0.02"
+        "1 of 1 variants fails the gate, compared with `teacher`:\n  pruned: accuracy-drop 0.0050, at most -0.02"
     );
 }
 
 #[test]
-fn limits_that_make_no_sense_are_told_before_anything_runs() {
+fn invalid_limits_are_reported_before_anything_runs() {
     let says = |text: &str| -> Vec<String> { gate(text).check().into_iter().map(|invalid| invalid.message).collect() };
     assert_eq!(says(r#"{"accuracy-drop": 1.5}"#), ["accuracy-drop of the gate is 1.5; it must be from -1 to 1"]);
     assert_eq!(
@@ -152,7 +149,7 @@ fn limits_that_make_no_sense_are_told_before_anything_runs() {
     );
     assert_eq!(says("{}"), ["the gate has no limit"]);
     let empty = says(r#"{"size-ratio": 1, "variants": []}"#);
-    assert_eq!(empty, ["`variants` of the gate is empty, so that nothing could fail"]);
+    assert_eq!(empty, ["`variants` of the gate is empty, so the gate checks nothing"]);
     assert!(serde_json::from_str::<Gate>(r#"{"accuracy": 1}"#).is_err());
     let labels = Labels::from([("metrics", vec!["teacher", "int8"])]);
     let says = |text: &str| -> Vec<String> {
@@ -165,13 +162,13 @@ fn limits_that_make_no_sense_are_told_before_anything_runs() {
     };
     assert_eq!(
         says(r#"{"baseline": "techer"}"#),
-        ["there is no variant `techer` to be the baseline; variants: teacher, int8"]
+        ["the baseline `techer` is not among the variants; variants: teacher, int8"]
     );
     assert_eq!(
         says(r#"{"gate": {"size-ratio": 1, "variants": ["teacher", "pruned"]}}"#),
         [
-            "`teacher` is the baseline, which the gate compares the others with; ",
-            "there is no variant `pruned` for the gate; variants: teacher, int8"
+            "the gate names the baseline `teacher`, which cannot be compared with itself; ",
+            "the gate names an unknown variant `pruned`; variants: teacher, int8"
         ]
     );
     assert_eq!(says(r#"{"baseline": "int8", "gate": {"size-ratio": 1, "variants": ["teacher"]}}"#), [""; 0]);

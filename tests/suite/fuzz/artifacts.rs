@@ -1,4 +1,4 @@
-//! Artifact folders that are not what a stage wrote: parquet, Arrow IPC, their descriptions, and checkpoints.
+//! Fuzzes artifact folders: Parquet and Arrow files, their JSON descriptions, and checkpoints.
 
 use std::fs;
 use std::path::Path;
@@ -45,7 +45,7 @@ fn checkpoint(dir: &Path) {
     Checkpoints::open(dir).unwrap().write(&7u64, &tensors).unwrap();
 }
 
-/// A folder whose file `name` was changed; how large it is.
+/// A folder with a changed file `name`, and the size of that file.
 fn damaged(make: fn(&Path), name: &str, change: impl FnOnce(&[u8]) -> Vec<u8>) -> (tempfile::TempDir, usize) {
     let dir = tempfile::tempdir().unwrap();
     make(dir.path());
@@ -55,7 +55,7 @@ fn damaged(make: fn(&Path), name: &str, change: impl FnOnce(&[u8]) -> Vec<u8>) -
     (dir, bytes.len())
 }
 
-/// Reads what must be as consistent as if nothing had been changed.
+/// Check that the tokens are consistent.
 fn use_tokens(tokens: &Tokens) {
     for split in [&tokens.train, &tokens.validation, &tokens.test] {
         let all: usize = (0..split.len()).map(|i| split.row(i).len()).sum();
@@ -95,7 +95,7 @@ proptest! {
     fn a_changed_checkpoint_is_never_read(changes in changes()) {
         let (dir, size) = damaged(checkpoint, "fit.checkpoint", |good| changed(good, &changes));
         let (found, _) = bounded(size, || Checkpoints::open(dir.path()).unwrap().read::<u64>());
-        // A checksum tells: what is read is what was written.
+        // The checksum guarantees that whatever is read was written.
         prop_assert!(found.is_none_or(|(state, tensors)| state == 7 && tensors["a"] == vec![1.0; 40]));
     }
 
@@ -112,7 +112,7 @@ proptest! {
 
 #[test]
 fn sizes_that_an_arrow_file_declares_are_held_against_the_file() {
-    // Every place of the file gets every extreme number, the metadata of the batches and the footer among them.
+    // Put every extreme number at every position, including the metadata of the batches and the footer.
     let dir = tempfile::tempdir().unwrap();
     tokens(dir.path());
     let path = dir.path().join("train.arrow");
@@ -131,7 +131,7 @@ fn sizes_that_an_arrow_file_declares_are_held_against_the_file() {
 
 #[test]
 fn sizes_that_a_parquet_page_declares_are_held_against_the_file() {
-    // The first page begins after the magic: its type, what it unpacks to, and its size, each as 0x15 and a number.
+    // The first page follows the magic: its type, unpacked size and size, each as 0x15 and a number.
     let dir = tempfile::tempdir().unwrap();
     corpus(dir.path());
     let path = dir.path().join("train.parquet");
@@ -142,7 +142,7 @@ fn sizes_that_a_parquet_page_declares_are_held_against_the_file() {
     fs::write(&path, [&good[..7], &two_gigabytes, &good[7 + length..]].concat()).unwrap();
     let message = format!("{:#}", bounded(good.len(), || Corpus::open(dir.path())).unwrap_err());
     assert!(
-        message.contains("train.parquet: a page of ") && message.ends_with("says that it unpacks to 2147483647"),
+        message.contains("train.parquet: a page of ") && message.ends_with("claims to unpack to 2147483647"),
         "{message}"
     );
 }
@@ -157,5 +157,5 @@ fn a_text_stored_once_and_used_very_often_is_not_a_corpus() {
         .unwrap();
     let size = fs::metadata(dir.path().join("train.parquet")).unwrap().len() as usize;
     let message = format!("{:#}", bounded(size, || Corpus::open(dir.path())).unwrap_err());
-    assert!(message.ends_with("it holds more than a file of its size can"), "{message}");
+    assert!(message.ends_with("it unpacks to more than a file of its size can hold"), "{message}");
 }

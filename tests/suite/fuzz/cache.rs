@@ -1,4 +1,4 @@
-//! Entries, the stat cache and the run database as any bytes: nothing is believed that is not right, and nothing breaks.
+//! Fuzzes entries, the stat cache and the run database: invalid data is never used and never breaks a run.
 
 use std::fs;
 use std::path::PathBuf;
@@ -36,7 +36,7 @@ thread_local! {
     static RAN: Dir = ran();
 }
 
-/// What `Cache` makes of an entry file with these bytes, in place of the first; then the file is as it was.
+/// Read the first entry file with these bytes as its content, then restore the file.
 fn read(dir: &Dir, bytes: &[u8]) -> Option<Entry> {
     let path = &entries(dir)[0];
     let good = fs::read(path).unwrap();
@@ -47,7 +47,7 @@ fn read(dir: &Dir, bytes: &[u8]) -> Option<Entry> {
     let found = bounded(bytes.len(), || cache.entry(&fingerprint).unwrap());
     if let Some(entry) = &found {
         assert_eq!(entry.manifest.fingerprint(), fingerprint);
-        // What it hands out lies in its view and is what the digests say.
+        // Its views are inside the cache and match the digests.
         for artifact in entry.outputs.values() {
             let view = bounded(bytes.len(), || cache.view(artifact));
             assert!(view.is_ok_and(|v| v.starts_with(dir.path("cache/views"))));

@@ -1,4 +1,4 @@
-//! Changes to good files, and the bound that reading the changed ones has to keep.
+//! Random changes to valid files, and the memory limit for reading the results.
 
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -9,20 +9,20 @@ use crate::memory;
 pub fn config(cases: u32) -> ProptestConfig {
     let default = ProptestConfig::default();
     let cases = if std::env::var_os("PROPTEST_CASES").is_some() { default.cases } else { cases };
-    // What was found becomes a test of its own, not a file of seeds.
+    // Failures that were found become separate tests, not a file of seeds.
     ProptestConfig { cases, failure_persistence: None, max_shrink_iters: 2_000, ..default }
 }
 
-/// One change to a file's bytes; places are shares of its length, so that they fit any file.
+/// One change to a file's bytes. Positions are shares of the length, so that they fit any file.
 #[derive(Debug, Clone)]
 pub enum Change {
     Flip(Index, u8),
     Delete(Index, usize),
     Repeat(Index, usize),
     Insert(Index, Vec<u8>),
-    /// A number as formats write them, at its extremes or near them.
+    /// A little-endian number, often an extreme one.
     Number(Index, Vec<u8>),
-    /// A line of the file (or of another) put elsewhere.
+    /// A line of the file, copied to another position.
     Line(Index, Index),
     Cut(Index),
 }
@@ -103,7 +103,7 @@ pub fn changed(good: &[u8], changes: &[Change]) -> Vec<u8> {
     bytes
 }
 
-/// Runs `work`, which may take memory for every byte it reads but none without limit.
+/// Run `work` and check its peak memory against a limit that grows with the input.
 #[track_caller]
 pub fn bounded<T: Send>(input: usize, work: impl FnOnce() -> T + Send) -> T {
     const EACH: usize = 128;

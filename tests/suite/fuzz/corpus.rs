@@ -1,4 +1,4 @@
-//! Corpus files: CSV, TSV, JSON lines and the COVID-19 tweets, plain and as gzip.
+//! Fuzzes corpus files: CSV, TSV, JSON lines and the COVID-19 tweets, plain and gzipped.
 
 use std::fs;
 use std::io::Write;
@@ -13,7 +13,7 @@ use super::changes::{bounded, changed, changes, config};
 
 const FORMATS: [Format; 4] = [Format::Csv, Format::Tsv, Format::Jsonl, Format::Covid19];
 
-/// A good file of each format, in their order.
+/// A valid file of each format, in the order of `FORMATS`.
 const GOOD: [&[u8]; 4] = [
     b"\xEF\xBB\xBFtext,label,id\r\n\"one, \"\"two\"\"\",a,1\r\nd\xC3\xA9j\xC3\xA0 vu,b,2\r\n\"over\r\r\nlines\",a,3\r\nx,b,4\r\n",
     b"text\tlabel\none \"two\ta\nthree\tb\ndon\x92t\ta\n\tb\n",
@@ -63,7 +63,7 @@ fn read(format: Format, bytes: &[u8]) -> anyhow::Result<Table> {
     let path = dir.path().join("x.csv");
     fs::write(&path, bytes).unwrap();
     bounded(bytes.len(), || {
-        // All the way to a corpus, where the file has what that takes.
+        // Preprocess the file to a corpus, if it has the required columns.
         let spec = Spec::new(vec![Source::new("x.csv", format, Purpose::Train)]);
         let corpus = preprocess(&spec, 1, dir.path(), &Silent);
         if let Ok(corpus) = &corpus {
@@ -111,7 +111,7 @@ fn gzip_that_unpacks_to_a_gigabyte_is_refused_long_before() {
     let zeros = gzip(&vec![0; 16 << 20]).repeat(64);
     assert_eq!(
         refused(Format::Csv, &zeros).split_once("x.csv is damaged gzip: ").unwrap().1,
-        "x.csv:1: the line is longer than 16 MiB, which no row is"
+        "x.csv:1: the line is longer than 16 MiB, the limit for a row"
     );
     let rows = gzip(&b"aaaaaaaaaaaaaaa,b\n".repeat(1 << 20)).repeat(60);
     let message = refused(Format::Csv, &[gzip(b"text,label\n"), rows].concat());
@@ -125,7 +125,7 @@ fn an_endless_line_is_named() {
         [(Format::Csv, "text,label\na,b\n"), (Format::Tsv, "text\tlabel\na\tb\n"), (Format::Jsonl, "{}\n{}\n")]
     {
         let message = refused(format, &[head.as_bytes(), &line].concat());
-        assert!(message.ends_with("x.csv:3: the line is longer than 16 MiB, which no row is"), "{message}");
+        assert!(message.ends_with("x.csv:3: the line is longer than 16 MiB, the limit for a row"), "{message}");
     }
 }
 
@@ -145,11 +145,11 @@ fn an_endless_record_of_short_lines_is_no_row() {
 fn very_many_columns_and_very_long_names() {
     let message = refused(Format::Csv, &[b"text,label".as_slice(), &b",x".repeat(1 << 20)].concat());
     assert!(
-        message.ends_with("x.csv:1 names 1048578 columns, more than 10000: is it the format you mean?"),
+        message.ends_with("x.csv:1 names 1048578 columns, more than 10000; check the `format` of the source"),
         "{message}"
     );
     let message = refused(Format::Csv, &[b"text,".as_slice(), &b"y".repeat(1 << 20), b"\na,b\n"].concat());
-    assert!(message.contains("it has no column `label`") && message.len() < 1000, "{message}");
+    assert!(message.contains("the file has no column `label`") && message.len() < 1000, "{message}");
     let rows: Vec<u8> = (0..50_000).flat_map(|i| format!("t{i},l{i}\n").into_bytes()).collect();
     assert_eq!(read(Format::Csv, &[b"text,label\n".as_slice(), &rows].concat()).unwrap().rows.len(), 50_000);
 }

@@ -1,8 +1,8 @@
-//! Whatever is in a file, reading it ends in a result or an error: no panic, and no more memory than the file accounts for.
+//! Reading any file ends in a result or an error, without a panic and with memory in proportion to the file.
 //!
 //! Property tests, so that they run with the others on a stable compiler. Each makes files by changing good ones and by
-//! putting hostile pieces together. Seconds of them run by default; `PROPTEST_CASES=20000 cargo test --release --test suite
-//! fuzz::` runs longer. What was found that way stands beside the properties as a test of its own.
+//! putting hostile pieces together. Seconds of them run by default; `PROPTEST_CASES=20000 cargo test --release --test
+//! suite fuzz::` runs longer. Failures found this way are separate tests beside the properties.
 
 mod artifacts;
 mod cache;

@@ -1,4 +1,4 @@
-//! Values in values in values: what recursion would not survive.
+//! Deeply nested values, which would overflow the stack of a recursive reader.
 
 use pipe::report::{Color, diagnostic};
 use pipe_engine::declare::resolve::resolve;
@@ -7,7 +7,7 @@ use pipe_engine::text::diagnostic::Source;
 use super::changes::bounded;
 use crate::toys;
 
-/// On a thread with a stack as small as any that reads a file.
+/// The rendered errors for a text, read on a thread with a small stack.
 fn refused(text: String) -> String {
     let read = move || {
         let source = Source::new("p.toml", text.as_str());

@@ -1,4 +1,4 @@
-//! `pytorch_model.bin`: the zip and the pickle in it, changed and made up.
+//! Fuzzes `pytorch_model.bin`: the zip and the pickle in it, changed and generated.
 
 use std::fs;
 use std::path::Path;
@@ -24,7 +24,7 @@ fn refused(bytes: &[u8]) -> String {
     format!("{:#}", read(bytes).unwrap_err()).split_once("pytorch_model.bin: ").unwrap().1.to_owned()
 }
 
-/// A zip without compression, as PyTorch writes it; `size` is what its directory says of every entry, if not the truth.
+/// An uncompressed zip as PyTorch writes it; `size` replaces the true size of every entry in the directory.
 fn zip(entries: &[(&str, &[u8])], size: Option<u32>) -> Vec<u8> {
     let (mut out, mut directory) = (Vec::new(), Vec::new());
     for (name, data) in entries {
@@ -52,10 +52,10 @@ fn model(pickle: &[u8]) -> Vec<u8> {
 const TENSOR: &[u8] =
     b"ctorch._utils\n_rebuild_tensor_v2\n((X\x07\0\0\0storagectorch\nFloatStorage\nX\x01\0\0\x000X\x03\0\0\0cpuK\x10tQ";
 
-/// What a file of the format before PyTorch 1.6 begins with.
+/// The beginning of a file in the format before PyTorch 1.6.
 const MAGIC: &[u8] = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.";
 
-/// The instructions of such files, and a few that are none.
+/// Pickle instructions of such files, and some invalid ones.
 const PIECES: &[&[u8]] = &[
     b"\x80\x02",
     b".",
@@ -144,7 +144,7 @@ fn the_made_up_file_is_read() {
 
 #[test]
 fn names_of_files_lead_nowhere() {
-    // A key is looked up among the entries and never on the disk.
+    // Keys are looked up among the zip entries, never on disk.
     let key = "../../../../../../etc/passwd";
     let mut tensor = TENSOR.to_vec();
     let at = tensor.windows(6).position(|w| w == b"X\x01\0\0\x000").unwrap();
@@ -168,21 +168,21 @@ fn sizes_that_a_zip_declares_are_held_against_the_file() {
 fn a_memo_that_doubles_costs_nothing() {
     // x = (x, x), sixty times: 2^60 of them, if each were a copy.
     let pickle = [b"K\x01q\0".as_slice(), &b"h\0h\0\x86q\0".repeat(60), b"."].concat();
-    assert_eq!(refused(&model(&pickle)), "it holds no dict of tensors");
+    assert_eq!(refused(&model(&pickle)), "the file does not contain a dict of tensors");
     let long = 1u32 << 20;
     let pickle =
         [b"X".as_slice(), &long.to_le_bytes(), &vec![b'a'; long as usize], b"q\0", &b"h\0".repeat(100_000), b"."]
             .concat();
-    assert_eq!(refused(&model(&pickle)), "it holds no dict of tensors");
+    assert_eq!(refused(&model(&pickle)), "the file does not contain a dict of tensors");
 }
 
 #[test]
 fn tuples_in_tuples_do_not_overflow_the_stack() {
     let pickle = [b")".as_slice(), &b"\x85".repeat(1_000_000), b"."].concat();
-    assert_eq!(refused(&model(&pickle)), "its pickle nests tuples more than 64 deep");
+    assert_eq!(refused(&model(&pickle)), "the pickle nests tuples more than 64 levels deep");
     // Dicts hold tensors here, not one another.
     let pickle = [b"}".repeat(100_000), b"X\x01\0\0\0a}s".repeat(100_000), b".".to_vec()].concat();
-    assert_eq!(refused(&model(&pickle)), "its dict holds no tensors");
+    assert_eq!(refused(&model(&pickle)), "the file contains no tensors");
 }
 
 #[test]
@@ -192,7 +192,7 @@ fn few_bytes_shared_by_very_many_tensors_are_not_a_model() {
     let pickle = [b"}(X\x01\0\0\0a".as_slice(), &tensor, &names.collect::<Vec<_>>(), b"u."].concat();
     let large = vec![0u8; 1 << 20];
     let bytes = zip(&[("m/data.pkl", &pickle), ("m/data/0", &large)], None);
-    // Sixteen numbers each are within what the file accounts for; a quarter of a million each are not.
+    // Sixteen numbers per tensor are in proportion to the file; a quarter of a million are not.
     assert!(read(&bytes).is_ok());
     let pickle: Vec<u8> = {
         let at = pickle.windows(4).position(|w| w == b"(K\x10t").unwrap();
@@ -200,7 +200,7 @@ fn few_bytes_shared_by_very_many_tensors_are_not_a_model() {
     };
     assert_eq!(
         refused(&zip(&[("m/data.pkl", &pickle), ("m/data/0", &large)], None)),
-        "its tensors share the same data too often"
+        "too many tensors share the same data"
     );
 }
 
@@ -213,9 +213,15 @@ fn a_shape_of_a_million_axes_is_refused() {
 
 #[test]
 fn code_is_named_and_not_run() {
-    assert_eq!(refused(&fixture("hostile.bin")), "its pickle calls `posix.system`, which no state dict needs");
+    assert_eq!(
+        refused(&fixture("hostile.bin")),
+        "the pickle calls `posix.system`, which is not allowed in a state dict"
+    );
     for name in ["builtins\neval", "os\nsystem", "torch.hub\nload", "torch._utils\n_rebuild_tensor"] {
         let message = refused(&model(format!("c{name}\n(X\x01\0\0\0atR.").as_bytes()));
-        assert_eq!(message, format!("its pickle calls `{}`, which no state dict needs", name.replace('\n', ".")));
+        assert_eq!(
+            message,
+            format!("the pickle calls `{}`, which is not allowed in a state dict", name.replace('\n', "."))
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! Model folders: safetensors, indexes of shards, config.json, adapters and tokenizers, changed and made up.
+//! Fuzzes model folders: safetensors, shard indexes, config.json, adapters and tokenizers.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -35,7 +35,7 @@ thread_local! {
     };
 }
 
-/// Loads a folder with these two files, onto the CPU.
+/// Load a folder with these two files on the CPU.
 fn load(weights: &[u8], config: &[u8]) -> Result<(), String> {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("model.safetensors"), weights).unwrap();
@@ -57,7 +57,7 @@ fn read(bytes: &[u8]) -> anyhow::Result<HostTensors> {
     bounded(bytes.len(), || weights::read(std::slice::from_ref(&path)))
 }
 
-/// Changes the beginning of a file, where its header is.
+/// Change the beginning of a file, which contains its header.
 fn in_header(good: &[u8], changes: &[Change]) -> Vec<u8> {
     let (head, rest) = good.split_at(good.len().min(3000));
     [changed(head, changes), rest.to_vec()].concat()
@@ -124,7 +124,7 @@ proptest! {
             fs::write(dir.path().join(name), bytes).unwrap();
         }
         let device = pipe_ml::compute::device::open(&"cpu".parse().unwrap()).unwrap().device;
-        // What loads is whole: an index has to name every tensor of its shards, and nothing else.
+        // If a model loads, its index names exactly the tensors of its shards.
         if bounded(shard.len() + index.len(), || Model::load(dir.path(), None, 0, &device)).is_ok() {
             let index: serde_json::Value = serde_json::from_slice(&index).unwrap();
             let named: Vec<&String> = index["weight_map"].as_object().unwrap().keys().collect();
@@ -160,7 +160,7 @@ proptest! {
         for other in ["tokenizer.json", "vocab.json", "merges.txt", "special_tokens_map.json", "tokenizer_config.json"] {
             let mut bytes = fs::read(bundled.join(other)).unwrap();
             if other == "tokenizer.json" && name != other && name != "tokenizer_config.json" {
-                continue; // The older layout is read only where this is missing.
+                continue; // The older layout is only read if this file is missing.
             }
             if other == name {
                 bytes = if head { in_header(&bytes, &changes) } else { changed(&bytes, &changes) };
@@ -218,7 +218,7 @@ fn sizes_that_no_machine_has_are_refused_before_anything_is_made() {
         ("vocab_size", "1152921504606846976", "field `vocab_size` is 1152921504606846976"),
         ("num_hidden_layers", "1000000", "field `num_hidden_layers` is 1000000; more than 384"),
         ("pad_token_id", "18446744073709551615", "field `pad_token_id` is 18446744073709551615"),
-        ("hidden_size", "16777216", "its fields make a model of "),
+        ("hidden_size", "16777216", "the fields describe a model of "),
         ("num_labels", "100000", "field `num_labels` is 100000; more than 65536"),
     ] {
         let mut fields: serde_json::Value = serde_json::from_str(CONFIG).unwrap();

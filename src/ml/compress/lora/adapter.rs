@@ -11,46 +11,46 @@ use crate::model::modules::{is_end, kinds};
 use crate::model::{Config, Family, Model, init};
 
 /// The module that is trained in full and stored with the adapter (`modules_to_save` of PEFT's
-/// sequence classification); no adapter goes into it.
+/// sequence classification); it never gets an adapter.
 pub(super) const HEAD: &str = "classifier";
 
-/// An adapter of the rank of its matrix saves nothing, and few matrices are larger.
+/// The largest accepted rank: an adapter of the same rank as its matrix saves nothing, and few matrices are larger.
 const HIGHEST_RANK: usize = 4096;
 
-/// Where adapters go and how strong they are.
+/// Which modules get adapters, and the adapters' rank and scale.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LoraConfig {
     /// Columns of `A` and rows of `B`.
     pub rank: usize,
     /// The product is scaled by `alpha / rank`.
     pub alpha: f64,
-    /// Probability of zeroing an input of the adapter in training.
+    /// Probability with which dropout zeroes an input of the adapter in training.
     pub dropout: f64,
     pub targets: Targets,
     /// Scale by `alpha / √rank` instead (Kalajdzievski 2023).
     pub rslora: bool,
-    /// Modules beside the head that are trained in full and stored with the adapter, by a part of their name.
+    /// Modules besides the head that are trained in full and stored with the adapter, each by a part of its name.
     pub modules_to_save: Vec<String>,
 }
 
-/// Which linear modules get an adapter; the head never does, it is trained in full.
+/// Which linear modules get an adapter. The head never gets one; it is trained in full.
 #[derive(Debug, Clone)]
 pub enum Targets {
-    /// By their names, whole or the last parts: `query`, `value`, `output.dense`.
+    /// By name, either whole or the last parts: `query`, `value`, `output.dense`.
     Names(Vec<String>),
     /// All (`"all-linear"` of PEFT).
     All,
-    /// Those whose whole name a regular expression matches.
+    /// Modules whose whole name matches a regular expression.
     Pattern(Regex),
 }
 
 impl Targets {
-    /// Names; the one name `all-linear` stands for all.
+    /// The modules with these names; the single name `all-linear` means all modules.
     pub fn of(names: &[String]) -> Self {
         if names == ["all-linear"] { Targets::All } else { Targets::Names(names.to_vec()) }
     }
 
-    /// What PEFT takes where nothing is said: the projections of queries and values.
+    /// PEFT's default: the query and value projections.
     pub fn usual(config: &Config) -> Self {
         let names = match config.family {
             Family::Deberta(_) => ["query_proj", "value_proj"],
@@ -60,7 +60,7 @@ impl Targets {
         Targets::Names(names.map(str::to_owned).to_vec())
     }
 
-    /// A text in the place of the list, as PEFT reads it.
+    /// Read a string given instead of a list, as PEFT does.
     pub(super) fn pattern(text: &str) -> Result<Self> {
         if text == "all-linear" {
             return Ok(Targets::All);
@@ -69,11 +69,11 @@ impl Targets {
         regex.map(Targets::Pattern).map_err(|error| {
             let reason = error.to_string();
             let reason = reason.lines().last().unwrap_or_default();
-            anyhow!("lora: the target pattern `{text}` cannot be used ({reason}); list the modules' names instead")
+            anyhow!("lora: cannot use the target pattern `{text}` ({reason}); list the names of the modules instead")
         })
     }
 
-    /// As `target_modules` of PEFT.
+    /// The value of `target_modules` in PEFT's adapter config.
     pub fn to_json(&self) -> Value {
         match self {
             Targets::Names(names) => json!(names),
@@ -101,7 +101,7 @@ impl PartialEq for Targets {
 }
 
 impl LoraConfig {
-    /// What the product `B·A` is multiplied by.
+    /// The factor of the product `B·A`.
     pub fn scale(&self) -> f64 {
         let rank = self.rank as f64;
         self.alpha / if self.rslora { rank.sqrt() } else { rank }
@@ -121,8 +121,9 @@ impl LoraConfig {
         Ok(())
     }
 
-    /// Adds the modules of parameters that start fresh to those that are trained in full, and names them: frozen, they would
-    /// stay random numbers that no one else has. A base without a pooler is the usual case.
+    /// Add the modules of freshly initialised parameters to the modules that are trained in full, and return their
+    /// names. If they were frozen, they would keep random values that no other copy of the base has. This usually
+    /// concerns a base without a pooler.
     pub fn save_fresh(&mut self, parameters: &[String]) -> Vec<String> {
         let mut added = Vec::new();
         for name in parameters {
@@ -136,8 +137,8 @@ impl LoraConfig {
         added
     }
 
-    /// Whether a module or parameter is trained in full: a module does whose name ends so, as in PEFT, where `classifier`
-    /// means DistilBERT's `pre_classifier` too.
+    /// Whether a module or parameter is trained in full. As in PEFT, a module is if its name ends with a listed name,
+    /// so `classifier` covers DistilBERT's `pre_classifier` too.
     pub(super) fn is_saved(&self, name: &str) -> bool {
         let ends = name.match_indices('.').map(|(at, _)| at).chain([name.len()]);
         let saved = || std::iter::once(HEAD).chain(self.modules_to_save.iter().map(String::as_str));
@@ -146,7 +147,7 @@ impl LoraConfig {
 }
 
 impl Model {
-    /// Puts an adapter beside every target and freezes all but the adapters and the head.
+    /// Add an adapter to every target and freeze everything except the adapters and the head.
     ///
     /// `A` starts as PEFT draws it (uniform within `1/√in`), from `seed`; `B` starts at zero, so the
     /// logits do not change yet.
@@ -189,20 +190,20 @@ impl Model {
         let parameters = self.parameters();
         let has = |module: &String| parameters.iter().any(|p| p.name.contains(&format!("{module}.")));
         if let Some(missing) = config.modules_to_save.iter().find(|module| !has(module)) {
-            bail!("lora: module `{missing}` of modules-to-save is not in the model");
+            bail!("lora: modules-to-save names `{missing}`, but the model has no such module");
         }
         Ok(self.set_trainable(|name| name.contains(".lora_") || config.is_saved(name)))
     }
 
-    /// Adds every adapter into its weight: the same logits at the cost of the plain model. All
+    /// Add every adapter to its weight: the same logits at the cost of the plain model. All
     /// parameters are trainable again.
     pub fn merge_lora(mut self) -> Self {
         self.map_linears(&mut |_, linear| *linear = linear.clone().merge(1.0));
         self.set_trainable(|_| true)
     }
 
-    /// Takes every adapter out of its weight: what was merged with it is the base again, but for rounding. The head stays as
-    /// it was trained.
+    /// Subtract every adapter from its weight. This gives the base back, apart from rounding. The head keeps its
+    /// trained weights.
     pub fn unmerge_lora(mut self) -> Self {
         self.map_linears(&mut |_, linear| *linear = linear.clone().merge(-1.0));
         self.set_trainable(|_| true)

@@ -1,4 +1,4 @@
-//! An adapter folder and its base, made into one model.
+//! Merges an adapter folder into its base model.
 
 use std::path::Path;
 
@@ -10,17 +10,17 @@ use super::peft::load_adapter;
 use crate::files::weights::Weights;
 use crate::model::{Config, Initialised, Model};
 
-/// A merged model, with what the user should know about it.
+/// A merged model, with warnings for the user.
 pub struct Merged {
     pub model: Model,
     /// Warnings, one line each.
     pub notes: Vec<String>,
 }
 
-/// Adds the adapter that PEFT or [`save_adapter`](super::save_adapter) wrote into its base model.
+/// Merge an adapter, written by PEFT or [`save_adapter`](super::save_adapter), into its base model.
 ///
-/// `labels` are those of the head that was stored with the adapter; without them, those of the base where their number is
-/// that of the head, and numbered ones else.
+/// `labels` are those of the head that was stored with the adapter. Without them, the labels are the base's if their
+/// number matches the head, and numbered ones otherwise.
 pub fn merge(base: &Path, adapter: &Path, labels: Option<&[String]>) -> Result<Merged> {
     let config = Config::open(base)?;
     let (head, outputs) = peft::head(adapter)?.unwrap_or((config.head(), config.labels().len()));
@@ -31,7 +31,7 @@ pub fn merge(base: &Path, adapter: &Path, labels: Option<&[String]>) -> Result<M
     };
     ensure!(
         labels.len() == outputs,
-        "{} labels are given, but the head in {} has {outputs} outputs",
+        "got {} labels, but the head in {} has {outputs} outputs",
         labels.len(),
         adapter.display()
     );
@@ -42,7 +42,7 @@ pub fn merge(base: &Path, adapter: &Path, labels: Option<&[String]>) -> Result<M
         Initialised::Part(names) => names,
         Initialised::Everything => loaded.model.parameters().into_iter().map(|p| p.name).collect(),
     };
-    // What neither folder has would be random numbers in a model that is taken for trained.
+    // Tensors that neither folder has would be random values in a model that users take for trained.
     let absent: Vec<String> =
         fresh.into_iter().filter(|name| !stored.tensors.contains_key(&format!("{}{name}", peft::PREFIX))).collect();
     ensure!(
@@ -52,8 +52,8 @@ pub fn merge(base: &Path, adapter: &Path, labels: Option<&[String]>) -> Result<M
         adapter.display(),
         absent.join(", ")
     );
-    // Notes on fresh weights would mislead: the adapter brings them.
-    let notes = loaded.notes.into_iter().filter(|note| !note.contains("start fresh")).collect();
+    // The adapter supplies the fresh weights, so notes about them would mislead.
+    let notes = loaded.notes.into_iter().filter(|note| !note.contains("initialised from seed")).collect();
     let (model, _) = load_adapter(loaded.model, adapter)?;
     Ok(Merged { model: model.merge_lora(), notes })
 }
@@ -61,7 +61,7 @@ pub fn merge(base: &Path, adapter: &Path, labels: Option<&[String]>) -> Result<M
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::compute::dropout::Noise;
+    use crate::compute::dropout::Pass;
     use crate::model::fixture::Fixture;
 
     #[test]
@@ -70,7 +70,7 @@ mod tests {
             let merged = merge(&fixture.dir.join("base"), &fixture.dir.join("adapter"), None).expect("merged");
             assert!(merged.notes.is_empty(), "{:?}", merged.notes);
             let (ids, mask) = fixture.batch(&Device::flex());
-            let difference = fixture.difference("merged_logits", merged.model.forward(ids, mask, &mut Noise::Off));
+            let difference = fixture.difference("merged_logits", merged.model.forward(ids, mask, &mut Pass::Off));
             assert!(difference < 1e-4, "{}: {difference}", fixture.name());
         }
     }
@@ -119,9 +119,9 @@ mod tests {
         let names = ["bad", "fair", "good"].map(str::to_owned);
         assert_eq!(merge(base.path(), &adapter, Some(&names)).expect("merged").model.config().labels(), names);
         let text = merge(base.path(), &adapter, Some(&names[..2])).map(|_| ()).expect_err("refused").to_string();
-        assert!(text.starts_with("2 labels are given, but the head in "), "{text}");
+        assert!(text.starts_with("got 2 labels, but the head in "), "{text}");
         assert!(text.ends_with(" has 3 outputs"), "{text}");
-        // A base without weights cannot be made up for.
+        // Nothing can replace a base without weights.
         std::fs::remove_file(base.path().join("model.safetensors")).expect("removed");
         let text = merge(base.path(), &adapter, None).map(|_| ()).expect_err("refused").to_string();
         assert!(text.starts_with("neither the base in "), "{text}");

@@ -1,4 +1,4 @@
-//! Adapters on disk, in the layout of PEFT.
+//! Reads and writes adapters in the layout of PEFT.
 
 use std::fs;
 use std::path::Path;
@@ -18,12 +18,12 @@ use crate::model::{Model, walk};
 
 pub(crate) const CONFIG: &str = "adapter_config.json";
 pub(crate) const WEIGHTS: &str = "adapter_model.safetensors";
-/// What PEFT puts before every name of the model it wraps.
+/// The prefix that PEFT puts before every name of the model it wraps.
 pub(crate) const PREFIX: &str = "base_model.model.";
 
 /// Writes the adapter and the head in PEFT's layout.
 ///
-/// `base` is what the adapter belongs to: a folder, or `hf:OWNER/NAME@REVISION`, which becomes PEFT's
+/// `base` identifies the adapter's base model: a folder, or `hf:OWNER/NAME@REVISION`, which becomes PEFT's
 /// `base_model_name_or_path` and `revision`.
 pub fn save_adapter(model: &Model, config: &LoraConfig, base: &str, dir: &Path) -> Result<()> {
     let mut tensors = HostTensors::new();
@@ -58,7 +58,7 @@ pub fn save_adapter(model: &Model, config: &LoraConfig, base: &str, dir: &Path) 
     pair.write(&text, |file| encode_f32(file, &tensors))
 }
 
-/// The head that is stored with an adapter and how many outputs it has; none where there is no head.
+/// The kind of the head that is stored with an adapter and its number of outputs, or `None` if there is no head.
 pub(super) fn head(dir: &Path) -> Result<Option<(HeadKind, usize)>> {
     let file = dir.join(WEIGHTS);
     ensure!(file.is_file(), "adapter folder {} has no {WEIGHTS}", dir.display());
@@ -71,7 +71,7 @@ pub(super) fn head(dir: &Path) -> Result<Option<(HeadKind, usize)>> {
     })
 }
 
-/// Puts the adapter of a PEFT folder onto its base model.
+/// Put the adapter of a PEFT folder onto its base model.
 pub fn load_adapter(mut model: Model, dir: &Path) -> Result<(Model, LoraConfig)> {
     let config = without_saved(read_config(&dir.join(CONFIG))?, &mut model);
     let at = || format!("loading the adapter in {}", dir.display());
@@ -90,15 +90,15 @@ pub fn load_adapter(mut model: Model, dir: &Path) -> Result<(Model, LoraConfig)>
     let (model, unknown) = walk::fill(model, tensors).with_context(at)?;
     ensure!(
         unknown.is_empty(),
-        "the adapter in {} has tensors that the base model has no place for: {}",
+        "the adapter in {} has tensors that do not belong to the base model: {}",
         dir.display(),
         unknown.join(", ")
     );
     Ok((model, config))
 }
 
-/// Leaves out the targets that name what is trained in full anyway: PEFT writes them when it spells out `all-linear`, and puts
-/// no adapter there either.
+/// Remove targets that name modules which are trained in full. PEFT writes such targets when it spells out
+/// `all-linear`, and puts no adapter there either.
 fn without_saved(mut config: LoraConfig, model: &mut Model) -> LoraConfig {
     let (mut saved, mut others) = (Vec::new(), Vec::new());
     model.map_linears(&mut |name, _| {
@@ -111,15 +111,15 @@ fn without_saved(mut config: LoraConfig, model: &mut Model) -> LoraConfig {
     config
 }
 
-/// Reads and checks an `adapter_config.json`.
+/// Read and check an `adapter_config.json`.
 pub(crate) fn read_config(path: &Path) -> Result<LoraConfig> {
-    ensure!(path.is_file(), "{} is not there; an adapter folder needs it", path.display());
+    ensure!(path.is_file(), "{} does not exist, but an adapter folder needs it", path.display());
     let text = fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
     let value: Value = serde_json::from_str(&text).with_context(|| format!("{} is not valid JSON", path.display()))?;
     parse_config(&value).with_context(|| format!("in {}", path.display()))
 }
 
-/// What `adapter_config.json` may say without changing the logits, and what is read below.
+/// Fields of `adapter_config.json` that do not change the logits, or that are read below.
 const KNOWN: &[&str] = &[
     "auto_mapping",
     "base_model_name_or_path",
@@ -139,11 +139,13 @@ const KNOWN: &[&str] = &[
     "use_rslora",
 ];
 
-/// How the factors began, which no longer counts once they are saved; unless the base's weights were changed with them.
+/// How the factors were initialised. This no longer matters once they are saved, unless the base's weights changed as
+/// well.
 const INIT: &str = "init_lora_weights";
 
-/// PiSSA, OLoRA, CorDA, LoftQ and LoRA-GA take what they put into the factors out of the base: PEFT does so again whenever it
-/// loads such an adapter. It can save one that needs no such base (`path_initial_model_for_weight_conversion`).
+/// PiSSA, OLoRA, CorDA, LoftQ and LoRA-GA subtract the initial factors from the base, and PEFT does so again whenever
+/// it loads such an adapter. PEFT can save an adapter that needs no such base
+/// (`path_initial_model_for_weight_conversion`).
 fn is_plain_start(value: &Value) -> bool {
     let plain = ["gaussian", "orthogonal", "eva", "mica"];
     *value == true || value.as_str().is_some_and(|start| plain.contains(&start))
@@ -152,7 +154,7 @@ fn is_plain_start(value: &Value) -> bool {
 fn parse_config(value: &Value) -> Result<LoraConfig> {
     let fields = value.as_object().context("not a JSON object")?;
     ensure!(value["peft_type"] == "LORA", "field `peft_type` is {}; only \"LORA\" is supported", value["peft_type"]);
-    // Whatever else PEFT could compute, now or later, is refused rather than ignored.
+    // Refuse everything else that PEFT could compute, now or later, instead of ignoring it.
     for (field, given) in fields.iter().filter(|(field, _)| !KNOWN.contains(&field.as_str())) {
         let off = match given {
             Value::Null | Value::Bool(false) => true,
@@ -162,7 +164,7 @@ fn parse_config(value: &Value) -> Result<LoraConfig> {
             Value::Object(map) => map.is_empty(),
             Value::Bool(true) | Value::Number(_) => false,
         };
-        ensure!(off, "field `{field}` is {given}; that is not supported");
+        ensure!(off, "field `{field}` is {given}, which is not supported");
     }
     let number = |field: &str, default: f64| match &value[field] {
         Value::Null => Ok(default),
@@ -172,11 +174,11 @@ fn parse_config(value: &Value) -> Result<LoraConfig> {
         Value::String(pattern) => Targets::pattern(pattern)?,
         Value::Array(list) => {
             let mut names: Vec<String> = list.iter().filter_map(Value::as_str).map(str::to_owned).collect();
-            // PEFT writes a set in any order.
+            // PEFT writes a set, in any order.
             names.sort();
             Targets::Names(names)
         }
-        given => bail!("field `target_modules` is {given}; a list of names or a pattern is needed"),
+        given => bail!("field `target_modules` is {given}; it must be a list of names or a pattern"),
     };
     let saved = value["modules_to_save"].as_array().into_iter().flatten().filter_map(Value::as_str);
     let config = LoraConfig {
@@ -199,20 +201,20 @@ mod tests {
     fn what_peft_could_compute_otherwise_is_refused_by_name() {
         let mut value = json!({"peft_type": "LORA", "r": 4, "target_modules": ["query"], "use_dora": true});
         let text = |value: &Value| parse_config(value).map(|_| ()).expect_err("refused").to_string();
-        assert_eq!(text(&value), "field `use_dora` is true; that is not supported");
+        assert_eq!(text(&value), "field `use_dora` is true, which is not supported");
         value["use_dora"] = json!(false);
         value["something_new"] = json!({"rank": 3});
-        assert_eq!(text(&value), r#"field `something_new` is {"rank":3}; that is not supported"#);
+        assert_eq!(text(&value), r#"field `something_new` is {"rank":3}, which is not supported"#);
         value["something_new"] = Value::Null;
         value["bias"] = json!("all");
-        assert_eq!(text(&value), r#"field `bias` is "all"; that is not supported"#);
+        assert_eq!(text(&value), r#"field `bias` is "all", which is not supported"#);
         value["bias"] = json!("none");
         value[INIT] = json!("pissa_niter_16");
-        assert_eq!(text(&value), r#"field `init_lora_weights` is "pissa_niter_16"; that is not supported"#);
+        assert_eq!(text(&value), r#"field `init_lora_weights` is "pissa_niter_16", which is not supported"#);
         value[INIT] = json!("gaussian");
         value["target_modules"] = Value::Null;
-        assert_eq!(text(&value), "field `target_modules` is null; a list of names or a pattern is needed");
+        assert_eq!(text(&value), "field `target_modules` is null; it must be a list of names or a pattern");
         value["target_modules"] = json!("(query");
-        assert!(text(&value).starts_with("lora: the target pattern `(query` cannot be used ("));
+        assert!(text(&value).starts_with("lora: cannot use the target pattern `(query` ("));
     }
 }

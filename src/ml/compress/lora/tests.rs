@@ -1,8 +1,8 @@
-//! Adapters hold to what PEFT computes and writes.
+//! Tests that adapters compute and store what PEFT computes and writes.
 
 use super::*;
 use crate::compress::lora::{load_adapter, merge, save_adapter};
-use crate::compute::dropout::Noise;
+use crate::compute::dropout::Pass;
 use crate::files::weights;
 use crate::model::Initialised;
 use crate::model::fixture;
@@ -26,7 +26,7 @@ fn base(fixture: &Fixture, device: &Device) -> Model {
     Model::load(&fixture.dir.join("base"), None, 0, device).expect("loads").model
 }
 
-/// The fixtures of adapters, as loaded on `device`.
+/// The adapter fixtures, loaded on `device`.
 fn adapted(device: &Device) -> impl Iterator<Item = (Fixture, Model, LoraConfig)> {
     Fixture::adapters().into_iter().map(|fixture| {
         let (model, config) = load_adapter(base(&fixture, device), &fixture.dir.join("adapter")).expect("loads");
@@ -42,9 +42,9 @@ fn adapters_compute_what_peft_computes() {
         let trainable = fixture.expected["trainable_parameters"].as_u64().expect("a count");
         assert_eq!(model.count_trainable() as u64, trainable, "{name}");
         let (ids, mask) = fixture.batch(&device);
-        let logits = model.forward(ids.clone(), mask.clone(), &mut Noise::Off);
+        let logits = model.forward(ids.clone(), mask.clone(), &mut Pass::Off);
         let difference = fixture.difference("logits", logits.clone());
-        let merged = model.clone().merge_lora().forward(ids, mask, &mut Noise::Off);
+        let merged = model.clone().merge_lora().forward(ids, mask, &mut Pass::Off);
         let after = fixture.difference("merged_logits", merged);
         println!("{name}: logits differ by {difference:.1e}, merged by {after:.1e}");
         assert!(difference < 1e-4 && after < 1e-4, "{name}: {difference} {after}");
@@ -114,21 +114,21 @@ fn a_new_adapter_changes_nothing_and_only_it_and_the_head_get_gradients() {
     let device = Device::flex().autodiff();
     let model = base(&fixture, &device);
     let (ids, mask) = fixture.batch(&device);
-    let before = model.forward(ids.clone(), mask.clone(), &mut Noise::Off).into_data();
+    let before = model.forward(ids.clone(), mask.clone(), &mut Pass::Off).into_data();
     let model = model.add_lora(&config(&["query", "output.dense"]), 3).expect("added");
-    let logits = model.forward(ids, mask, &mut Noise::Off);
+    let logits = model.forward(ids, mask, &mut Pass::Off);
     assert_eq!(logits.to_data(), before);
     let norms = model.gradient_norms(&logits.powi_scalar(2).sum().backward()).expect("norms");
     assert!(norms.keys().all(|name| name.contains(".lora_") || name.starts_with("classifier.")), "{norms:?}");
     // Per layer query, attention output and output, two factors each, and four of the head.
     assert_eq!(norms.len(), 3 * 3 * 2 + 4);
     assert!(norms.iter().all(|(name, norm)| !name.contains("lora_B") || *norm > 0.0));
-    // Nothing is kept of the size of a frozen weight either: two moments for each number that is trained.
+    // Memory that grows with the frozen weights is not kept either: the optimizer has two moments per trained value.
     let optimizer = AdamW::new(AdamWSettings::default(), &model, &device);
     assert_eq!(optimizer.state_len(), 2 * model.count_trainable());
 }
 
-/// What training keeps beside the model, a gradient and two moments, there is for each number that is trained, and for no other.
+/// Besides the model, training keeps a gradient and two moments for each trained value, and for no other.
 #[test]
 fn at_the_size_of_roberta_base_a_twentieth_of_the_numbers_is_trained_at_most() {
     let base = r#"{"model_type": "roberta", "vocab_size": 50265, "max_position_embeddings": 514, "type_vocab_size": 1,
@@ -137,7 +137,7 @@ fn at_the_size_of_roberta_base_a_twentieth_of_the_numbers_is_trained_at_most() {
     let model = Model::empty(&crate::model::Config::parse(base).expect("a config"), &Device::flex());
     let all = model.count();
     let adapted = model.add_lora(&LoraConfig { rank: 16, ..config(&["all-linear"]) }, 0).expect("added");
-    // Nothing is allocated for the model, so what freezing it leaves is told by names: the adapters and the head.
+    // The model has no values here, so the trained parameters are identified by name: the adapters and the head.
     let is_trained = |name: &str| name.contains(".lora_") || name.starts_with("classifier.");
     let trained: usize = adapted.parameters().iter().filter(|p| is_trained(&p.name)).map(|p| p.size()).sum();
     assert_eq!((all, trained), (124_649_477, 3_248_645));
@@ -159,7 +159,7 @@ fn modules_to_save_are_trained_in_full_and_stored_with_the_adapter() {
     assert!(again.to_host().expect("host") == model.to_host().expect("host"));
     let wrong = LoraConfig { modules_to_save: vec!["embedings".into()], ..config };
     let error = base(&fixture, &device).add_lora(&wrong, 3).expect_err("no such module");
-    assert_eq!(error.to_string(), "lora: module `embedings` of modules-to-save is not in the model");
+    assert_eq!(error.to_string(), "lora: modules-to-save names `embedings`, but the model has no such module");
 }
 
 #[test]
@@ -181,7 +181,7 @@ fn a_fresh_pooler_is_trained_and_stored_with_the_adapter() {
         save_adapter(&model, &config, "the/base", adapter.path()).expect("saved");
         let names = weights::read(&[adapter.path().join("adapter_model.safetensors")]).expect("read");
         assert!(names.contains_key(&format!("base_model.model.{stored}.dense.weight")), "{:?}", names.keys());
-        // What was trained is all there: another seed for the base gives the same model.
+        // The folders hold everything that was trained: the base with another seed gives the same model.
         let merged = merge(dir.path(), adapter.path(), None).expect("merged").model;
         assert!(merged.to_host().expect("host") == model.merge_lora().to_host().expect("host"), "{name}");
     }
@@ -194,9 +194,9 @@ fn dropout_of_an_adapter_acts_in_training_alone() {
     let (mut model, _) = load_adapter(base(&fixture, &device), &fixture.dir.join("adapter")).expect("loads");
     model.map_linears(&mut |_, linear| linear.lora.iter_mut().for_each(|lora| lora.dropout = 0.5));
     let (ids, mask) = fixture.batch(&device);
-    let still = model.forward(ids.clone(), mask.clone(), &mut Noise::Off);
+    let still = model.forward(ids.clone(), mask.clone(), &mut Pass::Off);
     assert!(fixture.difference("logits", still) < 1e-4);
-    let noisy = model.forward(ids, mask, &mut Noise::step(1, 1));
+    let noisy = model.forward(ids, mask, &mut Pass::step(1, 1));
     assert!(fixture.difference("logits", noisy) > 1e-3);
 }
 

@@ -1,4 +1,4 @@
-//! Sparsity that rises while a model is trained.
+//! Sparsity that rises during training.
 
 use anyhow::{Result, ensure};
 use schemars::JsonSchema;
@@ -10,9 +10,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Gradual {
-    /// Times that weights are removed, at even distances.
+    /// How often weights are removed, at even intervals.
     pub steps: u64,
-    /// Share of all optimizer steps after which the sparsity is reached; from there on its weights are held.
+    /// Share of all optimizer steps after which the full sparsity is reached; from then on the zeros are held.
     #[serde(default = "half")]
     pub until: f64,
 }
@@ -29,13 +29,13 @@ impl Gradual {
         Ok(())
     }
 
-    /// The optimizer step before which the sparsity is reached, of `total`; at least one step follows.
+    /// The optimizer step of `total` before which the full sparsity is reached; at least one step follows.
     pub fn last(self, total: u64) -> u64 {
         ((self.until * total as f64).floor() as u64).min(total.saturating_sub(1))
     }
 
-    /// The share of the sparsity that is to be reached before optimizer step `step` (from 0) of `total`; none where no
-    /// weights are removed at that step.
+    /// The share of the sparsity to reach before optimizer step `step` (from 0) of `total`, or `None` if this step
+    /// removes no weights.
     pub fn share(self, step: u64, total: u64) -> Option<f64> {
         let place = |k: u64| k * self.last(total) / self.steps;
         let k = (1..=self.steps).find(|&k| place(k) == step)?;
@@ -57,7 +57,7 @@ mod tests {
         let expected: Vec<(u64, f64)> = [20, 40, 60, 80].map(|t| (t, formula(t as f64))).to_vec();
         assert_eq!(due(100), expected);
         assert_eq!(due(100).iter().map(|(_, s)| *s).collect::<Vec<_>>(), [0.578125, 0.875, 0.984375, 1.0]);
-        // Where the steps are few the last one still trains what is left.
+        // With few steps, the last one still trains the remaining weights.
         assert_eq!(Gradual { steps: 3, until: 1.0 }.last(10), 9);
         assert_eq!(due(7).iter().map(|(step, _)| *step).collect::<Vec<_>>(), [1, 2, 3, 5]);
         assert_eq!(due(7).last(), Some(&(5, 1.0)));

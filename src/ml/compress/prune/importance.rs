@@ -1,4 +1,4 @@
-//! How much each neuron matters: what closing a gate on it would change in the loss, to first order.
+//! Measures how much each neuron matters: the change of the loss if a gate on it closed, to first order.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -8,7 +8,7 @@ use burn::module::Module;
 use burn::tensor::{Device, Gradients};
 
 use super::structured::{Half, half};
-use crate::compute::dropout::Noise;
+use crate::compute::dropout::Pass;
 use crate::model::Model;
 use crate::model::integer::WEIGHT;
 use crate::model::part::{Part, place};
@@ -17,16 +17,16 @@ use crate::text::data::Split;
 use crate::train::objective::Objective;
 use crate::watch::{Interrupted, Progress, Watch};
 
-/// Labelled rows that importance is measured on.
+/// Labelled rows for measuring importance.
 #[derive(Debug, Clone, Copy)]
-pub struct Rows<'a> {
+pub struct LabelledRows<'a> {
     pub split: &'a Split,
     pub pad_id: u32,
-    /// At most so many of them, evenly spaced.
+    /// The maximum number of rows to use, evenly spaced.
     pub most: usize,
 }
 
-impl Rows<'_> {
+impl LabelledRows<'_> {
     pub fn len(&self) -> usize {
         self.most.min(self.split.len())
     }
@@ -35,28 +35,28 @@ impl Rows<'_> {
         self.len() == 0
     }
 
-    /// Their places in the split.
+    /// The positions of the used rows in the split.
     fn places(&self) -> impl Iterator<Item = usize> {
         let (count, all) = (self.len(), self.split.len());
         (0..count).map(move |i| i * all / count)
     }
 }
 
-/// The importance of each neuron of the feed-forward halves, layer by layer, `[layers][I]`: the mean over the rows of |∂L/∂ξ|,
-/// where ξ = 1 is a gate by which the neuron's activation h is multiplied at every token of the row, and L the cross-entropy
-/// of the row with its label. The absolute value is taken row by row: in a sum over a batch, rows that pull in opposite
+/// The importance of each neuron of the feed-forward halves, layer by layer, `[layers][I]`: the mean over the rows of
+/// |∂L/∂ξ|. Here ξ = 1 is a gate that multiplies the neuron's activation h at every token of the row, and L the cross-entropy of the
+/// row with its label. The absolute value is taken row by row: in a sum over a batch, rows that pull in opposite
 /// directions would cancel.
 ///
-/// A gate's gradient is Σ_t h·∂L/∂h, activation times gradient summed over the row's tokens. As h enters nothing but the
-/// product with the matrix W `[I, H]` behind it, it is also Σ_k W·∂L/∂W along the neuron's row of W: the gradient of that
-/// matrix, in batches of one row, gives all gates at once.
+/// A gate's gradient is Σ_t h·∂L/∂h, activation times gradient summed over the row's tokens. As h enters only the
+/// product with the matrix W `[I, H]` behind it, this is also Σ_k W·∂L/∂W along the neuron's row of W. So the gradient
+/// of that matrix, in batches of one row, gives all gates at once.
 ///
 /// Source: Michel, Levy, Neubig 2019, "Are Sixteen Heads Really Better than One?", section 4.1; Molchanov et al. 2019,
 /// "Importance Estimation for Neural Network Pruning", section 3.
-pub fn of_neurons(model: &Model, rows: &Rows, device: &Device, watch: &dyn Watch) -> Result<Vec<Vec<f64>>> {
-    ensure!(!rows.is_empty(), "there are no rows to measure importance on");
+pub fn of_neurons(model: &Model, rows: &LabelledRows, device: &Device, watch: &dyn Watch) -> Result<Vec<Vec<f64>>> {
+    ensure!(!rows.is_empty(), "there are no rows to measure importance with");
     let narrow = |name: &str| half(name) == Some(Half::Narrow);
-    // Only these matrices get gradients, and what their gradients pass through.
+    // Only these matrices get gradients, and the tensors that their gradients pass through.
     let mut model = model.clone().set_trainable(|name| name.ends_with(WEIGHT) && narrow(name)).train();
     let device = device.clone().autodiff();
     let mut sums: BTreeMap<usize, Vec<f64>> = BTreeMap::new();
@@ -67,7 +67,7 @@ pub fn of_neurons(model: &Model, rows: &Rows, device: &Device, watch: &dyn Watch
         }
         let batch = Batch::collect(rows.split, &[row], rows.pad_id, Padding::Bucketed);
         let (ids, mask) = batch.to_device(&device);
-        let logits = model.forward(ids, mask, &mut Noise::Off);
+        let logits = model.forward(ids, mask, &mut Pass::Off);
         let gradients = objective.loss(logits, &batch, 1.0).backward();
         for (layer, gates) in gates(&mut model, &gradients)? {
             let sum = sums.entry(layer).or_insert_with(|| vec![0.0; gates.len()]);
@@ -82,7 +82,7 @@ pub fn of_neurons(model: &Model, rows: &Rows, device: &Device, watch: &dyn Watch
         sums.into_values().map(|layer| layer.into_iter().map(|sum| sum / count).collect()).collect();
     ensure!(
         means.iter().flatten().all(|importance| importance.is_finite()),
-        "the gradients of the model are no finite numbers; `pipe inspect` tells whether its weights are"
+        "the gradients of the model are not finite; run `pipe inspect` to see whether its weights are"
     );
     Ok(means)
 }

@@ -1,17 +1,17 @@
-//! The smallest weights of some matrices, unstructured.
+//! Finds the smallest weights of some matrices, without structure.
 
 use rayon::prelude::*;
 
 use super::Scope;
 use super::mask::Mask;
 
-/// Without its sign, a float's bits order as its magnitude does.
+/// Without the sign, the bits of floats have the same order as their magnitudes.
 pub fn rank(value: f32) -> u32 {
     value.to_bits() & 0x7fff_ffff
 }
 
-/// Removes the `sparsity` share of smallest magnitude (L1): of `n` competing weights exactly `⌊sparsity · n⌋`, and among
-/// equal ones those that come first. One mask for each matrix.
+/// Remove the `sparsity` share of smallest magnitude (L1): of `n` competing weights exactly `⌊sparsity · n⌋`, and of
+/// equal weights the first ones. Returns one mask per matrix.
 pub fn masks(matrices: &[&[f32]], sparsity: f64, scope: Scope) -> Vec<Mask> {
     match scope {
         Scope::Local => matrices.par_iter().flat_map(|matrix| smallest(&[matrix], sparsity)).collect(),
@@ -19,11 +19,11 @@ pub fn masks(matrices: &[&[f32]], sparsity: f64, scope: Scope) -> Vec<Mask> {
     }
 }
 
-/// Removes the `sparsity` share of all `parts` together.
+/// Remove the `sparsity` share of all `parts` together.
 fn smallest(parts: &[&[f32]], sparsity: f64) -> Vec<Mask> {
     let n: usize = parts.iter().map(|part| part.len()).sum();
     let mut masks: Vec<Mask> = parts.iter().map(|part| Mask::new(part.len())).collect();
-    // The small addend keeps 0.29 · 100 at 29 although the product is 28.999999999999996.
+    // The small addend makes 0.29 · 100 give 29, although the product is 28.999999999999996.
     let count = (sparsity * n as f64 + 1e-6).floor() as usize;
     if count == 0 {
         return masks;
@@ -44,7 +44,7 @@ fn smallest(parts: &[&[f32]], sparsity: f64) -> Vec<Mask> {
     masks
 }
 
-/// The rank of the `count`-th smallest magnitude (counted from one) and how many are smaller.
+/// The rank of the `count`-th smallest magnitude (counted from one), and how many are smaller.
 ///
 /// Counts by the upper half of the bits and then by the lower half: exact, in two passes, without
 /// a sorted copy of what may be 85 million weights.
@@ -68,6 +68,6 @@ fn locate(bins: &[usize], count: usize) -> (u32, usize) {
         }
         before += size;
     }
-    // Callers ask for no more than there is.
+    // Callers never ask for more items than there are.
     (bins.len() as u32 - 1, before)
 }

@@ -1,4 +1,4 @@
-//! Which weights of a matrix are held at zero.
+//! Masks of the weights that are held at zero.
 
 use std::collections::BTreeMap;
 
@@ -6,23 +6,23 @@ use anyhow::{Result, ensure};
 use rayon::prelude::*;
 
 const WORD: usize = u64::BITS as usize;
-/// Words that one thread goes over at a time: 128 KiB of weights.
+/// Words that one thread processes at a time: 128 KiB of weights.
 const WORDS: usize = 512;
-/// Weights in a number of [`Mask::to_numbers`]: an f32 holds every integer of so many bits.
+/// Weights per number of [`Mask::to_numbers`]: an f32 represents every integer of this many bits.
 const NUMBER: usize = 24;
 
-/// One bit for each weight, set where the weight is removed.
+/// One bit per weight, set if the weight is removed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mask {
     words: Vec<u64>,
     len: usize,
 }
 
-/// Masks by the name of the parameter.
+/// Masks by parameter name.
 pub type Masks = BTreeMap<String, Mask>;
 
 impl Mask {
-    /// All of `len` weights stay.
+    /// A mask that removes none of `len` weights.
     pub fn new(len: usize) -> Self {
         Self { words: vec![0; len.div_ceil(WORD)], len }
     }
@@ -31,7 +31,7 @@ impl Mask {
         self.words[at / WORD] |= 1 << (at % WORD);
     }
 
-    /// The weights that are zero already, too.
+    /// Also remove the weights that are already zero.
     pub fn remove_zeros(&mut self, values: &[f32]) {
         debug_assert_eq!(values.len(), self.len);
         self.words.par_iter_mut().zip(values.par_chunks(WORD)).for_each(|(word, values)| {
@@ -39,17 +39,17 @@ impl Mask {
         });
     }
 
-    /// Of the matrix.
+    /// Number of weights in the matrix.
     pub fn weights(&self) -> usize {
         self.len
     }
 
-    /// How many weights are removed.
+    /// Number of removed weights.
     pub fn removed(&self) -> usize {
         self.words.iter().map(|word| word.count_ones() as usize).sum()
     }
 
-    /// Set the removed ones of as many values to zero.
+    /// Set the removed values to zero. There must be one value per weight.
     pub fn zero(&self, values: &mut [f32]) {
         debug_assert_eq!(values.len(), self.len);
         let chunks = values.par_chunks_mut(WORDS * WORD).zip(self.words.par_chunks(WORDS));
@@ -60,7 +60,7 @@ impl Mask {
         });
     }
 
-    /// The mask of the transpose of a matrix of so many columns.
+    /// The mask of the transpose of a matrix with this many columns.
     pub fn transposed(&self, columns: usize) -> Self {
         let rows = self.len.checked_div(columns).unwrap_or(0);
         let mut turned = Self::new(self.len);
@@ -70,32 +70,32 @@ impl Mask {
         turned
     }
 
-    /// Places of the removed weights, in order.
+    /// Positions of the removed weights, in order.
     fn places(&self) -> impl Iterator<Item = usize> {
         self.words.iter().enumerate().flat_map(|(place, word)| bits(*word).map(move |bit| place * WORD + bit))
     }
 
-    /// As one value for each weight, true where it is removed.
+    /// One value per weight, true if it is removed.
     pub fn to_bools(&self) -> Vec<bool> {
         let mut bools = vec![false; self.len];
         self.places().for_each(|at| bools[at] = true);
         bools
     }
 
-    /// As numbers, for a checkpoint: each the sum of 2^i over the removed ones of 24 weights.
+    /// Numbers for a checkpoint: each is the sum of 2^i over the removed weights among 24.
     pub fn to_numbers(&self) -> Vec<f32> {
         let mut numbers = vec![0u32; self.len.div_ceil(NUMBER)];
         self.places().for_each(|at| numbers[at / NUMBER] |= 1 << (at % NUMBER));
         numbers.into_iter().map(|number| number as f32).collect()
     }
 
-    /// What [`to_numbers`](Self::to_numbers) was given, of `len` weights.
+    /// The mask of `len` weights that [`to_numbers`](Self::to_numbers) encoded.
     pub fn from_numbers(numbers: &[f32], len: usize) -> Result<Self> {
-        ensure!(numbers.len() == len.div_ceil(NUMBER), "{} numbers are no mask of {len} weights", numbers.len());
+        ensure!(numbers.len() == len.div_ceil(NUMBER), "{} numbers do not encode {len} weights", numbers.len());
         let mut mask = Self::new(len);
         for (place, number) in numbers.iter().enumerate() {
             for at in bits(*number as u64).map(|bit| place * NUMBER + bit) {
-                ensure!(at < len, "{number} is no part of a mask");
+                ensure!(at < len, "{number} does not encode a part of a mask");
                 mask.remove(at);
             }
         }
@@ -103,7 +103,7 @@ impl Mask {
     }
 }
 
-/// Places of the bits that are set.
+/// Positions of the set bits.
 fn bits(word: u64) -> impl Iterator<Item = usize> {
     let mut rest = word;
     std::iter::from_fn(move || {

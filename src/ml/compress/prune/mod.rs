@@ -1,4 +1,4 @@
-//! Set the smallest weights of a model's linear layers to zero, at once or while it is trained; or make the model smaller.
+//! Pruning: sets the smallest weights of a model's linear layers to zero, at once or during training, or makes the
 
 mod gradual;
 pub mod importance;

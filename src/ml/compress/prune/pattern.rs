@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::magnitude::rank;
 use super::mask::Mask;
 
-/// The largest m: hardware has 2:4 and 4:8, and what is wider differs little from no pattern at all.
+/// The largest m: hardware supports 2:4 and 4:8, and wider groups differ little from having no pattern.
 const WIDEST: usize = 32;
 
 /// `n:m`. Matrices are `[out, in]` as in Hugging Face files, so a group is m neighbours in memory.
@@ -17,7 +17,7 @@ const WIDEST: usize = 32;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Pattern {
-    /// Weights of a group that may stay.
+    /// Number of weights per group that stay.
     kept: usize,
     group: usize,
 }
@@ -59,25 +59,25 @@ impl fmt::Display for Pattern {
 }
 
 impl Pattern {
-    /// Share of the weights that it sets to zero.
+    /// Share of the weights that the pattern sets to zero.
     pub fn sparsity(self) -> f64 {
         1.0 - self.kept as f64 / self.group as f64
     }
 
-    /// Weights of a group.
+    /// Number of weights per group.
     pub fn group(self) -> usize {
         self.group
     }
 
-    /// Removes the smallest of each group of a matrix whose inputs the groups divide; among equal ones those that come
-    /// first.
+    /// Remove the smallest weights of each group of a matrix; of equal weights the first ones. The group size must
+    /// divide the number of inputs.
     pub fn mask(self, matrix: &[f32]) -> Mask {
         let mut mask = Mask::new(matrix.len());
         let mut order: Vec<usize> = Vec::with_capacity(self.group);
         for (group, weights) in matrix.chunks(self.group).enumerate() {
             order.clear();
             order.extend(0..weights.len());
-            order.sort_by_key(|&at| rank(weights[at])); // Stable.
+            order.sort_by_key(|&at| rank(weights[at])); // A stable sort.
             order[..self.group - self.kept].iter().for_each(|at| mask.remove(group * self.group + at));
         }
         mask
@@ -110,7 +110,7 @@ mod tests {
                 let sum: f32 = after.iter().map(|w| w.abs()).sum();
                 prop_assert_eq!(sum, largest[..kept].iter().sum::<f32>());
             }
-            // What conforms stays as it is.
+            // A matrix that already conforms does not change.
             let once = after.clone();
             pattern.mask(&once).zero(&mut after);
             prop_assert_eq!(once, after);

@@ -1,4 +1,5 @@
-//! Set the smallest weights of a model's linear layers to zero, at once or while it is trained; or make the model smaller.
+//! Pruning: sets the smallest weights of a model's linear layers to zero, at once or during training, or makes the
+//! model smaller.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -17,35 +18,35 @@ use super::mask::{Mask, Masks};
 use super::pattern::Pattern;
 use super::targets::Target;
 
-/// What to remove.
+/// Which weights to remove, and when.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Pruning {
     pub method: Method,
-    /// Where; empty for all linear layers, the head's included.
+    /// The layers to prune; if empty, all linear layers including the head's.
     pub targets: Vec<Target>,
-    /// How the sparsity rises while the model is trained; none: all goes before the first step.
+    /// How the sparsity rises during training. `None` removes everything before the first step.
     pub gradual: Option<Gradual>,
 }
 
-/// Which weights go: those of smallest magnitude (L1).
+/// How to choose the weights to remove: always those of smallest magnitude (L1).
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Method {
-    /// A share of them, wherever they are.
+    /// A share of all weights, wherever they are.
     Magnitude { sparsity: f64, scope: Scope },
-    /// So many of each group of inputs.
+    /// A fixed number of weights in each group of inputs.
     Pattern(Pattern),
 }
 
-/// Which weights compete for staying.
+/// Which weights are ranked together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Scope {
-    /// Within each matrix: each loses the same share.
+    /// Rank weights within each matrix: each matrix loses the same share.
     #[default]
     Local,
-    /// Across all matrices: those with small weights lose more.
+    /// Rank weights across all matrices: matrices with small weights lose more.
     Global,
 }
 
@@ -61,14 +62,14 @@ impl fmt::Display for Method {
     }
 }
 
-/// What pruning did.
+/// The result of pruning.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PruneReport {
     pub pruning: Pruning,
-    /// Training after or while weights were removed.
+    /// The training after or during the removal of weights.
     pub recovery: Option<Recovery>,
     pub layers: Vec<PrunedLayer>,
-    /// Weights of these layers, and how many of them are zero now.
+    /// Number of weights in these layers, and how many of them are zero now.
     pub weights: usize,
     pub zeroed: usize,
     /// `zeroed / weights`.
@@ -89,17 +90,17 @@ pub struct Recovery {
     pub epochs: u32,
     /// Optimizer steps taken.
     pub steps: u64,
-    /// Epochs done when the model that is kept was evaluated; none without validation rows.
+    /// Epochs done when the kept model was evaluated. `None` without validation rows.
     pub best_epoch: Option<f64>,
 }
 
 impl Pruning {
-    /// All at once, in every linear layer.
+    /// Remove everything at once, in every linear layer.
     pub fn of(method: Method) -> Self {
         Self { method, targets: Vec::new(), gradual: None }
     }
 
-    /// Whether this can be done; `steps` are the optimizer steps of a fit that goes with it.
+    /// Check that this pruning is possible. `steps` is the number of optimizer steps of the fit that it accompanies.
     pub fn check(&self, steps: Option<u64>) -> Result<()> {
         if let Method::Magnitude { sparsity, .. } = self.method {
             ensure!(
@@ -111,13 +112,13 @@ impl Pruning {
         gradual.check()?;
         ensure!(
             matches!(self.method, Method::Magnitude { .. }),
-            "an n:m pattern is there or not: it cannot be reached gradually"
+            "an n:m pattern cannot be reached gradually; remove `gradual`, or prune by sparsity"
         );
         let Some(steps) = steps else { return Ok(()) };
         let (times, last) = (gradual.steps, gradual.last(steps));
         ensure!(
             times <= last,
-            "gradual.steps is {times}, but the sparsity is to be reached after {last} of {steps} optimizer steps; lower it \
+            "gradual.steps is {times}, but the full sparsity is due after {last} of {steps} optimizer steps; lower it \
              or train longer"
         );
         Ok(())
@@ -134,10 +135,11 @@ impl Pruning {
         self.report(tensors)
     }
 
-    /// Removes `share` of what is to go from a model in training: the model, and the masks that keep it so, in its layout.
+    /// Remove `share` of the weights to remove from a model in training. Returns the model and the masks that keep the
+    /// removed weights at zero, in the model's layout.
     ///
-    /// What is zero already counts among the smallest, so what was removed before is removed again. Zeros of any linear layer
-    /// are kept, also those that another method left there: a matrix without one has no mask.
+    /// Weights that are already zero count among the smallest, so this removes earlier removed weights again. Zeros in
+    /// any linear layer stay, also zeros from another method. A matrix without zeros gets no mask.
     pub fn apply(&self, model: Model, share: f64) -> Result<(Model, Masks)> {
         let parameters = model.parameters();
         let all = targets::select(&[], parameters.iter().map(|p| (p.name.as_str(), p.shape.as_slice())))?;
@@ -160,8 +162,8 @@ impl Pruning {
         Ok((walk::fill(model, tensors)?.0, masks))
     }
 
-    /// The share of what is to go that is to be gone before optimizer step `step` (from 0) of `total`; none where nothing
-    /// changes.
+    /// The share of the removal that must be done before optimizer step `step` (from 0) of `total`, or `None` if this
+    /// step changes nothing.
     pub fn due(&self, step: u64, total: u64) -> Option<f64> {
         match self.gradual {
             Some(gradual) => gradual.share(step, total),
@@ -169,12 +171,12 @@ impl Pruning {
         }
     }
 
-    /// Whether all is gone after `done` of `total` optimizer steps.
+    /// Whether the removal is complete after `done` of `total` optimizer steps.
     pub fn is_over(&self, done: u64, total: u64) -> bool {
         done > self.gradual.map_or(0, |gradual| gradual.last(total))
     }
 
-    /// Which weights go, in the layout of the files.
+    /// The weights to remove, in the layout of the files.
     fn masks(&self, tensors: &HostTensors, share: f64) -> Result<Masks> {
         let names = self.select(tensors)?;
         let matrices: Vec<&[f32]> = names.iter().map(|name| tensors[name].data.as_slice()).collect();
@@ -185,7 +187,7 @@ impl Pruning {
                     let (inputs, group) = (tensors[name].shape[1], pattern.group());
                     ensure!(
                         inputs.is_multiple_of(group),
-                        "matrix {name} has {inputs} inputs, which cannot be grouped by {group} (pattern {pattern}); leave it \
+                        "matrix {name} has {inputs} inputs, not a multiple of {group} (pattern {pattern}); leave it \
                          out with `targets`, or choose another pattern"
                     );
                 }
@@ -195,7 +197,7 @@ impl Pruning {
         Ok(names.into_iter().zip(masks).collect())
     }
 
-    /// The zeros that are there.
+    /// Count the zeros in the pruned layers.
     pub fn report(&self, tensors: &HostTensors) -> Result<PruneReport> {
         let layer = |name: String| {
             let values = &tensors[&name].data;

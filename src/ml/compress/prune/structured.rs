@@ -1,11 +1,11 @@
-//! Make a model smaller for good: drop layers, and the neurons of the feed-forward halves that matter least.
+//! Makes a model smaller: drops layers, and the least important neurons of the feed-forward halves.
 
 use anyhow::{Context, Result, bail, ensure};
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
 use super::importance;
-use super::importance::Rows;
+use super::importance::LabelledRows;
 use crate::compress::student;
 use crate::model::part::{Part, place};
 use crate::model::{HostTensor, Model};
@@ -20,7 +20,7 @@ pub enum Half {
     Narrow,
 }
 
-/// What a parameter or module is of its layer's feed-forward half.
+/// Which matrix of its layer's feed-forward half a parameter or module belongs to.
 pub fn half(name: &str) -> Option<Half> {
     let place = place(name);
     let module = place.within.trim_end_matches(".weight").trim_end_matches(".bias");
@@ -31,27 +31,27 @@ pub fn half(name: &str) -> Option<Half> {
     }
 }
 
-/// What is to go.
+/// What to remove.
 #[derive(Debug, Clone, Copy)]
 pub struct Removal<'a> {
-    /// The encoder layers that stay, by their places counted from 0; all, where nothing is said.
+    /// The encoder layers to keep, by their positions counted from 0; `None` keeps all.
     pub layers: Option<&'a [usize]>,
     pub neurons: Option<Neurons<'a>>,
 }
 
-/// Which neurons of the feed-forward halves go: the same number in every layer, since the layouts of all families have one
-/// width for them.
+/// Which neurons of the feed-forward halves to remove: the same number in every layer, because the configs of all
+/// families have a single width for them.
 #[derive(Debug, Clone, Copy)]
 pub struct Neurons<'a> {
     /// Share of each layer's neurons, 0 ≤ share < 1.
     pub share: f64,
-    pub rows: Rows<'a>,
+    pub rows: LabelledRows<'a>,
 }
 
-/// What went, and what it was worth.
+/// What was removed, and its importance.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Removed {
-    /// Places of the layers that stay, in the model as it was.
+    /// Positions of the kept layers in the original model.
     pub layers: Vec<usize>,
     pub layers_before: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -65,14 +65,14 @@ pub struct RemovedNeurons {
     /// Neurons of each layer: `intermediate_size` of the config.
     pub width_before: usize,
     pub width_after: usize,
-    /// Rows that importance was measured on.
+    /// Number of rows that importance was measured on.
     pub rows: usize,
-    /// Layer by layer, of those that stay.
+    /// Layer by layer, for the kept layers.
     pub layers: Vec<RemovedLayer>,
 }
 
 impl RemovedNeurons {
-    /// What went, as a share of the importance of all.
+    /// Importance of the removed neurons as a share of the importance of all.
     pub fn importance_removed(&self) -> f64 {
         let all: f64 = self.layers.iter().map(|layer| layer.importance).sum();
         let gone: f64 = self.layers.iter().map(|layer| layer.importance * layer.importance_removed).sum();
@@ -80,20 +80,20 @@ impl RemovedNeurons {
     }
 }
 
-/// Of one layer's neurons.
+/// The removed neurons of one layer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RemovedLayer {
     pub removed: usize,
-    /// Sum of all importances before, in change of the loss.
+    /// Sum of all importances before the removal, as change of the loss.
     pub importance: f64,
     /// The removed neurons' share of it.
     pub importance_removed: f64,
-    /// The largest importance that went, and the smallest that stayed.
+    /// The largest importance among the removed neurons, and the smallest among the kept ones.
     pub largest_removed: f64,
     pub smallest_kept: f64,
 }
 
-/// The model without what is to go; `device` is where it is.
+/// Remove neurons and layers from the model; `device` is the model's device.
 pub fn remove(model: Model, removal: &Removal, device: &Device, watch: &dyn Watch) -> Result<(Model, Removed)> {
     let (layers_before, parameters_before) = (model.config().layers(), model.count());
     let mut model = match removal.layers {
@@ -115,9 +115,9 @@ pub fn remove(model: Model, removal: &Removal, device: &Device, watch: &dyn Watc
     Ok((model, Removed { layers, layers_before, neurons, parameters_before, parameters_after }))
 }
 
-/// How many of `all` neurons stay when `share` of them goes: to the nearest multiple of 16, the numbers in a register of
-/// AVX-512, so that no product has a ragged edge. In layers of fewer than 256 neurons, where that would be more than 3 % off,
-/// to the nearest whole. At least one.
+/// How many of `all` neurons stay if `share` of them is removed, rounded to a multiple of 16, the numbers in a register
+/// of AVX-512, so that every product fills its registers. Layers with fewer than 256 neurons, where that could be off
+/// by more than 3 %, round to the nearest integer. At least one neuron stays.
 pub fn width(all: usize, share: f64) -> Result<usize> {
     const STEP: usize = 16;
     ensure!(
@@ -129,10 +129,11 @@ pub fn width(all: usize, share: f64) -> Result<usize> {
     Ok((steps.max(1) * step).min(all))
 }
 
-/// The places of the `count` most important neurons, in their order; among equals the first go.
+/// The positions of the `count` most important neurons, in their order. Of equally important neurons, the first are
+/// removed.
 fn most_important(importance: &[f64], count: usize) -> Vec<usize> {
     let mut places: Vec<usize> = (0..importance.len()).collect();
-    places.sort_by(|&a, &b| importance[a].total_cmp(&importance[b])); // Stable.
+    places.sort_by(|&a, &b| importance[a].total_cmp(&importance[b])); // A stable sort.
     let mut kept = places.split_off(importance.len() - count);
     kept.sort_unstable();
     kept
@@ -151,10 +152,10 @@ fn summary(importance: &[f64], kept: &[usize]) -> RemovedLayer {
     }
 }
 
-/// The model with these neurons of each layer alone, and the width in its config.
+/// The model with only these neurons of each layer, and the width in its config.
 pub fn keep_neurons(model: &Model, kept: &[Vec<usize>], device: &Device) -> Result<Model> {
     let layers = model.config().layers();
-    ensure!(kept.len() == layers, "neurons of {} layers for a model of {layers}", kept.len());
+    ensure!(kept.len() == layers, "internal error: neurons of {} layers for a model of {layers}", kept.len());
     let width = kept.first().map_or(0, Vec::len);
     if kept.iter().any(|layer| layer.len() != width) || width == 0 {
         bail!("every layer must keep the same number of neurons, and at least one");

@@ -1,11 +1,11 @@
-//! Smaller models of every family, beside those that they were made from.
+//! Compares smaller models of every family with the models that they were made from.
 
 use std::path::Path;
 
 use super::*;
 use crate::compress::lora::{LoraConfig, Targets};
 use crate::compress::quantize::{Request, Scheme, quantize};
-use crate::compute::dropout::Noise;
+use crate::compute::dropout::Pass;
 use crate::compute::numbers::log_softmax;
 use crate::judge::classifier::Classifier;
 use crate::judge::inspect::{Depth, What, inspect};
@@ -34,13 +34,13 @@ fn split(fixture: &Fixture) -> Split {
     split
 }
 
-fn rows<'a>(split: &'a Split, model: &Model) -> Rows<'a> {
-    Rows { split, pad_id: model.config().pad_id(), most: 256 }
+fn rows<'a>(split: &'a Split, model: &Model) -> LabelledRows<'a> {
+    LabelledRows { split, pad_id: model.config().pad_id(), most: 256 }
 }
 
 fn logits(model: &Model, fixture: &Fixture) -> Vec<f32> {
     let (ids, mask) = fixture.batch(&Device::flex());
-    model.forward(ids, mask, &mut Noise::Off).into_data().try_into_vec().expect("f32")
+    model.forward(ids, mask, &mut Pass::Off).into_data().try_into_vec().expect("f32")
 }
 
 fn farthest(a: &[f32], b: &[f32]) -> f32 {
@@ -48,7 +48,7 @@ fn farthest(a: &[f32], b: &[f32]) -> f32 {
     a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
 }
 
-/// The model with column `neuron` of a layer's narrow half times `factor`: what a gate of that value makes of it.
+/// The model with column `neuron` of a layer's narrow half times `factor`: the effect of a gate with that value.
 fn gated(model: &Model, (layer, neurons): (usize, &[usize]), factor: f32) -> Model {
     let mut host = model.to_host().expect("host");
     for (name, tensor) in &mut host {
@@ -71,7 +71,7 @@ fn neurons_that_reach_nothing_go_first_and_leave_the_logits_as_they_are() {
         let (name, split) = (fixture.name(), split(&fixture));
         let mut model = load(&fixture);
         let (layers, width) = (model.config().layers(), model.config().intermediate_size());
-        // Others in each layer, 30 % of all.
+        // Different neurons in each layer, 30 % of all.
         let left = super::width(width, 0.3).expect("a width");
         let dead = |layer: usize| -> Vec<usize> { (0..width - left).map(|i| (i * 3 + layer) % width).collect() };
         for layer in 0..layers {
@@ -94,14 +94,14 @@ fn neurons_that_reach_nothing_go_first_and_leave_the_logits_as_they_are() {
     }
 }
 
-/// ∂L/∂ξ by closing and opening the gate a little.
+/// ∂L/∂ξ, measured by closing and opening the gate a little.
 fn slope(model: &Model, gate: (usize, usize), row: usize, split: &Split) -> f64 {
     const STEP: f32 = 0.02;
     let loss = |factor| -> f64 {
         let model = gated(model, (gate.0, &[gate.1]), factor);
         let batch = crate::text::batch::Batch::collect(split, &[row], 0, crate::text::batch::Padding::Bucketed);
         let (ids, mask) = batch.to_device(&Device::flex());
-        let logits: Vec<f32> = model.forward(ids, mask, &mut Noise::Off).into_data().try_into_vec().expect("f32");
+        let logits: Vec<f32> = model.forward(ids, mask, &mut Pass::Off).into_data().try_into_vec().expect("f32");
         let logits: Vec<f64> = logits.into_iter().map(f64::from).collect();
         -log_softmax(&logits)[split.label(row) as usize]
     };
@@ -154,8 +154,8 @@ fn at_most_so_many_rows_are_read_evenly_spaced() {
         split
     };
     let (all, every_second) = (rows_of(&[5, 6, 7, 8]), rows_of(&[5, 7]));
-    let of = |rows: &Rows| importance::of_neurons(&model, rows, &Device::flex(), &Silent).expect("seen");
-    assert_eq!(of(&Rows { most: 2, ..rows(&all, &model) }), of(&rows(&every_second, &model)));
+    let of = |rows: &LabelledRows| importance::of_neurons(&model, rows, &Device::flex(), &Silent).expect("seen");
+    assert_eq!(of(&LabelledRows { most: 2, ..rows(&all, &model) }), of(&rows(&every_second, &model)));
 }
 
 /// A pruned copy of a fixture.
@@ -166,7 +166,7 @@ fn saved(fixture: &Fixture, share: f64) -> (tempfile::TempDir, Model) {
     (dir, smaller)
 }
 
-/// Folders that `prune` wrote with `structure = ["ffn"]`, beside what transformers computes from them as they are
+/// Compares folders that `prune` wrote with `structure = ["ffn"]` with what transformers computes from them unchanged
 /// (`scripts/parity/make_cases.py`).
 #[test]
 fn transformers_computes_the_same_from_a_pruned_folder() {
@@ -177,7 +177,7 @@ fn transformers_computes_the_same_from_a_pruned_folder() {
         let model = load(&fixture);
         assert_eq!(model.config().intermediate_size(), 24, "{name}: of 40");
         let (ids, mask) = fixture.batch(&Device::flex());
-        let difference = fixture.difference("logits", model.forward(ids, mask, &mut Noise::Off));
+        let difference = fixture.difference("logits", model.forward(ids, mask, &mut Pass::Off));
         println!("{name}: largest logit difference {difference:.1e}");
         assert!(difference < 1e-4, "{name}: {difference}");
     }
@@ -187,7 +187,7 @@ fn transformers_computes_the_same_from_a_pruned_folder() {
 fn what_comes_next_takes_any_width() {
     for name in FAMILIES {
         let Some(fixture) = Fixture::open(name) else { continue };
-        // 40 neurons become 23, which nothing likes to be a multiple of.
+        // 40 neurons become 23, which is not a multiple of anything useful.
         let (dir, smaller) = saved(&fixture, 0.42);
         assert_eq!(smaller.config().intermediate_size(), 23, "{name}");
         let expected = logits(&smaller, &fixture);
@@ -251,9 +251,9 @@ fn widths_are_multiples_of_a_register_and_never_zero() {
     let width = |all, share| width(all, share).expect("a width");
     assert_eq!((width(3072, 0.4), width(3072, 0.0), width(3072, 0.999)), (1840, 3072, 16));
     assert_eq!((width(256, 0.4), width(512, 0.3)), (160, 352));
-    // Too few neurons to round by so much.
+    // Too few neurons to round to a multiple of 16.
     assert_eq!((width(40, 0.42), width(48, 0.4), width(3, 0.99)), (23, 29, 1));
-    // A width that was odd before loses nothing where nothing is to go.
+    // An odd width stays if nothing is removed.
     assert_eq!(width(1001, 0.0), 1001);
     for share in [1.0, -0.1, f64::NAN] {
         let error = super::width(48, share).map(|_| ()).expect_err("refused").to_string();
@@ -277,14 +277,14 @@ fn what_cannot_be_done_is_said() {
     };
     let neurons = Some(Neurons { share: 0.5, rows: rows(&none, &model) });
     let text = refused(&Removal { layers: None, neurons });
-    assert_eq!(text, "there are no rows to measure importance on");
+    assert_eq!(text, "there are no rows to measure importance with");
     let text = refused(&Removal { layers: Some(&[0, 3]), neurons: None });
-    assert_eq!(text, "the layers [0, 3] are to be kept, but the model has 3: 0 to 2");
+    assert_eq!(text, "cannot keep the layers [0, 3]: the model has 3, numbered 0 to 2");
     let spoilt = gated(&model, (1, &[3]), f32::NAN);
     let split = split(&fixture);
     let text =
         importance::of_neurons(&spoilt, &rows(&split, &model), &device, &Silent).map(|_| ()).expect_err("refused");
-    assert!(text.to_string().contains("are no finite numbers"), "{text}");
+    assert!(text.to_string().contains("are not finite"), "{text}");
     let text = keep_neurons(&model, &[vec![1], vec![1, 2], vec![1]], &device).map(|_| ()).expect_err("refused");
     assert!(text.to_string().starts_with("every layer must keep the same number"), "{text}");
 }

@@ -1,4 +1,4 @@
-//! Which of a model's linear layers are pruned.
+//! Selects the linear layers of a model to prune.
 
 use std::fmt;
 
@@ -8,15 +8,15 @@ use serde::{Deserialize, Serialize};
 use crate::model::modules;
 use crate::model::part::{Part, Place, place};
 
-/// A part of a model that has linear layers, or some of them by name.
+/// A part of a model with linear layers, or some layers by name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum Target {
-    /// Both matrices of each encoder layer's feed-forward.
+    /// Both matrices of the feed-forward half of each encoder layer.
     Ffn,
-    /// The projections of each encoder layer's attention, the output's included.
+    /// The projections of the attention of each encoder layer, including the output's.
     Attention,
-    /// What follows the encoder: pooler and classifier.
+    /// The layers after the encoder: pooler and classifier.
     Head,
     /// Modules by the end of their name, with `*` for any characters.
     Modules(String),
@@ -54,8 +54,8 @@ impl fmt::Display for Target {
 }
 
 impl Target {
-    /// Told from names alone: the families agree on `attention`, and what else an encoder layer multiplies is its
-    /// feed-forward.
+    /// Decided by name alone: all families use the name `attention`, and the other linear layers of an encoder layer
+    /// are its feed-forward half.
     fn holds(&self, module: &str) -> bool {
         let Place { part, within } = place(module);
         let is_attention = within.starts_with("attention.");
@@ -69,13 +69,14 @@ impl Target {
     }
 }
 
-/// The module whose weight this tensor is, where that is a linear layer, the head's included: matrices that are no tables.
+/// The module whose weight this tensor is, if it is a linear layer: a matrix that is not an embedding table.
 fn linear<'a>((name, shape): (&'a str, &[usize])) -> Option<&'a str> {
     let module = name.strip_suffix(".weight")?;
     (shape.len() == 2 && !name.contains("embeddings")).then_some(module)
 }
 
-/// Names of the weights that `targets` hold, of tensors by name and shape; of all linear layers where there are no targets.
+/// Names of the weights that `targets` match, among tensors given by name and shape. Without targets, all linear
+/// layers.
 pub fn select<'a>(targets: &[Target], tensors: impl Iterator<Item = (&'a str, &'a [usize])>) -> Result<Vec<String>> {
     let modules: Vec<&str> = tensors.filter_map(linear).collect();
     ensure!(!modules.is_empty(), "the model has no linear layers to prune");

@@ -1,4 +1,4 @@
-//! What pruning removes and what it leaves, and that training keeps it so.
+//! Tests what pruning removes and keeps, and that training keeps removed weights at zero.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -6,7 +6,7 @@ use burn::module::Module;
 use burn::tensor::Device;
 
 use super::*;
-use crate::compute::dropout::Noise;
+use crate::compute::dropout::Pass;
 use crate::files::host::HostTensor;
 use crate::model::fixture::Fixture;
 use crate::text::data::tokens::{Split, Tokens};
@@ -96,7 +96,7 @@ fn what_cannot_be_done_is_refused() {
     let pattern: Pattern = "2:4".parse().expect("a pattern");
     assert_eq!(
         message(Pruning::of(Method::Pattern(pattern))),
-        "matrix a.weight has 5 inputs, which cannot be grouped by 4 (pattern 2:4); leave it out with `targets`, or choose \
+        "matrix a.weight has 5 inputs, not a multiple of 4 (pattern 2:4); leave it out with `targets`, or choose \
          another pattern"
     );
     let gradual = |steps, until| Pruning { gradual: Some(Gradual { steps, until }), ..share(0.5, Scope::Local) };
@@ -105,11 +105,11 @@ fn what_cannot_be_done_is_refused() {
     assert_eq!(refused(gradual(3, 1.5)), "gradual.until is 1.5; it must be above 0 and at most 1");
     assert_eq!(
         refused(gradual(6, 0.5)),
-        "gradual.steps is 6, but the sparsity is to be reached after 5 of 10 optimizer steps; lower it or train longer"
+        "gradual.steps is 6, but the full sparsity is due after 5 of 10 optimizer steps; lower it or train longer"
     );
     assert!(gradual(5, 0.5).check(Some(10)).is_ok());
     let both = Pruning { method: Method::Pattern(pattern), ..gradual(3, 0.5) };
-    assert_eq!(refused(both), "an n:m pattern is there or not: it cannot be reached gradually");
+    assert_eq!(refused(both), "an n:m pattern cannot be reached gradually; remove `gradual`, or prune by sparsity");
 }
 
 #[test]
@@ -143,12 +143,12 @@ fn held_weights_stay_zero_in_every_family_whatever_momentum_and_decay_say() {
         let pruning = share(0.4, Scope::Local);
         let step = |model: Model, optimizer: &mut AdamW| {
             let (ids, mask) = fixture.batch(&device);
-            let loss = model.forward(ids, mask, &mut Noise::Off).square().mean();
+            let loss = model.forward(ids, mask, &mut Pass::Off).square().mean();
             let mut grads = Accumulated::default();
             grads.add(&model, loss.backward(), optimizer).expect("added");
             optimizer.step(model, grads, 1e-2, Some(0.1)).expect("a step").0
         };
-        // Momentum first, then the mask.
+        // The first pass builds up momentum, the second has the mask.
         for _ in 0..2 {
             model = step(model, &mut optimizer);
         }
@@ -166,7 +166,7 @@ fn held_weights_stay_zero_in_every_family_whatever_momentum_and_decay_say() {
             assert_eq!(layer.zeroed, (0.4 * layer.weights as f64 + 1e-6) as usize, "{name}: {}", layer.name);
             let (before, after) = (&before[&layer.name].data, &after[&layer.name].data);
             assert!(before.iter().zip(after).all(|(b, a)| (*b == 0.0) == (*a == 0.0)), "{name}: {}", layer.name);
-            // Bit for bit: no −0 either.
+            // Zero bit for bit: no −0 either.
             assert!(after.iter().all(|w| *w != 0.0 || w.to_bits() == 0), "{name}: {}", layer.name);
             assert!(before.iter().zip(after).any(|(b, a)| b != a), "{name}: {} is not trained", layer.name);
         }
@@ -196,7 +196,7 @@ fn what_is_applied_in_training_is_what_host_tensors_lose() {
 #[test]
 fn zeros_that_were_there_before_are_held_too() {
     for (fixture, model) in families() {
-        // Half of the attention goes; then a tenth of the feed-forward, and then nothing more.
+        // Removes half of the attention, then a tenth of the feed-forward half, then nothing more.
         let attention = Pruning { targets: vec![Target::Attention], ..share(0.5, Scope::Local) };
         let (model, first) = attention.apply(model, 1.0).expect("applied");
         let ffn = Pruning { targets: vec![Target::Ffn], ..share(0.1, Scope::Local) };
@@ -233,7 +233,7 @@ fn run(model: Model, tokens: &Tokens, options: &FitOptions) -> Fitted {
     fit(model, tokens, &Objective::cross_entropy(), options, None, &Device::flex(), &Silent).expect("fitted")
 }
 
-/// Says stop after a step.
+/// Asks the fit to stop after each step.
 struct StopEach(AtomicU64);
 
 impl Watch for StopEach {
@@ -296,7 +296,7 @@ fn a_gradual_fit_keeps_no_model_from_before_its_sparsity_is_reached() {
     let model = Model::load(&fixture.dir, None, 0, &Device::flex().autodiff()).expect("loads").model;
     let tokens = rows(&model, 18);
     let pruning = Pruning { gradual: Some(Gradual { steps: 4, until: 0.9 }), ..share(0.5, Scope::Local) };
-    // The sparsity is reached before the 14th of 15 steps; so high a rate that the first model is hard to beat.
+    // The sparsity is reached before the 14th of 15 steps; the rate is so high that the first model is hard to beat.
     let options =
         FitOptions { eval_steps: Some(1), learning_rate: 5e-2, patience: Some(1), ..options(pruning.clone()) };
     let fitted = run(model, &tokens, &options);

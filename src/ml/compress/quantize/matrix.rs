@@ -1,4 +1,4 @@
-//! A tensor in fewer bits.
+//! Encodes a tensor in fewer bits.
 
 use anyhow::{Result, ensure};
 use rayon::prelude::*;
@@ -12,26 +12,26 @@ use crate::files::weights::Encoded;
 use crate::files::weights::header::{INPUT_SCALE, INPUT_ZERO};
 use crate::model::integer::WEIGHT;
 
-/// What the scales of a layer's weight are called, and its integers and its shape where several are in one.
+/// Name of the scales of a layer's weight; the names below are for its packed integers and its shape.
 const SCALE: &str = "weight_scale";
 const PACKED: &str = "weight_packed";
 const SHAPE: &str = "weight_shape";
 
-/// A tensor as it goes into the file.
+/// A tensor as the file stores it.
 pub struct Stored {
-    /// How many numbers it holds.
+    /// Number of values.
     pub size: usize,
     values: Encoded,
-    /// What the values are called in the place of `weight`.
+    /// The name of the values, in place of `weight`.
     field: &'static str,
-    /// Of a matrix of integers, by what is appended to the name of its layer.
+    /// The other tensors of an integer matrix, by the suffix that is appended to the layer's name.
     beside: Vec<(&'static str, Encoded)>,
-    /// ‖stored − original‖ / ‖original‖; none where it is stored as it was.
+    /// ‖stored − original‖ / ‖original‖; `None` if it is stored unchanged.
     pub relative_error: Option<f64>,
 }
 
 impl Stored {
-    /// All tensors of the file that stand for the tensor `name`.
+    /// All tensors of the file that together represent the tensor `name`.
     pub fn named(&self, name: &str) -> Vec<(String, &Encoded)> {
         let Some(layer) = name.strip_suffix(WEIGHT) else { return vec![(name.to_owned(), &self.values)] };
         let fields = [(self.field, &self.values)].into_iter().chain(self.beside.iter().map(|(field, e)| (*field, e)));
@@ -50,7 +50,7 @@ pub fn f32(tensor: &HostTensor) -> Stored {
 
 pub fn fp16(name: &str, tensor: &HostTensor) -> Result<Stored> {
     let largest = tensor.data.iter().fold(0f32, |largest, v| largest.max(v.abs()));
-    ensure!(largest <= 65504.0, "tensor {name} holds ±{largest}, more than fp16's 65504");
+    ensure!(largest <= 65504.0, "tensor {name} contains ±{largest}, more than fp16's 65504");
     let back = tensor.data.iter().map(|v| half::f16::from_f32(*v).to_f32());
     let relative_error = Some(relative_error(&tensor.data, back));
     Ok(Stored::plain(Encoded::f16(tensor), relative_error))
@@ -62,7 +62,7 @@ pub fn bf16(tensor: &HostTensor) -> Stored {
     Stored::plain(Encoded::bf16(tensor), relative_error)
 }
 
-/// A matrix as integers; `range` is that of its inputs, where it is fixed.
+/// A matrix as 8-bit integers; `range` is the fixed range of its inputs, if there is one.
 pub fn int8(tensor: &HostTensor, range: Option<Range>) -> Stored {
     let width = tensor.shape[1];
     let (integers, scales) = rounded(tensor);
@@ -81,14 +81,14 @@ pub fn int8(tensor: &HostTensor, range: Option<Range>) -> Stored {
     Stored { beside, ..Stored::plain(values, relative_error) }
 }
 
-/// A matrix as integers of four bits, with a scale for each `group` of inputs, which divides them.
+/// A matrix as 4-bit integers with a scale per `group` of inputs. The group size must divide the inputs.
 pub fn int4(tensor: &HostTensor, group: usize) -> Stored {
     let (integers, scales) = grouped(tensor, group);
     let back = integers.iter().enumerate().map(|(i, q)| f32::from(*q) * scales[i / group]);
     let relative_error = Some(relative_error(&tensor.data, back));
     let (rows, columns) = (tensor.shape[0], tensor.shape[1]);
     let scales = HostTensor { shape: vec![rows, columns / group], data: scales };
-    // 16 bits where they hold every scale as it is.
+    // Store scales in 16 bits if that is exact for all of them.
     let halves = scales.data.iter().all(|scale| half::f16::from_f32(*scale).to_f32() == *scale);
     let scales = if halves { Encoded::f16(&scales) } else { Encoded::f32(&scales) };
     let shape = [rows, columns].iter().flat_map(|size| (*size as i64).to_le_bytes()).collect();
@@ -99,18 +99,18 @@ pub fn int4(tensor: &HostTensor, group: usize) -> Stored {
     Stored { size: tensor.data.len(), values, field: PACKED, beside, relative_error }
 }
 
-/// Whether f16 holds each of them with all its digits, or as zero.
+/// Whether f16 represents each scale with full precision, or as zero.
 fn fits_halves(scales: &[f32]) -> bool {
     let smallest = half::f16::MIN_POSITIVE.to_f32();
     scales.iter().all(|scale| *scale == 0.0 || (smallest..=65504.0).contains(scale))
 }
 
-/// The integers within −8..=7 and the scale of each group: of the scales tried, the one that leaves the smallest squared
-/// difference.
+/// The integers within −8..=7 and the scale of each group. Of the scales tried, this takes the one with the smallest
+/// squared difference.
 pub fn grouped(tensor: &HostTensor, group: usize) -> (Vec<i8>, Vec<f32>) {
     let largest = |values: &[f32]| values.iter().fold(0f32, |largest, v| largest.max(v.abs()));
     let steps: Vec<f32> = tensor.data.chunks_exact(group).map(|values| largest(values) / 7.0).collect();
-    // What is rounded to has to be what is stored.
+    // Rounding must use the scale that is stored.
     let halves = fits_halves(&steps.iter().map(|step| step * SMALLEST).collect::<Vec<_>>());
     let stored = |scale: f32| if halves { half::f16::from_f32(scale).to_f32() } else { scale };
     let best = |(values, step): (&[f32], f32)| {
@@ -124,11 +124,11 @@ pub fn grouped(tensor: &HostTensor, group: usize) -> (Vec<i8>, Vec<f32>) {
     (integers, scales)
 }
 
-/// Scales tried beside the one of the largest weight, and the smallest of them beside that.
+/// Number of scales to try besides that of the largest weight, and the smallest of them relative to that scale.
 const TRIED: usize = 20;
 const SMALLEST: f32 = 0.7;
 
-/// Σ (v − what is stored of it)²
+/// Σ (v − stored v)²
 fn squared_difference(values: &[f32], scale: f32) -> f32 {
     vectorized(
         #[inline(always)]
@@ -136,7 +136,7 @@ fn squared_difference(values: &[f32], scale: f32) -> f32 {
     )
 }
 
-/// The nearest integer of four bits, of two the even one.
+/// The nearest 4-bit integer; a tie goes to the even one.
 #[inline(always)]
 fn nearest(x: f32) -> f32 {
     x.round_ties_even().clamp(-8.0, 7.0)
@@ -148,7 +148,7 @@ pub fn rounded(tensor: &HostTensor) -> (Vec<i8>, Vec<f32>) {
     let mut integers = Vec::with_capacity(tensor.data.len());
     for row in tensor.data.chunks_exact(tensor.shape[1].max(1)) {
         let largest = row.iter().fold(0f32, |largest, v| largest.max(v.abs()));
-        // A row of zeros (padding) has no largest weight; any scale gives zeros back.
+        // A row of zeros (padding) has no largest weight; any scale restores its zeros.
         let scale = if largest > 0.0 { largest / 127.0 } else { 1.0 };
         scales.push(scale);
         integers.extend(row.iter().map(|v| (v / scale).round_ties_even().clamp(-127.0, 127.0) as i8));

@@ -1,4 +1,4 @@
-//! Store a model's weights in fewer bits, and find out what that does to its layers.
+//! Stores a model's weights in fewer bits, and measures the effect on its layers.
 
 mod matrix;
 mod scheme;

@@ -1,4 +1,4 @@
-//! Store a model's weights in fewer bits, and find out what that does to its layers.
+//! Stores a model's weights in fewer bits, and measures the effect on its layers.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -32,10 +32,11 @@ pub enum Scheme {
     /// Matrices as 8-bit integers with one f32 scale per output channel (per row of an embedding table), symmetric around
     /// zero. On the CPU, `evaluate` and `predict` compute in integers; activations are rounded over the range of each token.
     Int8,
-    /// The same with one range for all activations of a layer, found by calibration: for engines that need it.
+    /// The same with one range for all activations of a layer, found by calibration: for engines that need static
+    /// ranges.
     Int8Static,
-    /// Weights of linear layers as 4-bit integers with one scale for each group of inputs (`group-size`), tables as 8-bit ones;
-    /// activations stay floats. The smallest file; no faster than floats.
+    /// Weights of linear layers as 4-bit integers with one scale for each group of inputs (`group-size`), tables as
+    /// 8-bit ones; activations stay floats. The smallest file, but not faster than floats.
     Int4,
     /// Everything as 16-bit floats, computed as f32. `transformers` reads it.
     Fp16,
@@ -55,17 +56,17 @@ impl fmt::Display for Scheme {
     }
 }
 
-/// What is to be done.
+/// What to quantize to, and how.
 pub struct Request {
     pub scheme: Scheme,
-    /// Rows to measure the layers on; without any, tokens drawn at random stand in.
+    /// Rows to measure the layers on. Without rows, random tokens are used.
     pub calibration: Option<Calibration>,
-    /// Inputs that share a scale, for int4.
+    /// Number of inputs that share a scale, for int4.
     pub group: usize,
 }
 
-/// Inputs that share a scale where nothing else is asked for: 4.5 bits a weight, and small enough for few weights to suffer from
-/// a large one.
+/// Default number of inputs that share a scale: 4.5 bits per weight, and few enough inputs that a large weight coarsens
+/// the rounding of only a few others.
 pub const GROUP: usize = 32;
 
 impl Request {
@@ -74,19 +75,20 @@ impl Request {
     }
 }
 
-/// What quantizing did.
+/// The result of quantizing.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct QuantizeReport {
     pub scheme: Scheme,
     pub tensors: Vec<QuantizedTensor>,
-    /// What rounding does to the results of each linear layer, the worst first; empty where nothing computes in integers.
+    /// The effect of rounding on the results of each linear layer, the largest first. Empty if no layer computes in
+    /// integers.
     pub layers: Vec<MeasuredLayer>,
     /// Size of the weight files.
     pub bytes_before: u64,
     pub bytes_after: u64,
 }
 
-/// One tensor that is stored in fewer bits.
+/// A tensor stored in fewer bits.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct QuantizedTensor {
     pub name: String,
@@ -103,18 +105,18 @@ impl QuantizeReport {
     }
 }
 
-/// Reads the model folder `from` and writes `config.json` and `model.safetensors` into `to`.
+/// Read the model folder `from` and write `config.json` and `model.safetensors` to `to`.
 ///
 /// Int8: `x ≈ q · s` with `s = max|w| / 127` over the row and `q = round(w / s)`, in the layout of
-/// [compressed-tensors](Quantization). A layer that integers would change too much keeps f16 weights, as the head does.
+/// [compressed-tensors](Quantization). A layer that integers would change too much keeps f16 weights, as does the head.
 ///
-/// Int4: `x ≈ q · s` over each group of inputs, `s` chosen for the smallest squared difference; else as int8.
+/// Int4: `x ≈ q · s` over each group of inputs, with `s` chosen for the smallest squared difference; otherwise as int8.
 pub fn quantize(from: &Path, to: &Path, request: &Request, watch: &dyn Watch) -> Result<QuantizeReport> {
     let (config, files) = (Config::open(from)?, weights::files(from)?);
     if config.quantization().is_some() {
-        bail!("the model in {} is quantized already; quantize the model it was made from", from.display());
+        bail!("the model in {} is already quantized; quantize the model it was made from", from.display());
     }
-    let plan = Plan::new(whole(from)?, request, watch)?;
+    let plan = StoragePlan::new(whole(from)?, request, watch)?;
     let stored = plan.store().with_context(|| format!("quantizing the model in {}", from.display()))?;
     let encoded: BTreeMap<String, Encoded> =
         stored.iter().flat_map(|(name, stored)| stored.named(name)).map(|(name, e)| (name, e.clone())).collect();
@@ -141,27 +143,27 @@ pub fn quantize(from: &Path, to: &Path, request: &Request, watch: &dyn Watch) ->
     })
 }
 
-/// The model of a folder, which must have all of it.
+/// Load the model of a folder; every tensor must be there.
 fn whole(from: &Path) -> Result<Model> {
     let loaded = Model::load(from, None, 0, &Device::flex())?;
     match loaded.initialised {
         Initialised::Nothing => Ok(loaded.model),
         Initialised::Everything => bail!("model folder {} has no weights to quantize", from.display()),
         Initialised::Part(names) => {
-            bail!("the model in {} lacks {}; train it before it is quantized", from.display(), names.join(", "))
+            bail!("the model in {} lacks {}; train it before quantizing it", from.display(), names.join(", "))
         }
     }
 }
 
-/// What becomes of each tensor.
-struct Plan {
+/// The form in which each tensor is stored.
+struct StoragePlan {
     scheme: Scheme,
     group: usize,
     model: Model,
     layers: Vec<MeasuredLayer>,
 }
 
-impl Plan {
+impl StoragePlan {
     fn new(model: Model, request: &Request, watch: &dyn Watch) -> Result<Self> {
         let (scheme, group) = (request.scheme, request.group);
         let random = Calibration::random(model.config());
@@ -169,19 +171,20 @@ impl Plan {
         let activations = match scheme {
             Scheme::Int8 => Activations::Dynamic,
             Scheme::Int8Static => {
-                let wanted = "int8-static needs rows to find the ranges of activations in: give the stage `in.tokens`";
+                let wanted =
+                    "int8-static needs rows to calibrate the ranges of activations; set `in.tokens` of the stage";
                 ensure!(request.calibration.is_some(), wanted);
                 Activations::Static
             }
             Scheme::Int4 => {
                 check_groups(&model, group)?;
                 let (model, layers) = sensitivity::measure_int4(model, group, calibration, watch)?;
-                return Ok(Plan { scheme, group, model, layers });
+                return Ok(StoragePlan { scheme, group, model, layers });
             }
-            Scheme::Fp16 | Scheme::Bf16 => return Ok(Plan { scheme, group, model, layers: Vec::new() }),
+            Scheme::Fp16 | Scheme::Bf16 => return Ok(StoragePlan { scheme, group, model, layers: Vec::new() }),
         };
         let (model, layers) = sensitivity::measure(model, activations, calibration, watch)?;
-        Ok(Plan { scheme, group, model, layers })
+        Ok(StoragePlan { scheme, group, model, layers })
     }
 
     /// Every tensor in its new form.
@@ -191,7 +194,7 @@ impl Plan {
         let layers: BTreeMap<&str, &MeasuredLayer> = self.layers.iter().map(|l| (l.name.as_str(), l)).collect();
         let store = |(name, tensor): (String, HostTensor)| -> Result<(String, Stored)> {
             if let Some(bad) = tensor.data.iter().find(|v| !v.is_finite()) {
-                bail!("tensor {name} holds {bad}; a model with such a weight cannot be quantized");
+                bail!("tensor {name} contains {bad}; only finite weights can be quantized");
             }
             let is_matrix = tensor.shape.len() == 2 && name.ends_with(WEIGHT);
             let layer = name.strip_suffix(WEIGHT).and_then(|layer| layers.get(layer));
@@ -209,7 +212,7 @@ impl Plan {
         self.model.to_host()?.into_par_iter().map(store).collect()
     }
 
-    /// The config of the new folder, from that of the old one.
+    /// The config of the new folder, derived from the old one.
     fn config(&self, mut json: Value) -> Value {
         let activations = match self.scheme {
             Scheme::Int8 => Activations::Dynamic,
@@ -238,9 +241,9 @@ impl Plan {
     }
 }
 
-/// Groups that leave no rest, which the layout has no place for.
+/// Check that groups divide the inputs evenly, because the layout cannot store an incomplete group.
 fn check_groups(model: &Model, group: usize) -> Result<()> {
-    ensure!(group > 0 && group.is_multiple_of(8), "group-size is {group}; a multiple of 8 is needed");
+    ensure!(group > 0 && group.is_multiple_of(8), "group-size is {group}; it must be a multiple of 8");
     let rounded = |p: &Named| p.layout == Layout::Transposed && p.name.strip_suffix(WEIGHT).is_some_and(may_round);
     let matrices: Vec<Named> = model.parameters().into_iter().filter(rounded).collect();
     let Some(Named { name, shape, .. }) = matrices.iter().find(|p| !p.shape[1].is_multiple_of(group)) else {
@@ -250,11 +253,13 @@ fn check_groups(model: &Model, group: usize) -> Result<()> {
     let all = |size: &usize| matrices.iter().all(|p| p.shape[1].is_multiple_of(*size));
     match (1..group / 8).rev().map(|eights| 8 * eights).find(all) {
         Some(fits) => {
-            bail!("{name} has {inputs} inputs, which groups of {group} do not divide; group-size = {fits} divides all")
+            bail!(
+                "{name} has {inputs} inputs, not a multiple of group-size {group}; group-size = {fits} fits all layers"
+            )
         }
-        None => bail!(
-            "{name} has {inputs} inputs, which groups of {group} do not divide; no multiple of 8 divides those of all layers"
-        ),
+        None => {
+            bail!("{name} has {inputs} inputs, not a multiple of group-size {group}; no multiple of 8 fits all layers")
+        }
     }
 }
 
@@ -264,7 +269,7 @@ pub(super) fn linears(model: &Model) -> Vec<String> {
     linears.filter_map(|p| p.name.strip_suffix(WEIGHT).map(str::to_owned)).collect()
 }
 
-/// Whether a linear layer may compute in integers: the head, small and last, never does.
+/// Whether a linear layer may compute in integers. The head, which is small and last, never does.
 pub(super) fn may_round(name: &str) -> bool {
     place(name).part != Part::Head
 }

@@ -1,4 +1,4 @@
-//! What integers do to the linear layers, and which they would change too much: measured on the activations of real rows.
+//! Measures on real activations what integers do to the linear layers, and chooses a form for each layer.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::matrix::{grouped, rounded};
 use super::scheme::{linears, may_round};
-use crate::compute::dropout::Noise;
+use crate::compute::dropout::Pass;
 use crate::compute::int4;
 use crate::compute::int8::weight::MOST_INPUTS;
 use crate::compute::int8::{Layer, Probe, Range, Rounded, Rounding, Weight};
@@ -20,13 +20,13 @@ use crate::model::quantization::Activations;
 use crate::text::data::Split;
 use crate::watch::Watch;
 
-/// Rows whose activations are looked at.
+/// Rows whose activations are measured.
 pub struct Calibration {
     rows: Split,
     pad_id: u32,
 }
 
-/// What a linear layer became.
+/// The form that a linear layer is stored in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Form {
@@ -40,28 +40,28 @@ pub enum Form {
     Float16,
 }
 
-/// A linear layer, and what integers do to its results on the calibration rows: ‖rounded − exact‖ / ‖exact‖.
+/// A linear layer and the effect of integers on its results for the calibration rows: ‖rounded − exact‖ / ‖exact‖.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct MeasuredLayer {
     pub name: String,
     pub form: Form,
-    /// With the activations that the scheme has: in 8 bits, or floats.
+    /// With the scheme's activations: 8 bits, or floats.
     pub error: f64,
-    /// With activations in 16 bits, or floats: what rounding the weights does.
+    /// With activations in 16 bits or floats, so that only the rounding of the weights counts.
     pub error_of_weights: f64,
-    /// Of the inputs, where it is fixed.
+    /// Range of the inputs, if it is fixed.
     #[serde(skip)]
     pub range: Option<Range>,
 }
 
-/// Up to this error, 8 bits will do. Layers without outliers stay below 1 %, and twice the time is the price of more bits.
+/// Up to this error, 8 bits suffice. Layers without outliers stay below 1 %, and more bits take twice the time.
 const SMALL: f64 = 0.015;
-/// The same of a fixed range, which is wider than any row needs and leaves only floats as a way out.
+/// The same limit for a fixed range, which is wider than any row needs and whose only alternative is floats.
 const SMALL_FIXED: f64 = 0.04;
-/// Beyond this error of the weights alone, bytes are the wrong form: they stay below 1 % where inputs have no outliers, and a
-/// classifier whose layers had up to 8 % lost two points (docs/quantize.md).
+/// Above this error of the weights alone, bytes are unsuitable. The error stays below 1 % if inputs have no outliers,
+/// and a classifier whose layers had up to 8 % lost two points (docs/quantize.md).
 const LARGE: f64 = 0.02;
-/// The same of weights in four bits, which stay below 12 % even in groups of 128.
+/// The same limit for 4-bit weights, which stay below 12 % even in groups of 128.
 const LARGE_INT4: f64 = 0.15;
 
 impl Calibration {
@@ -73,7 +73,7 @@ impl Calibration {
         Calibration { rows, pad_id }
     }
 
-    /// Rows of tokens drawn at random, for a model without texts: outliers come from the weights, whatever is read.
+    /// Rows of random tokens, for a model without texts: outliers come from the weights, whatever the input.
     pub fn random(model: &crate::model::Config) -> Self {
         const ROWS: usize = 32;
         let (length, ids) = (model.max_length().min(64), model.vocab_size() as u64);
@@ -97,19 +97,20 @@ impl Calibration {
         self.rows.is_empty()
     }
 
-    /// Sends the rows through a model, for its probes to see.
+    /// Run the rows through a model, so that its probes see them.
     fn run(&self, model: &Model, watch: &dyn Watch) -> Result<()> {
         let device = Device::flex();
         let scoring = Scoring { split: &self.rows, pad_id: self.pad_id, batch_size: 16, device: &device };
         let forward = |ids, mask| {
-            let logits = model.forward(ids, mask, &mut Noise::Off);
+            let logits = model.forward(ids, mask, &mut Pass::Off);
             Ok(logits.into_data().convert::<f32>().try_into_vec().unwrap_or_default())
         };
         scoring.logits(&forward, watch).map(drop)
     }
 }
 
-/// Every linear layer that may have weights of four bits, in groups of so many inputs, the most sensitive first.
+/// Measure every linear layer that may have 4-bit weights, in groups of `group` inputs. The most sensitive layer comes
+/// first.
 pub fn measure_int4(
     mut model: Model,
     group: usize,
@@ -138,7 +139,7 @@ pub fn measure_int4(
     Ok((model, layers))
 }
 
-/// The form of every linear layer that may compute in integers, the most sensitive first.
+/// Choose the form of every linear layer that may compute in integers. The most sensitive layer comes first.
 pub fn measure(
     mut model: Model,
     activations: Activations,

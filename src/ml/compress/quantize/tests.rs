@@ -1,9 +1,9 @@
-//! Quantized folders of every family, beside the models that they were made from.
+//! Compares quantized folders of every family with the models that they were made from.
 
 use tempfile::TempDir;
 
 use super::*;
-use crate::compute::dropout::Noise;
+use crate::compute::dropout::Pass;
 use crate::compute::int8::{Layer, Range, Rounding, Weight};
 use crate::files::weights::Weights;
 use crate::judge::classifier::Classifier;
@@ -46,7 +46,7 @@ fn every_family_computes_in_integers_and_close_to_floats() {
         let mut model = Model::load_to_score(dir.path(), &Device::flex()).expect("loads").model;
         let mut computed = 0;
         model.map_linears(&mut |_, linear| computed += usize::from(linear.substitute.is_some()));
-        // Six matrices a layer and more, where positions have projections of their own.
+        // Six matrices per layer, or more if positions have projections of their own.
         assert!(computed == report.layers.len() && computed >= 6 * model.config().layers(), "{}", fixture.name());
         assert!(report.layers.iter().all(|layer| layer.form != Form::Float16), "{:?}", report.layers);
     }
@@ -57,7 +57,7 @@ fn int8_is_a_quarter_of_the_size() {
     let Some(fixture) = Fixture::open("roberta-tiny") else { return };
     let (_dir, report) = quantized(&fixture, &request(Scheme::Int8));
     assert!(report.bytes_after * 100 < report.bytes_before * 35, "{report:?}");
-    // Three embedding tables and six matrices a layer; the head's two are floats.
+    // Three embedding tables and six matrices per layer; the head's two matrices are floats.
     let integers = report.tensors.iter().filter(|t| t.bytes_after * 3 < t.bytes_before);
     assert_eq!(integers.count(), 3 + 3 * 6);
     assert!(report.tensors.iter().all(|t| t.relative_error < 0.01), "{report:?}");
@@ -96,10 +96,10 @@ fn four_bits_are_smaller_still_and_every_family_computes_with_them() {
         let mut computed = 0;
         model.map_linears(&mut |_, linear| computed += usize::from(linear.substitute.is_some()));
         assert!(computed == four && computed >= 5 * model.config().layers(), "{}: {four}", fixture.name());
-        // Who asks for floats gets those that the integers stand for.
+        // Opening the folder as floats gives the values that the integers represent.
         let (ids, mask) = fixture.batch(&Device::flex());
         let model = Model::load(dir.path(), None, 0, &Device::flex()).expect("loads").model;
-        let back: Vec<f32> = model.forward(ids, mask, &mut Noise::Off).into_data().try_into_vec().expect("f32");
+        let back: Vec<f32> = model.forward(ids, mask, &mut Pass::Off).into_data().try_into_vec().expect("f32");
         assert!(distance(&own, &back) < 1e-4, "{}: {}", fixture.name(), distance(&own, &back));
     }
 }
@@ -114,16 +114,17 @@ fn a_group_that_leaves_a_rest_is_refused_by_name() {
     };
     // 48 and 96 inputs.
     assert!(
-        refused(128).ends_with(".weight has 48 inputs, which groups of 128 do not divide; group-size = 48 divides all"),
+        refused(128)
+            .ends_with(".weight has 48 inputs, not a multiple of group-size 128; group-size = 48 fits all layers"),
         "{}",
         refused(128)
     );
-    assert_eq!(refused(0), "group-size is 0; a multiple of 8 is needed");
+    assert_eq!(refused(0), "group-size is 0; it must be a multiple of 8");
 }
 
 #[test]
 fn the_scale_of_a_group_is_the_best_that_was_tried() {
-    // One weight is far larger than the others: cutting it off costs less than rounding them all to it.
+    // One weight is far larger than the others: clipping it costs less than rounding the others coarsely.
     let mut data = vec![0.9f32; 31];
     data.push(-9.0);
     let tensor = HostTensor { shape: vec![1, 32], data };
@@ -134,7 +135,7 @@ fn the_scale_of_a_group_is_the_best_that_was_tried() {
     let plain = 9.0 / 7.0;
     let largest: Vec<i8> = tensor.data.iter().map(|v| (v / plain).round_ties_even() as i8).collect();
     assert!(off(scales[0], &integers) < off(plain, &largest), "{scales:?} {integers:?}");
-    // What is stored in 16 bits is what was rounded to.
+    // Rounding used the scale that is stored in 16 bits.
     assert_eq!(half::f16::from_f32(scales[0]).to_f32(), scales[0]);
     // Zeros stay zeros.
     let zeros = HostTensor { shape: vec![1, 8], data: vec![0.0; 8] };
@@ -162,11 +163,11 @@ fn what_cannot_be_quantized_is_refused() {
     };
     assert_eq!(
         refused(one.path(), Scheme::Int8),
-        format!("the model in {} is quantized already; quantize the model it was made from", one.path().display())
+        format!("the model in {} is already quantized; quantize the model it was made from", one.path().display())
     );
     assert_eq!(
         refused(&fixture.dir, Scheme::Int8Static),
-        "int8-static needs rows to find the ranges of activations in: give the stage `in.tokens`"
+        "int8-static needs rows to calibrate the ranges of activations; set `in.tokens` of the stage"
     );
     let empty = tempfile::tempdir().expect("a folder");
     fs::copy(fixture.dir.join("config.json"), empty.path().join("config.json")).expect("copied");
@@ -189,10 +190,10 @@ fn weights_that_no_scheme_can_hold_are_refused() {
         let error = quantize(from.path(), to.path(), &request(scheme), &Silent).map(drop).expect_err("refused");
         error.root_cause().to_string()
     };
-    assert_eq!(refused(1e6, Scheme::Fp16), "tensor classifier.dense.weight holds ±1000000, more than fp16's 65504");
+    assert_eq!(refused(1e6, Scheme::Fp16), "tensor classifier.dense.weight contains ±1000000, more than fp16's 65504");
     assert_eq!(
         refused(f32::NAN, Scheme::Bf16),
-        "tensor classifier.dense.weight holds NaN; a model with such a weight cannot be quantized"
+        "tensor classifier.dense.weight contains NaN; only finite weights can be quantized"
     );
 }
 
@@ -205,7 +206,7 @@ fn a_quantized_model_is_an_ordinary_one_to_those_who_ask_for_floats() {
     assert_eq!(Config::open(two.path()).expect("valid").quantization(), None);
     let again = Model::load(two.path(), None, 0, &Device::flex()).expect("loads").model;
     assert!(again.to_host().expect("host") == model.to_host().expect("host"));
-    // Also one that was opened to score, whose weights are integers until somebody asks.
+    // The same for a model that was opened for scoring, whose weights are integers until they are read.
     let scoring = Model::load_to_score(one.path(), &Device::flex()).expect("loads");
     assert!(scoring.model.to_host().expect("host") == model.to_host().expect("host"));
     assert_eq!(scoring.non_zero, Model::load(one.path(), None, 0, &Device::flex()).expect("loads").non_zero);
@@ -214,12 +215,13 @@ fn a_quantized_model_is_an_ordinary_one_to_those_who_ask_for_floats() {
 #[test]
 fn rows_use_the_whole_range_and_zero_rows_stay_zero() {
     let tensor = HostTensor { shape: vec![2, 3], data: vec![-2.0, 1.0, 0.0, 0.0, 0.0, 0.0] };
-    // 1.0 / (2 / 127) = 63.5 lies between two: to the even one.
+    // 1.0 / (2 / 127) = 63.5 is a tie, which goes to the even integer.
     assert_eq!(matrix::rounded(&tensor).0, [-127, 64, 0, 0, 0, 0]);
 }
 
-/// The same function in floats, with a channel that is `size` larger wherever the encoder's layers read it, as DeBERTa-v3 has
-/// such channels: what a LayerNorm adds to it, the biases of all who read it take away again.
+/// The same function in floats, with a channel that is larger by `size` wherever the encoder's layers read it.
+/// DeBERTa-v3 has such channels: a LayerNorm adds the size, and the biases of all layers that read the channel subtract
+/// it again.
 fn with_outlier(host: &mut HostTensors, channel: usize, size: f32) {
     let names: Vec<String> = host.keys().cloned().collect();
     let layers = names.iter().filter(|name| name.ends_with("intermediate.dense.weight")).count();
@@ -232,7 +234,7 @@ fn with_outlier(host: &mut HostTensors, channel: usize, size: f32) {
         if layer + 1 < layers {
             add(&format!("{at}.output.LayerNorm.bias"), size);
         }
-        // The residual goes around the layers, and comes back to what they give.
+        // The residual bypasses the layers and is added to their output.
         add(&format!("{at}.attention.output.dense.bias"), -size);
         add(&format!("{at}.output.dense.bias"), -size);
     }
@@ -245,7 +247,7 @@ fn with_outlier(host: &mut HostTensors, channel: usize, size: f32) {
     }
 }
 
-/// Logits of a folder with all its layers in integers, come what may, and inputs rounded as `rounding` says.
+/// Logits of a folder with all its layers in integers regardless of the error, and inputs rounded by `rounding`.
 fn naive(dir: &Path, fixture: &Fixture, rounding: impl Fn(&str) -> Rounding) -> Vec<f32> {
     let device = Device::flex();
     let mut model = Model::load(dir, None, 0, &device).expect("loads").model;
@@ -260,7 +262,7 @@ fn naive(dir: &Path, fixture: &Fixture, rounding: impl Fn(&str) -> Rounding) -> 
     let layers = linears(&model).into_iter().filter(|name| may_round(name)).map(layer).collect();
     model.set_integers(layers);
     let (ids, mask) = fixture.batch(&device);
-    model.forward(ids, mask, &mut Noise::Off).into_data().try_into_vec().expect("f32")
+    model.forward(ids, mask, &mut Pass::Off).into_data().try_into_vec().expect("f32")
 }
 
 #[test]
@@ -301,7 +303,7 @@ fn outliers_of_deberta_get_the_bits_without_which_it_collapses() {
         four < 0.3 && !int4.layers_as(Form::Float16).is_empty() && !int4.layers_as(Form::Int4).is_empty(),
         "{four}"
     );
-    // All who read the channel get more bits; the others, which do not, stay in eight.
+    // All layers that read the channel get more bits; the others stay in eight.
     let reads = |name: &String| name.ends_with("_proj") || name.ends_with("intermediate.dense");
     let int8 = report.layers_as(Form::Int8);
     assert!(!int8.is_empty() && !int8.iter().any(reads), "{:?}", report.layers);

@@ -1,7 +1,7 @@
 //! Matrix products in 8-bit integers on the CPU.
 //!
-//! `y = x·W + b` with `W` rounded to integers once ([`weight`]) and every row of `x` at each call ([`rows`]). The dot products
-//! of bytes are exact on every [`path`], so that one model gives the same bits on every machine.
+//! `y = x·W + b`, with `W` rounded to integers once ([`weight`]) and each row of `x` at every call ([`rows`]). The dot products
+//! of bytes are exact on every [`path`], so a model gives the same bits on every machine.
 
 pub mod layer;
 pub mod path;

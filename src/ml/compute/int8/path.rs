@@ -1,11 +1,11 @@
-//! The instructions that multiply bytes, the fastest of the processor chosen at run time.
+//! Chooses at run time the fastest instructions of the processor for products of bytes.
 
 use std::sync::LazyLock;
 
-/// A way to compute a dot product of bytes. All give the same integers.
+/// A way to compute dot products of bytes. All ways give the same integers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Path {
-    /// Plain Rust, for the compiler to vectorise.
+    /// Plain Rust, which the compiler vectorises.
     Portable,
     /// `vpmaddwd` on 16-bit copies: `vpmaddubsw`, which takes bytes, saturates at large values.
     #[cfg(target_arch = "x86_64")]
@@ -18,12 +18,12 @@ pub enum Path {
 static BEST: LazyLock<Path> = LazyLock::new(|| Path::all().pop().unwrap_or(Path::Portable));
 
 impl Path {
-    /// The fastest that this processor has.
+    /// The fastest path that this processor supports.
     pub fn best() -> Self {
         *BEST
     }
 
-    /// Those that this processor has, the fastest last.
+    /// All paths that this processor supports, the fastest last.
     pub fn all() -> Vec<Self> {
         #[allow(unused_mut)]
         let mut all = vec![Path::Portable];

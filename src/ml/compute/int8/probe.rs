@@ -1,4 +1,4 @@
-//! What rounding a layer does to its results, measured on real activations.
+//! Measures the error of rounded layers on real activations.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -6,9 +6,9 @@ use super::layer::Layer;
 use super::rows::Range;
 use crate::compute::int4;
 
-/// A product that stands for one in floats.
+/// A rounded product that approximates one in floats.
 pub trait Rounded: std::fmt::Debug + Send + Sync {
-    /// `x` `[N, in]`, `bias` `[out]` → `[N, out]`
+    /// `x` `[N, in]`, `bias` `[out]` → `[N, out]`.
     fn forward(&self, x: &[f32], bias: &[f32]) -> Vec<f32>;
 }
 
@@ -24,22 +24,22 @@ impl Rounded for Arc<int4::Weight> {
     }
 }
 
-/// Compares a layer's products with integers with those in floats, call by call.
+/// Compares rounded products of a layer with the exact ones, call by call.
 #[derive(Debug)]
 pub struct Probe {
-    /// One for each way of rounding that is tried.
+    /// The layer in each rounding under test.
     tried: Vec<Box<dyn Rounded>>,
     seen: Mutex<Seen>,
 }
 
-/// The sums of what a probe saw.
+/// Sums over all calls of a probe.
 #[derive(Debug, Clone)]
 pub struct Seen {
-    /// Of the results' squares, with the bias and without it.
+    /// Sum of the squared results, with the bias and without it.
     norms: [f64; 2],
-    /// Of the squares of what each rounding changes.
+    /// Sum of the squared errors of each rounding.
     differences: Vec<f64>,
-    /// Of all inputs.
+    /// The range of all inputs.
     pub range: Range,
 }
 
@@ -50,7 +50,7 @@ impl Probe {
         Probe { tried, seen: Mutex::new(seen) }
     }
 
-    /// `x` `[N, in]` and its exact result `y` `[N, out]`.
+    /// Adds a call with input `x` `[N, in]` and exact result `y` `[N, out]`.
     pub fn see(&self, x: &[f32], bias: &[f32], y: &[f32]) {
         let differences: Vec<f64> = self.tried.iter().map(|tried| squared(&tried.forward(x, bias), y)).collect();
         let norms = y.iter().zip(bias.iter().cycle()).fold([0f64; 2], |[with, without], (y, bias)| {
@@ -69,10 +69,10 @@ impl Probe {
 }
 
 impl Seen {
-    /// ‖rounded − exact‖ / ‖exact‖ of the results by each rounding.
+    /// ‖rounded − exact‖ / ‖exact‖ of the results, for each rounding.
     ///
-    /// Of the results with the bias or without it, whichever are smaller: a large bias would hide what happens to the product,
-    /// and so would a product whose larger part the bias takes away again.
+    /// ‖exact‖ is the smaller of the norms with and without the bias: a large bias would hide the error of the product, and
+    /// so would a product that the bias mostly cancels.
     pub fn errors(&self) -> Vec<f64> {
         let norm = self.norms[0].min(self.norms[1]);
         let error = |difference: &f64| if norm > 0.0 { (difference / norm).sqrt() } else { 0.0 };

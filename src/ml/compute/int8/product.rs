@@ -1,4 +1,4 @@
-//! The product of rounded activations and rounded weights, as f32.
+//! Multiplies rounded activations by rounded weights; the result is f32.
 
 use std::borrow::Cow;
 use std::mem::MaybeUninit;
@@ -11,14 +11,14 @@ use super::tile;
 use super::tile::ROWS;
 use super::weight::{GROUP, PANEL, Weight};
 
-/// Rows of a task: with 3072 inputs they and a panel stay in a second-level cache of half a megabyte.
+/// Rows of a task. With 3072 inputs, the rows and one panel fit into an L2 cache of 512 KiB.
 const TASK_ROWS: usize = 8 * ROWS;
-/// Bytes of the panels that are taken together: they stay in that cache while the rows pass by.
+/// Bytes of the panels that a task applies to all its rows before it takes the next panels; they stay in the L2 cache.
 const TOGETHER: usize = 256 << 10;
-/// Tasks for each thread at least, so that none waits long for the last.
+/// Minimum number of tasks for each thread, so that no thread waits long for the last one.
 const TASKS: usize = 4;
 
-/// One of the products that the same activations enter.
+/// One of several products with the same activations.
 #[derive(Clone, Copy)]
 pub struct Term<'a> {
     pub weight: &'a Weight,
@@ -26,15 +26,18 @@ pub struct Term<'a> {
     pub bias: &'a [f32],
 }
 
-/// `x` `[N, in]` times each weight `[in, out]` plus its bias `[out]`, one below the other → `[terms · N, out]`.
+/// Multiplies `x` `[N, in]` by each weight `[in, out]` and adds its bias `[out]` → `[terms · N, out]`, one term below the other.
 ///
-/// Several of `x` are parts of the same activations, whose products are added up. The terms have the same shape.
+/// Several `x` are parts of the same activations (high and low bytes); their products are added. All terms have the same shape.
 pub fn multiply(path: Path, x: &[Rows], terms: &[Term]) -> Vec<f32> {
     let Some((first, Term { weight: shape, .. })) = x.first().zip(terms.first()) else { return Vec::new() };
     let (rows, outputs, panels) = (first.len(), shape.outputs(), shape.panels());
     for Term { weight, bias } in terms {
         let same = (weight.inputs(), weight.outputs()) == (shape.inputs(), outputs) && bias.len() == outputs;
-        assert!(same && x.iter().all(|x| (x.len(), x.inputs()) == (rows, shape.inputs())), "products of other shapes");
+        assert!(
+            same && x.iter().all(|x| (x.len(), x.inputs()) == (rows, shape.inputs())),
+            "shapes of the activations, weights or biases differ"
+        );
     }
     let filled = |bias: &mut Cow<[f32]>| {
         if bias.len() < panels * PANEL {
@@ -44,14 +47,14 @@ pub fn multiply(path: Path, x: &[Rows], terms: &[Term]) -> Vec<f32> {
     let mut biases: Vec<Cow<[f32]>> = terms.iter().map(|term| Cow::Borrowed(term.bias)).collect();
     biases.iter_mut().for_each(filled);
     let mut y = Vec::with_capacity(terms.len() * rows * outputs);
-    // Few rows are no work for several threads unless the columns are shared out too.
+    // If there are few rows, divide the columns among the threads too.
     let bands = rows.div_ceil(TASK_ROWS).max(1);
     let parts = (TASKS * rayon::current_num_threads()).div_ceil(bands * terms.len()).clamp(1, panels.max(1));
     let share = panels.div_ceil(parts);
     let together = (TOGETHER / (shape.steps() * GROUP * PANEL).max(1)).max(1);
     let out = Output { start: y.spare_capacity_mut().as_mut_ptr(), width: outputs };
     (0..bands * terms.len() * parts).into_par_iter().for_each(|task| {
-        // The parts of a band come one after the other, for its rows to stay in the cache of who takes them.
+        // The parts of a band are consecutive tasks, so that its rows stay in one thread's cache.
         let (band, term, part) = (task / (terms.len() * parts), task / parts % terms.len(), task % parts);
         let (top, bottom, left) = (band * TASK_ROWS, rows.min((band + 1) * TASK_ROWS), part * share);
         let end = panels.min(left + share);
@@ -59,7 +62,7 @@ pub fn multiply(path: Path, x: &[Rows], terms: &[Term]) -> Vec<f32> {
             for first in (top..bottom).step_by(ROWS) {
                 let count = ROWS.min(bottom - first);
                 for panel in left..end.min(left + together) {
-                    // SAFETY: these rows of this panel are this task's alone, and within the result.
+                    // SAFETY: only this task writes these rows of this panel, and they are within the result.
                     let mut tile: [_; ROWS] = std::array::from_fn(|row| match row < count {
                         true => unsafe { out.part(term * rows + first + row, panel) },
                         false => Default::default(),
@@ -75,7 +78,7 @@ pub fn multiply(path: Path, x: &[Rows], terms: &[Term]) -> Vec<f32> {
     y
 }
 
-/// A tile of every part of the activations, added up.
+/// The sum of the tiles of all parts of the activations.
 fn sum_of_tiles<'a>(
     path: Path,
     mut parts: impl Iterator<Item = tile::Bytes<'a>>,
@@ -91,14 +94,14 @@ fn sum_of_tiles<'a>(
         tile::multiply(path, part, tile::Panel { bias: &[0.0; PANEL], ..w }, &mut rows[..y.len()]);
         for (y, more) in y.iter_mut().zip(&more) {
             for (y, more) in y.iter_mut().zip(more) {
-                // SAFETY: both tiles are written.
+                // SAFETY: `tile::multiply` wrote both tiles.
                 unsafe { y.write(y.assume_init() + more.assume_init()) };
             }
         }
     }
 }
 
-/// The result, which tasks write in parts.
+/// The result, which tasks write concurrently in disjoint parts.
 struct Output {
     start: *mut MaybeUninit<f32>,
     width: usize,
@@ -111,8 +114,8 @@ impl Output {
     /// The columns of a panel in a row.
     ///
     /// # Safety
-    /// The row is one of the result, and nobody else has this part of it.
-    #[allow(clippy::mut_from_ref, reason = "the caller has the part to itself")]
+    /// The row must be within the result, and no other reference to this part of it may exist.
+    #[allow(clippy::mut_from_ref, reason = "the caller holds the only reference to the part")]
     unsafe fn part(&self, row: usize, panel: usize) -> &mut [MaybeUninit<f32>] {
         let column = panel * PANEL;
         // SAFETY: the row and the columns are within the result.

@@ -1,25 +1,25 @@
-//! Activations as integers, each row with a scale and a zero point of its own.
+//! Rounds activations to integers, each row with its own scale and zero point.
 
 use rayon::prelude::*;
 
 use super::tile::Bytes;
 use crate::compute::kernel::vectorized;
 
-/// How activations are rounded.
+/// How to round activations.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Rounding {
-    /// 8 bits over the range of each row, found at each call.
+    /// 8 bits over the range of each row, computed at each call.
     Token8,
-    /// 16 bits over that range: two products of bytes, for layers whose inputs have outliers.
+    /// 16 bits over the range of each row, as two products of bytes: for layers whose inputs have outliers.
     Token16,
-    /// 8 bits over one range for all rows, found by calibration; what is beyond it is cut off.
+    /// 8 bits over one calibrated range for all rows; values outside it are clipped.
     Fixed(Range),
 }
 
 /// `x` `[N, in]` ≈ `scale[n] · (q[n, i] − zero[n])` with `q` in 0..=255.
 ///
-/// The range of a row is that of its values and zero: a token with large values takes no bits from the others. Asymmetric,
-/// because GELU's outputs are nearly all on one side of zero.
+/// The range of a row spans its values and zero, so a token with large values costs the other tokens no precision. The
+/// range is asymmetric, because almost all outputs of GELU are on one side of zero.
 #[derive(Debug, Clone)]
 pub struct Rows {
     inputs: usize,
@@ -30,9 +30,9 @@ pub struct Rows {
     zeros: Vec<i32>,
 }
 
-/// Values per parallel piece: as long as it takes another thread to begin.
+/// Values per parallel piece: enough work to outweigh the start of another thread.
 const PIECE: usize = 1 << 16;
-/// Values that are looked at together, in lanes.
+/// Values scanned at once, one per vector lane.
 const LANES: usize = 16;
 
 impl Rows {
@@ -53,7 +53,7 @@ impl Rows {
         rows
     }
 
-    /// Rounds the rows of `x` `[N, inputs]` to 16 bits: their high and their low bytes, whose products add up.
+    /// Rounds the rows of `x` `[N, inputs]` to 16 bits and returns their high and low bytes; the products of both must be added.
     pub fn new16(x: &[f32], inputs: usize) -> [Self; 2] {
         let (mut high, mut low) = (Rows::zeros(x, inputs), Rows::zeros(x, inputs));
         let step = high.step();
@@ -73,12 +73,12 @@ impl Rows {
 
     fn zeros(x: &[f32], inputs: usize) -> Self {
         let count = x.len().checked_div(inputs).unwrap_or(0);
-        // A cache line more than needed: rows a power of two apart would all fall into the same places of the cache.
+        // One cache line more than needed: rows at distances of a power of two would compete for the same cache sets.
         let stride = inputs.next_multiple_of(64) + 64;
         Rows { inputs, stride, bytes: vec![0; count * stride], scales: vec![0.0; count], zeros: vec![0; count] }
     }
 
-    /// Rows of a parallel piece.
+    /// Rows per parallel piece.
     fn step(&self) -> usize {
         PIECE.div_ceil(self.inputs.max(1))
     }
@@ -92,7 +92,7 @@ impl Rows {
         self.inputs
     }
 
-    /// At most `count` rows from the `first` on.
+    /// At most `count` rows, starting at `first`.
     pub(super) fn some(&self, first: usize, count: usize) -> Bytes<'_> {
         let end = self.len().min(first + count);
         Bytes {
@@ -118,7 +118,7 @@ fn larger(a: f32, b: f32) -> f32 {
     if a > b { a } else { b }
 }
 
-/// All lanes by `join`, half by half.
+/// Reduces all lanes with `join`, half by half.
 #[inline(always)]
 fn fold(mut lanes: [f32; LANES], join: impl Fn(f32, f32) -> f32) -> f32 {
     for half in [8, 4, 2, 1] {
@@ -129,7 +129,7 @@ fn fold(mut lanes: [f32; LANES], join: impl Fn(f32, f32) -> f32) -> f32 {
     lanes[0]
 }
 
-/// The smallest and the largest of some values and zero.
+/// The smallest and the largest of a set of values and zero.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Range {
     pub low: f32,
@@ -137,7 +137,7 @@ pub struct Range {
 }
 
 impl Range {
-    /// That of the values; infinite where one of them is no finite number.
+    /// The range of the values; infinite if one of them is not finite.
     pub fn of(x: &[f32]) -> Self {
         vectorized(
             #[inline(always)]
@@ -149,11 +149,11 @@ impl Range {
     fn scan(x: &[f32]) -> Self {
         let (mut low, mut high, mut bad) = ([0f32; LANES], [0f32; LANES], [0f32; LANES]);
         let (chunks, rest) = x.as_chunks::<LANES>();
-        // One array at a time: compilers make a register of each.
+        // Update one array at a time: the compiler then keeps each in a register.
         for chunk in chunks {
             low.iter_mut().zip(chunk).for_each(|(low, v)| *low = smaller(*v, *low));
             high.iter_mut().zip(chunk).for_each(|(high, v)| *high = larger(*v, *high));
-            bad.iter_mut().zip(chunk).for_each(|(bad, v)| *bad += v * 0.0); // NaN once a value is infinite or no number.
+            bad.iter_mut().zip(chunk).for_each(|(bad, v)| *bad += v * 0.0); // NaN once a value is infinite or NaN.
         }
         for (lane, v) in rest.iter().enumerate() {
             low[lane] = smaller(*v, low[lane]);
@@ -170,7 +170,7 @@ impl Range {
         (self.high - self.low).is_finite()
     }
 
-    /// The range of both.
+    /// The smallest range that contains both.
     pub fn and(self, other: Self) -> Self {
         Range { low: self.low.min(other.low), high: self.high.max(other.high) }
     }
@@ -180,9 +180,9 @@ impl Range {
         let width = self.high - self.low;
         let inverse = steps / width;
         match (width.is_finite(), inverse.is_finite()) {
-            // No finite numbers: no number as the scale, so that the results are none either.
+            // Some values are not finite: a NaN scale makes the results NaN.
             (false, _) => Grid { scale: f32::NAN, inverse: 0.0, zero: 0.0, steps },
-            // Nothing but zeros, or numbers too small to tell from them.
+            // All values are zero, or too small for a finite inverse.
             (true, false) => Grid { scale: 0.0, inverse: 0.0, zero: 0.0, steps },
             (true, true) => Grid { scale: width / steps, inverse, zero: nearest(-self.low * inverse), steps },
         }
@@ -193,7 +193,7 @@ impl Range {
 #[derive(Debug, Clone, Copy)]
 struct Grid {
     scale: f32,
-    /// Of the scale.
+    /// `1 / scale`.
     inverse: f32,
     zero: f32,
     steps: f32,
@@ -202,7 +202,7 @@ struct Grid {
 /// Adding 1.5 · 2^23 leaves the rounded number in the lowest bits of the mantissa.
 const ROUND: f32 = 12_582_912.0;
 
-/// The nearest integer, of two the even one; for what is small beside 2^22.
+/// Rounds to the nearest integer, ties to even; valid for values far below 2^22.
 #[inline(always)]
 fn nearest(x: f32) -> f32 {
     x + ROUND - ROUND
@@ -216,7 +216,7 @@ impl Grid {
             || {
                 for (out, x) in out.iter_mut().zip(x) {
                     let q = x * self.inverse + self.zero;
-                    // NaN, of which the scale tells, becomes zero.
+                    // NaN becomes zero here; the NaN scale carries it to the result.
                     let q = if q > 0.0 { q } else { 0.0 };
                     let q = if q < self.steps { q } else { self.steps };
                     put((q + ROUND).to_bits() & 0xffff, out);

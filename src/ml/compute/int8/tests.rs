@@ -1,9 +1,9 @@
-//! The kernels beside sums in plain integers and products in f64, on every path of the machine.
+//! Compares the kernels with plain integer sums and f64 products, on every path that the machine supports.
 
 use super::weight::PANEL;
 use super::*;
 
-/// Numbers in ±1 that are the same at each run.
+/// Reproducible pseudo-random numbers in ±1.
 fn numbers(count: usize, seed: u64) -> Vec<f32> {
     let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
     let next = move || {
@@ -19,7 +19,7 @@ fn integers(count: usize, seed: u64) -> Vec<i8> {
     numbers(count, seed).into_iter().map(|v| (v * 127.0).round() as i8).collect()
 }
 
-/// What a product has to be, bit for bit, of rows that are rounded already.
+/// The expected product of rounded rows, bit for bit.
 fn reference(x: &Rows, q: &[i8], scales: &[f32], bias: &[f32]) -> Vec<f32> {
     let mut y = Vec::new();
     for row in 0..x.len() {
@@ -91,7 +91,7 @@ fn layers_that_read_the_same_rows_give_what_each_gives_alone() {
 
 #[test]
 fn the_largest_bytes_do_not_saturate() {
-    // 255 · ±127 everywhere: sums of two are beyond 16 bits, and the whole sum is close to the most that is allowed.
+    // 255 · ±127 everywhere: the sum of two exceeds 16 bits, and the whole sum is close to the 32-bit limit.
     let inputs = weight::MOST_INPUTS;
     let x: Vec<f32> = (0..2 * inputs).map(|i| if i == 0 { -1.0 } else { 1.0 }).collect();
     let q: Vec<i8> = (0..3 * inputs).map(|i| [127, -127, if i % 2 == 0 { 127 } else { -127 }][i / inputs]).collect();
@@ -114,7 +114,7 @@ fn nothing_times_something_is_the_bias() {
     }
 }
 
-/// A layer's result and the exact one.
+/// The relative error of a layer's result.
 fn beside_exact(layer: &Layer, x: &[f32], q: &[i8], scales: &[f32]) -> f64 {
     let inputs = layer.weight.inputs();
     let y = layer.forward(x, &vec![0.0; scales.len()]);
@@ -139,7 +139,7 @@ fn sixteen_bits_are_close_where_an_outlier_takes_the_eight() {
         beside_exact(&layer, x, &q, &scales)
     };
     let plain = error(&x, Rounding::Token8);
-    // A channel that is large in every row, as DeBERTa has them, and whose weights are small.
+    // A channel with large values in every row, as in DeBERTa, and zero weights.
     let q: Vec<i8> = q.iter().enumerate().map(|(i, q)| if i % inputs == 7 { 0 } else { *q }).collect();
     x.iter_mut().skip(7).step_by(inputs).for_each(|v| *v = 300.0);
     let error = |rounding| {

@@ -1,11 +1,11 @@
-//! The inner loops: some rows of activations times a panel of weights, as 32-bit sums.
+//! The inner loops: multiply a few rows of activations by a panel of weights, with 32-bit sums.
 
 use std::mem::MaybeUninit;
 
 use super::path::Path;
 use super::weight::{GROUP, PANEL};
 
-/// Rows of the largest tile; with two registers a row, 24 of the 32 that AVX-512 has hold sums.
+/// Rows of the largest tile: with two registers per row, its sums take 24 of the 32 AVX-512 registers.
 pub const ROWS: usize = 12;
 
 /// The sums of a tile, row by row.
@@ -16,12 +16,12 @@ type Sums = [[i32; PANEL]; ROWS];
 pub struct Bytes<'a> {
     pub bytes: &'a [u8],
     pub stride: usize,
-    /// Of each row.
+    /// The scale of each row; `zeros` likewise.
     pub scales: &'a [f32],
     pub zeros: &'a [i32],
 }
 
-/// A panel of weights, and what makes numbers of the sums.
+/// A panel of weights, with the factors and offsets that convert its integer sums to floats.
 #[derive(Clone, Copy)]
 pub struct Panel<'a> {
     pub bytes: &'a [i8],
@@ -30,20 +30,20 @@ pub struct Panel<'a> {
     pub bias: &'a [f32; PANEL],
 }
 
-/// Where a tile goes: a row for each row of activations.
+/// The output of a tile: one row for each row of activations.
 pub type Rows<'a> = [&'a mut [MaybeUninit<f32>]];
 
-/// `y[r][o] = scale[r] · scale[o] · Σᵢ (a[r, i] − zero[r]) · w[i, o] + bias[o]` for at most [`ROWS`] rows; each of `y` as long
-/// as the panel, or shorter.
+/// `y[r][o] = scale[r] · scale[o] · Σᵢ (a[r, i] − zero[r]) · w[i, o] + bias[o]` for at most [`ROWS`] rows; each row of `y`
+/// is as long as the panel or shorter.
 pub fn multiply(path: Path, a: Bytes, w: Panel, y: &mut Rows) {
     let (count, steps) = (a.scales.len(), w.bytes.len() / (PANEL * GROUP));
-    // What the loops below rely on.
+    // The unsafe loops below rely on these bounds.
     assert!(count <= ROWS && (count == 0 || (count - 1) * a.stride + steps * GROUP <= a.bytes.len()));
     assert!(a.zeros.len() == count && y.len() == count);
     match path {
         Path::Portable => portable(a, w, y),
         #[cfg(target_arch = "x86_64")]
-        // SAFETY: a path is one of the processor's, and the sizes are checked above.
+        // SAFETY: the processor supports the path, and the asserts above check the sizes.
         Path::Avx2 => unsafe { x86::avx2(a, w, y) },
         #[cfg(target_arch = "x86_64")]
         // SAFETY: as above.
@@ -51,14 +51,14 @@ pub fn multiply(path: Path, a: Bytes, w: Panel, y: &mut Rows) {
     }
 }
 
-/// Makes numbers of the sums. Without fused operations, so that every path gives the same bits.
+/// Converts the sums to floats. It uses no fused multiply-add, so that every path gives the same bits.
 #[inline(always)]
 fn finish(sums: &Sums, a: Bytes, w: Panel, y: &mut Rows) {
     for (row, y) in y.iter_mut().enumerate() {
         let (sums, scale, zero) = (&sums[row], a.scales[row], a.zeros[row]);
         let value = |i: usize| (sums[i] - zero * w.sums[i]) as f32 * (scale * w.scales[i]) + w.bias[i];
         match <&mut [MaybeUninit<f32>; PANEL]>::try_from(&mut **y) {
-            // Of a known length, which makes whole registers of it.
+            // The length is known at compile time, so the compiler uses whole registers.
             Ok(y) => y.iter_mut().enumerate().for_each(|(i, y)| *y = MaybeUninit::new(value(i))),
             Err(_) => y.iter_mut().enumerate().for_each(|(i, y)| *y = MaybeUninit::new(value(i))),
         }
@@ -86,17 +86,17 @@ mod x86 {
 
     use super::{Bytes, GROUP, PANEL, Panel, ROWS, Rows, Sums, finish};
 
-    /// A tile of so many rows.
+    /// A kernel for a fixed number of rows.
     type Vnni = unsafe fn(Bytes, Panel, &mut Rows);
 
-    /// By how many rows they take, from one on: every sum of a tile has a register of its own.
+    /// Kernels for 1, 2, … rows: each keeps every sum of its tile in a register.
     const VNNI: [Vnni; ROWS] = [
         vnni::<1>, vnni::<2>, vnni::<3>, vnni::<4>, vnni::<5>, vnni::<6>, vnni::<7>, vnni::<8>, vnni::<9>, vnni::<10>,
         vnni::<11>, vnni::<12>,
     ];
 
     /// # Safety
-    /// Needs the features; every row of `a` has as many groups as `w`, and as many are there as `y` has.
+    /// The processor must support the features. `a` must have as many rows as `y`, each with as many groups as `w`.
     #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
     pub unsafe fn avx512(a: Bytes, w: Panel, y: &mut Rows) {
         if let Some(tile) = y.len().checked_sub(1).and_then(|at| VNNI.get(at)) {
@@ -121,7 +121,7 @@ mod x86 {
                     acc[1] = _mm512_dpbusd_epi32(acc[1], group, w1);
                 }
             }
-            // As `finish` does it, from registers.
+            // The same computation as `finish`, from registers.
             for half in 0..2 {
                 let scales = _mm512_loadu_ps(w.scales.as_ptr().add(16 * half));
                 let sums = _mm512_loadu_si512(w.sums.as_ptr().add(16 * half).cast());
@@ -144,7 +144,7 @@ mod x86 {
     #[target_feature(enable = "avx2")]
     pub unsafe fn avx2(a: Bytes, w: Panel, y: &mut Rows) {
         let mut sums: Sums = [[0; PANEL]; ROWS];
-        // SAFETY: the rows of each part are among those of `a`.
+        // SAFETY: each part reads only rows of `a`.
         unsafe {
             let mut row = 0;
             while row < y.len() {
@@ -158,7 +158,7 @@ mod x86 {
         finish(&sums, a, w, y);
     }
 
-    /// A register holds the products of four outputs, each as two sums that are added at the end.
+    /// A register holds the products of four outputs, each as two partial sums that are added at the end.
     #[inline]
     #[target_feature(enable = "avx2")]
     unsafe fn words<const R: usize>(a: *const u8, stride: usize, w: &[i8], sums: &mut [[i32; PANEL]]) -> usize {

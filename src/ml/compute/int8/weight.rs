@@ -1,31 +1,31 @@
-//! A weight matrix as integers, in the order in which the kernels read it.
+//! A weight matrix as integers, packed in the order in which the kernels read it.
 
 use super::tile::Panel;
 
 /// Columns of a panel: two registers of 16 sums.
 pub const PANEL: usize = 32;
-/// Bytes along the inner axis that one instruction multiplies and adds up.
+/// Bytes along the inner axis that one instruction multiplies and adds.
 pub const GROUP: usize = 4;
-/// Inputs beyond this could overflow a 32-bit sum of products of 255 and 127.
+/// With more inputs, a 32-bit sum of products of 255 and 127 could overflow.
 pub const MOST_INPUTS: usize = 1 << 16;
 
 /// `W` `[out, in]` ≈ `scale[o] · q[o, i]`, symmetric per output channel.
 ///
-/// Panels of [`PANEL`] outputs, each from its first input to its last in steps of [`GROUP`]: a step is the four bytes of the
-/// first output, those of the second, and so on. What is missing of the last panel and step is zeros.
+/// The layout: panels of [`PANEL`] outputs, each from its first input to its last in steps of [`GROUP`]. A step holds the four
+/// bytes of the first output, then those of the second, and so on. Zeros pad the last panel and the last step.
 #[derive(Debug, Clone)]
 pub struct Weight {
     outputs: usize,
     inputs: usize,
     panels: Vec<i8>,
-    /// `[out]`, filled up with zeros to whole panels.
+    /// `[out]`, padded with zeros to whole panels.
     scales: Vec<f32>,
-    /// `Σᵢ q[o, i]`, which the zero point of a row of activations is multiplied by; filled up as `scales`.
+    /// `Σᵢ q[o, i]`, the factor of the activations' zero point; padded like `scales`.
     sums: Vec<i32>,
 }
 
 impl Weight {
-    /// From integers `[out, in]` within ±127 and one scale for each output.
+    /// Packs integers `[out, in]` within ±127, with one scale for each output.
     pub fn pack(integers: &[i8], scales: &[f32], inputs: usize) -> Self {
         let outputs = scales.len();
         assert!(integers.len() == outputs * inputs && inputs <= MOST_INPUTS, "{outputs} × {inputs}");
@@ -46,7 +46,7 @@ impl Weight {
         Weight { outputs, inputs, panels, scales: filled, sums }
     }
 
-    /// The rounded weights `[in, out]`.
+    /// The dequantized weights `[in, out]`.
     pub fn to_floats(&self) -> Vec<f32> {
         let mut floats = vec![0f32; self.inputs * self.outputs];
         for (panel, bytes) in self.panels.chunks_exact((self.steps() * PANEL * GROUP).max(1)).enumerate() {
@@ -62,7 +62,7 @@ impl Weight {
 
     /// How many of the weights are not zero.
     pub fn non_zero(&self) -> usize {
-        // Panels are filled up with zeros.
+        // The padding is zero, so it does not count.
         self.panels.iter().filter(|q| **q != 0).count()
     }
 
@@ -74,17 +74,17 @@ impl Weight {
         self.inputs
     }
 
-    /// Steps of [`GROUP`] inputs.
+    /// The number of steps of [`GROUP`] inputs.
     pub fn steps(&self) -> usize {
         self.inputs.div_ceil(GROUP)
     }
 
-    /// How many panels there are.
+    /// The number of panels.
     pub(super) fn panels(&self) -> usize {
         self.scales.len() / PANEL
     }
 
-    /// A panel with `bias`, which is filled up as the scales are.
+    /// A panel with `bias`, which the caller has padded like the scales.
     pub(super) fn panel<'a>(&'a self, panel: usize, bias: &'a [f32]) -> Panel<'a> {
         let size = self.steps() * PANEL * GROUP;
         Panel {

@@ -1,4 +1,4 @@
-//! Scaled dot-product attention that never holds the weights of more heads than there are threads.
+//! Scaled dot-product attention that holds the attention weights of at most one head per thread.
 
 use burn::tensor::Tensor;
 use rayon::prelude::*;
@@ -10,10 +10,10 @@ use super::values::{Values, written};
 use crate::compute::dropout::Mask;
 
 /// `dropout(softmax(q·kᵀ / √(H/h) + bias))·v` for each of the `heads`: `q`, `k`, `v` `[B·T, H]`, `bias` `[B, 1, 1, T]` →
-/// `[B·T, H]`
+/// `[B·T, H]`.
 ///
-/// `bias` gets no gradient. Of the weights `[B, h, T, T]` only their sums are kept; the backward pass computes them again, as
-/// FlashAttention does (Dao et al. 2022).
+/// `bias` gets no gradient. The forward pass keeps only two numbers per row of the weights `[B, h, T, T]`; the backward pass
+/// computes the weights again, as FlashAttention does (Dao et al. 2022).
 pub fn attention(qkv: [Tensor<2>; 3], bias: Tensor<4>, heads: usize, mask: Option<Mask>) -> Tensor<2> {
     let [q, k, v] = qkv;
     apply4(Attention { heads, mask }, (q, k, v, bias))
@@ -28,8 +28,8 @@ struct Attention {
 #[derive(Debug, Clone)]
 struct Saved {
     inputs: [Values; 4],
-    /// Of each query the largest score and 1 / Σ e^(score − largest): `[B, h, T, 2]`. Their logarithm's sum would lose the
-    /// second where all scores are those of padding.
+    /// For each query, the largest score and 1 / Σ e^(score − largest): `[B, h, T, 2]`. The usual log-sum-exp would lose the
+    /// second to rounding if all keys are padding.
     sums: Vec<[f32; 2]>,
     operation: Attention,
 }
@@ -53,7 +53,7 @@ impl<'a> Heads<'a> {
         let (batch, length) = (shape[0], shape[3]);
         let (rows, hidden) = q.rows();
         assert!(rows == batch * length && k.rows() == q.rows() && v.rows() == q.rows());
-        assert!(bias.slice().len() == batch * length, "a bias of another shape than [B, 1, 1, T]");
+        assert!(bias.slice().len() == batch * length, "the attention bias must have shape [B, 1, 1, T]");
         assert!(hidden.is_multiple_of(operation.heads));
         let (q, k, v, bias) = (q.slice(), k.slice(), v.slice(), bias.slice());
         Self { q, k, v, bias, batch, length, hidden, heads: operation.heads, mask: operation.mask.as_ref() }
@@ -67,7 +67,7 @@ impl<'a> Heads<'a> {
         (self.width() as f32).powf(-0.5)
     }
 
-    /// Where head `at` of `B·h` begins in `[B·T, H]`.
+    /// The offset of head `at` of `B·h` in `[B·T, H]`.
     fn start(&self, at: usize) -> usize {
         at / self.heads * self.length * self.hidden + at % self.heads * self.width()
     }
@@ -81,28 +81,28 @@ impl<'a> Heads<'a> {
         &self.bias[at / self.heads * self.length..][..self.length]
     }
 
-    /// `scores` becomes what head `at` adds to the bias, `[T, T]`.
+    /// Writes the scaled scores of head `at`, without the bias, to `scores` `[T, T]`.
     fn scores(&self, at: usize, scores: &mut Vec<f32>) {
         product_of(self.part(self.q, at), self.part(self.k, at).transposed(), self.scale(), scores);
     }
 
-    /// The rows of head `at` in the mask.
+    /// Writes the dropout factors of one query of head `at` to `line`; returns false if there is no mask.
     fn mask_row(&self, at: usize, query: usize, line: &mut [f32]) -> bool {
         self.mask.inspect(|mask| mask.fill(at * self.length + query, line)).is_some()
     }
 }
 
-/// `into` becomes `scale · a·b`.
+/// Writes `scale · a·b` to `into`.
 fn product_of(a: Matrix, b: Matrix, scale: f32, into: &mut Vec<f32>) {
     let (rows, columns) = (a.rows(), b.columns());
     into.clear();
     into.reserve(rows * columns);
     matmul_here(a, b, Target::write(&mut into.spare_capacity_mut()[..rows * columns], rows, columns), scale);
-    // SAFETY: the product wrote them all.
+    // SAFETY: the product wrote every element.
     unsafe { into.set_len(rows * columns) };
 }
 
-/// A pointer that threads may share: each writes the columns of its own heads.
+/// A pointer that threads share: each writes only the columns of its own heads.
 #[derive(Clone, Copy)]
 struct Shared(*mut f32);
 
@@ -112,10 +112,10 @@ unsafe impl Sync for Shared {}
 unsafe impl Send for Shared {}
 
 impl Shared {
-    /// The place of head `at` in `[B·T, H]`.
+    /// The target for head `at` in `[B·T, H]`.
     ///
     /// # Safety
-    /// The memory must be that of a whole `[B·T, H]`, and no other thread may be at the same head.
+    /// The pointer must be valid for a whole `[B·T, H]`, and no other thread may access the same head.
     unsafe fn part(self, heads: &Heads, at: usize) -> Target {
         // SAFETY: the last element of the part is in the last row, within its columns.
         unsafe { Target::strided(self.0.add(heads.start(at)), heads.length, heads.width(), heads.hidden) }
@@ -161,7 +161,7 @@ impl Operation<4> for Attention {
         });
         let scratch = || (Vec::new(), Vec::new(), vec![0f32; heads.length]);
         saved.sums.par_chunks(heads.length).enumerate().for_each_init(scratch, |scratch, (at, sums)| {
-            // SAFETY: this thread alone is at this head.
+            // SAFETY: only this thread accesses this head.
             let targets = unsafe { targets.map(|target| target.part(&heads, at)) };
             backward(&heads, (at, sums), heads.part(grad.slice(), at), targets, scratch);
         });
@@ -173,9 +173,9 @@ impl Operation<4> for Attention {
     }
 }
 
-/// The gradients of one head from `dy` `[T, H/h]`.
+/// Computes the gradients of one head from `dy` `[T, H/h]`.
 ///
-/// With P the weights and M the mask: dV = (P∘M)ᵀ·dY, dP = (dY·Vᵀ)∘M, dS = P∘(dP − Σⱼ P∘dP), dQ = dS·K, dK = dSᵀ·Q.
+/// With the weights P and the mask M: dV = (P∘M)ᵀ·dY, dP = (dY·Vᵀ)∘M, dS = P∘(dP − Σⱼ P∘dP), dQ = dS·K, dK = dSᵀ·Q.
 fn backward(
     heads: &Heads,
     (at, sums): (usize, &[[f32; 2]]),
@@ -200,7 +200,7 @@ fn backward(
     } else {
         matmul_here(Matrix::new(weights, length, length).transposed(), dy, dv, 1.0);
     }
-    // The weights after dropout are not needed any more: their place takes dP, then dS.
+    // Reuse the buffer of the dropped-out weights for dP, then dS.
     let slopes = dropped;
     product_of(dy, heads.part(heads.v, at).transposed(), 1.0, slopes);
     for (query, (row, weights)) in slopes.chunks_exact_mut(length).zip(weights.chunks_exact(length)).enumerate() {
@@ -218,7 +218,7 @@ fn backward(
     matmul_here(slopes.transposed(), heads.part(heads.q, at), dk, heads.scale());
 }
 
-/// Scores become weights; gives the largest score and 1 / Σ e^(score − largest).
+/// Converts scores to weights in place; returns the largest score and 1 / Σ e^(score − largest).
 #[inline(always)]
 fn softmax(row: &mut [f32], bias: &[f32]) -> [f32; 2] {
     row.iter_mut().zip(bias).for_each(|(score, bias)| *score += bias);
@@ -233,7 +233,7 @@ fn softmax(row: &mut [f32], bias: &[f32]) -> [f32; 2] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::compute::dropout::Noise;
+    use crate::compute::dropout::Pass;
     use crate::model::encoder::attention_bias;
     use burn::tensor::activation;
     use burn::tensor::{Bool, Device, TensorData};
@@ -248,12 +248,12 @@ mod tests {
         x.into_data().try_into_vec().unwrap()
     }
 
-    /// As the definition has it, with Burn's operations.
-    fn chain([q, k, v]: [Tensor<2>; 3], bias: Tensor<4>, heads: usize, noise: &mut Noise) -> Tensor<2> {
+    /// The definition, in Burn's operations.
+    fn chain([q, k, v]: [Tensor<2>; 3], bias: Tensor<4>, heads: usize, pass: &mut Pass) -> Tensor<2> {
         let ([rows, hidden], [batch, _, _, length]) = (q.dims(), bias.dims());
         let split = |x: Tensor<2>| x.reshape([batch, length, heads, hidden / heads]).swap_dims(1, 2);
         let scores = split(q).matmul(split(k).swap_dims(2, 3)) / ((hidden / heads) as f64).sqrt() + bias;
-        let weights = noise.dropout(activation::softmax(scores, 3), 0.2);
+        let weights = pass.dropout(activation::softmax(scores, 3), 0.2);
         weights.matmul(split(v)).swap_dims(1, 2).reshape([rows, hidden])
     }
 
@@ -262,7 +262,7 @@ mod tests {
         for (batch, length, heads, width) in [(1, 1, 1, 1), (2, 5, 3, 4), (3, 33, 2, 8), (1, 70, 1, 16)] {
             let device = Device::flex().autodiff();
             let shape = [batch * length, heads * width];
-            // The last row but the first has padding at its end; the last of more than one is padding alone.
+            // The first sequence has no padding, the last of several is all padding, the others are half padding.
             let real = |i: usize| match i / length {
                 0 => true,
                 row if row == batch - 1 => false,
@@ -272,11 +272,11 @@ mod tests {
             let mask: Tensor<2, Bool> = Tensor::from_data(TensorData::new(mask, [batch, length]), &device);
             let outcome = |fused: bool| {
                 let inputs = [1, 2, 3].map(|seed| tensor(shape, seed));
-                let (bias, mut noise) = (attention_bias(mask.clone()), Noise::step(3, 5));
+                let (bias, mut pass) = (attention_bias(mask.clone()), Pass::step(3, 5));
                 let y = if fused {
-                    attention(inputs.clone(), bias, heads, noise.mask(0.2))
+                    attention(inputs.clone(), bias, heads, pass.mask(0.2))
                 } else {
-                    chain(inputs.clone(), bias, heads, &mut noise)
+                    chain(inputs.clone(), bias, heads, &mut pass)
                 };
                 let grads = (y.clone() * tensor(shape, 4)).sum().backward();
                 let mut numbers = vec![numbers(y)];

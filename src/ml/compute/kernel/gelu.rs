@@ -1,4 +1,4 @@
-//! The activation of the feed-forward: GELU with the exact Gaussian integral.
+//! The GELU activation with the exact normal distribution function.
 
 use std::mem::MaybeUninit;
 
@@ -11,7 +11,7 @@ use super::values::{Values, written};
 
 /// `x · Φ(x)` with `Φ` the standard normal distribution function (Hendrycks & Gimpel 2016).
 ///
-/// Burn's own calls a scalar `erf` for each element, twice in training, which is a third of a step on the CPU.
+/// Burn's GELU calls a scalar `erf` for each element, twice in training, which takes a third of a step on the CPU.
 pub fn gelu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
     apply1(Gelu, x)
 }
@@ -66,9 +66,9 @@ fn slopes(x: &[f32], grad: &mut [f32]) {
     });
 }
 
-/// `Φ(x)` within 1e-7 and `φ(x)`.
+/// Returns `Φ(x)`, accurate to 1e-7, and `φ(x)`.
 ///
-/// `Φ` by Abramowitz & Stegun 7.1.26, which shares its exponential with `φ`.
+/// `Φ` uses formula 7.1.26 of Abramowitz & Stegun, which shares its exponential with `φ`.
 #[inline(always)]
 fn normal(x: f32) -> (f32, f32) {
     let e = exp(-0.5 * x * x);
@@ -124,7 +124,7 @@ mod tests {
         }
     }
 
-    /// By its continued fraction far out and its series near zero: slow and exact.
+    /// A slow, exact `erfc`: the continued fraction for large `x`, the series near zero.
     fn erfc(x: f64) -> f64 {
         if x < 0.0 {
             return 2.0 - erfc(-x);

@@ -1,4 +1,4 @@
-//! The affine layer with a weight of integers.
+//! Affine layers with 8-bit or 4-bit integer weights.
 
 use std::sync::Arc;
 
@@ -10,10 +10,10 @@ use super::values::Values;
 use crate::compute::int4;
 use crate::compute::int8::Layer;
 
-/// `x·W + b` with `W` and `x` in integers, for layers of one shape and rounding, each with its bias: `x` `[N, in]`, `bias`
-/// `[out]` → their results one below the other, `[layers · N, out]`
+/// `x·W + b` with `W` and `x` in integers, for layers of the same shape and rounding, each with its bias: `x` `[N, in]`, `bias`
+/// `[out]` → `[layers · N, out]`, one result below the other.
 ///
-/// Gradients go straight through the rounding (Bengio et al. 2013), and there are none of weight and bias.
+/// The gradient of `x` passes straight through the rounding (Bengio et al. 2013). Weight and bias get no gradients.
 pub fn integer_linear(x: Tensor<2>, layers: Vec<(Arc<Layer>, Tensor<1>)>) -> Tensor<2> {
     let part = |(layer, bias): (Arc<Layer>, Tensor<1>)| (layer, bias.into_data().try_into_vec().unwrap_or_default());
     apply1(IntegerLinear { layers: layers.into_iter().map(part).collect() }, x)
@@ -51,7 +51,7 @@ impl Operation<1> for IntegerLinear {
     }
 }
 
-/// `x·W + b` in floats with a `W` of four bits: `x` `[N, in]`, `bias` `[out]` → `[N, out]`. Gradients as [`integer_linear`]'s.
+/// `x·W + b` in floats with a 4-bit `W`: `x` `[N, in]`, `bias` `[out]` → `[N, out]`. Gradients as in [`integer_linear`].
 pub fn unpacked_linear(x: Tensor<2>, weight: &Arc<int4::Weight>, bias: Tensor<1>) -> Tensor<2> {
     let bias = bias.into_data().try_into_vec().unwrap_or_default();
     apply1(UnpackedLinear { weight: weight.clone(), bias }, x)
@@ -107,7 +107,7 @@ mod tests {
         Tensor::from_data(TensorData::new(values, shape), &Device::flex().autodiff())
     }
 
-    /// Compares results, and the gradients of `x`, with those of a product in floats.
+    /// Compares the results and the gradients of `x` with those of a product in floats.
     fn check(x: Tensor<2>, ours: Tensor<2>, exact: Tensor<2>) {
         let gradient = |y: &Tensor<2>| x.grad(&y.clone().powi_scalar(2).sum().backward()).expect("a gradient");
         let values = |x: Tensor<2>| -> Vec<f32> { x.into_data().try_into_vec().expect("f32") };

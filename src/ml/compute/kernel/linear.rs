@@ -1,4 +1,4 @@
-//! The affine layer: a product with the bias already in its place.
+//! The affine layer: fills the result with the bias, then adds the product.
 
 use burn::tensor::Tensor;
 use rayon::prelude::*;
@@ -7,12 +7,12 @@ use super::matmul::{Matrix, Target, matmul};
 use super::operation::{Operation, apply3};
 use super::values::{Values, written};
 
-/// `x·W + b`: `x` `[N, in]`, `weight` `[in, out]`, `bias` `[out]` → `[N, out]`
+/// `x·W + b`: `x` `[N, in]`, `weight` `[in, out]`, `bias` `[out]` → `[N, out]`.
 pub fn linear(x: Tensor<2>, weight: Tensor<2>, bias: Tensor<1>) -> Tensor<2> {
     apply3(Linear, (x, weight, bias))
 }
 
-/// Rows that one thread fills with the bias at a time, and sums up for its gradient.
+/// Rows per parallel piece, for filling with the bias and for summing its gradient.
 const ROWS: usize = 32;
 
 #[derive(Debug, Clone, Copy)]
@@ -37,10 +37,10 @@ impl Operation<3> for Linear {
     }
 }
 
-/// `x·W + b`, row after row.
+/// `x·W + b` in row-major order.
 pub fn affine(x: &Values, weight: &Values, bias: &Values) -> Vec<f32> {
     let ((rows, inputs), (taken, outputs)) = (x.rows(), weight.rows());
-    assert!(taken == inputs, "rows of {inputs} for a weight that takes {taken}");
+    assert!(taken == inputs, "the input has {inputs} columns, the weight expects {taken}");
     let bias = bias.slice();
     // SAFETY: each row is a copy of the bias.
     let mut result = unsafe {
@@ -57,7 +57,7 @@ pub fn affine(x: &Values, weight: &Values, bias: &Values) -> Vec<f32> {
     result
 }
 
-/// The gradients of the input, the weight and the bias, those that are wanted.
+/// Computes the `wanted` gradients of the input, the weight and the bias.
 pub fn gradients(x: &Values, weight: &Values, grad: &Values, wanted: [bool; 3]) -> [Option<Values>; 3] {
     let ((rows, inputs), (_, outputs)) = (x.rows(), weight.rows());
     let dy = Matrix::new(grad.slice(), rows, outputs);
@@ -74,7 +74,7 @@ pub fn gradients(x: &Values, weight: &Values, grad: &Values, wanted: [bool; 3]) 
     [wanted[0].then(dx), wanted[1].then(dw), wanted[2].then(db)]
 }
 
-/// The sum of all rows, by blocks in a fixed order: the same for any number of threads.
+/// Sums all rows by blocks in a fixed order, so that the result does not depend on the number of threads.
 fn sum_of_rows(values: &[f32], width: usize) -> Vec<f32> {
     let sum = |mut sum: Vec<f32>, row: &[f32]| {
         sum.iter_mut().zip(row).for_each(|(sum, x)| *sum += x);

@@ -1,4 +1,4 @@
-//! The affine layer with a low-rank adapter beside its frozen weight.
+//! The affine layer with a frozen weight and a low-rank adapter.
 
 use burn::tensor::Tensor;
 use rayon::prelude::*;
@@ -10,9 +10,9 @@ use super::operation::{Operation, apply5};
 use super::values::{Values, written};
 use crate::compute::dropout::Mask;
 
-/// `x·W + b + scale · (x∘mask)·A·B`: `x` `[N, in]`, `weight` `[in, out]`, `bias` `[out]`, `a` `[in, r]`, `b` `[r, out]` → `[N, out]`
+/// `x·W + b + scale · (x∘mask)·A·B`: `x` `[N, in]`, `weight` `[in, out]`, `bias` `[out]`, `a` `[in, r]`, `b` `[r, out]` → `[N, out]`.
 ///
-/// All factors of the mask are 1 where there is none. Neither the masked input nor `A·B` is ever formed as a whole.
+/// Without a mask, all factors are 1. The function never allocates the whole masked input or `A·B`.
 pub fn adapted(
     x: Tensor<2>,
     (weight, bias): (Tensor<2>, Tensor<1>),
@@ -23,9 +23,9 @@ pub fn adapted(
     apply5(Adapted { scale: scale as f32, mask }, (x, weight, bias, a, b))
 }
 
-/// Rows whose masked input is formed at a time: 64 × 3072 of them stay in a core's second-level cache.
+/// Rows of the masked input computed at a time: 64 × 3072 values fit into a core's L2 cache.
 const ROWS: usize = 64;
-/// Such blocks that share one partial sum of the gradient of `A`; the sums are added up in their order.
+/// Blocks of `ROWS` per partial sum of the gradient of `A`; the partial sums are added in a fixed order.
 const BLOCKS: usize = 2;
 
 #[derive(Debug, Clone)]
@@ -34,7 +34,7 @@ struct Adapted {
     mask: Option<Mask>,
 }
 
-/// The inputs but for the bias, and `(x∘mask)·A` `[N, r]`.
+/// All inputs except the bias, and `low` = `(x∘mask)·A` `[N, r]`.
 #[derive(Debug, Clone)]
 struct Saved {
     x: Values,
@@ -46,7 +46,7 @@ struct Saved {
 }
 
 impl Adapted {
-    /// Writes the mask's factors of the rows from `first` on, and the rows `x` times them.
+    /// Writes the mask's factors for the rows starting at `first`, and `x` times these factors.
     fn masked(&self, first: usize, x: &[f32], width: usize, factors: &mut [f32], result: &mut [f32]) {
         match &self.mask {
             Some(mask) => {
@@ -67,7 +67,7 @@ impl Operation<5> for Adapted {
 
     fn forward(&self, [x, weight, bias, a, b]: [Values; 5]) -> (Values, Saved) {
         let ((rows, inputs), (_, outputs), (taken, rank)) = (x.rows(), weight.rows(), a.rows());
-        assert!(taken == inputs && b.rows() == (rank, outputs), "an adapter of another shape than its weight");
+        assert!(taken == inputs && b.rows() == (rank, outputs), "the adapter's shape does not match its weight");
         let mut result = affine(&x, &weight, &bias);
         let source = x.slice();
         let (down, up) = (Matrix::new(a.slice(), inputs, rank), Matrix::new(b.slice(), rank, outputs));
@@ -138,7 +138,7 @@ impl Operation<5> for Adapted {
     }
 }
 
-/// What the adapter adds to the gradients of its input and of `A`, some rows at a time.
+/// The adapter's contribution to the gradients of its input and of `A`, a block of rows at a time.
 struct Partial<'a> {
     operation: &'a Adapted,
     x: &'a [f32],
@@ -147,7 +147,7 @@ struct Partial<'a> {
 }
 
 impl Partial<'_> {
-    /// Adds to the rows of `dx` from `first` on; gives those rows' part of dA `[in, r]`.
+    /// Adds to the rows of `dx` starting at `first`; returns those rows' part of dA `[in, r]`.
     fn of(&self, first: usize, mut dx: Option<&mut [f32]>) -> Vec<f32> {
         let (inputs, rank) = (self.a.rows(), self.a.columns());
         let last = (first + ROWS * BLOCKS).min(self.dlow.len() / rank);
@@ -177,7 +177,7 @@ impl Partial<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::compute::dropout::Noise;
+    use crate::compute::dropout::Pass;
     use burn::tensor::{Device, TensorData};
 
     fn tensor(shape: [usize; 2], seed: usize) -> Tensor<2> {
@@ -190,17 +190,17 @@ mod tests {
         x.into_data().try_into_vec().unwrap()
     }
 
-    /// The result and the gradients of all inputs, by the operation or by Burn's.
+    /// The result and the gradients of all inputs, from the fused operation or from Burn's operations.
     fn outcome([rows, inputs, outputs, rank]: [usize; 4], p: f64, fused: bool) -> Vec<Vec<f32>> {
         let (x, weight) = (tensor([rows, inputs], 1), tensor([inputs, outputs], 2));
         let bias = tensor([1, outputs], 3);
         let (a, b) = (tensor([inputs, rank], 4), tensor([rank, outputs], 5));
-        let mut noise = Noise::step(3, 5);
+        let mut pass = Pass::step(3, 5);
         let flat: Tensor<1> = bias.clone().reshape([outputs]);
         let y = if fused {
-            adapted(x.clone(), (weight.clone(), flat), (a.clone(), b.clone()), 1.5, noise.mask(p))
+            adapted(x.clone(), (weight.clone(), flat), (a.clone(), b.clone()), 1.5, pass.mask(p))
         } else {
-            let low = noise.dropout(x.clone(), p).matmul(a.clone());
+            let low = pass.dropout(x.clone(), p).matmul(a.clone());
             x.clone().matmul(weight.clone()) + flat.unsqueeze() + (low * 1.5).matmul(b.clone())
         };
         let grads = (y.clone() * tensor([rows, outputs], 6)).sum().backward();

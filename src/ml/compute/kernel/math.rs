@@ -1,15 +1,15 @@
-//! Functions of numbers that compilers turn into vector code, and the way to have them do so.
+//! Vectorizable math functions, and wrappers that compile code for the processor's widest vectors.
 
-/// Runs `work` compiled for the widest vectors that the processor has.
+/// Runs `work` compiled for the widest vectors that the processor supports.
 ///
-/// Only additions, multiplications and divisions that stay apart: without fused ones each width gives the same bits.
+/// The compiler does not fuse multiplications and additions here, so every width gives the same bits.
 #[inline(always)]
 pub fn vectorized<R>(work: impl FnOnce() -> R) -> R {
     vectorized_call(|work| work(), work)
 }
 
-/// The same for a function that is `#[inline(always)]`. A large closure may be left as a function of its own, which is then
-/// compiled for the narrowest vectors; this cannot.
+/// Like [`vectorized`], for a function that is `#[inline(always)]`. The compiler may leave a large closure as a separate
+/// function, compiled for the narrowest vectors; an `#[inline(always)]` function is always inlined.
 #[inline(always)]
 pub fn vectorized_call<A, R>(work: impl FnOnce(A) -> R, argument: A) -> R {
     #[cfg(target_arch = "x86_64")]
@@ -27,18 +27,18 @@ pub fn vectorized_call<A, R>(work: impl FnOnce(A) -> R, argument: A) -> R {
             && is_x86_feature_detected!("avx512dq")
             && is_x86_feature_detected!("avx512vl");
         if has_all {
-            // SAFETY: the processor has these.
+            // SAFETY: the processor supports these features.
             return unsafe { widest(work, argument) };
         }
         if is_x86_feature_detected!("avx2") {
-            // SAFETY: the processor has it.
+            // SAFETY: the processor supports the feature.
             return unsafe { wide(work, argument) };
         }
     }
     work(argument)
 }
 
-/// Partial sums, so that a sum is no chain of dependent additions.
+/// The number of independent partial sums, so that additions do not wait for each other.
 const LANES: usize = 16;
 
 /// Σ f(xᵢ) in a fixed order.
@@ -69,7 +69,7 @@ pub fn sum_of_pairs(x: &[f32], y: &[f32], f: impl Fn(f32, f32) -> f32) -> f32 {
     total(lanes)
 }
 
-/// The largest value; −∞ where there is none.
+/// The largest value; −∞ if there are no values.
 #[inline(always)]
 pub fn largest(values: &[f32]) -> f32 {
     let mut lanes = [f32::NEG_INFINITY; LANES];
@@ -92,7 +92,7 @@ fn total(mut lanes: [f32; LANES]) -> f32 {
     lanes[0]
 }
 
-/// `e^x` for x ≤ 0; 0 below −87: 2^n times a polynomial of what rounding `x / ln 2` to n leaves (Cephes).
+/// `e^x` for x ≤ 0; 0 below −87. Rounds `x / ln 2` to n and multiplies 2^n by a polynomial of the remainder (Cephes).
 #[inline(always)]
 pub fn exp(x: f32) -> f32 {
     // Adding 1.5 · 2^23 leaves the rounded n in the lowest bits of the mantissa.

@@ -1,4 +1,4 @@
-//! Products of matrices in slices.
+//! Multiplies matrices stored in slices.
 
 use std::mem::MaybeUninit;
 
@@ -19,7 +19,7 @@ impl<'a> Matrix<'a> {
         Self::strided(values, rows, columns, columns)
     }
 
-    /// The same, where a row begins every `stride` elements.
+    /// `[rows, columns]` with a row every `stride` elements.
     pub fn strided(values: &'a [f32], rows: usize, columns: usize, stride: usize) -> Self {
         assert!(rows == 0 || columns == 0 || (rows - 1) * stride + columns <= values.len());
         Self { values, rows, columns, strides: (stride, 1) }
@@ -33,13 +33,13 @@ impl<'a> Matrix<'a> {
         self.columns
     }
 
-    /// Rows for columns.
+    /// The transposed matrix, without copying.
     pub fn transposed(self) -> Self {
         Self { rows: self.columns, columns: self.rows, strides: (self.strides.1, self.strides.0), ..self }
     }
 }
 
-/// Where a product goes: rows of `columns` elements, one every `stride`.
+/// The destination of a product: rows of `columns` elements, one every `stride`.
 pub struct Target {
     pointer: *mut f32,
     rows: usize,
@@ -49,42 +49,42 @@ pub struct Target {
 }
 
 impl Target {
-    /// The product is added to what is there.
+    /// Adds the product to the existing values.
     pub fn add(values: &mut [f32], rows: usize, columns: usize) -> Self {
         assert!(rows * columns <= values.len());
         Self { pointer: values.as_mut_ptr(), rows, columns, stride: columns, read: true }
     }
 
-    /// What is there is not read.
+    /// Writes the product to uninitialized memory.
     pub fn write(values: &mut [MaybeUninit<f32>], rows: usize, columns: usize) -> Self {
         assert!(rows * columns <= values.len());
         Self { pointer: values.as_mut_ptr().cast(), rows, columns, stride: columns, read: false }
     }
 
-    /// What is there is not read, and replaced.
+    /// Replaces the existing values with the product.
     pub fn overwrite(values: &mut [f32], rows: usize, columns: usize) -> Self {
         Self { read: false, ..Self::add(values, rows, columns) }
     }
 
-    /// The same, where a row begins every `stride` elements behind `pointer`.
+    /// Writes the product to rows that start every `stride` elements from `pointer`.
     ///
     /// # Safety
-    /// All those elements must be writable through `pointer` for as long as the target lives, and nobody else may touch them.
+    /// While the target lives, all its elements must be writable through `pointer`, and no other code may access them.
     pub unsafe fn strided(pointer: *mut f32, rows: usize, columns: usize, stride: usize) -> Self {
         Self { pointer, rows, columns, stride, read: false }
     }
 }
 
-/// Below this many multiplications a second thread costs more than it brings.
+/// Below this many multiplications, a second thread costs more than it saves.
 const ALONE: usize = 192 * 192 * 192;
 
-/// `target = scale · a·b`, on all threads where it is large.
+/// Writes `scale · a·b` to `target`, on all threads if the product is large.
 pub fn matmul(a: Matrix, b: Matrix, target: Target, scale: f32) {
     let large = a.rows * a.columns * b.columns >= ALONE;
     product(a, b, target, scale, if large { Parallelism::Rayon(0) } else { Parallelism::None });
 }
 
-/// The same on this thread.
+/// Like [`matmul`], on the current thread.
 pub fn matmul_here(a: Matrix, b: Matrix, target: Target, scale: f32) {
     product(a, b, target, scale, Parallelism::None);
 }
@@ -92,7 +92,7 @@ pub fn matmul_here(a: Matrix, b: Matrix, target: Target, scale: f32) {
 fn product(a: Matrix, b: Matrix, target: Target, scale: f32, parallelism: Parallelism) {
     assert!(a.columns == b.rows && a.rows == target.rows && b.columns == target.columns);
     let kept = if target.read { 1.0 } else { 0.0 };
-    // SAFETY: a `Matrix` and a `Target` lie within their slices, and their sizes fit each other.
+    // SAFETY: a `Matrix` and a `Target` are within their slices, and the assert above checks that the sizes match.
     unsafe {
         gemm::gemm(
             target.rows,

@@ -1,7 +1,7 @@
-//! Operations that the CPU computes in one pass, forward and backward, where Burn's own take a chain of them.
+//! Fused CPU operations: each computes in one pass, forward and backward, what takes a chain of Burn's operations.
 //!
-//! They see plain slices of `f32`. Each has a function here that takes and gives tensors and stands for the chain; callers
-//! ask [`fuses`] first, and take Burn's operations on other devices and for other numbers.
+//! The operations work on slices of `f32`. For each, a function here takes and returns tensors. Callers check
+//! [`fuses`] first, and use Burn's operations on other devices and for other number types.
 
 mod attention;
 mod gelu;

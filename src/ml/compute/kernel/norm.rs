@@ -1,4 +1,4 @@
-//! Layer normalization, alone or after dropout and a residual, in one pass.
+//! Layer normalization in one pass, alone or after dropout and a residual connection.
 
 use burn::tensor::Tensor;
 use rayon::prelude::*;
@@ -8,12 +8,12 @@ use super::operation::{Operation, apply3, apply4};
 use super::values::{Values, written};
 use crate::compute::dropout::Mask;
 
-/// `(x − mean) / √(variance + ε) · weight + bias` over the last axis: `x` `[.., H]`, `weight` and `bias` `[H]` → `[.., H]`
+/// `(x − mean) / √(variance + ε) · weight + bias` over the last axis: `x` `[.., H]`, `weight` and `bias` `[H]` → `[.., H]`.
 pub fn norm<const D: usize>(x: Tensor<D>, (weight, bias): (Tensor<1>, Tensor<1>), epsilon: f64) -> Tensor<D> {
     apply3(Norm { epsilon: epsilon as f32, mask: None }, (x, weight, bias))
 }
 
-/// The same of `x · mask + residual`; all factors of the mask are 1 where there is none.
+/// Layer normalization of `x · mask + residual`. Without a mask, all factors are 1.
 pub fn add_norm<const D: usize>(
     (x, residual): (Tensor<D>, Tensor<D>),
     (weight, bias): (Tensor<1>, Tensor<1>),
@@ -23,7 +23,7 @@ pub fn add_norm<const D: usize>(
     apply4(Norm { epsilon: epsilon as f32, mask }, (x, residual, weight, bias))
 }
 
-/// Rows that one thread takes at a time; gradients of weight and bias are summed up by such blocks, in their order.
+/// Rows per parallel block. Gradients of weight and bias are summed block by block in a fixed order.
 const ROWS: usize = 32;
 
 #[derive(Debug, Clone)]
@@ -32,26 +32,26 @@ struct Norm {
     mask: Option<Mask>,
 }
 
-/// What the backward pass needs.
+/// Values that the backward pass needs.
 #[derive(Debug, Clone)]
 struct Saved {
-    /// `(x − mean) / deviation`, of the shape of `x`.
+    /// `(x − mean) / deviation`, with the shape of `x`.
     normalized: Values,
-    /// One of each row.
+    /// The standard deviation of each row.
     deviations: Vec<f32>,
     weight: Values,
     mask: Option<Mask>,
 }
 
 impl Norm {
-    /// What the slices rely on: a residual of the shape of `x`, an affine part of the width of its rows.
+    /// Checks that the residual has the shape of `x`, and that weight and bias have the width of its rows.
     fn check(x: &Values, residual: Option<&Values>, affine: [&Values; 2]) {
         let (_, width) = x.rows();
-        assert!(residual.is_none_or(|residual| residual.shape() == x.shape()), "a residual of another shape");
-        assert!(affine.iter().all(|values| values.slice().len() == width), "weight or bias of another width than x");
+        assert!(residual.is_none_or(|residual| residual.shape() == x.shape()), "the residual must have the shape of x");
+        assert!(affine.iter().all(|values| values.slice().len() == width), "weight and bias must have the width of x");
     }
 
-    /// `residual` may be there.
+    /// The result, and the values that the backward pass needs.
     fn pass(&self, x: Values, residual: Option<Values>, weight: Values, bias: Values) -> (Values, Saved) {
         Self::check(&x, residual.as_ref(), [&weight, &bias]);
         let (shape, (rows, width)) = (x.shape(), x.rows());
@@ -59,7 +59,7 @@ impl Norm {
         let (source, added) = (x.slice(), residual.as_ref().map(Values::slice));
         let mut deviations = vec![0f32; rows];
         let mut normalized = Vec::new();
-        // SAFETY: both are written row by row.
+        // SAFETY: the loop writes every row of both.
         let result = unsafe {
             written(rows * width, |result| {
                 normalized = written(rows * width, |normalized| {
@@ -89,7 +89,7 @@ impl Norm {
         (Values::new(result, &shape), Saved { normalized, deviations, weight, mask: self.mask.clone() })
     }
 
-    /// The result alone, in the place of `x`.
+    /// Only the result, computed in the memory of `x`.
     fn in_place(&self, mut x: Values, residual: Option<Values>, weight: Values, bias: Values) -> Values {
         Self::check(&x, residual.as_ref(), [&weight, &bias]);
         let (_, width) = x.rows();
@@ -110,7 +110,7 @@ impl Norm {
         x
     }
 
-    /// `x · mask + residual` of one row.
+    /// Writes `x · mask + residual` of one row to `line`.
     fn sum(&self, row: usize, x: &[f32], residual: Option<&[f32]>, line: &mut [f32]) {
         match &self.mask {
             Some(mask) => {
@@ -125,7 +125,7 @@ impl Norm {
     }
 }
 
-/// To mean 0 and variance 1; gives the deviation that it had.
+/// Normalizes to mean 0 and variance 1; returns the previous standard deviation.
 #[inline(always)]
 fn normalize(line: &mut [f32], epsilon: f32) -> f32 {
     let width = line.len() as f32;
@@ -137,8 +137,8 @@ fn normalize(line: &mut [f32], epsilon: f32) -> f32 {
     deviation
 }
 
-/// Gradients of the sum that was normalized, of the weight and of the bias; the last two only if they are `wanted`. The first
-/// is written over `grad`.
+/// Gradients of the normalized sum, the weight and the bias; the last two only if `wanted`. The first overwrites
+/// `grad`.
 fn backward(saved: &Saved, mut grad: Values, wanted: bool) -> (Values, Option<Values>, Option<Values>) {
     let (_, width) = grad.rows();
     let (n, w) = (saved.normalized.slice(), saved.weight.slice());
@@ -189,7 +189,7 @@ fn masked(mask: &Mask, grad: &Values) -> Values {
     Values::new(result, &grad.shape())
 }
 
-/// `x`, weight, bias.
+/// Inputs: `x`, weight, bias.
 impl Operation<3> for Norm {
     type Saved = Saved;
 
@@ -207,7 +207,7 @@ impl Operation<3> for Norm {
     }
 }
 
-/// `x`, residual, weight, bias.
+/// Inputs: `x`, residual, weight, bias.
 impl Operation<4> for Norm {
     type Saved = Saved;
 
@@ -229,7 +229,7 @@ impl Operation<4> for Norm {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::compute::dropout::Noise;
+    use crate::compute::dropout::Pass;
     use burn::tensor::{Device, TensorData, module::layer_norm};
 
     fn tensor<const D: usize>(shape: [usize; D], seed: u32) -> Tensor<D> {
@@ -242,7 +242,7 @@ mod tests {
         x.into_data().try_into_vec().unwrap()
     }
 
-    /// The result and all gradients of Burn's chain and of ours.
+    /// Compares the result and all gradients with those of Burn's chain of operations.
     #[test]
     fn result_and_gradients_are_those_of_the_chain() {
         for (rows, width) in [(1, 1), (3, 5), (33, 64), (70, 100)] {
@@ -250,11 +250,11 @@ mod tests {
                 || (tensor([rows, width], 1), tensor([rows, width], 2), tensor([width], 3), tensor([width], 4));
             let outcome = |fused: bool| {
                 let (x, residual, w, b) = inputs();
-                let mut noise = Noise::step(3, 5);
+                let mut pass = Pass::step(3, 5);
                 let y = if fused {
-                    add_norm((x.clone(), residual.clone()), (w.clone(), b.clone()), 1e-5, noise.mask(0.3))
+                    add_norm((x.clone(), residual.clone()), (w.clone(), b.clone()), 1e-5, pass.mask(0.3))
                 } else {
-                    layer_norm(noise.dropout(x.clone(), 0.3) + residual.clone(), w.clone(), Some(b.clone()), 1e-5)
+                    layer_norm(pass.dropout(x.clone(), 0.3) + residual.clone(), w.clone(), Some(b.clone()), 1e-5)
                 };
                 let grads = (y.clone() * tensor([rows, width], 5)).sum().backward();
                 [
@@ -278,9 +278,9 @@ mod tests {
         let plain = |x: Tensor<2>| x.inner();
         let (x, residual, w, b) = (tensor([33, 70], 1), tensor([33, 70], 2), tensor([70], 3), tensor([70], 4));
         let affine = (w.clone(), b.clone());
-        let tracked = add_norm((x.clone(), residual.clone()), affine, 1e-5, Noise::step(3, 5).mask(0.3));
+        let tracked = add_norm((x.clone(), residual.clone()), affine, 1e-5, Pass::step(3, 5).mask(0.3));
         let bare = (plain(x), plain(residual));
-        let untracked = add_norm(bare, (w.inner(), b.inner()), 1e-5, Noise::step(3, 5).mask(0.3));
+        let untracked = add_norm(bare, (w.inner(), b.inner()), 1e-5, Pass::step(3, 5).mask(0.3));
         assert_eq!(numbers(tracked), numbers(untracked));
     }
 }

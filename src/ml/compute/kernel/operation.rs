@@ -1,4 +1,4 @@
-//! How an operation on slices becomes one on tensors, with a gradient.
+//! Turns an operation on slices into a differentiable operation on tensors.
 
 use std::fmt::Debug;
 
@@ -13,29 +13,29 @@ use burn::tensor::{DType, Tensor};
 use super::values::Values;
 use crate::compute::device;
 
-/// Whether the operations of this folder can take `x`.
+/// Whether the fused operations support `x`: an `f32` tensor on the CPU.
 pub fn fuses<const D: usize>(x: &Tensor<D>) -> bool {
     x.dtype() == DType::F32 && device::is_cpu(&x.device())
 }
 
 /// A differentiable function of `N` tensors.
 pub trait Operation<const N: usize>: Clone + Send + Debug + 'static {
-    /// What the backward pass needs of the forward pass.
+    /// Values of the forward pass that the backward pass needs.
     type Saved: Clone + Send + Debug + 'static;
 
-    /// The result, and what to keep of the way to it.
+    /// The result, and the values to keep for the backward pass.
     fn forward(&self, inputs: [Values; N]) -> (Values, Self::Saved);
 
-    /// The result alone, where no gradient will be asked for.
+    /// Only the result; called if no gradient is needed.
     fn infer(&self, inputs: [Values; N]) -> Values {
         self.forward(inputs).0
     }
 
-    /// The gradients of those inputs that are `wanted`, from the gradient of the result.
+    /// The gradients of the `wanted` inputs, from the gradient of the result.
     fn backward(saved: Self::Saved, grad: Values, wanted: [bool; N]) -> [Option<Values>; N];
 }
 
-/// [`Operation`]s as operations of Burn's CPU backend, one method for each number of inputs.
+/// Adds [`Operation`]s to Burn's CPU backend, with one method for each number of inputs.
 #[backend_extension(Flex, Autodiff)]
 pub trait Fused: Backend {
     fn fused1<O: Operation<1>>(a: FloatTensor<Self>, operation: O) -> FloatTensor<Self>;
@@ -62,12 +62,12 @@ pub trait Fused: Backend {
     ) -> FloatTensor<Self>;
 }
 
-/// `operation` of one tensor.
+/// Applies `operation` to one tensor.
 pub fn apply1<const D: usize>(operation: impl Operation<1>, a: Tensor<D>) -> Tensor<D> {
     Tensor::from_dispatch(Dispatch::fused1(a.into_dispatch(), operation))
 }
 
-/// `operation` of three tensors.
+/// Applies `operation` to three tensors.
 pub fn apply3<const A: usize, const B: usize, const C: usize>(
     operation: impl Operation<3>,
     (a, b, c): (Tensor<A>, Tensor<B>, Tensor<C>),
@@ -75,7 +75,7 @@ pub fn apply3<const A: usize, const B: usize, const C: usize>(
     Tensor::from_dispatch(Dispatch::fused3(a.into_dispatch(), b.into_dispatch(), c.into_dispatch(), operation))
 }
 
-/// `operation` of four tensors.
+/// Applies `operation` to four tensors.
 pub fn apply4<const A: usize, const B: usize, const C: usize, const E: usize>(
     operation: impl Operation<4>,
     (a, b, c, d): (Tensor<A>, Tensor<B>, Tensor<C>, Tensor<E>),
@@ -84,7 +84,7 @@ pub fn apply4<const A: usize, const B: usize, const C: usize, const E: usize>(
     Tensor::from_dispatch(Dispatch::fused4(a, b, c, d, operation))
 }
 
-/// `operation` of five tensors.
+/// Applies `operation` to five tensors.
 pub fn apply5<const A: usize, const B: usize, const C: usize, const E: usize, const F: usize>(
     operation: impl Operation<5>,
     (a, b, c, d, e): (Tensor<A>, Tensor<B>, Tensor<C>, Tensor<E>, Tensor<F>),
@@ -166,7 +166,7 @@ impl<S: CheckpointStrategy> Fused for Autodiff<Flex, S> {
     }
 }
 
-/// Computes the result and puts the backward pass into the graph.
+/// Computes the result and registers the backward pass in the autodiff graph.
 fn record<O: Operation<N>, S: CheckpointStrategy, const N: usize>(
     inputs: [FloatTensor<Autodiff<Flex, S>>; N],
     operation: O,

@@ -1,8 +1,8 @@
-//! Little-endian numbers and stretches of bytes, with an error where the bytes end too early.
+//! Reads little-endian numbers and slices of bytes, with an error if the bytes end too early.
 
 use anyhow::{Result, anyhow};
 
-/// The number of `N` bytes at a place.
+/// The little-endian number of `N` bytes at offset `at`.
 pub fn number<const N: usize>(bytes: &[u8], at: usize) -> Result<u64> {
     let end = at.checked_add(N).ok_or_else(cut)?;
     let mut whole = [0u8; 8];

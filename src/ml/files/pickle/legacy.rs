@@ -1,4 +1,4 @@
-//! The format that `torch.save` wrote before 1.6: pickles one after another, then the storages they name.
+//! Reads the format that `torch.save` wrote before PyTorch 1.6: several pickles, then the storages that they name.
 
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
@@ -11,12 +11,12 @@ use super::read::numbers;
 use super::zip::Span;
 use crate::files::weights::stored::Source;
 
-/// A pickle of PyTorch's magic number, 0x1950a86a20f9469cfc6c.
+/// The pickle of PyTorch's magic number, 0x1950a86a20f9469cfc6c.
 pub const MAGIC: &[u8] = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.";
-/// What the pickles may take of the file; those of a model with a thousand tensors take 0.2 MB.
+/// The maximum size of the pickles; those of a model with a thousand tensors take 0.2 MB.
 const PICKLES: u64 = 16 << 20;
 
-/// The state dict, and where the storages it names are.
+/// Reads the state dict and the positions of its storages.
 pub fn read(source: &Source) -> Result<(Value, BTreeMap<String, Span>)> {
     let bytes = source.bytes(0, source.length.min(PICKLES))?;
     let mut at = MAGIC.len();
@@ -26,15 +26,15 @@ pub fn read(source: &Source) -> Result<(Value, BTreeMap<String, Span>)> {
         Ok(value)
     };
     let (protocol, _system, state) = (next()?, next()?, next()?);
-    ensure!(matches!(protocol, Value::Number(1001)), "its format is another than that of PyTorch 0.1.10 to 1.5");
-    let Value::List(keys) = next()? else { bail!("its pickles name no storages") };
+    ensure!(matches!(protocol, Value::Number(1001)), "the file is not in the format of PyTorch 0.1.10 to 1.5");
+    let Value::List(keys) = next()? else { bail!("the pickles list no storages") };
     let storages = storages(source, at as u64, &keys, &state)?;
     Ok((state, storages))
 }
 
-/// The storages follow in the order of their keys, each after a count of its numbers.
+/// Locates the storages: they follow in the order of `keys`, each after its element count.
 fn storages(source: &Source, mut at: u64, keys: &[Rc<str>], state: &Value) -> Result<BTreeMap<String, Span>> {
-    let Value::Dict(items) = state else { bail!("it holds no dict of tensors") };
+    let Value::Dict(items) = state else { bail!("the file does not contain a dict of tensors") };
     let class = |(_, view): &(Rc<str>, Rc<View>)| (view.storage.key.clone(), view.storage.class.clone());
     let classes: HashMap<Rc<str>, Rc<str>> = items.iter().map(class).collect();
     let mut storages = BTreeMap::new();

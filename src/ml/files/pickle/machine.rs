@@ -1,4 +1,4 @@
-//! The pickle machine: the few instructions that `torch.save` writes for a state dict, none of which runs anything.
+//! Interprets the few pickle instructions that `torch.save` writes for a state dict; none of them runs code.
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -7,10 +7,10 @@ use anyhow::{Result, bail, ensure};
 
 use super::bytes::{cut, number, slice};
 
-/// Tuples in tuples: a state dict needs three; more than this could only be meant to overflow the stack.
+/// Maximum nesting of tuples. A state dict needs three levels; deeper nesting could overflow the stack.
 const DEEPEST: usize = 64;
 
-/// What a pickle can build here. A copy costs nothing: two bytes of a pickle ask for one.
+/// A value that a pickle can build. Clones must be cheap, because two bytes of a pickle can request one.
 #[derive(Debug, Clone)]
 pub enum Value {
     Mark,
@@ -18,9 +18,9 @@ pub enum Value {
     Number(i64),
     Text(Rc<str>),
     Tuple(Rc<Tuple>),
-    /// Its tensors by name; what else a dict may hold is of no use here.
+    /// The tensors of a dict by name; other items are dropped.
     Dict(Vec<(Rc<str>, Rc<View>)>),
-    /// Its texts; what else a list may hold is of no use here.
+    /// The texts of a list; other items are dropped.
     List(Vec<Rc<str>>),
     /// A function or class, by module and name; never called.
     Global(Rc<str>),
@@ -38,15 +38,15 @@ impl Value {
     fn tuple(items: Vec<Value>) -> Result<Self> {
         let below = items.iter().map(|item| if let Value::Tuple(tuple) = item { tuple.depth } else { 0 });
         let depth = below.max().unwrap_or(0) + 1;
-        ensure!(depth <= DEEPEST, "its pickle nests tuples more than {DEEPEST} deep");
+        ensure!(depth <= DEEPEST, "the pickle nests tuples more than {DEEPEST} levels deep");
         Ok(Value::Tuple(Rc::new(Tuple { items, depth })))
     }
 }
 
-/// A block of numbers in a zip entry.
+/// A named block of values.
 #[derive(Debug)]
 pub struct Storage {
-    /// The type of its numbers.
+    /// The storage class, which gives the number type.
     pub class: Rc<str>,
     pub key: Rc<str>,
 }
@@ -69,8 +69,8 @@ pub struct Machine<'a> {
 }
 
 impl<'a> Machine<'a> {
-    /// Runs the instructions of protocol 2 that `torch.save` uses (`pickletools` names them). Gives what the pickle
-    /// builds and how many bytes it takes.
+    /// Interprets the instructions of protocol 2 that `torch.save` uses (`pickletools` documents them). Returns the value that
+    /// the pickle builds, and the length of the pickle in bytes.
     pub fn run(code: &'a [u8]) -> Result<(Value, usize)> {
         let mut machine = Machine { code, at: 0, stack: Vec::new(), memo: HashMap::new() };
         let value = machine.value()?;
@@ -98,7 +98,7 @@ impl<'a> Machine<'a> {
                 0x8a => {
                     let length = machine.number::<1>()?; // LONG1
                     let bytes = machine.take(length)?;
-                    ensure!(bytes.len() <= 7, "a number in its pickle is too large");
+                    ensure!(bytes.len() <= 7, "the pickle contains a number that is too large");
                     let mut whole = [0u8; 8];
                     whole[..bytes.len()].copy_from_slice(bytes);
                     machine.stack.push(Value::Number(i64::from_le_bytes(whole)));
@@ -148,7 +148,9 @@ impl<'a> Machine<'a> {
                 b'b' => drop(machine.pop()?), // BUILD: attributes of the dict
                 b'Q' => machine.storage()?,   // BINPERSID
                 b'R' => machine.reduce()?,    // REDUCE
-                other => bail!("its pickle has an instruction (0x{other:02x}) that no state dict needs"),
+                other => {
+                    bail!("the pickle contains the instruction 0x{other:02x}, which is not allowed in a state dict")
+                }
             }
         }
     }
@@ -193,8 +195,8 @@ impl<'a> Machine<'a> {
     fn remember<const N: usize>(&mut self) -> Result<()> {
         let slot = self.number::<N>()?;
         let value = match self.stack.last().ok_or_else(cut)? {
-            // What is filled later is never asked for again; a copy would be of no use and cost a
-            // model's worth of names.
+            // `torch.save` never recalls a dict or list. A copy would be useless and would cost memory for all
+            // names of the model.
             Value::Dict(_) | Value::List(_) => Value::Nothing,
             value => value.clone(),
         };
@@ -210,7 +212,9 @@ impl<'a> Machine<'a> {
     }
 
     fn insert(&mut self, items: Vec<Value>) -> Result<()> {
-        let Some(Value::Dict(dict)) = self.stack.last_mut() else { bail!("its pickle fills what is no dict") };
+        let Some(Value::Dict(dict)) = self.stack.last_mut() else {
+            bail!("the pickle adds items to something that is not a dict")
+        };
         let mut items = items.into_iter();
         while let (Some(key), Some(value)) = (items.next(), items.next()) {
             if let (Value::Text(name), Value::Tensor(tensor)) = (key, value) {
@@ -221,18 +225,23 @@ impl<'a> Machine<'a> {
     }
 
     fn append(&mut self, items: Vec<Value>) -> Result<()> {
-        let Some(Value::List(list)) = self.stack.last_mut() else { bail!("its pickle appends to what is no list") };
+        let Some(Value::List(list)) = self.stack.last_mut() else {
+            bail!("the pickle appends to something that is not a list")
+        };
         list.extend(items.into_iter().filter_map(|item| if let Value::Text(text) = item { Some(text) } else { None }));
         Ok(())
     }
 
-    /// `('storage', class, key, place, length)`, with a part of another storage in the files of PyTorch before 0.4.
+    /// Reads `('storage', class, key, location, length)`. PyTorch before 0.4 appended a view of another storage, which is rejected.
     fn storage(&mut self) -> Result<()> {
-        let Value::Tuple(parts) = self.pop()? else { bail!("its pickle names a storage in an unknown way") };
+        let Value::Tuple(parts) = self.pop()? else { bail!("the pickle describes a storage in an unknown format") };
         let [_, Value::Global(class), Value::Text(key), _, _, rest @ ..] = &parts.items[..] else {
-            bail!("its pickle names a storage in an unknown way")
+            bail!("the pickle describes a storage in an unknown format")
         };
-        ensure!(matches!(rest, [] | [Value::Nothing]), "its storages are parts of others, as before PyTorch 0.4");
+        ensure!(
+            matches!(rest, [] | [Value::Nothing]),
+            "a storage is a view of another one, as in files of PyTorch before 0.4; this is not supported"
+        );
         self.stack.push(Value::Storage(Rc::new(Storage { class: class.clone(), key: key.clone() })));
         Ok(())
     }
@@ -253,7 +262,7 @@ impl<'a> Machine<'a> {
                 shape: sizes(&shape.items)?,
                 strides: sizes(&strides.items)?,
             })),
-            (other, _) => bail!("its pickle calls `{}`, which no state dict needs", other.replace(' ', ".")),
+            (other, _) => bail!("the pickle calls `{}`, which is not allowed in a state dict", other.replace(' ', ".")),
         };
         self.stack.push(value);
         Ok(())

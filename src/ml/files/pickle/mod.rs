@@ -1,4 +1,4 @@
-//! `pytorch_model.bin`: plain tensor data and a pickle that names it, read without running any of it.
+//! Reads `pytorch_model.bin`, which holds tensor data and a pickle that describes it, without running any code.
 
 mod bytes;
 mod legacy;

@@ -1,9 +1,9 @@
-//! `pytorch_model.bin`: plain tensor data and a pickle that names it, read without running any of it.
+//! Reads `pytorch_model.bin`, which holds tensor data and a pickle that describes it, without running any code.
 //!
-//! A pickle is a program, and Python runs it. This reader knows the few instructions that `torch.save` writes for a state
-//! dict; names of functions stay names, and only four of them mean something here. Anything else is an error. The reader
-//! that burn-store uses (`pytorch-reader` 0.22) runs nothing either, but it passes over what is no tensor where this one
-//! refuses the file, copies each tensor whole before it is converted, and brings a zip and a tar library.
+//! A pickle is a program that Python runs. This reader accepts only the few instructions that `torch.save` writes for a state
+//! dict. It treats function names as data and recognises only four of them. Anything else is an error. The reader
+//! of burn-store (`pytorch-reader` 0.22) does not run code either, but it skips objects that are not tensors, for which this
+//! reader rejects the file; it copies each tensor whole before converting it, and it depends on a zip and a tar library.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,41 +17,41 @@ use super::zip::Span;
 use super::{legacy, zip};
 use crate::files::weights::stored::{Source, Stored};
 
-/// Axes of a tensor, as in PyTorch.
+/// The maximum number of axes of a tensor, as in PyTorch.
 const MOST_AXES: usize = 64;
-/// Values for each byte of the file. Tensors may share their data, as tied embeddings do, but a small file must not become
-/// a model without end.
+/// Maximum number of values per byte of the file. Tensors may share data, as tied embeddings do, but a small file must not
+/// expand to a huge model.
 const SHARED: usize = 4;
 
-/// The tensors of a state dict; their numbers are not read.
+/// Lists the tensors of a state dict without reading their values.
 pub fn tensors(source: &Arc<Source>) -> Result<BTreeMap<String, Stored>> {
     let head = source.bytes(0, source.length.min(legacy::MAGIC.len() as u64))?;
     let (state, storages) = match &head[..] {
         head if head.starts_with(b"PK") => zipped(source)?,
         head if head == legacy::MAGIC => legacy::read(source)?,
-        _ => bail!("not a file that PyTorch writes; load and save the model again in Python with `save_pretrained`"),
+        _ => bail!("not a PyTorch checkpoint; load the model in Python and save it again with `save_pretrained`"),
     };
-    let Value::Dict(items) = state else { bail!("it holds no dict of tensors") };
+    let Value::Dict(items) = state else { bail!("the file does not contain a dict of tensors") };
     let mut room = usize::try_from(source.length).unwrap_or(usize::MAX).saturating_mul(SHARED);
     let mut tensors = BTreeMap::new();
     for (name, view) in items {
         let span = storages.get(&*view.storage.key);
         let span = span.ok_or_else(|| anyhow!("the data of tensor {name} is missing"))?;
-        room = room.checked_sub(size(&view)?).ok_or_else(|| anyhow!("its tensors share the same data too often"))?;
+        room = room.checked_sub(size(&view)?).ok_or_else(|| anyhow!("too many tensors share the same data"))?;
         let stored = stored(source, &view, *span).with_context(|| format!("tensor {name}"))?;
         tensors.insert(name.to_string(), stored);
     }
-    ensure!(!tensors.is_empty(), "its dict holds no tensors");
+    ensure!(!tensors.is_empty(), "the file contains no tensors");
     Ok(tensors)
 }
 
-/// The state dict of a zip, and where the storages are.
+/// The state dict of a zip file, and the positions of its storages.
 fn zipped(source: &Source) -> Result<(Value, BTreeMap<String, Span>)> {
     let entries = zip::entries(source)?;
     let folder = zip::folder(&entries)?;
     let read = |span: &Span| source.bytes(span.at, span.length);
     if let Some(order) = entries.get(&format!("{folder}byteorder")) {
-        ensure!(read(order)? == b"little", "it was written on a big-endian machine");
+        ensure!(read(order)? == b"little", "the file was written on a big-endian machine, which is not supported");
     }
     let pickle = entries.get(&format!("{folder}data.pkl")).ok_or_else(cut)?;
     let (state, _) = Machine::run(&read(pickle)?)?;
@@ -60,34 +60,34 @@ fn zipped(source: &Source) -> Result<(Value, BTreeMap<String, Span>)> {
     Ok((state, storages.collect()))
 }
 
-/// The type of a storage's numbers.
+/// The number type of a storage.
 pub(super) fn numbers(class: &str) -> Result<Dtype> {
     Ok(match class {
         "torch FloatStorage" => Dtype::F32,
         "torch HalfStorage" => Dtype::F16,
         "torch BFloat16Storage" => Dtype::BF16,
         "torch DoubleStorage" => Dtype::F64,
-        // Index tables and masks that old checkpoints carry.
+        // Old checkpoints contain index tables and masks.
         "torch LongStorage" => Dtype::I64,
         "torch IntStorage" => Dtype::I32,
         "torch ByteStorage" => Dtype::U8,
         "torch BoolStorage" => Dtype::BOOL,
-        other => bail!("values of a {} are not supported", other.replace(' ', ".")),
+        other => bail!("values of type {} are not supported", other.replace(' ', ".")),
     })
 }
 
 fn size(view: &View) -> Result<usize> {
-    ensure!(view.shape.len() <= MOST_AXES, "a tensor of its has {} axes", view.shape.len());
+    ensure!(view.shape.len() <= MOST_AXES, "a tensor has {} axes; at most {MOST_AXES} are supported", view.shape.len());
     view.shape.iter().try_fold(1usize, |n, d| n.checked_mul(*d)).ok_or_else(cut)
 }
 
-/// A view of a storage, as the tensor that it is.
+/// Converts a view of a storage to a tensor, after checking its bounds.
 fn stored(source: &Arc<Source>, view: &View, storage: Span) -> Result<Stored> {
     let dtype = numbers(&view.storage.class)?;
     let width = dtype.bitsize() as u64 / 8;
     let size = size(view)?;
     ensure!(view.strides.len() == view.shape.len(), cut());
-    // The place after the last number, counted from the storage's beginning.
+    // The index after the last value, counted from the start of the storage.
     let end = || {
         let steps = view.shape.iter().zip(&view.strides);
         let last = steps
@@ -111,7 +111,7 @@ fn stored(source: &Arc<Source>, view: &View, storage: Span) -> Result<Stored> {
     })
 }
 
-/// Whether the numbers lie one after another; the step along an axis of one does not matter.
+/// Whether the values are contiguous in row-major order; the stride of an axis of size 1 does not matter.
 fn is_row_major(view: &View) -> bool {
     let mut step = 1usize;
     for (dim, stride) in view.shape.iter().zip(&view.strides).rev() {
@@ -164,7 +164,7 @@ mod tests {
     #[test]
     fn files_from_before_1_6_read_too() {
         assert!(decode(LEGACY).expect("read") == decode(STATE).expect("read"));
-        // The first byte of a storage's count.
+        // Change the first byte of a storage's element count.
         let mut changed = LEGACY.to_vec();
         let count = changed.len() - 4 - 8;
         changed[count] = 200;
@@ -173,17 +173,17 @@ mod tests {
 
     #[test]
     fn code_in_a_pickle_is_named_and_not_run() {
-        assert_eq!(error(HOSTILE), "its pickle calls `posix.system`, which no state dict needs");
+        assert_eq!(error(HOSTILE), "the pickle calls `posix.system`, which is not allowed in a state dict");
     }
 
     #[test]
     fn damage_is_a_clear_error() {
-        assert!(error(b"").starts_with("not a file that PyTorch writes"));
+        assert!(error(b"").starts_with("not a PyTorch checkpoint"));
         for whole in [STATE, LEGACY] {
             for length in [2, 100, whole.len() / 2, whole.len() - 10] {
                 assert!(decode(&whole[..length]).is_err(), "{length}");
             }
-            // A changed byte may give other numbers or an error, but never a crash.
+            // A changed byte may change values or cause an error, but never a crash.
             for at in 0..whole.len() {
                 let mut changed = whole.to_vec();
                 changed[at] ^= 0x55;

@@ -1,4 +1,4 @@
-//! The zip around a PyTorch file (APPNOTE.TXT 4.3, zip64 included), whose entries are not compressed.
+//! Reads the zip container of a PyTorch file (APPNOTE.TXT 4.3, including zip64); its entries are not compressed.
 
 use std::collections::BTreeMap;
 
@@ -7,14 +7,14 @@ use anyhow::{Result, anyhow, ensure};
 use super::bytes::{cut, number, slice};
 use crate::files::weights::stored::Source;
 
-/// Where an entry's bytes are in the file.
+/// The position of an entry's bytes in the file.
 #[derive(Debug, Clone, Copy)]
 pub struct Span {
     pub at: u64,
     pub length: u64,
 }
 
-/// The entries by name.
+/// The position of each entry, by name.
 pub fn entries(source: &Source) -> Result<BTreeMap<String, Span>> {
     let (count, at) = directory(source)?;
     let bytes = source.bytes(at, source.length.checked_sub(at).ok_or_else(cut)?)?;
@@ -28,7 +28,10 @@ pub fn entries(source: &Source) -> Result<BTreeMap<String, Span>> {
         widen(slice(&bytes, at as u64 + 46 + name, extra)?, &mut sizes)?;
         let [length, _, header] = sizes;
         let text = String::from_utf8_lossy(slice(&bytes, at as u64 + 46, name)?).into_owned();
-        ensure!(number::<2>(&bytes, at + 10)? == 0, "its entry {text} is compressed, which PyTorch never does");
+        ensure!(
+            number::<2>(&bytes, at + 10)? == 0,
+            "the zip entry {text} is compressed; PyTorch does not write compressed entries"
+        );
         let local = source.bytes(header, 30)?;
         let begin = header + 30 + number::<2>(&local, 26)? + number::<2>(&local, 28)?;
         ensure!(begin.checked_add(length).is_some_and(|end| end <= source.length), cut());
@@ -38,16 +41,16 @@ pub fn entries(source: &Source) -> Result<BTreeMap<String, Span>> {
     Ok(entries)
 }
 
-/// How many entries the directory at the end of the zip has, and where it begins.
+/// The number of entries in the directory at the end of the zip, and the offset of the directory.
 fn directory(source: &Source) -> Result<(u64, u64)> {
-    /// Of the last record, and of the one before it that says where the 64-bit record is.
+    /// Sizes of the last record, and of the record before it that locates the 64-bit record.
     const LAST: usize = 22;
     const LOCATOR: usize = 20;
     let tail = source.length.saturating_sub((LAST + LOCATOR + 0xffff) as u64);
     let bytes = source.bytes(tail, source.length - tail)?;
     let end = bytes.windows(4).rposition(|w| w == b"PK\x05\x06").ok_or_else(cut)?;
     ensure!(bytes.len() - end >= LAST, cut());
-    // PyTorch writes the 64-bit record whatever the size.
+    // PyTorch always writes the 64-bit record.
     if let Some(locator) = end.checked_sub(LOCATOR).filter(|at| bytes[*at..].starts_with(b"PK\x06\x07")) {
         let record = source.bytes(number::<8>(&bytes, locator + 8)?, 56)?;
         ensure!(record.starts_with(b"PK\x06\x06"), cut());
@@ -56,7 +59,7 @@ fn directory(source: &Source) -> Result<(u64, u64)> {
     Ok((number::<2>(&bytes, end + 10)?, number::<4>(&bytes, end + 16)?))
 }
 
-/// Takes sizes that do not fit 32 bits from the zip64 extra field, which holds those alone.
+/// Replaces sizes that do not fit into 32 bits by those in the zip64 extra field, which lists only these.
 fn widen(mut extra: &[u8], sizes: &mut [u64; 3]) -> Result<()> {
     while extra.len() >= 4 {
         let (id, length) = (number::<2>(extra, 0)?, number::<2>(extra, 2)?);
@@ -71,7 +74,7 @@ fn widen(mut extra: &[u8], sizes: &mut [u64; 3]) -> Result<()> {
     Ok(())
 }
 
-/// The folder within the zip that holds the pickle, with a slash at its end.
+/// The folder within the zip that contains the pickle, with a trailing slash.
 pub fn folder(entries: &BTreeMap<String, Span>) -> Result<&str> {
     let found = entries.keys().find_map(|name| name.strip_suffix("data.pkl").filter(|folder| folder.ends_with('/')));
     found.ok_or_else(|| anyhow!("the zip has no data.pkl; is it a model?"))

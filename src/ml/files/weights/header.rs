@@ -1,4 +1,4 @@
-//! The header of a safetensors file, which names its tensors and says where they are.
+//! Reads the header of a safetensors file, which gives the name, type, shape and position of each tensor.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,34 +11,34 @@ use super::stored::{Source, Stored};
 
 /// Appended to the name of an int8 weight to name its scales.
 pub const SCALE: &str = "_scale";
-/// Beside an int8 weight, the scale and the zero point that its activations have at all times.
+/// The fixed scale and zero point of the activations of an int8 layer, stored beside its weight.
 pub const INPUT_SCALE: &str = "input_scale";
 pub const INPUT_ZERO: &str = "input_zero_point";
-/// Of an int4 weight: the integers in the place of the weight, and beside its scales its shape.
+/// Suffixes of an int4 weight: its packed integers, which replace the weight, and its shape.
 pub const PACKED: &str = "_packed";
 pub const SHAPE: &str = "_shape";
-/// Integers of four bits in one of 32.
+/// 4-bit integers packed into one 32-bit integer.
 const EACH: usize = 8;
-/// Longer ones are refused, as by the safetensors library.
+/// The maximum length of a header, as in the safetensors library.
 const LONGEST: u64 = 100_000_000;
 
-/// The tensors of a safetensors file; their numbers are not read.
+/// Lists the tensors of a safetensors file without reading their values.
 pub fn tensors(source: &Arc<Source>) -> Result<BTreeMap<String, Stored>> {
     let damaged = |what: &str| anyhow!("not a valid safetensors file ({what}); was it cut short?");
     ensure!(source.length >= 8, damaged("it has fewer than 8 bytes"));
     ensure!(
         !source.bytes(0, source.length.min(23))?.starts_with(b"version https://git-lfs"),
-        "a pointer of Git LFS and not the file itself; fetch it with `git lfs pull`"
+        "a Git LFS pointer, not the file itself; download the file with `git lfs pull`"
     );
     let length = u64::from_le_bytes(source.bytes(0, 8)?.try_into().unwrap_or_default());
-    ensure!(length <= LONGEST, damaged("its header has a length that no header has"));
+    ensure!(length <= LONGEST, damaged("its header is too long"));
     ensure!(length <= source.length - 8, damaged("it ends within its header"));
     let header: Metadata =
         serde_json::from_slice(&source.bytes(8, length)?).map_err(|error| damaged(&error.to_string()))?;
     let begin = 8 + length;
     ensure!(
         source.length - begin == header.data_len() as u64,
-        damaged(&format!("it has {} bytes of numbers; its header says {}", source.length - begin, header.data_len()))
+        damaged(&format!("it has {} bytes of data; its header says {}", source.length - begin, header.data_len()))
     );
     let stored = |(name, info): (String, &safetensors::tensor::TensorInfo)| {
         let (from, to) = info.data_offsets;
@@ -70,23 +70,23 @@ pub fn tensors(source: &Arc<Source>) -> Result<BTreeMap<String, Stored>> {
     Ok(tensors)
 }
 
-/// Gives int4 weights their name and shape; of a group there are as many columns as fill its integers of 32 bits.
+/// Gives int4 weights their name and shape; a row has [`EACH`] columns for every 32-bit integer.
 fn unpack(tensors: &mut BTreeMap<String, Stored>) -> Result<()> {
     let weights: Vec<String> = tensors.keys().filter_map(|name| Some(name.strip_suffix(PACKED)?.to_owned())).collect();
     for name in weights {
         let scales = tensors.remove(&format!("{name}{SCALE}"));
         let shape = tensors.remove(&format!("{name}{SHAPE}"));
         let Some(mut weight) = tensors.remove(&format!("{name}{PACKED}")) else { continue };
-        let scales = scales.ok_or_else(|| anyhow!("tensor {name}{PACKED} is there without {name}{SCALE}"))?;
+        let scales = scales.ok_or_else(|| anyhow!("tensor {name}{PACKED} has no scales; {name}{SCALE} is missing"))?;
         let words = Some(&weight.shape[..]).filter(|shape| weight.dtype == Dtype::I32 && shape.len() == 2);
-        let words = words.ok_or_else(|| anyhow!("tensor {name}{PACKED} is no matrix of i32"))?;
+        let words = words.ok_or_else(|| anyhow!("tensor {name}{PACKED} is not a matrix of i32"))?;
         let columns = words[1].checked_mul(EACH).ok_or_else(|| anyhow!("tensor {name}{PACKED} is too large"))?;
         weight.shape = vec![words[0], columns];
         if let Some(shape) = shape {
             let own = shape.read_sizes()?;
             ensure!(
                 own == weight.shape,
-                "tensor {name} has the shape {own:?}, for which {name}{PACKED} holds {:?} integers",
+                "tensor {name} has shape {own:?}, but {name}{PACKED} holds integers for shape {:?}",
                 weight.shape
             );
         }

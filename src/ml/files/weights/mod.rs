@@ -1,4 +1,4 @@
-//! Weight files of a model folder: one or several, safetensors or PyTorch's, opened without reading their numbers.
+//! Finds and opens the weight files of a model folder, single or sharded, safetensors or PyTorch, without reading values.
 
 pub(crate) mod header;
 mod open;

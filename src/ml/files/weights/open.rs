@@ -1,4 +1,4 @@
-//! Weight files of a model folder: one or several, safetensors or PyTorch's, opened without reading their numbers.
+//! Finds and opens the weight files of a model folder, single or sharded, safetensors or PyTorch, without reading values.
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,11 +17,11 @@ use crate::files::pickle;
 
 pub const SINGLE: &str = "model.safetensors";
 pub const INDEX: &str = "model.safetensors.index.json";
-/// What PyTorch wrote before safetensors; read where there is nothing else, never written.
+/// PyTorch's format before safetensors. `pipe` reads it if a folder has no safetensors, and never writes it.
 pub const PICKLE: &str = "pytorch_model.bin";
 pub const PICKLE_INDEX: &str = "pytorch_model.bin.index.json";
 
-/// The weight files of a model folder; none where it holds a config alone.
+/// The weight files of a model folder; empty if it contains only a config.
 pub fn files(dir: &Path) -> Result<Vec<PathBuf>> {
     Ok(match find(dir) {
         Some(Found::Single(path)) => vec![path],
@@ -30,7 +30,7 @@ pub fn files(dir: &Path) -> Result<Vec<PathBuf>> {
     })
 }
 
-/// How large the weight files of a model folder are.
+/// The total size of a model folder's weight files in bytes.
 pub fn bytes(dir: &Path) -> Result<u64> {
     let size = |file: PathBuf| {
         fs::metadata(&file).map(|file| file.len()).with_context(|| format!("reading {}", file.display()))
@@ -38,7 +38,7 @@ pub fn bytes(dir: &Path) -> Result<u64> {
     files(dir)?.into_iter().map(size).sum()
 }
 
-/// The weight files that a path stands for: itself, or those that an index names.
+/// The weight files at a path: the file itself, or the files that an index lists.
 pub fn files_at(path: &Path) -> Result<Vec<PathBuf>> {
     if is_index(path) { Ok(shards(path)?.into_keys().collect()) } else { Ok(vec![path.to_owned()]) }
 }
@@ -49,11 +49,11 @@ fn is_index(path: &Path) -> bool {
 
 enum Found {
     Single(PathBuf),
-    /// By its index.
+    /// The path of the index.
     Sharded(PathBuf),
 }
 
-/// What transformers would load: safetensors before PyTorch's files, one file before several.
+/// Finds the files that transformers would load: safetensors before PyTorch, a single file before shards.
 fn find(dir: &Path) -> Option<Found> {
     let existing = |name: &str| Some(dir.join(name)).filter(|path| path.is_file());
     let format = |(single, index): (&str, &str)| {
@@ -62,8 +62,8 @@ fn find(dir: &Path) -> Option<Found> {
     [(SINGLE, INDEX), (PICKLE, PICKLE_INDEX)].into_iter().find_map(format)
 }
 
-/// Files of a folder that hold weights by their names, and are read by none of ours: starting from random numbers beside them
-/// is what nobody wants.
+/// Files of a folder whose names suggest weights, but that `pipe` does not read. Initialising a model at random although
+/// the folder has such files would be a mistake.
 pub fn unread(dir: &Path) -> Vec<String> {
     let names = std::fs::read_dir(dir).into_iter().flatten().flatten();
     let names = names.map(|entry| entry.file_name().to_string_lossy().into_owned());
@@ -77,47 +77,47 @@ pub fn unread(dir: &Path) -> Vec<String> {
     names
 }
 
-/// The files that a sharded model's index names, each with its tensors.
+/// The paths that a sharded model's index lists, each with its tensor names.
 fn shards(index: &Path) -> Result<BTreeMap<PathBuf, BTreeSet<String>>> {
     let dir = index.parent().unwrap_or(Path::new("."));
     let existing = |(name, tensors): (String, BTreeSet<String>)| {
         let path = dir.join(&name);
-        ensure!(path.is_file(), "{} names the shard {name}, which is not there", index.display());
+        ensure!(path.is_file(), "{} lists the shard {name}, which does not exist", index.display());
         Ok((path, tensors))
     };
     weight_map(index)?.into_iter().map(existing).collect()
 }
 
-/// The names of a sharded model's files, each once, by its index.
+/// The file names that a sharded model's index lists, each once.
 pub fn shard_names(index: &Path) -> Result<Vec<String>> {
     Ok(weight_map(index)?.into_keys().collect())
 }
 
-/// What an index says: its files, each with its tensors.
+/// Parses an index: its file names, each with its tensor names.
 fn weight_map(index: &Path) -> Result<BTreeMap<String, BTreeSet<String>>> {
     let text = fs::read_to_string(index).with_context(|| format!("reading {}", index.display()))?;
     let value: Value = serde_json::from_str(&text).with_context(|| format!("{} is not valid JSON", index.display()))?;
     let map = value["weight_map"].as_object().ok_or_else(|| anyhow!("{} has no `weight_map`", index.display()))?;
     let mut files = BTreeMap::<String, BTreeSet<String>>::new();
     for (tensor, file) in map {
-        let file = file.as_str().ok_or_else(|| anyhow!("{} names no file for {tensor}", index.display()))?;
-        // A name is a file beside the index, never a path that leads elsewhere.
+        let file = file.as_str().ok_or_else(|| anyhow!("{} lists no file for tensor {tensor}", index.display()))?;
+        // Accept only a file in the folder of the index, never a path to elsewhere.
         if Path::new(file).file_name().is_none_or(|name| name != file) {
-            bail!("{} names the shard `{file}`, which is not a plain file name", index.display());
+            bail!("{} lists the shard `{file}`, which is not a plain file name", index.display());
         }
         files.entry(file.to_owned()).or_default().insert(tensor.clone());
     }
     Ok(files)
 }
 
-/// The tensors of one or several files by name, still in the files.
+/// The tensors of one or several files by name; their values stay in the files until they are read.
 #[derive(Debug, Default)]
 pub struct Weights {
     pub tensors: BTreeMap<String, Stored>,
 }
 
 impl Weights {
-    /// Those of a model folder; none where it holds a config alone.
+    /// Opens the weights of a model folder; `None` if it contains only a config.
     pub fn open(dir: &Path) -> Result<Option<Self>> {
         match find(dir) {
             None => Ok(None),
@@ -126,12 +126,12 @@ impl Weights {
         }
     }
 
-    /// Those of one file, or of all files that an index names.
+    /// Opens one file, or all files that an index lists.
     pub fn at(path: &Path) -> Result<Self> {
         if is_index(path) { Self::sharded(path) } else { Ok(Weights { tensors: list(path)? }) }
     }
 
-    /// Those of the files that an index names.
+    /// Opens the files that an index lists.
     fn sharded(index: &Path) -> Result<Self> {
         let mut all = Weights::default();
         for (path, named) in shards(index)? {
@@ -142,7 +142,7 @@ impl Weights {
         Ok(all)
     }
 
-    /// Those of these files.
+    /// Opens these files.
     pub fn of(files: &[PathBuf]) -> Result<Self> {
         let mut all = Weights::default();
         files.iter().try_for_each(|path| all.add(list(path)?))?;
@@ -155,7 +155,10 @@ impl Weights {
                 Entry::Vacant(place) => drop(place.insert(stored)),
                 Entry::Occupied(other) => {
                     let (one, two) = (other.get().path().display(), stored.path().display());
-                    bail!("tensor {} is in {one} and in {two}; which of the two is the model's?", other.key())
+                    bail!(
+                        "tensor {} is in both {one} and {two}; remove the file that does not belong to the model",
+                        other.key()
+                    )
                 }
             }
         }
@@ -172,7 +175,7 @@ impl Weights {
     }
 }
 
-/// Reads every tensor of the files as f32; our int8 weights are multiplied by their scales.
+/// Reads every tensor of the files as f32; multiplies `pipe`'s int8 weights by their scales.
 pub fn read(files: &[PathBuf]) -> Result<HostTensors> {
     Weights::of(files)?.read()
 }
@@ -192,14 +195,14 @@ fn list(path: &Path) -> Result<BTreeMap<String, Stored>> {
     tensors.with_context(|| format!("reading {}", path.display()))
 }
 
-/// Whether a shard holds what its index says: with some of another model's shards, only the names can tell.
+/// Checks that a shard contains exactly the tensors that its index lists: shards of another model have the same file names.
 fn agree(index: &Path, shard: &Path, named: &BTreeSet<String>, tensors: &BTreeMap<String, Stored>) -> Result<()> {
     let is_scale = |name: &str| name.strip_suffix(SCALE).and_then(|n| tensors.get(n)).is_some_and(Stored::is_scaled);
     if let Some(missing) = named.iter().find(|name| !tensors.contains_key(*name) && !is_scale(name)) {
-        bail!("{} says that tensor {missing} is in {}, which lacks it", index.display(), shard.display());
+        bail!("{} lists tensor {missing} in {}, but that file does not contain it", index.display(), shard.display());
     }
     if let Some(extra) = tensors.keys().find(|name| !named.contains(*name)) {
-        bail!("{} holds tensor {extra}, which {} does not name", shard.display(), index.display());
+        bail!("{} contains tensor {extra}, which {} does not list", shard.display(), index.display());
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! A tensor's values a piece at a time: a look at every weight of a model that takes no memory to speak of.
+//! Reads a tensor's values piece by piece, so that scanning every weight of a model needs little memory.
 
 use anyhow::Result;
 use safetensors::Dtype;
@@ -6,14 +6,14 @@ use safetensors::Dtype;
 use super::stored::Stored;
 use crate::files::host::Layout;
 
-/// Values of a piece, a megabyte of f32: large enough that a disk is read at its speed.
+/// Values per piece, one megabyte of f32: large enough to read a disk at full speed.
 pub const PIECE: usize = 1 << 18;
 
-/// The pieces of a tensor, in the order of the file; each can be read by itself, and several at once.
+/// The pieces of a tensor, in file order. Each can be read independently, also from several threads.
 pub struct Pieces<'a> {
     stored: &'a Stored,
     scales: Vec<f32>,
-    /// A view of a PyTorch storage that is not row-major has no pieces in the file.
+    /// All values of a PyTorch view that is not row-major, whose pieces are not contiguous in the file.
     whole: Option<Vec<f32>>,
 }
 
@@ -23,7 +23,7 @@ impl Stored {
         Ok(Pieces { stored: self, scales: self.scales()?, whole })
     }
 
-    /// Whether its numbers are weights; index tables that old checkpoints carry are not.
+    /// Whether its values are weights; index tables in old checkpoints are not.
     pub fn is_parameter(&self) -> bool {
         self.is_scaled() || matches!(self.dtype, Dtype::F64 | Dtype::F32 | Dtype::F16 | Dtype::BF16)
     }
@@ -37,19 +37,19 @@ impl Stored {
         }
     }
 
-    /// In the file, scales included.
+    /// Size in the file in bytes, including the scales.
     pub fn bytes_with_scales(&self) -> u64 {
         self.bytes + self.scales.as_ref().map_or(0, |scales| scales.bytes)
     }
 }
 
 impl Pieces<'_> {
-    /// How many there are.
+    /// The number of pieces.
     pub fn count(&self) -> usize {
         self.stored.size().div_ceil(PIECE)
     }
 
-    /// The values from `at` · [`PIECE`] on: as many, but for the last piece.
+    /// Reads piece `at`: [`PIECE`] values, fewer in the last piece.
     pub fn read(&self, at: usize) -> Result<Vec<f32>> {
         let first = at * PIECE;
         let end = self.stored.size().min(first + PIECE);

@@ -1,7 +1,7 @@
-//! A tensor as a file holds it: where its numbers are, and how they become f32.
+//! A tensor in a file: the position of its values, and their conversion to f32.
 //!
-//! Files are read at positions rather than mapped. Measured on 490 MB it is as fast, a file that is cut short meanwhile is
-//! an error and not a SIGBUS, and pages of the file do not count as memory of the process.
+//! This module reads at file offsets instead of memory-mapping. Measured on 490 MB, that is as fast; a file that is truncated
+//! meanwhile causes an error and not a SIGBUS; and pages of the file do not count as memory of the process.
 
 use std::fs::{File, Metadata};
 use std::io;
@@ -19,10 +19,10 @@ use crate::compute::int4::HALF;
 use crate::compute::int8::Range;
 use crate::files::host::{HostTensor, Layout, transpose_rows};
 
-/// Bytes read at a time: they stay in the cache of a core until they are in their place as f32.
+/// Bytes read at a time: they stay in a core's cache until they are converted to f32.
 const BLOCK: usize = 256 << 10;
 
-/// An open file of weights.
+/// An open weight file.
 #[derive(Debug)]
 pub struct Source {
     pub path: PathBuf,
@@ -42,7 +42,7 @@ impl Source {
         Ok(Arc::new(Source { path: path.to_owned(), length: metadata.len(), file }))
     }
 
-    /// Bytes from `at`; nothing is allocated for more than the file has.
+    /// Reads bytes from offset `at`; fails before allocating if the file is too short.
     pub fn bytes(&self, at: u64, length: u64) -> Result<Vec<u8>> {
         let fits = at.checked_add(length).is_some_and(|end| end <= self.length);
         ensure!(fits, "the file is damaged or was cut short");
@@ -64,23 +64,23 @@ impl Source {
 pub struct Stored {
     pub dtype: Dtype,
     pub shape: Vec<usize>,
-    /// Of its numbers in the file, scales not included.
+    /// Size of its values in the file in bytes, without scales.
     pub bytes: u64,
     pub(crate) source: Arc<Source>,
-    /// Where its first number is.
+    /// The offset of its first value.
     pub(crate) at: u64,
-    /// Steps between neighbours along each axis, in numbers, for a view of a PyTorch storage that is not row-major.
+    /// Strides in values, for a view of a PyTorch storage that is not row-major.
     pub(crate) strides: Option<Vec<usize>>,
-    /// Whether its numbers are integers of four bits, two a byte, [`HALF`] larger than they are.
+    /// Whether its values are 4-bit integers, two per byte, stored with an offset of [`HALF`].
     pub(crate) packed: bool,
-    /// One for each row of an int8 matrix, or for so many numbers of a row of an int4 one.
+    /// One scale for each row of an int8 matrix, or for each group of values in a row of an int4 matrix.
     pub(crate) scales: Option<Box<Stored>>,
-    /// The scale and the zero point of its activations, where they are always the same.
+    /// The scale and zero point of the layer's activations, if they are fixed.
     pub(crate) inputs: Option<Box<[Stored; 2]>>,
 }
 
 impl Stored {
-    /// How many numbers it holds.
+    /// The number of its values.
     pub fn size(&self) -> usize {
         self.shape.iter().product()
     }
@@ -99,7 +99,7 @@ impl Stored {
         self.packed
     }
 
-    /// Its values as f32, in `layout`; integers multiplied by their scales.
+    /// Reads its values as f32 in `layout`; multiplies integers by their scales.
     pub fn read(&self, layout: Layout) -> Result<Vec<f32>> {
         let scales = self.scales()?;
         let mut out = vec![0f32; self.size()];
@@ -118,28 +118,33 @@ impl Stored {
         Ok(out)
     }
 
-    /// The integers `[rows, columns]` and the scale of each row, as the file has them.
+    /// Reads the 8-bit integers `[rows, columns]` and the scale of each row.
     pub fn read_integers(&self) -> Result<(Vec<i8>, Vec<f32>)> {
         let scales = self.scales()?;
         ensure!(
             self.is_scaled() && !self.packed,
-            "values of type {:?} are no integers of 8 bits with scales",
+            "expected 8-bit integers with scales, found values of type {:?}",
             self.dtype
         );
         let bytes = self.source.bytes(self.at, self.bytes)?;
         Ok((bytes.into_iter().map(|byte| byte as i8).collect(), scales))
     }
 
-    /// The integers of four bits, two a byte, and the scale of each group, as the file has them.
+    /// Reads the 4-bit integers, two per byte, and the scale of each group.
     pub fn read_packed(&self) -> Result<(Vec<u8>, Vec<f32>)> {
         let scales = self.scales()?;
-        ensure!(self.packed, "values of type {:?} are no integers of 4 bits", self.dtype);
+        ensure!(self.packed, "expected 4-bit integers, found values of type {:?}", self.dtype);
         Ok((self.source.bytes(self.at, self.bytes)?, scales))
     }
 
-    /// A few sizes, which a file may hold as i64.
+    /// Reads a few sizes stored as i64.
     pub(super) fn read_sizes(&self) -> Result<Vec<usize>> {
-        ensure!(self.dtype == Dtype::I64 && self.size() <= 8, "sizes of type {:?} {:?}", self.dtype, self.shape);
+        ensure!(
+            self.dtype == Dtype::I64 && self.size() <= 8,
+            "expected at most 8 sizes of type I64, found {:?} {:?}",
+            self.dtype,
+            self.shape
+        );
         let bytes = self.source.bytes(self.at, self.bytes)?;
         Ok(bytes
             .as_chunks::<8>()
@@ -149,12 +154,12 @@ impl Stored {
             .collect::<Result<_, _>>()?)
     }
 
-    /// The range of its activations, where that is fixed.
+    /// Reads the range of the layer's activations, if it is fixed.
     pub fn read_range(&self) -> Result<Option<Range>> {
         let Some([scale, zero]) = self.inputs.as_deref() else { return Ok(None) };
         ensure!(
             scale.dtype == Dtype::F32 && scale.size() == 1 && zero.dtype == Dtype::I8 && zero.size() == 1,
-            "the scale and the zero point of its inputs are {:?} {:?} and {:?} {:?}; f32 [1] and i8 [1] are needed",
+            "its input scale and zero point are {:?} {:?} and {:?} {:?}; expected F32 [1] and I8 [1]",
             scale.dtype,
             scale.shape,
             zero.dtype,
@@ -167,7 +172,7 @@ impl Stored {
         Ok(Some(Range { low: (-128.0 - zero) * scale, high: (127.0 - zero) * scale }))
     }
 
-    /// In the order of the file, on all cores.
+    /// Reads the values in file order, on all cores.
     fn read_rows(&self, rows: usize, scales: &[f32], out: &mut [f32]) -> Result<()> {
         let columns = out.len() / rows;
         let block = (BLOCK / self.width(columns)?).max(1);
@@ -180,9 +185,9 @@ impl Stored {
         out.par_chunks_mut(block * columns).enumerate().try_for_each_init(Vec::new, read)
     }
 
-    /// A matrix, block of rows by block of rows on one core: the others read other matrices.
+    /// Reads a matrix in blocks of rows on one core; the other cores read other matrices.
     fn read_transposed(&self, [rows, columns]: [usize; 2], scales: &[f32], out: &mut [f32]) -> Result<()> {
-        // A cache line of the transpose at least.
+        // At least one cache line of the transpose.
         let block = (BLOCK / self.width(columns)?).max(1).next_multiple_of(16).min(rows);
         let (run, mut bytes, mut values) = (self.run(scales), Vec::new(), vec![0f32; block * columns]);
         for top in (0..rows).step_by(block) {
@@ -194,7 +199,7 @@ impl Stored {
         Ok(())
     }
 
-    /// How many numbers, one after the other, have the same scale.
+    /// The number of consecutive values that share a scale.
     pub(super) fn run(&self, scales: &[f32]) -> usize {
         (self.size() / scales.len().max(1)).max(1)
     }
@@ -208,7 +213,7 @@ impl Stored {
                 let columns = self.size() / rows.max(1);
                 ensure!(
                     fits && scales.dtype != Dtype::I64 && columns.is_multiple_of(2 * groups),
-                    "its scales are {:?} {:?}; floats [{rows}, groups] are needed, as many groups as make the {columns} columns",
+                    "its scales are {:?} {:?}; expected floats [{rows}, groups], with groups of equal, even size over {columns} columns",
                     scales.dtype,
                     scales.shape
                 );
@@ -217,7 +222,7 @@ impl Stored {
             (Some(scales), Dtype::I8) => {
                 ensure!(
                     scales.dtype == Dtype::F32 && (scales.shape == [rows, 1] || scales.shape == [rows]),
-                    "its scales are {:?} {:?}; f32 [{rows}, 1] is needed",
+                    "its scales are {:?} {:?}; expected F32 [{rows}, 1]",
                     scales.dtype,
                     scales.shape
                 );
@@ -225,12 +230,14 @@ impl Stored {
             }
             (None, Dtype::F32 | Dtype::F64 | Dtype::F16 | Dtype::BF16 | Dtype::I64) => Ok(Vec::new()),
             (_, dtype) => {
-                bail!("values of type {dtype:?} are not supported; f32, f16, bf16, f64 and pipe's int8 and int4 are")
+                bail!(
+                    "values of type {dtype:?} are not supported; supported types: f32, f16, bf16, f64, and pipe's int8 and int4"
+                )
             }
         }
     }
 
-    /// Reads the numbers from the `first` on, row-major, into `out`; an even number of int4, from an even one on.
+    /// Reads values in row-major order, starting at index `first`, into `out`. For int4, `first` and the length must be even.
     pub(super) fn decode(&self, first: usize, out: &mut [f32], bytes: &mut Vec<u8>) -> Result<()> {
         bytes.resize(self.width(out.len())?, 0);
         self.source.fill(self.at + self.width(first)? as u64, bytes)?;
@@ -245,14 +252,14 @@ impl Stored {
         Ok(())
     }
 
-    /// Bytes of so many numbers.
+    /// Size of `numbers` values in bytes.
     fn width(&self, numbers: usize) -> Result<usize> {
         let bits = if self.packed { 4 } else { self.dtype.bitsize() };
         ensure!((bits * numbers).is_multiple_of(8), "values of type {:?} are not supported", self.dtype);
         Ok(bits * numbers / 8)
     }
 
-    /// Reads a view that is not row-major: the stretch of the storage that it covers, then number by number.
+    /// Reads a view that is not row-major: first the part of the storage that it covers, then value by value.
     fn gather(&self, strides: &[usize], out: &mut [f32]) -> Result<()> {
         let last: usize = self.shape.iter().zip(strides).map(|(dim, stride)| (dim - 1) * stride).sum();
         let mut stretch = vec![0f32; last + 1];
@@ -261,7 +268,7 @@ impl Stored {
         let mut at = 0;
         for value in out {
             *value = stretch[at];
-            // The next index, last axis first.
+            // Advance the index, last axis first.
             for axis in (0..index.len()).rev() {
                 index[axis] += 1;
                 at += strides[axis];
@@ -276,14 +283,14 @@ impl Stored {
     }
 }
 
-/// Multiplies runs of values by their scales, where there are any.
+/// Multiplies each run of values by its scale; does nothing if there are no scales.
 fn scale(values: &mut [f32], run: usize, scales: &[f32]) {
     for (values, scale) in values.chunks_exact_mut(run).zip(scales) {
         values.iter_mut().for_each(|value| *value *= scale);
     }
 }
 
-/// Little-endian numbers of a supported type, as f32.
+/// Converts little-endian values of a supported type to f32.
 fn convert(dtype: Dtype, bytes: &[u8], out: &mut [f32]) {
     match dtype {
         Dtype::F32 => each(bytes, out, f32::from_le_bytes),
@@ -291,7 +298,7 @@ fn convert(dtype: Dtype, bytes: &[u8], out: &mut [f32]) {
         Dtype::F16 => halves(bytes, out, f16::from_le_bytes),
         Dtype::BF16 => halves(bytes, out, bf16::from_le_bytes),
         Dtype::I8 => each(bytes, out, |[b]| f32::from(b as i8)),
-        // Index tables that old checkpoints carry; `scales` lets no other type come here.
+        // I64: index tables of old checkpoints. `scales` rejects all other types before.
         _ => each(bytes, out, |b| i64::from_le_bytes(b) as f32),
     }
 }
@@ -302,7 +309,7 @@ fn each<const N: usize>(bytes: &[u8], out: &mut [f32], number: impl Fn([u8; N]) 
     }
 }
 
-/// Converts by stretches, for which `half` has instructions of the processor.
+/// Converts in blocks, for which `half` uses vector instructions.
 fn halves<T: Copy + Default>(bytes: &[u8], out: &mut [f32], number: impl Fn([u8; 2]) -> T)
 where
     [T]: HalfFloatSliceExt,

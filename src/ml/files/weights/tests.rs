@@ -1,4 +1,4 @@
-//! Folders of weights: types, shards, damage.
+//! Reading weight files: number types, shards, damaged files.
 
 use safetensors::Dtype;
 
@@ -47,7 +47,7 @@ fn shards_are_found_by_their_index() {
 
     fs::remove_file(dir.path().join("two.safetensors")).expect("removed");
     let text = files(dir.path()).map(|_| ()).expect_err("a shard is missing").to_string();
-    assert!(text.ends_with("names the shard two.safetensors, which is not there"), "{text}");
+    assert!(text.ends_with("lists the shard two.safetensors, which does not exist"), "{text}");
     fs::write(dir.path().join(INDEX), r#"{"weight_map": {"a": "../one.safetensors"}}"#).expect("written");
     let text = files(dir.path()).map(|_| ()).expect_err("a path outside").to_string();
     assert!(text.ends_with("is not a plain file name"), "{text}");
@@ -68,14 +68,14 @@ fn damaged_files_and_other_formats_are_clear_errors() {
     fs::remove_file(&path).expect("removed");
     fs::write(dir.path().join(PICKLE), b"x").expect("written");
     let text = error(&files(dir.path()).expect("found"));
-    assert!(text.contains("not a file that PyTorch writes"), "{text}");
+    assert!(text.contains("not a PyTorch checkpoint"), "{text}");
 }
 
 #[test]
 fn a_tensor_transposed_while_it_is_read_is_the_one_transposed_after() {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let path = dir.path().join(SINGLE);
-    // More than one block of rows, and sizes that no tile divides.
+    // More than one block of rows, and sizes that are not multiples of a tile.
     for shape in
         [vec![301, 517], vec![1, 70_001], vec![70_001, 1], vec![33, 32], vec![5], vec![], vec![3, 5, 7], vec![0, 4]]
     {
@@ -125,17 +125,23 @@ fn an_index_and_its_shards_have_to_agree() {
     assert_eq!(opened(whole), Ok(3));
     shard("two.safetensors", &["d"]);
     let text = opened(whole).unwrap_err();
-    assert_eq!(text, "model.safetensors.index.json says that tensor c is in two.safetensors, which lacks it");
+    assert_eq!(
+        text,
+        "model.safetensors.index.json lists tensor c in two.safetensors, but that file does not contain it"
+    );
     shard("two.safetensors", &["c", "d"]);
     let text = opened(whole).unwrap_err();
-    assert_eq!(text, "two.safetensors holds tensor d, which model.safetensors.index.json does not name");
+    assert_eq!(text, "two.safetensors contains tensor d, which model.safetensors.index.json does not list");
     let text = opened(r#"{"weight_map": {"a": 1}}"#).unwrap_err();
-    assert_eq!(text, "model.safetensors.index.json names no file for a");
+    assert_eq!(text, "model.safetensors.index.json lists no file for tensor a");
 
     shard("two.safetensors", &["b"]);
     let both = [dir.path().join("one.safetensors"), dir.path().join("two.safetensors")];
     let text = error(&both).replace(&format!("{}/", dir.path().display()), "");
-    assert_eq!(text, "tensor b is in one.safetensors and in two.safetensors; which of the two is the model's?");
+    assert_eq!(
+        text,
+        "tensor b is in both one.safetensors and two.safetensors; remove the file that does not belong to the model"
+    );
 }
 
 #[test]
@@ -148,7 +154,7 @@ fn a_file_that_changes_after_it_was_opened_is_an_error_and_not_the_end_of_the_pr
     fs::File::options().write(true).open(&path).expect("opened").set_len(4096).expect("cut");
     let text = format!("{:#}", weights.read().map(|_| ()).expect_err("refused"));
     assert_eq!(text, format!("reading {}: tensor a: the file became shorter while it was read", path.display()));
-    // A file that is deleted or replaced stays readable as it was.
+    // An open file that is deleted or replaced stays readable.
     write_f32(&path, &values).expect("written");
     let weights = Weights::of(std::slice::from_ref(&path)).expect("opened");
     fs::remove_file(&path).expect("removed");

@@ -1,4 +1,4 @@
-//! Writing model folders: safetensors in one pass, and every file whole or not at all.
+//! Writes safetensors files in one pass, and replaces every file atomically.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File};
@@ -13,7 +13,7 @@ use tempfile::NamedTempFile;
 
 use crate::files::host::{HostTensor, HostTensors};
 
-/// A tensor as it goes into a file.
+/// A tensor encoded for a file.
 #[derive(Debug, Clone)]
 pub struct Encoded {
     pub dtype: Dtype,
@@ -38,25 +38,26 @@ impl Encoded {
     }
 }
 
-/// What a header says of a tensor.
+/// A tensor's entry in the header.
 pub struct Shape {
     pub name: String,
     pub dtype: Dtype,
     pub shape: Vec<usize>,
 }
 
-/// The numbers of a safetensors file whose header is written. Tensors come in any order, each in one or more pieces.
+/// The data section of a safetensors file; its header is already written. Tensors may arrive in any order, each in one or
+/// more pieces.
 pub struct Body<'a> {
     file: &'a File,
-    /// By name, where the next piece goes and where the tensor ends.
+    /// For each name, the offset of the next piece and the end of the tensor.
     places: HashMap<String, (u64, u64)>,
     piece: Vec<u8>,
 }
 
 impl<'a> Body<'a> {
-    /// Writes the header, with the metadata that `from_pretrained` looks for.
+    /// Writes the header, with the metadata that `from_pretrained` requires.
     fn begin(file: &'a File, mut shapes: Vec<Shape>) -> Result<Self> {
-        // The order of the safetensors library, which aligns every tensor.
+        // Use the order of the safetensors library, which keeps every tensor aligned.
         shapes.sort_by(|a, b| b.dtype.cmp(&a.dtype).then_with(|| a.name.cmp(&b.name)));
         let mut end = 0;
         let mut infos = Vec::with_capacity(shapes.len());
@@ -79,7 +80,7 @@ impl<'a> Body<'a> {
         Ok(Body { file, places: infos.into_iter().map(place).collect(), piece: Vec::new() })
     }
 
-    /// Appends to a tensor of the header.
+    /// Appends bytes to a tensor of the header.
     pub fn put(&mut self, name: &str, bytes: &[u8]) -> Result<()> {
         let (at, end) = self.places.get_mut(name).ok_or_else(|| anyhow!("the header has no tensor {name}"))?;
         let next = *at + bytes.len() as u64;
@@ -89,9 +90,9 @@ impl<'a> Body<'a> {
         Ok(())
     }
 
-    /// Appends values to a tensor that is stored as f32.
+    /// Appends values to an f32 tensor of the header.
     pub fn put_f32(&mut self, name: &str, values: &[f32]) -> Result<()> {
-        /// Numbers encoded at a time: enough for few calls of the system, little enough not to count as memory.
+        /// Values encoded at a time: large enough for few system calls, small enough to need little memory.
         const PIECE: usize = 64 << 10;
         for values in values.chunks(PIECE) {
             let mut piece = std::mem::take(&mut self.piece);
@@ -124,12 +125,12 @@ pub fn write_f32(path: &Path, tensors: &HostTensors) -> Result<()> {
     write_file(path, |file| encode_f32(file, tensors))
 }
 
-/// Writes a file whole or not at all.
+/// Writes `bytes` to a file, atomically.
 pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
     write_file(path, |mut file| Ok(file.write_all(bytes)?))
 }
 
-/// Writes a safetensors file of these shapes; `values` gives the numbers.
+/// Writes a safetensors file with these shapes; `values` supplies the values.
 pub fn fill(file: &File, shapes: Vec<Shape>, values: impl FnOnce(&mut Body) -> Result<()>) -> Result<()> {
     let mut body = Body::begin(file, shapes)?;
     values(&mut body)?;
@@ -153,20 +154,20 @@ pub fn encode_f32(file: &File, tensors: &HostTensors) -> Result<()> {
     })
 }
 
-/// The same with what `content` writes into it.
+/// Writes the output of `content` to a file, atomically.
 pub fn write_file(path: &Path, content: impl FnOnce(&File) -> Result<()>) -> Result<()> {
     Draft::new(path, content)?.publish()?.sync()
 }
 
-/// A config and the weights that it describes: the two files of a model or adapter.
+/// The two files of a model or adapter: a config and the weights that it describes.
 pub struct Pair {
     pub config: PathBuf,
     pub weights: PathBuf,
 }
 
 impl Pair {
-    /// Replaces both files. A crash on the way leaves the old model, the new one, or weights without their config, which
-    /// nothing loads; never the weights of one model with the config of another.
+    /// Replaces both files. A crash leaves the old model, the new one, or weights without a config, which
+    /// cannot be loaded; never the weights of one model with the config of another.
     pub fn write(&self, config: &str, weights: impl FnOnce(&File) -> Result<()>) -> Result<()> {
         let weights = Draft::new(&self.weights, weights)?;
         let config = Draft::new(&self.config, |mut file| Ok(file.write_all(config.as_bytes())?))?;
@@ -182,7 +183,7 @@ impl Pair {
     }
 }
 
-/// A file under a temporary name, its content on the disk.
+/// A complete file under a temporary name, synced to disk.
 struct Draft {
     path: PathBuf,
     file: NamedTempFile,
@@ -195,7 +196,7 @@ impl Draft {
             fs::create_dir_all(&dir)?;
             let file = tempfile::Builder::new().prefix(".writing-").tempfile_in(dir)?;
             content(file.as_file())?;
-            // Temporary files are private; a model is for everyone who may read the folder.
+            // Temporary files are private; everyone who can read the folder should be able to read the model.
             file.as_file().set_permissions(fs::Permissions::from_mode(0o644))?;
             file.as_file().sync_all()?;
             Ok(file)
@@ -204,7 +205,7 @@ impl Draft {
         Ok(Draft { path: path.to_owned(), file })
     }
 
-    /// Gives the content its name, in place of what had it.
+    /// Renames the file to its final name and replaces any existing file.
     fn publish(self) -> Result<Folder> {
         let persisted = self.file.persist(&self.path).map_err(|error| error.error);
         persisted.with_context(|| format!("writing {}", self.path.display()))?;
@@ -220,7 +221,7 @@ impl Folder {
         Folder(dir.unwrap_or(Path::new(".")).to_owned())
     }
 
-    /// Brings renames to the disk.
+    /// Syncs renames in the folder to disk.
     fn sync(&self) -> Result<()> {
         let sync = || File::open(&self.0)?.sync_all();
         sync().with_context(|| format!("writing into {}", self.0.display()))
@@ -250,7 +251,7 @@ mod tests {
         });
         assert_eq!(format!("{:#}", failed.unwrap_err()), format!("writing {}: no more values", path.display()));
         assert_eq!(fs::read(&path).unwrap(), b"new");
-        // A folder where the file should go cannot be replaced by a rename.
+        // A rename cannot replace a folder.
         fs::create_dir(dir.path().join("blocked")).unwrap();
         assert!(write_whole(&dir.path().join("blocked"), b"x").is_err());
         assert_eq!(names(dir.path()), ["blocked", "config.json"]);
@@ -306,11 +307,11 @@ mod tests {
         let pair = Pair { config: dir.path().join("config.json"), weights: dir.path().join("model.safetensors") };
         let weights = |bytes: &'static [u8]| move |mut file: &File| Ok(file.write_all(bytes)?);
         pair.write("old", weights(b"old")).unwrap();
-        // Before anything is renamed, all of the old model is there.
+        // Before any rename, the old model is complete.
         pair.write("new", |_| anyhow::bail!("the device failed")).unwrap_err();
         assert_eq!(names(dir.path()), ["config.json", "model.safetensors"]);
         assert_eq!(fs::read(&pair.config).unwrap(), b"old");
-        // Weights that cannot get their name: as much as a crash leaves.
+        // If the rename of the weights fails, the folder is as after a crash.
         fs::remove_file(&pair.weights).unwrap();
         fs::create_dir(&pair.weights).unwrap();
         pair.write("new", weights(b"new")).unwrap_err();

@@ -1,14 +1,16 @@
-//! How far each part of a model moved between two checkpoints of it.
+//! Measures how far each part of a model moved between two checkpoints.
 //!
-//! For the weights `a` and `b` of a tensor, a part or the whole model, in f32 whatever they are stored as, summed in f64:
+//! For the weights `a` and `b` of a tensor, a part or the whole model, read as f32 from any stored type and summed in
+//! f64:
 //!
 //! | | formula | meaning |
 //! | --- | --- | --- |
-//! | relative L2 | `sqrt(Σ (bᵢ − aᵢ)²) / sqrt(Σ aᵢ²)` | how far they moved, as a share of how large they were; none where all of `a` is zero and `b` is not |
-//! | cosine | `Σ aᵢbᵢ / (sqrt(Σ aᵢ²) · sqrt(Σ bᵢ²))` | 1 where they only grew or shrank together; none where one side is all zero |
-//! | changed | `#{i : aᵢ ≠ bᵢ} / n` | the share that is not the very same number |
+//! | relative L2 | `sqrt(Σ (bᵢ − aᵢ)²) / sqrt(Σ aᵢ²)` | how far they moved relative to their size; undefined if all of `a` is zero and `b` is not |
+//! | cosine | `Σ aᵢbᵢ / (sqrt(Σ aᵢ²) · sqrt(Σ bᵢ²))` | 1 if all weights were scaled by the same factor; undefined if one side is all zero |
+//! | changed | `#{i : aᵢ ≠ bᵢ} / n` | the share of weights that differ at all |
 //!
-//! A part's figures are those of all of its weights together, not means over its tensors: the sums run over the part.
+//! The figures of a part cover all its weights together. They are not means over its tensors: the sums run over the
+//! part.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -21,31 +23,31 @@ use super::side;
 use super::side::{Side, Slot};
 use crate::model::part::{Key, Part};
 
-/// A relative L2 below this is no training: rounding of another order of sums reaches 1e-7.
+/// A part with a relative L2 below this was not trained: a different order of summation alone reaches 1e-7.
 pub const FROZEN: f64 = 1e-6;
 
-/// What moved between model A and model B.
+/// The movement from model A to model B.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Diagnosis {
-    /// All weights that can be compared.
+    /// All weights that both models have.
     pub whole: Drift,
-    /// In the order in which a text passes through them.
+    /// In the order of the forward pass.
     pub parts: Vec<PartDrift>,
     pub tensors: Vec<TensorDrift>,
-    /// What only one of the two has, or both in different shapes.
+    /// Tensors that only one model has, or that differ in shape.
     pub not_comparable: Vec<NotComparable>,
 }
 
-/// How far some weights moved; the file's head has the formulas.
+/// How far some weights moved; the module documentation gives the formulas.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Drift {
-    /// How many there are.
+    /// Number of weights.
     pub weights: u64,
     pub relative_l2: Option<f64>,
     pub cosine: Option<f64>,
-    /// A share.
+    /// Share of the weights that differ.
     pub changed: f64,
     pub frozen: bool,
 }
@@ -64,7 +66,7 @@ pub struct PartDrift {
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct TensorDrift {
-    /// As in A.
+    /// The name in A.
     pub name: String,
     pub part: &'static str,
     pub layer: Option<usize>,
@@ -73,37 +75,37 @@ pub struct TensorDrift {
     pub drift: Drift,
 }
 
-/// A tensor that has no counterpart.
+/// A tensor without a counterpart.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct NotComparable {
     pub name: String,
     pub part: &'static str,
     pub layer: Option<usize>,
-    /// None where A does not have it.
+    /// `None` if A does not have it.
     pub shape_a: Option<Vec<usize>>,
-    /// None where B does not have it.
+    /// `None` if B does not have it.
     pub shape_b: Option<Vec<usize>>,
 }
 
-/// A tensor that both have.
+/// A tensor that both models have.
 struct Pair<'a> {
     key: &'a Key,
     a: &'a Slot,
     b: &'a Slot,
 }
 
-/// Compares two models, each a model folder or a file of weights. One of them may be an adapter folder: it stands for the
-/// other with the adapter merged into it.
+/// Compares two models, each given as a model folder or a weight file. One of them may be an adapter folder: it stands
+/// for the other model with the adapter merged into it.
 ///
-/// Errors where they are of different families, or no tensor of one has its counterpart in the other. Memory does not grow
-/// with the models: a few megabytes for each thread.
+/// Fails if the models are of different families or have no tensor in common. Memory does not grow with the models:
+/// each thread needs a few megabytes.
 pub fn diagnose(a: &Path, b: &Path) -> Result<Diagnosis> {
     let (side_a, side_b) = side::open(a, b)?;
     let (pairs, not_comparable) = matched(&side_a, &side_b);
     ensure!(
         pairs.iter().any(|pair| pair.key.part != Part::Head),
-        "nothing to compare: {} ({}) and {} ({}) have no tensor of an encoder with the same name and shape",
+        "nothing to compare: {} ({}) and {} ({}) have no encoder tensor with the same name and shape",
         a.display(),
         side_a.about(),
         b.display(),
@@ -127,7 +129,7 @@ pub fn diagnose(a: &Path, b: &Path) -> Result<Diagnosis> {
     })
 }
 
-/// What both have in the same shape, and the rest.
+/// The tensors that both models have in the same shape, and the remaining ones.
 fn matched<'a>(a: &'a Side, b: &'a Side) -> (Vec<Pair<'a>>, Vec<NotComparable>) {
     let (mut pairs, mut rest) = (Vec::new(), Vec::new());
     for (key, slot) in &a.slots {
@@ -166,7 +168,7 @@ impl NotComparable {
     }
 }
 
-/// What all figures are made of; sums of parts are sums of their tensors'.
+/// The sums behind all figures. The sums of a part are the sums over its tensors.
 #[derive(Debug, Default, Clone, Copy)]
 struct Sums {
     weights: u64,
@@ -181,7 +183,8 @@ struct Sums {
     both: f64,
 }
 
-/// The sums of two tensors, piece by piece on all cores; added up in the order of the pieces, so that they are always the same.
+/// The sums of two tensors. All cores compute pieces, which are added in a fixed order, so the result is always the
+/// same.
 fn compare(a: &Slot, b: &Slot) -> Result<Sums> {
     let (pieces_a, pieces_b) = (a.pieces()?, b.pieces()?);
     let piece = |at| Ok(Sums::of(&pieces_a.read(at)?, &pieces_b.read(at)?));
@@ -190,7 +193,7 @@ fn compare(a: &Slot, b: &Slot) -> Result<Sums> {
     pieces.iter().for_each(|piece| sums.add(piece));
     let strange = [(a, sums.a), (b, sums.b)].into_iter().find(|(_, sum)| !sum.is_finite());
     if let Some((slot, _)) = strange {
-        bail!("{} holds values that are not finite; such a model cannot be compared", slot.place().display());
+        bail!("{} has NaN or infinite values, so it cannot be compared", slot.place().display());
     }
     Ok(sums)
 }
@@ -224,12 +227,13 @@ impl Sums {
             (_, 0.0) => None,
             (moved, a) => Some(moved.sqrt() / a.sqrt()),
         };
-        // One root, not the product of two: of equal sums it gives the very sum back, and a cosine of exactly one.
+        // The root of the product, not the product of two roots: for equal sums it is exact, so the cosine is exactly
+        // one.
         let norms = (self.a * self.b).sqrt();
         Drift {
             weights: self.weights,
             relative_l2,
-            // Rounding can carry the quotient past one.
+            // Rounding can push the quotient above one.
             cosine: (norms > 0.0).then(|| (self.both / norms).clamp(-1.0, 1.0)),
             changed: if self.weights == 0 { 0.0 } else { self.changed as f64 / self.weights as f64 },
             frozen: relative_l2.is_some_and(|moved| moved < FROZEN),
@@ -269,7 +273,7 @@ mod tests {
 
     #[test]
     fn the_border_of_frozen() {
-        // The neighbours of one: 1.2e-7 apart.
+        // The neighbours of one are 1.2e-7 apart.
         assert!(drift(&[1.0], &[1.0 + 8.0 * f32::EPSILON]).frozen);
         assert!(!drift(&[1.0], &[1.0 + 9.0 * f32::EPSILON]).frozen);
     }

@@ -1,4 +1,4 @@
-//! How far each part of a model moved between two checkpoints of it.
+//! Measures how far each part of a model moved between two checkpoints.
 
 mod diagnosis;
 mod side;

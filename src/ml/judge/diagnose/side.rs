@@ -1,4 +1,4 @@
-//! One of two models that are compared: its tensors on disk, or those of the other with an adapter merged into them.
+//! One of the two compared models: its own tensors on disk, or the other model's tensors with an adapter merged in.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -14,19 +14,19 @@ use crate::judge::inspect::What;
 use crate::model::config::Config;
 use crate::model::part::{Key, Part, body, key};
 
-/// Ends of the names that PEFT gives to the two factors.
+/// Ends of the names of the two factors in PEFT files.
 const A: &str = ".lora_A.weight";
 const B: &str = ".lora_B.weight";
 
-/// The parameters of a model that can be read one by one.
+/// The parameters of a model, readable one by one.
 pub struct Side {
     pub slots: BTreeMap<Key, Slot>,
     config: Option<Config>,
-    /// The name before its tensors' names.
+    /// The prefix of its tensors' names.
     body: Option<String>,
 }
 
-/// A parameter.
+/// A parameter on disk.
 pub struct Slot {
     pub name: String,
     stored: Stored,
@@ -38,13 +38,13 @@ pub struct Slot {
 struct Factors {
     /// `[r, in]`, row by row.
     a: Vec<f32>,
-    /// `[out, r]`, row by row, with the scale s in it.
+    /// `[out, r]`, row by row, already multiplied by the scale s.
     b: Vec<f32>,
     rank: usize,
     width: usize,
 }
 
-/// Opens two models, or a model and an adapter of it.
+/// Open two models, or a model and an adapter for it.
 pub fn open(a: &Path, b: &Path) -> Result<(Side, Side)> {
     let adapter = |path: &Path| What::of(path) == Some(What::Adapter);
     let (side_a, side_b) = match (adapter(a), adapter(b)) {
@@ -52,7 +52,7 @@ pub fn open(a: &Path, b: &Path) -> Result<(Side, Side)> {
         (false, true) => (Side::plain(a)?, Side::adapted(a, b)?),
         (true, false) => (Side::adapted(b, a)?, Side::plain(b)?),
         (true, true) => bail!(
-            "{} and {} are both adapters; compare one with the model that it belongs to, or their merged models",
+            "{} and {} are both adapters; compare one with its base model, or compare the merged models",
             a.display(),
             b.display()
         ),
@@ -76,7 +76,7 @@ impl Side {
                 let slot = Slot { name: name.clone(), stored, path: path.to_owned(), factors: None };
                 if let Some(other) = side.slots.insert(key(&name), slot) {
                     bail!(
-                        "the tensors {} and {name} in {} have one place in an encoder; such a model cannot be compared",
+                        "the tensors {} and {name} in {} are the same parameter of an encoder, so the model cannot be compared",
                         other.name,
                         path.display()
                     );
@@ -86,7 +86,7 @@ impl Side {
         Ok(side)
     }
 
-    /// The model in `base` with the adapter in `dir` merged into it.
+    /// The model in `base` with the adapter in `dir` merged in.
     fn adapted(base: &Path, dir: &Path) -> Result<Self> {
         let mut side = Self::plain(base)?;
         let scale = lora::read_config(&dir.join(lora::CONFIG))?.scale() as f32;
@@ -95,7 +95,7 @@ impl Side {
         for name in names {
             let Some(module) = name.strip_suffix(A) else { continue };
             let (a, b) = (stored.remove(&name), stored.remove(&format!("{module}{B}")));
-            let (Some(a), Some(b)) = (a, b) else { bail!("{} has {name} and no {module}{B}", dir.display()) };
+            let (Some(a), Some(b)) = (a, b) else { bail!("{} has {name} but no {module}{B}", dir.display()) };
             let slot =
                 side.slots.get_mut(&key(&format!("{module}.weight"))).ok_or_else(|| foreign(&name, dir, base))?;
             slot.factors = Some(Factors::read(&a, &b, scale, slot.shape()).with_context(|| {
@@ -103,11 +103,11 @@ impl Side {
             })?);
             slot.path = dir.to_owned();
         }
-        // What is left are modules that were trained in full.
+        // The remaining tensors belong to modules that were trained in full.
         for (name, stored) in stored {
             let key = key(&name);
             let known = side.slots.get(&key).map(|slot| slot.name.clone());
-            // A base is often an encoder alone, or a language model: its head comes with the adapter.
+            // A base is often just an encoder, or a language model; then the head comes from the adapter.
             let own = (key.part == Part::Head).then(|| name.strip_prefix(lora::PREFIX).unwrap_or(&name).to_owned());
             let name = known.or(own).ok_or_else(|| foreign(&name, dir, base))?;
             side.slots.insert(key, Slot { name, stored, path: dir.to_owned(), factors: None });
@@ -115,12 +115,12 @@ impl Side {
         Ok(side)
     }
 
-    /// What to call the model's family: that of its config, or the name before its tensors' names.
+    /// A name for the model's family: the one in its config, or the prefix of its tensors' names.
     pub fn about(&self) -> &str {
         match (&self.config, &self.body) {
             (Some(config), _) => config.model_type(),
             (None, Some(body)) => body,
-            (None, None) => "a family that its names do not tell",
+            (None, None) => "unknown family",
         }
     }
 
@@ -134,7 +134,7 @@ impl Side {
     fn check_like(&self, other: &Self, a: &Path, b: &Path) -> Result<()> {
         ensure!(
             self.is_like(other),
-            "{} is a {} model and {} a {} model; layers of different families cannot be compared",
+            "{} is a {} model, but {} is a {} model; only models of the same family can be compared",
             a.display(),
             self.about(),
             b.display(),
@@ -146,25 +146,25 @@ impl Side {
 
 fn foreign(name: &str, dir: &Path, base: &Path) -> anyhow::Error {
     anyhow!(
-        "the adapter in {} has {name}, for which the model in {} has no place; compare it with the model that it belongs to",
+        "the adapter in {} has {name}, but the model in {} has no such module; compare it with its base model",
         dir.display(),
         base.display()
     )
 }
 
 impl Factors {
-    /// `a` `[r, in]` and `b` `[out, r]` of a weight `[out, in]`.
+    /// Read `a` `[r, in]` and `b` `[out, r]` for a weight `[out, in]`.
     fn read(a: &Stored, b: &Stored, scale: f32, shape: &[usize]) -> Result<Self> {
         let rank = a.shape.first().copied().unwrap_or(0);
         let fits = matches!(shape, [rows, width] if a.shape == [rank, *width] && b.shape == [*rows, rank]);
-        ensure!(fits, "factors {:?} and {:?} for a weight {shape:?}", b.shape, a.shape);
+        ensure!(fits, "the factors have shapes {:?} and {:?}, but the weight {shape:?}", b.shape, a.shape);
         let width = shape[1];
         let mut b = b.read(Layout::AsInFiles)?;
         b.iter_mut().for_each(|v| *v *= scale);
         Ok(Self { a: a.read(Layout::AsInFiles)?, b, rank, width })
     }
 
-    /// Adds the change to the values of the weight from place `start` on.
+    /// Add the change to the weight's values from position `start` on.
     fn add(&self, start: usize, values: &mut [f32]) {
         let mut done = 0;
         while done < values.len() {
@@ -187,7 +187,7 @@ impl Slot {
         &self.stored.shape
     }
 
-    /// Whose values these are: a model's folder or file, or the adapter's that changed them.
+    /// The source of these values: a model's folder or file, or the adapter that changed them.
     pub fn place(&self) -> &Path {
         &self.path
     }
@@ -197,7 +197,7 @@ impl Slot {
     }
 }
 
-/// A parameter's values by pieces, with the adapter merged into them.
+/// A parameter's values in pieces, with the adapter merged in.
 pub struct Merged<'a> {
     pieces: Pieces<'a>,
     factors: Option<&'a Factors>,
@@ -208,7 +208,7 @@ impl Merged<'_> {
         self.pieces.count()
     }
 
-    /// As [`Pieces::read`].
+    /// Read one piece, as [`Pieces::read`] does.
     pub fn read(&self, at: usize) -> Result<Vec<f32>> {
         let mut values = self.pieces.read(at)?;
         if let Some(factors) = self.factors {

@@ -1,4 +1,4 @@
-//! What is in a model folder, an adapter folder or a file of weights, told without loading a model.
+//! Describes a model folder, an adapter folder or a weight file without loading a model.
 
 use std::path::{Path, PathBuf};
 
@@ -17,7 +17,7 @@ use crate::model::{Model, shortened};
 use crate::text::tokenizer;
 use crate::text::tokenizer::Tokenizer;
 
-/// What a path is, by the names of its files.
+/// What a path holds, judged by its file names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum What {
@@ -25,16 +25,16 @@ pub enum What {
     Model,
     /// A folder in the PEFT layout.
     Adapter,
-    /// A file of tensors, or the index of several.
+    /// A file of tensors, or the index of several such files.
     Weights,
     /// A `config.json` by itself.
     Config,
-    /// A tokenizer's file.
+    /// A tokenizer file.
     Tokenizer,
 }
 
 impl What {
-    /// None for what is nothing of a model's.
+    /// `None` if the path does not look like any of these.
     pub fn of(path: &Path) -> Option<Self> {
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         if path.is_dir() {
@@ -59,16 +59,16 @@ impl What {
     }
 }
 
-/// How far to look.
+/// How much to read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Depth {
-    /// At the headers of files alone.
+    /// Only the headers of the files.
     Headers,
-    /// At every weight, to count those that are zero.
+    /// Every weight, to count the zeros.
     Weights,
 }
 
-/// Everything there is to say of a model.
+/// Everything that `inspect` reports about a path.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Inspection {
@@ -83,15 +83,15 @@ pub struct Inspection {
     pub adapter: Option<Adapter>,
     pub files: Vec<WeightFile>,
     pub parameters: Parameters,
-    /// Of the weight files.
+    /// Size of the weight files.
     pub bytes: u64,
-    /// By part, as a text passes through them.
+    /// By part, in the order of the forward pass.
     pub tensors: Vec<Tensor>,
-    /// What loading the model would complain about.
+    /// Problems that loading the model would report.
     pub notes: Vec<String>,
 }
 
-/// What the config says of the model's size.
+/// The model's sizes according to its config.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Sizes {
@@ -106,7 +106,7 @@ pub struct Sizes {
 #[serde(rename_all = "kebab-case")]
 pub struct Vocabulary {
     pub files: Vec<String>,
-    /// Different ids, added tokens included.
+    /// Number of distinct ids, added tokens included.
     pub ids: usize,
     pub pad_id: u32,
 }
@@ -118,10 +118,10 @@ pub struct Adapter {
     pub base: Option<String>,
     pub rank: usize,
     pub alpha: f64,
-    /// What `B·A` is multiplied by: alpha / rank, or alpha / √rank with rsLoRA.
+    /// The factor of `B·A`: alpha / rank, or alpha / √rank with rsLoRA.
     pub scale: f64,
     pub dropout: f64,
-    /// Names of modules, or the one pattern that their names match.
+    /// Names of modules, or a single pattern that matches their names.
     pub targets: Vec<String>,
     pub modules_to_save: Vec<String>,
 }
@@ -133,15 +133,16 @@ pub struct WeightFile {
     pub bytes: u64,
 }
 
-/// How many numbers there are.
+/// Numbers of parameters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Parameters {
-    /// In the files; without weights, in a model of this config.
+    /// Number in the files; without weights, in a model of this config.
     pub total: u64,
-    /// That training changes: those of a classifier of this config, or all of an adapter. None where the family is unknown.
+    /// Parameters that training changes: those of a classifier of this config, or all of an adapter. `None` if the
+    /// family is unknown.
     pub trainable: Option<u64>,
-    /// None where they were not counted.
+    /// `None` if they were not counted.
     pub non_zero: Option<u64>,
 }
 
@@ -155,14 +156,14 @@ pub struct Tensor {
     /// The name within its part.
     pub within: String,
     pub shape: Vec<usize>,
-    /// None where there is no file.
+    /// `None` if there is no weight file.
     pub dtype: Option<String>,
     pub parameters: u64,
     pub bytes: Option<u64>,
     pub zeros: Option<u64>,
 }
 
-/// Looks at what `path` is said to be.
+/// Inspect `path`, which holds `what`.
 pub fn inspect(path: &Path, what: What, depth: Depth) -> Result<Inspection> {
     let mut found = Inspection::empty(what);
     match what {
@@ -176,7 +177,7 @@ pub fn inspect(path: &Path, what: What, depth: Depth) -> Result<Inspection> {
                     found.judge_fit(&weights, config.as_ref());
                 }
                 None => {
-                    found.note(format!("{} has no weights: training starts from fresh ones", path.display()));
+                    found.note(format!("{} has no weights; training would start from random ones", path.display()));
                     found.outline(config.as_ref());
                 }
             }
@@ -201,7 +202,7 @@ pub fn inspect(path: &Path, what: What, depth: Depth) -> Result<Inspection> {
         }
         What::Tokenizer => {
             let dir = if path.is_dir() { path } else { path.parent().unwrap_or(Path::new(".")) };
-            // Here there is nothing else to show: what is wrong with it is the error.
+            // There is nothing else to show here, so a problem with the tokenizer is the error.
             found.tokenizer = Some(Vocabulary::open(dir)?);
         }
     }
@@ -263,10 +264,13 @@ impl Inspection {
         self.notes.push(text.into());
     }
 
-    /// Takes from the config what there is to take; one that `pipe` cannot compute is a note and no error.
+    /// Read the facts that the config gives. A config that `pipe` does not support causes a note, not an error.
     fn read_config(&mut self, path: &Path) -> Result<Option<Config>> {
         if !path.is_file() {
-            self.note("there is no config.json: which family this is, and whether it is whole, cannot be told");
+            self.note(
+                "there is no config.json, so the family is unknown and the weights cannot be checked for \
+                 completeness",
+            );
             return Ok(None);
         }
         let value = json(path)?;
@@ -284,14 +288,14 @@ impl Inspection {
                 });
                 if !config.unknown().is_empty() {
                     let unknown = shortened(config.unknown());
-                    self.note(format!("config.json has fields that are not known here and have no effect: {unknown}"));
+                    self.note(format!("config.json has unknown fields, which have no effect: {unknown}"));
                 }
                 let outline = Model::outline(&config);
                 self.parameters.trainable = Some(outline.iter().map(|named| named.size() as u64).sum());
                 Ok(Some(config))
             }
             Err(error) => {
-                self.note(format!("config.json does not load: {error:#}"));
+                self.note(format!("cannot use config.json: {error:#}"));
                 Ok(None)
             }
         }
@@ -307,14 +311,14 @@ impl Inspection {
         }
     }
 
-    /// The tensors that a model of this config would have.
+    /// List the tensors that a model of this config has.
     fn outline(&mut self, config: Option<&Config>) {
         let outline = config.map(Model::outline).unwrap_or_default();
         self.tensors = outline.iter().map(|named| Tensor::at(&named.name, &named.shape, named.size() as u64)).collect();
         self.finish();
     }
 
-    /// A file of tensors, or the index of several.
+    /// Read a file of tensors, or the index of several such files.
     fn read_file(&mut self, path: &Path, depth: Depth) -> Result<()> {
         self.list_files(&weights::files_at(path)?)?;
         self.read_weights(&Weights::at(path)?, depth)
@@ -341,7 +345,7 @@ impl Inspection {
                     count(stored).with_context(|| format!("reading {}: tensor {name}", stored.path().display()))?;
                 tensor.zeros = Some(zeros);
                 if strange > 0 {
-                    self.note(format!("{name} holds values that are not finite: {strange} of {parameters}"));
+                    self.note(format!("{name} has NaN or infinite values: {strange} of {parameters}"));
                 }
             }
             self.tensors.push(tensor);
@@ -377,7 +381,7 @@ impl Tensor {
     }
 }
 
-/// How many values are zero, and how many are not finite.
+/// Count the values that are zero, and those that are not finite.
 fn count(stored: &Stored) -> Result<(u64, u64)> {
     let pieces = stored.pieces()?;
     let count = |at| {

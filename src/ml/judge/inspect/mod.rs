@@ -1,4 +1,4 @@
-//! What is in a model folder, an adapter folder or a file of weights, told without loading a model.
+//! Describes a model folder, an adapter folder or a weight file without loading a model.
 
 mod inspection;
 mod judge;

@@ -1,4 +1,4 @@
-//! Distances between tokens: the rows of DeBERTa's table, and how scores by distance become scores by place.
+//! Distances between tokens: maps them to rows of DeBERTa's table, and maps scores by distance to scores by position.
 
 use anyhow::{Result, bail, ensure};
 use burn::tensor::{Int, Tensor, TensorData};
@@ -6,20 +6,20 @@ use burn::tensor::{Int, Tensor, TensorData};
 use crate::model::config::Fields;
 use crate::model::encoder::EncoderConfig;
 
-/// How the attention knows distances.
+/// The settings of relative attention.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RelativeConfig {
-    /// False: only the content counts.
+    /// Whether the attention uses distances; if false, it uses only the content.
     pub attention: bool,
-    /// Content to position: a query looks at the key's distance.
+    /// Content to position: the query's content scores the key's distance.
     pub c2p: bool,
-    /// Position to content: a key looks at the query's distance.
+    /// Position to content: the key's content scores the query's distance.
     pub p2c: bool,
-    /// Far distances share buckets, so many each way; none: one row for each distance.
+    /// The number of buckets in each direction, which far distances share; `None`: one row per distance.
     pub buckets: Option<usize>,
-    /// Distances beyond are as this one.
+    /// Longer distances are treated as this one.
     pub furthest: usize,
-    /// Positions go through the projections of queries and keys, not through their own.
+    /// Whether positions share the projections of queries and keys.
     pub share_att_key: bool,
     /// Whether the table is normalized before use.
     pub layer_norm: bool,
@@ -61,10 +61,10 @@ impl RelativeConfig {
         self.buckets.unwrap_or(self.furthest)
     }
 
-    /// The row of the table for a query `distance` tokens after its key (`make_log_bucket_position`): near ones have a row
-    /// each, far ones share rows by the logarithm of their distance.
+    /// The row of the table for a query `distance` tokens after its key (`make_log_bucket_position`): each near distance has its
+    /// own row; far distances share rows by the logarithm of the distance.
     ///
-    /// In f32, as torch computes it: a bucket is the rounded-up value of a logarithm.
+    /// Computed in f32, as in torch: a bucket is a logarithm rounded up, so the precision matters.
     pub fn row(&self, distance: i64) -> usize {
         let bucket = match self.buckets.map(|buckets| (buckets / 2) as i64) {
             Some(near) if distance.abs() > near => {
@@ -79,14 +79,15 @@ impl RelativeConfig {
         (bucket + span).clamp(0, 2 * span - 1) as usize
     }
 
-    /// The rows of `table` `[2·span, H]` that sequences of `length` tokens can reach, `[R, H]`.
+    /// The rows of `table` `[2·span, H]` that sequences of `length` tokens use, `[R, H]`.
     pub fn reach(&self, length: usize, table: Tensor<2>) -> Tensor<2> {
         let last = length as i64 - 1;
         let (lowest, highest) = (self.row(-last), self.row(last));
         table.narrow(0, lowest, highest - lowest + 1)
     }
 
-    /// The factor under the root of the scores' scale: one part for the content and one for each kind of position.
+    /// The number of score terms: one for the content and one for each kind of position. The scale of the scores is the
+    /// inverse square root of head size times this number.
     pub fn parts(&self) -> usize {
         1 + usize::from(self.c2p) + usize::from(self.p2c)
     }
@@ -103,13 +104,13 @@ pub struct Distances {
 }
 
 impl Distances {
-    /// Which distance has which of `rows`, those that [`RelativeConfig::reach`] gives.
+    /// Maps each distance to one of the `rows` from [`RelativeConfig::reach`].
     pub fn new(relative: &RelativeConfig, rows: Tensor<2>, length: usize) -> Self {
         let last = length as i64 - 1;
         let lowest = relative.row(-last);
         let device = rows.device();
         let indices = |distance: &dyn Fn(i64) -> i64| -> Tensor<1, Int> {
-            // One column more than there are distances, see `skew`; nothing reads it.
+            // `skew` needs one column more than there are distances; nothing reads it.
             let row = |c| (relative.row(distance(c).clamp(-last, last)) - lowest) as i64;
             let columns: Vec<i64> = (0..2 * length as i64).map(row).collect();
             Tensor::from_data(TensorData::new(columns, [2 * length]), &device)
@@ -120,8 +121,8 @@ impl Distances {
 
 /// Turns diagonals into columns: `out[.., i, j] = x[.., i, j − i + T − 1]`, `[h, B·T, 2T]` → `[h, B, T, T]`.
 ///
-/// Read as rows of `2T − 1`, the numbers after the first `T − 1` stand where they belong: nothing is gathered (Dai et al.
-/// 2019, Transformer-XL, appendix B).
+/// It skips the first `T − 1` numbers and reads the rest as rows of `2T − 1`, which moves each score to its place without a
+/// gather (Dai et al. 2019, Transformer-XL, appendix B).
 pub fn skew(x: Tensor<3>, [heads, batch, length]: [usize; 3]) -> Tensor<4> {
     let (blocks, wide) = (heads * batch, 2 * length - 1);
     let flat = x.reshape([blocks, 2 * length * length]);
@@ -163,7 +164,7 @@ mod tests {
     #[test]
     fn skewing_reads_diagonals() {
         let length = 3;
-        // Each row holds the numbers of its columns; -2 … 2 are the distances j − i.
+        // Each row holds its column numbers minus 2; -2 … 2 are the distances j − i.
         let columns: Vec<f32> = (0..2 * length).map(|c| c as f32 - 2.0).collect();
         let x = Tensor::<1>::from_data(TensorData::from(columns.as_slice()), &Device::flex()).expand([
             1,

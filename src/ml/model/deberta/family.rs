@@ -1,7 +1,7 @@
 //! DeBERTa-v2 and -v3 with a classification head: config, attention, encoder, pooler, forward.
 //!
-//! Source: He et al. 2021, "DeBERTa" and "DeBERTaV3"; `modeling_deberta_v2.py` of transformers, whose parameters name the
-//! modules here.
+//! Source: He et al. 2021, "DeBERTa" and "DeBERTaV3"; `modeling_deberta_v2.py` of transformers, whose parameter names the
+//! module names match.
 
 use anyhow::Result;
 use burn::module::Module;
@@ -9,7 +9,7 @@ use burn::tensor::activation::softmax;
 use burn::tensor::{Bool, Device, Int, Tensor};
 use serde_json::json;
 
-use crate::compute::dropout::Noise;
+use crate::compute::dropout::Pass;
 use crate::model::activation::Activation;
 use crate::model::config::{Config, Fields};
 use crate::model::conv::{Conv, ConvConfig};
@@ -29,17 +29,17 @@ use super::distance::{Distances, skew};
 pub struct DebertaConfig {
     pub encoder: EncoderConfig,
     pub relative: RelativeConfig,
-    /// Whether positions are added to the embeddings as in BERT.
+    /// Whether the embeddings include absolute positions, as in BERT.
     pub position_biased_input: bool,
-    /// The convolution beside the first layer (DeBERTa-v2-xlarge).
+    /// The convolution after the first layer (DeBERTa-v2-xlarge).
     pub conv: Option<ConvConfig>,
     pub pooler_dropout: f64,
     pub pooler_hidden_act: Activation,
-    /// `hidden_dropout_prob` where the file says nothing.
+    /// Dropout before the classifier; defaults to `hidden_dropout_prob`.
     pub cls_dropout: f64,
 }
 
-/// What transformers' `DebertaV2Config` takes for a missing field.
+/// The defaults of transformers' `DebertaV2Config`.
 const DEFAULTS: EncoderConfig = EncoderConfig {
     vocab_size: 128100,
     hidden_size: 1536,
@@ -57,7 +57,7 @@ const DEFAULTS: EncoderConfig = EncoderConfig {
 };
 
 impl DebertaConfig {
-    /// Reads the fields and refuses those that would change the computation in a way not built here.
+    /// Reads the fields; fails on values that would require a computation that is not implemented.
     pub fn read(fields: &Fields) -> Result<Self> {
         let encoder = EncoderConfig::read(fields, DEFAULTS)?;
         fields.only("embedding_size", json!(encoder.hidden_size))?;
@@ -97,10 +97,10 @@ pub struct Body {
 }
 
 impl Deberta {
-    /// How its checkpoints name the tensors.
+    /// The names of tensors in its checkpoints.
     pub const NAMES: Names = Names { body: "deberta", parts: &["embeddings", "encoder"] };
 
-    /// A model whose values are still to be filled in.
+    /// A model without values; the caller fills them in.
     pub fn empty(config: &Config, own: &DebertaConfig, device: &Device) -> Self {
         let c = &own.encoder;
         let positions = if own.position_biased_input { Positions::FromZero } else { Positions::None };
@@ -118,26 +118,26 @@ impl Deberta {
     }
 
     /// `ids` `[B, T]`, `mask` `[B, T]` (true = a real token) → logits `[B, C]`.
-    pub fn forward(&self, ids: Tensor<2, Int>, mask: Tensor<2, Bool>, noise: &mut Noise) -> Tensor<2> {
+    pub fn forward(&self, ids: Tensor<2, Int>, mask: Tensor<2, Bool>, pass: &mut Pass) -> Tensor<2> {
         let [batch, _] = ids.dims();
-        let x = self.embed(ids, &mask, noise); // [B·T, H]
-        let x = self.deberta.encoder.forward(x, mask, noise);
-        self.head(x, batch, noise)
+        let x = self.embed(ids, &mask, pass); // [B·T, H]
+        let x = self.deberta.encoder.forward(x, mask, pass);
+        self.head(x, batch, pass)
     }
 
-    /// `ids` `[B, T]`, `mask` `[B, T]` → `[B·T, H]`. Padding is zero here and not only masked in the attention: a row of padding
-    /// alone attends to all of it.
-    pub fn embed(&self, ids: Tensor<2, Int>, mask: &Tensor<2, Bool>, noise: &mut Noise) -> Tensor<2> {
+    /// `ids` `[B, T]`, `mask` `[B, T]` → `[B·T, H]`. It sets padding to zero, because the attention mask has no effect in a row
+    /// that is all padding.
+    pub fn embed(&self, ids: Tensor<2, Int>, mask: &Tensor<2, Bool>, pass: &mut Pass) -> Tensor<2> {
         let [batch, length] = ids.dims();
         let embeddings = &self.deberta.embeddings;
         let real = mask.clone().float().reshape([batch * length, 1]);
-        noise.dropout(embeddings.normalized(ids) * real, embeddings.dropout)
+        pass.dropout(embeddings.normalized(ids) * real, embeddings.dropout)
     }
 
-    /// `x` `[B·T, H]` as the encoder leaves it → logits `[B, C]`.
-    pub fn head(&self, x: Tensor<2>, batch: usize, noise: &mut Noise) -> Tensor<2> {
-        let pooled = self.pooler.forward(first_tokens(x, batch), noise);
-        self.classifier.forward(pooled, self.cls_dropout, noise)
+    /// The encoder's output `x` `[B·T, H]` → logits `[B, C]`.
+    pub fn head(&self, x: Tensor<2>, batch: usize, pass: &mut Pass) -> Tensor<2> {
+        let pooled = self.pooler.forward(first_tokens(x, batch), pass);
+        self.classifier.forward(pooled, self.cls_dropout, pass)
     }
 
     /// Applies `change` to every linear layer with its name in transformers.
@@ -160,10 +160,10 @@ pub struct Pooler {
 }
 
 impl Pooler {
-    /// `x` `[B, H]` → `[B, H]`
-    fn forward(&self, x: Tensor<2>, noise: &mut Noise) -> Tensor<2> {
-        let x = noise.dropout(x, self.dropout);
-        self.activation.forward(self.dense.forward(x, noise))
+    /// `x` `[B, H]` → `[B, H]`.
+    fn forward(&self, x: Tensor<2>, pass: &mut Pass) -> Tensor<2> {
+        let x = pass.dropout(x, self.dropout);
+        self.activation.forward(self.dense.forward(x, pass))
     }
 }
 
@@ -173,7 +173,7 @@ pub struct Encoder {
     pub layer: Vec<Layer<DisentangledSelfAttention>>,
     /// `[2·span, H]`
     pub rel_embeddings: Option<Embedding>,
-    /// Of the table, not of the layers' outputs.
+    /// Normalizes the table, not the outputs of layers.
     pub layer_norm: Option<LayerNorm>,
     pub conv: Option<Conv>,
     #[module(skip)]
@@ -193,23 +193,23 @@ impl Encoder {
         }
     }
 
-    /// `x` `[B·T, H]`, `mask` `[B, T]` → `[B·T, H]`
-    fn forward(&self, mut x: Tensor<2>, mask: Tensor<2, Bool>, noise: &mut Noise) -> Tensor<2> {
+    /// `x` `[B·T, H]`, `mask` `[B, T]` → `[B·T, H]`.
+    fn forward(&self, mut x: Tensor<2>, mask: Tensor<2, Bool>, pass: &mut Pass) -> Tensor<2> {
         let [_, length] = mask.dims();
         let places = self.places(&mask, self.rows(length));
         for i in 0..self.layer.len() {
-            x = self.forward_layer(i, x, (&places, &mask), noise);
+            x = self.forward_layer(i, x, (&places, &mask), pass);
         }
         x
     }
 
-    /// The embeddings of the distances that sequences of `length` tokens can reach, `[R, H]`.
+    /// The embeddings of all distances within sequences of `length` tokens, `[R, H]`.
     pub fn rows(&self, length: usize) -> Option<Tensor<2>> {
         let rows = self.relative.reach(length, self.rel_embeddings.as_ref()?.weight.val());
         Some(self.layer_norm.iter().fold(rows, |rows, norm| norm.forward(rows)))
     }
 
-    /// What all layers share, of `mask` `[B, T]` and [`rows`](Self::rows).
+    /// The data that all layers share, from `mask` `[B, T]` and [`rows`](Self::rows).
     pub fn places(&self, mask: &Tensor<2, Bool>, rows: Option<Tensor<2>>) -> Places {
         let [batch, length] = mask.dims();
         Places {
@@ -218,59 +218,59 @@ impl Encoder {
         }
     }
 
-    /// One layer, and what stands beside it: `x` `[B·T, H]`, `mask` `[B, T]` → `[B·T, H]`
+    /// One layer, and after the first one the convolution: `x` `[B·T, H]`, `mask` `[B, T]` → `[B·T, H]`.
     pub fn forward_layer(
         &self,
         i: usize,
         x: Tensor<2>,
         (places, mask): (&Places, &Tensor<2, Bool>),
-        noise: &mut Noise,
+        pass: &mut Pass,
     ) -> Tensor<2> {
-        let out = self.layer[i].forward(x.clone(), places, noise);
-        self.beside(i, x, out, mask, noise)
+        let out = self.layer[i].forward(x.clone(), places, pass);
+        self.beside(i, x, out, mask, pass)
     }
 
-    /// The same and the attention's scores, `[B, h, T, T]`.
+    /// Like [`forward_layer`](Self::forward_layer), with the attention scores `[B, h, T, T]`.
     pub fn forward_layer_with_scores(
         &self,
         i: usize,
         x: Tensor<2>,
         (places, mask): (&Places, &Tensor<2, Bool>),
-        noise: &mut Noise,
+        pass: &mut Pass,
     ) -> (Tensor<2>, Tensor<4>) {
-        let (out, scores) = self.layer[i].forward_with_scores(x.clone(), places, noise);
-        (self.beside(i, x, out, mask, noise), scores)
+        let (out, scores) = self.layer[i].forward_with_scores(x.clone(), places, pass);
+        (self.beside(i, x, out, mask, pass), scores)
     }
 
-    /// The convolution beside the first layer, of what went into it and what came `out`.
-    fn beside(&self, i: usize, x: Tensor<2>, out: Tensor<2>, mask: &Tensor<2, Bool>, noise: &mut Noise) -> Tensor<2> {
+    /// Applies the convolution to the input `x` and the output `out` of the first layer; returns `out` for other layers.
+    fn beside(&self, i: usize, x: Tensor<2>, out: Tensor<2>, mask: &Tensor<2, Bool>, pass: &mut Pass) -> Tensor<2> {
         match &self.conv {
-            Some(conv) if i == 0 => conv.forward(x, out, mask, noise),
+            Some(conv) if i == 0 => conv.forward(x, out, mask, pass),
             _ => out,
         }
     }
 }
 
-/// What the attention of all layers needs to know of a batch.
+/// Data about a batch that the attention of all layers shares.
 pub struct Places {
     /// [`attention_bias`] as `[1, B, 1, T]`.
     bias: Tensor<4>,
     distances: Option<Distances>,
 }
 
-/// Self-attention whose scores are of content and of distance, apart.
+/// Self-attention with separate scores for content and distance.
 #[derive(Module, Debug)]
 pub struct DisentangledSelfAttention {
     pub query_proj: Linear,
     pub key_proj: Linear,
     pub value_proj: Linear,
-    /// None where positions share the projections of the content.
+    /// `None` if positions share the projections of the content.
     pub pos_key_proj: Option<Linear>,
     pub pos_query_proj: Option<Linear>,
     pub heads: usize,
-    /// Of the attention weights.
+    /// Dropout of the attention weights.
     pub dropout: f64,
-    /// Of the table of relative positions.
+    /// Dropout of the table of relative positions.
     pub pos_dropout: f64,
     #[module(skip)]
     pub relative: RelativeConfig,
@@ -295,19 +295,19 @@ impl DisentangledSelfAttention {
     }
 
     /// `x` `[B·T, H]` → scores `[h, B, T, T]` and values `[h, B, T, D]`.
-    fn scores(&self, x: Tensor<2>, places: &Places, noise: &mut Noise) -> (Tensor<4>, Tensor<4>) {
+    fn scores(&self, x: Tensor<2>, places: &Places, pass: &mut Pass) -> (Tensor<4>, Tensor<4>) {
         let [_, hidden] = x.dims();
         let [_, batch, _, length] = places.bias.dims();
         let width = hidden / self.heads;
         let scale = ((width * self.relative.parts()) as f64).powf(-0.5);
         // Heads come first, so that one product per head serves the whole batch.
         let split = |x: Tensor<2>| x.reshape([batch, length, self.heads, width]).permute([2, 0, 1, 3]);
-        let [q, k, v] = together([&self.query_proj, &self.key_proj, &self.value_proj], x, noise);
+        let [q, k, v] = together([&self.query_proj, &self.key_proj, &self.value_proj], x, pass);
         let (q, k, v) = (split(q * scale), split(k), split(v)); // [h, B, T, D]
-        let precision = noise.precision();
+        let precision = pass.precision();
         let mut scores = precision.matmul(q.clone(), k.clone().swap_dims(2, 3)) + places.bias.clone(); // [h, B, T, T]
         if let Some(distances) = &places.distances
-            && let Some(more) = self.by_distance(&q, &k, distances, scale, noise)
+            && let Some(more) = self.by_distance(&q, &k, distances, scale, pass)
         {
             scores = scores + more;
         }
@@ -315,28 +315,28 @@ impl DisentangledSelfAttention {
     }
 
     /// Scores `[h, B, T, T]` and values `[h, B, T, D]` → `[B·T, H]`.
-    fn weigh(&self, scores: Tensor<4>, v: Tensor<4>, noise: &mut Noise) -> Tensor<2> {
+    fn weigh(&self, scores: Tensor<4>, v: Tensor<4>, pass: &mut Pass) -> Tensor<2> {
         let [heads, batch, length, width] = v.dims();
-        let weights = noise.dropout(softmax(scores, 3), self.dropout);
-        noise.precision().matmul(weights, v).permute([1, 2, 0, 3]).reshape([batch * length, heads * width])
+        let weights = pass.dropout(softmax(scores, 3), self.dropout);
+        pass.precision().matmul(weights, v).permute([1, 2, 0, 3]).reshape([batch * length, heads * width])
     }
 
-    /// Scores of distance, to be added to those of content: `q` (scaled by `scale`) and `k` `[h, B, T, D]` →
+    /// The distance scores, to be added to the content scores: `q` (scaled by `scale`) and `k` `[h, B, T, D]` →
     /// `[h, B, T, T]`.
     ///
-    /// transformers computes each query's product with all 2·span rows and gathers T of them. Here the table is spread over
-    /// the 2T distances first, which depend on neither row nor query: the product then holds each score once, diagonal by
-    /// diagonal, and [`skew`] only has to read it so.
+    /// transformers multiplies each query by all 2·span rows and gathers T of the products. This function first expands the
+    /// table to the 2T distances, which are the same for every row and query. The product then contains each score once,
+    /// in diagonals, and [`skew`] turns the diagonals into columns.
     fn by_distance(
         &self,
         q: &Tensor<4>,
         k: &Tensor<4>,
         distances: &Distances,
         scale: f64,
-        noise: &mut Noise,
+        pass: &mut Pass,
     ) -> Option<Tensor<4>> {
-        let precision = noise.precision();
-        let rows = noise.dropout(distances.rows.clone(), self.pos_dropout);
+        let precision = pass.precision();
+        let rows = pass.dropout(distances.rows.clone(), self.pos_dropout);
         let [heads, batch, length, width] = q.dims();
         let spread = |x: Tensor<2>, index: &Tensor<1, Int>| {
             x.select(0, index.clone()).reshape([2 * length, heads, width]).permute([1, 2, 0]) // [h, D, 2T]
@@ -346,11 +346,11 @@ impl DisentangledSelfAttention {
             skew(scores, [heads, batch, length])
         };
         let c2p = self.relative.c2p.then(|| {
-            let rows = self.pos_key_proj.as_ref().unwrap_or(&self.key_proj).forward(rows.clone(), noise);
+            let rows = self.pos_key_proj.as_ref().unwrap_or(&self.key_proj).forward(rows.clone(), pass);
             product(q, spread(rows, &distances.by_key))
         });
         let p2c = self.relative.p2c.then(|| {
-            let rows = self.pos_query_proj.as_ref().unwrap_or(&self.query_proj).forward(rows, noise) * scale;
+            let rows = self.pos_query_proj.as_ref().unwrap_or(&self.query_proj).forward(rows, pass) * scale;
             product(k, spread(rows, &distances.by_query)).swap_dims(2, 3)
         });
         match (c2p, p2c) {
@@ -363,14 +363,14 @@ impl DisentangledSelfAttention {
 impl Attend for DisentangledSelfAttention {
     type Context = Places;
 
-    fn forward(&self, x: Tensor<2>, places: &Places, noise: &mut Noise) -> Tensor<2> {
-        let (scores, v) = self.scores(x, places, noise);
-        self.weigh(scores, v, noise)
+    fn forward(&self, x: Tensor<2>, places: &Places, pass: &mut Pass) -> Tensor<2> {
+        let (scores, v) = self.scores(x, places, pass);
+        self.weigh(scores, v, pass)
     }
 
-    fn forward_with_scores(&self, x: Tensor<2>, places: &Places, noise: &mut Noise) -> (Tensor<2>, Tensor<4>) {
-        let (scores, v) = self.scores(x, places, noise);
-        (self.weigh(scores.clone(), v, noise), scores.swap_dims(0, 1))
+    fn forward_with_scores(&self, x: Tensor<2>, places: &Places, pass: &mut Pass) -> (Tensor<2>, Tensor<4>) {
+        let (scores, v) = self.scores(x, places, pass);
+        (self.weigh(scores.clone(), v, pass), scores.swap_dims(0, 1))
     }
 
     fn linears(&mut self) -> Vec<(&'static str, &mut Linear)> {

@@ -1,20 +1,20 @@
-//! Rows of one corpus that went two ways, brought together again by their ids.
+//! Matches the rows of two artifacts that come from one corpus by their ids.
 
 use std::collections::HashMap;
 
 use anyhow::{Context, Result, ensure};
 
-/// Rows as they are told apart.
+/// Rows with the facts that identify them.
 #[derive(Debug, Clone, Copy)]
-pub struct Rows<'a> {
-    /// What messages call them: `tokens`, `the teacher's predictions`.
+pub struct NamedRows<'a> {
+    /// What messages call these rows: `tokens`, `the teacher's predictions`.
     pub name: &'a str,
     pub ids: &'a [String],
     pub labels: &'a [u32],
 }
 
-impl<'a> Rows<'a> {
-    /// The place of each id.
+impl<'a> NamedRows<'a> {
+    /// The position of each id.
     fn places(self) -> Result<HashMap<&'a str, usize>> {
         let mut places = HashMap::with_capacity(self.ids.len());
         for (place, id) in self.ids.iter().enumerate() {
@@ -23,7 +23,7 @@ impl<'a> Rows<'a> {
         Ok(places)
     }
 
-    /// Those of its ids that `others` lack: how many, and one of them.
+    /// The ids that `others` lack: how many, and one of them.
     fn beyond(self, others: &HashMap<&str, usize>) -> Option<(usize, &'a str)> {
         let mut beyond = self.ids.iter().filter(|id| !others.contains_key(id.as_str()));
         let first = beyond.next()?;
@@ -31,10 +31,10 @@ impl<'a> Rows<'a> {
     }
 }
 
-/// For each of `ours`, its place among `theirs`. Both must hold the same rows with the same labels, in any order.
-pub fn align(ours: Rows, theirs: Rows) -> Result<Vec<usize>> {
+/// For each of `ours`, its position among `theirs`. Both must hold the same rows with the same labels, in any order.
+pub fn align(ours: NamedRows, theirs: NamedRows) -> Result<Vec<usize>> {
     let (known, found) = (ours.places()?, theirs.places()?);
-    let lacking = |lacks: Rows, (count, id): (usize, &str), has: Rows| {
+    let lacking = |lacks: NamedRows, (count, id): (usize, &str), has: NamedRows| {
         format!("{} lack {count} of the {} train rows of {}, such as `{id}`", lacks.name, has.ids.len(), has.name)
     };
     let parts: Vec<String> = [
@@ -47,13 +47,13 @@ pub fn align(ours: Rows, theirs: Rows) -> Result<Vec<usize>> {
     ensure!(parts.is_empty(), "{}; both must come from the train rows of one corpus", parts.join(", and "));
 
     let places: Vec<usize> = ours.ids.iter().map(|id| found.get(id.as_str()).copied()).collect::<Option<_>>().context(
-        "a row has no counterpart", // Told above, with its id.
+        "a row has no counterpart", // Reported above, with its id.
     )?;
     let differs = |&row: &usize| ours.labels[row] != theirs.labels[places[row]];
     let mut different = (0..places.len()).filter(differs);
     if let Some(row) = different.next() {
         anyhow::bail!(
-            "{} of {} rows have one label in {} and another in {}, such as `{}` with {} and {}; both must come from one corpus",
+            "{} of {} rows have different labels in {} and {}, such as `{}` with {} and {}; both must come from one corpus",
             1 + different.count(),
             places.len(),
             ours.name,
@@ -76,8 +76,8 @@ mod tests {
 
     fn aligned(ours: (&[&str], &[u32]), theirs: (&[&str], &[u32])) -> Result<Vec<usize>> {
         let (a, b) = (ids(ours.0), ids(theirs.0));
-        let ours = Rows { name: "tokens", ids: &a, labels: ours.1 };
-        align(ours, Rows { name: "teacher-tokens", ids: &b, labels: theirs.1 })
+        let ours = NamedRows { name: "tokens", ids: &a, labels: ours.1 };
+        align(ours, NamedRows { name: "teacher-tokens", ids: &b, labels: theirs.1 })
     }
 
     #[test]
@@ -106,7 +106,7 @@ mod tests {
     fn labels_must_agree() {
         assert_eq!(
             aligned((&["a", "b", "c"], &[0, 1, 1]), (&["c", "b", "a"], &[2, 1, 2])).unwrap_err().to_string(),
-            "2 of 3 rows have one label in tokens and another in teacher-tokens, such as `a` with 0 and 2; both must come \
+            "2 of 3 rows have different labels in tokens and teacher-tokens, such as `a` with 0 and 2; both must come \
              from one corpus"
         );
     }

@@ -1,4 +1,4 @@
-//! Text repaired and cleaned, and the form in which two texts count as the same.
+//! Repairs and cleans texts, and computes the key by which two texts count as the same.
 
 use std::borrow::Cow;
 use std::sync::LazyLock;
@@ -8,20 +8,20 @@ use regex::Regex;
 use super::report::Changed;
 use super::spec::{Normalise, Spec, Treatment};
 
-/// Everything from a scheme or `www.` to the next white space.
+/// Matches everything from a scheme or `www.` to the next white space.
 static URL: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"(?i)\bhttps?://\S+|\bwww\.\S+").ok());
-/// An `@name` that does not stand inside an address.
+/// Matches an `@name` that is not inside an address.
 static MENTION: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"\B@\w+").ok());
 static REFERENCE: LazyLock<Option<Regex>> =
     LazyLock::new(|| Regex::new(r"&(?:#([0-9]{1,7})|#[xX]([0-9a-fA-F]{1,6})|([a-zA-Z]{2,8}));").ok());
 
-/// What bytes 0x80 to 0x9F mean in Windows-1252; NUL where they mean nothing.
+/// The characters of bytes 0x80 to 0x9F in Windows-1252; NUL for undefined bytes.
 const HIGH: [char; 32] = [
     '€', '\0', '‚', 'ƒ', '„', '…', '†', '‡', 'ˆ', '‰', 'Š', '‹', 'Œ', '\0', 'Ž', '\0', '\0', '‘', '’', '“', '”', '•',
     '–', '—', '˜', '™', 'š', '›', 'œ', '\0', 'ž', 'Ÿ',
 ];
 
-/// Named references that occur in tweets; others stay as they are.
+/// Named references that occur in tweets; others stay unchanged.
 const NAMED: [(&str, char); 22] = [
     ("amp", '&'),
     ("lt", '<'),
@@ -47,7 +47,7 @@ const NAMED: [(&str, char); 22] = [
     ("deg", '°'),
 ];
 
-/// The character of a Windows-1252 byte; none for the five that have no meaning.
+/// The character of a Windows-1252 byte, or `None` for the five undefined bytes.
 pub fn windows_1252(byte: u8) -> Option<char> {
     match byte {
         0x80..=0x9F => Some(HIGH[usize::from(byte - 0x80)]).filter(|letter| *letter != '\0'),
@@ -55,7 +55,7 @@ pub fn windows_1252(byte: u8) -> Option<char> {
     }
 }
 
-/// The byte that a character beyond ASCII is in Windows-1252, C1 controls standing for themselves.
+/// The Windows-1252 byte of a non-ASCII character; C1 controls count as the byte with their number.
 fn windows_1252_byte(letter: char) -> Option<u8> {
     match letter as u32 {
         code @ 0x80..=0xFF => Some(code as u8),
@@ -63,7 +63,7 @@ fn windows_1252_byte(letter: char) -> Option<u8> {
     }
 }
 
-/// Clean a text as the specification says, counting what changes.
+/// Clean a text as the specification says, and count the changes.
 pub fn clean(text: &str, spec: &Spec, changed: &mut Changed) -> String {
     let mut text = Cow::Borrowed(text);
     if spec.repair_encoding && !text.is_ascii() {
@@ -105,16 +105,16 @@ fn twitter_roberta(text: &str, changed: &mut Changed) -> String {
     words.collect::<Vec<_>>().join(" ")
 }
 
-/// The form in which texts are compared: no case, no URLs, single spaces. Links of shared tweets differ each time.
+/// The key by which texts are compared: no case, no URLs, single spaces. Links differ each time a tweet is shared.
 pub fn key(text: &str) -> String {
     let lower = text.to_lowercase();
     let bare = URL.as_ref().map_or(Cow::Borrowed(lower.as_str()), |url| url.replace_all(&lower, " "));
     let key = collapse(&bare);
-    // A text that is nothing but a link is told from others by the link.
+    // If a text consists only of links, the links are its key.
     if key.is_empty() { collapse(&lower) } else { key }
 }
 
-/// Undo wrong decoding: UTF-8 that was read as Windows-1252 or Latin-1, and Windows-1252 that was read as Latin-1.
+/// Undo wrong decoding: UTF-8 decoded as Windows-1252 or Latin-1, and Windows-1252 decoded as Latin-1.
 fn repair(text: &str, changed: &mut Changed) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text.chars();
@@ -133,7 +133,7 @@ fn repair(text: &str, changed: &mut Changed) -> String {
     out
 }
 
-/// A C1 control character as the Windows-1252 character of its number; nothing where there is none.
+/// The Windows-1252 character with the number of a C1 control character, if there is one.
 fn meant(letter: char) -> Option<char> {
     match letter {
         '\u{80}'..='\u{9F}' => windows_1252(letter as u8),
@@ -141,9 +141,10 @@ fn meant(letter: char) -> Option<char> {
     }
 }
 
-/// The character whose UTF-8 bytes, read as Windows-1252, are `lead` and the next letters; and the bytes of those.
+/// The character whose UTF-8 bytes, decoded as Windows-1252, are `lead` and the next letters, and the length of those
+/// letters in bytes.
 ///
-/// Only the four leads that occur in practice (`Â`, `Ã`, `â`, `ð`) are tried: `É™` may well be meant.
+/// Only the four leads that occur in practice (`Â`, `Ã`, `â`, `ð`) are tried: `É™` may be intended.
 fn decoded_again(lead: char, rest: &str) -> Option<(char, usize)> {
     let length = match lead {
         'Â' | 'Ã' => 2,
@@ -169,7 +170,7 @@ fn unescape(text: &str, count: &mut u64) -> String {
         let number =
             |at: usize, radix| found.get(at).and_then(|digits| u32::from_str_radix(digits.as_str(), radix).ok());
         let letter = match number(1, 10).or_else(|| number(2, 16)) {
-            // As HTML has it, 128 to 159 are Windows-1252.
+            // In HTML, 128 to 159 are Windows-1252.
             Some(code @ 0x80..=0x9F) => windows_1252(code as u8),
             Some(code) => char::from_u32(code).filter(|letter| !letter.is_control() || letter.is_whitespace()),
             None => NAMED.iter().find(|(name, _)| found.get(3).is_some_and(|it| it.as_str() == *name)).map(|it| it.1),
@@ -289,7 +290,7 @@ mod tests {
                 (spec.collapse_whitespace, spec.unescape_html, spec.repair_encoding) = (false, false, false);
             })
         };
-        // What the function in the model card gives.
+        // The results of the function in the model card.
         for (text, expected) in [
             ("", ""),
             ("@Jo_1: see https://t.co/x,y now", "@user see http now"),
@@ -303,7 +304,7 @@ mod tests {
         }
         let changed = rewritten("@a @b http://c").1;
         assert_eq!((changed.mentions, changed.urls), (2, 1));
-        // After the other cleaning: line breaks are spaces by then.
+        // It runs after the other cleaning, which has already turned line breaks into spaces.
         let after = cleaned("@a\nhttp://x &#64;b", |spec| spec.normalise = Some(Normalise::TwitterRoberta)).0;
         assert_eq!(after, "@user http @user");
     }

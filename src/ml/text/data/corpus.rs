@@ -1,4 +1,4 @@
-//! The corpus artifact: three parquet files of labelled texts and what was done to get them.
+//! The corpus artifact: three parquet files of labelled texts, and a description of how they were made.
 
 use std::fs::File;
 use std::path::Path;
@@ -17,24 +17,24 @@ use serde::{Deserialize, Serialize};
 
 use super::pages;
 use super::report::Report;
-use crate::compute::foreign::survive;
+use crate::compute::foreign::catch_panics;
 
-/// Rows decoded at a time, before their size is known.
+/// Rows decoded at a time before their size is known.
 const BATCH_ROWS: usize = 1024;
-/// Bytes of rows for each byte of a file, and for any file: compressed, and with repeated texts stored once, a corpus takes
-/// a tenth; what would take a hundredth was not written by a stage.
+/// Limit for the decoded bytes of rows per byte of a file, added to `FLAT`. A corpus, compressed and with repeated
+/// texts stored once, takes a tenth of its rows; no stage writes a file that would take a hundredth.
 const EXPANDED: usize = 100;
 const FLAT: usize = 16 << 20;
 
 /// One labelled text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Example {
-    /// Unique in the corpus and the same on every machine: `train:17`, or the value of the id column.
+    /// Unique in the corpus and equal on every machine: `train:17`, or the value of the id column.
     pub id: String,
     pub text: String,
     /// Index into [`Corpus::labels`].
     pub label: u32,
-    /// Name of the source it came from.
+    /// Name of the source that the text comes from.
     pub source: String,
 }
 
@@ -48,7 +48,7 @@ pub struct Corpus {
     pub report: Report,
 }
 
-/// `corpus.json`.
+/// The content of `corpus.json`.
 #[derive(Serialize, Deserialize)]
 struct Description {
     labels: Vec<String>,
@@ -56,7 +56,7 @@ struct Description {
 }
 
 impl Corpus {
-    /// Read a folder that [`Corpus::write`] made.
+    /// Read a folder that [`Corpus::write`] wrote.
     pub fn open(dir: &Path) -> Result<Self> {
         let path = dir.join("corpus.json");
         let bytes = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
@@ -117,7 +117,7 @@ pub(crate) fn write_parquet(path: &Path, schema: Arc<Schema>, columns: Vec<Array
     write().with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// Shows the rows of a parquet file, some at a time; `see` gives the bytes that they take in memory.
+/// Pass the rows of a parquet file to `see`, some at a time; `see` returns the bytes that they take in memory.
 pub(crate) fn read_parquet(path: &Path, mut see: impl FnMut(&RecordBatch) -> Result<usize>) -> Result<()> {
     let read = || -> Result<()> {
         let builder = ParquetRecordBatchReaderBuilder::try_new(File::open(path)?)?;
@@ -126,14 +126,14 @@ pub(crate) fn read_parquet(path: &Path, mut see: impl FnMut(&RecordBatch) -> Res
         let mut room = bytes.len().saturating_mul(EXPANDED).saturating_add(FLAT);
         drop(bytes);
         for batch in builder.with_batch_size(BATCH_ROWS).build()? {
-            room = room.checked_sub(see(&batch?)?).context("it holds more than a file of its size can")?;
+            room = room.checked_sub(see(&batch?)?).context("it unpacks to more than a file of its size can hold")?;
         }
         Ok(())
     };
-    survive(read).with_context(|| format!("cannot read {}", path.display()))
+    catch_panics(read).with_context(|| format!("cannot read {}", path.display()))
 }
 
-/// A column by its name.
+/// The column with this name.
 pub(crate) fn column<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a ArrayRef> {
     batch.column_by_name(name).with_context(|| format!("it has no column `{name}`"))
 }

@@ -1,4 +1,4 @@
-//! The labels of a corpus: declared or found, and what is said about those that don't belong.
+//! The labels of a corpus, declared or found in the rows, and the error about undeclared ones.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -8,17 +8,17 @@ use super::reader::{Raw, shown};
 use super::spec::{Purpose, Spec};
 use super::table::{closest, short};
 
-/// Undeclared labels named in a message before it says how many more there are.
+/// Number of undeclared labels that a message names; it only counts the rest.
 const LISTED: usize = 10;
 
-/// Labels in the order of their ids.
+/// The labels in the order of their ids.
 pub struct Labels {
     names: Vec<String>,
     ids: BTreeMap<String, u32>,
 }
 
 impl Labels {
-    /// The declared labels, or those of the training sources; an error if a row has another one.
+    /// The declared labels, or those of the training sources. Fails if a row has another label.
     pub fn settle(spec: &Spec, tables: &[Vec<Raw>]) -> Result<Self> {
         let names = spec.known_labels().unwrap_or_else(|| found(spec, tables));
         let ids = names.iter().enumerate().map(|(id, name)| (name.clone(), id as u32)).collect();
@@ -36,7 +36,7 @@ impl Labels {
     }
 
     fn check(&self, spec: &Spec, tables: &[Vec<Raw>]) -> Result<()> {
-        // Each strange label with the place of its first row and its number of rows.
+        // Each undeclared label with the place of its first row and its number of rows.
         let mut strange: Vec<(&str, String, u64)> = Vec::new();
         let mut known: HashMap<&str, usize> = HashMap::new();
         for (table, source) in tables.iter().zip(&spec.sources) {
@@ -72,7 +72,7 @@ impl Labels {
     }
 }
 
-/// Distinct labels of the training rows, sorted: as numbers if all are numbers, else as text.
+/// Distinct labels of the training rows, sorted as numbers if all are numbers, otherwise as text.
 fn found(spec: &Spec, tables: &[Vec<Raw>]) -> Vec<String> {
     let training = tables.iter().zip(&spec.sources).filter(|(_, source)| source.split == Purpose::Train);
     let distinct: BTreeSet<&str> = training.flat_map(|(table, _)| table.iter().map(|row| row.label.as_str())).collect();

@@ -1,4 +1,4 @@
-//! Text data: from files as they are to a clean corpus, and from a corpus to token ids.
+//! Text data: from raw files to a clean corpus, and from a corpus to token ids.
 
 pub mod align;
 pub mod clean;

@@ -1,4 +1,4 @@
-//! What became of each scored row: label and prediction, all that a comparison of two models needs.
+//! The label and the prediction of each scored row, which is all that comparing two models needs.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ pub struct Outcomes {
 }
 
 impl Outcomes {
-    /// `logits` is `[N, C]`; the first of equals wins.
+    /// The outcomes for `logits` `[N, C]`; of equal logits the first wins.
     pub fn of(split: &Split, logits: &[f32], classes: usize) -> Self {
         let predicted = logits.chunks(classes).map(|row| {
             let wide: Vec<f64> = row.iter().map(|&v| f64::from(v)).collect();
@@ -50,14 +50,14 @@ impl Outcomes {
         write_parquet(path, Arc::new(schema), columns)
     }
 
-    /// Read what [`Outcomes::write`] wrote.
+    /// Read a file that [`Outcomes::write`] wrote.
     pub fn read(path: &Path) -> Result<Self> {
         let mut all = Self::default();
         read_parquet(path, |batch| all.extend(batch))?;
         Ok(all)
     }
 
-    /// Takes over a batch of rows; gives the bytes that they take.
+    /// Add a batch of rows. Returns the bytes that they take in memory.
     fn extend(&mut self, batch: &RecordBatch) -> Result<usize> {
         let whole = |name: &str| {
             let numbers = column(batch, name)?.as_primitive_opt::<UInt32Type>();

@@ -1,16 +1,17 @@
-//! The page headers of a parquet file, read before the library does: it allocates whatever size a page declares.
+//! Checks the page headers of a parquet file before the library reads it, because the library allocates any size that a
+//! page declares.
 
 use anyhow::{Result, anyhow, ensure};
 use parquet::file::metadata::ParquetMetaData;
 
-/// Bytes that one compressed byte may become: three times what Snappy can do.
+/// Maximum number of bytes that one compressed byte may become: three times what Snappy can reach.
 const RATIO: usize = 64;
-/// Headers in headers: the format has three.
+/// Maximum nesting of headers; the format has three levels.
 const DEEPEST: usize = 8;
 
-/// Holds the size of every page against the bytes that it has.
+/// Compare the declared size of every page with the bytes that it has.
 pub fn check(bytes: &[u8], metadata: &ParquetMetaData) -> Result<()> {
-    let damaged = || anyhow!("it is damaged or was cut short");
+    let damaged = || anyhow!("the file is damaged or was cut short");
     let size = |number: i64| usize::try_from(number).ok();
     for column in metadata.row_groups().iter().flat_map(|group| group.columns()) {
         let start = column.dictionary_page_offset().unwrap_or(column.data_page_offset());
@@ -22,7 +23,7 @@ pub fn check(bytes: &[u8], metadata: &ParquetMetaData) -> Result<()> {
             let (packed, unpacked) = size(header.packed).zip(size(header.unpacked)).ok_or_else(damaged)?;
             ensure!(
                 unpacked <= packed.saturating_mul(RATIO).saturating_add(RATIO),
-                "a page of {packed} bytes says that it unpacks to {unpacked}"
+                "a page of {packed} bytes claims to unpack to {unpacked}"
             );
             rest = data.get(packed..).ok_or_else(damaged)?;
         }
@@ -30,7 +31,7 @@ pub fn check(bytes: &[u8], metadata: &ParquetMetaData) -> Result<()> {
     Ok(())
 }
 
-/// What matters of a page's header.
+/// The fields of a page header that this check needs.
 #[derive(Default)]
 struct Header {
     unpacked: i64,
@@ -38,7 +39,7 @@ struct Header {
 }
 
 impl Header {
-    /// The header at the beginning of `bytes`, and what follows it.
+    /// Read the header at the beginning of `bytes`; also returns the bytes after it.
     fn read(bytes: &[u8]) -> Option<(Self, &[u8])> {
         let mut header = Self::default();
         let mut reader = Thrift(bytes);
@@ -57,7 +58,7 @@ impl Header {
 /// A 32-bit integer in Thrift's compact protocol.
 const INTEGER: u8 = 5;
 
-/// A reader of Thrift's compact protocol (thrift-compact-protocol.md), as far as page headers use it.
+/// A reader of Thrift's compact protocol (thrift-compact-protocol.md), limited to what page headers use.
 struct Thrift<'a>(&'a [u8]);
 
 impl Thrift<'_> {
@@ -97,10 +98,10 @@ impl Thrift<'_> {
         Some(Some(byte & 0xf))
     }
 
-    /// Passes over a value.
+    /// Skip a value.
     fn skip(&mut self, kind: u8, depth: usize) -> Option<()> {
         match kind {
-            // Truth values are in the field's type.
+            // The type of the field contains the boolean value.
             1 | 2 => {}
             3 => drop(self.byte()?),
             4..=6 => drop(self.varint()?),
@@ -115,7 +116,7 @@ impl Thrift<'_> {
                     self.skip(kind, depth + 1)?;
                 }
             }
-            // Lists and maps, which no page header has.
+            // Lists and maps do not occur in page headers.
             _ => return None,
         }
         Some(())

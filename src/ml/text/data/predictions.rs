@@ -1,4 +1,4 @@
-//! The predictions artifact: one parquet row for each scored row.
+//! The predictions artifact: a parquet file with one row for each scored row.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -45,7 +45,7 @@ pub fn write(path: &Path, split: &Split, logits: &[f32], classes: usize) -> Resu
     write_parquet(path, schema, columns)
 }
 
-/// What a model said of some rows, as [`write()`] wrote it.
+/// The predictions of a model for some rows, as [`write()`] wrote them.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Predictions {
     pub ids: Vec<String>,
@@ -57,14 +57,14 @@ pub struct Predictions {
 }
 
 impl Predictions {
-    /// Read what [`write()`] wrote.
+    /// Read a file that [`write()`] wrote.
     pub fn read(path: &Path) -> Result<Self> {
         let mut all = Self::default();
         read_parquet(path, |batch| all.add(batch))?;
         Ok(all)
     }
 
-    /// Take over the rows of a batch; the bytes that they take.
+    /// Add the rows of a batch. Returns the bytes that they take in memory.
     fn add(&mut self, batch: &RecordBatch) -> Result<usize> {
         let ids: &StringArray = column(batch, "id")?.as_string_opt().context("its column `id` is not text")?;
         let labels = column(batch, "label")?
@@ -81,7 +81,7 @@ impl Predictions {
             }
             ensure!(
                 logits.len() == self.classes && logits.null_count() == 0 && self.classes > 0,
-                "row {} has {} logits where the first row has {}",
+                "row {} has {} logits, but the first row has {}",
                 self.ids.len(),
                 logits.len() - logits.null_count(),
                 self.classes
@@ -108,7 +108,7 @@ mod tests {
 
     #[test]
     fn logits_come_back_to_the_bit() {
-        // What a text would round, and what compares equal without being so.
+        // Values that a text format would round, and values that compare equal but differ in bits.
         let logits = [0.1, f32::MIN_POSITIVE / 3.0, -0.0, 1.0 + f32::EPSILON, f32::MAX, -1e-30];
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("predictions.parquet");

@@ -1,4 +1,4 @@
-//! From source files to a corpus: read, clean, check labels, drop what must not stay, split.
+//! Turns source files into a corpus: reads, cleans, checks labels, drops rows, splits.
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
@@ -16,7 +16,7 @@ use super::spec::{DEFAULT_VALIDATION, Purpose, Source, Spec};
 use super::split;
 use crate::watch::{Interrupted, Progress, Watch};
 
-/// Rows cleaned between two looks at the watch.
+/// Rows to clean before checking the watch again.
 const CHUNK: usize = 2048;
 
 /// A cleaned row on its way into a split.
@@ -28,9 +28,9 @@ struct Row {
     purpose: Purpose,
 }
 
-/// Read, clean and split the sources. `seed` decides the validation rows and what `limit` keeps.
+/// Read, clean and split the sources. `seed` decides the validation rows and the rows that `limit` keeps.
 ///
-/// Every row read ends in a split or is counted under one reason in [`Report`].
+/// Every row ends in a split or is counted under one reason in [`Report`].
 pub fn preprocess(spec: &Spec, seed: u64, root: &Path, watch: &dyn Watch) -> Result<Corpus> {
     check(spec)?;
     let names = source_names(&spec.sources);
@@ -62,11 +62,11 @@ fn stop(watch: &dyn Watch) -> Result<()> {
     if watch.stopped() { Err(Interrupted.into()) } else { Ok(()) }
 }
 
-/// What can be said before any file is read.
+/// The checks that need no file.
 fn check(spec: &Spec) -> Result<()> {
     if !spec.sources.iter().any(|source| source.split == Purpose::Train) {
         bail!(
-            "none of the {} sources is for training: leave `split` out of one, or set it to \"train\"",
+            "none of the {} sources is for training; remove `split` from one, or set it to \"train\"",
             spec.sources.len()
         );
     }
@@ -78,10 +78,12 @@ fn check(spec: &Spec) -> Result<()> {
     }
     if let Some(share) = spec.validation {
         if !(0.0..1.0).contains(&share) {
-            bail!("validation = {share} is not a share: it must be at least 0 and below 1");
+            bail!("validation is {share}; it must be at least 0 and below 1");
         }
         if share > 0.0 && has_validation(spec) {
-            bail!("validation rows come from a source already: leave out validation = {share}, or set it to 0");
+            bail!(
+                "validation is {share}, but a source already provides validation rows; remove `validation`, or set it to 0"
+            );
         }
     }
     Ok(())
@@ -91,7 +93,7 @@ fn has_validation(spec: &Spec) -> bool {
     spec.sources.iter().any(|source| source.split == Purpose::Validation)
 }
 
-/// A short name for each source: its file's name without endings, with its folder where two would be alike.
+/// A short name for each source: its file name without extensions, with its folder if two would be equal.
 fn source_names(sources: &[Source]) -> Vec<String> {
     let stem = |source: &Source| {
         let name = reader::shown(&source.path);
@@ -107,7 +109,7 @@ fn source_names(sources: &[Source]) -> Vec<String> {
     sources.iter().zip(&stems).map(longer).collect()
 }
 
-/// The usable rows of a source within its limit, and the beginning of its account.
+/// The usable rows of a source within its limit, and the start of its report.
 fn read(
     source: &Source,
     name: &str,
@@ -129,7 +131,7 @@ fn read(
     account.dropped.unusable = table.unusable.len() as u64;
     if table.rows.is_empty() {
         let why = table.unusable.first().map_or_else(String::new, |row| format!(" ({}: {})", row.place, row.reason));
-        bail!("{} has no usable rows: {} were read{why}", path.display(), account.rows);
+        bail!("{} has no usable rows among the {} that were read{why}", path.display(), account.rows);
     }
     let room = LISTED.saturating_sub(listed.len());
     listed.extend(table.unusable.into_iter().take(room));
@@ -148,7 +150,7 @@ fn row_id(row: &Raw, source: &str) -> String {
     row.id.clone().unwrap_or_else(|| format!("{source}:{}", row.number))
 }
 
-/// First and last day of `DD-MM-YYYY` dates, whatever divides their parts.
+/// First and last day of `DD-MM-YYYY` dates, with any separator.
 fn dates(rows: &[Raw]) -> Option<Dates> {
     let read = |date: &str| {
         let mut parts = date.split(['-', '.', '/']).map(|part| part.parse::<u32>().ok());
@@ -166,7 +168,7 @@ fn dates(rows: &[Raw]) -> Option<Dates> {
     })
 }
 
-/// All texts cleaned, on all cores, in the order of sources and rows.
+/// Clean all texts on all cores; keeps the order of sources and rows.
 fn clean_rows(
     spec: &Spec,
     names: &[String],
@@ -192,7 +194,7 @@ fn clean_rows(
                     let text = clean(&raw.text, spec, &mut changed);
                     let key = key(&text);
                     let (id, label) = (row_id(raw, &names[at]), labels.id(&raw.label));
-                    let label = label.with_context(|| format!("label `{}` was not settled", raw.label))?;
+                    let label = label.with_context(|| format!("internal error: label `{}` has no id", raw.label))?;
                     let example = Example { id, text, label, source: names[at].clone() };
                     rows.push(Row { example, key, source: at, purpose: source.split });
                 }
@@ -215,7 +217,7 @@ fn unique_ids(rows: &[Row]) -> Result<()> {
     for row in rows {
         if !seen.insert(row.example.id.as_str()) {
             bail!(
-                "two rows are called `{}` (one of them in source `{}`): ids must be unique over all sources",
+                "two rows have the id `{}` (one of them in source `{}`); ids must be unique over all sources",
                 row.example.id,
                 row.example.source
             );
@@ -224,7 +226,7 @@ fn unique_ids(rows: &[Row]) -> Result<()> {
     Ok(())
 }
 
-/// Keep the rows that `keep` allows and count the others where `reason` says.
+/// Keep the rows that `keep` accepts, and count the others under `reason`.
 fn retain(rows: &mut Vec<Row>, report: &mut Report, reason: fn(&mut Dropped) -> &mut u64, keep: impl Fn(&Row) -> bool) {
     rows.retain(|row| {
         let keep = keep(row);
@@ -239,7 +241,7 @@ fn drop_empty(rows: &mut Vec<Row>, report: &mut Report) {
     retain(rows, report, |dropped| &mut dropped.empty, |row| !row.example.text.trim().is_empty());
 }
 
-/// Training rows that are in validation or test, and validation rows that are in test.
+/// Drop training rows that are in validation or test, and validation rows that are in test.
 fn drop_leaked(rows: &mut Vec<Row>, report: &mut Report) {
     let keys = |purpose: Purpose| -> HashSet<String> {
         rows.iter().filter(|row| row.purpose == purpose).map(|row| row.key.clone()).collect()
@@ -253,9 +255,10 @@ fn drop_leaked(rows: &mut Vec<Row>, report: &mut Report) {
     retain(rows, report, |dropped| &mut dropped.leaked, |row| !leaked(row));
 }
 
-/// Of train and of validation: texts with contradicting labels altogether, and all but the first of the others.
+/// In train and in validation, drop all rows of texts with contradicting labels, and all but the first row of other
+/// texts.
 fn drop_duplicates(rows: &mut Vec<Row>, report: &mut Report) {
-    // For each text: the row that stays, or none where labels contradict each other.
+    // For each text: the row to keep, or none if its labels contradict each other.
     let mut first: HashMap<(Purpose, &str), (usize, u32, bool)> = HashMap::with_capacity(rows.len());
     for (at, row) in rows.iter().enumerate().filter(|(_, row)| row.purpose != Purpose::Test) {
         let entry = first.entry((row.purpose, &row.key)).or_insert((at, row.example.label, true));
@@ -287,13 +290,13 @@ fn drop_duplicates(rows: &mut Vec<Row>, report: &mut Report) {
     });
 }
 
-/// How many rows repeat the text of an earlier one.
+/// The number of rows that repeat the text of an earlier row.
 fn repeated<'a>(rows: impl Iterator<Item = &'a Row>) -> u64 {
     let mut seen = HashSet::new();
     rows.filter(|row| !seen.insert(row.key.as_str())).count() as u64
 }
 
-/// Set validation rows aside, add the account up, and see that there is something to learn from.
+/// Set validation rows aside, add up the report, and check that there is something to learn from.
 fn finish(
     spec: &Spec,
     seed: u64,
@@ -342,7 +345,7 @@ fn learnable(train: &[Example], names: &[String], watch: &dyn Watch) -> Result<(
     match (present.next(), present.next()) {
         (None, _) => bail!("no training rows are left after cleaning"),
         (Some(only), None) => {
-            bail!("all {} training rows have the label `{only}`: a classifier needs at least two", train.len())
+            bail!("all {} training rows have the label `{only}`; a classifier needs at least two labels", train.len())
         }
         _ => {}
     }

@@ -25,7 +25,7 @@ fn run(dir: &TempDir, spec: &Spec) -> Result<Corpus> {
     preprocess(spec, 42, dir.path(), &Silent)
 }
 
-/// A specification for `train.csv` alone, all of it for training.
+/// A specification with only `train.csv`, all of it for training.
 fn only_train() -> Spec {
     let mut spec = Spec::new(vec![source("train.csv", Purpose::Train)]);
     spec.validation = Some(0.0);
@@ -40,7 +40,7 @@ fn ids(rows: &[Example]) -> Vec<&str> {
     rows.iter().map(|row| row.id.as_str()).collect()
 }
 
-/// Every row read was kept or dropped for a reason, in each source and in all.
+/// Every row was kept or dropped for a reason, in each source and in total.
 fn assert_accounted(report: &Report) {
     assert_eq!(report.rows, report.kept + report.dropped.total());
     for source in &report.sources {
@@ -150,11 +150,14 @@ fn a_label_that_only_test_has_is_an_error() {
 fn data_that_cannot_be_learned_from_is_an_error() {
     let spec = only_train();
     let message = error(&[("train.csv", "text,label\na,x\nb,x\n")], &spec);
-    assert_eq!(message, "all 2 training rows have the label `x`: a classifier needs at least two");
+    assert_eq!(message, "all 2 training rows have the label `x`; a classifier needs at least two labels");
     let message = error(&[("train.csv", "text,label\n")], &spec);
-    assert!(message.ends_with("train.csv has no usable rows: 0 were read"), "{message}");
+    assert!(message.ends_with("train.csv has no usable rows among the 0 that were read"), "{message}");
     let message = error(&[("train.csv", "text,label\nx\n")], &spec);
-    assert!(message.ends_with("1 were read (train.csv:2: 1 field where the header names 2)"), "{message}");
+    assert!(
+        message.ends_with("among the 1 that were read (train.csv:2: 1 field where the header names 2)"),
+        "{message}"
+    );
     let message = error(&[("train.csv", "text,label\n ,x\n ,y\n")], &spec);
     assert_eq!(message, "no training rows are left after cleaning");
     let message = error(&[], &spec);
@@ -162,7 +165,7 @@ fn data_that_cannot_be_learned_from_is_an_error() {
     let message = error(&[("train.csv", "tweet,label\na,x\n")], &spec);
     assert!(
         message.ends_with(
-            "it has no column `text` for the text; its columns are `tweet`, `label`; did you mean text = \"tweet\"?"
+            "the file has no column `text` for the text; its columns are `tweet`, `label`; did you mean text = \"tweet\"?"
         ),
         "{message}"
     );
@@ -177,9 +180,9 @@ fn a_specification_that_contradicts_itself_is_an_error() {
     let both = [source("train.csv", Purpose::Train), source("validation.csv", Purpose::Validation)];
     let mut spec = Spec::new(both.to_vec());
     spec.validation = Some(0.1);
-    assert!(error(&[], &spec).starts_with("validation rows come from a source already"));
+    assert!(error(&[], &spec).starts_with("validation is 0.1, but a source already provides validation rows"));
     spec.validation = Some(1.0);
-    assert!(error(&[], &spec).starts_with("validation = 1 is not a share"));
+    assert!(error(&[], &spec).starts_with("validation is 1; it must be at least 0"));
     assert!(error(&[], &Spec::new(vec![source("test.csv", Purpose::Test)])).contains("is for training"));
 }
 
@@ -188,8 +191,8 @@ fn row_ids_are_unique_or_an_error() {
     let text = "text,label,key\na,x,1\nb,y,1\n";
     let mut spec = only_train();
     spec.sources[0].id = Some("key".to_owned());
-    assert!(error(&[("train.csv", text)], &spec).starts_with("two rows are called `1`"));
-    // Files of the same name are told apart by their folders.
+    assert!(error(&[("train.csv", text)], &spec).starts_with("two rows have the id `1`"));
+    // Files of the same name are distinguished by their folders.
     let spec = Spec::new(vec![source("one/data.csv", Purpose::Train), source("two/data.csv", Purpose::Test)]);
     let dir = project(&[("one/data.csv", "text,label\na,x\nb,y\nc,x\nd,y\n"), ("two/data.csv", "text,label\ne,x\n")]);
     let corpus = run(&dir, &spec).unwrap();
@@ -236,7 +239,7 @@ fn the_sample_is_read_with_all_its_quirks() {
     assert!(!text.chars().any(char::is_control) && text.contains("don’t"));
 }
 
-/// The published files, if they are beside the checkout.
+/// The published files, if they are next to the checkout.
 fn covid(name: &str) -> Option<std::path::PathBuf> {
     let root = std::env::var_os("PIPE_SHARED").map_or_else(
         || Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../..")).join("../shared"),

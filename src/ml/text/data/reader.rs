@@ -1,4 +1,4 @@
-//! From a file as it is to rows of text and label: gzip, byte order marks, encodings, and the four formats.
+//! Reads a file into rows of text and label: gzip, byte order marks, encodings, and the four formats.
 
 use std::fs::File;
 use std::io::Read;
@@ -12,40 +12,40 @@ use super::report::Unusable;
 use super::spec::{Format, Source};
 use super::table;
 
-/// Longest row that is read, in bytes: far beyond any text that a model sees, and what tells an endless line from a row.
+/// Longest row that is accepted, in bytes: far longer than any text that a model sees, so a longer line is not a row.
 pub const LONGEST: usize = 16 << 20;
-/// What gzip may unpack to: this much from any file, and beyond it so many times its size. Text shrinks to a fifth; what
-/// shrinks to a thousandth was made to fill the memory.
+/// Limit for unpacked gzip: this many bytes for any file, and for larger files a multiple of their size. Text shrinks
+/// to a fifth; a file that shrinks to a thousandth was made to exhaust memory.
 const UNPACKED: usize = 16 << 20;
 const RATIO: usize = 50;
 /// Bytes read at a time.
 const PIECE: usize = 1 << 16;
 
-/// A row as the file has it, decoded but not cleaned.
+/// A row as in the file, decoded but not cleaned.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Raw {
     /// Counted from 1, unusable rows included.
     pub number: u64,
-    /// Where the row begins in the file, counted from 1.
+    /// The line where the row begins, counted from 1.
     pub line: u64,
     pub text: String,
     pub label: String,
     pub id: Option<String>,
     pub date: Option<String>,
-    /// Characters of the text that were cut in half.
+    /// Number of truncated characters in the text.
     pub cut: u64,
 }
 
-/// What a file held.
+/// The content of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Table {
     pub encoding: Encoding,
     pub rows: Vec<Raw>,
-    /// Rows that have no text or label to use; with `rows` they are all there were.
+    /// Rows without a usable text or label. Together with `rows` these are all rows of the file.
     pub unusable: Vec<Unusable>,
 }
 
-/// How a file's bytes are to be read.
+/// The encoding of a file's bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Encoding {
     Utf8,
@@ -61,16 +61,16 @@ impl Encoding {
     }
 }
 
-/// What is done with the bytes of a character that was cut in half.
+/// What to do with the bytes of a truncated character.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cut {
-    /// Leave them out.
+    /// Remove them.
     Remove,
-    /// Put U+FFFD in their place.
+    /// Replace them with U+FFFD.
     Mark,
 }
 
-/// Turns a field's bytes into text.
+/// Decodes the bytes of a field.
 #[derive(Debug, Clone, Copy)]
 pub struct Decoder {
     pub encoding: Encoding,
@@ -83,11 +83,11 @@ pub fn read(source: &Source, path: &Path, cut: Cut) -> Result<Table> {
     parse(source, &bytes, &shown(path), cut).with_context(|| format!("cannot use {}", path.display()))
 }
 
-/// As [`read`], from bytes; `file` is how messages call them.
+/// As [`read`], but from bytes; `file` is their name in messages.
 pub fn parse(source: &Source, bytes: &[u8], file: &str, cut: Cut) -> Result<Table> {
     let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
     if bytes.starts_with(b"\xFF\xFE") || bytes.starts_with(b"\xFE\xFF") {
-        bail!("it is UTF-16; save it as UTF-8");
+        bail!("the file is UTF-16; save it as UTF-8");
     }
     let decoder = Decoder { encoding: detect(bytes), cut };
     let (rows, unusable) = match source.format {
@@ -97,7 +97,7 @@ pub fn parse(source: &Source, bytes: &[u8], file: &str, cut: Cut) -> Result<Tabl
     Ok(Table { encoding: decoder.encoding, rows, unusable })
 }
 
-/// The file's bytes, unpacked if they are gzip (by content; names lie).
+/// The file's bytes, unpacked if they are gzip. This checks the content, not the file name.
 fn load(path: &Path) -> Result<Vec<u8>> {
     let file = File::open(path).map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound => anyhow::anyhow!("no such file: {}", path.display()),
@@ -112,11 +112,11 @@ fn load(path: &Path) -> Result<Vec<u8>> {
         .with_context(|| format!("{} is damaged gzip", path.display()))
 }
 
-/// All bytes of a reader, unless a line has no end or there are more than `most`: found out while reading, before memory
-/// is full of it.
+/// Read all bytes, but fail if a line is endless or there are more than `most` bytes. This is checked while reading,
+/// before they fill the memory.
 fn gather(mut from: impl Read, most: usize, path: &Path) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    // The line that goes on at the end of what was read: its number, and where it began.
+    // The unfinished line at the end of what was read: its number and its start.
     let (mut line, mut start) = (1, 0);
     loop {
         let before = bytes.len();
@@ -129,10 +129,10 @@ fn gather(mut from: impl Read, most: usize, path: &Path) -> Result<Vec<u8>> {
             start = before + at + 1;
         }
         if bytes.len() - start > LONGEST {
-            bail!("{}:{line}: the line is longer than {}, which no row is", shown(path), mib(LONGEST));
+            bail!("{}:{line}: the line is longer than {}, the limit for a row", shown(path), mib(LONGEST));
         }
         if bytes.len() > most {
-            bail!("it unpacks to more than {}, over {RATIO} times its size, which no text does", mib(most));
+            bail!("it unpacks to more than {}, over {RATIO} times its size, so it is not gzipped text", mib(most));
         }
     }
 }
@@ -141,12 +141,13 @@ fn mib(bytes: usize) -> String {
     format!("{} MiB", bytes >> 20)
 }
 
-/// How messages and reports call a file: without its folders, which differ between machines.
+/// A file's name in messages and reports: without its folders, which differ between machines.
 pub fn shown(path: &Path) -> String {
     path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
 }
 
-/// UTF-8 with a few cut characters is still UTF-8; where most of the bytes beyond ASCII are wrong, it never was.
+/// UTF-8 with a few truncated characters is still UTF-8. If most of the non-ASCII bytes are invalid, the file is not
+/// UTF-8.
 fn detect(bytes: &[u8]) -> Encoding {
     if std::str::from_utf8(bytes).is_ok() {
         return Encoding::Utf8;
@@ -160,13 +161,13 @@ fn detect(bytes: &[u8]) -> Encoding {
 }
 
 impl Decoder {
-    /// The text, and how many characters had been cut in half.
+    /// The text, and the number of truncated characters in it.
     pub fn decode(self, bytes: &[u8]) -> (String, u64) {
         if let Ok(text) = std::str::from_utf8(bytes) {
             return (text.to_owned(), 0);
         }
         if self.encoding == Encoding::Windows1252 {
-            // The five bytes that have no meaning there stay C1 controls, for cleaning to judge.
+            // The five undefined bytes stay C1 controls; cleaning decides about them.
             return (bytes.iter().map(|&byte| windows_1252(byte).unwrap_or(char::from(byte))).collect(), 0);
         }
         let mut text = String::with_capacity(bytes.len());
@@ -242,14 +243,14 @@ mod tests {
     #[test]
     fn utf16_says_what_to_do() {
         let message = parse(&source(Format::Csv), b"\xFF\xFEt\0", "x", Cut::Remove).unwrap_err().to_string();
-        assert_eq!(message, "it is UTF-16; save it as UTF-8");
+        assert_eq!(message, "the file is UTF-16; save it as UTF-8");
     }
 
     proptest! {
         #[test]
         fn no_bytes_make_the_reader_panic(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
             for format in [Format::Covid19, Format::Csv, Format::Tsv, Format::Jsonl] {
-                // With and without a header that fits, so that rows are reached too.
+                // With and without a matching header, so that rows are reached too.
                 let mut whole = b"text,label\tOriginalTweet,Sentiment\n".to_vec();
                 whole.extend(&bytes);
                 let _ = parse(&source(format), &bytes, "x", Cut::Remove);
@@ -261,7 +262,7 @@ mod tests {
 
         #[test]
         fn every_row_is_either_usable_or_listed(rows in proptest::collection::vec("[ab\",\r]{1,6}", 0..20)) {
-            // Without quotes, lines are rows; those that are blank don't count.
+            // Without quotes, each line is a row, except for blank lines.
             let lines: Vec<String> = rows.iter().map(|row| row.replace('"', "")).collect();
             let text = format!("text,label\n{}\n", lines.join("\n"));
             let table = csv(text.as_bytes());

@@ -1,11 +1,11 @@
-//! What preprocessing read, changed, dropped and kept: every row is accounted for.
+//! The report of preprocessing, which accounts for every row: read, changed, dropped or kept.
 
 use serde::{Deserialize, Serialize};
 
-/// Unusable rows listed one by one; the rest is only counted.
+/// Unusable rows that are listed one by one; the rest is only counted.
 pub const LISTED: usize = 20;
 
-/// The account of a whole `preprocess`: `rows == kept + dropped.total()`.
+/// The report of a whole `preprocess` run: `rows == kept + dropped.total()`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Report {
     /// Rows read from all sources.
@@ -14,20 +14,20 @@ pub struct Report {
     pub kept: u64,
     pub dropped: Dropped,
     pub changed: Changed,
-    /// Texts that occur more than once within test; kept, so that scores compare with published ones.
+    /// Repeated texts within test. They are kept, so that scores compare with published ones.
     pub test_duplicates: u64,
     pub sources: Vec<SourceReport>,
     pub splits: Splits,
-    /// The first rows that could not be used; `dropped.unusable` counts all.
+    /// The first unusable rows; `dropped.unusable` counts all of them.
     pub unusable: Vec<Unusable>,
 }
 
-/// The account of one source: `rows == kept + dropped.total()`.
+/// The report of one source: `rows == kept + dropped.total()`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct SourceReport {
     pub name: String,
     pub split: String,
-    /// `utf-8` or `windows-1252`, as found.
+    /// The detected encoding: `utf-8` or `windows-1252`.
     pub encoding: String,
     pub rows: u64,
     pub kept: u64,
@@ -36,18 +36,18 @@ pub struct SourceReport {
     pub dates: Option<Dates>,
 }
 
-/// Rows left out, by reason. A row counts once, under the first reason in this order.
+/// Dropped rows by reason. A row counts once, under the first reason in this order.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Dropped {
-    /// Rows that could not be read: a wrong number of fields, no label, broken JSON.
+    /// Unreadable rows: a wrong number of fields, no label, broken JSON.
     pub unusable: u64,
     /// Rows beyond the source's `limit`.
     pub over_limit: u64,
-    /// Nothing was left of the text.
+    /// Rows whose text is empty after cleaning.
     pub empty: u64,
     /// The text is also in test (or, for training rows, in validation).
     pub leaked: u64,
-    /// The text occurs with different labels; all of its rows are dropped, for none can be trusted.
+    /// The text occurs with different labels. All its rows are dropped, because none can be trusted.
     pub conflicting: u64,
     /// The text occurred before with the same label.
     pub duplicate: u64,
@@ -68,20 +68,20 @@ impl Dropped {
     }
 }
 
-/// What cleaning changed in the texts.
+/// Changes that cleaning made to the texts.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Changed {
-    /// Bytes of characters that were cut in half, removed.
+    /// Truncated characters whose bytes were removed.
     pub cut_characters: u64,
-    /// C1 control characters turned into the Windows-1252 characters they stood for.
+    /// C1 control characters replaced by the Windows-1252 characters with the same byte.
     pub control_characters: u64,
-    /// Characters that had been decoded with the wrong encoding (`Â’`, `â€™`, `Ã©`).
+    /// Characters that were decoded with the wrong encoding (`Â’`, `â€™`, `Ã©`).
     pub wrongly_decoded: u64,
     /// HTML character references replaced (`&amp;`).
     pub html_references: u64,
-    /// URLs dropped or replaced by the token.
+    /// URLs dropped or replaced by a token.
     pub urls: u64,
-    /// @mentions dropped or replaced by the token.
+    /// @mentions dropped or replaced by a token.
     pub mentions: u64,
     /// Texts in which white space was collapsed or trimmed.
     pub collapsed_texts: u64,
@@ -104,7 +104,7 @@ impl Changed {
 pub struct Dates {
     pub first: String,
     pub last: String,
-    /// Rows whose date could not be read; they are used all the same.
+    /// Rows whose date cannot be parsed; they are used nevertheless.
     pub unreadable: u64,
 }
 
@@ -115,14 +115,14 @@ pub struct Splits {
     pub test: SplitReport,
 }
 
-/// Rows of a split, and of each label in the order of the label ids.
+/// Number of rows of a split, in total and per label in the order of the label ids.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct SplitReport {
     pub rows: u64,
     pub labels: Vec<u64>,
 }
 
-/// A row that could not be used.
+/// An unusable row.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unusable {
     /// `FILE:LINE`.

@@ -1,11 +1,11 @@
-//! What a user writes to say which files make a corpus, and how they are cleaned.
+//! The user's specification of a corpus: its files, and how to clean and split them.
 
 use std::path::{Path, PathBuf};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Share of the training rows set aside when no validation is asked for.
+/// Share of the training rows that is set aside by default.
 pub const DEFAULT_VALIDATION: f64 = 0.1;
 
 /// The five labels of the COVID-19 tweets, from bad to good.
@@ -17,18 +17,18 @@ pub const COVID19_LABELS: [&str; 5] = ["Extremely Negative", "Negative", "Neutra
 pub struct Spec {
     /// The files to read: `{ path = "data/train.csv", format = "covid19" }`. At least one must be for training.
     pub sources: Vec<Source>,
-    /// The labels, in the order of their ids. Default: the five of the COVID-19 tweets when every source is of that
-    /// format, else the distinct labels of the training sources, sorted (as numbers if all are numbers).
+    /// The labels, in the order of their ids. Default: the five of the COVID-19 tweets if every source has that
+    /// format, otherwise the distinct labels of the training sources, sorted (as numbers if all are numbers).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub labels: Option<Vec<String>>,
-    /// Share of the training rows set aside for validation, stratified by label and seeded. Default: 0.1, or 0 when a
+    /// Share of the training rows set aside for validation, stratified by label and seeded. Default: 0.1, or 0 if a
     /// source has `split = "validation"`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub validation: Option<f64>,
-    /// What becomes of URLs: `"keep"`, `"drop"`, or `{ token = "http" }` to put a word in their place.
+    /// What to do with URLs: `"keep"`, `"drop"`, or `{ token = "http" }` to replace them with a word.
     #[serde(default)]
     pub urls: Treatment,
-    /// What becomes of @mentions: `"keep"`, `"drop"`, or `{ token = "@user" }`.
+    /// What to do with @mentions: `"keep"`, `"drop"`, or `{ token = "@user" }`.
     #[serde(default)]
     pub mentions: Treatment,
     /// Rewrite texts as a model's authors did before its training, after all other cleaning: `"twitter-roberta"`.
@@ -37,15 +37,15 @@ pub struct Spec {
     /// Replace HTML character references: `&amp;` becomes `&`.
     #[serde(default = "yes")]
     pub unescape_html: bool,
-    /// Repair what wrong encodings did: characters cut in half are removed, `don\u{92}t`, `donÂ’t` and `donâ€™t` become
-    /// `don’t`.
+    /// Repair the effects of wrong encodings: remove truncated characters, and turn `don\u{92}t`, `donÂ’t` and
+    /// `donâ€™t` into `don’t`.
     #[serde(default = "yes")]
     pub repair_encoding: bool,
-    /// Make every run of white space, line breaks included, one space, and trim the ends.
+    /// Collapse white space, including line breaks, into single spaces, and trim the ends.
     #[serde(default = "yes")]
     pub collapse_whitespace: bool,
-    /// Drop repeated texts of train and validation; texts count as equal without regard to case, white space and URLs. Of
-    /// repetitions with one label the first stays; with different labels none stays. Test is never thinned.
+    /// Drop repeated texts from train and validation. Texts count as equal regardless of case, white space and URLs. If
+    /// their labels agree, the first row stays; otherwise none stays. Test keeps all its rows.
     #[serde(default = "yes")]
     pub dedupe: bool,
     /// Drop training rows whose text is also in a test or validation source, and validation rows that are in test.
@@ -59,9 +59,9 @@ pub struct Spec {
 pub struct Source {
     /// The file, relative to the project's root.
     pub path: PathBuf,
-    /// How the file is laid out.
+    /// The format of the file.
     pub format: Format,
-    /// What its rows are for.
+    /// What its rows are used for.
     #[serde(default)]
     pub split: Purpose,
     /// Column with the text. Default: `text`; for covid19 `OriginalTweet`.
@@ -70,10 +70,10 @@ pub struct Source {
     /// Column with the label. Default: `label`; for covid19 `Sentiment`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub label: Option<String>,
-    /// Column with a unique name for each row. Default: none; rows are called `FILE:NUMBER`, counted from 1.
+    /// Column with a unique id for each row. Default: none; rows get the id `FILE:NUMBER`, counted from 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
-    /// Use only so many rows of the file, drawn with the seed (the same ones on every machine).
+    /// Use only this many rows of the file, drawn with the seed (the same rows on every machine).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<usize>,
 }
@@ -86,22 +86,22 @@ pub enum Format {
     Covid19,
     /// Comma-separated with a header line, quoted as in RFC 4180.
     Csv,
-    /// Tab-separated with a header line; quotes have no meaning.
+    /// Tab-separated with a header line; quotes have no special meaning.
     Tsv,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Jsonl,
 }
 
-/// What the rows of a source are for.
+/// What the rows of a source are used for.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Purpose {
-    /// For training (and the share set aside for validation).
+    /// Training (and the share set aside for validation).
     #[default]
     Train,
-    /// For choosing the best epoch.
+    /// Choosing the best epoch.
     Validation,
-    /// For the final scores.
+    /// The final scores.
     Test,
 }
 
@@ -115,26 +115,26 @@ impl Purpose {
     }
 }
 
-/// What becomes of URLs or mentions.
+/// What to do with URLs or mentions.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Treatment {
-    /// Leave them as they are.
+    /// Leave them unchanged.
     #[default]
     Keep,
     /// Remove them.
     Drop,
-    /// Put this word in their place.
+    /// Replace them with this word.
     Token(String),
 }
 
-/// How a model's authors rewrote texts before its training.
+/// How a model's authors rewrote texts before training it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Normalise {
-    /// For cardiffnlp's models (`preprocess` in their model cards): between two spaces, what begins with `@` becomes `@user`
-    /// and what begins with `http` becomes `http`. `urls` and `mentions` go further: they find both inside a word, keep the
-    /// punctuation after a name, and know `www.`.
+    /// For cardiffnlp's models (`preprocess` in their model cards): between two spaces, a word that begins with `@`
+    /// becomes `@user`, and one that begins with `http` becomes `http`. `urls` and `mentions` go further: they also
+    /// match inside a word, keep the punctuation after a name, and recognise `www.`.
     TwitterRoberta,
 }
 
@@ -160,12 +160,12 @@ impl Spec {
         }
     }
 
-    /// The files it reads, for whoever has to digest them.
+    /// The files that the specification reads, so that the caller can digest them.
     pub fn files(&self, root: &Path) -> Vec<PathBuf> {
         self.sources.iter().map(|source| root.join(&source.path)).collect()
     }
 
-    /// The labels that are known before any file is read.
+    /// The labels, if they are known before any file is read.
     pub fn known_labels(&self) -> Option<Vec<String>> {
         let covid = !self.sources.is_empty() && self.sources.iter().all(|source| source.format == Format::Covid19);
         self.labels.clone().or_else(|| covid.then(|| COVID19_LABELS.map(str::to_owned).to_vec()))

@@ -1,8 +1,8 @@
-//! Rows drawn by a hash of their ids: the same draw on every machine, whatever the order of the rows.
+//! Draws rows by a hash of their ids: the same rows on every machine, whatever their order.
 
 use anyhow::{Result, bail};
 
-/// Position of a row in a seeded draw. `purpose` keeps draws for different ends apart.
+/// The sort key of a row in a seeded draw. `purpose` keeps different draws independent.
 fn rank(seed: u64, purpose: &str, id: &str) -> [u8; 32] {
     let mut hasher = blake3::Hasher::new();
     hasher.update(&seed.to_le_bytes());
@@ -12,7 +12,7 @@ fn rank(seed: u64, purpose: &str, id: &str) -> [u8; 32] {
     *hasher.finalize().as_bytes()
 }
 
-/// Which `count` of the rows are drawn.
+/// Draw `count` of the rows.
 pub fn draw(ids: &[&str], count: usize, seed: u64) -> Vec<bool> {
     let mut order: Vec<usize> = (0..ids.len()).collect();
     order.sort_by_cached_key(|&row| rank(seed, "limit", ids[row]));
@@ -21,7 +21,7 @@ pub fn draw(ids: &[&str], count: usize, seed: u64) -> Vec<bool> {
     drawn
 }
 
-/// Which rows are set aside so that each label gives its share, as exactly as whole rows allow.
+/// Choose the rows to set aside so that each label gives its share, as closely as whole rows allow.
 ///
 /// Every label that occurs gives at least one row and keeps at least one.
 pub fn stratified(ids: &[&str], labels: &[u32], names: &[String], share: f64, seed: u64) -> Result<Vec<bool>> {
@@ -31,7 +31,7 @@ pub fn stratified(ids: &[&str], labels: &[u32], names: &[String], share: f64, se
     }
     if let Some((rows, name)) = rows_of.iter().zip(names).find(|(rows, _)| rows.len() == 1) {
         bail!(
-            "label `{name}` has {} training row, too few to give some to validation: add rows, or set validation = 0",
+            "label `{name}` has {} training row, too few to set one aside for validation; add rows, or set validation = 0",
             rows.len()
         );
     }
@@ -44,7 +44,7 @@ pub fn stratified(ids: &[&str], labels: &[u32], names: &[String], share: f64, se
     Ok(aside)
 }
 
-/// Whole rows for each label, by largest remainder, within 1 and all but one.
+/// The number of rows to take from each label, by largest remainder, between 1 and all but one.
 fn shares(sizes: &[usize], share: f64) -> Vec<usize> {
     let total = (sizes.iter().sum::<usize>() as f64 * share).round() as usize;
     let mut counts: Vec<usize> = sizes.iter().map(|&size| (size as f64 * share) as usize).collect();

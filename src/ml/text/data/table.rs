@@ -1,4 +1,4 @@
-//! Rows out of delimited text and out of JSON lines.
+//! Parses rows of delimited text and of JSON lines.
 
 use anyhow::{Result, bail};
 use csv::{ByteRecord, ReaderBuilder, Terminator};
@@ -11,21 +11,21 @@ use super::spec::{Format, Source};
 /// The date column of the COVID-19 tweets; the only column read beyond text, label and id.
 const DATE: &str = "TweetAt";
 
-/// More columns than any table of texts has; a header of more is not a header.
+/// The maximum number of columns: more than any table of texts has, so a longer header is not a header.
 const MOST_COLUMNS: usize = 10_000;
 
-/// Letters of a name or label that a message shows.
+/// Number of letters of a name or label that a message shows.
 const SHOWN: usize = 60;
 
-/// Columns listed in a message before it says how many more there are.
+/// Number of columns that a message lists; it only counts the rest.
 const LISTED_COLUMNS: usize = 20;
 
 type Rows = (Vec<Raw>, Vec<Unusable>);
 
-/// CSV and TSV with a header line.
+/// Parse CSV and TSV with a header line.
 ///
 /// Records end at LF or CR LF, never at a lone CR: the COVID-19 files have CR CR LF inside quotes and bare CRs before
-/// closing quotes. So the parser is told that LF alone ends a record, and the CR before it is taken off here.
+/// closing quotes. So the parser ends a record only at LF, and this function removes the CR before it.
 pub fn delimited(source: &Source, bytes: &[u8], file: &str, decoder: Decoder) -> Result<Rows> {
     let only_cr = !bytes.contains(&b'\n') && bytes.contains(&b'\r');
     let tsv = source.format == Format::Tsv;
@@ -38,10 +38,10 @@ pub fn delimited(source: &Source, bytes: &[u8], file: &str, decoder: Decoder) ->
         .from_reader(bytes);
     let mut record = ByteRecord::new();
     if !reader.read_byte_record(&mut record)? {
-        bail!("it is empty; the first line should name the columns");
+        bail!("the file is empty; its first line must name the columns");
     }
     if record.len() > MOST_COLUMNS {
-        bail!("{file}:1 names {} columns, more than {MOST_COLUMNS}: is it the format you mean?", record.len());
+        bail!("{file}:1 names {} columns, more than {MOST_COLUMNS}; check the `format` of the source", record.len());
     }
     let names: Vec<String> = fields(&record).iter().map(|name| decoder.decode(name).0.trim().to_owned()).collect();
     let text_at = column(&names, source.text_column(), "text")?;
@@ -101,7 +101,7 @@ fn line_ends(bytes: &[u8]) -> usize {
     bytes.iter().filter(|byte| **byte == b'\n').count()
 }
 
-/// A record's fields, the last one without the CR of its line end.
+/// A record's fields; the last one is without the CR of the line end.
 fn fields(record: &ByteRecord) -> Vec<&[u8]> {
     let mut fields: Vec<&[u8]> = record.iter().collect();
     if let Some(last) = fields.last_mut() {
@@ -112,7 +112,7 @@ fn fields(record: &ByteRecord) -> Vec<&[u8]> {
     fields
 }
 
-/// Where a column stands, or a message with the columns that there are.
+/// The position of a column, or an error that lists the columns.
 fn column(names: &[String], wanted: &str, role: &str) -> Result<usize> {
     match names.iter().position(|name| name == wanted) {
         Some(at) => Ok(at),
@@ -128,10 +128,10 @@ fn missing(names: &[String], wanted: &str, role: &str) -> String {
     }
     let hint = closest(wanted, names.iter().map(String::as_str))
         .map_or_else(String::new, |name| format!("; did you mean {role} = \"{}\"?", short(name)));
-    format!("it has no column `{wanted}` for the {role}; its columns are {listed}{hint}")
+    format!("the file has no column `{wanted}` for the {role}; its columns are {listed}{hint}")
 }
 
-/// The beginning of a name: one that is a whole text would bury the message.
+/// The beginning of a name. A name as long as a text would hide the message.
 pub fn short(name: &str) -> String {
     match name.char_indices().nth(SHOWN) {
         Some((at, _)) => format!("{}…", &name[..at]),
@@ -139,10 +139,10 @@ pub fn short(name: &str) -> String {
     }
 }
 
-/// The name that a misspelt one was probably meant to be.
+/// The name that a misspelt one probably means.
 pub fn closest<'a>(wanted: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let lower = wanted.to_lowercase();
-    // What is much longer was not meant, and would take long to compare.
+    // A much longer name is not what the user meant, and comparing it takes long.
     names
         .filter(|name| name.len() <= wanted.len() + SHOWN)
         .map(|name| (strsim::jaro_winkler(&lower, &name.to_lowercase()), name))
@@ -151,12 +151,12 @@ pub fn closest<'a>(wanted: &str, names: impl Iterator<Item = &'a str>) -> Option
         .map(|(_, name)| name)
 }
 
-/// One JSON object a line.
+/// Parse one JSON object per line.
 pub fn json_lines(source: &Source, bytes: &[u8], file: &str, decoder: Decoder) -> Result<Rows> {
     let (text_key, label_key) = (source.text_column(), source.label_column());
     let (mut rows, mut unusable) = (Vec::new(), Vec::new());
     let mut number = 0;
-    // Keys of the first object, and which of the needed ones were ever seen.
+    // Keys of the first object, and which of the required keys occurred at all.
     let (mut keys, mut seen) = (None, [false; 3]);
     for (at, line) in bytes.split(|byte| *byte == b'\n').enumerate() {
         let line = line.trim_ascii();
@@ -205,7 +205,7 @@ pub fn json_lines(source: &Source, bytes: &[u8], file: &str, decoder: Decoder) -
     Ok((rows, unusable))
 }
 
-/// Text, number or truth value as the text of a label or id; nothing for null, blanks, lists and objects.
+/// The text of a label or id given as string, number or boolean; `None` for null, blanks, lists and objects.
 fn scalar(value: &Value) -> Option<String> {
     let text = match value {
         Value::String(text) => text.trim().to_owned(),
@@ -287,14 +287,14 @@ mod tests {
     fn a_missing_column_names_those_there_are() {
         assert_eq!(
             error(Format::Covid19, b"UserName,originaltweet,Sentiment\n"),
-            "it has no column `OriginalTweet` for the text; its columns are `UserName`, `originaltweet`, `Sentiment`; \
+            "the file has no column `OriginalTweet` for the text; its columns are `UserName`, `originaltweet`, `Sentiment`; \
              did you mean text = \"originaltweet\"?"
         );
         assert_eq!(
             error(Format::Csv, b"text,class\n"),
-            "it has no column `label` for the label; its columns are `text`, `class`"
+            "the file has no column `label` for the label; its columns are `text`, `class`"
         );
-        assert_eq!(error(Format::Csv, b""), "it is empty; the first line should name the columns");
+        assert_eq!(error(Format::Csv, b""), "the file is empty; its first line must name the columns");
     }
 
     #[test]
@@ -308,7 +308,7 @@ mod tests {
         assert_eq!(places, ["x.csv:3", "x.csv:4", "x.csv:5", "x.csv:6"]);
         assert_eq!(
             error(Format::Jsonl, b"{\"txt\": \"x\", \"label\": 1}\n"),
-            "it has no column `text` for the text; its columns are `label`, `txt`; did you mean text = \"txt\"?"
+            "the file has no column `text` for the text; its columns are `label`, `txt`; did you mean text = \"txt\"?"
         );
     }
 }

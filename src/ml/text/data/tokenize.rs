@@ -1,4 +1,4 @@
-//! From a corpus to token ids, and how long its texts are.
+//! Turns a corpus into token ids, and measures the lengths of its texts.
 
 use std::path::Path;
 
@@ -10,11 +10,11 @@ use super::tokens::{Split, Tokens};
 use crate::text::tokenizer::Tokenizer;
 use crate::watch::Watch;
 
-/// How long the texts are in tokens, per split; written as `lengths.json`.
+/// Lengths of the texts in tokens, per split; written as `lengths.json`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct TokenReport {
     pub max_length: usize,
-    /// Ids the tokenizer has.
+    /// Number of ids of the tokenizer.
     pub vocabulary: usize,
     pub train: Lengths,
     pub validation: Lengths,
@@ -25,14 +25,14 @@ pub struct TokenReport {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Lengths {
     pub rows: u64,
-    /// Tokens stored, that is, after truncation.
+    /// Number of stored tokens, that is, after truncation.
     pub tokens: u64,
     pub mean: f64,
     pub median: usize,
     pub p95: usize,
     pub p99: usize,
     pub max: usize,
-    /// Rows longer than `max_length`, which lost their end.
+    /// Number of rows longer than `max_length`, which were truncated.
     pub truncated: u64,
 }
 
@@ -74,7 +74,7 @@ fn encode(tokenizer: &Tokenizer, rows: &[Example], max_length: usize, watch: &dy
 impl Lengths {
     fn of(mut lengths: Vec<usize>, max_length: usize) -> Self {
         lengths.sort_unstable();
-        // Nearest rank: the smallest length that `share` of the rows don't exceed.
+        // Nearest rank: the smallest length that `share` of the rows do not exceed.
         let rank = |share: f64| {
             let at = ((lengths.len() as f64 * share).ceil() as usize).saturating_sub(1);
             lengths.get(at).copied().unwrap_or(0)

@@ -1,4 +1,4 @@
-//! The tokens artifact: token ids of every row, as Arrow IPC files without padding.
+//! The tokens artifact: the token ids of every row, as Arrow IPC files without padding.
 
 use std::fs::File;
 use std::path::Path;
@@ -16,12 +16,12 @@ use arrow_ipc::{Block, root_as_footer, root_as_message};
 use arrow_schema::{DataType, Field, Schema};
 use serde::{Deserialize, Serialize};
 
-use crate::compute::foreign::survive;
+use crate::compute::foreign::catch_panics;
 
-/// Rows in one record batch: keeps a ragged column's 32-bit offsets far from their end.
+/// Rows per record batch, so that the 32-bit offsets of the list columns cannot overflow.
 const BATCH_ROWS: usize = 65_536;
 
-/// Token ids of a corpus, cut at `max_length`, special tokens included.
+/// Token ids of a corpus, truncated to `max_length`, special tokens included.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Tokens {
     pub labels: Vec<String>,
@@ -32,7 +32,7 @@ pub struct Tokens {
     pub test: Split,
 }
 
-/// Rows of different lengths, one behind the other; a clone shares them.
+/// Rows of different lengths, stored one after another; clones share them.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Split(Arc<Rows>);
 
@@ -94,7 +94,7 @@ impl Split {
     }
 }
 
-/// `tokens.json`.
+/// The content of `tokens.json`.
 #[derive(Serialize, Deserialize)]
 struct Description {
     labels: Vec<String>,
@@ -103,7 +103,7 @@ struct Description {
 }
 
 impl Tokens {
-    /// Read a folder that [`Tokens::write`] made.
+    /// Read a folder that [`Tokens::write`] wrote.
     pub fn open(dir: &Path) -> Result<Self> {
         let path = dir.join("tokens.json");
         let bytes = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
@@ -149,7 +149,7 @@ fn write_split(path: &Path, split: &Split) -> Result<()> {
             for row in rows.clone() {
                 ids.values().append_slice(split.row(row));
                 ids.append(true);
-                // Every stored token is a real one; the column is there for readers that expect it.
+                // Every stored token is real; the column exists for readers that expect it.
                 mask.values().append_slice(&ones[..split.row(row).len()]);
                 mask.append(true);
             }
@@ -187,21 +187,21 @@ fn read_split(path: &Path, classes: usize) -> Result<Split> {
         }
         Ok(split)
     };
-    survive(read).with_context(|| format!("cannot read {}", path.display()))
+    catch_panics(read).with_context(|| format!("cannot read {}", path.display()))
 }
 
-/// The record batches of an Arrow IPC file that has our columns.
+/// The record batches of an Arrow IPC file with the columns of this artifact.
 ///
-/// The library's own file reader believes the sizes that a file declares: it allocates them, and panics where they are
-/// negative. Here they are held against the file first.
+/// The library's own file reader trusts the sizes that a file declares: it allocates them, and panics if they are
+/// negative. So this function checks them against the file first.
 fn batches(bytes: &[u8]) -> Result<Vec<RecordBatch>> {
-    let damaged = || anyhow!("it is damaged or was cut short");
+    let damaged = || anyhow!("the file is damaged or was cut short");
     let (body, tail) = bytes.split_last_chunk::<10>().ok_or_else(damaged)?;
     let footer = body.len().checked_sub(read_footer_length(*tail)?).ok_or_else(damaged)?;
     let footer = root_as_footer(&body[footer..]).map_err(|_| damaged())?;
     let found = Arc::new(try_fb_to_schema(footer.schema().ok_or_else(damaged)?)?);
     ensure!(found.fields() == schema().fields(), "its columns are not those of tokens");
-    // The attention mask (column 1) holds nothing that the offsets don't.
+    // The attention mask (column 1) adds nothing to the offsets.
     let decoder = FileDecoder::new(found, footer.version()).with_projection(vec![0, 2, 3]);
     let mut batches = Vec::new();
     for block in footer.recordBatches().ok_or_else(damaged)? {
@@ -211,7 +211,7 @@ fn batches(bytes: &[u8]) -> Result<Vec<RecordBatch>> {
     Ok(batches)
 }
 
-/// The bytes of a block, if it lies in the file and its buffers lie in it.
+/// The bytes of a block, if the block lies in the file and its buffers lie in the block.
 fn block_of<'a>(block: &Block, bytes: &'a [u8]) -> Option<&'a [u8]> {
     let size = |number: i64| usize::try_from(number).ok();
     let (start, head, body) = (size(block.offset())?, size(block.metaDataLength().into())?, size(block.bodyLength())?);

@@ -1,4 +1,4 @@
-//! Ids of words seen before, one store for each thread at work.
+//! Caches the ids of words, with one cache for each working thread.
 
 use std::collections::HashMap;
 use std::ops::{Deref, DerefMut};
@@ -6,10 +6,10 @@ use std::sync::{Mutex, PoisonError};
 
 use anyhow::Result;
 
-/// Ids kept per cache before it is emptied: a few MB, more words than a language has.
+/// Number of ids that a cache holds before it is emptied: a few MB, more words than a language has.
 const CACHE_IDS: usize = 2_000_000;
 
-/// Ids of the words seen so far.
+/// The ids of the words seen so far.
 #[derive(Default)]
 pub(super) struct Cache {
     words: HashMap<Box<str>, (u32, u32)>,
@@ -17,7 +17,7 @@ pub(super) struct Cache {
 }
 
 impl Cache {
-    /// Append the ids of `word` to `out`; `work` finds them the first time.
+    /// Append the ids of `word` to `out`; `work` computes them the first time.
     pub(super) fn ids(
         &mut self,
         word: &str,
@@ -39,7 +39,7 @@ impl Cache {
     }
 }
 
-/// Caches not in use; each thread borrows one at a time, so none ever waits for another's lookup.
+/// The caches that are not in use. Each thread borrows its own, so no thread waits for another's lookup.
 #[derive(Default)]
 pub(super) struct Caches(Mutex<Vec<Cache>>);
 
@@ -50,7 +50,7 @@ impl Caches {
     }
 }
 
-/// A cache that goes back to its [`Caches`] when dropped.
+/// A cache that returns to its [`Caches`] when dropped.
 pub(super) struct Borrowed<'a> {
     cache: Cache,
     owner: &'a Caches,

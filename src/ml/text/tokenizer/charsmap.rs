@@ -1,7 +1,7 @@
-//! Sentencepiece's normalisation of a text: the longest replacement that fits, then spaces.
+//! Sentencepiece's normalisation of a text: the longest matching replacement at each place, then spaces.
 //!
-//! `Precompiled` in tokenizers reads the same rules but applies them per grapheme, and by the shortest that fits: an
-//! accent after `…` is lost there. Ids are to be sentencepiece's, so the rules are applied here as it applies them.
+//! `Precompiled` in tokenizers reads the same rules but applies them per grapheme, and uses the shortest match: it
+//! loses an accent after `…`. To get sentencepiece's ids, this module applies the rules as sentencepiece does.
 
 use anyhow::{Context, Result, ensure};
 
@@ -9,12 +9,12 @@ use super::spm::{Piece, PieceKind, Rules};
 
 /// The normaliser of a sentencepiece model.
 ///
-/// Source: `Normalizer::Normalize` in sentencepiece `normalizer.cc`; the format of the rules is
-/// `[u32 bytes of the trie][trie][replacements, each ended by a null]`, the trie being a double array of Darts-clone.
+/// Source: `Normalizer::Normalize` in sentencepiece `normalizer.cc`. The format of the rules is
+/// `[u32 bytes of the trie][trie][replacements, each ended by a null]`; the trie is a double array of Darts-clone.
 pub(super) struct Normaliser {
     trie: Vec<u32>,
     replacements: String,
-    /// ASCII characters that stay as they are before another ASCII character or the end.
+    /// ASCII characters that stay unchanged before another ASCII character or the end.
     plain: [bool; 128],
     dummy_prefix: bool,
     single_spaces: bool,
@@ -42,7 +42,7 @@ impl Normaliser {
         Ok(normaliser)
     }
 
-    /// `text` as pieces spell it, spaces written as `▁`; nothing where only spaces are left.
+    /// `text` in the spelling of the pieces, with spaces as `▁`; empty if only spaces are left.
     pub(super) fn normalise(&self, text: &str) -> String {
         let mut rest = text;
         while self.single_spaces && !rest.is_empty() {
@@ -80,7 +80,7 @@ impl Normaliser {
         out
     }
 
-    /// What the beginning of a text that is not empty becomes, and the text after it.
+    /// The replacement for the beginning of a non-empty text, and the rest of the text.
     fn first<'a>(&'a self, text: &'a str) -> (&'a str, &'a str) {
         let bytes = text.as_bytes();
         let (first, second) = (usize::from(bytes[0]), bytes.get(1).map_or(0, |byte| usize::from(*byte)));
@@ -99,7 +99,7 @@ impl Normaliser {
         text.split_at(text.chars().next().map_or(1, char::len_utf8))
     }
 
-    /// The longest rule that fits the beginning: its bytes, and what they become.
+    /// The longest rule that matches the beginning: its length in bytes, and the replacement.
     fn longest(&self, bytes: &[u8]) -> Option<(usize, &str)> {
         let mut found = None;
         let mut at = self.trie.first().map(|unit| offset(*unit))?;
@@ -122,7 +122,7 @@ impl Normaliser {
         !self.verbatim.iter().any(begins) && !(0..128).any(is_replaced) && !self.goes_on(byte)
     }
 
-    /// True where a rule begins with this byte and another ASCII one.
+    /// True if a rule begins with this byte followed by another ASCII byte.
     fn goes_on(&self, byte: u8) -> bool {
         let Some(root) = self.trie.first() else { return false };
         let step = |from: usize, byte: u8| {
@@ -131,7 +131,7 @@ impl Normaliser {
             (label(unit) == u32::from(byte)).then(|| at ^ offset(unit))
         };
         let Some(after) = step(offset(*root), byte) else { return false };
-        // Label 0 is the leaf's.
+        // Label 0 belongs to the leaf.
         (1..128).any(|next| step(after, next).is_some())
     }
 }
@@ -152,7 +152,7 @@ fn offset(unit: u32) -> usize {
     ((unit >> 10) << ((unit & 1 << 9) >> 6)) as usize
 }
 
-/// The trie and the replacements of a rules blob.
+/// Split a rules blob into the trie and the replacements.
 fn split(blob: &[u8]) -> Result<(Vec<u32>, String)> {
     if blob.is_empty() {
         return Ok((Vec::new(), String::new()));
@@ -160,15 +160,15 @@ fn split(blob: &[u8]) -> Result<(Vec<u32>, String)> {
     let number = |bytes: &[u8]| u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
     let whole = blob.split_at_checked(4).and_then(|(size, rest)| rest.split_at_checked(number(size) as usize));
     let Some((trie, replacements)) = whole else { anyhow::bail!("its normalisation rules are cut short") };
-    ensure!(!trie.is_empty() && trie.len() % 1024 == 0, "its normalisation rules are no whole trie");
+    ensure!(!trie.is_empty() && trie.len() % 1024 == 0, "its normalisation rules do not contain a complete trie");
     let trie: Vec<u32> = trie.chunks_exact(4).map(number).collect();
     let replacements = String::from_utf8(replacements.to_vec()).context("its replacements are not UTF-8")?;
     ensure!(replacements.ends_with('\0'), "its replacements are cut short");
     for (at, unit) in trie.iter().enumerate().filter(|(_, unit)| **unit >> 31 == 0) {
-        // Whole blocks of 256 units: a step within bounds stays there whatever byte follows.
-        let next = trie.get(at ^ offset(*unit)).context("its normalisation rules lead out of themselves")?;
+        // The trie consists of whole blocks of 256 units, so a step from within bounds stays within them for any byte.
+        let next = trie.get(at ^ offset(*unit)).context("its normalisation rules point outside the trie")?;
         let is_whole = !has_leaf(*unit) || replacements.is_char_boundary(value(*next));
-        ensure!(is_whole, "its normalisation rules point beside their replacements");
+        ensure!(is_whole, "its normalisation rules do not point to a replacement");
     }
     Ok((trie, replacements))
 }
@@ -205,9 +205,9 @@ mod tests {
         let rules = Spm::read(&fixture("deberta").join("spm.model")).unwrap().rules;
         let refused = |blob: &[u8]| split(blob).unwrap_err().to_string();
         assert_eq!(refused(&rules.charsmap[..700]), "its normalisation rules are cut short");
-        assert_eq!(refused(&[0, 0, 0, 0, 0]), "its normalisation rules are no whole trie");
+        assert_eq!(refused(&[0, 0, 0, 0, 0]), "its normalisation rules do not contain a complete trie");
         let mut astray = rules.charsmap.clone();
         astray[4..8].copy_from_slice(&(0x1F_FFFFu32 << 10).to_le_bytes());
-        assert_eq!(refused(&astray), "its normalisation rules lead out of themselves");
+        assert_eq!(refused(&astray), "its normalisation rules point outside the trie");
     }
 }

@@ -1,4 +1,4 @@
-//! The files of a tokenizer: which there are, and how each layout becomes one.
+//! The files of a tokenizer, and how each layout is opened.
 
 use std::path::{Path, PathBuf};
 
@@ -14,7 +14,7 @@ use super::spm::Spm;
 use super::unigram::Unigram;
 use super::wordpiece;
 
-/// A whole pipeline.
+/// The file with a complete pipeline.
 pub(super) const WHOLE: &str = "tokenizer.json";
 /// DeBERTa-v2/v3's sentencepiece model.
 pub(super) const DEBERTA: &str = "spm.model";
@@ -38,32 +38,32 @@ pub const FILES: [&str; 9] = [
     "added_tokens.json",
 ];
 
-/// The tokenizer files that a folder has, in a fixed order.
+/// The tokenizer files of a folder, in a fixed order.
 pub fn files(dir: &Path) -> Vec<PathBuf> {
     FILES.iter().map(|name| dir.join(name)).filter(|path| path.is_file()).collect()
 }
 
-/// Copy a folder's tokenizer files beside an artifact.
+/// Copy a folder's tokenizer files into an artifact.
 pub fn copy_files(from: &Path, to: &Path) -> Result<()> {
     std::fs::create_dir_all(to).with_context(|| format!("cannot create {}", to.display()))?;
     for name in FILES.iter().filter(|name| from.join(name).is_file()) {
         let (from, to) = (from.join(name), to.join(name));
-        // Read and written anew rather than copied: the copy must not inherit a read-only mode.
+        // Read and written rather than copied: the copy must not inherit a read-only mode.
         let bytes = std::fs::read(&from).with_context(|| format!("cannot read {}", from.display()))?;
         std::fs::write(&to, bytes).with_context(|| format!("cannot write {}", to.display()))?;
     }
     Ok(())
 }
 
-/// The tokenizer of a folder.
+/// An opened tokenizer.
 pub(super) struct Opened {
     pub(super) library: Library,
     pub(super) pad_id: u32,
-    /// Sentencepiece's own way to the ids.
+    /// Sentencepiece's own algorithm for the ids.
     pub(super) unigram: Option<Unigram>,
 }
 
-/// The tokenizer of a folder: of `tokenizer.json` if there is one, else of the first layout that is whole.
+/// Open the tokenizer of a folder: `tokenizer.json` if it exists, otherwise the first complete layout.
 pub(super) fn read(dir: &Path) -> Result<Opened> {
     let special = Special::read(dir)?;
     let at = |name: &str| dir.join(name);
@@ -71,8 +71,8 @@ pub(super) fn read(dir: &Path) -> Result<Opened> {
     let families = [(DEBERTA, Family::Deberta), (XLM_ROBERTA, Family::XlmRoberta)];
     let pieces = families.into_iter().map(|(name, family)| (at(name), family)).find(|(path, _)| path.is_file());
     let (library, unigram) = if whole.is_file() {
-        let library =
-            Library::from_file(&whole).map_err(|error| anyhow!("{}: not a tokenizer: {error}", whole.display()))?;
+        let library = Library::from_file(&whole)
+            .map_err(|error| anyhow!("{} is not a valid tokenizer: {error}", whole.display()))?;
         let unigram = match &pieces {
             Some((path, family)) => beside(&library, path, *family, &special)?,
             None => None,
@@ -87,15 +87,15 @@ pub(super) fn read(dir: &Path) -> Result<Opened> {
     } else if words.is_file() {
         (wordpiece::build(&words, &special, dir)?, None)
     } else {
-        bail!("{} has no tokenizer: looked for {LAYOUTS}; found {}", dir.display(), found(dir));
+        bail!("{} has no tokenizer: expected {LAYOUTS}; found {}", dir.display(), found(dir));
     };
     let pad_id = pad(&library, &special, dir)?;
     Ok(Opened { library, pad_id, unigram })
 }
 
-/// Sentencepiece's own way to the ids, where `tokenizer.json` is the pipeline of the sentencepiece model beside it.
+/// Sentencepiece's own algorithm, if `tokenizer.json` is the pipeline of the sentencepiece model beside it.
 ///
-/// Where it is not, it decides: it is what transformers uses, and the model may have learned from its ids.
+/// If it is not, `tokenizer.json` wins: transformers uses it, and the model may have learned from its ids.
 fn beside(library: &Library, path: &Path, family: Family, special: &Special) -> Result<Option<Unigram>> {
     let spm = Spm::read(path)?;
     match SentencePiece::new(spm, path, family, special) {
@@ -109,13 +109,13 @@ fn pad(library: &Library, special: &Special, dir: &Path) -> Result<u32> {
     let pad = named.iter().map(String::as_str).chain(["<pad>", "[PAD]"]).find_map(|pad| library.token_to_id(pad));
     pad.with_context(|| {
         format!(
-            "the tokenizer in {} has no padding token: name it as `pad_token` in special_tokens_map.json",
+            "the tokenizer in {} has no padding token; set `pad_token` in its special_tokens_map.json",
             dir.display()
         )
     })
 }
 
-/// What stands in a folder, for the message that something is missing there.
+/// The content of a folder, for the message that something is missing there.
 fn found(dir: &Path) -> String {
     let Ok(entries) = std::fs::read_dir(dir) else {
         return "no such folder".to_owned();
@@ -130,7 +130,7 @@ fn found(dir: &Path) -> String {
 fn byte_level(vocab: &Path, merges: &Path, special: &Special, dir: &Path) -> Result<Library> {
     let name = |path: &Path| path.to_str().map(str::to_owned).with_context(|| format!("{path:?} is not UTF-8"));
     let bad = |error| anyhow!("{} or {}: {error}", vocab.display(), merges.display());
-    // Others of the same files split words otherwise, such as HerBERT's.
+    // Other tokenizers with the same files split words differently, such as HerBERT's.
     let known = ["RobertaTokenizer", "GPT2Tokenizer", "BartTokenizer", "LongformerTokenizer", "LEDTokenizer"];
     special.class(vocab, &known)?;
     let (tokens, pairs) = BPE::read_file(&name(vocab)?, &name(merges)?).map_err(bad)?;
@@ -171,7 +171,7 @@ mod tests {
         std::fs::write(dir.path().join("vocab.json"), "{}").unwrap();
         let message = refusal(dir.path());
         assert!(
-            message.contains("looked for tokenizer.json, vocab.json with merges.txt (RoBERTa), spm.model"),
+            message.contains("expected tokenizer.json, vocab.json with merges.txt (RoBERTa), spm.model"),
             "{message}"
         );
         assert!(message.ends_with("found config.json, vocab.json"), "{message}");
@@ -184,7 +184,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("tokenizer.json"), "{}").unwrap();
         let message = refusal(dir.path());
-        assert!(message.contains("tokenizer.json: not a tokenizer"), "{message}");
+        assert!(message.contains("tokenizer.json is not a valid tokenizer"), "{message}");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! A byte-level BPE tokenizer learned from texts, in RoBERTa's layout.
+//! Learns a byte-level BPE tokenizer from texts, in RoBERTa's layout.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -17,17 +17,17 @@ const SPECIAL: [&str; 5] = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"];
 /// The special tokens and the 256 bytes, which every vocabulary has.
 pub const SMALLEST: usize = 256 + SPECIAL.len();
 
-/// What to learn.
+/// The settings of the learning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Learn {
-    /// Ids at most, special tokens included.
+    /// Maximum number of ids, special tokens included.
     pub vocabulary: usize,
-    /// A pair of tokens becomes one where it occurs at least so often.
+    /// A pair of tokens is merged if it occurs at least this often.
     pub min_frequency: u64,
 }
 
 impl Learn {
-    /// Names and bytes of the files of a tokenizer learned from `texts`; the same texts give the same bytes.
+    /// Names and contents of the files of a tokenizer learned from `texts`; equal texts give equal bytes.
     pub fn files<'a>(&self, texts: impl Iterator<Item = &'a str> + Send) -> Result<Vec<(&'static str, Vec<u8>)>> {
         let library = self.library(texts)?;
         let whole = library.to_string(true).map_err(|error| anyhow!(error))?;

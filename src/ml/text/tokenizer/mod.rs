@@ -1,4 +1,4 @@
-//! A tokenizer opened from a model folder, and its parallel encoding of many texts.
+//! A tokenizer opened from a model folder, and parallel encoding of many texts.
 
 mod cache;
 mod charsmap;

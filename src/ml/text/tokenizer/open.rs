@@ -1,4 +1,4 @@
-//! A tokenizer opened from a model folder, and its parallel encoding of many texts.
+//! A tokenizer opened from a model folder, and parallel encoding of many texts.
 
 use std::path::Path;
 
@@ -12,23 +12,23 @@ use super::files::Opened;
 use super::unigram::Unigram;
 use super::wordpiece;
 use super::words::Words;
-use crate::compute::foreign::survive;
+use crate::compute::foreign::catch_panics;
 use crate::watch::{Interrupted, Progress, Watch};
 
-/// Texts encoded between two looks at the watch: small enough to stop at once, large enough to keep threads busy.
+/// Texts to encode before checking the watch again: few enough to stop promptly, enough to keep the threads busy.
 const CHUNK: usize = 512;
 
-/// Text → token ids, special tokens included.
+/// Turns texts into token ids, special tokens included.
 ///
-/// The ids are those of Hugging Face's `tokenizers`, and of `sentencepiece` where a sentencepiece model is read. The three
-/// usual kinds take a faster way to them (`Way`); everything else goes through the library.
+/// The ids equal those of Hugging Face's `tokenizers`, or of `sentencepiece` if the folder has a sentencepiece model.
+/// The three common kinds use a faster implementation (`Way`); everything else uses the library.
 pub struct Tokenizer {
     library: Library,
-    /// Special tokens before and after a text.
+    /// Special tokens that precede a text.
     before: Vec<u32>,
     after: Vec<u32>,
     pad_id: u32,
-    /// Finds the texts that spell out an added token (`</s>`); the library has to handle those.
+    /// Matches texts that contain an added token literally (`</s>`); the library has to encode those.
     added: Option<Regex>,
     way: Way,
     caches: Caches,
@@ -36,13 +36,13 @@ pub struct Tokenizer {
 
 /// How a text becomes ids.
 enum Way {
-    /// Through the library.
+    /// With the library.
     Library,
-    /// Byte-level BPE, each word worked out once.
+    /// Byte-level BPE that encodes each word only once.
     ByteLevel(Box<Words>),
-    /// BERT's WordPiece, each chunk between spaces worked out once.
+    /// BERT's WordPiece that encodes each chunk between spaces only once.
     WordPiece,
-    /// As sentencepiece does it.
+    /// Unigram as sentencepiece computes it.
     Unigram(Box<Unigram>),
 }
 
@@ -50,7 +50,7 @@ enum Way {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Encoded {
     pub ids: Vec<u32>,
-    /// Number of ids there were before truncation, special tokens included.
+    /// Number of ids before truncation, special tokens included.
     pub full: usize,
 }
 
@@ -58,13 +58,13 @@ impl Tokenizer {
     /// Open the tokenizer of a folder: `tokenizer.json`, `vocab.json` with `merges.txt` (RoBERTa's byte-level BPE),
     /// `spm.model` (DeBERTa), `sentencepiece.bpe.model` (XLM-R) or `vocab.txt` (BERT).
     pub fn open(dir: &Path) -> Result<Self> {
-        survive(|| Self::new(super::files::read(dir)?))
+        catch_panics(|| Self::new(super::files::read(dir)?))
             .with_context(|| format!("cannot use the tokenizer in {}", dir.display()))
     }
 
     fn new(opened: Opened) -> Result<Self> {
         let Opened { mut library, pad_id, unigram } = opened;
-        // Truncation is ours (we want to know the full length) and padding happens per batch.
+        // This module truncates itself, to know the full length; padding happens per batch.
         library.with_truncation(None).map_err(|error| anyhow!(error))?;
         library.with_padding(None);
         let (before, after) = surroundings(&library)?;
@@ -83,7 +83,7 @@ impl Tokenizer {
         Ok(Tokenizer { library, before, after, pad_id, added, way, caches: Caches::default() })
     }
 
-    /// What kind of tokens these are: "byte-level BPE", "WordPiece", "unigram".
+    /// The tokenizer's algorithm: "byte-level BPE", "WordPiece", "unigram".
     pub fn kind(&self) -> &'static str {
         match (self.library.get_model(), self.library.get_pre_tokenizer()) {
             (ModelWrapper::BPE(_), Some(PreTokenizerWrapper::ByteLevel(_))) => "byte-level BPE",
@@ -94,7 +94,7 @@ impl Tokenizer {
         }
     }
 
-    /// The special tokens with their ids, by id.
+    /// The special tokens and their ids, ordered by id.
     pub fn special_tokens(&self) -> Vec<(u32, String)> {
         let added = self.library.get_added_tokens_decoder();
         let mut special: Vec<(u32, String)> =
@@ -103,28 +103,28 @@ impl Tokenizer {
         special
     }
 
-    /// The id that fills a batch's short rows.
+    /// The id that pads the short rows of a batch.
     pub fn pad_id(&self) -> u32 {
         self.pad_id
     }
 
-    /// Number of different ids, added tokens included.
+    /// Number of distinct ids, added tokens included.
     pub fn vocabulary(&self) -> usize {
         self.library.get_vocab_size(true)
     }
 
-    /// The token of an id, as the vocabulary spells it.
+    /// The token with this id, as the vocabulary spells it.
     pub fn token(&self, id: u32) -> Option<String> {
         self.library.id_to_token(id)
     }
 
-    /// Encode one text; at most `max_length` ids, special tokens included.
+    /// Encode one text into at most `max_length` ids, special tokens included.
     pub fn encode(&self, text: &str, max_length: usize) -> Result<Encoded> {
         self.check(max_length)?;
         self.encode_with(text, max_length, &mut self.caches.borrow())
     }
 
-    /// Encode many texts on all cores, in their order.
+    /// Encode many texts on all cores. The result keeps their order.
     pub fn encode_batch<T: AsRef<str> + Sync>(
         &self,
         texts: &[T],
@@ -155,7 +155,8 @@ impl Tokenizer {
         let special = self.before.len() + self.after.len();
         if max_length <= special {
             bail!(
-                "max-length {max_length} leaves no room for text: {special} special tokens surround it; use at least {}",
+                "max-length {max_length} leaves no room for text: each row has {special} special tokens; use at least \
+                 {}",
                 special + 1
             );
         }
@@ -181,9 +182,9 @@ impl Tokenizer {
         Ok(Encoded { ids, full })
     }
 
-    /// Without special tokens.
+    /// Encode with the library, without special tokens.
     fn by_library(&self, text: &str) -> Result<tokenizers::Encoding> {
-        survive(|| self.library.encode_fast(text, false).map_err(|error| anyhow!(error)))
+        catch_panics(|| self.library.encode_fast(text, false).map_err(|error| anyhow!(error)))
             .context("the tokenizer cannot encode a text")
     }
 }
@@ -197,7 +198,7 @@ fn surroundings(library: &Library) -> Result<(Vec<u32>, Vec<u32>)> {
     let at = whole.windows(bare.len().max(1)).position(|window| window == bare);
     match at {
         Some(at) => Ok((whole[..at].to_vec(), whole[at + bare.len()..].to_vec())),
-        None => bail!("its special tokens do not simply surround a text, which is all that this program handles"),
+        None => bail!("it puts special tokens elsewhere than before and after a text, which `pipe` does not support"),
     }
 }
 

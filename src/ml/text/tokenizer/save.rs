@@ -1,4 +1,4 @@
-//! The `tokenizer.json` that a folder lacks, so that other programs read the same ids from it.
+//! Writes the `tokenizer.json` that a folder lacks, so that other programs get the same ids from it.
 
 use std::path::Path;
 
@@ -7,9 +7,9 @@ use serde_json::{Map, Value};
 
 use super::files::{CONFIG, DEBERTA, WHOLE, XLM_ROBERTA, copy_files, read};
 use super::special::json;
-use crate::compute::foreign::survive;
+use crate::compute::foreign::catch_panics;
 
-/// The special tokens by role, as transformers has them for the two families of sentencepiece models.
+/// The special tokens by role, as in transformers, for the two families of sentencepiece models.
 const DEBERTA_ROLES: [(&str, &str); 7] = [
     ("bos_token", "[CLS]"),
     ("cls_token", "[CLS]"),
@@ -29,12 +29,12 @@ const XLM_ROBERTA_ROLES: [(&str, &str); 7] = [
     ("unk_token", "<unk>"),
 ];
 
-/// Copy a folder's tokenizer files beside an artifact and write the `tokenizer.json` that they make, where there is none:
-/// `tokenizers` and transformers then read the same ids from the artifact as this program.
+/// Copy a folder's tokenizer files into an artifact, and write their `tokenizer.json` if there is none. `tokenizers`
+/// and transformers then get the same ids from the artifact as this program.
 ///
-/// The tokenizer is opened where it came from, so that an error names the user's file and not its copy.
+/// The tokenizer is opened in the source folder, so that an error names the user's file and not its copy.
 pub fn save(from: &Path, to: &Path) -> Result<()> {
-    let library = survive(|| Ok(read(from)?.library))
+    let library = catch_panics(|| Ok(read(from)?.library))
         .with_context(|| format!("cannot use the tokenizer in {}", from.display()))?;
     copy_files(from, to)?;
     if from.join(WHOLE).is_file() {
@@ -50,10 +50,11 @@ pub fn save(from: &Path, to: &Path) -> Result<()> {
     std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// Have transformers take the `tokenizer.json` of a folder as it is.
+/// Make transformers use the `tokenizer.json` of a folder unchanged.
 ///
-/// `DebertaV2Tokenizer` of transformers 5 takes only the pieces from it and builds a pipeline of its own around them, without
-/// the model's normalisation and without bytes for unknown characters. The plain class knows no roles unless they are named.
+/// `DebertaV2Tokenizer` of transformers 5 takes only the pieces from it and builds its own pipeline around them,
+/// without the model's normalisation and without bytes for unknown characters. The plain class has no roles unless they
+/// are named.
 fn take_as_it_is(dir: &Path, roles: &[(&str, &str)]) -> Result<()> {
     let path = dir.join(CONFIG);
     let map = json(&dir.join("special_tokens_map.json"))?;
@@ -61,7 +62,7 @@ fn take_as_it_is(dir: &Path, roles: &[(&str, &str)]) -> Result<()> {
     if config.is_null() {
         config = Value::Object(Map::new());
     }
-    let Some(fields) = config.as_object_mut() else { bail!("{} holds no object", path.display()) };
+    let Some(fields) = config.as_object_mut() else { bail!("{} is not a JSON object", path.display()) };
     fields.insert("tokenizer_class".to_owned(), "PreTrainedTokenizerFast".into());
     for (role, token) in roles {
         let named = map.get(role).cloned().unwrap_or_else(|| (*token).into());
@@ -90,7 +91,7 @@ mod tests {
             }
             assert_eq!((after.kind(), after.pad_id()), (before.kind(), before.pad_id()));
             assert_eq!(after.special_tokens(), before.special_tokens());
-            // The same files give the same bytes, and a copy of the copy is the same again.
+            // Equal files give equal bytes, and a copy of the copy is equal again.
             let written = |dir: &Path| std::fs::read(dir.join(WHOLE)).unwrap();
             save(&fixture(name), again.path()).unwrap();
             assert!(written(again.path()) == written(dir.path()));

@@ -1,4 +1,4 @@
-//! A sentencepiece model as a `tokenizers` pipeline, for DeBERTa-v2/v3 and XLM-R.
+//! Builds a `tokenizers` pipeline from a sentencepiece model, for DeBERTa-v2/v3 and XLM-R.
 
 use std::path::{Path, PathBuf};
 
@@ -18,7 +18,7 @@ use super::special::{Special, required, template, verbatim};
 use super::spm::{Algorithm, PieceKind, Spm};
 use super::unigram::{Ids, Unigram};
 
-/// A sentencepiece model and what the files beside it say about its use.
+/// A sentencepiece model with the settings from the files beside it.
 pub(super) struct SentencePiece {
     spm: Spm,
     path: PathBuf,
@@ -31,12 +31,12 @@ pub(super) struct SentencePiece {
 pub(super) enum Family {
     /// `spm.model`.
     Deberta,
-    /// `sentencepiece.bpe.model`, which is a unigram model for all its name.
+    /// `sentencepiece.bpe.model`, which is a unigram model despite its name.
     XlmRoberta,
 }
 
 impl SentencePiece {
-    /// Of the model that was read from `path`; an error says what in it is not built here.
+    /// Wrap the model that was read from `path`. Fails if the model or its settings are not supported.
     pub(super) fn new(spm: Spm, path: &Path, family: Family, special: &Special) -> Result<Self> {
         let classes = match family {
             Family::Deberta => ["DebertaV2Tokenizer"],
@@ -46,14 +46,14 @@ impl SentencePiece {
         let refuse = |what: &str| anyhow!("{}: {what}; {HELP}", path.display());
         match spm.algorithm {
             Algorithm::Unigram => {}
-            other => return Err(refuse(&format!("it is a {other:?} model, and only Unigram is built here"))),
+            other => return Err(refuse(&format!("it is a {other:?} model, but only Unigram is supported"))),
         }
         if spm.rules.space_as_suffix || !spm.rules.escape_spaces {
-            return Err(refuse("its `treat_whitespace_as_suffix` or `escape_whitespaces` is not built here"));
+            return Err(refuse("its setting of `treat_whitespace_as_suffix` or `escape_whitespaces` is not supported"));
         }
         let vocabulary = special.setting("vocab_type").and_then(|kind| kind.as_str()).unwrap_or("spm");
         if vocabulary != "spm" {
-            return Err(refuse(&format!("`vocab_type` {vocabulary} in tokenizer_config.json is not built here")));
+            return Err(refuse(&format!("`vocab_type` {vocabulary} in tokenizer_config.json is not supported")));
         }
         let kinds = spm.pieces.iter().take(3).map(|piece| piece.kind);
         if family == Family::XlmRoberta && !kinds.eq([PieceKind::Unknown, PieceKind::Control, PieceKind::Control]) {
@@ -63,15 +63,15 @@ impl SentencePiece {
             spm,
             path: path.to_owned(),
             family,
-            // Settings of DeBERTa's tokenizer alone; XLM-R's knows none.
+            // Only DeBERTa's tokenizer has these settings; XLM-R's ignores them.
             is_lowercase: family == Family::Deberta && special.flag("do_lower_case")?.unwrap_or(false),
             splits_punctuation: family == Family::Deberta && special.flag("split_by_punct")?.unwrap_or(false),
         })
     }
 
-    /// The pipeline, as `DebertaV2Converter` and `XLMRobertaConverter` in transformers build it, with two differences that
-    /// make its ids sentencepiece's: characters without a piece are spelled as bytes where the model says so, and spaces
-    /// are trimmed after the replacements, some of which give spaces.
+    /// The pipeline, as `DebertaV2Converter` and `XLMRobertaConverter` in transformers build it, with two differences
+    /// that give sentencepiece's ids: characters without a piece are spelled as bytes if the model says so, and spaces
+    /// are trimmed after the replacements, because some replacements produce spaces.
     pub(super) fn build(&self, special: &Special, dir: &Path) -> Result<Library> {
         let (vocabulary, unknown) = self.vocabulary();
         let byte_fallback = self.spm.byte_fallback;
@@ -96,7 +96,8 @@ impl SentencePiece {
         library.with_post_processor(Some(ends));
         let mut roles: Vec<AddedToken> = [start, end].into_iter().map(verbatim).chain(others).collect();
         special.add_to(&mut library, &roles, dir)?;
-        // DeBERTa's file never has the mask; its id is the first after the file's, for which the models have a row.
+        // DeBERTa's file never contains the mask; its id is the first after the file's, and the models have a row for
+        // it.
         if self.family == Family::Deberta
             && let Some(mask) = roles.pop()
             && library.token_to_id(&mask.content).is_none()
@@ -107,7 +108,7 @@ impl SentencePiece {
         Ok(library)
     }
 
-    /// Sentencepiece's own way to the ids of the pipeline that [`SentencePiece::build`] makes.
+    /// Sentencepiece's own algorithm for the ids of the pipeline that [`SentencePiece::build`] builds.
     pub(super) fn encoder(&self) -> Result<Option<Unigram>> {
         if self.splits_punctuation {
             return Ok(None);
@@ -119,7 +120,7 @@ impl SentencePiece {
         Unigram::new(&self.spm, ids, self.is_lowercase).map(Some)
     }
 
-    /// True if `library` is that pipeline.
+    /// True if `library` equals that pipeline.
     pub(super) fn makes(&self, library: &Library) -> Result<bool> {
         let ModelWrapper::Unigram(model) = library.get_model() else { return Ok(false) };
         let (vocabulary, _) = self.vocabulary();
@@ -129,7 +130,7 @@ impl SentencePiece {
             && to_value(library.get_pre_tokenizer())? == to_value(self.pre_tokenizer())?)
     }
 
-    /// Pieces with their scores by id, and the id of the unknown one.
+    /// Pieces with their scores by id, and the id of the unknown piece.
     fn vocabulary(&self) -> (Vec<(String, f64)>, usize) {
         let pieces = self.spm.pieces.iter().map(|piece| (piece.text.clone(), f64::from(piece.score)));
         match self.family {
@@ -173,7 +174,7 @@ impl SentencePiece {
         Metaspace::new('▁', scheme, !self.spm.joins_words())
     }
 
-    /// The tokens before and after a text, and the other special ones.
+    /// The tokens before and after a text, and the other special tokens.
     fn roles(&self, special: &Special) -> (String, String, Vec<AddedToken>) {
         let role = |role: &str, default: &str| special.token_or(role, default);
         match self.family {

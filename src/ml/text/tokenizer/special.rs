@@ -1,4 +1,4 @@
-//! The special and added tokens of a folder, and the settings beside them.
+//! The special and added tokens of a folder, and the settings of its tokenizer.
 
 use std::path::Path;
 
@@ -7,11 +7,11 @@ use serde_json::Value;
 use tokenizers::processors::template::TemplateProcessing;
 use tokenizers::{AddedToken, Tokenizer as Library};
 
-/// What `special_tokens_map.json`, `tokenizer_config.json` and `added_tokens.json` say.
+/// The content of `special_tokens_map.json`, `tokenizer_config.json` and `added_tokens.json`.
 pub(super) struct Special {
     map: Value,
     config: Value,
-    /// Tokens by id, those of the vocabulary among them where the files list them.
+    /// Tokens by id, including tokens of the vocabulary if the files list them.
     added: Vec<(u64, AddedToken)>,
 }
 
@@ -25,7 +25,7 @@ impl Special {
             .flatten()
             .filter_map(|(token, id)| Some((id.as_u64()?, AddedToken::from(token.clone(), false))))
             .collect();
-        // What is said here is newer, and says more.
+        // This field is newer and more detailed, so it wins.
         for (id, token) in config.get("added_tokens_decoder").and_then(Value::as_object).into_iter().flatten() {
             let Some((id, token)) = id.parse().ok().zip(as_added(token)) else { continue };
             added.retain(|(other, _)| *other != id);
@@ -35,9 +35,9 @@ impl Special {
         Ok(Special { map, config, added })
     }
 
-    /// A token by its role: `cls_token`, `pad_token`.
+    /// A token by its role, such as `cls_token` or `pad_token`.
     pub(super) fn token(&self, role: &str) -> Option<String> {
-        // It is written as text, or as an object with its `content`.
+        // The files store it as text, or as an object with its `content`.
         [&self.map, &self.config].into_iter().find_map(|file| {
             let token = file.get(role)?;
             token.as_str().or_else(|| token.get("content")?.as_str()).map(str::to_owned)
@@ -48,12 +48,12 @@ impl Special {
         self.token(role).unwrap_or_else(|| default.to_owned())
     }
 
-    /// A setting of `tokenizer_config.json`; none where it is absent or null.
+    /// A setting of `tokenizer_config.json`; `None` if it is absent or null.
     pub(super) fn setting(&self, name: &str) -> Option<&Value> {
         self.config.get(name).filter(|value| !value.is_null())
     }
 
-    /// A setting that is true or false.
+    /// A boolean setting.
     pub(super) fn flag(&self, name: &str) -> Result<Option<bool>> {
         match self.setting(name) {
             None => Ok(None),
@@ -62,7 +62,7 @@ impl Special {
         }
     }
 
-    /// Refuse a tokenizer whose class means something else by the same files.
+    /// Refuse a tokenizer whose class interprets the same files differently.
     pub(super) fn class(&self, file: &Path, known: &[&str]) -> Result<()> {
         let model = json(&file.with_file_name("config.json"))?;
         let named = [("tokenizer_config.json", &self.config), ("config.json", &model)];
@@ -73,18 +73,18 @@ impl Special {
             return Ok(());
         }
         bail!(
-            "{} is read as {} has it, but {at} says {class}; open the folder with `AutoTokenizer` of \
+            "{} can be read only as {}, but {at} says {class}; open the folder with `AutoTokenizer` of \
              transformers and save it, which writes the tokenizer.json that this program reads",
             file.display(),
             known.join(" or ")
         );
     }
 
-    /// Make the tokens of `roles` special (those that the vocabulary has) and add the tokens beyond the vocabulary.
+    /// Make the tokens of `roles` special (if the vocabulary has them), and add the tokens beyond the vocabulary.
     pub(super) fn add_to(&self, library: &mut Library, roles: &[AddedToken], dir: &Path) -> Result<()> {
         let mut special: Vec<(u32, AddedToken)> = Vec::new();
         for role in roles {
-            // A special token that the vocabulary lacks would get a new id, beyond the model's embedding.
+            // A special token that is not in the vocabulary would get a new id, beyond the model's embedding.
             let Some(id) = library.token_to_id(&role.content) else { continue };
             if !special.iter().any(|(other, _)| *other == id) {
                 let listed = self.added.iter().find(|(_, token)| token.content == role.content && token.special);
@@ -95,12 +95,12 @@ impl Special {
         let special = special.into_iter().map(|(_, token)| token);
         library.add_special_tokens(special).map_err(|error| anyhow!(error))?;
         for (id, token) in &self.added {
-            // `added_tokens.json` doesn't say that `[MASK]` is special.
+            // `added_tokens.json` does not say that `[MASK]` is special.
             let role = roles.iter().find(|role| role.content == token.content && !token.special);
             library.add_tokens([role.unwrap_or(token).clone()]).map_err(|error| anyhow!(error))?;
             if library.token_to_id(&token.content).map(u64::from) != Some(*id) {
                 bail!(
-                    "the added token `{}` in {} is to have the id {id}, which does not follow the vocabulary",
+                    "the added token `{}` in {} has the id {id}, which does not follow the vocabulary",
                     token.content,
                     dir.display()
                 );
@@ -110,7 +110,7 @@ impl Special {
     }
 }
 
-/// A token as `added_tokens_decoder` writes it.
+/// Parse a token as in `added_tokens_decoder`.
 fn as_added(token: &Value) -> Option<AddedToken> {
     let flag = |name: &str| token.get(name).and_then(Value::as_bool).unwrap_or(false);
     let content = token.get("content")?.as_str()?.to_owned();
@@ -118,7 +118,7 @@ fn as_added(token: &Value) -> Option<AddedToken> {
     Some(added.lstrip(flag("lstrip")).rstrip(flag("rstrip")).single_word(flag("single_word")))
 }
 
-/// A special token that is looked for in the text as it stands.
+/// A special token that is matched in the text before normalisation.
 pub(super) fn verbatim(token: String) -> AddedToken {
     AddedToken::from(token, true).normalized(false)
 }
@@ -134,7 +134,8 @@ pub(super) fn required(library: &Library, token: &str, file: &Path) -> Result<u3
     })
 }
 
-/// What stands around a text, and around a pair of texts: patterns in which `{start}` and `{end}` stand for the two tokens.
+/// The templates for a text and for a pair of texts, from patterns in which `{start}` and `{end}` stand for the two
+/// tokens.
 pub(super) fn template([start, end]: &[(String, u32); 2], single: &str, pair: &str) -> Result<TemplateProcessing> {
     let filled = |pattern: &str| pattern.replace("{start}", &start.0).replace("{end}", &end.0);
     TemplateProcessing::builder()
@@ -143,13 +144,13 @@ pub(super) fn template([start, end]: &[(String, u32); 2], single: &str, pair: &s
         .map_err(|error| anyhow!(error))?
         .special_tokens(vec![start.clone(), end.clone()])
         .build()
-        .context("its special tokens make no template")
+        .context("cannot build a template from its special tokens")
 }
 
-/// A JSON file's content; null where there is none.
+/// Parse a JSON file; null if it does not exist.
 pub(super) fn json(path: &Path) -> Result<Value> {
     match std::fs::read(path) {
-        Ok(bytes) => serde_json::from_slice(&bytes).with_context(|| format!("{} is not JSON", path.display())),
+        Ok(bytes) => serde_json::from_slice(&bytes).with_context(|| format!("{} is not valid JSON", path.display())),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Value::Null),
         Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
     }

@@ -1,13 +1,13 @@
-//! The few fields of a sentencepiece model file that encoding needs, read from its protobuf.
+//! Reads the few fields of a sentencepiece model file that encoding needs, directly from its protobuf.
 //!
-//! Source: `sentencepiece_model.proto` of sentencepiece. A dozen fields of three messages don't repay a protobuf
+//! Source: `sentencepiece_model.proto` of sentencepiece. A dozen fields of three messages do not justify a protobuf
 //! library and a generated file.
 
 use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
 
-/// What a `.model` file holds.
+/// The content of a `.model` file.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Spm {
     /// Pieces by id.
@@ -44,10 +44,10 @@ pub(super) enum Algorithm {
     Char,
 }
 
-/// How a text is normalised before it is cut into pieces.
+/// How to normalise a text before cutting it into pieces.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Rules {
-    /// Replacements, in the format that `charsmap.rs` reads; empty where there are none.
+    /// Replacements in the format that `charsmap.rs` reads; empty if there are none.
     pub(super) charsmap: Vec<u8>,
     /// Put a space before the text.
     pub(super) dummy_prefix: bool,
@@ -63,7 +63,7 @@ impl Spm {
     pub(super) fn read(path: &Path) -> Result<Self> {
         let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
         Self::parse(&bytes).with_context(|| {
-            format!("{} is not a whole sentencepiece model; download or copy it again", path.display())
+            format!("{} is not a complete sentencepiece model; download or copy it again", path.display())
         })
     }
 
@@ -92,7 +92,7 @@ impl Spm {
                 _ => {}
             }
         }
-        // They come last: a file that was cut between two fields lacks them.
+        // They come last, so a file that was cut between two fields lacks them.
         ensure!(has_rules, "it has no normalisation rules");
         spm.check()?;
         Ok(spm)
@@ -107,7 +107,7 @@ impl Spm {
                         2 => Algorithm::Bpe,
                         3 => Algorithm::Word,
                         4 => Algorithm::Char,
-                        _ => bail!("its model type {kind} is not known"),
+                        _ => bail!("its model type {kind} is unknown"),
                     }
                 }
                 (24, Value::Number(suffix)) => self.rules.space_as_suffix = suffix != 0,
@@ -118,7 +118,7 @@ impl Spm {
         Ok(())
     }
 
-    /// What sentencepiece itself demands of a model.
+    /// The checks that sentencepiece itself makes.
     fn check(&self) -> Result<()> {
         ensure!(!self.pieces.is_empty(), "it has no pieces");
         let mut seen = std::collections::HashSet::new();
@@ -127,16 +127,16 @@ impl Spm {
         for piece in &self.pieces {
             let text = &piece.text;
             ensure!(!text.is_empty() && !text.contains('\0'), "it has an empty piece, or one with a null character");
-            ensure!(piece.score.is_finite(), "the score of its piece `{text}` is not a number");
-            // A reserved piece and a normal one may be spelled alike.
+            ensure!(piece.score.is_finite(), "the score of its piece `{text}` is not finite");
+            // A reserved and a normal piece may have the same spelling.
             let is_reserved = matches!(piece.kind, PieceKind::Unknown | PieceKind::Control | PieceKind::Byte);
             ensure!(seen.insert((is_reserved, text)), "it has the piece `{text}` twice");
             unknown += usize::from(piece.kind == PieceKind::Unknown);
             bytes += usize::from(piece.kind == PieceKind::Byte);
         }
-        ensure!(unknown == 1, "it has {unknown} unknown pieces where it needs one");
+        ensure!(unknown == 1, "it has {unknown} unknown pieces instead of one");
         let wanted = if self.byte_fallback { 256 } else { 0 };
-        ensure!(bytes == wanted, "it has {bytes} byte pieces where it needs {wanted}");
+        ensure!(bytes == wanted, "it has {bytes} byte pieces instead of {wanted}");
         Ok(())
     }
 
@@ -145,7 +145,7 @@ impl Spm {
         self.pieces.iter().position(|piece| piece.kind == PieceKind::Unknown).unwrap_or(0)
     }
 
-    /// True where a piece goes on after a space, so that the words of a text depend on each other.
+    /// True if a piece can contain a space, so that the words of a text depend on each other.
     pub(super) fn joins_words(&self) -> bool {
         let joins = |piece: &Piece| piece.text.rfind('▁').is_some_and(|at| at > 0);
         self.pieces.iter().any(|piece| matches!(piece.kind, PieceKind::Normal | PieceKind::UserDefined) && joins(piece))
@@ -214,7 +214,7 @@ impl<'a> Fields<'a> {
                 return Ok(number);
             }
         }
-        bail!("it holds a number of more than 64 bits");
+        bail!("it contains a number of more than 64 bits");
     }
 
     fn take(&mut self, length: usize) -> Result<&'a [u8]> {
@@ -236,7 +236,7 @@ impl<'a> Fields<'a> {
                 let bytes = self.take(4)?;
                 Value::Fixed32(u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
             }
-            wire => bail!("it holds a field of the unknown wire type {wire}"),
+            wire => bail!("it contains a field of the unknown wire type {wire}"),
         };
         Ok((tag >> 3, value))
     }

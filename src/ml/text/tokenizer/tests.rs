@@ -1,4 +1,4 @@
-//! Ids held against those of the Python libraries, and what is said of damaged files.
+//! Compares ids with those of the Python libraries, and checks the messages about damaged files.
 
 use std::path::PathBuf;
 
@@ -11,7 +11,7 @@ pub(crate) fn fixture(name: &str) -> PathBuf {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../..")).join("tests/fixtures/tokenizers").join(name)
 }
 
-/// Real tokenizer files beside the checkout, which are no part of the project.
+/// Real tokenizer files next to the checkout, which are not part of the project.
 fn shared(path: &str) -> Option<PathBuf> {
     let root = std::env::var_os("PIPE_SHARED")
         .map_or_else(|| Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../..")).join("../shared"), PathBuf::from);
@@ -23,7 +23,7 @@ fn tiny() -> Tokenizer {
     Tokenizer::open(&Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../..")).join("models/tiny-roberta")).unwrap()
 }
 
-/// Every text of the golden file gives exactly its ids.
+/// Encode every text of the golden file and expect exactly its ids.
 fn assert_golden(tokenizer: &Tokenizer, golden: &Path, texts: usize) {
     let text = std::fs::read_to_string(golden).unwrap();
     let rows: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
@@ -77,7 +77,7 @@ fn a_bert_vocabulary_of_full_size_opens() {
     assert_eq!(ids, [101, 7592, 1010, 14477, 20961, 3468, 999, 102]);
 }
 
-/// A copy of a fixture in which a file is written anew.
+/// A copy of a fixture with one file replaced.
 fn changed(name: &str, file: &str, bytes: &[u8]) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     copy_files(&fixture(name), dir.path()).unwrap();
@@ -92,7 +92,7 @@ fn refusal(dir: &Path) -> String {
 #[test]
 fn a_damaged_sentencepiece_model_is_named_however_it_is_damaged() {
     let whole = std::fs::read(fixture("deberta").join("spm.model")).unwrap();
-    // Cut anywhere: pieces come first, so what is left never has all that a model needs.
+    // Cut anywhere: the pieces come first, so the rest never has everything that a model needs.
     for length in (0..whole.len()).step_by(97).chain([whole.len() - 1]) {
         let message = refusal(changed("deberta", "spm.model", &whole[..length]).path());
         assert!(message.contains("spm.model"), "{length}: {message}");
@@ -100,7 +100,7 @@ fn a_damaged_sentencepiece_model_is_named_however_it_is_damaged() {
     let noise: Vec<u8> = (0..4000u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
     for bytes in [&noise[..], b"version https://git-lfs.github.com/spec/v1\n", b"{}", &[0xFF; 64]] {
         let message = refusal(changed("deberta", "spm.model", bytes).path());
-        assert!(message.contains("not a whole sentencepiece model; download or copy it again"), "{message}");
+        assert!(message.contains("not a complete sentencepiece model; download or copy it again"), "{message}");
     }
 }
 
@@ -122,8 +122,8 @@ fn what_is_not_built_is_refused_by_name() {
     let message = refused("deberta", r#"{"vocab_type": "gpt2"}"#);
     assert!(message.contains("`vocab_type` gpt2"), "{message}");
     let message = refused("xlmr", r#"{"tokenizer_class": "CamembertTokenizerFast"}"#);
-    assert!(message.contains("XLMRobertaTokenizer has it, but tokenizer_config.json says Camembert"), "{message}");
-    // The class may stand in the model's config alone.
+    assert!(message.contains("XLMRobertaTokenizer, but tokenizer_config.json says Camembert"), "{message}");
+    // Only the model's config may name the class.
     let message = refusal(changed("bert", "config.json", br#"{"tokenizer_class": "BertJapaneseTokenizer"}"#).path());
     assert!(message.contains("but config.json says BertJapaneseTokenizer"), "{message}");
     let roberta = tempfile::tempdir().unwrap();
@@ -140,7 +140,7 @@ fn what_is_not_built_is_refused_by_name() {
     let message = refused("bert", r#"{"do_lower_case": "no"}"#);
     assert!(message.contains("must be true or false"), "{message}");
     let message = refusal(&fixture("bpe"));
-    assert!(message.contains("a Bpe model, and only Unigram is built here; open the folder with"), "{message}");
+    assert!(message.contains("a Bpe model, but only Unigram is supported; open the folder with"), "{message}");
 }
 
 #[test]
@@ -152,9 +152,9 @@ fn casing_and_punctuation_follow_the_config() {
     let plain = Tokenizer::open(&fixture("deberta")).unwrap();
     assert_eq!(ids("{}"), plain.encode("So, GOOD food", 100).unwrap().ids);
     assert_eq!(ids(r#"{"do_lower_case": true}"#), plain.encode("so, good food", 100).unwrap().ids);
-    // Every part gets a space of its own, as in transformers.
+    // Every part gets its own space, as in transformers.
     assert_eq!(ids(r#"{"split_by_punct": true}"#), plain.encode("So , GOOD food", 100).unwrap().ids);
-    // XLM-R's tokenizer knows neither setting.
+    // XLM-R's tokenizer ignores both settings.
     let dir = changed("xlmr", "tokenizer_config.json", br#"{"do_lower_case": true, "split_by_punct": true}"#);
     let ids = |dir: &Path| Tokenizer::open(dir).unwrap().encode("So, GOOD food", 100).unwrap().ids;
     assert_eq!(ids(dir.path()), ids(&fixture("xlmr")));

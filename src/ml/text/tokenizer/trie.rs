@@ -1,8 +1,8 @@
-//! Strings to numbers by a double array: every prefix of a text that is in the table, in one walk.
+//! Maps strings to numbers with a double array: one walk finds every prefix of a text that is in the table.
 
 use std::collections::VecDeque;
 
-/// Marks a slot that no node has.
+/// Marks a slot without a node.
 const FREE: u32 = u32::MAX;
 
 /// Marks a node at which no string ends.
@@ -24,7 +24,7 @@ struct Node {
 
 const EMPTY: Node = Node { base: 0, parent: FREE, value: NONE };
 
-/// Strings of a table that share their first bytes, on their way to become a node.
+/// Strings of a table with equal first bytes that still have to become a node.
 struct Pending {
     node: usize,
     depth: usize,
@@ -33,12 +33,12 @@ struct Pending {
 }
 
 impl Trie {
-    /// Of strings with their values; of two equal strings the later one counts.
+    /// Build a trie of strings and their values; of two equal strings the later one wins.
     pub(super) fn new(mut table: Vec<(&[u8], u32)>) -> Self {
         table.sort_by_key(|(key, _)| *key);
         let mut trie = Trie { nodes: vec![EMPTY; 512] };
         trie.nodes[0].parent = 0;
-        // Slots before this one are nearly all taken.
+        // Almost all slots before this one are taken.
         let mut start = 1;
         let mut open = VecDeque::from([Pending { node: 0, depth: 0, from: 0, to: table.len() }]);
         while let Some(Pending { node, depth, mut from, to }) = open.pop_front() {
@@ -67,7 +67,7 @@ impl Trie {
         trie
     }
 
-    /// A base at which all the children find a free slot.
+    /// A base at which every child finds a free slot.
     fn room(&mut self, children: &[(u8, usize, usize)], start: &mut usize) -> usize {
         let first = usize::from(children[0].0);
         let mut slot = (*start).max(first + 1);
@@ -85,14 +85,14 @@ impl Trie {
             }
             slot += 1;
         }
-        // Where 19 of 20 slots were taken, later searches need not look again: a fuller array is not worth their time.
+        // If 19 of 20 slots are taken, later searches skip this region: a fuller array is not worth their time.
         if taken * 20 >= (slot - begin + 1) * 19 {
             *start = slot;
         }
         slot - first
     }
 
-    /// Length and value of every string of the table that `text` begins with, the shortest first.
+    /// Length and value of every string of the table that `text` begins with, shortest first.
     pub(super) fn prefixes<'a>(&'a self, text: &'a [u8]) -> impl Iterator<Item = (usize, u32)> + 'a {
         let mut node = 0;
         let steps = text.iter().map_while(move |byte| {

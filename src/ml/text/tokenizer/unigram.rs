@@ -6,26 +6,26 @@ use super::charsmap::Normaliser;
 use super::spm::{PieceKind, Spm};
 use super::trie::Trie;
 
-/// Log probability by which an unknown character is below the least probable piece.
+/// Difference of log probability between an unknown character and the least probable piece.
 const UNKNOWN_PENALTY: f32 = 10.0;
 
-/// Sums of scores beyond this are brought back to zero: an `f32` would lose the differences.
+/// Sums of scores beyond this are reset to zero, because an `f32` would lose the differences.
 const LARGEST: f32 = 100_000.0;
 
 /// Encodes texts to the ids that sentencepiece gives.
 ///
-/// The `Unigram` of tokenizers adds scores in `f64` and word by word, sentencepiece in `f32` over the whole text; where two
-/// ways to cut a word are about equally probable they choose differently.
+/// The `Unigram` of tokenizers adds scores in `f64` and word by word, sentencepiece in `f32` over the whole text. If
+/// two ways to cut a word are about equally probable, they can choose differently.
 ///
 /// Source: `Model::EncodeOptimized` in sentencepiece `unigram_model.cc`, version 0.2.3.
 pub(super) struct Unigram {
     normaliser: Normaliser,
     trie: Trie,
-    /// By piece; the trie's values are indices of it.
+    /// By piece; the values of the trie are indices into it.
     scores: Vec<f32>,
     unknown: u32,
     unknown_score: f32,
-    /// Ids of the 256 byte pieces, where characters without a piece are spelled by them.
+    /// Ids of the 256 byte pieces, if characters without a piece are spelled with them.
     bytes: Option<Box<[u32; 256]>>,
     ids: Ids,
     is_lowercase: bool,
@@ -36,7 +36,7 @@ pub(super) struct Unigram {
 pub(super) enum Ids {
     /// As in the file.
     Same,
-    /// As fairseq does it for XLM-R: one later, the unknown piece (0 in the file) being 3.
+    /// As fairseq numbers them for XLM-R: one higher, except that the unknown piece (0 in the file) is 3.
     Fairseq,
 }
 
@@ -50,12 +50,12 @@ impl Ids {
     }
 }
 
-/// The best way to a place in the text.
+/// The best path to a position in the text.
 #[derive(Clone, Copy)]
 struct Best {
     piece: u32,
     score: f32,
-    /// Where its last piece starts; none where no piece ends here.
+    /// Where its last piece starts; `None` if no piece ends here.
     start: Option<u32>,
 }
 
@@ -67,7 +67,7 @@ impl Unigram {
         let mut table = Vec::with_capacity(spm.pieces.len());
         let mut least = f32::MAX;
         for (id, piece) in spm.pieces.iter().enumerate() {
-            // What users define is preferred to everything else.
+            // Pieces that users defined win over all others.
             let defined = 0.1 * (piece.text.len() as f64 - 1.0);
             scores.push(if piece.kind == PieceKind::UserDefined { defined as f32 } else { piece.score });
             if piece.kind == PieceKind::Normal {
@@ -90,7 +90,7 @@ impl Unigram {
         })
     }
 
-    /// True for a piece that users defined: sentencepiece finds it in a text itself.
+    /// True for a piece that users defined: sentencepiece finds it in a text by itself.
     pub(super) fn defines(&self, piece: &str) -> bool {
         self.normaliser.verbatim.iter().any(|defined| defined == piece)
     }
@@ -98,7 +98,7 @@ impl Unigram {
     /// Append the ids of `text`, without special tokens.
     pub(super) fn encode(&self, text: &str, out: &mut Vec<u32>) {
         let normal = if self.is_lowercase {
-            // Letter by letter, as `Lowercase` of tokenizers: no word is looked at for a final sigma.
+            // Letter by letter, as `Lowercase` of tokenizers: it does not treat a final sigma specially.
             self.normaliser.normalise(&text.chars().flat_map(char::to_lowercase).collect::<String>())
         } else {
             self.normaliser.normalise(text)
@@ -118,7 +118,7 @@ impl Unigram {
                     let spelled = normal.as_bytes()[range].iter().map(|byte| bytes[usize::from(*byte)]);
                     out.extend(spelled.map(|piece| self.ids.of(piece, self.unknown)));
                 }
-                // Unknown characters in a row are one.
+                // Consecutive unknown characters are one token.
                 None if is_unknown && after_unknown => {}
                 _ => out.push(self.ids.of(piece, self.unknown)),
             }
@@ -126,10 +126,10 @@ impl Unigram {
         }
     }
 
-    /// The best way to every place, by its byte.
+    /// The best path to every position, by byte.
     fn best(&self, text: &str) -> Vec<Best> {
         let mut best = vec![Best { piece: self.unknown, score: 0.0, start: None }; text.len() + 1];
-        // The last place that is reached so far.
+        // The farthest position reached so far.
         let mut farthest = 0;
         for (start, letter) in text.char_indices() {
             if best[start].score.abs() > LARGEST {
@@ -163,7 +163,7 @@ fn byte_pieces(spm: &Spm) -> Result<Box<[u32; 256]>> {
     for (id, piece) in spm.pieces.iter().enumerate().filter(|(_, piece)| piece.kind == PieceKind::Byte) {
         let digits = piece.text.strip_prefix("<0x").and_then(|text| text.strip_suffix('>'));
         let byte = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok());
-        let Some(byte) = byte else { anyhow::bail!("its piece `{}` is no byte", piece.text) };
+        let Some(byte) = byte else { anyhow::bail!("its piece `{}` is not a byte", piece.text) };
         ids[usize::from(byte)] = id as u32;
     }
     ensure!(!ids.contains(&u32::MAX), "it lacks the pieces of some bytes");

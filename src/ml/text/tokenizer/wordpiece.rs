@@ -1,4 +1,4 @@
-//! BERT's WordPiece: built from `vocab.txt`, and encoded chunk by chunk between spaces.
+//! BERT's WordPiece: built from `vocab.txt`, and run on each chunk between spaces.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -12,7 +12,7 @@ use tokenizers::{ModelWrapper, NormalizerWrapper, PreTokenizerWrapper, Tokenizer
 use super::cache::Cache;
 use super::special::{Special, required, template, verbatim};
 
-/// Characters of a word; a longer one is the unknown token. BERT's own number.
+/// Maximum number of characters of a word; a longer word becomes the unknown token. The number is BERT's.
 const LONGEST_WORD: usize = 100;
 
 /// The tokenizer of a `vocab.txt`, as `BertTokenizer` in transformers builds it.
@@ -20,7 +20,7 @@ pub(super) fn build(vocab: &Path, special: &Special, dir: &Path) -> Result<Libra
     special.class(vocab, &["BertTokenizer", "DistilBertTokenizer", "ElectraTokenizer"])?;
     ensure!(
         special.flag("do_basic_tokenize")? != Some(false),
-        "tokenizer_config.json in {} has `do_basic_tokenize` false, which is not built here; save the folder's \
+        "tokenizer_config.json in {} has `do_basic_tokenize` false, which is not supported; save the folder's \
          tokenizer.json with transformers and use that",
         dir.display()
     );
@@ -28,7 +28,7 @@ pub(super) fn build(vocab: &Path, special: &Special, dir: &Path) -> Result<Libra
     let (unknown, start, end) = (role("unk_token", "[UNK]"), role("cls_token", "[CLS]"), role("sep_token", "[SEP]"));
     let (pad, mask) = (role("pad_token", "[PAD]"), role("mask_token", "[MASK]"));
     let damaged = |error| anyhow!("{}: {error}", vocab.display());
-    // Of nothing: the library's own kind of map, which it does not export.
+    // An empty map of the library's own type, which it does not export.
     let mut ids = WordPiece::read_bytes(&[]).map_err(damaged)?;
     ids.extend(tokens(vocab)?);
     let model = WordPiece::builder()
@@ -59,7 +59,7 @@ pub(super) fn build(vocab: &Path, special: &Special, dir: &Path) -> Result<Libra
     Ok(library)
 }
 
-/// The tokens of a vocabulary, a line each, numbered from zero.
+/// The tokens of a vocabulary, one per line, numbered from zero.
 fn tokens(path: &Path) -> Result<Vec<(String, u32)>> {
     let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
     let text = String::from_utf8(bytes).map_err(|_| anyhow!("{} is not UTF-8 text", path.display()))?;
@@ -79,10 +79,10 @@ fn tokens(path: &Path) -> Result<Vec<(String, u32)>> {
     Ok(tokens)
 }
 
-/// True for a tokenizer whose ids are those of the text between spaces, put one after the other.
+/// True for a tokenizer whose ids for a text are the ids of its chunks between spaces, one after the other.
 ///
-/// BERT's normaliser turns these four characters into a space, no accent is moved over a space, and its words end there.
-/// An added token that is looked for in the normalised text could reach over a space.
+/// BERT's normaliser turns these four characters into a space, moves no accent over a space, and ends words there.
+/// An added token that is matched in the normalised text could extend over a space.
 pub(super) fn is_chunked(library: &Library) -> bool {
     matches!(library.get_normalizer(), Some(NormalizerWrapper::BertNormalizer(_)))
         && matches!(library.get_pre_tokenizer(), Some(PreTokenizerWrapper::BertPreTokenizer(_)))

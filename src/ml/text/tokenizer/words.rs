@@ -1,4 +1,4 @@
-//! Byte-level BPE word by word, each word worked out once: the library's ids at several times its speed.
+//! Byte-level BPE that encodes each word only once: the library's ids at several times its speed.
 
 use std::sync::LazyLock;
 
@@ -9,7 +9,7 @@ use tokenizers::{Model, ModelWrapper, PreTokenizerWrapper, Tokenizer as Library}
 
 use super::cache::Cache;
 
-/// Characters below this are looked up in [`CLASSES`]; see [`Words::knows`].
+/// Characters below this value have an entry in [`CLASSES`]; see [`Words::knows`].
 const TABLE: usize = 0x2C00;
 
 /// Splits a text into words as GPT-2 does and remembers the ids of each word.
@@ -18,7 +18,7 @@ const TABLE: usize = 0x2C00;
 /// `'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+`.
 pub(super) struct Words {
     prefix_space: bool,
-    /// Printable stand-ins of the 256 bytes.
+    /// Printable characters that represent the 256 bytes.
     letters: [char; 256],
 }
 
@@ -35,7 +35,7 @@ static CLASSES: LazyLock<Vec<Class>> = LazyLock::new(|| {
     let all: String = (0..TABLE as u32).filter_map(char::from_u32).collect();
     let mut classes = vec![Class::Other; TABLE];
     for (pattern, class) in [(r"\s", Class::Space), (r"\p{L}", Class::Letter), (r"\p{N}", Class::Number)] {
-        // The three patterns are fixed text; were one wrong, nothing would be classified and tests would fail.
+        // The three patterns are constants. If one were invalid, nothing would be classified and tests would fail.
         for found in Regex::new(pattern).iter().flat_map(|regex| regex.find_iter(&all)) {
             found.as_str().chars().for_each(|letter| classes[letter as usize] = class);
         }
@@ -48,7 +48,7 @@ fn class(letter: char) -> Class {
 }
 
 impl Words {
-    /// For a tokenizer of exactly the kind that this file handles: byte-level BPE without normaliser or dropout.
+    /// For a tokenizer of exactly the kind that this file handles: byte-level BPE without normaliser and dropout.
     pub(super) fn of(library: &Library) -> Option<Self> {
         let Some(PreTokenizerWrapper::ByteLevel(level)) = library.get_pre_tokenizer() else { return None };
         let ModelWrapper::BPE(BPE { dropout: None, .. }) = library.get_model() else { return None };
@@ -56,8 +56,8 @@ impl Words {
             .then(|| Words { prefix_space: level.add_prefix_space, letters: letters() })
     }
 
-    /// True where we are sure to class characters as the library's regex does: scripts whose Unicode blocks were complete
-    /// before either table was made. Other texts (emoji, CJK) go through the library.
+    /// True if this file classifies the characters exactly as the library's regex does: scripts whose Unicode blocks
+    /// were complete before either table was made. Other texts (emoji, CJK) go through the library.
     pub(super) fn knows(text: &str) -> bool {
         text.is_ascii() || text.chars().all(|letter| matches!(letter as usize, 0..0x500 | 0x2000..TABLE))
     }
@@ -84,7 +84,7 @@ impl Words {
     }
 }
 
-/// Bytes of the first word of a text that is not empty.
+/// Length in bytes of the first word of a non-empty text.
 fn first_word(text: &str) -> usize {
     let mut letters = text.chars();
     let Some(first) = letters.next() else { return 0 };
@@ -94,7 +94,7 @@ fn first_word(text: &str) -> usize {
             return ending.len();
         }
     }
-    // One space may lead a word of any class but space.
+    // One space may precede a word of any class but space.
     let (skip, kind) = match (first, letters.next()) {
         (' ', Some(second)) if class(second) != Class::Space => (1, class(second)),
         _ => (0, class(first)),
@@ -103,17 +103,17 @@ fn first_word(text: &str) -> usize {
     if kind != Class::Space || run == text.len() {
         return skip + run;
     }
-    // White space before a word leaves its last character to that word, unless it is the only one.
+    // White space before a word leaves its last character to the word, unless it is the only character.
     let last = text[..run].chars().next_back().map_or(0, char::len_utf8);
     if run > last { run - last } else { run }
 }
 
-/// Bytes of the leading characters of one class.
+/// Length in bytes of the leading characters of one class.
 fn run(text: &str, kind: Class) -> usize {
     text.char_indices().find(|(_, letter)| class(*letter) != kind).map_or(text.len(), |(at, _)| at)
 }
 
-/// GPT-2's `bytes_to_unicode`: printable bytes stand for themselves, the others for characters from U+0100 on.
+/// GPT-2's `bytes_to_unicode`: printable bytes represent themselves; characters from U+0100 on represent the others.
 fn letters() -> [char; 256] {
     let mut next = 0x100;
     std::array::from_fn(|byte| {

@@ -1,4 +1,4 @@
-//! The learning curve as a table that plotting tools open: `training.parquet`.
+//! Writes the learning curve as a table for plotting tools: `training.parquet`.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -13,7 +13,7 @@ use super::report::Point;
 use crate::judge::metrics::Metrics;
 use crate::text::data::corpus::write_parquet;
 
-/// A column: its name, and its value at a point with the evaluation there, if there was one.
+/// A column: its name, and its value for a point and the evaluation at that point, if there was one.
 type Column = (&'static str, fn(&Point, Option<&Metrics>) -> Option<f64>);
 
 /// The columns after `step`; the validation metrics are null between evaluations.
@@ -29,7 +29,7 @@ const COLUMNS: &[Column] = &[
 ];
 
 impl Training {
-    /// Write one row for each point of the curve; every evaluation is at a point. The same training gives the same bytes.
+    /// Write one row for each point of the curve; every evaluation is at a point. Equal trainings give equal bytes.
     pub fn write_curve(&self, path: &Path) -> Result<()> {
         let metrics: BTreeMap<u64, &Metrics> =
             self.evaluations.iter().filter_map(|e| Some((e.step, e.validation.as_ref()?))).collect();

@@ -1,18 +1,18 @@
-//! Judging a model on the validation rows while it is trained, and keeping count of how that goes.
+//! Evaluates a model on the validation rows during training, and records the results.
 
 use anyhow::Result;
 use burn::module::Module;
 
 use super::FitOptions;
 use super::report::{Best, Evaluation};
-use super::state::State;
+use super::state::FitState;
 use super::step::Stepper;
 use crate::judge::metrics;
 use crate::judge::metrics::{Metrics, Scoring};
 use crate::model::Model;
 use crate::watch::{Progress, Watch};
 
-/// A watch whose progress line stays the training's.
+/// A watch that ignores progress, so that the progress line stays the training's.
 struct Quiet<'a>(&'a dyn Watch);
 
 impl Watch for Quiet<'_> {
@@ -25,7 +25,7 @@ impl Watch for Quiet<'_> {
     }
 }
 
-/// What the model scores on the validation rows; none where there are none.
+/// The model's metrics on the validation rows; `None` without validation rows.
 pub fn validate(model: &Model, stepper: &Stepper, watch: &dyn Watch) -> Result<Option<Metrics>> {
     let Stepper { tokens, options, device, .. } = *stepper;
     let split = &tokens.validation;
@@ -39,20 +39,21 @@ pub fn validate(model: &Model, stepper: &Stepper, watch: &dyn Watch) -> Result<O
     Metrics::of(&logits, split.labels(), &tokens.labels).map(Some)
 }
 
-/// Take an evaluation after `epoch` epochs into the state.
-pub fn record(state: &mut State, epoch: f64, validation: Option<Metrics>) {
+/// Record an evaluation after `epoch` epochs in the state.
+pub fn record(state: &mut FitState, epoch: f64, validation: Option<Metrics>) {
     let train_loss = state.since_evaluation.take().mean_loss();
     state.evaluations.push(Evaluation { epoch, step: state.step, train_loss, validation });
 }
 
-/// Whether the last evaluation's model is the best so far.
-pub fn judge(state: &mut State, options: &FitOptions) -> bool {
+/// Whether the last evaluated model is the best so far.
+pub fn judge(state: &mut FitState, options: &FitOptions) -> bool {
     let Some(Evaluation { epoch, step, validation: Some(metrics), .. }) = state.evaluations.last() else {
         return false;
     };
     let (epoch, step, value) = (*epoch, *step, options.metric.of(metrics));
     let gain = state.best.map_or(f64::INFINITY, |best| options.metric.gain(value, best.value));
-    // As the Trainer's EarlyStoppingCallback: any gain makes a best model, only one above the threshold buys patience.
+    // As in the Trainer's EarlyStoppingCallback, any gain makes a model the best, but only a gain above the threshold
+    // resets the patience.
     state.stale = if gain > options.threshold { 0 } else { state.stale + 1 };
     if gain > 0.0 {
         state.best = Some(Best { epoch, step, value });
@@ -60,8 +61,8 @@ pub fn judge(state: &mut State, options: &FitOptions) -> bool {
     gain > 0.0
 }
 
-/// The last evaluation in one line.
-pub fn line(state: &State, options: &FitOptions, better: bool) -> String {
+/// The last evaluation as one line.
+pub fn line(state: &FitState, options: &FitOptions, better: bool) -> String {
     let Some(last) = state.evaluations.last() else { return String::new() };
     let at = match options.eval_steps {
         None => format!("epoch {}/{}", last.epoch, options.epochs),

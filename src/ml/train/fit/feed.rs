@@ -1,4 +1,4 @@
-//! The rows of every step, collected ahead of the training on a thread of their own.
+//! Collects the rows of every step on a separate thread, ahead of the training.
 
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
@@ -9,59 +9,60 @@ use crate::text::batch;
 use crate::text::batch::Batch;
 use crate::text::data::tokens::{Split, Tokens};
 
-/// Steps that wait ready at most: one to take at once, one to even out a slow shuffle at an epoch's start.
+/// Maximum number of steps that wait ready: one to take at once, one to cover a slow shuffle at the start of an epoch.
 const AHEAD: usize = 2;
 
-/// What one step learns from.
+/// The batches of one optimizer step.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Lesson {
-    /// Steps taken before.
+pub struct StepBatches {
+    /// Steps taken before this one.
     pub step: u64,
     /// Micro-batches of at most [`FitOptions::batch_size`] rows; together at most [`FitOptions::step_rows`].
     pub batches: Vec<Batch>,
 }
 
-impl Lesson {
-    /// Places of the step's rows in the train split.
+impl StepBatches {
+    /// Positions of the step's rows in the train split.
     pub fn rows(&self) -> impl Iterator<Item = usize> {
         self.batches.iter().flat_map(|batch| batch.rows.iter().copied())
     }
 }
 
-/// The lessons of a fit in their order, so that the device never waits for tokens.
+/// Delivers the batches of a fit step by step, so that the device never waits for tokens.
 ///
-/// What a lesson holds is a function of tokens, options and step alone. Its thread ends with the last step, or as soon as
-/// the feed is dropped.
+/// The batches of a step depend only on tokens, options and step. The thread ends after the last step, or when the feed
+/// is dropped.
 pub struct Feed {
-    lessons: Receiver<Lesson>,
+    prepared: Receiver<StepBatches>,
 }
 
 impl Feed {
-    /// Collect the lessons of a fit on `tokens`, from step `from` on.
+    /// Start collecting the batches of a fit on `tokens`, from step `from` on.
     pub fn start(tokens: &Tokens, options: &FitOptions, from: u64) -> Result<Self> {
-        let (sender, lessons) = sync_channel(AHEAD);
-        let source = Source { train: tokens.train.clone(), pad_id: tokens.pad_id, options: options.clone() };
+        let (sender, prepared) = sync_channel(AHEAD);
+        let source = BatchSource { train: tokens.train.clone(), pad_id: tokens.pad_id, options: options.clone() };
         let thread = std::thread::Builder::new().name("feed".into());
-        thread.spawn(move || source.collect(from, &sender)).context("cannot start a thread to collect rows on")?;
-        Ok(Self { lessons })
+        thread.spawn(move || source.collect(from, &sender)).context("cannot start the thread that collects rows")?;
+        Ok(Self { prepared })
     }
 
-    /// The next lesson; it is ready unless collecting takes longer than training. None after the last.
-    pub fn next(&self) -> Option<Lesson> {
-        self.lessons.recv().ok()
+    /// The batches of the next step, or `None` after the last. This only waits if collecting takes longer than
+    /// training.
+    pub fn next(&self) -> Option<StepBatches> {
+        self.prepared.recv().ok()
     }
 }
 
-/// What the lessons are made from.
-struct Source {
+/// The inputs from which the batches are made.
+struct BatchSource {
     train: Split,
     pad_id: u32,
     options: FitOptions,
 }
 
-impl Source {
-    /// Every lesson from step `from` on, until the last or until nobody listens.
-    fn collect(&self, from: u64, sender: &SyncSender<Lesson>) {
+impl BatchSource {
+    /// Send the batches of every step from `from` on, until the last or until the receiver is gone.
+    fn collect(&self, from: u64, sender: &SyncSender<StepBatches>) {
         let Self { train, pad_id, options } = self;
         let steps = train.len().div_ceil(options.step_rows()) as u64;
         for epoch in from / steps.max(1)..u64::from(options.epochs) {
@@ -70,7 +71,7 @@ impl Source {
             for (step, rows) in (first..).zip(&order).skip(from.saturating_sub(first) as usize) {
                 let micro = rows.chunks(options.batch_size);
                 let batches = micro.map(|rows| Batch::collect(train, rows, *pad_id, options.padding)).collect();
-                if sender.send(Lesson { step, batches }).is_err() {
+                if sender.send(StepBatches { step, batches }).is_err() {
                     return;
                 }
             }
@@ -91,7 +92,7 @@ mod tests {
         Tokens { labels, pad_id: 1, max_length: 16, train, validation: Split::default(), test: Split::default() }
     }
 
-    fn lessons(tokens: &Tokens, options: &FitOptions, from: u64) -> Vec<Lesson> {
+    fn prepared(tokens: &Tokens, options: &FitOptions, from: u64) -> Vec<StepBatches> {
         let feed = Feed::start(tokens, options, from).unwrap();
         std::iter::from_fn(|| feed.next()).collect()
     }
@@ -100,34 +101,37 @@ mod tests {
     fn every_epoch_has_every_row_once_in_micro_batches() {
         let (tokens, options) =
             (tokens(23), FitOptions { epochs: 2, batch_size: 3, accumulation: 2, ..FitOptions::default() });
-        let lessons = lessons(&tokens, &options, 0);
-        assert_eq!(lessons.iter().map(|lesson| lesson.step).collect::<Vec<_>>(), (0..8).collect::<Vec<_>>());
-        for epoch in lessons.chunks(4) {
-            let mut rows: Vec<usize> = epoch.iter().flat_map(Lesson::rows).collect();
+        let prepared = prepared(&tokens, &options, 0);
+        assert_eq!(
+            prepared.iter().map(|step_batches| step_batches.step).collect::<Vec<_>>(),
+            (0..8).collect::<Vec<_>>()
+        );
+        for epoch in prepared.chunks(4) {
+            let mut rows: Vec<usize> = epoch.iter().flat_map(StepBatches::rows).collect();
             rows.sort();
             assert_eq!(rows, (0..23).collect::<Vec<_>>());
         }
-        let full = lessons.iter().find(|lesson| lesson.rows().count() == 6).unwrap();
+        let full = prepared.iter().find(|step_batches| step_batches.rows().count() == 6).unwrap();
         assert_eq!(full.batches.iter().map(Batch::len).collect::<Vec<_>>(), [3, 3]);
     }
 
     #[test]
     fn going_on_from_a_step_gives_what_would_have_come() {
         let (tokens, options) = (tokens(23), FitOptions { epochs: 3, batch_size: 5, ..FitOptions::default() });
-        let all = lessons(&tokens, &options, 0);
+        let all = prepared(&tokens, &options, 0);
         for from in [1, 4, 5, 9, 14, 15] {
-            assert_eq!(lessons(&tokens, &options, from as u64), all[from..], "from step {from}");
+            assert_eq!(prepared(&tokens, &options, from as u64), all[from..], "from step {from}");
         }
     }
 
     #[test]
-    fn nobody_listening_ends_it() {
+    fn it_ends_when_the_receiver_is_gone() {
         let options = FitOptions { epochs: u32::MAX, batch_size: 1, ..FitOptions::default() };
-        let source = Source { train: tokens(64).train, pad_id: 1, options };
-        let (sender, lessons) = sync_channel(AHEAD);
+        let source = BatchSource { train: tokens(64).train, pad_id: 1, options };
+        let (sender, prepared) = sync_channel(AHEAD);
         let thread = std::thread::spawn(move || source.collect(0, &sender));
-        assert_eq!(lessons.recv().unwrap().step, 0);
-        drop(lessons);
-        thread.join().unwrap(); // Millions of epochs were left.
+        assert_eq!(prepared.recv().unwrap().step, 0);
+        drop(prepared);
+        thread.join().unwrap(); // Millions of epochs would have been left.
     }
 }

@@ -1,4 +1,4 @@
-//! The one training loop: full fine-tuning, LoRA, distillation and recovery after pruning are objectives of it.
+//! The training loop, used for full fine-tuning, LoRA, distillation and recovery after pruning.
 
 mod backward;
 mod check;

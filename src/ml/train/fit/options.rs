@@ -1,4 +1,4 @@
-//! What a fit is told to do.
+//! The options of a fit.
 
 use std::time::Duration;
 
@@ -15,48 +15,49 @@ use crate::text::data::tokens::Tokens;
 use crate::train::optimizer::AdamWSettings;
 use crate::train::schedule::{Schedule, Warmup};
 
-/// The options of a fit; the defaults are the Hugging Face Trainer's, but for the batch size.
+/// The options of a fit. The defaults are those of the Hugging Face Trainer, except for the batch size.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct FitOptions {
     pub epochs: u32,
     /// Rows that go through the model together.
     pub batch_size: usize,
-    /// Batches that make one optimizer step.
+    /// Number of batches per optimizer step.
     pub accumulation: usize,
     pub learning_rate: f64,
     pub schedule: Schedule,
     pub warmup: Warmup,
     pub adamw: AdamWSettings,
-    /// Gradients are scaled down together to this norm; none leaves them.
+    /// Scale all gradients down together to this norm; `None` does not clip.
     pub clip: Option<f64>,
     pub padding: Padding,
-    /// Optimizer steps between two evaluations; none evaluates at each epoch's end. The last step is always evaluated.
+    /// Optimizer steps between two evaluations; `None` evaluates at the end of each epoch. The last step is always
+    /// evaluated.
     pub eval_steps: Option<u64>,
-    /// What decides which evaluation's model is kept.
+    /// The metric that decides which evaluated model is kept.
     pub metric: Criterion,
-    /// Evaluations without a better metric before the fit stops; none never stops early.
+    /// Number of evaluations without a better metric after which the fit stops; `None` never stops early.
     pub patience: Option<u32>,
-    /// A metric must be better by more than this to count against `patience`.
+    /// A metric must improve by more than this to reset the count for `patience`.
     pub threshold: f64,
     pub seed: u64,
-    /// Of the matrix products.
+    /// Precision of the matrix products.
     #[serde(skip_serializing_if = "Precision::is_f32")]
     pub precision: Precision,
     /// Compute the activations of each layer twice instead of keeping them all.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub gradient_checkpointing: bool,
-    /// Weights that are set to zero and held there.
+    /// Weights to set to zero and hold there.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pruning: Option<Pruning>,
-    /// Devices that share each step's rows with the model's. Operational, but for the dropout masks.
+    /// Devices that share each step's rows with the model's device. Operational, except for the dropout masks.
     #[serde(skip)]
     pub replicas: Vec<Device>,
-    /// Bytes of the device's memory that a step may take; a batch that needs more goes through in halves. Operational, but for
-    /// rounding and the dropout masks of what is halved.
+    /// Bytes of the device's memory that a step may use. A batch that needs more is halved. Operational, except for the
+    /// rounding and the dropout masks of halved batches.
     #[serde(skip)]
     pub memory_limit: Option<u64>,
-    /// Rows per evaluation batch. Operational: it changes speed and memory, so it is not written down.
+    /// Rows per evaluation batch. Operational: it changes speed and memory, so it is not recorded.
     #[serde(skip, default = "eval_batch_size")]
     pub eval_batch_size: usize,
     /// Time between checkpoints; zero writes one at every step. Operational.
@@ -68,7 +69,7 @@ fn eval_batch_size() -> usize {
     64
 }
 
-/// What is lost when a machine dies: at most five minutes' work, for a few seconds of writing.
+/// A machine that dies loses at most five minutes of work, at the cost of a few seconds of writing.
 fn checkpoint_every() -> Duration {
     Duration::from_secs(300)
 }
@@ -107,14 +108,14 @@ impl FitOptions {
         self.batch_size.saturating_mul(self.accumulation)
     }
 
-    /// Optimizer steps of an epoch of so many train rows.
+    /// Number of optimizer steps per epoch of `rows` train rows.
     pub fn steps_per_epoch(&self, rows: usize) -> u64 {
         rows.div_ceil(self.step_rows()) as u64
     }
 
-    /// Whether these options can be used on `tokens`.
+    /// Check that these options can be used on `tokens`.
     pub fn check(&self, tokens: &Tokens) -> Result<()> {
-        ensure!(!tokens.train.is_empty(), "there are no train rows to fit on");
+        ensure!(!tokens.train.is_empty(), "there are no train rows to train on");
         ensure!(self.epochs > 0, "epochs is 0; at least 1 is needed");
         ensure!(self.batch_size > 0, "batch-size is 0; at least 1 is needed");
         ensure!(self.accumulation > 0, "accumulation is 0; at least 1 is needed");
@@ -146,7 +147,7 @@ impl FitOptions {
         }
         ensure!(
             self.patience.is_none() || !tokens.validation.is_empty(),
-            "patience needs validation rows, and there are none; set `validation` of the corpus above 0"
+            "patience needs validation rows, but there are none; set `validation` of the corpus above 0"
         );
         ensure!(self.threshold >= 0.0, "threshold is {}; it must be 0 or more", self.threshold);
         if let Some(pruning) = &self.pruning {
@@ -166,7 +167,7 @@ impl FitOptions {
     }
 }
 
-/// A validation metric that says which model is the better one.
+/// The validation metric that decides which model is better.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Criterion {
@@ -178,7 +179,7 @@ pub enum Criterion {
 }
 
 impl Criterion {
-    /// Its value in `metrics`; an AUC that is not defined counts as 0.
+    /// Its value in `metrics`; an undefined AUC counts as 0.
     pub fn of(self, metrics: &Metrics) -> f64 {
         match self {
             Self::MacroF1 => metrics.macro_f1,
@@ -188,7 +189,7 @@ impl Criterion {
         }
     }
 
-    /// As messages call it.
+    /// Its name in messages.
     pub fn name(self) -> &'static str {
         match self {
             Self::MacroF1 => "macro F1",
@@ -198,7 +199,7 @@ impl Criterion {
         }
     }
 
-    /// By how much `new` is better than `old`; negative where it is worse.
+    /// How much better `new` is than `old`; negative if it is worse.
     pub fn gain(self, new: f64, old: f64) -> f64 {
         if self == Self::Loss { old - new } else { new - old }
     }

@@ -1,4 +1,4 @@
-//! What a fit gives back besides a model.
+//! The results of a fit besides the model.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,15 +9,15 @@ use crate::model::Model;
 /// A finished fit.
 #[derive(Debug)]
 pub struct Fitted {
-    /// The best model by the chosen metric, without autodiff; the last one where there are no validation rows.
+    /// The best model by the chosen metric, without autodiff; the last model without validation rows.
     pub model: Model,
-    /// `training.json`: equal whenever the fit is repeated.
+    /// The content of `training.json`; repeating the fit gives the same.
     pub training: Training,
-    /// What varies from run to run; for the run's log, never for an artifact.
+    /// Figures that vary from run to run: for the run's log, never for an artifact.
     pub timings: Timings,
 }
 
-/// How a fit went.
+/// The course of a fit.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Training {
@@ -26,9 +26,9 @@ pub struct Training {
     pub steps: u64,
     pub steps_per_epoch: u64,
     pub stop: Stop,
-    /// None without validation rows.
+    /// `None` without validation rows.
     pub best: Option<Best>,
-    /// Share of the positions that went through the model that were padding.
+    /// Share of padding among the positions that the model computed.
     pub padding: f64,
     pub trainable_parameters: u64,
     pub curve: Vec<Point>,
@@ -41,7 +41,7 @@ pub struct Training {
 pub enum Stop {
     /// All epochs are done.
     Finished,
-    /// The metric did not get better in `patience` evaluations.
+    /// The metric did not improve in `patience` evaluations.
     Early,
 }
 
@@ -49,57 +49,57 @@ pub enum Stop {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Best {
-    /// Epochs done by then: 2 after the second, 2.5 in the middle of the third.
+    /// Epochs done at that point: 2 after the second, 2.5 in the middle of the third.
     pub epoch: f64,
     pub step: u64,
     /// The chosen metric on the validation rows.
     pub value: f64,
 }
 
-/// A point of the learning curve: the steps since the point before.
+/// A point of the learning curve. It covers the steps since the previous point.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Point {
     /// The last of these steps, from 1.
     pub step: u64,
-    /// Epochs done by then.
+    /// Epochs done at that point.
     pub epoch: f64,
     /// Mean over these steps.
     pub loss: f64,
-    /// Of the last of these steps.
+    /// Learning rate of the last of these steps.
     pub learning_rate: f64,
-    /// Before clipping; mean over these steps.
+    /// Gradient norm before clipping, averaged over these steps.
     pub grad_norm: f64,
 }
 
-/// What the model was worth at an epoch's end, or after so many steps as were asked for.
+/// The model's quality at the end of an epoch, or after every `eval_steps` steps.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Evaluation {
-    /// Epochs done by then.
+    /// Epochs done at that point.
     pub epoch: f64,
     pub step: u64,
-    /// Mean over the steps since the evaluation before.
+    /// Mean over the steps since the previous evaluation.
     pub train_loss: f64,
-    /// None without validation rows.
+    /// `None` without validation rows.
     pub validation: Option<Metrics>,
 }
 
-/// How fast a fit was.
+/// The speed of a fit.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Timings {
-    /// Wall time of training and evaluation, over all the processes that took part.
+    /// Wall time of training and evaluation, over all processes that took part.
     pub seconds: f64,
-    /// Train rows per second, evaluation not counted.
+    /// Train rows per second, without evaluation.
     pub samples_per_second: f64,
-    /// At each point of the learning curve.
+    /// One entry per point of the learning curve.
     pub curve: Vec<Speed>,
-    /// Highest resident memory of the whole process (VmHWM); none where the system does not tell.
+    /// Highest resident memory of the whole process (VmHWM). `None` if the system does not report it.
     pub peak_memory_bytes: Option<u64>,
 }
 
-/// How fast the steps since the point before were, and what was needed for it.
+/// The speed of the steps since the previous point, and their memory.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Speed {
@@ -107,11 +107,11 @@ pub struct Speed {
     pub step: u64,
     /// Train rows per second.
     pub samples_per_second: f64,
-    /// As [`Timings::peak_memory_bytes`], up to here.
+    /// As [`Timings::peak_memory_bytes`], up to this point.
     pub peak_memory_bytes: Option<u64>,
 }
 
-/// The most memory this process has held, from `/proc/self/status`.
+/// The most memory that this process has held, from `/proc/self/status`.
 pub fn peak_memory_bytes() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;

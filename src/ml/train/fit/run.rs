@@ -1,4 +1,4 @@
-//! The one training loop: full fine-tuning, LoRA, distillation and recovery after pruning are objectives of it.
+//! The training loop, used for full fine-tuning, LoRA, distillation and recovery after pruning.
 
 use std::path::Path;
 use std::time::Instant;
@@ -13,9 +13,9 @@ use super::{evaluate, state};
 
 use super::check::check;
 use super::feed::Feed;
-use super::memory::Room;
+use super::memory::MemoryBudget;
 use super::pupil::Pupil;
-use super::state::{Clock, State, Sums};
+use super::state::{Clock, FitState, Sums};
 use super::step::{Seen, Stepper};
 use crate::model::Model;
 use crate::text::data::tokens::Tokens;
@@ -24,18 +24,18 @@ use crate::train::objective::Objective;
 use crate::train::optimizer::AdamW;
 use crate::watch::{Interrupted, Progress, Watch};
 
-/// Points of the learning curve between evaluations at most: enough for a plot, small enough for a JSON file.
+/// Maximum number of points of the learning curve between evaluations: enough for a plot, small enough for a JSON file.
 const CURVE_POINTS: u64 = 500;
 
-/// Ids of a bad step that a message lists: all rows of a usual batch.
+/// Maximum number of row ids that a message lists: all rows of a usual batch.
 const LISTED_ROWS: usize = 32;
 
-/// Train `model` on the train rows and give back the best one on the validation rows.
+/// Train `model` on the train rows and return the best model by the validation rows.
 ///
-/// The result is a function of the model, the rows, the objective, the options and the kind of device: nothing else in
-/// the process matters, unless memory runs short and batches are halved. With `checkpoints`, state is kept in that folder at intervals, at each evaluation and when the
-/// watch says stop, and a fit of the same inputs goes on from there. The folder is left for the caller to remove once the
-/// result is safe: until then, calling again gives the finished result at once.
+/// The result depends only on the model, the rows, the objective, the options and the kind of device, unless memory
+/// runs short and batches are halved. With `checkpoints`, the fit saves its state in that folder at intervals, at each
+/// evaluation and when the watch asks it to stop, and a fit of the same inputs resumes from there. The caller removes
+/// the folder after it has stored the result: until then, calling again returns the finished result at once.
 pub fn fit(
     model: Model,
     tokens: &Tokens,
@@ -48,17 +48,14 @@ pub fn fit(
     options.check(tokens)?;
     check(&model, tokens, options.padding)?;
     objective.check(tokens.train.len(), tokens.labels.len())?;
-    // A checkpoint has the trained weights alone.
+    // A checkpoint holds only the trained weights.
     let is_frozen = model.count_trainable() < model.count();
-    ensure!(
-        options.pruning.is_none() || !is_frozen,
-        "a model with frozen weights cannot be pruned while it is trained"
-    );
+    ensure!(options.pruning.is_none() || !is_frozen, "a model with frozen weights cannot be pruned during training");
     let device = device.clone().autodiff();
     if options.memory_limit.is_some() {
-        device.memory_cleanup(); // What earlier work left in the pool is not this fit's.
+        device.memory_cleanup(); // Release what earlier work left in the pool.
     }
-    let stepper = Stepper { tokens, objective, options, device: &device, watch, room: Room::default() };
+    let stepper = Stepper { tokens, objective, options, device: &device, watch, budget: MemoryBudget::default() };
     let mut run = Run::start(model, &stepper, checkpoints, watch)?;
     loop {
         if run.is_evaluation_due() {
@@ -79,7 +76,7 @@ pub fn fit(
     }
 }
 
-/// A fit between two steps.
+/// The state of a fit between two steps.
 struct Run<'a> {
     stepper: &'a Stepper<'a>,
     watch: &'a dyn Watch,
@@ -87,9 +84,9 @@ struct Run<'a> {
     pupil: Pupil,
     optimizer: AdamW,
     best: Option<Model>,
-    state: State,
+    state: FitState,
     steps_per_epoch: u64,
-    /// Steps of all epochs.
+    /// Number of steps in all epochs.
     total: u64,
     feed: Feed,
     clock: Clock,
@@ -99,7 +96,7 @@ struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    /// At the beginning, or where a checkpoint left off.
+    /// Start from the beginning, or from a checkpoint.
     fn start(model: Model, stepper: &'a Stepper<'a>, checkpoints: Option<&Path>, watch: &'a dyn Watch) -> Result<Self> {
         let Stepper { tokens, objective, options, device, .. } = *stepper;
         let projection = match objective.guide() {
@@ -116,7 +113,7 @@ impl<'a> Run<'a> {
             optimizer: AdamW::new(options.adamw, &pupil, device),
             pupil,
             best: None,
-            state: State { identity, ..State::default() },
+            state: FitState { identity, ..FitState::default() },
             steps_per_epoch,
             total: steps_per_epoch * u64::from(options.epochs),
             feed: Feed::start(tokens, options, 0)?,
@@ -125,24 +122,24 @@ impl<'a> Run<'a> {
             saved: None,
         };
         let Some(checkpoints) = &run.checkpoints else { return Ok(run) };
-        let (found, notes) = checkpoints.read::<State>();
+        let (found, notes) = checkpoints.read::<FitState>();
         notes.into_iter().for_each(|note| watch.note(note));
         match found {
             Some(found) if found.0.identity == run.state.identity => {
                 let resumed = state::resume(found, run.pupil, &mut run.optimizer)?;
                 (run.state, run.pupil, run.best) = (resumed.state, resumed.pupil, resumed.best);
-                stepper.room.resume(run.state.parts);
+                stepper.budget.resume(run.state.parts);
                 run.feed = Feed::start(tokens, options, run.state.step)?;
                 (run.clock, run.saved) = (Clock::start(run.state.seconds), Some(run.state.step));
-                watch.note(format!("going on from step {} of {}", run.state.step, run.total));
+                watch.note(format!("resuming from step {} of {}", run.state.step, run.total));
             }
-            Some(_) => watch.note("the checkpoint there belongs to another fit and is not used".to_owned()),
+            Some(_) => watch.note("ignoring the checkpoint: it belongs to another fit".to_owned()),
             None => {}
         }
         Ok(run)
     }
 
-    /// Epochs done, with the begun one's share.
+    /// Number of epochs done, with the finished share of the current one.
     fn epoch(&self) -> f64 {
         self.state.step as f64 / self.steps_per_epoch as f64
     }
@@ -153,15 +150,15 @@ impl<'a> Run<'a> {
         step > 0 && (step.is_multiple_of(every) || step == self.total)
     }
 
-    /// Whether this is a step to evaluate after, and that has not been done: a checkpoint may lie in between.
+    /// Whether to evaluate after this step. A checkpoint may show that this was already done.
     fn is_evaluation_due(&self) -> bool {
         self.is_evaluation_step() && self.state.evaluations.last().is_none_or(|last| last.step < self.state.step)
     }
 
-    /// Judge the model, keep it if it is the best, and see whether it is time to stop.
+    /// Evaluate the model, keep it if it is the best, and decide whether to stop.
     fn evaluate(&mut self) -> Result<()> {
         let validation = match evaluate::validate(&self.pupil.model, self.stepper, self.watch) {
-            // Whatever it was, the steps up to here are done: a rerun need not do them again.
+            // Whatever failed, the steps up to here are done: save them, so that a rerun need not repeat them.
             Err(error) => {
                 self.save()?;
                 return Err(error);
@@ -177,10 +174,10 @@ impl<'a> Run<'a> {
                 self.kept()
             );
         }
-        // Without validation rows nobody else looks at what the last step did to the weights.
+        // Without validation rows nothing else would notice that the last step broke the weights.
         if validation.is_none() && !state::is_finite(&self.pupil)? {
             bail!(
-                "weights are no numbers any more after step {} of {}; {}; try a lower learning-rate, a longer warm-up or a \
+                "the weights became NaN or infinite after step {} of {}; {}; try a lower learning-rate, a longer warm-up or a \
                  smaller clip",
                 self.state.step,
                 self.total,
@@ -189,7 +186,7 @@ impl<'a> Run<'a> {
         }
         let (options, epoch) = (self.stepper.options, self.epoch());
         evaluate::record(&mut self.state, epoch, validation);
-        // A model that is to lose more weights is none to keep, and none to judge those after it by.
+        // A model that will still lose weights is not a candidate for the best model, nor a reference for later ones.
         let is_candidate = options.pruning.as_ref().is_none_or(|pruning| pruning.is_over(self.state.step, self.total));
         let better = is_candidate && evaluate::judge(&mut self.state, options);
         if better {
@@ -204,7 +201,7 @@ impl<'a> Run<'a> {
         self.save()
     }
 
-    /// Remove the weights that are to be gone before the next step, and hold them at zero.
+    /// Remove the weights that are due before the next step, and hold them at zero.
     fn prune(mut self) -> Result<Self> {
         let Some(pruning) = &self.stepper.options.pruning else { return Ok(self) };
         let Some(share) = pruning.due(self.state.step, self.total) else { return Ok(self) };
@@ -227,19 +224,20 @@ impl<'a> Run<'a> {
     /// One optimizer step on the next rows.
     fn step(mut self) -> Result<Self> {
         let Stepper { tokens, options, .. } = *self.stepper;
-        let lesson = self.feed.next().context("the thread that collects rows has ended")?;
+        let step_batches = self.feed.next().context("internal error: the thread that collects rows has ended")?;
         let learning_rate =
             options.learning_rate * options.schedule.factor(self.state.step, options.warmup, self.total);
         let start = Instant::now();
-        let (pupil, seen) = self.stepper.step(self.pupil, &mut self.optimizer, &lesson, learning_rate)?;
+        let (pupil, seen) = self.stepper.step(self.pupil, &mut self.optimizer, &step_batches, learning_rate)?;
         self.pupil = pupil;
         if !seen.loss.is_finite() || !seen.norm.is_finite() {
-            let ids = lesson.rows().map(|row| tokens.train.id(row).to_owned()).collect();
+            let ids = step_batches.rows().map(|row| tokens.train.id(row).to_owned()).collect();
             return self.refuse(seen, learning_rate, ids);
         }
         let state = &mut self.state;
         let seconds = start.elapsed().as_secs_f64();
-        let sums = Sums { steps: 1, loss: seen.loss, norm: seen.norm, rows: lesson.rows().count() as u64, seconds };
+        let sums =
+            Sums { steps: 1, loss: seen.loss, norm: seen.norm, rows: step_batches.rows().count() as u64, seconds };
         [&mut state.whole, &mut state.since_point, &mut state.since_evaluation].into_iter().for_each(|s| s.add(sums));
         state.positions += seen.positions;
         state.tokens += seen.tokens;
@@ -249,8 +247,8 @@ impl<'a> Run<'a> {
         Ok(self)
     }
 
-    /// The end of a fit whose loss is no number. Where the optimizer saw that in time, the model is as it was before, and
-    /// is kept; else the last checkpoint is from before, too.
+    /// Fail because the loss is not finite. If the optimizer noticed in time, the model is unchanged and is saved;
+    /// otherwise the last checkpoint is from before this step.
     fn refuse(mut self, Seen { loss, norm, .. }: Seen, learning_rate: f64, ids: Vec<String>) -> Result<Self> {
         if self.optimizer.steps() == self.state.step {
             self.save()?;
@@ -268,20 +266,20 @@ impl<'a> Run<'a> {
         )
     }
 
-    /// What a fit that cannot go on leaves.
+    /// Describes what is left of a fit that fails.
     fn kept(&self) -> String {
-        let best = if self.best.is_some() { ", with the best model so far," } else { "" };
+        let best = if self.best.is_some() { " (with the best model so far)" } else { "" };
         match self.saved {
             Some(step) => {
                 format!(
-                    "the checkpoint of step {step} is kept{best} and a rerun of the same settings goes on from there"
+                    "the checkpoint of step {step} is kept{best}, and a rerun with the same settings resumes from it"
                 )
             }
-            None => "nothing was saved yet".to_owned(),
+            None => "no checkpoint was saved yet".to_owned(),
         }
     }
 
-    /// Tell how far the fit is, and put down a point of the curve where one is due.
+    /// Report the progress, and add a point to the curve if one is due.
     fn tell(&mut self) {
         let (epoch, is_evaluation_step) = (self.epoch(), self.is_evaluation_step());
         let state = &mut self.state;
@@ -309,10 +307,10 @@ impl<'a> Run<'a> {
         });
     }
 
-    /// Keep what a crash must not take, unless the model is spoilt: the next step will then say so.
+    /// Save a checkpoint, unless the model has weights that are not finite: then the next step reports the error.
     fn save(&mut self) -> Result<()> {
         self.state.seconds = self.clock.seconds();
-        self.state.parts = self.stepper.room.parts();
+        self.state.parts = self.stepper.budget.parts();
         if let Some(checkpoints) = &self.checkpoints
             && state::save(checkpoints, &self.state, &self.pupil, &self.optimizer, self.best.as_ref())?
         {

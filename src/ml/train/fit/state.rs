@@ -1,4 +1,4 @@
-//! Everything a fit knows between two steps, and how it survives a crash.
+//! The state of a fit between two steps, and how it is saved and restored.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -21,10 +21,10 @@ use crate::train::objective::Objective;
 use crate::train::optimizer::AdamW;
 
 /// The numbers of a fit between two steps. Batch order and dropout are functions of seed, epoch and step, so there is
-/// no generator to save.
+/// no random generator to save.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct State {
-    /// What the fit was asked to do: a checkpoint of another fit is not used.
+pub struct FitState {
+    /// Identifies the inputs and options of the fit: a checkpoint of another fit is ignored.
     pub identity: String,
     /// Optimizer steps done.
     pub step: u64,
@@ -40,12 +40,12 @@ pub struct State {
     pub since_evaluation: Sums,
     /// Exponential mean of the loss, for display.
     pub smooth: f64,
-    /// Of the last step.
+    /// Learning rate of the last step.
     pub learning_rate: f64,
-    /// Positions that went through the model, and those that held a token.
+    /// Positions that the model computed, and how many of them held a token.
     pub positions: u64,
     pub tokens: u64,
-    /// Parts that each batch goes through in; none said is one.
+    /// Number of parts that each batch is cut into; 0, the value in older checkpoints, means one.
     #[serde(default)]
     pub parts: usize,
     /// Wall time up to the checkpoint, evaluations included.
@@ -72,7 +72,7 @@ impl Sums {
         self.seconds += other.seconds;
     }
 
-    /// What was added up since the last call.
+    /// The sums since the last call.
     pub fn take(&mut self) -> Self {
         std::mem::take(self)
     }
@@ -91,14 +91,14 @@ impl Sums {
     }
 }
 
-impl State {
+impl FitState {
     /// Share of padding so far.
     pub fn padding(&self) -> f64 {
         if self.positions == 0 { 0.0 } else { 1.0 - self.tokens as f64 / self.positions as f64 }
     }
 }
 
-/// What a checkpoint must have in common with a fit to be of use to it.
+/// What a checkpoint must have in common with a fit to be usable for it.
 pub fn identity(pupil: &Pupil, tokens: &Tokens, objective: &Objective, options: &FitOptions) -> Result<String> {
     let mut hasher = blake3::Hasher::new();
     hasher.update(&serde_json::to_vec(options)?);
@@ -116,7 +116,7 @@ pub fn identity(pupil: &Pupil, tokens: &Tokens, objective: &Objective, options: 
     match objective {
         Objective::CrossEntropy { .. } => hasher.update(format!("{objective:?}").as_bytes()),
         Objective::Distill { teacher, alpha, temperature, guide } => {
-            // Not the logits: a GPU may compute them again a little otherwise, and the steps done are good all the same.
+            // Not the logits: a GPU may recompute them with small differences, and the finished steps are still valid.
             hasher.update(format!("{} {alpha} {temperature}", teacher.len()).as_bytes());
             hasher.update(guide.as_ref().map(Guide::identity).unwrap_or_default().as_bytes())
         }
@@ -124,7 +124,7 @@ pub fn identity(pupil: &Pupil, tokens: &Tokens, objective: &Objective, options: 
     Ok(hasher.finalize().to_hex().to_string())
 }
 
-/// Whether all trainable weights are numbers.
+/// Whether all trainable weights are finite.
 pub fn is_finite(pupil: &Pupil) -> Result<bool> {
     Ok(are_finite(&read_weights(pupil)?))
 }
@@ -133,12 +133,13 @@ fn are_finite(weights: &Tensors) -> bool {
     weights.values().all(|values| values.par_iter().all(|x| x.is_finite()))
 }
 
-/// Write everything that [`resume`] needs. Frozen parameters are left out: the caller has them.
+/// Write everything that [`resume`] needs. Frozen parameters are left out, because the caller has them.
 ///
-/// False, and nothing is written, where a weight is not finite: what can only fail again must not replace what is good.
+/// If a weight is not finite, this writes nothing and returns false: a state that can only fail must not replace a good
+/// one.
 pub fn save(
     checkpoints: &Checkpoints,
-    state: &State,
+    state: &FitState,
     pupil: &Pupil,
     optimizer: &AdamW,
     best: Option<&Model>,
@@ -152,7 +153,7 @@ pub fn save(
         tensors.extend(weights.into_iter().map(|(name, values)| (format!("{group}/{name}"), values)));
     };
     put("weights", weights);
-    // Right after the best evaluation the model is the best one; once is enough then.
+    // Right after the best evaluation the model is the best one, so it is saved only once.
     if let (Some(best), Some(at)) = (best, &state.best)
         && at.step != state.step
     {
@@ -167,19 +168,19 @@ pub fn save(
     Ok(true)
 }
 
-/// What a checkpoint gave back.
+/// A fit restored from a checkpoint.
 pub struct Resumed {
-    pub state: State,
+    pub state: FitState,
     pub pupil: Pupil,
     pub best: Option<Model>,
 }
 
-/// Go on from a checkpoint that [`save`] wrote: `pupil` and `optimizer` as they were at the fit's start.
-pub fn resume((state, tensors): (State, Tensors), pupil: Pupil, optimizer: &mut AdamW) -> Result<Resumed> {
+/// Resume from a checkpoint that [`save`] wrote. `pupil` and `optimizer` must be as at the start of the fit.
+pub fn resume((state, tensors): (FitState, Tensors), pupil: Pupil, optimizer: &mut AdamW) -> Result<Resumed> {
     let mut groups: BTreeMap<String, Tensors> = BTreeMap::new();
     for (name, values) in tensors {
         let (group, name) =
-            name.split_once('/').ok_or_else(|| anyhow!("the checkpoint has a tensor `{name}` of no group"))?;
+            name.split_once('/').ok_or_else(|| anyhow!("the checkpoint has a tensor `{name}` without a group"))?;
         groups.entry(group.to_owned()).or_default().insert(name.to_owned(), values);
     }
     let mut take = |group: &str| groups.remove(group).unwrap_or_default();
@@ -208,7 +209,7 @@ pub fn resume((state, tensors): (State, Tensors), pupil: Pupil, optimizer: &mut 
     Ok(Resumed { state, pupil, best })
 }
 
-/// The trainable parameters on the host, by Hugging Face name, in our layout.
+/// The trainable parameters on the host, by Hugging Face name, in this program's layout.
 fn read_weights<M: Module>(model: &M) -> Result<Tensors> {
     struct Reader {
         names: BTreeMap<ParamId, String>,
@@ -230,7 +231,7 @@ fn read_weights<M: Module>(model: &M) -> Result<Tensors> {
     reader.weights
 }
 
-/// Put weights from [`read_weights`] into a model of the same shape.
+/// Write weights from [`read_weights`] into a model of the same shape.
 fn write_weights<M: Module>(model: M, weights: Tensors) -> Result<M> {
     struct Writer {
         names: BTreeMap<ParamId, String>,
@@ -242,7 +243,7 @@ fn write_weights<M: Module>(model: M, weights: Tensors) -> Result<M> {
             let Some(name) = self.names.remove(&param.id) else { return param };
             let values = self.weights.remove(&name).unwrap_or_default();
             if values.len() != param.shape().num_elements() {
-                self.failed = Some(anyhow!("the checkpoint does not have the weights of `{name}`"));
+                self.failed = Some(anyhow!("the checkpoint lacks the weights of `{name}`"));
                 return param;
             }
             param.map(|tensor| {
@@ -261,7 +262,7 @@ fn trainable<M: Module>(model: &M) -> BTreeMap<ParamId, String> {
     walk::list(model).into_iter().filter(|named| named.trainable).map(|named| (named.id, named.name)).collect()
 }
 
-/// Seconds of work, without what went before a resume counted twice.
+/// Measures seconds of work; time before a resume is not counted twice.
 pub struct Clock {
     start: Instant,
     before: f64,

@@ -7,10 +7,10 @@ use burn::tensor::{Device, Tensor};
 use super::FitOptions;
 use super::backward;
 use super::backward::Inputs;
-use super::feed::Lesson;
-use super::memory::{Room, within};
+use super::feed::StepBatches;
+use super::memory::{MemoryBudget, within};
 use super::pupil::Pupil;
-use crate::compute::dropout::Noise;
+use crate::compute::dropout::Pass;
 use crate::text::batch::Batch;
 use crate::text::data::tokens::Tokens;
 use crate::train::guide::Counts;
@@ -18,30 +18,30 @@ use crate::train::objective::Objective;
 use crate::train::optimizer::{Accumulated, AdamW};
 use crate::watch::Watch;
 
-/// What all steps of a fit have in common.
+/// What all steps of a fit share.
 pub struct Stepper<'a> {
     pub tokens: &'a Tokens,
     pub objective: &'a Objective,
     pub options: &'a FitOptions,
-    /// Where the model is, with autodiff.
+    /// The model's device, with autodiff.
     pub device: &'a Device,
     pub watch: &'a dyn Watch,
-    pub room: Room,
+    pub budget: MemoryBudget,
 }
 
-/// What a step saw.
+/// The measurements of a step.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Seen {
     /// Mean over the step's rows, before the update.
     pub loss: f64,
-    /// Of the gradient, before clipping.
+    /// Norm of the gradient, before clipping.
     pub norm: f64,
-    /// Positions that went through the model, and those that held a token.
+    /// Positions that the model computed, and how many of them held a token.
     pub positions: u64,
     pub tokens: u64,
 }
 
-/// The gradients of a step's rows, and what they came with.
+/// The gradients of a step's rows, and what was computed along with them.
 struct Gathered {
     grads: Accumulated,
     /// `[1]` each.
@@ -49,31 +49,31 @@ struct Gathered {
 }
 
 impl Stepper<'_> {
-    /// Take one step. A loss or norm that is not finite is the caller's to judge: on the CPU the model is as it was, on a GPU
-    /// it is spoilt.
+    /// Take one step. The caller has to check whether loss and norm are finite. If they are not, the model is unchanged
+    /// on the CPU and broken on a GPU.
     pub fn step(
         &self,
         pupil: Pupil,
         optimizer: &mut AdamW,
-        lesson: &Lesson,
+        step_batches: &StepBatches,
         learning_rate: f64,
     ) -> Result<(Pupil, Seen)> {
-        let (batches, gathered) = self.room.find(self.watch, |parts| {
-            let batches = self.cut(lesson, parts * (1 + self.options.replicas.len()));
-            // The first steps also make room for the optimizer's state.
+        let (batches, gathered) = self.budget.find(self.watch, |parts| {
+            let batches = self.cut(step_batches, parts * (1 + self.options.replicas.len()));
+            // The first steps also allocate the optimizer's state.
             let settled = optimizer.steps() > 1;
             let gathered = within(self.options.memory_limit, self.device, || {
-                let gathered = self.gradients(&pupil, optimizer, &batches, lesson.step)?;
+                let gathered = self.gradients(&pupil, optimizer, &batches, step_batches.step)?;
                 self.wait(&batches, &gathered.grads, settled)?;
                 Ok(gathered)
             });
             let widest = batches.iter().max_by_key(|batch| batch.positions());
             let [rows, width] = widest.map_or([0, 0], |batch| [batch.len(), batch.width]);
-            let at = || format!("step {}, {rows} rows of {width} tokens at a time", lesson.step + 1);
+            let at = || format!("step {}, {rows} rows of {width} tokens at a time", step_batches.step + 1);
             Ok((batches, gathered.with_context(at)?))
         })?;
 
-        // The loss is read after the update is queued: a GPU then never waits for the host.
+        // Read the loss after queuing the update, so that a GPU never waits for the host.
         let (pupil, norm) = optimizer.step(pupil, gathered.grads, learning_rate, self.options.clip)?;
         let loss = f64::from(Tensor::cat(gathered.losses, 0).sum().try_into_scalar::<f32>()?);
         let positions = batches.iter().map(|batch| batch.positions() as u64).sum();
@@ -81,36 +81,38 @@ impl Stepper<'_> {
         Ok((pupil, Seen { loss, norm: norm.read()?, positions, tokens }))
     }
 
-    /// The lesson's batches, each in `parts` of about equally many rows.
-    fn cut(&self, lesson: &Lesson, parts: usize) -> Vec<Batch> {
+    /// The step's batches, each cut into `parts` with about equally many rows.
+    fn cut(&self, step_batches: &StepBatches, parts: usize) -> Vec<Batch> {
         let Self { tokens, options, .. } = self;
         let cut = |batch: &Batch| -> Vec<Batch> {
             let rows = batch.rows.chunks(batch.len().div_ceil(parts));
             rows.map(|rows| Batch::collect(&tokens.train, rows, tokens.pad_id, options.padding)).collect()
         };
-        if parts == 1 { lesson.batches.clone() } else { lesson.batches.iter().flat_map(cut).collect() }
+        if parts == 1 { step_batches.batches.clone() } else { step_batches.batches.iter().flat_map(cut).collect() }
     }
 
     /// The gradient of the mean loss over all batches, computed by all devices.
     ///
-    /// Each batch is divided by the weight of all the step's rows, so that it does not matter which device has which.
+    /// Each batch is divided by the weight of all rows of the step, so it does not matter which device computes which
+    /// batch.
     fn gradients(&self, pupil: &Pupil, optimizer: &AdamW, batches: &[Batch], step: u64) -> Result<Gathered> {
         let Self { objective, options, device, .. } = *self;
         let weight = objective.weight(batches.iter().flat_map(|batch| batch.labels.iter().copied()));
         let ranks = 1 + options.replicas.len();
-        let pass = Pass { objective, options, optimizer, batches, step, weight, counts: Counts::of(batches), ranks };
+        let work =
+            StepWork { objective, options, optimizer, batches, step, weight, counts: Counts::of(batches), ranks };
         if ranks == 1 {
-            return pass.run(0, pupil, device);
+            return work.run(0, pupil, device);
         }
         std::thread::scope(|scope| {
             let others = (1..).zip(&options.replicas).map(|(rank, device)| {
-                let (pass, device) = (&pass, device.clone().autodiff());
+                let (work, device) = (&work, device.clone().autodiff());
                 let replica = pupil.clone().fork(&device);
-                scope.spawn(move || pass.run(rank, &replica, &device))
+                scope.spawn(move || work.run(rank, &replica, &device))
             });
             let others: Vec<_> = others.collect();
-            let sum = pass.run(0, pupil, device);
-            // All are waited for before any error is given: a panic of one would else hide it.
+            let sum = work.run(0, pupil, device);
+            // Wait for all threads before reporting an error, so that a panic of one does not hide it.
             let joined =
                 others.into_iter().map(|other| other.join().map_err(|_| anyhow!("the thread of a device panicked")));
             let joined: Vec<_> = joined.collect();
@@ -124,52 +126,52 @@ impl Stepper<'_> {
         })
     }
 
-    /// Make sure that the gradients are there before they change the model.
+    /// Make sure that the gradients are computed before they change the model.
     ///
-    /// A GPU works behind the host, so its errors show only where a result is read. Waiting for it costs time: only batches
-    /// larger than all before them may run out of memory, so only they are waited for.
+    /// A GPU runs behind the host, so its errors show only when a result is read. Waiting costs time. Only batches
+    /// larger than all before can run out of memory, so this waits only for those.
     fn wait(&self, batches: &[Batch], grads: &Accumulated, settled: bool) -> Result<()> {
         let positions = batches.iter().map(Batch::positions).max().unwrap_or(0);
-        if !settled || self.room.is_unproven(positions) {
+        if !settled || self.budget.is_unproven(positions) {
             grads.wait()?;
             if settled {
-                self.room.proved(positions);
+                self.budget.proved(positions);
             }
         }
         Ok(())
     }
 }
 
-/// Forward and backward of a step's batches, each device its share.
-struct Pass<'a> {
+/// Forward and backward passes over a step's batches; each device computes its share.
+struct StepWork<'a> {
     objective: &'a Objective,
     options: &'a FitOptions,
     optimizer: &'a AdamW,
     batches: &'a [Batch],
     step: u64,
-    /// Of all rows of the step.
+    /// Weight of all rows of the step.
     weight: f64,
     counts: Counts,
     ranks: usize,
 }
 
-impl Pass<'_> {
-    /// Every `ranks`-th batch from `rank` on, one after the other.
+impl StepWork<'_> {
+    /// Compute every `ranks`-th batch from `rank` on, one after the other.
     fn run(&self, rank: usize, pupil: &Pupil, device: &Device) -> Result<Gathered> {
         let Pupil { model, projection } = pupil;
         let guide = self.objective.guide().map(|guide| if rank == 0 { guide.clone() } else { guide.on(device) });
-        let mut noise = Noise::rank(self.options.seed, self.step, rank as u64).in_precision(self.options.precision);
+        let mut pass = Pass::rank(self.options.seed, self.step, rank as u64).in_precision(self.options.precision);
         let mut gathered = Gathered { grads: Accumulated::default(), losses: Vec::new() };
         for batch in self.batches.iter().skip(rank).step_by(self.ranks) {
             let (ids, mask) = batch.to_device(device);
             let take = |grads| gathered.grads.add(pupil, grads, self.optimizer);
-            let shown = guide.as_ref().map(|guide| guide.show(&ids, &mask, self.counts, projection.as_ref()));
+            let targets = guide.as_ref().map(|guide| guide.targets(&ids, &mask, self.counts, projection.as_ref()));
             let loss = |logits| self.objective.loss(logits, batch, self.weight);
-            let inputs = Inputs { ids, mask, loss: &loss, shown: shown.as_ref() };
+            let inputs = Inputs { ids, mask, loss: &loss, targets: targets.as_ref() };
             gathered.losses.push(if self.options.gradient_checkpointing {
-                backward::layer_by_layer(model, inputs, &mut noise, take)?
+                backward::layer_by_layer(model, inputs, &mut pass, take)?
             } else {
-                backward::whole(model, inputs, &mut noise, take)?
+                backward::whole(model, inputs, &mut pass, take)?
             });
         }
         Ok(gathered)

@@ -1,4 +1,4 @@
-//! A step gives the same gradients however its rows go through the model.
+//! Tests that a step gives the same gradients however its rows go through the model.
 
 use std::collections::BTreeMap;
 
@@ -12,12 +12,13 @@ use crate::train::guide::{AttentionLoss, Depths, Guide, HiddenLoss, Measure};
 use crate::train::optimizer::AdamWSettings;
 use crate::watch::Silent;
 
-/// One step of `options` on the first rows, each batch in `parts`: what it saw, and the weights after it.
+/// Take one step of `options` on the first rows, with each batch in `parts`. Returns its measurements and the weights
+/// after it.
 fn step(model: Model, options: &FitOptions, parts: usize) -> (Seen, BTreeMap<String, Vec<f32>>) {
     step_towards(&Objective::cross_entropy(), model, options, parts)
 }
 
-/// The same with another objective; the projection's weights are among them.
+/// The same with another objective; the weights include the projection's.
 fn step_towards(
     objective: &Objective,
     model: Model,
@@ -31,16 +32,16 @@ fn step_towards(
     let mut optimizer = AdamW::new(options.adamw, &pupil, &device);
     let collect = |rows: &[usize]| Batch::collect(&tokens.train, rows, tokens.pad_id, Padding::Bucketed);
     let rows: Vec<usize> = (0..options.step_rows()).collect();
-    let lesson = Lesson { step: 3, batches: rows.chunks(options.batch_size).map(collect).collect() };
-    let room = Room::in_parts(parts);
-    let stepper = Stepper { tokens: &tokens, objective, options, device: &device, watch: &Silent, room };
-    let (pupil, seen) = stepper.step(pupil, &mut optimizer, &lesson, 1.0).unwrap();
+    let step_batches = StepBatches { step: 3, batches: rows.chunks(options.batch_size).map(collect).collect() };
+    let budget = MemoryBudget::in_parts(parts);
+    let stepper = Stepper { tokens: &tokens, objective, options, device: &device, watch: &Silent, budget };
+    let (pupil, seen) = stepper.step(pupil, &mut optimizer, &step_batches, 1.0).unwrap();
     let weights = walk::to_host(&pupil).unwrap().into_iter().map(|(name, tensor)| (name, tensor.data)).collect();
     (seen, weights)
 }
 
-/// With learning rate 1 and a large ε, AdamW's first step g / (|g| + ε) is near to g / ε: a difference between weights is one
-/// between gradients.
+/// With learning rate 1 and a large ε, AdamW's first step g / (|g| + ε) is close to g / ε, so differences between
+/// weights are differences between gradients.
 fn linear() -> FitOptions {
     FitOptions { adamw: AdamWSettings { epsilon: 1.0, ..AdamWSettings::default() }, clip: None, ..options() }
 }
@@ -51,7 +52,7 @@ fn difference(a: &BTreeMap<String, Vec<f32>>, b: &BTreeMap<String, Vec<f32>>) ->
     pairs.map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
 }
 
-/// Two layers of every family, with all that a DeBERTa can have between them.
+/// Two layers of every family, with every option that DeBERTa layers can have.
 fn families(dropout: f64) -> Vec<(&'static str, Model)> {
     let common = format!(
         r#""vocab_size": 40, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32,
@@ -130,7 +131,7 @@ fn two_halves_give_the_gradient_of_the_whole() {
 
 #[test]
 fn several_devices_give_the_gradient_of_one() {
-    // Burn's flex backend has a single device: two ranks on it have a replica, a thread and a graph each all the same.
+    // Burn's flex backend has a single device. Two ranks on it still have a replica, a thread and a graph each.
     for batch_size in [8, 7] {
         let one = FitOptions { batch_size, accumulation: 2, ..linear() };
         let (alone, weights) = step(model(0.0, 1), &one, 1);
@@ -159,7 +160,7 @@ fn bf16_gives_the_gradient_within_its_precision() {
         let (exact, weights) = step(model.clone(), &linear(), 1);
         let bf16 = FitOptions { precision: Precision::Bf16, ..linear() };
         let (rounded, near) = step(model.clone(), &bf16, 1);
-        // Eight bits are 0.4 %; two layers add up a few of them.
+        // Eight bits have an error of 0.4 %; two layers add up a few of these errors.
         assert!((exact.loss - rounded.loss).abs() < 0.02 * exact.loss, "{family}: {exact:?} {rounded:?}");
         assert!((exact.norm - rounded.norm).abs() < 0.05 * exact.norm, "{family}: {exact:?} {rounded:?}");
         assert!(exact.loss != rounded.loss, "{family} was computed in f32");
@@ -169,7 +170,7 @@ fn bf16_gives_the_gradient_within_its_precision() {
     }
 }
 
-/// Distillation with everything that can be imitated from a teacher of three layers and this width.
+/// Distillation that imitates everything possible of a teacher with three layers of this width.
 fn imitation(student: &Model, width: usize) -> Objective {
     let text = format!(
         r#"{{"model_type": "roberta", "type_vocab_size": 1, "vocab_size": 40, "hidden_size": {width},
@@ -207,7 +208,7 @@ fn a_teachers_guidance_is_the_same_however_the_rows_go_through() {
                     same(step_towards(&objective, student.clone(), &options, 2), "in halves");
                     let two = FitOptions { replicas: vec![Device::flex()], ..options.clone() };
                     same(step_towards(&objective, student.clone(), &two, 1), "on two devices");
-                    // Wider than any row, so that there is much padding: it is nobody's to imitate.
+                    // Wider than any row, so that there is much padding, which nothing may imitate.
                     let wide = FitOptions { padding: Padding::Fixed(30), ..options };
                     same(step_towards(&objective, student.clone(), &wide, 2), "padded");
                 }

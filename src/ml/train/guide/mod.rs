@@ -1,7 +1,7 @@
-//! A teacher at work beside its student, which imitates its hidden states and attention scores.
+//! A teacher that runs beside its student, which imitates the teacher's hidden states and attention scores.
 
 mod shown;
 mod teacher;
 
-pub use self::shown::{Counts, Shown};
+pub use self::shown::{Counts, TeacherTargets};
 pub use self::teacher::{AttentionLoss, Depths, Guide, HiddenLoss, Measure};

@@ -1,27 +1,27 @@
-//! What a teacher makes of a batch, and how far its student is from it.
+//! A teacher's outputs for a batch, and the student's distance from them.
 
 use std::collections::BTreeMap;
 
 use burn::tensor::{Bool, Tensor};
 
 use super::{Guide, Measure};
-use crate::compute::dropout::Noise;
+use crate::compute::dropout::Pass;
 use crate::model::Model;
 use crate::model::linear::Linear;
 use crate::model::pieces::Hidden;
 use crate::text::batch::Batch;
 
-/// What a step's means are over; padding does not count.
+/// The denominators of a step's means; padding does not count.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Counts {
-    /// Real tokens of all of the step's rows.
+    /// Number of real tokens in all rows of the step.
     pub tokens: f64,
-    /// Pairs of real tokens of one row.
+    /// Number of pairs of real tokens of the same row.
     pub pairs: f64,
 }
 
 impl Counts {
-    /// Of the batches of a step.
+    /// Count over the batches of a step.
     pub fn of(batches: &[Batch]) -> Self {
         let rows = batches.iter().flat_map(|batch| batch.mask.chunks(batch.width));
         let lengths = rows.map(|row| row.iter().filter(|real| **real).count() as f64);
@@ -32,41 +32,41 @@ impl Counts {
     }
 }
 
-/// The teacher's hidden states and scores for a batch, constants of the graph.
-pub struct Shown<'a> {
+/// The teacher's hidden states and attention scores for a batch, as constants of the graph.
+pub struct TeacherTargets<'a> {
     pub(super) guide: &'a Guide,
     pub(super) projection: Option<&'a Linear>,
-    /// By the teacher's piece, `[B·T, H]`.
+    /// By piece of the teacher, `[B·T, H]`.
     pub(super) states: BTreeMap<usize, Tensor<2>>,
-    /// By the teacher's piece, `[B, h, T, T]`.
+    /// By piece of the teacher, `[B, h, T, T]`.
     pub(super) scores: BTreeMap<usize, Tensor<4>>,
-    /// `[B, T]`, 1 where a token is real.
+    /// `[B, T]`, 1 for a real token.
     pub(super) real: Tensor<2>,
     pub(super) counts: Counts,
 }
 
-impl Shown<'_> {
-    /// How far the student's embeddings `[B·T, H]` are from the teacher's, `[1]`; none where they are not compared.
+impl TeacherTargets<'_> {
+    /// The distance of the student's embeddings `[B·T, H]` from the teacher's, `[1]`; `None` if they are not compared.
     pub fn embeddings(&self, x: &Tensor<2>) -> Option<Tensor<1>> {
         self.hidden_loss(0, x)
     }
 
-    /// Layer `i` of the student → what it gives, `[B·T, H]`, and how far that is from the teacher, `[1]`; none where it is
-    /// not compared.
+    /// Run layer `i` of the student. Returns its output, `[B·T, H]`, and its distance from the teacher, `[1]`, or
+    /// `None` if it is not compared.
     pub fn layer(
         &self,
         student: &Model,
         i: usize,
         hidden: Hidden,
         mask: &Tensor<2, Bool>,
-        noise: &mut Noise,
+        pass: &mut Pass,
     ) -> (Tensor<2>, Option<Tensor<1>>) {
         let piece = i + 1;
         let theirs = self.guide.attention.as_ref().and_then(|(_, pairs)| self.scores.get(pairs.get(&piece)?));
         let (x, of_scores) = match theirs {
-            None => (student.layer(i, hidden, mask, noise), None),
+            None => (student.layer(i, hidden, mask, pass), None),
             Some(theirs) => {
-                let (x, ours) = student.layer_with_scores(i, hidden, mask, noise);
+                let (x, ours) = student.layer_with_scores(i, hidden, mask, pass);
                 (x, self.attention_loss(ours, theirs))
             }
         };
@@ -74,16 +74,16 @@ impl Shown<'_> {
         (x, of_states.into_iter().chain(of_scores).reduce(|a, b| a + b))
     }
 
-    /// The part of a step's hidden-state loss that `x` `[B·T, H]` of this piece has in this batch.
+    /// The share of a step's hidden-state loss that comes from `x` `[B·T, H]` of this piece in this batch.
     ///
     /// `mse`: weight / layers · mean over the step's real tokens and their dimensions of (W·x − y)²; Jiao et al. 2020,
     /// "TinyBERT", equations 8 and 9. `cosine`: weight / layers · mean over real tokens of 1 − cos(W·x, y); Sanh et al. 2019,
-    /// "DistilBERT", section 3, and `torch.nn.CosineEmbeddingLoss`. W is the projection, or none.
+    /// "DistilBERT", section 3, and `torch.nn.CosineEmbeddingLoss`. W is the projection, if there is one.
     fn hidden_loss(&self, piece: usize, x: &Tensor<2>) -> Option<Tensor<1>> {
         let (loss, pairs) = self.guide.hidden.as_ref()?;
         let y = self.states.get(pairs.get(&piece)?)?.clone();
         let x = match self.projection {
-            Some(projection) => projection.forward(x.clone(), &mut Noise::Off),
+            Some(projection) => projection.forward(x.clone(), &mut Pass::Off),
             None => x.clone(),
         };
         let [rows, width] = x.dims();
@@ -92,7 +92,7 @@ impl Shown<'_> {
         Some(match loss.loss {
             Measure::Mse => ((x - y).square() * real).sum() * (scale / width as f64),
             Measure::Cosine => {
-                const EPSILON: f64 = 1e-12; // As torch's, so that a vector of zeros has an angle.
+                const EPSILON: f64 = 1e-12; // As in torch, so that a zero vector has an angle.
                 let norm = |x: Tensor<2>| x.square().sum_dim(1).add_scalar(EPSILON).sqrt();
                 let product = (x.clone() * y.clone()).sum_dim(1); // [B·T, 1]
                 let cosine = product / (norm(x) * norm(y));
@@ -101,7 +101,7 @@ impl Shown<'_> {
         })
     }
 
-    /// The part of a step's attention loss that `ours` has in this batch, both `[B, h, T, T]`.
+    /// The share of a step's attention loss that comes from `ours` in this batch, both `[B, h, T, T]`.
     ///
     /// weight / layers · mean over heads and pairs of real tokens of (A − A')², with A the scores before the softmax; Jiao et
     /// al. 2020, "TinyBERT", equation 7.
@@ -109,7 +109,7 @@ impl Shown<'_> {
         let (loss, pairs) = self.guide.attention.as_ref()?;
         let ([batch, length], heads) = (self.real.dims(), ours.dims()[1]);
         let (queries, keys) = ([batch, 1, length, 1], [batch, 1, 1, length]);
-        // What padding is given to be ignored by the softmax is the same large number on both sides.
+        // Padding gets the same large negative score on both sides, so that the softmax ignores it.
         let real = self.real.clone().reshape(queries) * self.real.clone().reshape(keys);
         let scale = loss.weight / (pairs.len() as f64 * self.counts.pairs * heads as f64);
         Some(((ours - theirs.clone()).square() * real).sum() * scale)

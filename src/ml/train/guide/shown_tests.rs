@@ -1,4 +1,4 @@
-//! The losses are torch's, in value and gradient, and padding takes no part.
+//! Tests that the losses are torch's, in value and gradient, and that padding does not count.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use super::*;
 use crate::model::Config;
 use crate::train::guide::{AttentionLoss, Depths, HiddenLoss};
 
-/// Numbers between −1 and 1 that torch was given, too.
+/// Numbers between −1 and 1; torch computed the expected values from the same numbers.
 fn wave<const D: usize>(shape: [usize; D], seed: u64) -> Tensor<D> {
     let number = |i: u64| ((i * i * 31 + i * 17 * seed + seed * 37) % 101) as f32 / 50.0 - 1.0;
     let values: Vec<f32> = (0..shape.iter().product::<usize>() as u64).map(number).collect();
@@ -28,18 +28,18 @@ fn teacher() -> Model {
     Model::init(&Config::parse(text).unwrap(), 1, &Device::flex()).unwrap()
 }
 
-/// Two pieces, the second and third, follow those of the same number.
+/// Two pieces, the second and third, follow the teacher's pieces with the same numbers.
 fn guide(hidden: Option<HiddenLoss>, attention: Option<AttentionLoss>) -> Guide {
     let two = BTreeMap::from([(1, 1), (2, 2)]);
     let one = BTreeMap::from([(1, 1)]);
     Guide { teacher: teacher(), hidden: hidden.map(|h| (h, two)), attention: attention.map(|a| (a, one)) }
 }
 
-fn shown<'a>(guide: &'a Guide, projection: Option<&'a Linear>) -> Shown<'a> {
+fn targets<'a>(guide: &'a Guide, projection: Option<&'a Linear>) -> TeacherTargets<'a> {
     let (_, mask) = batch().to_device(&Device::flex().autodiff());
     let states = BTreeMap::from([(1, wave([6, 3], 3)), (2, wave([6, 3], 4))]);
     let scores = BTreeMap::from([(1, wave([2, 2, 3, 3], 8))]);
-    Shown { guide, projection, states, scores, real: mask.float(), counts: Counts::of(&[batch()]) }
+    TeacherTargets { guide, projection, states, scores, real: mask.float(), counts: Counts::of(&[batch()]) }
 }
 
 #[track_caller]
@@ -50,8 +50,9 @@ fn close<const D: usize>(found: Tensor<D>, torch: &[f64]) {
     assert!(is_close, "{found:?}, torch {torch:?}");
 }
 
-/// Measure, and what torch gives in f64 for half of the mean over two pieces of `mse_loss` or `CosineEmbeddingLoss` over the
-/// real tokens: the loss, and the gradients of the first piece and of the projection's weight (as `[in, out]`) and bias.
+/// The measure, then torch's f64 results for half of the mean over two pieces of `mse_loss` or `CosineEmbeddingLoss`
+/// over the real tokens: the loss, and the gradients of the first piece and of the projection's weight (as `[in, out]`)
+/// and bias.
 type Torch = (Measure, f64, &'static [f64], &'static [f64], &'static [f64]);
 
 const TORCH: [Torch; 4] = [
@@ -155,15 +156,15 @@ fn hidden_losses_are_torchs_with_and_without_a_projection() {
         let guide = guide(Some(HiddenLoss { loss, weight: 0.5, layers: Depths::Uniform }), None);
         let device = Device::flex().autodiff();
         let mut projection = Linear::empty(2, 3, &device);
-        // torch has the weight as [out, in].
+        // torch stores the weight as [out, in].
         let weight = Tensor::<2>::from_data(wave([3, 2], 5).transpose().into_data(), &device);
         projection.weight = Param::from_tensor(weight).set_require_grad(true);
         projection.bias = Param::from_tensor(wave([3], 6)).set_require_grad(true);
         let width = of_x.len() / 6;
-        let shown = shown(&guide, (width == 2).then_some(&projection));
+        let targets = targets(&guide, (width == 2).then_some(&projection));
         let x = [1, 2].map(|seed| wave([6, width], seed).require_grad());
-        assert!(shown.embeddings(&x[0]).is_none());
-        let losses = [1, 2].map(|piece| shown.hidden_loss(piece, &x[piece - 1]).unwrap());
+        assert!(targets.embeddings(&x[0]).is_none());
+        let losses = [1, 2].map(|piece| targets.hidden_loss(piece, &x[piece - 1]).unwrap());
         let total = losses.into_iter().reduce(|a, b| a + b).unwrap();
         let grads = total.backward();
         close(total.inner(), &[expected]);
@@ -178,9 +179,9 @@ fn hidden_losses_are_torchs_with_and_without_a_projection() {
 #[test]
 fn the_attention_loss_is_torchs() {
     let guide = guide(None, Some(AttentionLoss { weight: 2.0, layers: Depths::Last }));
-    let shown = shown(&guide, None);
+    let targets = targets(&guide, None);
     let ours = wave([2, 2, 3, 3], 7).require_grad();
-    let loss = shown.attention_loss(ours.clone(), &shown.scores[&1]).unwrap();
+    let loss = targets.attention_loss(ours.clone(), &targets.scores[&1]).unwrap();
     let grads = loss.backward();
     close(loss.inner(), &[1.700185]); // Twice `mse_loss` over the pairs of real tokens and the heads.
     let second_row = [

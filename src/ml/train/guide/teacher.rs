@@ -1,4 +1,4 @@
-//! A teacher at work beside its student, which imitates its hidden states and attention scores.
+//! A teacher that runs beside its student, which imitates the teacher's hidden states and attention scores.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,9 +8,9 @@ use burn::tensor::{Bool, Device, Int, Tensor};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::shown::{Counts, Shown};
+use super::shown::{Counts, TeacherTargets};
 
-use crate::compute::dropout::Noise;
+use crate::compute::dropout::Pass;
 use crate::model::linear::Linear;
 use crate::model::pieces::Hidden;
 use crate::model::{Config, HostTensors, Model, init, walk};
@@ -19,28 +19,29 @@ use crate::model::{Config, HostTensors, Model, init, walk};
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct HiddenLoss {
-    /// What is made small: `"mse"`, the mean square of the difference (TinyBERT), or `"cosine"`, 1 − the cosine of the
-    /// angle between the two (DistilBERT).
+    /// The measure to minimise: `"mse"`, the mean square of the difference (TinyBERT), or `"cosine"`, 1 − the cosine of
+    /// the angle between the two (DistilBERT).
     #[serde(default)]
     pub loss: Measure,
-    /// What it is multiplied by before it is added to the loss of the logits.
+    /// Factor of this loss when it is added to the loss of the logits.
     #[serde(default = "one")]
     pub weight: f64,
-    /// `"uniform"`: the embeddings and each layer of the student, with what lies as deep in the teacher; `"last"`: the last
-    /// layers alone.
+    /// `"uniform"`: the embeddings and each layer of the student follow the teacher's at the same relative depth;
+    /// `"last"`: only the last layers.
     #[serde(default)]
     pub layers: Depths,
 }
 
 /// How closely the student's attention scores, before the softmax, follow the teacher's: their mean squared difference
-/// (TinyBERT). Both must have as many heads.
+/// (TinyBERT). Both models must have the same number of heads.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct AttentionLoss {
-    /// What it is multiplied by before it is added to the loss of the logits.
+    /// Factor of this loss when it is added to the loss of the logits.
     #[serde(default = "one")]
     pub weight: f64,
-    /// `"uniform"`: each layer of the student, with what lies as deep in the teacher; `"last"`: the last layers alone.
+    /// `"uniform"`: each layer of the student follows the teacher's at the same relative depth; `"last"`: only the last
+    /// layers.
     #[serde(default)]
     pub layers: Depths,
 }
@@ -49,7 +50,7 @@ fn one() -> f64 {
     1.0
 }
 
-/// How far two hidden states of a token are apart.
+/// Measure of the distance between two hidden states of a token.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Measure {
@@ -67,14 +68,15 @@ pub enum Depths {
     Last,
 }
 
-/// Pieces of the student, each with the teacher's that it follows. Piece 0 is the embeddings, piece `i + 1` layer `i`.
+/// Pieces of the student, each with the piece of the teacher that it follows. Piece 0 is the embeddings, piece `i + 1`
+/// layer `i`.
 type Pairs = BTreeMap<usize, usize>;
 
 impl Depths {
-    /// The pairs of a student and a teacher of so many layers.
+    /// The pairs for a student and a teacher with these numbers of layers.
     ///
-    /// Source: TinyBERT (Jiao et al. 2020, section 3.2), whose uniform mapping g(m) = m·N/M is rounded up here where M does not
-    /// divide N, so that the last layer always follows the last.
+    /// Source: TinyBERT (Jiao et al. 2020, section 3.2). Its uniform mapping g(m) = m·N/M is rounded up here if M does
+    /// not divide N, so that the student's last layer always follows the teacher's last.
     fn pairs(self, student: usize, teacher: usize) -> Pairs {
         match self {
             Self::Uniform => (0..=student).map(|m| (m, (m * teacher).div_ceil(student))).collect(),
@@ -83,7 +85,7 @@ impl Depths {
     }
 }
 
-/// A teacher, and what of it is imitated.
+/// A teacher, and what the student imitates of it.
 #[derive(Debug, Clone)]
 pub struct Guide {
     /// Without autodiff.
@@ -93,9 +95,8 @@ pub struct Guide {
 }
 
 impl Guide {
-    /// What `student`, as it will be trained, is to imitate of `teacher`, which reads the same tokens and has no autodiff.
-    ///
-    /// Pieces of the student that are not trained are left out.
+    /// Choose what `student`, as it will be trained, imitates of `teacher`. The teacher reads the same tokens and has
+    /// no autodiff. Pieces of the student that are not trained are left out.
     pub fn new(
         teacher: &Model,
         student: &Model,
@@ -108,16 +109,16 @@ impl Guide {
             pairs.retain(|&piece, _| piece >= first.max(lowest));
             ensure!(
                 !pairs.is_empty(),
-                "the student's encoder is not trained, so it cannot follow the teacher's; raise `finetune-layers`, or leave \
-                 `hidden` and `attention` out"
+                "no layer of the student's encoder is trained, so it cannot follow the teacher's; raise `finetune-layers`, or \
+                 remove `hidden` and `attention`"
             );
             Ok(pairs)
         };
         let (ours, theirs) = (student.config().attention_heads(), teacher.config().attention_heads());
         ensure!(
             attention.is_none() || ours == theirs,
-            "`attention` compares head with head, but the student has {ours} of them and the teacher {theirs}; leave it out, \
-             `hidden` works with any sizes"
+            "`attention` compares head with head, but the student has {ours} heads and the teacher {theirs}; remove \
+             `attention`, or use `hidden`, which works with any sizes"
         );
         Ok(Self {
             teacher: teacher.clone(),
@@ -126,14 +127,14 @@ impl Guide {
         })
     }
 
-    /// The same with the teacher on another device.
+    /// The same guide with the teacher on another device.
     pub fn on(&self, device: &Device) -> Self {
         let teacher = self.teacher.clone().fork(&device.clone().inner());
         Self { teacher, ..self.clone() }
     }
 
-    /// What brings the student's hidden states to the width of the teacher's, where it is another: TinyBERT's W_h with a bias,
-    /// one for all layers, as in its code. It is trained along and thrown away.
+    /// The projection of the student's hidden states to the width of the teacher's, if the widths differ: TinyBERT's
+    /// W_h with a bias, one for all layers, as in its code. It is trained with the student and dropped at the end.
     pub fn projection(&self, student: &Config, seed: u64, device: &Device) -> Result<Option<Linear>> {
         let (from, to) = (student.hidden_size(), self.teacher.config().hidden_size());
         if self.hidden.is_none() || from == to {
@@ -144,46 +145,46 @@ impl Guide {
         Ok(Some(walk::fill(Linear::empty(from, to, device), values)?.0))
     }
 
-    /// What a checkpoint of a fit with this guide has to have in common with it; the teacher's weights are the caller's to
-    /// know.
+    /// What a checkpoint must have in common with a fit that uses this guide. The caller has to compare the teacher's
+    /// weights.
     pub fn identity(&self) -> String {
         format!("{:?} {:?}", self.hidden, self.attention)
     }
 
-    /// The teacher's view of `ids` and `mask`, `[B, T]` each, which are on a device with autodiff. `counts` are those of the
-    /// step.
-    pub fn show<'a>(
+    /// Run the teacher on `ids` and `mask`, `[B, T]` each, which are on a device with autodiff. `counts` are those of
+    /// the step.
+    pub fn targets<'a>(
         &'a self,
         ids: &Tensor<2, Int>,
         mask: &Tensor<2, Bool>,
         counts: Counts,
         projection: Option<&'a Linear>,
-    ) -> Shown<'a> {
+    ) -> TeacherTargets<'a> {
         let wanted =
             |pairs: Option<&Pairs>| -> BTreeSet<usize> { pairs.into_iter().flatten().map(|(_, &p)| p).collect() };
         let of_states = wanted(self.hidden.as_ref().map(|(_, pairs)| pairs));
         let of_scores = wanted(self.attention.as_ref().map(|(_, pairs)| pairs));
         let deepest = of_states.iter().chain(&of_scores).max().copied().unwrap_or(0);
 
-        let (teacher, noise, plain) = (&self.teacher, &mut Noise::Off, mask.clone().inner());
-        let Hidden { mut x, rows } = teacher.embed(ids.clone().inner(), &plain, noise);
+        let (teacher, pass, plain) = (&self.teacher, &mut Pass::Off, mask.clone().inner());
+        let Hidden { mut x, rows } = teacher.embed(ids.clone().inner(), &plain, pass);
         let (mut states, mut scores) = (BTreeMap::new(), BTreeMap::new());
         for piece in 0..=deepest {
             if let Some(layer) = piece.checked_sub(1) {
                 let hidden = Hidden { x, rows: rows.clone() };
                 if of_scores.contains(&piece) {
-                    let (out, of_layer) = teacher.layer_with_scores(layer, hidden, &plain, noise);
+                    let (out, of_layer) = teacher.layer_with_scores(layer, hidden, &plain, pass);
                     scores.insert(piece, Tensor::from_inner(of_layer));
                     x = out;
                 } else {
-                    x = teacher.layer(layer, hidden, &plain, noise);
+                    x = teacher.layer(layer, hidden, &plain, pass);
                 }
             }
             if of_states.contains(&piece) {
                 states.insert(piece, Tensor::from_inner(x.clone()));
             }
         }
-        Shown { guide: self, projection, states, scores, real: mask.clone().float(), counts }
+        TeacherTargets { guide: self, projection, states, scores, real: mask.clone().float(), counts }
     }
 }
 
@@ -222,7 +223,7 @@ mod tests {
         let upper = pairs(student.clone().finetune_last(1).unwrap()).unwrap();
         assert_eq!(upper.hidden.unwrap().1, Pairs::from([(2, 4)]));
         let error = pairs(student.finetune_last(0).unwrap()).unwrap_err().to_string();
-        assert!(error.starts_with("the student's encoder is not trained"), "{error}");
+        assert!(error.starts_with("no layer of the student's encoder is trained"), "{error}");
     }
 
     #[test]
@@ -243,6 +244,6 @@ mod tests {
         );
         let many = Model::init(&many.unwrap(), 1, &Device::flex()).unwrap();
         let error = Guide::new(&teacher, &many, None, Some(ATTENTION)).unwrap_err().to_string();
-        assert!(error.contains("the student has 4 of them and the teacher 2"), "{error}");
+        assert!(error.contains("the student has 4 heads and the teacher 2"), "{error}");
     }
 }

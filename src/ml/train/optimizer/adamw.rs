@@ -1,7 +1,7 @@
 //! AdamW with global-norm clipping over a model's trainable parameters.
 //!
-//! Ours, and not burn-optim's, for three reasons: torch's order of operations, moments that a checkpoint can read and
-//! write, and on the CPU one pass over each parameter in place instead of ten tensor operations.
+//! This module replaces burn-optim's AdamW for three reasons: torch's order of operations, moments that a checkpoint
+//! can read and write, and on the CPU a single in-place pass over each parameter instead of ten tensor operations.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -19,10 +19,10 @@ use crate::compress::prune::{Mask, Masks};
 use crate::compute::kernel::vectorized_call;
 use crate::model::{Named, walk};
 
-/// Elements that one thread updates at a time: four streams of 64 KiB stay in a core's second-level cache.
+/// Elements that one thread updates at a time: four arrays of 64 KiB fit into a core's second-level cache.
 pub(super) const CHUNK: usize = 16 * 1024;
 
-/// The numbers of AdamW.
+/// Hyperparameters of AdamW.
 ///
 /// Source: Loshchilov and Hutter, "Decoupled Weight Decay Regularization", 2019; `torch.optim.AdamW`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -31,7 +31,7 @@ pub struct AdamWSettings {
     pub beta1: f64,
     pub beta2: f64,
     pub epsilon: f64,
-    /// Taken from weights only: [`Named::decay`] is false for biases and LayerNorm.
+    /// Applied to weights only: [`Named::decay`] is false for biases and LayerNorm.
     pub weight_decay: f64,
 }
 
@@ -41,31 +41,31 @@ impl Default for AdamWSettings {
     }
 }
 
-/// AdamW with its state.
+/// AdamW and its state.
 pub struct AdamW {
     pub(super) settings: AdamWSettings,
     pub(super) steps: u64,
-    /// In the order of [`walk::list`]: ids differ between two loads of one model, and the order in which the
-    /// gradient norm is summed must not.
+    /// In the order of [`walk::list`]. Parameter ids differ between two loads of one model, and the gradient norm must
+    /// be summed in the same order each time.
     slots: Vec<Slot>,
     pub(super) places: HashMap<ParamId, usize>,
     pub(super) device: Device,
     pub(super) on_host: bool,
 }
 
-/// What is known of one trainable parameter.
+/// The state of one trainable parameter.
 struct Slot {
     name: String,
     decay: bool,
     len: usize,
-    /// Running means of the gradient and of its square; none before the first step.
+    /// Running means of the gradient and of its square; `None` before the first step.
     moments: Option<(Flat, Flat)>,
-    /// Its values that stay zero.
+    /// The parameter's values that stay zero.
     held: Option<Held>,
 }
 
 impl AdamW {
-    /// State for the trainable parameters of `model`; frozen ones have none.
+    /// State for the trainable parameters of `model`; frozen parameters have none.
     pub fn new<M: Module>(settings: AdamWSettings, model: &M, device: &Device) -> Self {
         Self::placed(settings, model, device, crate::compute::device::is_cpu(device))
     }
@@ -87,8 +87,8 @@ impl AdamW {
 
     /// One step: clip all gradients together to `max_norm`, then update. Returns the norm before clipping.
     ///
-    /// Clipping as `torch.nn.utils.clip_grad_norm_`: all are scaled by min(1, max_norm / (norm + 1e-6)). Where the norm is
-    /// on the host and not finite, no step is taken: model and moments stay as they are.
+    /// Clips as `torch.nn.utils.clip_grad_norm_` does: scales all gradients by min(1, max_norm / (norm + 1e-6)). If the
+    /// norm is on the host and not finite, this takes no step: model and moments stay as they are.
     pub fn step<M: Module>(
         &mut self,
         model: M,
@@ -118,10 +118,11 @@ impl AdamW {
         }
     }
 
-    /// Keep values at zero that are zero now, by parameter, in its layout; those held so far are let go.
+    /// Keep values at zero that are zero now. `masks` gives them by parameter, in its layout, and replaces all earlier
+    /// masks.
     ///
-    /// Where value, gradient and both moments are 0, AdamW's update is 0 with any decay and ε > 0: the moments are cleared
-    /// here, and the gradients before each step.
+    /// If value, gradient and both moments are 0, AdamW's update is 0 with any decay and ε > 0. So this clears the
+    /// moments here, and the gradients before each step.
     pub fn hold(&mut self, mut masks: Masks) -> Result<()> {
         let device = self.device.clone().inner();
         for slot in &mut self.slots {
@@ -139,7 +140,7 @@ impl AdamW {
         self.slots.iter().filter_map(|slot| Some((slot.name.as_str(), slot.held.as_ref()?.mask())))
     }
 
-    /// Clear the gradients of values that are held: they count in no norm.
+    /// Clear the gradients of held values, so that they do not count in the norm.
     fn hold_back(&self, grads: &mut Accumulated) -> Result<()> {
         for (place, grad) in &mut grads.grads {
             if let Some(held) = &self.slots[*place].held {
@@ -149,23 +150,23 @@ impl AdamW {
         Ok(())
     }
 
-    /// Steps taken.
+    /// Number of steps taken.
     pub fn steps(&self) -> u64 {
         self.steps
     }
 
-    /// Numbers that the moments hold once the first step is taken.
+    /// Number of values that the moments hold after the first step.
     pub fn state_len(&self) -> usize {
         self.slots.iter().map(|slot| 2 * slot.len).sum()
     }
 
-    /// The moments on the host, by Hugging Face name, in our layout; empty before the first step.
+    /// The moments on the host, by Hugging Face name, in this program's layout; empty before the first step.
     pub fn to_host(&self) -> Result<BTreeMap<String, [Vec<f32>; 2]>> {
         let known = self.slots.iter().filter_map(|slot| slot.moments.as_ref().map(|moments| (slot, moments)));
         known.map(|(slot, (first, second))| Ok((slot.name.clone(), [first.to_vec()?, second.to_vec()?]))).collect()
     }
 
-    /// Take back what [`to_host`](Self::to_host) gave after `steps` steps.
+    /// Restore what [`to_host`](Self::to_host) returned after `steps` steps.
     pub fn restore(&mut self, steps: u64, mut moments: BTreeMap<String, [Vec<f32>; 2]>) -> Result<()> {
         for slot in &mut self.slots {
             let Some([first, second]) = moments.remove(&slot.name) else {
@@ -173,7 +174,7 @@ impl AdamW {
                 continue;
             };
             let len = slot.len;
-            ensure!(first.len() == len && second.len() == len, "moments of `{}` have another size", slot.name);
+            ensure!(first.len() == len && second.len() == len, "the moments of `{}` differ in size from it", slot.name);
             let flat = |values: Vec<f32>| {
                 let data = TensorData::new(values, [len]);
                 if self.on_host {
@@ -194,7 +195,7 @@ enum Scale {
     Device(Box<Tensor<1>>),
 }
 
-/// The update of one step, parameter by parameter.
+/// Applies one step to each parameter in turn.
 struct Update<'a> {
     optimizer: &'a mut AdamW,
     grads: BTreeMap<usize, Flat>,
@@ -203,11 +204,11 @@ struct Update<'a> {
     failed: Option<anyhow::Error>,
 }
 
-/// What the update of one parameter needs, in torch's terms.
+/// The factors for the update of one parameter, in torch's terms.
 #[derive(Clone, Copy)]
 struct Numbers {
     beta2: f32,
-    /// 1 − beta1 and 1 − beta2, subtracted in f64: in f32, 1 − 0.999 is wrong in its fifth digit.
+    /// 1 − beta1 and 1 − beta2, computed in f64: in f32, 1 − 0.999 is wrong in its fifth digit.
     rest1: f32,
     rest2: f32,
     epsilon: f32,
@@ -220,7 +221,7 @@ struct Numbers {
 }
 
 impl Numbers {
-    /// Of step `t`, counted from 1.
+    /// The factors of step `t`, counted from 1.
     fn of(settings: AdamWSettings, t: u64, lr: f64, decay: bool) -> Self {
         let AdamWSettings { beta1, beta2, epsilon, weight_decay } = settings;
         let t = t as f64;
@@ -259,7 +260,7 @@ impl Update<'_> {
         let tensor = tensor.inner();
         let (tensor, moments) = match (&self.scale, grad, first, second) {
             (Scale::Host(scale), Flat::Host(grad), Flat::Host(mut first), Flat::Host(mut second)) => {
-                let mut data = tensor.try_into_data()?; // No copy: nobody else holds this parameter now.
+                let mut data = tensor.try_into_data()?; // No copy: nothing else holds this parameter now.
                 let values = (
                     data.as_mut_slice::<f32>().map_err(unreadable)?,
                     grad.as_slice::<f32>().map_err(unreadable)?,
@@ -283,7 +284,7 @@ impl Update<'_> {
                 };
                 (tensor, (Flat::Device(first), Flat::Device(second)))
             }
-            _ => return Err(anyhow!("the state of `{}` is on another device than the model", slot.name)),
+            _ => return Err(anyhow!("internal error: the moments of `{}` are on another device", slot.name)),
         };
         slot.moments = Some(moments);
         Ok(Param::from_mapped_value(id, tensor.require_grad(), mapper))
@@ -296,13 +297,13 @@ impl ModuleMapper for Update<'_> {
         let Some(grad) = self.grads.remove(&place) else { return param };
         let (id, shape, device) = (param.id, param.shape(), param.device());
         self.update(place, param, grad).unwrap_or_else(|error| {
-            self.failed = Some(error); // `step` then gives no model back, so this value is never used.
+            self.failed = Some(error); // `step` then fails, so nothing uses this value.
             Param::initialized(id, Tensor::zeros(shape, &device))
         })
     }
 }
 
-/// parameter, gradient, first and second moment of the same elements, all in one pass.
+/// Update parameter, gradient, first and second moment of the same elements in one pass.
 fn on_cpu((p, g, m, v): (&mut [f32], &[f32], &mut [f32], &mut [f32]), n: Numbers, scale: f32) {
     let chunks =
         p.par_chunks_mut(CHUNK).zip(g.par_chunks(CHUNK)).zip(m.par_chunks_mut(CHUNK)).zip(v.par_chunks_mut(CHUNK));
@@ -322,7 +323,7 @@ fn update(((((p, g), m), v), n, scale): (Chunk, Numbers, f32)) {
     }
 }
 
-/// The same in tensor operations.
+/// The same update as tensor operations.
 fn on_device(p: Tensor<1>, g: Tensor<1>, m: Tensor<1>, v: Tensor<1>, n: Numbers) -> (Tensor<1>, Tensor<1>, Tensor<1>) {
     let m = m.clone() + (g.clone() - m).mul_scalar(n.rest1);
     let v = v.mul_scalar(n.beta2) + g.square().mul_scalar(n.rest2);
@@ -335,11 +336,12 @@ fn on_device(p: Tensor<1>, g: Tensor<1>, m: Tensor<1>, v: Tensor<1>, n: Numbers)
 mod tests {
     use super::*;
     use crate::compress::prune::{Method, Pruning, Scope};
-    use crate::compute::dropout::Noise;
+    use crate::compute::dropout::Pass;
     use crate::model::Model;
     use crate::model::fixture::Fixture;
 
-    /// β₁, β₂, ε and weight decay, and where `torch.optim.AdamW` is after the three steps of `GRADIENTS` at lr 0.1.
+    /// β₁, β₂, ε and weight decay, and the parameters of `torch.optim.AdamW` after the three steps of `GRADIENTS` at lr
+    /// 0.1.
     const TORCH: [([f64; 4], [f32; 3]); 3] = [
         ([0.9, 0.999, 1e-8, 0.0], [0.2996695, -1.0385342, 1.8772389]),
         ([0.8, 0.95, 1e-3, 0.1], [0.2933744, -1.0427458, 1.8316209]),
@@ -378,7 +380,7 @@ mod tests {
                 model = pruned;
             }
             if step == 3 {
-                // Through the host and back, as a checkpoint does.
+                // Move the moments to the host and back, as a checkpoint does.
                 let (steps, moments) = (optimizer.steps(), optimizer.to_host().unwrap());
                 let masks = optimizer.masks().map(|(name, mask)| (name.to_owned(), mask.clone())).collect();
                 optimizer = AdamW::placed(settings, &model, &device, on_host);
@@ -388,14 +390,14 @@ mod tests {
             let mut grads = Accumulated::default();
             for _ in 0..2 {
                 let (ids, mask) = fixture.batch(&device);
-                let loss = model.forward(ids, mask, &mut Noise::Off).square().mean();
+                let loss = model.forward(ids, mask, &mut Pass::Off).square().mean();
                 grads.add(&model, loss.backward(), &optimizer).unwrap();
             }
             let (updated, norm) = optimizer.step(model, grads, 1e-3, Some(0.1)).unwrap();
             (model, norms) = (updated, [norms, vec![norm.read().unwrap()]].concat());
         }
         let weights = model.to_host().unwrap();
-        let seen = weights.into_iter().filter(|(name, _)| !name.ends_with("key.bias")); // Their gradient is noise.
+        let seen = weights.into_iter().filter(|(name, _)| !name.ends_with("key.bias")); // Rounding noise.
         (norms, seen.flat_map(|(_, tensor)| tensor.data).collect())
     }
 

@@ -13,12 +13,12 @@ use super::adamw::CHUNK;
 /// Gradients of one optimizer step: one per trainable parameter, added up over micro-batches.
 #[derive(Default)]
 pub struct Accumulated {
-    /// By place in the optimizer's list of parameters.
+    /// By position in the optimizer's list of parameters.
     pub(super) grads: BTreeMap<usize, Flat>,
 }
 
-/// A parameter's values as one row: on the host for CPU devices, whose tensors can be taken without a copy, else where
-/// the model is.
+/// A parameter's values as one row: on the host for CPU devices, whose tensors can be taken without a copy, otherwise
+/// on the model's device.
 pub(super) enum Flat {
     Host(TensorData),
     Device(Tensor<1>),
@@ -49,7 +49,7 @@ impl Flat {
 }
 
 pub(super) fn unreadable(error: impl std::fmt::Debug) -> anyhow::Error {
-    anyhow!("a parameter could not be read as f32: {error:?}")
+    anyhow!("cannot read a parameter as f32: {error:?}")
 }
 
 impl Accumulated {
@@ -60,7 +60,7 @@ impl Accumulated {
         visitor.failed.map_or(Ok(()), Err)
     }
 
-    /// Add those that another device computed for the same parameters.
+    /// Add gradients that another device computed for the same parameters.
     pub fn merge(&mut self, others: Self) -> Result<()> {
         others.grads.into_iter().try_for_each(|(place, grad)| self.add_to(place, grad))
     }
@@ -79,13 +79,13 @@ impl Accumulated {
                 let grad = grad.to_device(&sum.device());
                 Flat::Device(sum + grad)
             }
-            (Some(_), _) => return Err(anyhow!("gradients of one parameter on the host and on a device")),
+            (Some(_), _) => return Err(anyhow!("internal error: gradients of one parameter on host and device")),
         };
         self.grads.insert(place, sum);
         Ok(())
     }
 
-    /// Wait until the device has computed all of them; its errors show here.
+    /// Wait until the device has computed all gradients; this returns the device's errors.
     pub fn wait(&self) -> Result<()> {
         self.norm()?.read().map(drop)
     }
@@ -117,14 +117,14 @@ impl Accumulated {
     }
 }
 
-/// A gradient norm; on a GPU it is read after the step is queued, so that the device need not wait for the host.
+/// A gradient norm. On a GPU it is read after the step is queued, so that the device need not wait for the host.
 pub enum Norm {
     Host(f64),
     Device(Box<Tensor<1>>),
 }
 
 impl Norm {
-    /// The number.
+    /// Read the value.
     pub fn read(self) -> Result<f64> {
         match self {
             Self::Host(norm) => Ok(norm),
@@ -133,7 +133,7 @@ impl Norm {
     }
 }
 
-/// In eight lanes, so that it vectorises; in f64, so that millions of squares do not lose the small ones.
+/// Eight lanes, so that the loop vectorises; f64, so that sums of millions of squares keep the small ones.
 fn sum_of_squares(values: &[f32]) -> f64 {
     let mut lanes = [0f64; 8];
     let mut chunks = values.chunks_exact(8);

@@ -1,4 +1,4 @@
-//! Values of a parameter that stay zero.
+//! The values of a parameter that stay at zero.
 
 use anyhow::{Result, bail};
 use burn::tensor::{Bool, Device, Tensor, TensorData};
@@ -6,10 +6,10 @@ use burn::tensor::{Bool, Device, Tensor, TensorData};
 use super::gradients::{Flat, unreadable};
 use crate::compress::prune::Mask;
 
-/// A mask where the gradients are.
+/// A mask, stored where the gradients are.
 pub struct Held {
     mask: Mask,
-    /// The same on a GPU, one value for each of the parameter's.
+    /// The same mask on a GPU, one value per value of the parameter.
     on_device: Option<Tensor<1, Bool>>,
 }
 
@@ -23,12 +23,12 @@ impl Held {
         &self.mask
     }
 
-    /// Set a gradient or a moment to zero where the value is held.
+    /// Set a gradient or a moment to zero for the held values.
     pub fn clear(&self, values: &mut Flat) -> Result<()> {
         match (values, &self.on_device) {
             (Flat::Device(tensor), Some(mask)) => *tensor = tensor.clone().mask_fill(mask.clone(), 0.0),
             (Flat::Host(data), _) => self.mask.zero(data.as_mut_slice::<f32>().map_err(unreadable)?),
-            (Flat::Device(_), None) => bail!("a mask is on the host, and what it is for on a device"),
+            (Flat::Device(_), None) => bail!("internal error: pruning mask on the host, gradient on the device"),
         }
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! Each option has its effect, and no other.
+//! Tests that each option has its effect and no other.
 
 use super::*;
 
@@ -15,7 +15,7 @@ fn evaluations_come_at_each_epochs_end_or_every_so_many_steps_and_after_the_last
     assert_eq!(steps(&often), [4, 8, 12, 16, 18]);
     let epochs: Vec<f64> = often.training.evaluations.iter().map(|evaluation| evaluation.epoch).collect();
     assert_eq!(epochs, [4.0 / 6.0, 8.0 / 6.0, 2.0, 16.0 / 6.0, 3.0]);
-    // The loss of an evaluation is that of the steps since the one before, and training went the same way.
+    // The loss of an evaluation covers the steps since the previous one; the training itself is unchanged.
     let losses: Vec<f64> = usual.training.curve.iter().map(|point| point.loss).collect();
     assert_eq!(losses, often.training.curve.iter().map(|point| point.loss).collect::<Vec<_>>());
     let mean = losses[4..8].iter().sum::<f64>() / 4.0;
@@ -28,7 +28,7 @@ fn evaluations_come_at_each_epochs_end_or_every_so_many_steps_and_after_the_last
 fn the_model_kept_is_that_of_the_best_evaluation_by_the_chosen_metric() {
     let tokens = tokens(44);
     for metric in [Criterion::MacroF1, Criterion::Accuracy, Criterion::Loss, Criterion::MacroAuc] {
-        // So high a rate that validation goes up and down.
+        // A rate so high that the validation metrics go up and down.
         let options = FitOptions { metric, eval_steps: Some(1), learning_rate: 3e-2, epochs: 2, ..options() };
         let fitted = run(model(0.1, 4), &tokens, &options).unwrap();
         let values = fitted.training.evaluations.iter().map(|e| metric.of(e.validation.as_ref().unwrap()));
@@ -75,7 +75,7 @@ fn every_step_has_the_rate_of_the_schedule() {
             (0..18).map(|step| options.learning_rate * schedule.factor(step, options.warmup, 18)).collect();
         assert_eq!(curve.iter().map(|point| point.learning_rate).collect::<Vec<_>>(), expected, "{schedule:?}");
     }
-    // A rate of 0 moves nothing: the first step of a warm-up.
+    // The first step of a warm-up has rate 0, so it changes nothing.
     let options = FitOptions { epochs: 1, batch_size: 44, warmup: Warmup::Steps(1), ..options() };
     let fitted = run(model(0.0, 4), &tokens, &options).unwrap();
     assert!(bits(&model(0.0, 4).to_host().unwrap()) == weights(&fitted));
@@ -120,12 +120,12 @@ fn frozen_layers_stay_and_take_no_room_in_optimizer_and_checkpoints() {
     };
     let undisturbed = run(start(), &tokens, &options()).unwrap();
     assert!(go(&StopAfter(7, AtomicU64::new(0))).unwrap_err().is::<Interrupted>());
-    let (_, tensors) = Checkpoints::open(folder.path()).unwrap().read::<State>().0.unwrap();
+    let (_, tensors) = Checkpoints::open(folder.path()).unwrap().read::<FitState>().0.unwrap();
     let groups = |name: &str| name.split_once('/').map(|(group, name)| (group.to_owned(), is_trained(name))).unwrap();
     let groups: std::collections::BTreeSet<_> = tensors.keys().map(|name| groups(name)).collect();
     let expected = ["best", "first", "second", "weights"].map(|group| (group.to_owned(), true));
     assert_eq!(groups.into_iter().collect::<Vec<_>>(), expected);
-    // It goes on from there to the same end.
+    // The fit resumes from there and ends with the same result.
     let fitted = go(&Silent).unwrap();
     assert!(weights(&undisturbed) == weights(&fitted));
     for (name, tensor) in fitted.model.to_host().unwrap() {
@@ -157,7 +157,7 @@ fn clipping_and_decay_have_their_effect() {
     let clipped = fitted(FitOptions { clip: Some(1e-3), ..options() });
     let decayed =
         fitted(FitOptions { adamw: AdamWSettings { weight_decay: 0.5, ..AdamWSettings::default() }, ..options() });
-    assert!(difference(&free.model, &clipped.model) > 1e-5); // Adam forgives the scale, but not ε and not its changes.
+    assert!(difference(&free.model, &clipped.model) > 1e-5); // Adam ignores a scale, but not ε.
     assert_eq!(free.training.curve[0].grad_norm, clipped.training.curve[0].grad_norm); // Reported before clipping.
     let norm =
         |fitted: &Fitted, name: &str| fitted.model.to_host().unwrap()[name].data.iter().map(|x| x * x).sum::<f32>();

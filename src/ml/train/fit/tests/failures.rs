@@ -1,4 +1,4 @@
-//! What stops a fit, and what is left then.
+//! Tests of what stops a fit, and of the state that it leaves.
 
 use super::*;
 
@@ -10,7 +10,7 @@ fn a_loss_that_is_not_a_number_stops_with_the_rows() {
     assert!(message.contains("of 12 (epoch") && message.contains("rows row-"), "{message}");
 }
 
-/// Remembers what it is told.
+/// Remembers the notes that it receives.
 #[derive(Default)]
 struct Told(Mutex<Vec<String>>);
 
@@ -24,17 +24,17 @@ impl Watch for Told {
     }
 }
 
-/// Runs until it fails; the message, the notes, and the step and the weights that the folder then holds.
+/// Run until the fit fails. Returns the message, the notes, and the step and the weights that the folder then holds.
 fn failure(start: Model, options: &FitOptions, folder: &Path) -> (String, Vec<String>, u64, Vec<f32>) {
     let (tokens, told) = (tokens_with_a_bad_row(), Told::default());
     let result = fit(start, &tokens, &Objective::cross_entropy(), options, Some(folder), &Device::flex(), &told);
-    let (state, tensors) = Checkpoints::open(folder).unwrap().read::<State>().0.unwrap();
+    let (state, tensors) = Checkpoints::open(folder).unwrap().read::<FitState>().0.unwrap();
     let weights = tensors.into_iter().filter(|(name, _)| name.starts_with("weights/"));
     let weights = weights.flat_map(|(_, values)| values).collect();
     (result.map(drop).unwrap_err().to_string(), told.0.into_inner().unwrap(), state.step, weights)
 }
 
-/// Token 39 is in one row of 44 only, the longest one, at a place that no other reaches.
+/// Token 39 is in only one of 44 rows, the longest, at a position that no other row reaches.
 fn tokens_with_a_bad_row() -> Tokens {
     let mut tokens = tokens(43);
     let mut ids = [6; 20];
@@ -43,7 +43,8 @@ fn tokens_with_a_bad_row() -> Tokens {
     tokens
 }
 
-/// A model of finite weights in which token 39 at that place is none: the sum of its two embeddings overflows.
+/// A model with finite weights for which token 39 at that position is not finite: the sum of its two embeddings
+/// overflows.
 fn model_with_a_bad_token() -> Model {
     let start = model(0.1, 4);
     let mut host = start.to_host().unwrap();
@@ -58,7 +59,7 @@ fn model_with_a_bad_token() -> Model {
 
 #[test]
 fn a_bad_row_stops_the_fit_and_the_state_before_it_is_on_disk() {
-    // No checkpoint is due by time: what is there was written because of the failure.
+    // No checkpoint is due by time: the one on disk was written because of the failure.
     let options = FitOptions { checkpoint_every: Duration::from_secs(3600), ..options() };
     let folder = tempfile::tempdir().unwrap();
     let (message, notes, step, weights) = failure(model_with_a_bad_token(), &options, folder.path());
@@ -68,23 +69,23 @@ fn a_bad_row_stops_the_fit_and_the_state_before_it_is_on_disk() {
         message.contains(&format!("at step {} of 18 (epoch ", step + 1)) && message.contains("the-bad-one"),
         "{message}"
     );
-    let kept = format!("the checkpoint of step {step} is kept and a rerun of the same settings goes on from there");
+    let kept = format!("the checkpoint of step {step} is kept, and a rerun with the same settings resumes from it");
     assert!(message.contains(&kept), "{message}");
-    // It is the state of a fit that was stopped there.
+    // It equals the state of a fit that was stopped there.
     let (other, stop) = (tempfile::tempdir().unwrap(), StopAfter(step, AtomicU64::new(0)));
     let (tokens, start) = (tokens_with_a_bad_row(), model_with_a_bad_token());
     let result = fit(start, &tokens, &Objective::cross_entropy(), &options, Some(other.path()), &Device::flex(), &stop);
     assert!(result.unwrap_err().is::<Interrupted>());
-    let tensors = |folder: &Path| Checkpoints::open(folder).unwrap().read::<State>().0.unwrap().1;
+    let tensors = |folder: &Path| Checkpoints::open(folder).unwrap().read::<FitState>().0.unwrap().1;
     assert!(tensors(folder.path()) == tensors(other.path()));
-    // A rerun goes on from there, and fails there again.
+    // A rerun resumes there and fails again.
     let (again, notes, ..) = failure(model_with_a_bad_token(), &options, folder.path());
-    assert_eq!((again, notes), (message, vec![format!("going on from step {step} of 18")]));
+    assert_eq!((again, notes), (message, vec![format!("resuming from step {step} of 18")]));
 }
 
 #[test]
 fn a_spoilt_model_never_becomes_a_checkpoint() {
-    // The update itself overflows: what comes out of the step is the first thing that is no number.
+    // The update itself overflows, so the model after the step is the first thing that is not finite.
     let options = FitOptions {
         learning_rate: 1e39,
         warmup: Warmup::Steps(1),
@@ -109,9 +110,9 @@ fn tokens_that_the_model_cannot_read_are_refused() {
     assert!(message(|tokens| tokens.labels.truncate(2)).contains("label"));
     assert!(message(|tokens| tokens.labels.push("d".into())).contains("3 labels and the tokens have 4"));
     let long = message(|tokens| tokens.train.push(&[5; 39], 0, "long".into()));
-    assert!(long.contains("train row `long` has 39 tokens, the model takes 38"), "{long}");
+    assert!(long.contains("train row `long` has 39 tokens, but the model takes at most 38"), "{long}");
     let foreign = message(|tokens| tokens.validation.push(&[40], 0, "new".into()));
-    assert!(foreign.contains("validation row `new` holds token 40, the model knows 40"), "{foreign}");
+    assert!(foreign.contains("validation row `new` has token id 40, but the model has 40 tokens"), "{foreign}");
     assert!(message(|tokens| tokens.train = Split::default()).contains("no train rows"));
 }
 

@@ -1,4 +1,4 @@
-//! A student that follows more of its teacher than the logits.
+//! Tests of a student that imitates more of its teacher than the logits.
 
 use super::*;
 use crate::compress::student;
@@ -39,7 +39,7 @@ fn an_interrupted_guided_fit_ends_in_the_same_bits_its_projection_included() {
                 Ok(fitted) => break fitted,
                 Err(error) => assert!(error.is::<Interrupted>(), "{error:#}"),
             }
-            let (_, tensors) = Checkpoints::open(folder.path()).unwrap().read::<State>().0.unwrap();
+            let (_, tensors) = Checkpoints::open(folder.path()).unwrap().read::<FitState>().0.unwrap();
             for group in ["weights", "first", "second"] {
                 assert!(tensors.contains_key(&format!("{group}/projection.weight")), "{group}: {:?}", tensors.keys());
             }

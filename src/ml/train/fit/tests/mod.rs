@@ -1,4 +1,4 @@
-//! What the loop promises: torch's numbers, the same bits every time, and no step lost to an interruption.
+//! Tests of the training loop: torch's numbers, the same bits every time, and no step lost to an interruption.
 
 mod effects;
 mod failures;
@@ -36,7 +36,7 @@ pub(crate) fn model(dropout: f64, seed: u64) -> Model {
     Model::init(&Config::parse(&config).unwrap(), seed, &Device::flex().autodiff()).unwrap()
 }
 
-/// Rows whose label is the token after the first, with noise around it.
+/// Rows whose label is their second token; the other tokens are random.
 pub(crate) fn tokens(rows: usize) -> Tokens {
     let split = |rows: usize, salt: usize| {
         let mut split = Split::default();
@@ -80,8 +80,8 @@ fn story(fitted: &Fitted) -> String {
     serde_json::to_string(&fitted.training).unwrap()
 }
 
-/// The largest difference between two weights. Key biases are left out: softmax does not see them, so their gradient is
-/// rounding noise, which Adam blows up to full steps.
+/// The largest difference between two weights, without key biases: softmax ignores them, so their gradient is
+/// rounding noise, which Adam amplifies to full steps.
 fn difference(a: &Model, b: &Model) -> f32 {
     let (a, b) = (a.to_host().unwrap(), b.to_host().unwrap());
     let pairs =
@@ -177,7 +177,7 @@ fn it_learns_and_tells_the_whole_story() {
     let notes = watch.0.lock().unwrap();
     assert_eq!(notes.len(), 12);
     assert!(notes[0].starts_with("epoch 1/12  loss ") && notes[0].ends_with("  best so far"), "{}", notes[0]);
-    // The model given back is that of the best epoch, not of the last.
+    // The returned model is that of the best epoch, not of the last.
     let device = Device::flex();
     let scoring = Scoring { split: &tokens.validation, pad_id: 1, batch_size: 64, device: &device };
     let logits = scoring.logits(&metrics::forward(&fitted.model), &Silent).unwrap();
@@ -204,7 +204,7 @@ fn nothing_else_in_the_process_changes_a_bit() {
     assert!(weights(&lone) != weights(&c));
 }
 
-/// Says stop after some steps.
+/// Asks the fit to stop after some steps.
 struct StopAfter(u64, AtomicU64);
 
 impl Watch for StopAfter {
@@ -237,7 +237,7 @@ fn an_interrupted_fit_ends_in_the_same_bits() {
         assert!(stops >= 17 / steps, "{stops} stops after {steps} steps each");
         assert!(weights(&undisturbed) == weights(&fitted), "stopped after {steps} steps");
         assert_eq!(story(&undisturbed), story(&fitted));
-        // A finished fit is there at once.
+        // Calling again returns a finished fit at once.
         let watch = StopAfter(0, AtomicU64::new(0));
         let again =
             fit(model(0.1, 4), &tokens, &objective, &options, Some(folder.path()), &Device::flex(), &watch).unwrap();
