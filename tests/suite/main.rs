@@ -5,30 +5,29 @@ mod cli;
 mod collect;
 mod compare;
 mod crash;
-mod damage;
 mod diff;
+#[path = "../engine/disks.rs"]
 mod disks;
-mod engine;
-mod escape;
 mod families;
-mod faults;
 mod fuzz;
 mod house;
 mod hub;
 mod inspect;
+#[path = "../engine/memory.rs"]
 mod memory;
 mod mistakes;
 mod onnx;
-mod plan;
 mod prune;
 mod quantize;
 mod real;
 mod review;
 mod saved;
-mod schedule;
+#[path = "../engine/state.rs"]
 mod state;
 mod structured;
+#[path = "../engine/toys.rs"]
 mod toys;
 mod training;
+#[path = "../engine/trouble.rs"]
 mod trouble;
 mod trust;

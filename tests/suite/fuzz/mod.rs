@@ -5,7 +5,7 @@
 //! suite fuzz::` runs longer. Failures found this way are separate tests beside the properties.
 
 mod artifacts;
-mod cache;
+#[path = "../../engine/fuzz/changes.rs"]
 mod changes;
 mod corpus;
 mod nesting;

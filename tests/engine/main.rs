@@ -1,0 +1,14 @@
+//! The tests of the engine alone: toy kinds in a temporary project, no machine learning, no program.
+
+mod damage;
+mod disks;
+mod engine;
+mod escape;
+mod faults;
+mod fuzz;
+mod memory;
+mod plan;
+mod schedule;
+mod state;
+mod toys;
+mod trouble;
