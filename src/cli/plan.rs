@@ -3,11 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use super::context::{Context, File};
-use super::saved;
+use super::{run, saved};
 use crate::error::Error;
 use crate::report::color::{ACTIVE, FAINT, STRONG, WARNING};
 use crate::report::table::Table;
 use crate::report::{Color, format, line};
+use pipe_ml::compute::device::main_memory_bytes;
+use pipe_engine::contract::needs::Machine;
 use pipe_engine::judge::plan as engine;
 use pipe_engine::judge::plan::{Action, Request};
 use pipe_engine::judge::project::Project;
@@ -52,6 +54,11 @@ impl Plan {
             print(cx, &plan)?
         }
         prepared.complete()?;
+        // A plan does not know the device of the run, so it judges no GPUs.
+        let machine = Machine { cpus: run::slots(&pipeline), memory: main_memory_bytes(), gpus: usize::MAX };
+        if let Some(large) = prepared.job().too_large(&machine)? {
+            return Err(large.into());
+        }
         if self.exit_code && plan.runs() > 0 { Err(Error::Differences) } else { Ok(()) }
     }
 }

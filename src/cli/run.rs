@@ -8,7 +8,10 @@ use super::context::{Context, File};
 use super::{interrupt, plan, saved};
 use crate::error::Error;
 use crate::report::{Mode, reporter};
+use pipe_ml::compute::device::main_memory_bytes;
 use pipe_engine::contract::event::{Event, Observer, Outcome};
+use pipe_engine::contract::needs::Machine;
+use pipe_engine::declare::resolve::Pipeline;
 use pipe_engine::judge::plan::{Plan, Request};
 use pipe_engine::judge::project::Project;
 use pipe_engine::run::schedule;
@@ -35,7 +38,7 @@ pub struct Run {
     /// Where to compute: auto, cpu, cuda, cuda:N, wgpu or wgpu:N; with cuda:0,1 both GPUs share each training step.
     #[arg(long, default_value = "auto", value_name = "DEVICE")]
     device: String,
-    /// How many stages run at a time [default: the number of cores, at most 4].
+    /// Slots: how many stages run at a time if each takes one [default: the number of cores, at most 4].
     #[arg(long, short, value_name = "N")]
     jobs: Option<NonZeroUsize>,
     /// If a stage fails, continue with those that do not need it.
@@ -54,6 +57,13 @@ pub struct Run {
 
 /// Each stage uses all cores: running more of them at a time mainly costs memory.
 const MOST_JOBS: usize = 4;
+
+/// The slots of a run without `--jobs`: more than `MOST_JOBS` only if a stage needs them and the machine has them.
+pub fn slots(pipeline: &Pipeline) -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    let most = pipeline.instances.iter().map(|i| i.needs.cpus).max().unwrap_or(1);
+    cores.min(most.max(MOST_JOBS))
+}
 
 /// What to run, from the command line or from a plan.
 struct Wanted {
@@ -81,6 +91,13 @@ impl Run {
             prepared.complete()?;
         }
         let request = || plan::request(&wanted.file, &project, &wanted.stages, &wanted.force);
+        let (jobs, memory) = (self.jobs.map_or_else(|| slots(&pipeline), NonZeroUsize::get), main_memory_bytes());
+        // With --keep-going only the stages that need too much fail.
+        if !self.keep_going
+            && let Some(large) = prepared.job().too_large(&Machine { cpus: jobs, memory, gpus })?
+        {
+            return Err(large.into());
+        }
         let planned = wanted.plan.as_ref();
         if let Some((path, planned)) = planned {
             saved::hold(path, planned, &prepared.job().plan(request())?, &pipeline)?;
@@ -94,10 +111,8 @@ impl Run {
             prepared.complete()?;
         }
         let stop = interrupt::listen(&reporter)?;
-        let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-        let jobs = self.jobs.map_or(cores.min(MOST_JOBS), NonZeroUsize::get);
         let plan = planned.map(|(_, plan)| plan);
-        let options = RunOptions { jobs, keep_going: self.keep_going, device: &self.device, gpus, plan };
+        let options = RunOptions { jobs, keep_going: self.keep_going, device: &self.device, gpus, memory, plan };
         ended(&schedule::run(&prepared.job(), &options, reporter.as_ref(), stop)?)
     }
 

@@ -109,6 +109,10 @@ fn common(kinds: &[Kind], ports: &[Port]) -> Map<String, Value> {
         "in": { "type": "object", "description": "The sources of the inputs.", "additionalProperties": false, "properties": wires },
         "matrix": { "type": "object", "description": "One instance for each value, as in `{ seed = [1, 2, 3] }`.", "additionalProperties": scalars },
         "exclusive": { "type": "string", "description": "The name of a group; stages of one group never run at the same time in a run." },
+        "cpus": {"type": "integer", "minimum": 1, "description": "How many slots of `--jobs` it takes; 1 by default, none for a stage on a GPU."},
+        "gpus": {"type": "integer", "minimum": 0, "description": "How many GPUs it takes; 1 by default for a stage that computes on the device, if the device is a GPU."},
+        "memory": {"type": "string", "description": "How much memory it takes, as in `\"8 GiB\"`; stages run together only if the machine has it for all of them."},
+        "time": {"type": "string", "description": "How long it takes at most, as in `\"2h\"` or `\"1h 30m\"`; for executors, and for the order in which stages start."},
         "export": { "type": "string", "description": "A folder below the project root that the results are copied to." },
         "seed": { "$ref": "#/$defs/seed" },
     });

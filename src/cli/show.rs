@@ -127,6 +127,9 @@ fn table(instance: &Instance, pipeline: &Pipeline) -> String {
         let note = if instance.table.get(name).is_some() { "" } else { "  # default" };
         out.push_str(&format!("{} = {}{note}\n", toml_text::key(name), toml(value)));
     }
+    for (key, value) in instance.amounts.asked.written() {
+        out.push_str(&format!("{key} = {}\n", toml(&value)));
+    }
     for (key, value) in [("exclusive", &instance.exclusive), ("export", &instance.export)] {
         out.extend(value.iter().map(|text| format!("{key} = {}\n", toml_text::string(text))));
     }

@@ -8,6 +8,7 @@ mod faults;
 mod fuzz;
 mod memory;
 mod plan;
+mod resources;
 mod schedule;
 mod state;
 mod toys;

@@ -371,7 +371,7 @@ impl Dir {
         let project = self.open();
         let prepared =
             project.prepare(&pipeline, &owned(targets), &owned(force), &[]).unwrap_or_else(|e| panic!("{:#?}", e.0));
-        let options = RunOptions { jobs: 4, keep_going, device: "cpu", gpus: 0, plan: None };
+        let options = RunOptions { jobs: 4, keep_going, device: "cpu", gpus: 0, memory: None, plan: None };
         let outcome = run(&prepared.job(), &options, &log, stop).unwrap();
         Ran { outcome, events: log.events.into_inner().unwrap() }
     }
@@ -381,7 +381,7 @@ impl Dir {
         let pipeline = self.resolve(None, &[]).unwrap_or_else(|e| panic!("{:#?}", e.0));
         let project = Project::open_on(self.temp.path(), None, disk).map_err(|e| e.to_string())?;
         let prepared = project.prepare(&pipeline, &[], &[], &[]).unwrap_or_else(|e| panic!("{:#?}", e.0));
-        let options = RunOptions { jobs: 1, keep_going: true, device: "cpu", gpus: 0, plan: None };
+        let options = RunOptions { jobs: 1, keep_going: true, device: "cpu", gpus: 0, memory: None, plan: None };
         run(&prepared.job(), &options, log, &AtomicBool::new(false)).map_err(|e| e.to_string())
     }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use schemars::Schema;
 
 use super::context::Context;
+use super::needs::Needs;
 use crate::text::diagnostic::{Diagnostic, Place};
 use crate::text::parameters::Parameters;
 use crate::text::value::Table;
@@ -108,7 +109,7 @@ pub enum What {
     Files(&'static [&'static str]),
 }
 
-/// What a running stage occupies.
+/// The two usual answers to what a running stage occupies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Resource {
     Cpu,
@@ -134,6 +135,14 @@ pub trait Stage: Parameters {
 
     fn resource(&self) -> Resource {
         Resource::Cpu
+    }
+
+    /// What it occupies while it runs, as amounts; a pipeline file can set others for a stage.
+    fn resources(&self) -> Needs {
+        match self.resource() {
+            Resource::Cpu => Needs::CPU,
+            Resource::Device => Needs::DEVICE,
+        }
     }
 
     /// Whether the result depends on the seed with these parameter values.
@@ -166,7 +175,7 @@ pub trait Stage: Parameters {
 
 /// A stage with its type erased.
 pub trait Erased: Send + Sync {
-    fn resource(&self) -> Resource;
+    fn resources(&self) -> Needs;
     fn is_seeded(&self) -> bool;
     fn check(&self) -> Vec<Invalid>;
     fn check_inputs(&self, labels: &Labels) -> Vec<Invalid>;
@@ -178,8 +187,8 @@ pub trait Erased: Send + Sync {
 }
 
 impl<S: Stage> Erased for S {
-    fn resource(&self) -> Resource {
-        Stage::resource(self)
+    fn resources(&self) -> Needs {
+        Stage::resources(self)
     }
 
     fn is_seeded(&self) -> bool {

@@ -3,5 +3,6 @@
 pub mod context;
 pub mod event;
 pub mod kind;
+pub mod needs;
 pub mod origin;
 pub mod progress;

@@ -250,6 +250,7 @@ fn build(
     };
     let name =
         if coordinates.is_empty() { stage.name.clone() } else { format!("{}[{}]", stage.name, label(&coordinates)) };
+    let needs = stage.amounts.asked.over(work.resources());
     Some(Instance {
         name,
         stage: stage.name.clone(),
@@ -262,6 +263,8 @@ fn build(
         inputs,
         export: stage.export.clone(),
         exclusive: stage.exclusive.clone(),
+        needs,
+        amounts: stage.amounts.clone(),
         place: stage.place.clone(),
     })
 }

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
+use super::amounts::Amounts;
 use crate::contract::kind::{Arity, Erased, Kind};
+use crate::contract::needs::Needs;
 use crate::store::manifest::{ARTIFACT_FORMAT, Manifest};
 use crate::text::diagnostic::Place;
 use crate::text::value::Table;
@@ -26,6 +28,10 @@ pub struct Instance {
     pub export: Option<String>,
     /// Instances of one group never run at the same time.
     pub exclusive: Option<String>,
+    /// What it occupies while it runs.
+    pub needs: Needs,
+    /// What the file sets of it.
+    pub amounts: Amounts,
     pub place: Place,
 }
 

@@ -1,5 +1,6 @@
 //! A pipeline file with a profile and overrides, resolved into typed, wired instances.
 
+pub mod amounts;
 pub(crate) mod fan_out;
 pub mod graph;
 pub mod instance;

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::amounts::{Amounts, take_amounts};
 use super::layers::{take_seed, take_string};
 use crate::contract::kind::{Arity, Kind, Port};
 use crate::text::diagnostic::{Diagnostic, Place, listed};
@@ -18,6 +19,7 @@ pub(crate) struct Drawn {
     pub(crate) axes: Vec<(String, Vec<Value>)>,
     pub(crate) export: Option<String>,
     pub(crate) exclusive: Option<String>,
+    pub(crate) amounts: Amounts,
 }
 
 /// What the file wires into one port.
@@ -63,10 +65,11 @@ pub(crate) fn draw(stages: Table, kinds: &[Kind], problems: &mut Vec<Diagnostic>
         let export =
             take_string(&mut table, "export", problems).and_then(|(text, at)| check_export(text, &at, problems));
         let exclusive = take_string(&mut table, "exclusive", problems).map(|(group, _)| group);
+        let amounts = take_amounts(&mut table, problems);
         let seed = take_seed(&mut table, problems);
         wires.push(table.take("in"));
         let (name, parameters, ports) = (item.key, table, Vec::new());
-        drawn.push(Drawn { name, place, kind, parameters, seed, ports, axes, export, exclusive });
+        drawn.push(Drawn { name, place, kind, parameters, seed, ports, axes, export, exclusive, amounts });
     }
     let index: HashMap<String, usize> = drawn.iter().enumerate().map(|(i, d)| (d.name.clone(), i)).collect();
     for (at, wire) in wires.into_iter().enumerate() {

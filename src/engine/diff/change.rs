@@ -31,7 +31,8 @@ pub enum What {
     Matrix,
     /// The content of an input file, as digests.
     File,
-    /// A parameter that changes how a result is made but not the result, or the stage's `exclusive` group.
+    /// A parameter that changes how a result is made but not the result, the stage's `exclusive` group, or what it
+    /// occupies, such as `cpus`.
     Operational,
     Export,
     /// The pipeline's name or description.
@@ -71,6 +72,15 @@ impl Change {
             lines
         };
         let mut all = lines(&operational(base), &operational(head), |_| What::Operational);
+        let occupied = |instance: &Instance| instance.amounts.asked.written();
+        let (before, after) = (occupied(base), occupied(head));
+        for label in ["cpus", "memory", "gpus", "time"] {
+            let value = |all: &[(&str, Value)]| all.iter().find(|(key, _)| *key == label).map(|(_, v)| v.clone());
+            let (before, after) = (value(&before), value(&after));
+            if before != after {
+                all.push(Self::new(What::Operational, label, before.into(), after.into()));
+            }
+        }
         for (what, label, before, after) in [
             (What::Operational, "exclusive", &base.exclusive, &head.exclusive),
             (What::Export, "export", &base.export, &head.export),

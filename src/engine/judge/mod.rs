@@ -1,6 +1,7 @@
 //! Hit or run, and why: a pipeline held against the cache, the files around it and its history.
 
 pub mod external;
+mod fit;
 pub mod history;
 pub mod job;
 pub mod plan;

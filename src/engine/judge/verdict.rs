@@ -192,9 +192,10 @@ impl Job<'_> {
         self.latest(at).and_then(|l| l.seconds)
     }
 
-    /// The last duration of every instance in seconds; one second if it is unknown.
+    /// The last duration of every instance in seconds; if it is unknown, the `time` that it needs, or one second.
     pub fn estimates(&self) -> Vec<f64> {
-        (0..self.pipeline.instances.len()).map(|at| self.seconds(at).unwrap_or(1.0)).collect()
+        let known = |at| self.seconds(at).or_else(|| self.instance(at).needs.time.map(|seconds| seconds as f64));
+        (0..self.pipeline.instances.len()).map(|at| known(at).unwrap_or(1.0)).collect()
     }
 
     /// What `run` would do.

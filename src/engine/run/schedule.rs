@@ -9,10 +9,10 @@ use std::time::Instant;
 use super::attempt::{Attempt, Order, attempt};
 use super::export;
 use super::recorder::Recorder;
-use super::slots::{Lane, Slots, Ticket};
+use super::slots::{Amounts, Key, Slots, Ticket};
 use super::state::{State, outcome};
 use crate::contract::event::{Event, Observer, Outcome, StageInfo};
-use crate::contract::kind::Resource;
+use crate::contract::needs::Machine;
 use crate::judge::job::Job;
 use crate::judge::plan::{Action, Plan, Planned};
 use crate::judge::verdict::{Upstream, Verdict};
@@ -21,15 +21,24 @@ use crate::store::error::CacheError;
 use crate::store::lease::{Lease, Shared};
 
 pub struct RunOptions<'a> {
-    /// How many stages run at a time.
+    /// The slots: how many stages run at a time if each takes one.
     pub jobs: usize,
     /// After a failure, go on with the stages that do not depend on it.
     pub keep_going: bool,
     pub device: &'a str,
-    /// GPUs that stages may occupy, one each; 0 if `device` is the CPU.
+    /// GPUs that stages may occupy; 0 if `device` is the CPU.
     pub gpus: usize,
+    /// Bytes of memory for all stages together; None to limit nothing.
+    pub memory: Option<u64>,
     /// Run only what this plan says: a stage that changed since then fails.
     pub plan: Option<&'a Plan>,
+}
+
+impl RunOptions<'_> {
+    /// What the run has for its stages.
+    pub fn machine(&self) -> Machine {
+        Machine { cpus: self.jobs, memory: self.memory, gpus: self.gpus }
+    }
 }
 
 struct Schedule<'a> {
@@ -84,7 +93,7 @@ pub fn run(
         lacking: all.clone().map(|at| job.graph.upstream(at).count()).collect(),
         stirred: all.filter(|&at| job.needed[at]).collect(),
         making: HashMap::new(),
-        slots: Slots::new(options.jobs, options.gpus),
+        slots: Slots::new(&options.machine()),
         urgency: None,
         planned: options.plan.map(Plan::index),
         lease: &lease,
@@ -196,6 +205,13 @@ impl<'a> Schedule<'a> {
                     waiting.push(at);
                     return Ok(());
                 }
+                let lacking = self.options.machine().lacking(self.job.instance(at).needs);
+                if !lacking.is_empty() {
+                    let all: Vec<String> = lacking.into_iter().map(|(_, what)| what).collect();
+                    let error = format!("it needs {}", all.join(" and "));
+                    self.set(at, State::Failed { error, seconds: 0.0 });
+                    return Ok(());
+                }
                 if self.urgency.is_none() {
                     // Check this before the first stage, not after an hour of it.
                     self.job.cache.writable()?;
@@ -215,7 +231,7 @@ impl<'a> Schedule<'a> {
         }
         let states = &self.states;
         // An instance may have gone back to waiting because damage was found upstream.
-        let at = self.slots.take(|at| matches!(states[at], State::Queued { .. }))?;
+        let at = self.slots.take(0, |at| matches!(states[at], State::Queued { .. }))?;
         let State::Queued { manifest, fingerprint, why } = self.states[at].clone() else { return None };
         let stage = self.job.instance(at).name.clone();
         self.observer.event(&Event::StageStarted { stage, fingerprint: fingerprint.clone(), why });
@@ -237,9 +253,8 @@ impl<'a> Schedule<'a> {
         let job = self.job;
         let urgency = self.urgency.get_or_insert_with(|| job.graph.urgency(&job.estimates()))[at];
         let instance = job.instance(at);
-        let on_gpu = self.options.gpus > 0 && instance.work.resource() == Resource::Device;
-        let lane = if on_gpu { Lane::Gpu } else { Lane::Cpu };
-        self.slots.push(Ticket { at, lane, group: instance.exclusive.clone(), urgency });
+        let amounts = Amounts::of(instance.needs, &self.options.machine());
+        self.slots.push(Ticket { key: Key { run: 0, at }, amounts, group: instance.exclusive.clone(), urgency });
     }
 
     fn upstream_of(&self, at: usize) -> BTreeMap<usize, Entry> {
@@ -247,7 +262,7 @@ impl<'a> Schedule<'a> {
     }
 
     fn end(&mut self, at: usize, attempt: Attempt) -> Result<(), CacheError> {
-        self.slots.give_back(at);
+        self.slots.give_back(Key { run: 0, at });
         let State::Running { fingerprint, since } = self.states[at].clone() else { return Ok(()) };
         let seconds = since.elapsed().as_secs_f64();
         match attempt {

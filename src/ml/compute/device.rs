@@ -129,7 +129,7 @@ impl Chosen {
 }
 
 /// The machine's memory, or the limit of this process's control group (version 2) or one of its parents if it is lower.
-fn main_memory_bytes() -> Option<u64> {
+pub fn main_memory_bytes() -> Option<u64> {
     let info = std::fs::read_to_string("/proc/meminfo").ok()?;
     let line = info.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
     let machine = line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024;
