@@ -75,7 +75,7 @@ impl Bench {
 
     fn run(&self, jobs: usize) -> anyhow::Result<Duration> {
         self.timed(|project, pipeline| {
-            let options = RunOptions { jobs, keep_going: false, device: "cpu", gpus: 0, plan: None };
+            let options = RunOptions { jobs, keep_going: false, device: "cpu", gpus: 0, memory: None, plan: None };
             let prepared = project.prepare(pipeline, &[], &[], &[]).expect("no stage is named");
             let outcome = run(&prepared.job(), &options, &Quiet, &AtomicBool::new(false)).expect("the disk works");
             assert_eq!(outcome.hits + outcome.ran, pipeline.instances.len());

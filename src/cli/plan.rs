@@ -8,11 +8,11 @@ use crate::error::Error;
 use crate::report::color::{ACTIVE, FAINT, STRONG, WARNING};
 use crate::report::table::Table;
 use crate::report::{Color, format, line};
-use pipe_ml::compute::device::main_memory_bytes;
 use pipe_engine::contract::needs::Machine;
 use pipe_engine::judge::plan as engine;
 use pipe_engine::judge::plan::{Action, Request};
 use pipe_engine::judge::project::Project;
+use pipe_ml::compute::device::main_memory_bytes;
 
 /// Show for each stage whether its result is cached, and if not, why it would run.
 #[derive(Debug, clap::Args)]

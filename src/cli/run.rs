@@ -8,7 +8,6 @@ use super::context::{Context, File};
 use super::{interrupt, plan, saved};
 use crate::error::Error;
 use crate::report::{Mode, reporter};
-use pipe_ml::compute::device::main_memory_bytes;
 use pipe_engine::contract::event::{Event, Observer, Outcome};
 use pipe_engine::contract::needs::Machine;
 use pipe_engine::declare::resolve::Pipeline;
@@ -16,6 +15,7 @@ use pipe_engine::judge::plan::{Plan, Request};
 use pipe_engine::judge::project::Project;
 use pipe_engine::run::schedule;
 use pipe_engine::run::schedule::RunOptions;
+use pipe_ml::compute::device::main_memory_bytes;
 
 /// Run what a pipeline, or some of its stages, needs.
 #[derive(Debug, clap::Args)]

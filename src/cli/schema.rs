@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use super::context::Context;
 use super::parameter::description;
 use crate::error::Error;
-use pipe_engine::contract::kind::{Arity, Kind, Port};
+use pipe_engine::contract::kind::{Arity, Kind, MorePorts, Port};
 
 /// Print the JSON Schema of a pipeline file.
 #[derive(Debug, clap::Args)]
@@ -155,6 +155,14 @@ fn hoist(kind: &Kind, definitions: &mut Map<String, Value>) {
     let required: Vec<Value> = map.remove("required").and_then(|r| r.as_array().cloned()).unwrap_or_default();
     let mut properties = common(std::slice::from_ref(kind), kind.inputs);
     properties.extend(map.remove("properties").and_then(|p| p.as_object().cloned()).unwrap_or_default());
+    if let MorePorts::InFile(_) = kind.more_ports {
+        if let Some(Value::Object(inputs)) = properties.get_mut("in") {
+            inputs.insert("additionalProperties".into(), json!({ "type": ["string", "array"] }));
+        }
+        let about = "The outputs, each with its type, as in `out.model = \"model\"`.";
+        let outputs = json!({ "type": "object", "description": about, "additionalProperties": { "type": "string" } });
+        properties.insert("out".into(), outputs);
+    }
     map.insert("properties".into(), properties.into());
     map.insert("additionalProperties".into(), false.into());
     let wired: Vec<&str> = kind.inputs.iter().filter(|p| p.arity != Arity::Optional).map(|p| p.name).collect();

@@ -27,6 +27,13 @@ impl Show {
         let pipeline = cx.resolve(&self.file)?;
         let Some(stage) = self.stage else { return cx.print(&resolved(&pipeline)) };
         let project = cx.project(Some(&self.file.file))?;
+        if let Some(trial) = project.trial(&pipeline, &stage) {
+            let text = match self.curve {
+                true => curve(&stage, &trial.entry, true),
+                false => artifacts(&stage, &trial.fingerprint, &trial.entry),
+            };
+            return cx.print(&text);
+        }
         let prepared = cx.prepare(&project, &pipeline, std::slice::from_ref(&stage), &[])?;
         let verdicts = prepared.job().verdicts()?;
         let mut text = String::new();
@@ -63,6 +70,9 @@ fn artifacts(name: &str, fingerprint: &str, entry: &Entry) -> String {
         let mut table = Table::new(["", ">"]).indent(4);
         artifact.files.iter().for_each(|f| table.row([f.path.clone(), format::bytes(f.size)]));
         text.push_str(&table.render());
+    }
+    for sub in &made.subs {
+        text.push_str(&format!("  trial {}  {}\n", sub.stage, sub.fingerprint));
     }
     for (name, value) in &made.facts {
         text.push_str(&format!("  {name} {}\n", format::fact(name, *value)));
@@ -106,10 +116,10 @@ fn table(instance: &Instance, pipeline: &Pipeline) -> String {
     if instance.work.is_seeded() {
         out.push_str(&format!("seed = {}\n", instance.seed));
     }
-    for port in instance.kind.inputs {
+    for port in instance.ports.inputs.iter() {
         let mut sources = instance.inputs.iter().filter(|w| w.port == port.name).map(|w| {
             let from = &pipeline.instances[w.from];
-            toml_text::string(&if from.kind.outputs.len() > 1 {
+            toml_text::string(&if from.ports.outputs.len() > 1 {
                 format!("{}.{}", from.name, w.output)
             } else {
                 from.name.clone()
@@ -121,6 +131,9 @@ fn table(instance: &Instance, pipeline: &Pipeline) -> String {
             (Some(one), rest) => format!("[{one}, {}]", rest.join(", ")),
         };
         out.push_str(&format!("in.{} = {text}\n", port.name));
+    }
+    for port in &instance.ports.declared {
+        out.push_str(&format!("out.{} = {}\n", toml_text::key(port.name), toml_text::string(port.ty.0)));
     }
     let parameters = instance.parameters.as_object().into_iter().flatten().filter(|(_, v)| !v.is_null());
     for (name, value) in parameters {

@@ -9,7 +9,10 @@ use crate::report::table::Table;
 use pipe_engine::declare::instance::Instance;
 use pipe_engine::declare::resolve::Pipeline;
 use pipe_engine::diff::{Affected, Change, Review, What};
+use pipe_engine::judge::project::Project;
+use pipe_engine::judge::trial::OfTrial;
 use pipe_engine::judge::verdict::Verdict;
+use pipe_engine::store::manifest::Manifest;
 use pipe_engine::text::diagnostic::closest;
 
 /// Explain why a stage would run, or why its result is still valid.
@@ -35,6 +38,10 @@ impl Why {
         }
         let pipeline = cx.resolve(&self.file)?;
         let project = cx.project(Some(&self.file.file))?;
+        if let Some(trial) = project.trial(&pipeline, &self.stage) {
+            let text = self.of_trial(cx, &project, &pipeline, &trial)?;
+            return cx.print(&text);
+        }
         let prepared = cx.prepare(&project, &pipeline, std::slice::from_ref(&self.stage), &[])?;
         let verdicts = prepared.job().verdicts()?;
         let mut text = String::new();
@@ -44,6 +51,34 @@ impl Why {
             }
         }
         cx.print(&text)
+    }
+
+    /// How a trial's result differs from that of the stage that it varies.
+    fn of_trial(
+        &self,
+        cx: &Context<'_>,
+        project: &Project,
+        pipeline: &Pipeline,
+        trial: &OfTrial,
+    ) -> Result<String, Error> {
+        let prepared = cx.prepare(project, pipeline, std::slice::from_ref(&trial.instance), &[])?;
+        let verdicts = prepared.job().verdicts()?;
+        let plain = named(pipeline, &trial.instance).into_iter().find_map(|at| verdicts[at].as_ref());
+        let made = &trial.entry.made;
+        let mut text = format!(
+            "hit  {}: a trial of {}, made on {} UTC in {} on {}\n",
+            self.stage,
+            trial.instance,
+            format::moment(made.at as f64),
+            format::duration(made.seconds),
+            made.device
+        );
+        let changes = plain.map(|plain| trial.entry.manifest.explain(&plain.manifest)).unwrap_or_default();
+        text.extend(changes.iter().map(|change| format!("  {change}\n")));
+        if self.all {
+            text.push_str(&depends_on(&trial.entry.manifest));
+        }
+        Ok(text)
     }
 
     fn against(&self, cx: &Context<'_>, revision: &str) -> Result<String, Error> {
@@ -120,10 +155,13 @@ fn explain(name: &str, verdict: &Verdict, all: bool) -> String {
         None => format!("run  {name}\n") + &verdict.why.iter().map(|w| format!("  {w}\n")).collect::<String>(),
     };
     if all {
-        let mut table = Table::new(["", ""]).indent(2);
-        verdict.manifest.0.iter().for_each(|l| table.row([l.label.as_str(), l.value.as_str()]));
-        text.push_str("depends on\n");
-        text.push_str(&table.render());
+        text.push_str(&depends_on(&verdict.manifest));
     }
     text
+}
+
+fn depends_on(manifest: &Manifest) -> String {
+    let mut table = Table::new(["", ""]).indent(2);
+    manifest.0.iter().for_each(|l| table.row([l.label.as_str(), l.value.as_str()]));
+    format!("depends on\n{}", table.render())
 }

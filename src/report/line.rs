@@ -62,6 +62,8 @@ impl Lines {
             }
             Event::StageHit { stage, .. } => self.line(FAINT, "hit", stage, ""),
             Event::StageStarted { stage, why, .. } => self.line(ACTIVE, "run", stage, &reasons(why)),
+            // Each of the stages reports itself, as `teacher[trial=3]`.
+            Event::TrialsStarted { .. } => return None,
             Event::StageWaiting { stage, .. } => {
                 self.line(FAINT, "wait", stage, "another process is making this result")
             }

@@ -175,6 +175,7 @@ impl Board {
                 // Rows of downloads before the run are not stages.
                 self.rows.clear();
             }
+            Event::TrialsStarted { stages, .. } => self.stages += stages.len(),
             Event::Fetched { reference, .. } => self.rows.retain(|r| r.stage != *reference),
             Event::StageWaiting { stage, .. } => self.row(stage, now).waiting = true,
             Event::StageStarted { stage, .. } => {
@@ -374,6 +375,15 @@ mod tests {
             board.draw(7, 80, start, Color::Never),
             ["  ▸  scores   waiting for another process", "     3 of 4 done  0s"]
         );
+    }
+
+    #[test]
+    fn trials_count_beside_the_stages_of_the_file() {
+        let start = Instant::now();
+        let mut board = board(start);
+        let stages = vec![StageInfo { name: "teacher[trial=0]".into(), kind: "x".into() }];
+        board.event(&Event::TrialsStarted { parent: "search".into(), stages }, start);
+        assert_eq!(board.draw(0, 80, start, Color::Never).pop().as_deref(), Some("     1 of 5 done  0s"));
     }
 
     #[test]

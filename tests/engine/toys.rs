@@ -19,6 +19,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::trouble::{Heap, Odd, Steps};
+use super::wide::{Cut, Fussy, Grid, Program};
 
 pub const TEXT: Type = Type("text");
 const NUMBER: Type = Type("number");
@@ -34,6 +35,10 @@ pub const KINDS: &[Kind] = &[
     Kind::of::<Heap>(),
     Kind::of::<Steps>(),
     Kind::of::<Odd>(),
+    Kind::of::<Cut>(),
+    Kind::of::<Program>(),
+    Kind::of::<Grid>(),
+    Kind::of::<Fussy>(),
 ];
 
 /// Writes a text, or the content of a file.

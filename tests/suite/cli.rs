@@ -101,6 +101,40 @@ plan chain: 5 stages, 5 cached, 0 to run
 }
 
 #[test]
+fn trials_are_shown_and_explained_by_their_names() {
+    let dir = Dir::new(
+        "[stage.a]\nuse = \"write@ab\"\n[stage.loud]\nuse = \"shout\"\nin.text = \"a\"\n[stage.best]\nuse = \"grid\"\ntarget = \"loud\"\nkey = \"times\"\nvalues = [1, 3]\n",
+    );
+    on(&dir, "run p.toml");
+    let why = on(&dir, "why p.toml loud[trial=1]");
+    assert!(why.starts_with("hit  loud[trial=1]: a trial of loud, made on 2"), "{why}");
+    assert!(why.ends_with(" on cpu\n  times 1 → 3\n"), "{why}");
+    let trial = on(&dir, "show p.toml loud[trial=1]");
+    assert!(trial.starts_with("loud[trial=1] (shout), made on 2"), "{trial}");
+    assert!(trial.contains("  text: text, 1 file, 6 B\n"), "{trial}");
+    let parent = on(&dir, "show p.toml best");
+    assert!(parent.contains("  trial loud[trial=0]  ") && parent.contains("  trial loud[trial=1]  "), "{parent}");
+    assert_eq!(fails(&dir, "why p.toml loud[trial=7]").0, 2);
+    let plan = on(&dir, "plan p.toml");
+    assert!(plan.contains("3 cached, 0 to run"), "{plan}");
+}
+
+#[test]
+fn what_the_machine_does_not_have_is_an_error_before_anything_runs() {
+    let dir =
+        Dir::new("[stage.a]\nuse = \"write@x\"\n[stage.b]\nuse = \"shout\"\nin.text = \"a\"\nmemory = \"900 TiB\"\n");
+    for command in ["run p.toml", "plan p.toml"] {
+        let (code, text) = fails(&dir, command);
+        assert_eq!(code, 2, "{command}");
+        assert!(text.starts_with("error: stage `b` needs 900 TiB of memory, but this machine has "), "{text}");
+        assert!(text.contains("p.toml:6:10\n"), "{text}");
+    }
+    assert!(on(&dir, "show p.toml").contains("\nmemory = \"900 TiB\"\n"));
+    let (code, text) = fails(&dir, "run p.toml --jobs 1 --set stage.b.cpus=2");
+    assert!(code == 2 && text.contains("stage `b` needs 2 cpus, but this run has 1"), "{text}");
+}
+
+#[test]
 fn why_says_what_changed_or_that_nothing_did() {
     let dir = Dir::new(CHAIN);
     on(&dir, "run p.toml");

@@ -275,7 +275,7 @@ fn a_long_way_shows_both_ends() {
 #[test]
 fn what_changes_no_result_stands_apart() {
     let new = BASE
-        .replace("shout@2\"", "shout@2\"\nlog-every = 5\nexclusive = \"gpu\"")
+        .replace("shout@2\"", "shout@2\"\nlog-every = 5\nexclusive = \"gpu\"\nmemory = \"2 GiB\"")
         .replace("name = \"small\"", "name = \"tiny\"");
     let new =
         new.replace("\"join\"", "\"join\"\nexport = \"out\"").replace("seed = 1", "seed = 1\ndescription = \"x\"");
@@ -287,6 +287,7 @@ no effect on results
   name \"small\" → \"tiny\"
   description \"x\" was added
   b.log-every 0 → 5
+  b.memory \"2 GiB\" was added
   b.exclusive \"gpu\" was added
   all.export \"out\" was added
 "

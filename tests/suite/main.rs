@@ -31,3 +31,5 @@ mod training;
 #[path = "../engine/trouble.rs"]
 mod trouble;
 mod trust;
+#[path = "../engine/wide.rs"]
+mod wide;

@@ -9,7 +9,8 @@ use anyhow::Context as _;
 use super::event::{Event, Observer};
 use super::kind::Port;
 use super::progress::Progress;
-use crate::store::entry::Curve;
+use super::trial::{Trial, Trials, Tried};
+use crate::store::entry::{Curve, Sub};
 use crate::store::partial::Partial;
 
 /// An input of a running stage: a folder of verified files.
@@ -35,13 +36,17 @@ pub struct Context<'a> {
     pub(crate) inputs: BTreeMap<&'static str, Vec<Input>>,
     pub(crate) externals: BTreeMap<String, PathBuf>,
     pub(crate) partial: Partial,
-    pub(crate) outputs: &'static [Port],
+    pub(crate) outputs: &'a [Port],
     pub(crate) stop: &'a AtomicBool,
     pub(crate) observer: &'a dyn Observer,
     pub(crate) facts: BTreeMap<String, f64>,
     pub(crate) curve: Curve,
     pub(crate) device_used: Option<String>,
     pub(crate) seconds: f64,
+    /// None for a stage of a trial.
+    pub(crate) trials: Option<&'a dyn Trials>,
+    /// The results of its trials.
+    pub(crate) subs: Vec<Sub>,
 }
 
 impl Context<'_> {
@@ -74,6 +79,16 @@ impl Context<'_> {
         self.inputs.get(port).map_or(&[], Vec::as_slice)
     }
 
+    /// The input ports that have artifacts.
+    pub fn input_ports(&self) -> impl Iterator<Item = &str> {
+        self.inputs.keys().copied()
+    }
+
+    /// The outputs that the stage has to give.
+    pub fn output_ports(&self) -> &[Port] {
+        self.outputs
+    }
+
     /// The local path of an external file or folder.
     pub fn external(&self, name: &str) -> anyhow::Result<&Path> {
         self.externals
@@ -84,7 +99,7 @@ impl Context<'_> {
 
     /// A new folder for an output artifact; the engine commits it when the stage returns.
     pub fn output(&self, port: &str) -> anyhow::Result<PathBuf> {
-        anyhow::ensure!(self.outputs.iter().any(|p| p.name == port), "the kind declares no output `{port}`");
+        anyhow::ensure!(self.outputs.iter().any(|p| p.name == port), "the stage has no output `{port}`");
         let dir = self.partial.out().join(port);
         self.partial.folder(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
         Ok(dir)
@@ -136,6 +151,24 @@ impl Context<'_> {
     /// Record in the entry how long the work took, including earlier interrupted attempts.
     pub fn took(&mut self, seconds: f64) {
         self.seconds = seconds;
+    }
+
+    /// Run stages of the pipeline with other parameters, and wait for the results. Each has the fingerprint that it
+    /// would have if the file had these values, so results are shared with runs of such a file, and a second attempt
+    /// finds those of the first. What this stage occupies is free for others meanwhile.
+    ///
+    /// A trial that fails is a value; the error is [`Interrupted`] if the user asked to stop.
+    pub fn sub(&mut self, trials: &[Trial]) -> anyhow::Result<Vec<Tried>> {
+        let Some(runner) = self.trials else {
+            anyhow::bail!("a stage of a trial cannot run trials itself; run `{}` as a stage of the file", self.stage);
+        };
+        let (tried, subs) = runner.run(trials)?;
+        for sub in subs {
+            if !self.subs.contains(&sub) {
+                self.subs.push(sub);
+            }
+        }
+        Ok(tried)
     }
 
     /// True once the user asked to stop. Long work checks it, saves a checkpoint and returns [`Interrupted`].

@@ -44,6 +44,11 @@ pub enum Event {
         fingerprint: String,
         why: Vec<String>,
     },
+    /// A running stage asked for trials; their stages are not among those of `RunStarted`.
+    TrialsStarted {
+        parent: String,
+        stages: Vec<StageInfo>,
+    },
     /// Another process is computing the same result.
     StageWaiting {
         stage: String,

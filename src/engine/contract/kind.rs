@@ -6,56 +6,11 @@ use schemars::Schema;
 
 use super::context::Context;
 use super::needs::Needs;
+pub use super::port::{Arity, Extra, MorePorts, Port, Ports, Type};
+use super::trial::Template;
 use crate::text::diagnostic::{Diagnostic, Place};
 use crate::text::parameters::Parameters;
 use crate::text::value::Table;
-
-/// The type of an artifact. The engine only compares names; the stages define what they mean.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Type(pub &'static str);
-
-impl Type {
-    /// `a corpus`, `an adapter`; plural and mass nouns have no article.
-    pub fn with_article(self) -> String {
-        match self.0.as_bytes().first() {
-            _ if self.0.ends_with('s') && !self.0.ends_with("us") => self.0.to_string(),
-            Some(b'a' | b'e' | b'i' | b'o' | b'u') => format!("an {}", self.0),
-            _ => format!("a {}", self.0),
-        }
-    }
-}
-
-/// A named, typed input or output of a kind.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Port {
-    pub name: &'static str,
-    pub ty: Type,
-    pub arity: Arity,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Arity {
-    /// Exactly one artifact; with several sources the stage fans out.
-    One,
-    /// At most one artifact.
-    Optional,
-    /// One or more artifacts, taken together.
-    Many,
-}
-
-impl Port {
-    pub const fn one(name: &'static str, ty: Type) -> Self {
-        Self { name, ty, arity: Arity::One }
-    }
-
-    pub const fn optional(name: &'static str, ty: Type) -> Self {
-        Self { name, ty, arity: Arity::Optional }
-    }
-
-    pub const fn many(name: &'static str, ty: Type) -> Self {
-        Self { name, ty, arity: Arity::Many }
-    }
-}
 
 /// A parameter whose value parses but is not valid.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -128,6 +83,10 @@ pub trait Stage: Parameters {
     const MAIN: Option<&'static str> = None;
     const INPUTS: &'static [Port];
     const OUTPUTS: &'static [Port];
+    /// Whether stages can have more ports than these.
+    const MORE_PORTS: MorePorts = MorePorts::Never;
+    /// Whether stages run trials of other stages: [`Stage::templates`] and [`Context::sub`].
+    const RUNS_TRIALS: bool = false;
     /// Whether the result can depend on the seed.
     const SEEDED: bool = false;
     /// Parameters that change how a result is made but not the result; the manifest leaves them out.
@@ -148,6 +107,16 @@ pub trait Stage: Parameters {
     /// Whether the result depends on the seed with these parameter values.
     fn is_seeded(&self) -> bool {
         Self::SEEDED
+    }
+
+    /// The ports that these parameter values add; asked for only if `MORE_PORTS` says that they can.
+    fn ports(&self) -> Extra {
+        Extra::default()
+    }
+
+    /// The stages that it runs in trials; asked for only if `RUNS_TRIALS` is set.
+    fn templates(&self) -> Vec<Template> {
+        Vec::new()
     }
 
     /// All problems with the parameter values.
@@ -177,6 +146,8 @@ pub trait Stage: Parameters {
 pub trait Erased: Send + Sync {
     fn resources(&self) -> Needs;
     fn is_seeded(&self) -> bool;
+    fn ports(&self) -> Extra;
+    fn templates(&self) -> Vec<Template>;
     fn check(&self) -> Vec<Invalid>;
     fn check_inputs(&self, labels: &Labels) -> Vec<Invalid>;
     fn needs(&self) -> Vec<Need>;
@@ -193,6 +164,14 @@ impl<S: Stage> Erased for S {
 
     fn is_seeded(&self) -> bool {
         Stage::is_seeded(self)
+    }
+
+    fn ports(&self) -> Extra {
+        Stage::ports(self)
+    }
+
+    fn templates(&self) -> Vec<Template> {
+        Stage::templates(self)
     }
 
     fn check(&self) -> Vec<Invalid> {
@@ -230,6 +209,8 @@ pub struct Kind {
     pub main: Option<&'static str>,
     pub inputs: &'static [Port],
     pub outputs: &'static [Port],
+    pub more_ports: MorePorts,
+    pub runs_trials: bool,
     pub seeded: bool,
     pub operational: &'static [&'static str],
     /// JSON Schema of the parameters; its descriptions are the doc comments.
@@ -245,6 +226,8 @@ impl Kind {
             main: S::MAIN,
             inputs: S::INPUTS,
             outputs: S::OUTPUTS,
+            more_ports: S::MORE_PORTS,
+            runs_trials: S::RUNS_TRIALS,
             seeded: S::SEEDED,
             operational: S::OPERATIONAL,
             schema: S::schema,
@@ -252,11 +235,8 @@ impl Kind {
         }
     }
 
-    pub fn input(&self, name: &str) -> Option<&'static Port> {
-        self.inputs.iter().find(|p| p.name == name)
-    }
-
-    pub fn output(&self, name: &str) -> Option<&'static Port> {
-        self.outputs.iter().find(|p| p.name == name)
+    /// The ports that all stages of the kind have.
+    pub fn ports(&self) -> Ports {
+        Ports::new(self.inputs, self.outputs)
     }
 }

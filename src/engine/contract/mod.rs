@@ -5,4 +5,6 @@ pub mod event;
 pub mod kind;
 pub mod needs;
 pub mod origin;
+pub mod port;
 pub mod progress;
+pub mod trial;

@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use super::instance::{Coordinate, Instance, Wire};
 use super::layers::take_seed;
+use super::ports::Told;
+use super::templates::inherit;
 use super::wiring::{Drawn, Reference, unplugged};
 use crate::contract::kind::{Arity, Invalid, Labels};
 use crate::text::diagnostic::{Diagnostic, listed};
@@ -42,11 +44,16 @@ pub(crate) fn fan_out(drawn: &[Drawn], order: &[usize], seed: u64, problems: &mu
             for point in &points {
                 let mut coordinates = combination.coordinates.clone();
                 coordinates.extend(point.coordinates.iter().cloned());
-                let Some(instance) =
+                let Some(mut instance) =
                     build(stage, coordinates, combination.wires.clone(), &point.overrides, seed, problems)
                 else {
                     continue;
                 };
+                if !stage.runs.is_empty() {
+                    let (wires, inherited) = inherit(&stage.runs, &instances, &of_stage, problems);
+                    instance.inputs.extend(wires);
+                    instance.inherited = Some(Arc::new(inherited));
+                }
                 problems.extend(unmet(drawn, stage, &instance));
                 of_stage.entry(at).or_default().push(instances.len());
                 instances.push(instance);
@@ -61,10 +68,10 @@ fn unmet(drawn: &[Drawn], stage: &Drawn, instance: &Instance) -> Vec<Diagnostic>
     let is_wired = |port: &str| instance.inputs.iter().any(|wire| wire.port == port);
     let unmet = instance.work.needs().into_iter().filter(|need| !is_wired(need.port));
     let problems = unmet.filter_map(|need| {
-        let port = instance.kind.input(need.port)?;
+        let port = instance.ports.input(need.port)?;
         let place = instance.table.get(need.key).map_or(&stage.place, |item| &item.value.place);
         let why = format!("`{}` needs {}", need.key, port.ty.with_article());
-        Some(unplugged(drawn, stage, port).at(place).label(why))
+        Some(unplugged(drawn, stage, &port).at(place).label(why))
     });
     problems.collect()
 }
@@ -98,7 +105,7 @@ fn combine(
     problems: &mut Vec<Diagnostic>,
 ) -> Option<Vec<Combination>> {
     let mut combinations = vec![Combination::default()];
-    for plug in &stage.ports {
+    for plug in &stage.plugs {
         let mut candidates: Vec<(usize, &Reference)> = Vec::new();
         for reference in &plug.sources {
             let all = of_stage.get(&reference.stage).map_or(&[][..], Vec::as_slice);
@@ -232,10 +239,18 @@ fn build(
     if !wrong.is_empty() {
         problems.extend(wrong.into_iter().map(|w| {
             let of_parameter = table.get(w.key).map(|item| &item.value.place);
-            let of_port = || stage.ports.iter().find(|plug| plug.port.name == w.key)?.sources.first().map(|s| &s.place);
+            let of_port = || stage.plugs.iter().find(|plug| plug.port.name == w.key)?.sources.first().map(|s| &s.place);
             let d = Diagnostic::new(w.message).at(of_parameter.or_else(of_port).unwrap_or(&stage.place));
             w.help.into_iter().fold(d, Diagnostic::help)
         }));
+        return None;
+    }
+    if Told::is_asked(&stage.kind) && Told::by(work.as_ref()) != stage.told {
+        problems.push(
+            Diagnostic::new(format!("the instances of stage `{}` have different ports or trials", stage.name))
+                .at(&stage.place)
+                .help("an axis of `matrix` cannot change them; write one stage for each"),
+        );
         return None;
     }
     let parameters = match work.parameters() {
@@ -256,6 +271,7 @@ fn build(
         stage: stage.name.clone(),
         coordinates,
         kind: stage.kind,
+        ports: stage.ports.clone(),
         work: Arc::from(work),
         table: Arc::new(table),
         parameters,
@@ -265,6 +281,7 @@ fn build(
         exclusive: stage.exclusive.clone(),
         needs,
         amounts: stage.amounts.clone(),
+        inherited: None,
         place: stage.place.clone(),
     })
 }

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use super::amounts::Amounts;
-use crate::contract::kind::{Arity, Erased, Kind};
+use super::templates::Inherited;
+use crate::contract::kind::{Arity, Erased, External, Kind, Ports};
 use crate::contract::needs::Needs;
 use crate::store::manifest::{ARTIFACT_FORMAT, Manifest};
 use crate::text::diagnostic::Place;
@@ -17,6 +18,8 @@ pub struct Instance {
     pub stage: String,
     pub coordinates: Vec<Coordinate>,
     pub kind: Kind,
+    /// The kind's ports and those that the parameters and the file add.
+    pub ports: Ports,
     pub work: Arc<dyn Erased>,
     /// The stage's table as written, for the places of its values.
     pub table: Arc<Table>,
@@ -32,6 +35,8 @@ pub struct Instance {
     pub needs: Needs,
     /// What the file sets of it.
     pub amounts: Amounts,
+    /// What it depends on through the stages that it runs in trials.
+    pub inherited: Option<Arc<Inherited>>,
     pub place: Place,
 }
 
@@ -46,12 +51,27 @@ impl Instance {
             lines.push("seed", self.seed.to_string());
         }
         lines.push_object(&self.parameters, &|key| !self.kind.operational.contains(&key));
+        for port in &self.ports.declared {
+            lines.push(format!("out.{}", port.name), port.ty.0);
+        }
+        lines.0.extend(self.inherited.iter().flat_map(|inherited| inherited.lines.0.iter().cloned()));
         lines
+    }
+
+    /// The files and folders outside the cache that the result depends on.
+    pub fn externals(&self) -> Vec<External> {
+        let mut all = self.work.externals();
+        for external in self.inherited.iter().flat_map(|inherited| &inherited.externals) {
+            if !all.iter().any(|known| (&known.path, known.what) == (&external.path, external.what)) {
+                all.push(external.clone());
+            }
+        }
+        all
     }
 
     /// The manifest label of an input; on a `many` port it includes the input's own label.
     pub fn input_label(&self, wire: &Wire) -> String {
-        match self.kind.input(wire.port).map(|p| p.arity) {
+        match self.ports.input(wire.port).map(|p| p.arity) {
             Some(Arity::Many) => format!("in.{}[{}]", wire.port, wire.label),
             _ => format!("in.{}", wire.port),
         }

@@ -5,5 +5,8 @@ pub(crate) mod fan_out;
 pub mod graph;
 pub mod instance;
 pub mod layers;
+pub(crate) mod ports;
 pub mod resolve;
+pub mod templates;
+pub(crate) mod variant;
 pub(crate) mod wiring;

@@ -6,6 +6,7 @@ use super::fan_out::fan_out;
 use super::graph;
 use super::instance::Instance;
 use super::layers::{Definition, take_seed, take_string};
+use super::variant::{Origin, origin_of};
 use super::wiring::{Drawn, draw};
 use crate::contract::kind::Kind;
 use crate::text::diagnostic::{Diagnostic, Diagnostics, Place, Source};
@@ -21,6 +22,8 @@ pub struct Pipeline {
     pub source: Arc<Source>,
     /// In topological order.
     pub instances: Vec<Instance>,
+    /// What trials are built from, if a stage runs any.
+    pub(crate) origin: Option<Arc<Origin>>,
 }
 
 /// Read, check and wire a pipeline. The error holds all problems in every profile.
@@ -86,14 +89,9 @@ fn resolve_one(
         }
     };
     let before = problems.len();
+    let origin = origin_of(&stages, kinds, seed);
     let drawn = draw(stages, kinds, problems);
-    let order = match graph::stage_order(
-        drawn.len(),
-        drawn
-            .iter()
-            .enumerate()
-            .flat_map(|(to, d)| d.ports.iter().flat_map(move |p| p.sources.iter().map(move |r| (r.stage, to)))),
-    ) {
+    let order = match graph::stage_order(drawn.len(), drawn.iter().enumerate().flat_map(|(to, d)| d.edges(to))) {
         Ok(order) => order,
         Err(cycles) => {
             problems.extend(cycles.iter().map(|c| describe_cycle(c, &drawn)));
@@ -108,6 +106,7 @@ fn resolve_one(
         profiles: definition.profiles.iter().map(|p| p.key.clone()).collect(),
         source: definition.source.clone(),
         instances,
+        origin,
     })
 }
 
@@ -116,7 +115,7 @@ fn describe_cycle(cycle: &[usize], drawn: &[Drawn]) -> Diagnostic {
     names.push(names[0]);
     let last = cycle[cycle.len() - 1];
     let place = drawn[cycle[0]]
-        .ports
+        .plugs
         .iter()
         .flat_map(|p| &p.sources)
         .find(|r| r.stage == last)

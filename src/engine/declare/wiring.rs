@@ -4,7 +4,9 @@ use std::collections::HashMap;
 
 use super::amounts::{Amounts, take_amounts};
 use super::layers::{take_seed, take_string};
-use crate::contract::kind::{Arity, Kind, Port};
+use super::ports::{Told, declared_input, ports_of};
+use super::templates::{Runs, find_runs};
+use crate::contract::kind::{Arity, Extra, Kind, MorePorts, Port, Ports};
 use crate::text::diagnostic::{Diagnostic, Place, listed};
 use crate::text::value::{Item, Node, Table, Value};
 
@@ -15,16 +17,29 @@ pub(crate) struct Drawn {
     pub(crate) kind: Kind,
     pub(crate) parameters: Table,
     pub(crate) seed: Option<u64>,
-    pub(crate) ports: Vec<Plug>,
+    pub(crate) ports: Ports,
+    /// What the parameters say about ports and trials.
+    pub(crate) told: Told,
+    pub(crate) plugs: Vec<Plug>,
+    /// The stages that it runs in trials.
+    pub(crate) runs: Vec<Runs>,
     pub(crate) axes: Vec<(String, Vec<Value>)>,
     pub(crate) export: Option<String>,
     pub(crate) exclusive: Option<String>,
     pub(crate) amounts: Amounts,
 }
 
+impl Drawn {
+    /// The edges into this stage, which has the index `to`: from its sources and from the stages that it runs in trials.
+    pub(crate) fn edges(&self, to: usize) -> impl Iterator<Item = (usize, usize)> + '_ {
+        let sources = self.plugs.iter().flat_map(|plug| &plug.sources).map(|reference| reference.stage);
+        sources.chain(self.runs.iter().map(|runs| runs.target)).map(move |from| (from, to))
+    }
+}
+
 /// What the file wires into one port.
 pub(crate) struct Plug {
-    pub(crate) port: &'static Port,
+    pub(crate) port: Port,
     pub(crate) sources: Vec<Reference>,
     /// Whether the file has a list: then a single port fans out, even over one element.
     pub(crate) is_list: bool,
@@ -68,13 +83,32 @@ pub(crate) fn draw(stages: Table, kinds: &[Kind], problems: &mut Vec<Diagnostic>
         let amounts = take_amounts(&mut table, problems);
         let seed = take_seed(&mut table, problems);
         wires.push(table.take("in"));
-        let (name, parameters, ports) = (item.key, table, Vec::new());
-        drawn.push(Drawn { name, place, kind, parameters, seed, ports, axes, export, exclusive, amounts });
+        let (ports, told) = ports_of((kind, kinds), (&mut table, &axes), &place, problems);
+        let (name, parameters, plugs, runs) = (item.key, table, Vec::new(), Vec::new());
+        drawn.push(Drawn {
+            name,
+            place,
+            kind,
+            parameters,
+            seed,
+            ports,
+            told,
+            plugs,
+            runs,
+            axes,
+            export,
+            exclusive,
+            amounts,
+        });
     }
     let index: HashMap<String, usize> = drawn.iter().enumerate().map(|(i, d)| (d.name.clone(), i)).collect();
     for (at, wire) in wires.into_iter().enumerate() {
         let plugs = plug(&drawn, at, wire, &index, &names, problems);
-        drawn[at].ports = plugs;
+        let known = |plug: &Plug| drawn[at].ports.input(plug.port.name).is_some();
+        let inputs = plugs.iter().filter(|plug| !known(plug)).map(|plug| plug.port).collect();
+        drawn[at].ports.add(&Extra { inputs, outputs: Vec::new() });
+        drawn[at].plugs = plugs;
+        drawn[at].runs = find_runs(&drawn[at].told.templates, (&drawn[at], &drawn), &index, problems);
     }
     drawn
 }
@@ -194,8 +228,18 @@ fn plug(
     let mut given: Vec<String> = Vec::new();
     for item in items {
         given.push(item.key.clone());
-        let Some(port) = me.kind.input(&item.key) else {
-            let known = || me.kind.inputs.iter().map(|p| p.name);
+        let declared = match (me.ports.input(&item.key), me.kind.more_ports) {
+            (None, MorePorts::InFile(_)) => match declared_input(&item, drawn) {
+                Ok(port) => Some(port),
+                Err(problem) => {
+                    problems.push(problem);
+                    continue;
+                }
+            },
+            (known, _) => known,
+        };
+        let Some(port) = declared else {
+            let known = || me.ports.inputs.iter().map(|p| p.name);
             problems.push(
                 Diagnostic::new(format!("`{}` has no input port `{}`", me.kind.name, item.key))
                     .at(&item.key_place)
@@ -232,11 +276,11 @@ fn plug(
                 continue;
             }
             seen.push(text.to_string());
-            sources.extend(refer(drawn, me, port, text, &entry.place, index, names, problems));
+            sources.extend(refer(drawn, me, &port, text, &entry.place, index, names, problems));
         }
         plugs.push(Plug { port, sources, is_list });
     }
-    for port in me.kind.inputs.iter().filter(|p| p.arity != Arity::Optional && !given.iter().any(|g| g == p.name)) {
+    for port in me.ports.inputs.iter().filter(|p| p.arity != Arity::Optional && !given.iter().any(|g| g == p.name)) {
         problems.push(unplugged(drawn, me, port).at(&me.place).label(format!(
             "`{}` needs {}",
             me.kind.name,
@@ -259,7 +303,7 @@ pub(crate) fn unplugged(drawn: &[Drawn], me: &Drawn, port: &Port) -> Diagnostic 
 fn giving(drawn: &[Drawn], port: &Port, but: &Drawn) -> String {
     let names: Vec<&str> = drawn
         .iter()
-        .filter(|d| d.name != but.name && d.kind.outputs.iter().any(|o| o.ty == port.ty))
+        .filter(|d| d.name != but.name && d.ports.outputs.iter().any(|o| o.ty == port.ty))
         .map(|d| d.name.as_str())
         .collect();
     if names.is_empty() { "none".into() } else { names.join(", ") }
@@ -277,14 +321,7 @@ fn refer(
     names: &[String],
     problems: &mut Vec<Diagnostic>,
 ) -> Option<Reference> {
-    let (whole, output) = match text.rsplit_once('.') {
-        Some((stage, output)) if !text.ends_with(']') => (stage, Some(output)),
-        _ => (text, None),
-    };
-    let (stage, instance) = match whole.split_once('[') {
-        Some((stage, _)) => (stage, Some(whole.to_string())),
-        None => (whole, None),
-    };
+    let (stage, instance, output) = reference(text);
     let Some(&at) = index.get(stage) else {
         // A stage that exists but could not be read has been reported already.
         if !names.iter().any(|n| n == stage) {
@@ -312,14 +349,14 @@ fn refer(
         .help(format!("stages that give {}: {}", port.ty.with_article(), giving(drawn, port, me)))
     };
     let found = match output {
-        Some(name) => match them.kind.output(name) {
+        Some(name) => match them.ports.output(name) {
             Some(found) if found.ty == port.ty => found,
             Some(found) => {
-                problems.push(wrong_type(found));
+                problems.push(wrong_type(&found));
                 return None;
             }
             None => {
-                let known = || them.kind.outputs.iter().map(|p| p.name);
+                let known = || them.ports.outputs.iter().map(|p| p.name);
                 problems.push(
                     Diagnostic::new(format!("`{}` has no output port `{name}`", them.kind.name))
                         .at(place)
@@ -331,9 +368,9 @@ fn refer(
             }
         },
         None => {
-            let fitting: Vec<&'static Port> = them.kind.outputs.iter().filter(|o| o.ty == port.ty).collect();
-            match (fitting.as_slice(), them.kind.outputs) {
-                ([one], _) => *one,
+            let fitting: Vec<&Port> = them.ports.outputs.iter().filter(|o| o.ty == port.ty).collect();
+            match (fitting.as_slice(), them.ports.outputs.as_ref()) {
+                ([one], _) => **one,
                 ([], [first, ..]) => {
                     problems.push(wrong_type(first));
                     return None;
@@ -355,5 +392,18 @@ fn refer(
             }
         }
     };
+    let instance = instance.map(str::to_string);
     Some(Reference { stage: at, instance, output: found.name, place: place.clone() })
+}
+
+/// The stage, the instance and the output that a source names: `scores`, `scores[pruned]`, `adapted.adapter`.
+pub(crate) fn reference(text: &str) -> (&str, Option<&str>, Option<&str>) {
+    let (whole, output) = match text.rsplit_once('.') {
+        Some((stage, output)) if !text.ends_with(']') => (stage, Some(output)),
+        _ => (text, None),
+    };
+    match whole.split_once('[') {
+        Some((stage, _)) => (stage, Some(whole), output),
+        None => (whole, None, output),
+    }
 }

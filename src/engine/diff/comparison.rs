@@ -135,9 +135,9 @@ fn compared(sides: &Sides<'_>, b: usize, h: usize, edges: &[Change]) -> (Vec<Cha
     let (more, because) = sides.of_instance(b, h, edges);
     changes.extend(more);
     causes.extend(because);
-    let before = base.work.externals();
+    let before = base.externals();
     // A new path is already reported as a changed parameter; its content is not a second change.
-    for external in head.work.externals().iter().filter(|e| before.contains(e)) {
+    for external in head.externals().iter().filter(|e| before.contains(e)) {
         for (path, (old, new)) in sides.touched.iter().filter(|(path, _)| reads(external, path)) {
             changes.push(Change::new(What::File, path, old.clone().into(), new.clone().into()));
             causes.push(Cause::File(path.clone()));

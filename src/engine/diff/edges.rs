@@ -57,7 +57,7 @@ impl Sides<'_> {
             let source = &side[wire.from];
             let stage = if is_base { self.pairing.name(&source.stage) } else { &source.stage };
             let name =
-                if source.kind.outputs.len() > 1 { format!("{stage}.{}", wire.output) } else { stage.to_string() };
+                if source.ports.outputs.len() > 1 { format!("{stage}.{}", wire.output) } else { stage.to_string() };
             let mine = all.entry(wire.port).or_default();
             if !mine.contains(&name) {
                 mine.push(name);
@@ -70,7 +70,7 @@ impl Sides<'_> {
     /// contain.
     pub(super) fn of_instance(&self, b: usize, h: usize, edges: &[Change]) -> (Vec<Change>, Vec<Cause>) {
         let (mut changes, mut causes) = (Vec::new(), Vec::new());
-        for port in self.head[h].kind.inputs {
+        for port in self.head[h].ports.inputs.iter() {
             let label = format!("in.{}", port.name);
             let before = self.links(&self.base[b], port, &|from, output| match self.pairing.to_head[from] {
                 Some(twin) => Link::Here(twin, output),
@@ -119,7 +119,7 @@ impl Sides<'_> {
     /// Names of instances that both sides have; if an instance has several outputs, the name includes the output.
     fn sources(&self, links: &[&(Link, &str)]) -> Value {
         let name = |(link, _): &&(Link, &str)| match *link {
-            Link::Here(at, output) if self.head[at].kind.outputs.len() > 1 => {
+            Link::Here(at, output) if self.head[at].ports.outputs.len() > 1 => {
                 format!("{}.{output}", self.head[at].name)
             }
             Link::Here(at, _) => self.head[at].name.clone(),

@@ -80,7 +80,7 @@ pub struct Inputs(Vec<External>);
 impl Inputs {
     pub fn of<'a>(pipelines: impl IntoIterator<Item = &'a Pipeline>, origins: &[Origin]) -> Self {
         let mut externals: Vec<External> = Vec::new();
-        for external in pipelines.into_iter().flat_map(|p| &p.instances).flat_map(|i| i.work.externals()) {
+        for external in pipelines.into_iter().flat_map(|p| &p.instances).flat_map(|i| i.externals()) {
             if !origins.iter().any(|r| external.path.starts_with(r.prefix)) && !externals.contains(&external) {
                 externals.push(external);
             }

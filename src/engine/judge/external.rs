@@ -146,7 +146,7 @@ impl Externals {
         let mut seen: HashMap<(String, What), Result<Pin, Absent>> = HashMap::new();
         let mut held: HashMap<(String, What), Result<Option<Fetched>, String>> = HashMap::new();
         for (at, instance) in pipeline.instances.iter().enumerate().filter(|(at, _)| needed[*at]) {
-            for external in instance.work.externals() {
+            for external in instance.externals() {
                 if let Some(origin) = origin_of(&external.path, origins) {
                     let known = held
                         .entry((external.path.clone(), external.what))

@@ -6,6 +6,7 @@ use std::sync::OnceLock;
 
 use super::external::Externals;
 use super::history::{History, Latest};
+use crate::contract::origin::Origin;
 use crate::declare::graph::Graph;
 use crate::declare::instance::Instance;
 use crate::declare::resolve::Pipeline;
@@ -23,6 +24,7 @@ pub struct Job<'a> {
     /// The last result of each stage before this job, read on first use.
     pub latest: &'a OnceLock<HashMap<String, Latest>>,
     pub root: &'a Path,
+    pub origins: &'a [Origin],
     /// Which instances are wanted, by index.
     pub needed: &'a [bool],
     /// Which instances run even if the cache has their result, by index.

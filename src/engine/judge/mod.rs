@@ -6,4 +6,5 @@ pub mod history;
 pub mod job;
 pub mod plan;
 pub mod project;
+pub mod trial;
 pub mod verdict;

@@ -33,6 +33,7 @@ pub struct Prepared<'a> {
     pipeline: &'a Pipeline,
     pub graph: Graph,
     externals: Externals,
+    origins: Vec<Origin>,
     latest: OnceLock<HashMap<String, Latest>>,
     needed: Vec<bool>,
     forced: Vec<bool>,
@@ -89,7 +90,8 @@ impl Project {
         let lookup = Lookup { root: &self.root, origins, revision: &Revision::new() };
         let externals = Externals::find(pipeline, &needed, lookup);
         let forced = (0..pipeline.instances.len()).map(|at| forced.contains(&at)).collect();
-        Ok(Prepared { project: self, pipeline, graph, externals, latest: OnceLock::new(), needed, forced })
+        let (origins, latest) = (origins.to_vec(), OnceLock::new());
+        Ok(Prepared { project: self, pipeline, graph, externals, origins, latest, needed, forced })
     }
 }
 
@@ -119,6 +121,7 @@ impl Prepared<'_> {
             history: self.project.history.as_ref(),
             latest: &self.latest,
             root: &self.project.root,
+            origins: &self.origins,
             needed: &self.needed,
             forced: &self.forced,
         }

@@ -145,7 +145,7 @@ impl Job<'_> {
         let mut sources = Manifest::default();
         for wire in &instance.inputs {
             let from = self.instance(wire.from);
-            let one = from.kind.outputs.len() == 1;
+            let one = from.ports.outputs.len() == 1;
             let value = if one { from.name.clone() } else { format!("{}.{}", from.name, wire.output) };
             sources.push(instance.input_label(wire), value);
         }
@@ -183,8 +183,13 @@ impl Job<'_> {
 
     /// The last result of an instance before this job.
     pub fn latest(&self, at: usize) -> Option<&Latest> {
+        self.latest_of(&self.instance(at).name)
+    }
+
+    /// The last result under a name: an instance's, or one of a trial such as `teacher[trial=3]`.
+    pub fn latest_of(&self, name: &str) -> Option<&Latest> {
         let read = || self.history.and_then(|h| h.latest(&self.pipeline.name).ok()).unwrap_or_default();
-        self.latest.get_or_init(read).get(&self.instance(at).name)
+        self.latest.get_or_init(read).get(name)
     }
 
     /// How long an instance took when it last ran.

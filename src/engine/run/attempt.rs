@@ -6,8 +6,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Instant, SystemTime};
 
+use super::subrun::SubRuns;
 use crate::contract::context::{Context, Input, Interrupted, relative_to_root};
 use crate::contract::event::{Event, Observer};
+use crate::contract::trial::Trials;
 use crate::judge::external::Found;
 use crate::judge::job::Job;
 use crate::store::entry::Curve;
@@ -47,6 +49,8 @@ pub struct Order<'a> {
     pub stop: &'a AtomicBool,
     pub observer: &'a dyn Observer,
     pub lease: &'a Lease<'a>,
+    /// None for a stage of a trial.
+    pub(crate) trials: Option<SubRuns<'a>>,
 }
 
 /// Why an attempt ends early.
@@ -103,13 +107,15 @@ fn try_attempt(job: &Job<'_>, order: &Order<'_>) -> Result<Attempt, Halt> {
         inputs: open_inputs(job, order)?,
         externals: job.externals.found[order.at].iter().map(|f| (f.name.clone(), f.path.clone())).collect(),
         partial: partial.clone(),
-        outputs: instance.kind.outputs,
+        outputs: &instance.ports.outputs,
         stop: order.stop,
         observer: order.observer,
         facts: BTreeMap::new(),
         curve: Curve::default(),
         device_used: None,
         seconds: 0.0,
+        trials: order.trials.as_ref().map(|trials| trials as &dyn Trials),
+        subs: Vec::new(),
     };
     match catch_unwind(AssertUnwindSafe(|| instance.work.run(&mut context))) {
         Ok(Ok(())) => {}
@@ -123,6 +129,7 @@ fn try_attempt(job: &Job<'_>, order: &Order<'_>) -> Result<Attempt, Halt> {
         }
     }
     let (facts, curve, device, seconds) = (context.facts, context.curve, context.device_used, context.seconds);
+    let subs = context.subs;
 
     let moved = match damaged_input(job, order)? {
         Some(damaged) => Some(damaged),
@@ -134,7 +141,7 @@ fn try_attempt(job: &Job<'_>, order: &Order<'_>) -> Result<Attempt, Halt> {
         return Err(Halt::Failed(format!("{reason}, so the result was discarded; run again")));
     }
     let mut outputs = BTreeMap::new();
-    for port in instance.kind.outputs {
+    for port in instance.ports.outputs.iter() {
         let dir = partial.out().join(port.name);
         // Do not follow links: their targets do not belong to the stage.
         if !is_folder(&partial.out()) || !is_folder(&dir) {
@@ -149,6 +156,7 @@ fn try_attempt(job: &Job<'_>, order: &Order<'_>) -> Result<Attempt, Halt> {
         version: env!("CARGO_PKG_VERSION").into(),
         facts,
         curve,
+        subs,
     };
     let entry = Entry { kind: instance.kind.name.into(), manifest: order.manifest.clone(), outputs, made };
     let shared = job.cache.shared()?;

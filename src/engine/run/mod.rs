@@ -2,7 +2,9 @@
 
 pub mod attempt;
 pub mod export;
+pub(crate) mod pool;
 pub(crate) mod recorder;
 pub mod schedule;
 pub(crate) mod slots;
 pub(crate) mod state;
+pub(crate) mod subrun;

@@ -25,6 +25,16 @@ impl<'a> Recorder<'a> {
         recorder
     }
 
+    /// Record the trials of a stage with the run that it belongs to.
+    pub(crate) fn join(job: &'a Job<'a>, observer: &'a dyn Observer, to: Option<(&'a History, i64)>) -> Self {
+        Self { job, observer, to }
+    }
+
+    /// The database and the id of the run, while writing works.
+    pub(crate) fn to(&self) -> Option<(&'a History, i64)> {
+        self.to
+    }
+
     /// Record a stage that ran.
     pub(crate) fn made(&mut self, at: usize, fingerprint: &str, entry: &Entry, seconds: f64) {
         let record = StageRecord { state: "run", seconds, ..hit(self.job, at, fingerprint, entry) };
@@ -33,19 +43,25 @@ impl<'a> Recorder<'a> {
 
     /// Record the end of the run, with all stages that were hits.
     pub(crate) fn finish(mut self, states: &[State], outcome: &Outcome) {
+        self.hits(states, &|_| true);
+        if let Some((history, run)) = self.to {
+            let _ = history.finish_run(run, outcome);
+        }
+    }
+
+    /// Record the hits among some stages.
+    pub(crate) fn hits(&mut self, states: &[State], counts: &dyn Fn(usize) -> bool) {
         let job = self.job;
         let hits: Vec<StageRecord<'_>> = states
             .iter()
             .enumerate()
+            .filter(|(at, _)| counts(*at))
             .filter_map(|(at, state)| match state {
                 State::Hit { entry, fingerprint } => Some(hit(job, at, fingerprint, entry)),
                 _ => None,
             })
             .collect();
         self.write(&hits);
-        if let Some((history, run)) = self.to {
-            let _ = history.finish_run(run, outcome);
-        }
     }
 
     fn write(&mut self, records: &[StageRecord<'_>]) {

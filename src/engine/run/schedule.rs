@@ -4,13 +4,15 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::attempt::{Attempt, Order, attempt};
 use super::export;
+use super::pool::{Desk, LOOK, Pool};
 use super::recorder::Recorder;
-use super::slots::{Amounts, Key, Slots, Ticket};
+use super::slots::{Amounts, Key};
 use super::state::{State, outcome};
+use super::subrun::SubRuns;
 use crate::contract::event::{Event, Observer, Outcome, StageInfo};
 use crate::contract::needs::Machine;
 use crate::judge::job::Job;
@@ -20,6 +22,10 @@ use crate::store::entry::Entry;
 use crate::store::error::CacheError;
 use crate::store::lease::{Lease, Shared};
 
+/// A stage ends, or the run waits for it.
+const FOREVER: Duration = Duration::from_secs(u32::MAX as u64);
+
+#[derive(Clone, Copy)]
 pub struct RunOptions<'a> {
     /// The slots: how many stages run at a time if each takes one.
     pub jobs: usize,
@@ -41,28 +47,42 @@ impl RunOptions<'_> {
     }
 }
 
-struct Schedule<'a> {
+/// What a schedule runs with.
+#[derive(Clone, Copy)]
+pub(super) struct Around<'a> {
+    pub(super) job: &'a Job<'a>,
+    pub(super) options: &'a RunOptions<'a>,
+    pub(super) observer: &'a dyn Observer,
+    pub(super) stop: &'a AtomicBool,
+    pub(super) lease: &'a Lease<'a>,
+    pub(super) pool: &'a Pool,
+    /// Whether it runs the trials of a stage.
+    pub(super) is_of_trials: bool,
+}
+
+pub(super) struct Schedule<'a> {
+    around: Around<'a>,
     job: &'a Job<'a>,
     options: &'a RunOptions<'a>,
     observer: &'a dyn Observer,
     stop: &'a AtomicBool,
-    states: Vec<State>,
+    pub(super) states: Vec<State>,
     /// The number of upstream instances without a result, by instance.
     lacking: Vec<usize>,
     /// Waiting instances with a change upstream, in topological order.
     stirred: BTreeSet<usize>,
     /// Fingerprints being made, each with the instances that wait for the result.
     making: HashMap<String, Vec<usize>>,
-    slots: Slots,
+    desk: Desk<'a>,
     /// The longest chain downstream of each instance, in seconds; computed when the first stage has to run.
     urgency: Option<Vec<f64>>,
     planned: Option<HashMap<&'a str, &'a Planned>>,
     lease: &'a Lease<'a>,
     /// Fingerprints of hits that are not leased yet.
-    hits: Vec<String>,
+    pub(super) hits: Vec<String>,
     /// Instances that still have to run even though the cache has their results.
     forced: Vec<bool>,
-    recorder: Recorder<'a>,
+    pub(super) recorder: Recorder<'a>,
     failed: bool,
 }
 
@@ -82,26 +102,9 @@ pub fn run(
         stages,
         jobs: options.jobs,
     });
-    let lease = job.cache.lease();
-    let all = 0..job.pipeline.instances.len();
-    let mut schedule = Schedule {
-        job,
-        options,
-        observer,
-        stop,
-        states: job.needed.iter().map(|n| if *n { State::Waiting } else { State::Unneeded }).collect(),
-        lacking: all.clone().map(|at| job.graph.upstream(at).count()).collect(),
-        stirred: all.filter(|&at| job.needed[at]).collect(),
-        making: HashMap::new(),
-        slots: Slots::new(&options.machine()),
-        urgency: None,
-        planned: options.plan.map(Plan::index),
-        lease: &lease,
-        hits: Vec::new(),
-        forced: job.forced.to_vec(),
-        recorder: Recorder::start(job, observer),
-        failed: false,
-    };
+    let (lease, pool) = (job.cache.lease(), Pool::new(&options.machine()));
+    let around = Around { job, options, observer, stop, lease: &lease, pool: &pool, is_of_trials: false };
+    let mut schedule = Schedule::new(around, Recorder::start(job, observer));
     let shared = schedule.drive()?;
     schedule.export();
     drop(shared);
@@ -114,13 +117,41 @@ pub fn run(
 }
 
 impl<'a> Schedule<'a> {
+    pub(super) fn new(around: Around<'a>, recorder: Recorder<'a>) -> Self {
+        let Around { job, options, observer, stop, lease, pool, .. } = around;
+        let all = 0..job.pipeline.instances.len();
+        Self {
+            around,
+            job,
+            options,
+            observer,
+            stop,
+            states: job.needed.iter().map(|n| if *n { State::Waiting } else { State::Unneeded }).collect(),
+            lacking: all.clone().map(|at| job.graph.upstream(at).count()).collect(),
+            stirred: all.filter(|&at| job.needed[at]).collect(),
+            making: HashMap::new(),
+            desk: pool.desk(),
+            urgency: None,
+            planned: options.plan.map(Plan::index),
+            lease,
+            hits: Vec::new(),
+            forced: job.forced.to_vec(),
+            recorder,
+            failed: false,
+        }
+    }
+
     /// Judge what is ready, start what has a slot and wait for one to end, until nothing runs and nothing can start.
     ///
     /// The run relies on results either under the shared lock, which is returned at the end, or under a lease. So a run
     /// with nothing to do writes nothing.
-    fn drive(&mut self) -> Result<Shared, CacheError> {
+    pub(super) fn drive(&mut self) -> Result<Shared, CacheError> {
         let job = self.job;
-        let (send, receive) = mpsc::channel();
+        let (send, receive) = mpsc::channel::<Option<(usize, Attempt)>>();
+        let bell = send.clone();
+        self.desk.listen(move || {
+            let _ = bell.send(None);
+        });
         thread::scope(|scope| {
             let mut running = 0usize;
             loop {
@@ -134,7 +165,7 @@ impl<'a> Schedule<'a> {
                         .name(format!("stage {}", job.instance(at).name))
                         .stack_size(32 << 20)
                         .spawn_scoped(scope, move || {
-                            let _ = send.send((at, attempt(job, &order)));
+                            let _ = send.send(Some((at, attempt(job, &order))));
                         });
                     match spawned {
                         Ok(_) => running += 1,
@@ -145,12 +176,13 @@ impl<'a> Schedule<'a> {
                     // A thread that could not start has already ended its stage.
                     continue;
                 }
-                if running == 0 {
+                if running == 0 && !self.waits_for_others() {
                     return Ok(shared);
                 }
                 self.lease.keep(&std::mem::take(&mut self.hits), &shared)?;
                 drop(shared);
-                if let Ok((at, ended)) = receive.recv() {
+                // None: others have freed what they occupied.
+                if let Ok(Some((at, ended))) = receive.recv_timeout(if running == 0 { LOOK } else { FOREVER }) {
                     running -= 1;
                     self.end(at, ended)?;
                 }
@@ -224,16 +256,31 @@ impl<'a> Schedule<'a> {
         Ok(())
     }
 
+    /// Whether nothing more starts.
+    fn is_closed(&self) -> bool {
+        self.stop.load(Ordering::Relaxed) || (self.failed && !self.options.keep_going)
+    }
+
+    /// Whether trials wait for what other stages of the run occupy.
+    fn waits_for_others(&self) -> bool {
+        let is_queued = |state: &State| matches!(state, State::Queued { .. });
+        self.around.is_of_trials && !self.is_closed() && self.states.iter().any(is_queued)
+    }
+
     /// Start the most urgent queued instance that gets a slot.
     fn next(&mut self) -> Option<Order<'a>> {
-        if self.stop.load(Ordering::Relaxed) || (self.failed && !self.options.keep_going) {
+        if self.is_closed() {
+            self.desk.withdraw();
             return None;
         }
         let states = &self.states;
         // An instance may have gone back to waiting because damage was found upstream.
-        let at = self.slots.take(0, |at| matches!(states[at], State::Queued { .. }))?;
+        let at = self.desk.take(|at| matches!(states[at], State::Queued { .. }))?;
         let State::Queued { manifest, fingerprint, why } = self.states[at].clone() else { return None };
         let stage = self.job.instance(at).name.clone();
+        let key = Key { run: self.desk.run(), at };
+        let trials = (!self.around.is_of_trials)
+            .then(|| SubRuns::new(self.around, key, fingerprint.clone(), self.recorder.to()));
         self.observer.event(&Event::StageStarted { stage, fingerprint: fingerprint.clone(), why });
         self.set(at, State::Running { fingerprint: fingerprint.clone(), since: Instant::now() });
         Some(Order {
@@ -246,6 +293,7 @@ impl<'a> Schedule<'a> {
             stop: self.stop,
             observer: self.observer,
             lease: self.lease,
+            trials,
         })
     }
 
@@ -254,7 +302,7 @@ impl<'a> Schedule<'a> {
         let urgency = self.urgency.get_or_insert_with(|| job.graph.urgency(&job.estimates()))[at];
         let instance = job.instance(at);
         let amounts = Amounts::of(instance.needs, &self.options.machine());
-        self.slots.push(Ticket { key: Key { run: 0, at }, amounts, group: instance.exclusive.clone(), urgency });
+        self.desk.push(at, amounts, instance.exclusive.clone(), urgency);
     }
 
     fn upstream_of(&self, at: usize) -> BTreeMap<usize, Entry> {
@@ -262,7 +310,13 @@ impl<'a> Schedule<'a> {
     }
 
     fn end(&mut self, at: usize, attempt: Attempt) -> Result<(), CacheError> {
-        self.slots.give_back(Key { run: 0, at });
+        let ended = self.ended(at, attempt);
+        // After the event of its end: another schedule may start a stage with what is free.
+        self.desk.give_back(at);
+        ended
+    }
+
+    fn ended(&mut self, at: usize, attempt: Attempt) -> Result<(), CacheError> {
         let State::Running { fingerprint, since } = self.states[at].clone() else { return Ok(()) };
         let seconds = since.elapsed().as_secs_f64();
         match attempt {

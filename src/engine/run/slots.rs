@@ -161,6 +161,25 @@ impl Slots {
         }
         Some(ticket)
     }
+
+    /// Let a running ticket belong to another instance.
+    pub(crate) fn rename(&mut self, from: Key, to: Key) {
+        if let Some(ticket) = self.running.remove(&from) {
+            self.running.insert(to, Ticket { key: to, ..ticket });
+        }
+    }
+
+    /// Drop the queued tickets of a run; whether there were any.
+    pub(crate) fn withdraw(&mut self, run: usize) -> bool {
+        let count = |slots: &Self| {
+            slots.waiting.values().map(BinaryHeap::len).sum::<usize>()
+                + slots.parked.values().map(Vec::len).sum::<usize>()
+        };
+        let before = count(self);
+        self.waiting.values_mut().for_each(|queue| queue.retain(|ticket| ticket.key.run != run));
+        self.parked.values_mut().for_each(|all| all.retain(|ticket| ticket.key.run != run));
+        count(self) < before
+    }
 }
 
 #[cfg(test)]

@@ -37,7 +37,7 @@ pub struct Collected {
 
 impl Cache {
     /// Remove every result and partial folder for which `keeps` is false, given its fingerprint and creation time
-    /// (seconds since 1970); then remove every file that no remaining result needs.
+    /// (seconds since 1970), except the trials of those that are kept; then remove every file that no remaining result needs.
     ///
     /// Entries are removed before their objects: a collection that is killed leaves unused objects, never incomplete
     /// results.
@@ -46,11 +46,19 @@ impl Cache {
         let leased = self.leased(&alone)?;
         let mut done = Collected::default();
         let mut kept: Vec<Entry> = Vec::new();
+        let mut entries: Vec<(String, Entry)> = Vec::new();
+        let mut trials: HashSet<String> = self.trials_of_partial(keeps)?;
         for fingerprint in self.fingerprints()? {
             // Reading moves a damaged entry away.
             let Some(entry) = self.read_entry(&fingerprint)? else { continue };
+            if keeps(&fingerprint, entry.made.at) {
+                trials.extend(entry.made.subs.iter().map(|sub| sub.fingerprint.clone()));
+            }
+            entries.push((fingerprint, entry));
+        }
+        for (fingerprint, entry) in entries {
             let is_used = leased.as_ref().is_some_and(|all| all.contains(&fingerprint));
-            let is_needed = keeps(&fingerprint, entry.made.at);
+            let is_needed = keeps(&fingerprint, entry.made.at) || trials.contains(&fingerprint);
             if is_needed || is_used {
                 done.in_use += usize::from(!is_needed);
                 done.kept_results += 1;
@@ -69,6 +77,18 @@ impl Cache {
         sweep.partial(keeps)?;
         sweep.damaged(&mut done)?;
         Ok(done)
+    }
+
+    /// The results of trials of the unfinished stages that are kept.
+    fn trials_of_partial(&self, keeps: Keeps<'_>) -> Result<HashSet<String>, CacheError> {
+        let mut all = HashSet::new();
+        for path in list(&self.dir().join("partial"))? {
+            let fingerprint = name(&path);
+            if is_digest(&fingerprint) && keeps(&fingerprint, last_touched(&path)) {
+                all.extend(self.partial(&fingerprint).referred());
+            }
+        }
+        Ok(all)
     }
 
     /// Fingerprints of everything that a collection could remove: results and partial results.

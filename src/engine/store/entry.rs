@@ -27,6 +27,17 @@ pub struct Made {
     pub facts: BTreeMap<String, f64>,
     #[serde(default, skip_serializing_if = "Curve::is_empty")]
     pub curve: Curve,
+    /// The results of the trials that the stage ran.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub subs: Vec<Sub>,
+}
+
+/// A result that a stage refers to because it ran the trial that made it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sub {
+    /// `teacher[trial=3]`.
+    pub stage: String,
+    pub fingerprint: String,
 }
 
 /// Values measured while the stage ran, such as the speed of training at some of its steps.

@@ -36,6 +36,24 @@ impl Partial {
         self.dir.join("work")
     }
 
+    /// One empty file for each result of the stage's trials, named by its fingerprint, until the stage's own entry
+    /// refers to them.
+    fn trials(&self) -> PathBuf {
+        self.dir.join("trials")
+    }
+
+    /// Record that the stage refers to a result of one of its trials.
+    pub(crate) fn refer(&self, fingerprint: &str) -> io::Result<()> {
+        self.folder(&self.trials())?;
+        self.disk.change(Change::Touch(&self.trials().join(fingerprint)))
+    }
+
+    /// The results of trials that an unfinished stage refers to.
+    pub(crate) fn referred(&self) -> Vec<String> {
+        let found = fs::read_dir(self.trials()).into_iter().flatten().flatten();
+        found.map(|file| file.file_name().to_string_lossy().into_owned()).collect()
+    }
+
     /// The entry is written here before it is renamed into place.
     pub(crate) fn entry(&self) -> PathBuf {
         self.dir.join("entry.json")
@@ -49,6 +67,9 @@ impl Partial {
         }
         self.remove(&self.out())?;
         self.remove(&self.entry())?;
+        if fs::symlink_metadata(self.trials()).is_ok() && !is_folder(&self.trials()) {
+            self.remove(&self.trials())?;
+        }
         if fs::symlink_metadata(self.work()).is_ok() && !(is_folder(&self.work()) && walk(&self.work()).is_ok()) {
             self.remove(&self.work())?;
         }
