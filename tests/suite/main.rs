@@ -5,6 +5,7 @@ mod cli;
 mod collect;
 mod compare;
 mod crash;
+mod custom;
 mod diff;
 #[path = "../engine/disks.rs"]
 mod disks;
