@@ -14,6 +14,7 @@ mod fuzz;
 mod house;
 mod hub;
 mod inspect;
+mod links;
 #[path = "../engine/memory.rs"]
 mod memory;
 mod mistakes;
