@@ -66,33 +66,6 @@ fn imports_go_one_way() {
     nowhere(&["crate::ml"], |p| !p.starts_with("src/cli") && !p.starts_with("src/report"));
 }
 
-/// `docs/architecture.md` describes the rooms of both crates in this order.
-#[test]
-fn rooms_import_only_from_those_before_them() {
-    let engine = ["text", "store", "contract", "declare", "judge", "run", "diff"];
-    let learning = ["watch", "compute", "files", "text", "model", "hub", "judge", "compress", "train", "onnx"];
-    // Names of adapters' weights, which the layout on disk fixes, and the loss by which rows are weighed.
-    let known = [("model", "compress"), ("judge", "compress"), ("compress", "train")];
-    for (crate_, rooms, known) in [("src/engine", &engine[..], &[][..]), ("src/ml", &learning[..], &known[..])] {
-        let rank = |room: &str| rooms.iter().position(|r| *r == room);
-        for (path, text) in sources(crate_).into_iter().filter(|(path, _)| !is_test(path)) {
-            let inside = path.strip_prefix(crate_).unwrap().iter().next().unwrap().to_string_lossy().into_owned();
-            let room = inside.trim_end_matches(".rs");
-            if room == "lib" {
-                continue;
-            }
-            let own = rank(room).unwrap_or_else(|| panic!("{}: no such room", path.display()));
-            for line in code(&text) {
-                for used in line.split("crate::").skip(1).filter_map(|rest| rest.split("::").next()) {
-                    let is_known = known.contains(&(room, used));
-                    let is_upward = rank(used).is_some_and(|other| other > own);
-                    assert!(!is_upward || is_known, "{}: {}", path.display(), line.trim());
-                }
-            }
-        }
-    }
-}
-
 #[test]
 fn only_report_and_cli_print() {
     nowhere(&["println!(", "eprintln!(", "print!(", "eprint!("], |p| {
