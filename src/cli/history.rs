@@ -6,7 +6,7 @@ use super::context::{Context, File};
 use crate::error::Error;
 use crate::report::format;
 use crate::report::table::Table;
-use pipe_engine::judge::history::{History as Database, RunRecord};
+use pipe_engine::judge::history::{History as Database, HistoryError, RunRecord};
 use pipe_engine::judge::project::Project;
 
 /// List past runs, newest first.
@@ -42,8 +42,8 @@ pub fn database(project: &Project) -> Result<&Database, Error> {
     project.history.as_ref().ok_or_else(|| Error::failed(project.history_problem.clone().unwrap_or_default()))
 }
 
-impl From<rusqlite::Error> for Error {
-    fn from(error: rusqlite::Error) -> Self {
+impl From<HistoryError> for Error {
+    fn from(error: HistoryError) -> Self {
         Self::failed(format!("cannot read the run database: {error}"))
             .help("no result depends on it: delete history.sqlite in the cache folder to start a new one")
     }
