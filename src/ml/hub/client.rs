@@ -3,13 +3,27 @@
 use std::io::Read;
 use std::time::{Duration, Instant};
 
-use hf_hub::api::RepoInfo;
 use ureq::http::Response;
 use ureq::{Agent, Body};
+
+use serde::Deserialize;
 
 use super::failure::{Failure, origin, shown};
 use super::settings::Settings;
 use crate::watch::{Interrupted, Watch};
+
+/// What the Hub says of a repository: its commit and its files.
+#[derive(Debug, Deserialize)]
+pub struct RepoInfo {
+    pub sha: String,
+    pub siblings: Vec<Sibling>,
+}
+
+/// A file of a repository.
+#[derive(Debug, Deserialize)]
+pub struct Sibling {
+    pub rfilename: String,
+}
 
 /// How many times a request is sent before its failure is reported.
 pub const TRIES: u32 = 4;

@@ -182,8 +182,7 @@ impl Download<'_> {
     }
 
     fn path(&self, name: &str) -> String {
-        let repo = self.reference.repo(self.commit);
-        format!("{}/resolve/{}/{name}", repo.url(), repo.url_revision())
+        self.reference.file(self.commit, name)
     }
 }
 

@@ -1,7 +1,6 @@
 //! Parses `hf:OWNER/NAME[@REVISION]`, the name of a model on the Hub.
 
 use anyhow::{Result, ensure};
-use hf_hub::{Repo, RepoType};
 
 pub const SCHEME: &str = "hf:";
 
@@ -26,9 +25,19 @@ impl Reference {
         Ok(Self { repository: repository.into(), revision: revision.into() })
     }
 
-    /// The repository at a revision, in the type from which hf-hub derives folder names and URLs.
-    pub fn repo(&self, revision: &str) -> Repo {
-        Repo::with_revision(self.repository.clone(), RepoType::Model, revision.into())
+    /// The name of the repository's folder in the Hugging Face cache, as Python's huggingface_hub has it.
+    pub fn folder(&self) -> String {
+        format!("models--{}", self.repository.replace('/', "--"))
+    }
+
+    /// Where the Hub lists the files of a revision, below `/api/`.
+    pub fn listing(&self, revision: &str) -> String {
+        format!("models/{}/revision/{}", self.repository, revision.replace('/', "%2F"))
+    }
+
+    /// Where the Hub serves a file of a revision, below its endpoint.
+    pub fn file(&self, revision: &str, name: &str) -> String {
+        format!("{}/resolve/{}/{name}", self.repository, revision.replace('/', "%2F"))
     }
 }
 
@@ -51,6 +60,14 @@ mod tests {
         let wanted = |text| Reference::parse(text).map(|r| (r.repository, r.revision)).unwrap();
         assert_eq!(wanted("hf:some/model@refs/pr/1"), ("some/model".into(), "refs/pr/1".into()));
         assert_eq!(wanted("hf:distilroberta-base"), ("distilroberta-base".into(), "main".into()));
+    }
+
+    #[test]
+    fn folders_and_addresses_are_those_of_the_hub() {
+        let reference = Reference::parse("hf:some/model@refs/pr/1").unwrap();
+        assert_eq!(reference.folder(), "models--some--model");
+        assert_eq!(reference.listing(&reference.revision), "models/some/model/revision/refs%2Fpr%2F1");
+        assert_eq!(reference.file("c0ffee", "config.json"), "some/model/resolve/c0ffee/config.json");
     }
 
     #[test]

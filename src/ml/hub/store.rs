@@ -21,7 +21,7 @@ pub struct Store {
 
 impl Store {
     pub fn new(cache: &Path, reference: &Reference) -> Self {
-        let name = reference.repo(&reference.revision).folder_name();
+        let name = reference.folder();
         Self { dir: cache.join(&name), locks: cache.join(".locks").join(name) }
     }
 
