@@ -1,6 +1,7 @@
 //! Devices, numbers and kernels: what every computation stands on.
 
 pub mod allocator;
+pub mod cross_entropy;
 pub mod device;
 pub mod dropout;
 pub mod foreign;

@@ -6,8 +6,8 @@ use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Bool, Device, Tensor, module::conv1d};
 
 use super::activation::Activation;
-use super::config::Fields;
 use super::encoder::EncoderConfig;
+use super::fields::Fields;
 use super::linear::empty;
 use super::norm::LayerNorm;
 use crate::compute::dropout::Pass;

@@ -8,9 +8,8 @@ use burn::tensor::{Bool, Device, Tensor};
 use serde_json::json;
 
 use super::activation::Activation;
-use super::config::Fields;
-use super::integer::together;
-use super::linear::Linear;
+use super::fields::Fields;
+use super::linear::{Linear, together};
 use super::norm::LayerNorm;
 use crate::compute::dropout::Pass;
 use crate::compute::kernel;
@@ -125,6 +124,37 @@ pub trait Attend: Module {
     fn linears(&mut self) -> Vec<(&'static str, &mut Linear)>;
 }
 
+/// The layers of a family, one after another.
+pub trait Layers {
+    /// Data of a batch that all layers share: the mask, distances between tokens.
+    type Shared;
+
+    fn depth(&self) -> usize;
+
+    /// The embeddings of all distances within sequences of `length` tokens, `[R, H]`, if the layers use any.
+    fn rows(&self, _length: usize) -> Option<Tensor<2>> {
+        None
+    }
+
+    /// The data that all layers share, from `mask` `[B, T]` (true = a real token) and [`rows`](Self::rows).
+    fn shared(&self, mask: &Tensor<2, Bool>, rows: Option<Tensor<2>>) -> Self::Shared;
+
+    /// Layer `i`: `x` `[B·T, H]` → `[B·T, H]`.
+    fn layer(&self, i: usize, x: Tensor<2>, shared: &Self::Shared, pass: &mut Pass) -> Tensor<2>;
+
+    /// Like [`layer`](Self::layer), with the attention scores before the softmax, `[B, h, T, T]`.
+    fn layer_with_scores(
+        &self,
+        i: usize,
+        x: Tensor<2>,
+        shared: &Self::Shared,
+        pass: &mut Pass,
+    ) -> (Tensor<2>, Tensor<4>);
+
+    /// Applies `change` to every linear layer; `at` is the encoder's name in transformers.
+    fn map_linears(&mut self, at: &str, change: &mut dyn FnMut(&str, &mut Linear));
+}
+
 /// Attention and feed-forward, each with a residual and a normalization after it.
 ///
 /// Source: `BertLayer` in transformers `modeling_bert.py`; RoBERTa's and DeBERTa's are copies of it.
@@ -221,7 +251,7 @@ impl Output {
     }
 }
 
-/// The layers of a BERT or RoBERTa.
+/// The layers of a BERT, a RoBERTa or a DistilBERT.
 #[derive(Module, Debug)]
 pub struct Encoder {
     pub layer: Vec<Layer<SelfAttention>>,
@@ -233,18 +263,29 @@ impl Encoder {
         let layer = |_| Layer::empty(SelfAttention::empty(c, device), c, device);
         Encoder { layer: (0..c.num_hidden_layers).map(layer).collect() }
     }
+}
 
-    /// `x` `[B·T, H]`, `mask` `[B, T]` (true = a real token) → `[B·T, H]`.
-    pub fn forward(&self, mut x: Tensor<2>, mask: Tensor<2, Bool>, pass: &mut Pass) -> Tensor<2> {
-        let bias = attention_bias(mask);
-        for layer in &self.layer {
-            x = layer.forward(x, &bias, pass);
-        }
-        x
+impl Layers for Encoder {
+    /// [`attention_bias`], `[B, 1, 1, T]`.
+    type Shared = Tensor<4>;
+
+    fn depth(&self) -> usize {
+        self.layer.len()
     }
 
-    /// Applies `change` to every linear layer; `at` is the encoder's name in transformers.
-    pub fn map_linears(&mut self, at: &str, change: &mut dyn FnMut(&str, &mut Linear)) {
+    fn shared(&self, mask: &Tensor<2, Bool>, _: Option<Tensor<2>>) -> Tensor<4> {
+        attention_bias(mask.clone())
+    }
+
+    fn layer(&self, i: usize, x: Tensor<2>, bias: &Tensor<4>, pass: &mut Pass) -> Tensor<2> {
+        self.layer[i].forward(x, bias, pass)
+    }
+
+    fn layer_with_scores(&self, i: usize, x: Tensor<2>, bias: &Tensor<4>, pass: &mut Pass) -> (Tensor<2>, Tensor<4>) {
+        self.layer[i].forward_with_scores(x, bias, pass)
+    }
+
+    fn map_linears(&mut self, at: &str, change: &mut dyn FnMut(&str, &mut Linear)) {
         for (i, layer) in self.layer.iter_mut().enumerate() {
             layer.map_linears(&format!("{at}.layer.{i}"), change);
         }

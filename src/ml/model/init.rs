@@ -4,7 +4,8 @@ use rand::rngs::ChaCha8Rng;
 use rand::{Rng, SeedableRng};
 use rayon::prelude::*;
 
-use super::config::{Config, Family};
+use super::config::Config;
+use super::names::WEIGHT;
 use super::walk::Named;
 use crate::files::host::{HostTensor, HostTensors};
 
@@ -27,8 +28,8 @@ pub fn fresh(name: &str, shape: &[usize], config: &Config, seed: u64) -> HostTen
     }
     let mut data = normal(name, size, config.initializer_range(), seed);
     // Tables with a padding row never train it.
-    let padded_positions = matches!(config.family, Family::Roberta(_)) && name.ends_with("position_embeddings.weight");
-    if name.ends_with("word_embeddings.weight") || padded_positions {
+    let table = name.strip_suffix(WEIGHT).unwrap_or_default();
+    if config.family.names().padded.iter().any(|padded| table.ends_with(padded)) {
         let width = shape[1];
         let row = config.pad_id() as usize * width;
         data[row..row + width].fill(0.0);

@@ -2,8 +2,7 @@
 
 use std::fmt;
 
-use super::names::{modern, unwrapped};
-use crate::compress::lora;
+use super::names::{PEFT, modern, unwrapped};
 
 /// The parts of an encoder with a head, in the order in which a text passes through them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -30,7 +29,7 @@ pub struct Place<'a> {
 /// The part of a Hugging Face name. It does not depend on the family: `layer.N` is a layer wherever it occurs, which holds for
 /// BERT, RoBERTa, DeBERTa, DistilBERT and ELECTRA (`layer`), and for decoders (`layers`, `h`).
 pub fn place(name: &str) -> Place<'_> {
-    let name = name.strip_prefix(lora::PREFIX).unwrap_or(name);
+    let name = name.strip_prefix(PEFT).unwrap_or(name);
     // The layers of a deeper head do not belong to the encoder.
     if name.starts_with("classifier.") {
         return Place { part: Part::Head, within: name };

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use anyhow::{Result, bail, ensure};
 use serde_json::{Map, Value, json};
 
-use super::config::Fields;
+use super::fields::Fields;
 
 /// The field of `config.json`.
 pub const FIELD: &str = "quantization_config";

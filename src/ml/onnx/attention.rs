@@ -1,7 +1,7 @@
 //! Adds the attention of BERT and RoBERTa to a graph, and the layer around any attention.
 
-use super::convert::Precision;
 use super::graph::{Attribute, Graph, Value};
+use super::precision::Precision;
 use super::tensor::Type;
 use crate::model::encoder::EncoderConfig;
 

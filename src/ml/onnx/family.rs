@@ -1,17 +1,12 @@
 //! Builds the graph of each family from its inputs to the logits: embeddings, encoder, head.
 
-use super::graph::{Attribute, Graph, Value};
+use super::graph::{Attribute, Graph, INPUTS, LOGITS, Value};
 use super::tensor::Type;
 use crate::model::activation::Activation;
 use crate::model::embedding::Positions;
 use crate::model::encoder::EncoderConfig;
 use crate::model::head::HeadKind;
 use crate::model::{Config, Family};
-
-/// The inputs of a graph, named as in Optimum's exports; 64-bit integers `[batch, sequence]`.
-pub const INPUTS: [&str; 2] = ["input_ids", "attention_mask"];
-/// The output of a graph, `[batch, labels]`.
-pub const LOGITS: &str = "logits";
 
 /// A batch inside the graph.
 pub struct Batch {

@@ -9,8 +9,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, ensure};
 
-use super::family::{INPUTS, LOGITS};
-use super::graph::Graph;
+use super::graph::{Graph, INPUTS, LOGITS};
 use super::protobuf::Message;
 use super::tensor::{Content, Tensor, Type};
 use crate::files::weights::stored::Stored;

@@ -4,9 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::rc::Rc;
 
-use super::convert::Precision;
+use super::precision::Precision;
 use super::protobuf::Message;
 use super::tensor::{Content, Form, Tensor, Type};
+
+/// The inputs of a graph, named as in Optimum's exports; 64-bit integers `[batch, sequence]`.
+pub const INPUTS: [&str; 2] = ["input_ids", "attention_mask"];
+/// The output of a graph, `[batch, labels]`.
+pub const LOGITS: &str = "logits";
 
 /// The name of an operator's output, a constant, or an input.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

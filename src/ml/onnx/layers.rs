@@ -2,12 +2,12 @@
 
 use std::f64::consts::{FRAC_2_SQRT_PI, SQRT_2};
 
-use super::convert::Precision;
 use super::graph::{Attribute, Graph, Value};
+use super::precision::Precision;
 use super::tensor::{Form, Type};
 use crate::files::host::Layout;
 use crate::model::activation::Activation;
-use crate::model::distilbert::rename;
+use crate::model::family::name_in_files;
 
 impl Graph {
     /// The rows `ids` of the table `module`: ids of any shape `[..]` → `[.., H]`.
@@ -37,7 +37,7 @@ impl Graph {
             return self.float_linear(module, x);
         }
         let [integers, scale, zero] = self.quantized(x);
-        let module = rename(module.to_owned());
+        let module = name_in_files(module.to_owned());
         let weight = format!("{module}.weight");
         self.within(&module, |g| {
             let matrix = g.weight(&weight, Form::Integers(Layout::Transposed));
@@ -55,7 +55,7 @@ impl Graph {
     /// The affine layer `module` in floats, whatever the precision: for layers applied to one vector per text, or to vectors that
     /// do not depend on the text. Integer products would save no time there; integer weights still save space.
     pub fn float_linear(&mut self, module: &str, x: &Value) -> Value {
-        let module = rename(module.to_owned());
+        let module = name_in_files(module.to_owned());
         let weight = format!("{module}.weight");
         self.within(&module, |g| {
             let matrix = if g.precision == Precision::Int8 {
@@ -85,7 +85,7 @@ impl Graph {
 
     /// The normalization `module` over the last axis.
     pub fn layer_norm(&mut self, module: &str, epsilon: f64, x: &Value) -> Value {
-        let module = rename(module.to_owned());
+        let module = name_in_files(module.to_owned());
         self.within(&module, |g| {
             let (weight, bias) = (g.vector(&format!("{module}.weight")), g.vector(&format!("{module}.bias")));
             let attributes = [("axis", Attribute::Int(-1)), ("epsilon", Attribute::Float(epsilon as f32))];

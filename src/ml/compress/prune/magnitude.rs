@@ -1,9 +1,21 @@
 //! Finds the smallest weights of some matrices, without structure.
 
 use rayon::prelude::*;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
-use super::Scope;
 use super::mask::Mask;
+
+/// Which weights are ranked together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Scope {
+    /// Rank weights within each matrix: each matrix loses the same share.
+    #[default]
+    Local,
+    /// Rank weights across all matrices: matrices with small weights lose more.
+    Global,
+}
 
 /// Without the sign, the bits of floats have the same order as their magnitudes.
 pub fn rank(value: f32) -> u32 {

@@ -10,7 +10,7 @@ use crate::compute::kernel::{sum_by, vectorized};
 use crate::files::host::HostTensor;
 use crate::files::weights::Encoded;
 use crate::files::weights::header::{INPUT_SCALE, INPUT_ZERO};
-use crate::model::integer::WEIGHT;
+use crate::model::names::WEIGHT;
 
 /// Name of the scales of a layer's weight; the names below are for its packed integers and its shape.
 const SCALE: &str = "weight_scale";

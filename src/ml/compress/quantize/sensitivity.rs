@@ -7,15 +7,15 @@ use anyhow::Result;
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
+use super::layers::{linears, may_round};
 use super::matrix::{grouped, rounded};
-use super::scheme::{linears, may_round};
 use crate::compute::dropout::Pass;
 use crate::compute::int4;
 use crate::compute::int8::weight::MOST_INPUTS;
 use crate::compute::int8::{Layer, Probe, Range, Rounded, Rounding, Weight};
 use crate::judge::metrics::Scoring;
 use crate::model::Model;
-use crate::model::integer::WEIGHT;
+use crate::model::names::WEIGHT;
 use crate::model::quantization::Activations;
 use crate::text::data::Split;
 use crate::watch::Watch;

@@ -8,8 +8,8 @@ use rayon::prelude::*;
 use super::path::Path;
 use super::rows::Rows;
 use super::tile;
-use super::tile::ROWS;
-use super::weight::{GROUP, PANEL, Weight};
+use super::tile::{GROUP, PANEL, ROWS};
+use super::weight::Weight;
 
 /// Rows of a task. With 3072 inputs, the rows and one panel fit into an L2 cache of 512 KiB.
 const TASK_ROWS: usize = 8 * ROWS;

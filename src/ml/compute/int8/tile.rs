@@ -3,8 +3,11 @@
 use std::mem::MaybeUninit;
 
 use super::path::Path;
-use super::weight::{GROUP, PANEL};
 
+/// Columns of a panel: two registers of 16 sums.
+pub const PANEL: usize = 32;
+/// Bytes along the inner axis that one instruction multiplies and adds.
+pub const GROUP: usize = 4;
 /// Rows of the largest tile: with two registers per row, its sums take 24 of the 32 AVX-512 registers.
 pub const ROWS: usize = 12;
 

@@ -7,7 +7,7 @@ use anyhow::{Result, bail, ensure};
 
 use super::bytes::{cut, number};
 use super::machine::{Machine, Value, View};
-use super::read::numbers;
+use super::storage::numbers;
 use super::zip::Span;
 use crate::files::weights::stored::Source;
 

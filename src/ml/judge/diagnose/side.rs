@@ -5,14 +5,15 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 
-use crate::compress::lora;
 use crate::files::host::Layout;
 use crate::files::weights::Weights;
 use crate::files::weights::pieces::{PIECE, Pieces};
 use crate::files::weights::stored::Stored;
 use crate::judge::inspect::What;
 use crate::model::config::Config;
+use crate::model::names::PEFT;
 use crate::model::part::{Key, Part, body, key};
+use crate::model::peft;
 
 /// Ends of the names of the two factors in PEFT files.
 const A: &str = ".lora_A.weight";
@@ -89,8 +90,8 @@ impl Side {
     /// The model in `base` with the adapter in `dir` merged in.
     fn adapted(base: &Path, dir: &Path) -> Result<Self> {
         let mut side = Self::plain(base)?;
-        let scale = lora::read_config(&dir.join(lora::CONFIG))?.scale() as f32;
-        let mut stored = Weights::of(&[dir.join(lora::WEIGHTS)])?.tensors;
+        let scale = peft::read_config(&dir.join(peft::CONFIG))?.scale() as f32;
+        let mut stored = Weights::of(&[dir.join(peft::WEIGHTS)])?.tensors;
         let names: Vec<String> = stored.keys().filter(|name| name.ends_with(A)).cloned().collect();
         for name in names {
             let Some(module) = name.strip_suffix(A) else { continue };
@@ -108,7 +109,7 @@ impl Side {
             let key = key(&name);
             let known = side.slots.get(&key).map(|slot| slot.name.clone());
             // A base is often just an encoder, or a language model; then the head comes from the adapter.
-            let own = (key.part == Part::Head).then(|| name.strip_prefix(lora::PREFIX).unwrap_or(&name).to_owned());
+            let own = (key.part == Part::Head).then(|| name.strip_prefix(PEFT).unwrap_or(&name).to_owned());
             let name = known.or(own).ok_or_else(|| foreign(&name, dir, base))?;
             side.slots.insert(key, Slot { name, stored, path: dir.to_owned(), factors: None });
         }

@@ -3,8 +3,8 @@
 use anyhow::{Result, bail, ensure};
 use burn::tensor::{Int, Tensor, TensorData};
 
-use crate::model::config::Fields;
 use crate::model::encoder::EncoderConfig;
+use crate::model::fields::Fields;
 
 /// The settings of relative attention.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use anyhow::{Result, bail};
 
-use super::reader::{Raw, shown};
+use super::raw::Raw;
+use super::reader::shown;
 use super::spec::{Purpose, Spec};
 use super::table::{closest, short};
 

@@ -8,6 +8,7 @@ pub mod outcomes;
 mod pages;
 pub mod predictions;
 pub mod preprocess;
+pub mod raw;
 pub mod reader;
 pub mod report;
 pub mod spec;

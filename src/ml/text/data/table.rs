@@ -4,7 +4,7 @@ use anyhow::{Result, bail};
 use csv::{ByteRecord, ReaderBuilder, Terminator};
 use serde_json::Value;
 
-use super::reader::{Decoder, LONGEST, Raw};
+use super::raw::{Decoder, LONGEST, Raw};
 use super::report::Unusable;
 use super::spec::{Format, Source};
 
@@ -218,7 +218,8 @@ fn scalar(value: &Value) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::text::data::reader::{Cut, Table, parse};
+    use crate::text::data::raw::Cut;
+    use crate::text::data::reader::{Table, parse};
     use crate::text::data::spec::Purpose;
 
     fn table(format: Format, bytes: &[u8]) -> Table {

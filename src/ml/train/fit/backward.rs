@@ -6,8 +6,8 @@ use burn::module::Module;
 use burn::tensor::{Bool, Gradients, Int, Tensor};
 
 use crate::compute::dropout::Pass;
+use crate::model::Hidden;
 use crate::model::Model;
-use crate::model::pieces::Hidden;
 use crate::train::guide::TeacherTargets;
 
 /// A micro-batch on the model's device, with autodiff.

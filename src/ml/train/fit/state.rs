@@ -4,15 +4,16 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, anyhow};
-use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
+use burn::module::{ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::tensor::{Tensor, TensorData};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::FitOptions;
-use super::pupil::Pupil;
 use super::report::{Best, Evaluation, Point, Speed, Stop};
+use super::trainee::Trainee;
 use crate::compress::prune::Mask;
+use crate::model::walk::Parameters;
 use crate::model::{Model, walk};
 use crate::text::data::tokens::Tokens;
 use crate::train::checkpoint::{Checkpoints, Tensors};
@@ -99,10 +100,10 @@ impl FitState {
 }
 
 /// What a checkpoint must have in common with a fit to be usable for it.
-pub fn identity(pupil: &Pupil, tokens: &Tokens, objective: &Objective, options: &FitOptions) -> Result<String> {
+pub fn identity(trainee: &Trainee, tokens: &Tokens, objective: &Objective, options: &FitOptions) -> Result<String> {
     let mut hasher = blake3::Hasher::new();
     hasher.update(&serde_json::to_vec(options)?);
-    for named in walk::list(pupil) {
+    for named in walk::list(trainee) {
         hasher.update(format!("{} {:?} {}\n", named.name, named.shape, named.trainable).as_bytes());
     }
     for row in 0..tokens.train.len() {
@@ -125,8 +126,8 @@ pub fn identity(pupil: &Pupil, tokens: &Tokens, objective: &Objective, options: 
 }
 
 /// Whether all trainable weights are finite.
-pub fn is_finite(pupil: &Pupil) -> Result<bool> {
-    Ok(are_finite(&read_weights(pupil)?))
+pub fn is_finite(trainee: &Trainee) -> Result<bool> {
+    Ok(are_finite(&read_weights(trainee)?))
 }
 
 fn are_finite(weights: &Tensors) -> bool {
@@ -140,11 +141,11 @@ fn are_finite(weights: &Tensors) -> bool {
 pub fn save(
     checkpoints: &Checkpoints,
     state: &FitState,
-    pupil: &Pupil,
+    trainee: &Trainee,
     optimizer: &AdamW,
     best: Option<&Model>,
 ) -> Result<bool> {
-    let weights = read_weights(pupil)?;
+    let weights = read_weights(trainee)?;
     if !are_finite(&weights) {
         return Ok(false);
     }
@@ -171,12 +172,12 @@ pub fn save(
 /// A fit restored from a checkpoint.
 pub struct Resumed {
     pub state: FitState,
-    pub pupil: Pupil,
+    pub trainee: Trainee,
     pub best: Option<Model>,
 }
 
-/// Resume from a checkpoint that [`save`] wrote. `pupil` and `optimizer` must be as at the start of the fit.
-pub fn resume((state, tensors): (FitState, Tensors), pupil: Pupil, optimizer: &mut AdamW) -> Result<Resumed> {
+/// Resume from a checkpoint that [`save`] wrote. `trainee` and `optimizer` must be as at the start of the fit.
+pub fn resume((state, tensors): (FitState, Tensors), trainee: Trainee, optimizer: &mut AdamW) -> Result<Resumed> {
     let mut groups: BTreeMap<String, Tensors> = BTreeMap::new();
     for (name, values) in tensors {
         let (group, name) =
@@ -191,7 +192,8 @@ pub fn resume((state, tensors): (FitState, Tensors), pupil: Pupil, optimizer: &m
         Ok((name, [first, second]))
     });
     optimizer.restore(state.step, moments.collect::<Result<_>>()?)?;
-    let sizes: BTreeMap<String, usize> = pupil.model.parameters().iter().map(|p| (p.name.clone(), p.size())).collect();
+    let sizes: BTreeMap<String, usize> =
+        trainee.model.parameters().iter().map(|p| (p.name.clone(), p.size())).collect();
     let masks = take("held").into_iter().map(|(name, numbers)| {
         let size = sizes.get(&name).copied().unwrap_or(0);
         let mask = Mask::from_numbers(&numbers, size).with_context(|| format!("the checkpoint's mask of `{name}`"))?;
@@ -199,18 +201,18 @@ pub fn resume((state, tensors): (FitState, Tensors), pupil: Pupil, optimizer: &m
     });
     optimizer.hold(masks.collect::<Result<_>>()?)?;
     let best = take("best");
-    let started = pupil.model.clone();
-    let pupil = write_weights(pupil, take("weights"))?;
+    let started = trainee.model.clone();
+    let trainee = write_weights(trainee, take("weights"))?;
     let best = match &state.best {
         None => None,
-        Some(at) if at.step == state.step => Some(pupil.model.clone()),
+        Some(at) if at.step == state.step => Some(trainee.model.clone()),
         Some(_) => Some(write_weights(started, best)?),
     };
-    Ok(Resumed { state, pupil, best })
+    Ok(Resumed { state, trainee, best })
 }
 
 /// The trainable parameters on the host, by Hugging Face name, in this program's layout.
-fn read_weights<M: Module>(model: &M) -> Result<Tensors> {
+fn read_weights<M: Parameters>(model: &M) -> Result<Tensors> {
     struct Reader {
         names: BTreeMap<ParamId, String>,
         weights: Result<Tensors>,
@@ -232,7 +234,7 @@ fn read_weights<M: Module>(model: &M) -> Result<Tensors> {
 }
 
 /// Write weights from [`read_weights`] into a model of the same shape.
-fn write_weights<M: Module>(model: M, weights: Tensors) -> Result<M> {
+fn write_weights<M: Parameters>(model: M, weights: Tensors) -> Result<M> {
     struct Writer {
         names: BTreeMap<ParamId, String>,
         weights: Tensors,
@@ -258,7 +260,7 @@ fn write_weights<M: Module>(model: M, weights: Tensors) -> Result<M> {
     writer.failed.map_or(Ok(model), Err)
 }
 
-fn trainable<M: Module>(model: &M) -> BTreeMap<ParamId, String> {
+fn trainable<M: Parameters>(model: &M) -> BTreeMap<ParamId, String> {
     walk::list(model).into_iter().filter(|named| named.trainable).map(|named| (named.id, named.name)).collect()
 }
 

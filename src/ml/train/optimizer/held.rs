@@ -3,7 +3,7 @@
 use anyhow::{Result, bail};
 use burn::tensor::{Bool, Device, Tensor, TensorData};
 
-use super::gradients::{Flat, unreadable};
+use super::flat::{Flat, unreadable};
 use crate::compress::prune::Mask;
 
 /// A mask, stored where the gradients are.
