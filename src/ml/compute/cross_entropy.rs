@@ -5,7 +5,7 @@ use burn::tensor::{Tensor, TensorData};
 
 /// `torch.nn.CrossEntropyLoss(weight, label_smoothing)`.
 #[derive(Debug, Clone, Copy)]
-pub struct CrossEntropy<'a> {
+pub(crate) struct CrossEntropy<'a> {
     /// Share of the target spread evenly over all classes, 0 ≤ smoothing < 1.
     pub smoothing: f64,
     /// One weight per class.
@@ -14,10 +14,10 @@ pub struct CrossEntropy<'a> {
 
 impl CrossEntropy<'_> {
     /// Without smoothing and weights.
-    pub const PLAIN: Self = CrossEntropy { smoothing: 0.0, class_weights: None };
+    pub(crate) const PLAIN: Self = CrossEntropy { smoothing: 0.0, class_weights: None };
 
     /// The sum over rows of their losses times `-scale`: `logits` `[B, C]` → `[1]`.
-    pub fn sum(&self, logits: Tensor<2>, labels: &[u32], scale: f64) -> Tensor<1> {
+    pub(crate) fn sum(&self, logits: Tensor<2>, labels: &[u32], scale: f64) -> Tensor<1> {
         let [rows, classes] = logits.dims();
         let factors = TensorData::new(self.factors(labels, classes, scale), [rows, classes]);
         let factors = Tensor::<2>::from_data(factors, &logits.device());

@@ -3,11 +3,11 @@
 use anyhow::{Result, ensure};
 use hf_hub::{Repo, RepoType};
 
-pub const SCHEME: &str = "hf:";
+pub(super) const SCHEME: &str = "hf:";
 
 /// A repository at a revision.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Reference {
+pub(super) struct Reference {
     /// `OWNER/NAME`, or only `NAME` for models that predate owners.
     pub repository: String,
     /// A branch, a tag or a commit.
@@ -15,7 +15,7 @@ pub struct Reference {
 }
 
 impl Reference {
-    pub fn parse(text: &str) -> Result<Self> {
+    pub(super) fn parse(text: &str) -> Result<Self> {
         let name = text.strip_prefix(SCHEME).unwrap_or(text);
         let (repository, revision) = name.split_once('@').unwrap_or((name, "main"));
         let parts: Vec<&str> = repository.split('/').collect();
@@ -27,18 +27,18 @@ impl Reference {
     }
 
     /// The repository at a revision, in the type from which hf-hub derives folder names and URLs.
-    pub fn repo(&self, revision: &str) -> Repo {
+    pub(super) fn repo(&self, revision: &str) -> Repo {
         Repo::with_revision(self.repository.clone(), RepoType::Model, revision.into())
     }
 }
 
 /// Whether a part of a name is safe as a single file name: a name sent by a server must not lead to another folder.
-pub fn is_plain(part: &str) -> bool {
+pub(super) fn is_plain(part: &str) -> bool {
     !part.is_empty() && !part.starts_with('.') && part.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
 }
 
 /// Whether a revision is a full commit hash, which always refers to the same content.
-pub fn is_commit(revision: &str) -> bool {
+pub(super) fn is_commit(revision: &str) -> bool {
     revision.len() == 40 && revision.bytes().all(|b| b.is_ascii_hexdigit())
 }
 

@@ -9,7 +9,7 @@ use super::modules::is_end;
 
 /// The module that is trained in full and stored with the adapter (`modules_to_save` of PEFT's
 /// sequence classification); it never gets an adapter.
-pub const HEAD: &str = "classifier";
+pub(crate) const HEAD: &str = "classifier";
 
 /// The largest accepted rank: an adapter of the same rank as its matrix saves nothing, and few matrices are larger.
 const HIGHEST_RANK: usize = 4096;

@@ -75,7 +75,7 @@ impl FamilyConfig for BertConfig {
 
 /// `BertForSequenceClassification`.
 #[derive(Module, Debug)]
-pub struct Bert {
+pub(crate) struct Bert {
     bert: Body,
     classifier: Head,
     classifier_dropout: f64,

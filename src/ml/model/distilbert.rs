@@ -94,7 +94,7 @@ impl FamilyConfig for DistilBertConfig {
 
 /// `DistilBertForSequenceClassification`.
 #[derive(Module, Debug)]
-pub struct DistilBert {
+pub(crate) struct DistilBert {
     distilbert: Body,
     pre_classifier: Linear,
     classifier: Head,

@@ -109,7 +109,7 @@ impl EncoderConfig {
 }
 
 /// A self-attention that a [`Layer`] can hold.
-pub trait Attend: Module {
+pub(crate) trait Attend: Module {
     /// Data that all layers of a forward pass share: the mask, relative positions.
     type Context;
 
@@ -125,7 +125,7 @@ pub trait Attend: Module {
 }
 
 /// The layers of a family, one after another.
-pub trait Layers {
+pub(crate) trait Layers {
     /// Data of a batch that all layers share: the mask, distances between tokens.
     type Shared;
 
@@ -159,7 +159,7 @@ pub trait Layers {
 ///
 /// Source: `BertLayer` in transformers `modeling_bert.py`; RoBERTa's and DeBERTa's are copies of it.
 #[derive(Module, Debug)]
-pub struct Layer<A: Attend> {
+pub(crate) struct Layer<A: Attend> {
     pub attention: Attention<A>,
     pub intermediate: Intermediate,
     pub output: Output,
@@ -167,7 +167,7 @@ pub struct Layer<A: Attend> {
 
 impl<A: Attend> Layer<A> {
     /// A layer around `self_attention` without values; the caller fills them in.
-    pub fn empty(self_attention: A, c: &EncoderConfig, device: &Device) -> Self {
+    pub(crate) fn empty(self_attention: A, c: &EncoderConfig, device: &Device) -> Self {
         let output = |inputs| Output {
             dense: Linear::empty(inputs, c.hidden_size, device),
             layer_norm: LayerNorm::empty(c.hidden_size, c.layer_norm_eps, device),
@@ -184,13 +184,18 @@ impl<A: Attend> Layer<A> {
     }
 
     /// `x` `[B·T, H]` → `[B·T, H]`.
-    pub fn forward(&self, x: Tensor<2>, context: &A::Context, pass: &mut Pass) -> Tensor<2> {
+    pub(crate) fn forward(&self, x: Tensor<2>, context: &A::Context, pass: &mut Pass) -> Tensor<2> {
         let attended = self.attention.self_attention.forward(x.clone(), context, pass);
         self.after_attention(attended, x, pass)
     }
 
     /// Like [`forward`](Self::forward), with the attention scores `[B, h, T, T]`.
-    pub fn forward_with_scores(&self, x: Tensor<2>, context: &A::Context, pass: &mut Pass) -> (Tensor<2>, Tensor<4>) {
+    pub(crate) fn forward_with_scores(
+        &self,
+        x: Tensor<2>,
+        context: &A::Context,
+        pass: &mut Pass,
+    ) -> (Tensor<2>, Tensor<4>) {
         let (attended, scores) = self.attention.self_attention.forward_with_scores(x.clone(), context, pass);
         (self.after_attention(attended, x, pass), scores)
     }
@@ -203,7 +208,7 @@ impl<A: Attend> Layer<A> {
     }
 
     /// Applies `change` to every linear layer; `at` is the layer's name in transformers.
-    pub fn map_linears(&mut self, at: &str, change: &mut dyn FnMut(&str, &mut Linear)) {
+    pub(crate) fn map_linears(&mut self, at: &str, change: &mut dyn FnMut(&str, &mut Linear)) {
         for (name, linear) in self.attention.self_attention.linears() {
             change(&format!("{at}.attention.self.{name}"), linear);
         }
@@ -214,7 +219,7 @@ impl<A: Attend> Layer<A> {
 }
 
 #[derive(Module, Debug)]
-pub struct Attention<A: Attend> {
+pub(crate) struct Attention<A: Attend> {
     /// `self` in transformers, which is a keyword here.
     pub self_attention: A,
     pub output: Output,
@@ -222,7 +227,7 @@ pub struct Attention<A: Attend> {
 
 /// The first, wide layer of the feed-forward.
 #[derive(Module, Debug)]
-pub struct Intermediate {
+pub(crate) struct Intermediate {
     pub dense: Linear,
     #[module(skip)]
     pub activation: Activation,
@@ -237,7 +242,7 @@ impl Intermediate {
 
 /// A projection back to the hidden width, dropout, residual and normalization.
 #[derive(Module, Debug)]
-pub struct Output {
+pub(crate) struct Output {
     pub dense: Linear,
     pub layer_norm: LayerNorm,
     pub dropout: f64,
@@ -253,13 +258,13 @@ impl Output {
 
 /// The layers of a BERT, a RoBERTa or a DistilBERT.
 #[derive(Module, Debug)]
-pub struct Encoder {
+pub(crate) struct Encoder {
     pub layer: Vec<Layer<SelfAttention>>,
 }
 
 impl Encoder {
     /// Layers without values; the caller fills them in.
-    pub fn empty(c: &EncoderConfig, device: &Device) -> Self {
+    pub(crate) fn empty(c: &EncoderConfig, device: &Device) -> Self {
         let layer = |_| Layer::empty(SelfAttention::empty(c, device), c, device);
         Encoder { layer: (0..c.num_hidden_layers).map(layer).collect() }
     }
@@ -297,13 +302,13 @@ impl Layers for Encoder {
 ///
 /// The lowest finite f32, which transformers uses, would overflow when a score is added. In a row that is all padding, all
 /// scores and so all weights are equal, as in transformers.
-pub fn attention_bias(mask: Tensor<2, Bool>) -> Tensor<4> {
+pub(crate) fn attention_bias(mask: Tensor<2, Bool>) -> Tensor<4> {
     let [batch, length] = mask.dims();
     (mask.bool_not().float() * -1e30).reshape([batch, 1, 1, length])
 }
 
 /// The first token's vector of each row: `x` `[B·T, H]` → `[B, H]`.
-pub fn first_tokens(x: Tensor<2>, batch: usize) -> Tensor<2> {
+pub(crate) fn first_tokens(x: Tensor<2>, batch: usize) -> Tensor<2> {
     let [rows, hidden] = x.dims();
     x.reshape([batch, rows / batch, hidden]).slice([0..batch, 0..1]).reshape([batch, hidden])
 }
@@ -312,7 +317,7 @@ pub fn first_tokens(x: Tensor<2>, batch: usize) -> Tensor<2> {
 ///
 /// Source: `BertSelfAttention` in transformers `modeling_bert.py`.
 #[derive(Module, Debug)]
-pub struct SelfAttention {
+pub(crate) struct SelfAttention {
     pub query: Linear,
     pub key: Linear,
     pub value: Linear,

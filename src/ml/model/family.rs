@@ -25,7 +25,7 @@ pub enum Family {
 
 /// The modules of one model family.
 #[derive(Module, Debug)]
-pub enum AnyNetwork {
+pub(crate) enum AnyNetwork {
     Roberta(Roberta),
     Bert(Bert),
     Deberta(Deberta),

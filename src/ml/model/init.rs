@@ -10,7 +10,7 @@ use super::walk::Named;
 use crate::files::host::{HostTensor, HostTensors};
 
 /// Initial values of all `parameters`.
-pub fn all(parameters: &[Named], config: &Config, seed: u64) -> HostTensors {
+pub(crate) fn all(parameters: &[Named], config: &Config, seed: u64) -> HostTensors {
     parameters.par_iter().map(|p| (p.name.clone(), fresh(&p.name, &p.shape, config, seed))).collect()
 }
 
@@ -19,7 +19,7 @@ pub fn all(parameters: &[Named], config: &Config, seed: u64) -> HostTensors {
 ///
 /// Each parameter has its own random stream, derived from `seed` and its name, so a new head gets the
 /// same values whether or not the encoder was loaded from a file.
-pub fn fresh(name: &str, shape: &[usize], config: &Config, seed: u64) -> HostTensor {
+pub(crate) fn fresh(name: &str, shape: &[usize], config: &Config, seed: u64) -> HostTensor {
     let size = shape.iter().product();
     let shape = shape.to_vec();
     if shape.len() == 1 {
@@ -38,7 +38,7 @@ pub fn fresh(name: &str, shape: &[usize], config: &Config, seed: u64) -> HostTen
 }
 
 /// `size` draws from N(0, `deviation`), with Marsaglia's polar method.
-pub fn normal(name: &str, size: usize, deviation: f64, seed: u64) -> Vec<f32> {
+pub(crate) fn normal(name: &str, size: usize, deviation: f64, seed: u64) -> Vec<f32> {
     let mut rng = stream(name, seed);
     let mut out = Vec::with_capacity(size + 1);
     while out.len() < size {
@@ -54,7 +54,7 @@ pub fn normal(name: &str, size: usize, deviation: f64, seed: u64) -> Vec<f32> {
 }
 
 /// `size` draws from the uniform distribution between `-bound` and `bound`.
-pub fn uniform(name: &str, size: usize, bound: f64, seed: u64) -> Vec<f32> {
+pub(crate) fn uniform(name: &str, size: usize, bound: f64, seed: u64) -> Vec<f32> {
     let mut rng = stream(name, seed);
     (0..size).map(|_| (symmetric(&mut rng) * bound) as f32).collect()
 }

@@ -116,7 +116,7 @@ impl Linear {
 
 /// Applies linear layers to the same `x` `[N, in]` → one result each, `[N, out]`. If all have 8-bit integers of the same shape and
 /// rounding, it rounds `x` once and computes one product.
-pub fn together<const N: usize>(linears: [&Linear; N], x: Tensor<2>, pass: &mut Pass) -> [Tensor<2>; N] {
+pub(crate) fn together<const N: usize>(linears: [&Linear; N], x: Tensor<2>, pass: &mut Pass) -> [Tensor<2>; N] {
     let layers = linears.map(|linear| match (&linear.substitute, &linear.lora) {
         (Some(Substitute::Integers(Integers::Int8(layer))), None) => Some((layer.clone(), linear.bias.val())),
         _ => None,
@@ -133,7 +133,7 @@ pub fn together<const N: usize>(linears: [&Linear; N], x: Tensor<2>, pass: &mut 
 }
 
 /// A parameter that allocates no memory until it is read or filled in.
-pub fn empty<const D: usize>(shape: [usize; D], device: &Device) -> Param<Tensor<D>> {
+pub(crate) fn empty<const D: usize>(shape: [usize; D], device: &Device) -> Param<Tensor<D>> {
     Param::uninitialized(
         ParamId::new(),
         move |device, require_grad| Tensor::zeros(shape, device).set_require_grad(require_grad),

@@ -10,7 +10,7 @@ use crate::files::weights::stored::Stored;
 
 /// What a family calls things; each family defines its own beside its modules.
 #[derive(Debug, Clone, Copy)]
-pub struct Names {
+pub(crate) struct Names {
     /// Each `model_type` of the family in `config.json`, with the class that `architectures` names for it.
     pub types: &'static [(&'static str, &'static str)],
     /// The field of `config.json` with the number of layers.
@@ -31,7 +31,7 @@ pub struct Names {
 
 /// Names of an encoder that differ from BERT's, which the shared modules have.
 #[derive(Debug, Clone, Copy)]
-pub struct Renamed {
+pub(crate) struct Renamed {
     /// The name of the field `encoder`.
     pub encoder: &'static str,
     /// BERT's names for the modules of a layer, and the family's.
@@ -39,9 +39,9 @@ pub struct Renamed {
 }
 
 /// The suffix of a weight's name after the name of its layer.
-pub const WEIGHT: &str = ".weight";
+pub(crate) const WEIGHT: &str = ".weight";
 /// The prefix that PEFT puts before every name of the model it wraps.
-pub const PEFT: &str = "base_model.model.";
+pub(crate) const PEFT: &str = "base_model.model.";
 /// Prefixes from training: `DataParallel`, `torch.compile`, and classes with the model in a field.
 const WRAPPERS: [&str; 3] = ["module.", "_orig_mod.", "model."];
 /// Suffixes from before PyTorch had LayerNorm, and the current ones.
@@ -51,7 +51,7 @@ const BUFFERS: [&str; 2] = ["embeddings.position_ids", "embeddings.token_type_id
 
 impl Names {
     /// BERT's, which other families differ from in a few.
-    pub const BERT: Names = Names {
+    pub(crate) const BERT: Names = Names {
         types: &[("bert", "BertForSequenceClassification")],
         layers: "num_hidden_layers",
         intermediate: "intermediate_size",
@@ -63,7 +63,7 @@ impl Names {
     };
 
     /// Maps each tensor to the name of its parameter.
-    pub fn resolve<'a>(&self, weights: &'a Weights) -> Result<BTreeMap<String, &'a Stored>> {
+    pub(crate) fn resolve<'a>(&self, weights: &'a Weights) -> Result<BTreeMap<String, &'a Stored>> {
         let bare = !weights.tensors.keys().any(|name| begins(unwrapped(name), self.body));
         let mut resolved = BTreeMap::new();
         let mut origins = BTreeMap::new();
@@ -84,13 +84,13 @@ impl Names {
     }
 
     /// The class that `architectures` of a config names for a `model_type`.
-    pub fn architecture(&self, model_type: &str) -> &'static str {
+    pub(crate) fn architecture(&self, model_type: &str) -> &'static str {
         let of_type = self.types.iter().find(|(name, _)| *name == model_type);
         of_type.or(self.types.first()).map_or("", |(_, architecture)| architecture)
     }
 
     /// The name in files of a parameter or module whose path of fields is `path`.
-    pub fn in_files(&self, path: String) -> String {
+    pub(crate) fn in_files(&self, path: String) -> String {
         let Some(Renamed { encoder, modules }) = &self.renamed else { return path };
         let layer = path.strip_prefix(self.body).and_then(|rest| rest.strip_prefix(".encoder.layer."));
         let Some((number, module)) = layer.and_then(|layer| layer.split_once('.')) else { return path };
@@ -99,13 +99,13 @@ impl Names {
     }
 
     /// Whether a parameter belongs to the encoder.
-    pub fn is_body(&self, parameter: &str) -> bool {
+    pub(crate) fn is_body(&self, parameter: &str) -> bool {
         begins(parameter, self.body)
     }
 }
 
 /// Whether a tensor is an index table of an old checkpoint, which can be ignored silently.
-pub fn is_buffer(name: &str) -> bool {
+pub(crate) fn is_buffer(name: &str) -> bool {
     BUFFERS.iter().any(|buffer| name.ends_with(buffer))
 }
 

@@ -12,7 +12,7 @@ use super::names::Names;
 use crate::compute::dropout::Pass;
 
 /// The fields of `config.json` that a family is built from.
-pub trait FamilyConfig: Sized {
+pub(super) trait FamilyConfig: Sized {
     /// What the family calls things, in configs and checkpoints.
     const NAMES: Names;
 
@@ -35,7 +35,7 @@ pub trait FamilyConfig: Sized {
 }
 
 /// The modules of a family: embeddings, encoder, head.
-pub trait Network: Module {
+pub(super) trait Network: Module {
     type Encoder: Layers;
 
     fn encoder(&self) -> &Self::Encoder;

@@ -94,7 +94,7 @@ impl FamilyConfig for RobertaConfig {
 
 /// `RobertaForSequenceClassification`.
 #[derive(Module, Debug)]
-pub struct Roberta {
+pub(crate) struct Roberta {
     roberta: Body,
     classifier: Head,
     classifier_dropout: f64,

@@ -120,7 +120,7 @@ fn trainable<const D: usize>(param: &Param<Tensor<D>>) -> bool {
 }
 
 /// Lists the parameters of `module` in the order of its fields.
-pub fn list<M: Parameters>(module: &M) -> Vec<Named> {
+pub(crate) fn list<M: Parameters>(module: &M) -> Vec<Named> {
     struct List(Place, Vec<Named>);
     impl ModuleVisitor for List {
         fn enter_module(&mut self, field: &str, _: &str) {
@@ -142,12 +142,12 @@ pub fn list<M: Parameters>(module: &M) -> Vec<Named> {
 }
 
 /// Copies every parameter into main memory.
-pub fn to_host<M: Parameters>(module: &M) -> Result<HostTensors> {
+pub(crate) fn to_host<M: Parameters>(module: &M) -> Result<HostTensors> {
     to_host_of(module, |_| true)
 }
 
 /// Copies the parameters whose name `wanted` accepts.
-pub fn to_host_of<M: Parameters>(module: &M, wanted: impl Fn(&str) -> bool) -> Result<HostTensors> {
+pub(crate) fn to_host_of<M: Parameters>(module: &M, wanted: impl Fn(&str) -> bool) -> Result<HostTensors> {
     let mut host = HostTensors::new();
     for_each_piece(module, |piece| {
         if !wanted(piece.name) {
@@ -163,7 +163,7 @@ pub fn to_host_of<M: Parameters>(module: &M, wanted: impl Fn(&str) -> bool) -> R
 }
 
 /// Some rows of a parameter, in the layout of Hugging Face files.
-pub struct Piece<'a> {
+pub(crate) struct Piece<'a> {
     pub name: &'a str,
     /// Shape of the whole parameter.
     pub shape: &'a [usize],
@@ -172,7 +172,7 @@ pub struct Piece<'a> {
 
 /// Passes every parameter to `see`, from its first row to its last, in small pieces: no second copy of the model is in
 /// memory.
-pub fn for_each_piece<M: Parameters>(module: &M, see: impl FnMut(Piece) -> Result<()>) -> Result<()> {
+pub(crate) fn for_each_piece<M: Parameters>(module: &M, see: impl FnMut(Piece) -> Result<()>) -> Result<()> {
     struct Pieces<F>(Place, F, Result<()>);
     impl<F: FnMut(Piece) -> Result<()>> ModuleVisitor for Pieces<F> {
         fn enter_module(&mut self, field: &str, _: &str) {
@@ -227,7 +227,7 @@ fn host_tensor<const D: usize>(tensor: Tensor<D>) -> Result<HostTensor> {
 
 /// Replaces the parameters that `host` has values for. Returns the names in `host` without a
 /// parameter; fails if a shape differs.
-pub fn fill<M: Parameters>(module: M, mut host: HostTensors) -> Result<(M, Vec<String>)> {
+pub(crate) fn fill<M: Parameters>(module: M, mut host: HostTensors) -> Result<(M, Vec<String>)> {
     let mut found = Vec::new();
     for Named { name, shape, layout, .. } in list(&module) {
         if let Some(tensor) = host.remove(&name) {
@@ -241,7 +241,7 @@ pub fn fill<M: Parameters>(module: M, mut host: HostTensors) -> Result<(M, Vec<S
 
 /// Replaces parameters by `values`, which must have the right number of values in the layout of the module.
 /// On a device that computes in main memory, it copies nothing.
-pub fn place<M: Parameters>(module: M, values: BTreeMap<String, Vec<f32>>) -> M {
+pub(crate) fn place<M: Parameters>(module: M, values: BTreeMap<String, Vec<f32>>) -> M {
     struct Put(Place, BTreeMap<String, Vec<f32>>);
     impl ModuleMapper for Put {
         fn enter_module(&mut self, field: &str, _: &str) {
@@ -262,7 +262,7 @@ pub fn place<M: Parameters>(module: M, values: BTreeMap<String, Vec<f32>>) -> M 
 }
 
 /// Sets which parameters training changes, by name.
-pub fn set_trainable<M: Parameters>(module: M, wanted: impl FnMut(&str) -> bool) -> M {
+pub(crate) fn set_trainable<M: Parameters>(module: M, wanted: impl FnMut(&str) -> bool) -> M {
     struct Freeze<F>(Place, F);
     impl<F: FnMut(&str) -> bool> ModuleMapper for Freeze<F> {
         fn enter_module(&mut self, field: &str, _: &str) {
@@ -280,7 +280,7 @@ pub fn set_trainable<M: Parameters>(module: M, wanted: impl FnMut(&str) -> bool)
 }
 
 /// The L2 norm of each parameter's gradient; parameters without one are left out.
-pub fn gradient_norms<M: Parameters>(module: &M, gradients: &Gradients) -> Result<BTreeMap<String, f64>> {
+pub(crate) fn gradient_norms<M: Parameters>(module: &M, gradients: &Gradients) -> Result<BTreeMap<String, f64>> {
     struct Norms<'a>(Place, &'a Gradients, Result<BTreeMap<String, f64>>);
     impl ModuleVisitor for Norms<'_> {
         fn enter_module(&mut self, field: &str, _: &str) {

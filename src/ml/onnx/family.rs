@@ -9,7 +9,7 @@ use crate::model::head::HeadKind;
 use crate::model::{Config, Family};
 
 /// A batch inside the graph.
-pub struct Batch {
+pub(super) struct Batch {
     /// `[B, T]`
     pub ids: Value,
     /// `[B, T]`, 1 for a real token and 0 for padding, in the graph's float type.
@@ -20,7 +20,7 @@ pub struct Batch {
 
 impl Graph {
     /// Adds everything from [`INPUTS`] to [`LOGITS`].
-    pub fn classifier(&mut self, config: &Config) {
+    pub(super) fn classifier(&mut self, config: &Config) {
         let batch = self.batch();
         let logits = match &config.family {
             Family::Roberta(own) => {
@@ -68,7 +68,7 @@ impl Graph {
     }
 
     /// The sum of the tables, normalized: `[B, T, H]`.
-    pub fn embeddings(&mut self, c: &EncoderConfig, body: &str, positions: Positions, batch: &Batch) -> Value {
+    pub(super) fn embeddings(&mut self, c: &EncoderConfig, body: &str, positions: Positions, batch: &Batch) -> Value {
         let at = format!("{body}.embeddings");
         let mut x = self.embedding(&format!("{at}.word_embeddings"), &batch.ids);
         let places = self.within(&at, |g| match positions {
@@ -108,7 +108,7 @@ impl Graph {
     }
 
     /// `x` `[B, T, H]` → `[B, H]`.
-    pub fn first_tokens(&mut self, x: &Value) -> Value {
+    pub(super) fn first_tokens(&mut self, x: &Value) -> Value {
         let first = self.index(0);
         self.op_with("Gather", &[x, &first], &[("axis", Attribute::Int(1))])
     }

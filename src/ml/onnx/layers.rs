@@ -13,7 +13,7 @@ impl Graph {
     /// The rows `ids` of the table `module`: ids of any shape `[..]` → `[.., H]`.
     ///
     /// In int8 the graph looks rows up as integers and converts only those to floats.
-    pub fn embedding(&mut self, module: &str, ids: &Value) -> Value {
+    pub(super) fn embedding(&mut self, module: &str, ids: &Value) -> Value {
         let parameter = format!("{module}.weight");
         self.within(module, |g| {
             if g.precision != Precision::Int8 {
@@ -32,7 +32,7 @@ impl Graph {
     ///
     /// In int8 this is a product of integers: the graph converts `x` to unsigned 8-bit integers with one scale and one zero
     /// point at run time (`DynamicQuantizeLinear`); the weight has one scale for each output.
-    pub fn linear(&mut self, module: &str, x: &Value) -> Value {
+    pub(super) fn linear(&mut self, module: &str, x: &Value) -> Value {
         if self.precision != Precision::Int8 {
             return self.float_linear(module, x);
         }
@@ -54,7 +54,7 @@ impl Graph {
 
     /// The affine layer `module` in floats, whatever the precision: for layers applied to one vector per text, or to vectors that
     /// do not depend on the text. Integer products would save no time there; integer weights still save space.
-    pub fn float_linear(&mut self, module: &str, x: &Value) -> Value {
+    pub(super) fn float_linear(&mut self, module: &str, x: &Value) -> Value {
         let module = name_in_files(module.to_owned());
         let weight = format!("{module}.weight");
         self.within(&module, |g| {
@@ -84,7 +84,7 @@ impl Graph {
     }
 
     /// The normalization `module` over the last axis.
-    pub fn layer_norm(&mut self, module: &str, epsilon: f64, x: &Value) -> Value {
+    pub(super) fn layer_norm(&mut self, module: &str, epsilon: f64, x: &Value) -> Value {
         let module = name_in_files(module.to_owned());
         self.within(&module, |g| {
             let (weight, bias) = (g.vector(&format!("{module}.weight")), g.vector(&format!("{module}.bias")));
@@ -94,12 +94,12 @@ impl Graph {
     }
 
     /// A parameter that is always stored as floats: a bias, a kernel, the table of distances.
-    pub fn vector(&mut self, parameter: &str) -> Value {
+    pub(super) fn vector(&mut self, parameter: &str) -> Value {
         self.weight(parameter, Form::Float(self.precision.float(), Layout::AsInFiles))
     }
 
     /// Applies an activation function elementwise, with the formulas of [`Activation::forward`].
-    pub fn activation(&mut self, function: Activation, x: &Value) -> Value {
+    pub(super) fn activation(&mut self, function: Activation, x: &Value) -> Value {
         match function {
             Activation::Relu => self.op("Relu", &[x]),
             Activation::Tanh => self.op("Tanh", &[x]),

@@ -4,7 +4,7 @@ use crate::model::part::{Part, place};
 
 /// The two matrices of a feed-forward half.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Half {
+pub(super) enum Half {
     /// From the hidden width to the neurons.
     Wide,
     /// From the neurons back.
@@ -12,7 +12,7 @@ pub enum Half {
 }
 
 /// Which matrix of its layer's feed-forward half a parameter or module belongs to.
-pub fn half(name: &str) -> Option<Half> {
+pub(super) fn half(name: &str) -> Option<Half> {
     let place = place(name);
     let module = place.within.trim_end_matches(".weight").trim_end_matches(".bias");
     match (place.part, module) {

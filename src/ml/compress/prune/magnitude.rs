@@ -18,13 +18,13 @@ pub enum Scope {
 }
 
 /// Without the sign, the bits of floats have the same order as their magnitudes.
-pub fn rank(value: f32) -> u32 {
+pub(super) fn rank(value: f32) -> u32 {
     value.to_bits() & 0x7fff_ffff
 }
 
 /// Remove the `sparsity` share of smallest magnitude (L1): of `n` competing weights exactly `⌊sparsity · n⌋`, and of
 /// equal weights the first ones. Returns one mask per matrix.
-pub fn masks(matrices: &[&[f32]], sparsity: f64, scope: Scope) -> Vec<Mask> {
+pub(super) fn masks(matrices: &[&[f32]], sparsity: f64, scope: Scope) -> Vec<Mask> {
     match scope {
         Scope::Local => matrices.par_iter().flat_map(|matrix| smallest(&[matrix], sparsity)).collect(),
         Scope::Global => smallest(matrices, sparsity),

@@ -6,12 +6,12 @@ use crate::model::names::WEIGHT;
 use crate::model::part::{Part, place};
 
 /// The names of a model's linear layers.
-pub fn linears(model: &Model) -> Vec<String> {
+pub(super) fn linears(model: &Model) -> Vec<String> {
     let linears = model.parameters().into_iter().filter(|p| p.layout == Layout::Transposed);
     linears.filter_map(|p| p.name.strip_suffix(WEIGHT).map(str::to_owned)).collect()
 }
 
 /// Whether a linear layer may compute in integers. The head, which is small and last, never does.
-pub fn may_round(name: &str) -> bool {
+pub(super) fn may_round(name: &str) -> bool {
     place(name).part != Part::Head
 }

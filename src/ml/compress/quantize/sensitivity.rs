@@ -111,7 +111,7 @@ impl Calibration {
 
 /// Measure every linear layer that may have 4-bit weights, in groups of `group` inputs. The most sensitive layer comes
 /// first.
-pub fn measure_int4(
+pub(super) fn measure_int4(
     mut model: Model,
     group: usize,
     calibration: &Calibration,
@@ -140,7 +140,7 @@ pub fn measure_int4(
 }
 
 /// Choose the form of every linear layer that may compute in integers. The most sensitive layer comes first.
-pub fn measure(
+pub(super) fn measure(
     mut model: Model,
     activations: Activations,
     calibration: &Calibration,

@@ -1,5 +1,7 @@
 //! Compares the kernels with plain integer sums and f64 products, on every path that the machine supports.
 
+use super::path::Path;
+use super::rows::Rows;
 use super::tile::PANEL;
 use super::*;
 

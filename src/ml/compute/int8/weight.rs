@@ -3,7 +3,7 @@
 use super::tile::{GROUP, PANEL, Panel};
 
 /// With more inputs, a 32-bit sum of products of 255 and 127 could overflow.
-pub const MOST_INPUTS: usize = 1 << 16;
+pub(crate) const MOST_INPUTS: usize = 1 << 16;
 
 /// `W` `[out, in]` ≈ `scale[o] · q[o, i]`, symmetric per output channel.
 ///

@@ -7,4 +7,4 @@ mod read;
 mod storage;
 mod zip;
 
-pub use self::read::tensors;
+pub(crate) use self::read::tensors;

@@ -24,7 +24,7 @@ const MOST_AXES: usize = 64;
 const SHARED: usize = 4;
 
 /// Lists the tensors of a state dict without reading their values.
-pub fn tensors(source: &Arc<Source>) -> Result<BTreeMap<String, Stored>> {
+pub(crate) fn tensors(source: &Arc<Source>) -> Result<BTreeMap<String, Stored>> {
     let head = source.bytes(0, source.length.min(legacy::MAGIC.len() as u64))?;
     let (state, storages) = match &head[..] {
         head if head.starts_with(b"PK") => zipped(source)?,

@@ -4,7 +4,7 @@ use anyhow::{Result, bail};
 use safetensors::Dtype;
 
 /// The number type of a storage.
-pub fn numbers(class: &str) -> Result<Dtype> {
+pub(super) fn numbers(class: &str) -> Result<Dtype> {
     Ok(match class {
         "torch FloatStorage" => Dtype::F32,
         "torch HalfStorage" => Dtype::F16,

@@ -20,7 +20,7 @@ const A: &str = ".lora_A.weight";
 const B: &str = ".lora_B.weight";
 
 /// The parameters of a model, readable one by one.
-pub struct Side {
+pub(super) struct Side {
     pub slots: BTreeMap<Key, Slot>,
     config: Option<Config>,
     /// The prefix of its tensors' names.
@@ -28,7 +28,7 @@ pub struct Side {
 }
 
 /// A parameter on disk.
-pub struct Slot {
+pub(super) struct Slot {
     pub name: String,
     stored: Stored,
     path: PathBuf,
@@ -46,7 +46,7 @@ struct Factors {
 }
 
 /// Open two models, or a model and an adapter for it.
-pub fn open(a: &Path, b: &Path) -> Result<(Side, Side)> {
+pub(super) fn open(a: &Path, b: &Path) -> Result<(Side, Side)> {
     let adapter = |path: &Path| What::of(path) == Some(What::Adapter);
     let (side_a, side_b) = match (adapter(a), adapter(b)) {
         (false, false) => (Side::plain(a)?, Side::plain(b)?),
@@ -117,7 +117,7 @@ impl Side {
     }
 
     /// A name for the model's family: the one in its config, or the prefix of its tensors' names.
-    pub fn about(&self) -> &str {
+    pub(super) fn about(&self) -> &str {
         match (&self.config, &self.body) {
             (Some(config), _) => config.model_type(),
             (None, Some(body)) => body,
@@ -184,33 +184,33 @@ impl Factors {
 }
 
 impl Slot {
-    pub fn shape(&self) -> &[usize] {
+    pub(super) fn shape(&self) -> &[usize] {
         &self.stored.shape
     }
 
     /// The source of these values: a model's folder or file, or the adapter that changed them.
-    pub fn place(&self) -> &Path {
+    pub(super) fn place(&self) -> &Path {
         &self.path
     }
 
-    pub fn pieces(&self) -> Result<Merged<'_>> {
+    pub(super) fn pieces(&self) -> Result<Merged<'_>> {
         Ok(Merged { pieces: self.stored.pieces()?, factors: self.factors.as_ref() })
     }
 }
 
 /// A parameter's values in pieces, with the adapter merged in.
-pub struct Merged<'a> {
+pub(super) struct Merged<'a> {
     pieces: Pieces<'a>,
     factors: Option<&'a Factors>,
 }
 
 impl Merged<'_> {
-    pub fn count(&self) -> usize {
+    pub(super) fn count(&self) -> usize {
         self.pieces.count()
     }
 
     /// Read one piece, as [`Pieces::read`] does.
-    pub fn read(&self, at: usize) -> Result<Vec<f32>> {
+    pub(super) fn read(&self, at: usize) -> Result<Vec<f32>> {
         let mut values = self.pieces.read(at)?;
         if let Some(factors) = self.factors {
             factors.add(at * PIECE, &mut values);

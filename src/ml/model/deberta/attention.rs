@@ -10,7 +10,7 @@ use crate::model::encoder::{Attend, EncoderConfig};
 use crate::model::linear::{Linear, together};
 
 /// Data about a batch that the attention of all layers shares.
-pub struct Places {
+pub(crate) struct Places {
     /// [`attention_bias`](crate::model::encoder::attention_bias) as `[1, B, 1, T]`.
     pub(super) bias: Tensor<4>,
     pub(super) distances: Option<Distances>,
@@ -20,7 +20,7 @@ pub struct Places {
 
 /// Self-attention with separate scores for content and distance.
 #[derive(Module, Debug)]
-pub struct DisentangledSelfAttention {
+pub(super) struct DisentangledSelfAttention {
     query_proj: Linear,
     key_proj: Linear,
     value_proj: Linear,
@@ -38,7 +38,7 @@ pub struct DisentangledSelfAttention {
 
 impl DisentangledSelfAttention {
     /// A layer without values; the caller fills them in.
-    pub fn empty(c: &EncoderConfig, relative: RelativeConfig, device: &Device) -> Self {
+    pub(super) fn empty(c: &EncoderConfig, relative: RelativeConfig, device: &Device) -> Self {
         let linear = || Linear::empty(c.hidden_size, c.hidden_size, device);
         let unshared = relative.attention && !relative.share_att_key;
         DisentangledSelfAttention {

@@ -14,7 +14,7 @@ use crate::model::norm::LayerNorm;
 
 /// `DebertaV2Encoder`: the layers and the table of relative positions that they share.
 #[derive(Module, Debug)]
-pub struct Encoder {
+pub(crate) struct Encoder {
     layer: Vec<Layer<DisentangledSelfAttention>>,
     /// `[2·span, H]`
     rel_embeddings: Option<Embedding>,
@@ -27,7 +27,12 @@ pub struct Encoder {
 
 impl Encoder {
     /// Layers without values; the caller fills them in.
-    pub fn empty(c: &EncoderConfig, relative: RelativeConfig, conv: Option<&ConvConfig>, device: &Device) -> Self {
+    pub(crate) fn empty(
+        c: &EncoderConfig,
+        relative: RelativeConfig,
+        conv: Option<&ConvConfig>,
+        device: &Device,
+    ) -> Self {
         let layer = |_| Layer::empty(DisentangledSelfAttention::empty(c, relative, device), c, device);
         Encoder {
             layer: (0..c.num_hidden_layers).map(layer).collect(),

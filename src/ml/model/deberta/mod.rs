@@ -5,4 +5,4 @@ mod distance;
 mod encoder;
 mod network;
 
-pub use self::network::{Deberta, DebertaConfig};
+pub(crate) use self::network::{Deberta, DebertaConfig};

@@ -106,7 +106,7 @@ impl FamilyConfig for DebertaConfig {
 
 /// `DebertaV2ForSequenceClassification`.
 #[derive(Module, Debug)]
-pub struct Deberta {
+pub(crate) struct Deberta {
     deberta: Body,
     pooler: Pooler,
     classifier: Head,

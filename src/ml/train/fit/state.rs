@@ -24,7 +24,7 @@ use crate::train::optimizer::AdamW;
 /// The numbers of a fit between two steps. Batch order and dropout are functions of seed, epoch and step, so there is
 /// no random generator to save.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct FitState {
+pub(super) struct FitState {
     /// Identifies the inputs and options of the fit: a checkpoint of another fit is ignored.
     pub identity: String,
     /// Optimizer steps done.
@@ -55,7 +55,7 @@ pub struct FitState {
 
 /// Sums over some steps.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
-pub struct Sums {
+pub(super) struct Sums {
     pub steps: u64,
     pub loss: f64,
     pub norm: f64,
@@ -65,7 +65,7 @@ pub struct Sums {
 }
 
 impl Sums {
-    pub fn add(&mut self, other: Self) {
+    pub(super) fn add(&mut self, other: Self) {
         self.steps += other.steps;
         self.loss += other.loss;
         self.norm += other.norm;
@@ -74,33 +74,38 @@ impl Sums {
     }
 
     /// The sums since the last call.
-    pub fn take(&mut self) -> Self {
+    pub(super) fn take(&mut self) -> Self {
         std::mem::take(self)
     }
 
-    pub fn mean_loss(&self) -> f64 {
+    pub(super) fn mean_loss(&self) -> f64 {
         self.loss / self.steps.max(1) as f64
     }
 
-    pub fn mean_norm(&self) -> f64 {
+    pub(super) fn mean_norm(&self) -> f64 {
         self.norm / self.steps.max(1) as f64
     }
 
     /// Rows per second.
-    pub fn rate(&self) -> f64 {
+    pub(super) fn rate(&self) -> f64 {
         self.rows as f64 / self.seconds
     }
 }
 
 impl FitState {
     /// Share of padding so far.
-    pub fn padding(&self) -> f64 {
+    pub(super) fn padding(&self) -> f64 {
         if self.positions == 0 { 0.0 } else { 1.0 - self.tokens as f64 / self.positions as f64 }
     }
 }
 
 /// What a checkpoint must have in common with a fit to be usable for it.
-pub fn identity(trainee: &Trainee, tokens: &Tokens, objective: &Objective, options: &FitOptions) -> Result<String> {
+pub(super) fn identity(
+    trainee: &Trainee,
+    tokens: &Tokens,
+    objective: &Objective,
+    options: &FitOptions,
+) -> Result<String> {
     let mut hasher = blake3::Hasher::new();
     hasher.update(&serde_json::to_vec(options)?);
     for named in walk::list(trainee) {
@@ -126,7 +131,7 @@ pub fn identity(trainee: &Trainee, tokens: &Tokens, objective: &Objective, optio
 }
 
 /// Whether all trainable weights are finite.
-pub fn is_finite(trainee: &Trainee) -> Result<bool> {
+pub(super) fn is_finite(trainee: &Trainee) -> Result<bool> {
     Ok(are_finite(&read_weights(trainee)?))
 }
 
@@ -138,7 +143,7 @@ fn are_finite(weights: &Tensors) -> bool {
 ///
 /// If a weight is not finite, this writes nothing and returns false: a state that can only fail must not replace a good
 /// one.
-pub fn save(
+pub(super) fn save(
     checkpoints: &Checkpoints,
     state: &FitState,
     trainee: &Trainee,
@@ -170,14 +175,18 @@ pub fn save(
 }
 
 /// A fit restored from a checkpoint.
-pub struct Resumed {
+pub(super) struct Resumed {
     pub state: FitState,
     pub trainee: Trainee,
     pub best: Option<Model>,
 }
 
 /// Resume from a checkpoint that [`save`] wrote. `trainee` and `optimizer` must be as at the start of the fit.
-pub fn resume((state, tensors): (FitState, Tensors), trainee: Trainee, optimizer: &mut AdamW) -> Result<Resumed> {
+pub(super) fn resume(
+    (state, tensors): (FitState, Tensors),
+    trainee: Trainee,
+    optimizer: &mut AdamW,
+) -> Result<Resumed> {
     let mut groups: BTreeMap<String, Tensors> = BTreeMap::new();
     for (name, values) in tensors {
         let (group, name) =
@@ -265,17 +274,17 @@ fn trainable<M: Parameters>(model: &M) -> BTreeMap<ParamId, String> {
 }
 
 /// Measures seconds of work; time before a resume is not counted twice.
-pub struct Clock {
+pub(super) struct Clock {
     start: Instant,
     before: f64,
 }
 
 impl Clock {
-    pub fn start(before: f64) -> Self {
+    pub(super) fn start(before: f64) -> Self {
         Self { start: Instant::now(), before }
     }
 
-    pub fn seconds(&self) -> f64 {
+    pub(super) fn seconds(&self) -> f64 {
         self.before + self.start.elapsed().as_secs_f64()
     }
 }

@@ -19,7 +19,7 @@ use crate::train::optimizer::{Accumulated, AdamW};
 use crate::watch::Watch;
 
 /// What all steps of a fit share.
-pub struct Stepper<'a> {
+pub(super) struct Stepper<'a> {
     pub tokens: &'a Tokens,
     pub objective: &'a Objective,
     pub options: &'a FitOptions,
@@ -31,7 +31,7 @@ pub struct Stepper<'a> {
 
 /// The measurements of a step.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Seen {
+pub(super) struct Seen {
     /// Mean over the step's rows, before the update.
     pub loss: f64,
     /// Norm of the gradient, before clipping.
@@ -51,7 +51,7 @@ struct Gathered {
 impl Stepper<'_> {
     /// Take one step. The caller has to check whether loss and norm are finite. If they are not, the model is unchanged
     /// on the CPU and broken on a GPU.
-    pub fn step(
+    pub(super) fn step(
         &self,
         trainee: Trainee,
         optimizer: &mut AdamW,

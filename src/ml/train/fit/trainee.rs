@@ -8,7 +8,7 @@ use crate::model::walk::Parameters;
 
 /// A model in training. Its parameters keep their names in the model; the projection's names begin with `projection`.
 #[derive(Module, Debug)]
-pub struct Trainee {
+pub(super) struct Trainee {
     pub model: Model,
     /// Maps the model's hidden states to those of a teacher of another width.
     pub projection: Option<Linear>,

@@ -28,7 +28,7 @@ impl Default for AdamWSettings {
 
 /// The factors for the update of one parameter, in torch's terms.
 #[derive(Clone, Copy)]
-pub struct Numbers {
+pub(super) struct Numbers {
     beta2: f32,
     /// 1 − beta1 and 1 − beta2, computed in f64: in f32, 1 − 0.999 is wrong in its fifth digit.
     rest1: f32,
@@ -44,7 +44,7 @@ pub struct Numbers {
 
 impl Numbers {
     /// The factors of step `t`, counted from 1.
-    pub fn of(settings: AdamWSettings, t: u64, lr: f64, decay: bool) -> Self {
+    pub(super) fn of(settings: AdamWSettings, t: u64, lr: f64, decay: bool) -> Self {
         let AdamWSettings { beta1, beta2, epsilon, weight_decay } = settings;
         let t = t as f64;
         Self {
@@ -60,7 +60,7 @@ impl Numbers {
 }
 
 /// Update parameter, gradient, first and second moment of the same elements in one pass.
-pub fn on_cpu((p, g, m, v): (&mut [f32], &[f32], &mut [f32], &mut [f32]), n: Numbers, scale: f32) {
+pub(super) fn on_cpu((p, g, m, v): (&mut [f32], &[f32], &mut [f32], &mut [f32]), n: Numbers, scale: f32) {
     let chunks =
         p.par_chunks_mut(CHUNK).zip(g.par_chunks(CHUNK)).zip(m.par_chunks_mut(CHUNK)).zip(v.par_chunks_mut(CHUNK));
     chunks.for_each(|chunk| vectorized_call(update, (chunk, n, scale)));
@@ -80,7 +80,7 @@ fn update(((((p, g), m), v), n, scale): (Chunk, Numbers, f32)) {
 }
 
 /// The same update as tensor operations.
-pub fn on_device(
+pub(super) fn on_device(
     p: Tensor<1>,
     g: Tensor<1>,
     m: Tensor<1>,
