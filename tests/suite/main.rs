@@ -23,6 +23,7 @@ mod prune;
 mod quantize;
 mod real;
 mod review;
+mod rooms;
 mod saved;
 #[path = "../engine/state.rs"]
 mod state;

@@ -2,11 +2,11 @@
 
 use anyhow::{Result, ensure};
 
-pub const SCHEME: &str = "hf:";
+pub(super) const SCHEME: &str = "hf:";
 
 /// A repository at a revision.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Reference {
+pub(super) struct Reference {
     /// `OWNER/NAME`, or only `NAME` for models that predate owners.
     pub repository: String,
     /// A branch, a tag or a commit.
@@ -14,7 +14,7 @@ pub struct Reference {
 }
 
 impl Reference {
-    pub fn parse(text: &str) -> Result<Self> {
+    pub(super) fn parse(text: &str) -> Result<Self> {
         let name = text.strip_prefix(SCHEME).unwrap_or(text);
         let (repository, revision) = name.split_once('@').unwrap_or((name, "main"));
         let parts: Vec<&str> = repository.split('/').collect();
@@ -26,28 +26,28 @@ impl Reference {
     }
 
     /// The name of the repository's folder in the Hugging Face cache, as Python's huggingface_hub has it.
-    pub fn folder(&self) -> String {
+    pub(super) fn folder(&self) -> String {
         format!("models--{}", self.repository.replace('/', "--"))
     }
 
     /// Where the Hub lists the files of a revision, below `/api/`.
-    pub fn listing(&self, revision: &str) -> String {
+    pub(super) fn listing(&self, revision: &str) -> String {
         format!("models/{}/revision/{}", self.repository, revision.replace('/', "%2F"))
     }
 
     /// Where the Hub serves a file of a revision, below its endpoint.
-    pub fn file(&self, revision: &str, name: &str) -> String {
+    pub(super) fn file(&self, revision: &str, name: &str) -> String {
         format!("{}/resolve/{}/{name}", self.repository, revision.replace('/', "%2F"))
     }
 }
 
 /// Whether a part of a name is safe as a single file name: a name sent by a server must not lead to another folder.
-pub fn is_plain(part: &str) -> bool {
+pub(super) fn is_plain(part: &str) -> bool {
     !part.is_empty() && !part.starts_with('.') && part.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
 }
 
 /// Whether a revision is a full commit hash, which always refers to the same content.
-pub fn is_commit(revision: &str) -> bool {
+pub(super) fn is_commit(revision: &str) -> bool {
     revision.len() == 40 && revision.bytes().all(|b| b.is_ascii_hexdigit())
 }
 
