@@ -9,7 +9,7 @@ use anyhow::{Result, anyhow, ensure};
 use burn::module::{Module, ModuleMapper, Param, ParamId};
 use burn::tensor::{Device, Tensor, TensorData};
 use rayon::prelude::*;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::gradients::{Accumulated, Norm};
 
@@ -25,7 +25,7 @@ pub(super) const CHUNK: usize = 16 * 1024;
 /// Hyperparameters of AdamW.
 ///
 /// Source: Loshchilov and Hutter, "Decoupled Weight Decay Regularization", 2019; `torch.optim.AdamW`.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct AdamWSettings {
     pub beta1: f64,
