@@ -3,7 +3,7 @@
 use anyhow::Result;
 use burn::module::Module;
 
-use super::FitOptions;
+use super::Hyperparameters;
 use super::report::{Best, Evaluation};
 use super::state::FitState;
 use super::step::Stepper;
@@ -34,7 +34,8 @@ pub fn validate(model: &Model, stepper: &Stepper, watch: &dyn Watch) -> Result<O
     }
     let model = model.valid();
     let device = device.clone().inner();
-    let scoring = Scoring { split, pad_id: tokens.pad_id, batch_size: options.eval_batch_size, device: &device };
+    let scoring =
+        Scoring { split, pad_id: tokens.pad_id, batch_size: options.training.eval_batch_size, device: &device };
     let logits = scoring.logits(&metrics::forward(&model), &Quiet(watch))?;
     Metrics::of(&logits, split.labels(), &tokens.labels).map(Some)
 }
@@ -46,15 +47,15 @@ pub fn record(state: &mut FitState, epoch: f64, validation: Option<Metrics>) {
 }
 
 /// Whether the last evaluated model is the best so far.
-pub fn judge(state: &mut FitState, options: &FitOptions) -> bool {
+pub fn judge(state: &mut FitState, training: &Hyperparameters) -> bool {
     let Some(Evaluation { epoch, step, validation: Some(metrics), .. }) = state.evaluations.last() else {
         return false;
     };
-    let (epoch, step, value) = (*epoch, *step, options.metric.of(metrics));
-    let gain = state.best.map_or(f64::INFINITY, |best| options.metric.gain(value, best.value));
+    let (epoch, step, value) = (*epoch, *step, training.metric.of(metrics));
+    let gain = state.best.map_or(f64::INFINITY, |best| training.metric.gain(value, best.value));
     // As in the Trainer's EarlyStoppingCallback, any gain makes a model the best, but only a gain above the threshold
     // resets the patience.
-    state.stale = if gain > options.threshold { 0 } else { state.stale + 1 };
+    state.stale = if gain > training.threshold { 0 } else { state.stale + 1 };
     if gain > 0.0 {
         state.best = Some(Best { epoch, step, value });
     }
@@ -62,17 +63,17 @@ pub fn judge(state: &mut FitState, options: &FitOptions) -> bool {
 }
 
 /// The last evaluation as one line.
-pub fn line(state: &FitState, options: &FitOptions, better: bool) -> String {
+pub fn line(state: &FitState, training: &Hyperparameters, better: bool) -> String {
     let Some(last) = state.evaluations.last() else { return String::new() };
-    let at = match options.eval_steps {
-        None => format!("epoch {}/{}", last.epoch, options.epochs),
-        Some(_) => format!("step {}  epoch {:.2}/{}", last.step, last.epoch, options.epochs),
+    let at = match training.eval_steps {
+        None => format!("epoch {}/{}", last.epoch, training.epochs),
+        Some(_) => format!("step {}  epoch {:.2}/{}", last.step, last.epoch, training.epochs),
     };
     let mut line = format!("{at}  loss {:.3}", last.train_loss);
     if let Some(Metrics { loss, macro_f1, accuracy, .. }) = &last.validation {
         line += &format!("  validation loss {loss:.3}  macro F1 {macro_f1:.3}  accuracy {accuracy:.3}");
     }
-    match (better, options.patience) {
+    match (better, training.patience) {
         (true, _) => line += "  best so far",
         (false, Some(patience)) if state.stale > 0 => line += &format!("  patience {}/{patience}", state.stale),
         _ => {}
