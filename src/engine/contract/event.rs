@@ -1,7 +1,7 @@
 //! Events: everything the engine reports. Reporters turn events into text; the engine prints nothing.
 
 use super::progress::Progress;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Receives events from several threads.
 pub trait Observer: Sync {
@@ -15,7 +15,7 @@ impl Observer for Quiet {
     fn event(&self, _: &Event) {}
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "kebab-case", rename_all_fields = "kebab-case")]
 pub enum Event {
     RunStarted {
@@ -103,14 +103,14 @@ pub enum Event {
     },
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StageInfo {
     pub name: String,
     pub kind: String,
 }
 
 /// How a run ended.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Outcome {
     pub hits: usize,
