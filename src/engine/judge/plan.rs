@@ -108,8 +108,9 @@ impl Planned {
         if changes.is_empty() {
             return None;
         }
-        let differs =
-            |a: &Manifest, b: &Manifest| a.0.iter().find(|l| b.get(&l.label) != Some(&l.value)).map(|l| l.label.clone());
+        let differs = |a: &Manifest, b: &Manifest| {
+            a.0.iter().find(|l| b.get(&l.label) != Some(&l.value)).map(|l| l.label.clone())
+        };
         let label = differs(&now, &self.depends_on).or_else(|| differs(&self.depends_on, &now));
         Some(Moved { stage: self.stage.clone(), what: changes.join("; "), label })
     }

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::process::Child;
 
 use crate::contract::event::{Event, Observer};
+use crate::contract::wire::Record;
 use crate::store::error::Damaged;
 
 /// How long to wait for the pipes before looking whether the run stops, in milliseconds.
@@ -35,8 +36,8 @@ impl Heard {
     /// Remember how the process ended, and forward what the scheduler does not say itself.
     pub(crate) fn event(&mut self, line: &str, observer: &dyn Observer) {
         // A line that is no event is output of a library.
-        let Ok(event) = serde_json::from_str::<Event>(line) else { return };
-        match event {
+        let Some(record) = Record::parse(line.as_bytes()) else { return };
+        match record.event {
             Event::StageHit { .. } => self.hit = true,
             Event::StageFailed { error, .. } => self.failed = Some(error),
             Event::Damaged { stage, file, aside } => {
@@ -102,8 +103,7 @@ impl Pipes {
     /// Wait until there is something to read, or for a moment.
     pub(crate) fn wait(&self) -> io::Result<()> {
         let open = [&self.out, &self.err].into_iter().filter_map(|s| Some(s.from.as_ref()?.as_raw_fd()));
-        let mut fds: Vec<libc::pollfd> =
-            open.map(|fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 }).collect();
+        let mut fds: Vec<libc::pollfd> = open.map(|fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 }).collect();
         let patience = if fds.is_empty() { SHORT_PATIENCE } else { PATIENCE };
         // SAFETY: the pointer and the length are those of `fds`, which outlives the call.
         let ready = unsafe { libc::poll(fds.as_mut_ptr(), fds.len() as libc::nfds_t, patience) };

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::Ordering;
 use std::thread::{self, Scope};
@@ -226,12 +226,5 @@ fn name_of(signal: i32) -> &'static str {
         libc::SIGINT => " (SIGINT)",
         libc::SIGHUP => " (SIGHUP)",
         _ => "",
-    }
-}
-
-impl Processes {
-    /// The program of this process, also if its file was replaced while it ran.
-    pub fn this_program() -> PathBuf {
-        Path::new("/proc/self/exe").to_path_buf()
     }
 }

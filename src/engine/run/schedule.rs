@@ -14,6 +14,7 @@ use super::slots::{Lane, Slots, Ticket};
 use super::state::{State, outcome};
 use crate::contract::event::{Event, Observer, Outcome, StageInfo};
 use crate::contract::kind::Resource;
+use crate::contract::wire::RunId;
 use crate::judge::job::Job;
 use crate::judge::plan::{Action, Plan, Planned};
 use crate::judge::verdict::{Upstream, Verdict};
@@ -22,6 +23,8 @@ use crate::store::error::CacheError;
 use crate::store::lease::{Lease, Shared};
 
 pub struct RunOptions<'a> {
+    /// Identifies the run in its events, its log and the run database.
+    pub id: &'a RunId,
     /// How many stages run at a time.
     pub jobs: usize,
     /// After a failure, go on with the stages that do not depend on it.
@@ -68,13 +71,12 @@ pub fn run(
     stop: &AtomicBool,
 ) -> Result<Outcome, CacheError> {
     let begin = Instant::now();
-    let info = (0..job.pipeline.instances.len()).filter(|&at| job.needed[at]).map(|at| job.instance(at));
-    let stages = info.map(|i| StageInfo { name: i.name.clone(), kind: i.kind.name.into() }).collect();
     observer.event(&Event::RunStarted {
+        id: options.id.clone(),
         pipeline: job.pipeline.name.clone(),
         profile: job.pipeline.profile.clone(),
-        stages,
         jobs: options.jobs,
+        stages: (0..job.pipeline.instances.len()).filter(|&at| job.needed[at]).map(|at| info(job, at)).collect(),
     });
     let lease = job.cache.lease();
     let all = 0..job.pipeline.instances.len();
@@ -93,7 +95,7 @@ pub fn run(
         lease: &lease,
         hits: Vec::new(),
         forced: job.forced.to_vec(),
-        recorder: Recorder::start(job, observer),
+        recorder: Recorder::start(job, options.id, observer),
         failed: false,
     };
     let shared = schedule.drive()?;
@@ -105,6 +107,16 @@ pub fn run(
     let _ = job.stats.save();
     observer.event(&Event::RunFinished { outcome: outcome.clone() });
     Ok(outcome)
+}
+
+/// An instance and its edges, for observers.
+pub(crate) fn info(job: &Job<'_>, at: usize) -> StageInfo {
+    let instance = job.instance(at);
+    let mut inputs: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for wire in &instance.inputs {
+        inputs.entry(wire.port.into()).or_default().push(job.instance(wire.from).name.clone());
+    }
+    StageInfo { name: instance.name.clone(), kind: instance.kind.name.into(), inputs, parent: None }
 }
 
 impl<'a> Schedule<'a> {
@@ -298,7 +310,7 @@ impl<'a> Schedule<'a> {
             }
             State::Done { entry, fingerprint, unchanged, seconds } => {
                 self.recorder.made(at, fingerprint, entry, *seconds);
-                let facts = entry.made.facts.iter().map(|(k, v)| (k.clone(), *v)).collect();
+                let facts = entry.made.facts.clone();
                 self.observer.event(&Event::StageDone {
                     stage,
                     fingerprint: fingerprint.clone(),

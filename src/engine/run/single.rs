@@ -5,7 +5,9 @@ use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use super::attempt::{Attempt, Order, attempt};
-use crate::contract::event::{Event, Observer, Outcome, StageInfo};
+use super::schedule::info;
+use crate::contract::event::{Event, Observer, Outcome};
+use crate::contract::wire::RunId;
 use crate::judge::job::Job;
 use crate::judge::plan::{Action, Plan};
 use crate::judge::verdict::Upstream;
@@ -30,6 +32,8 @@ pub enum Exit {
 
 /// One stage of a plan.
 pub struct Single<'a> {
+    /// Identifies the process's events.
+    pub id: &'a RunId,
     pub job: &'a Job<'a>,
     pub plan: &'a Plan,
     pub at: usize,
@@ -45,12 +49,12 @@ impl Single<'_> {
     /// Judge the stage again, run it under its lock and commit its result.
     pub fn run(&self) -> Result<Exit, CacheError> {
         let begin = Instant::now();
-        let instance = self.job.instance(self.at);
         self.observer.event(&Event::RunStarted {
+            id: self.id.clone(),
             pipeline: self.job.pipeline.name.clone(),
             profile: self.job.pipeline.profile.clone(),
-            stages: vec![StageInfo { name: instance.name.clone(), kind: instance.kind.name.into() }],
             jobs: 1,
+            stages: vec![info(self.job, self.at)],
         });
         let attempt = self.attempt()?;
         let seconds = begin.elapsed().as_secs_f64();
@@ -156,7 +160,7 @@ impl Single<'_> {
                 (Exit::Done, event, Outcome { hits: 1, ..Outcome::default() })
             }
             Ok((fingerprint, Attempt::Done { entry, was_made: true })) => {
-                let facts = entry.made.facts.into_iter().collect();
+                let facts = entry.made.facts;
                 let event = Event::StageDone { stage, fingerprint, seconds, unchanged: false, facts };
                 (Exit::Done, event, Outcome { ran: 1, ..Outcome::default() })
             }
