@@ -7,11 +7,11 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
-use super::context::{Build, Context};
-use super::{
+use super::commands::{
     cache, completions, diagnose, diff, graph, history, init, inspect, metrics, plan, predict, run, schema, show,
     stages, why,
 };
+use super::context::{Build, Context};
 use crate::error::Error;
 use crate::report::{Color, secret};
 

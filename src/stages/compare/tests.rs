@@ -1,7 +1,10 @@
 //! Tests with fixed scores: whole files and messages.
 
-use super::*;
-use crate::stages::evaluate::Cost;
+use super::gate::Gate;
+use super::kind::{Compare, csv};
+use super::row::Comparison;
+use super::{markdown, plot};
+use crate::stages::evaluate::{Cost, Scores};
 use pipe_ml::judge::classifier::Size;
 use pipe_ml::judge::metrics::{ClassMetrics, Metrics, Speed};
 use pipe_ml::text::data::outcomes::Outcomes;

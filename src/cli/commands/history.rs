@@ -2,12 +2,12 @@
 
 use std::path::PathBuf;
 
-use super::context::{Context, File};
+use crate::cli::context::Context;
+use crate::cli::words::database::{database, pipeline_name};
 use crate::error::Error;
 use crate::report::format;
 use crate::report::table::Table;
-use pipe_engine::judge::history::{History as Database, RunRecord};
-use pipe_engine::judge::project::Project;
+use pipe_engine::judge::history::RunRecord;
 
 /// List past runs, newest first.
 #[derive(Debug, clap::Args)]
@@ -29,17 +29,6 @@ impl History {
         let runs = database(&project)?.runs(pipeline.as_deref(), self.limit)?;
         if self.json { cx.print_json(&runs) } else { cx.print(&render(&runs)) }
     }
-}
-
-/// The name under which the runs of a file are recorded.
-pub fn pipeline_name(cx: &Context<'_>, file: Option<&PathBuf>) -> Result<Option<String>, Error> {
-    let Some(file) = file else { return Ok(None) };
-    let file = File { file: file.clone(), profile: None, set: Vec::new() };
-    Ok(Some(cx.resolve(&file)?.name))
-}
-
-pub fn database(project: &Project) -> Result<&Database, Error> {
-    project.history.as_ref().ok_or_else(|| Error::failed(project.history_problem.clone().unwrap_or_default()))
 }
 
 impl From<rusqlite::Error> for Error {

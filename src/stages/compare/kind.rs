@@ -1,22 +1,16 @@
 //! Compares several models, and checks them against limits.
 
-mod axis;
-mod gate;
-mod label;
-mod markdown;
-mod plot;
-mod row;
-
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use self::gate::Gate;
-use self::row::{Comparison, Row};
-use super::evaluate::Scores;
-use super::types::{METRICS, TABLE};
+use super::gate::Gate;
+use super::row::{Comparison, Row};
+use super::{markdown, plot};
+use crate::stages::evaluate::Scores;
+use crate::stages::shared::types::{METRICS, TABLE};
 use pipe_engine::contract::context::Context;
 use pipe_engine::contract::kind::{Invalid, Labels, Port, Stage};
 
@@ -75,13 +69,10 @@ fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     std::fs::write(path, bytes).with_context(|| format!("cannot write {}", path.display()))
 }
 
-fn csv(rows: &[Row]) -> Result<Vec<u8>> {
+pub(super) fn csv(rows: &[Row]) -> Result<Vec<u8>> {
     let mut writer = csv::Writer::from_writer(Vec::new());
     for row in rows {
         writer.serialize(row)?;
     }
     Ok(writer.into_inner().map_err(|e| e.into_error())?)
 }
-
-#[cfg(test)]
-mod tests;

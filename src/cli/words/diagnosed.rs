@@ -3,7 +3,7 @@
 use crate::error::Error;
 use crate::report::format;
 use crate::report::table::Table;
-use crate::stages::inspector::{Diagnosis, Drift, NotComparable, TensorDrift};
+use crate::stages::shared::inspector::{Diagnosis, Drift, NotComparable, TensorDrift};
 
 /// How much to show.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value};
 
+use super::toml_text::inline;
 use pipe_engine::contract::kind::Kind;
 
 /// One key of a kind's table.
@@ -62,7 +63,7 @@ impl<'a> Reader<'a> {
                     name: name.clone(),
                     ty: self.type_name(property),
                     required: required.contains(&name.as_str()),
-                    default: property.get("default").filter(|d| !d.is_null()).map(toml),
+                    default: property.get("default").filter(|d| !d.is_null()).map(inline),
                     doc: if own.is_empty() { doc(inner) } else { own },
                     choices: self.choices(inner),
                     fields: self.fields(inner.get("items").map_or(inner, |items| self.inner(items)), depth + 1),
@@ -110,10 +111,10 @@ impl<'a> Reader<'a> {
     fn type_name(&self, schema: &'a Value) -> String {
         let schema = self.inner(schema);
         if let Some(all) = schema.get("enum").and_then(Value::as_array) {
-            return or(all.iter().map(toml));
+            return or(all.iter().map(inline));
         }
         if let Some(value) = schema.get("const") {
-            return toml(value);
+            return inline(value);
         }
         for key in ["oneOf", "anyOf"] {
             if let Some(options) = schema.get(key).and_then(Value::as_array) {
@@ -179,22 +180,5 @@ fn plural(name: &str) -> String {
     match name {
         "string" | "number" | "whole number" | "table" => format!("{name}s"),
         other => other.into(),
-    }
-}
-
-/// A JSON value in TOML syntax, on one line.
-pub fn toml(value: &Value) -> String {
-    match value {
-        Value::Object(map) => {
-            let entries: Vec<String> = map
-                .iter()
-                .filter(|(_, v)| !v.is_null())
-                .map(|(k, v)| format!("{} = {}", super::toml_text::key(k), toml(v)))
-                .collect();
-            if entries.is_empty() { "{}".into() } else { format!("{{ {} }}", entries.join(", ")) }
-        }
-        Value::Array(all) => format!("[{}]", all.iter().map(toml).collect::<Vec<_>>().join(", ")),
-        Value::String(text) => super::toml_text::string(text),
-        other => other.to_string(),
     }
 }

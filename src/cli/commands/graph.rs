@@ -2,7 +2,7 @@
 
 use clap::ValueEnum;
 
-use super::context::{Context, File};
+use crate::cli::context::{Context, File};
 use crate::error::Error;
 use crate::report::graph;
 use pipe_engine::declare::graph::Graph as Dag;

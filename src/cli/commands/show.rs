@@ -1,8 +1,7 @@
 //! `pipe show`: the resolved pipeline, or the artifacts of a stage.
 
-use super::context::{Context, File, named};
-use super::parameter::toml;
-use super::toml_text;
+use crate::cli::context::{Context, File, named};
+use crate::cli::words::toml_text;
 use crate::error::Error;
 use crate::report::format;
 use crate::report::table::Table;
@@ -125,7 +124,7 @@ fn table(instance: &Instance, pipeline: &Pipeline) -> String {
     let parameters = instance.parameters.as_object().into_iter().flatten().filter(|(_, v)| !v.is_null());
     for (name, value) in parameters {
         let note = if instance.table.get(name).is_some() { "" } else { "  # default" };
-        out.push_str(&format!("{} = {}{note}\n", toml_text::key(name), toml(value)));
+        out.push_str(&format!("{} = {}{note}\n", toml_text::key(name), toml_text::inline(value)));
     }
     for (key, value) in [("exclusive", &instance.exclusive), ("export", &instance.export)] {
         out.extend(value.iter().map(|text| format!("{key} = {}\n", toml_text::string(text))));

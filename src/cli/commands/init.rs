@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
-use super::context::Context;
+use crate::cli::context::Context;
 use crate::error::Error;
 
 /// Write a starter pipeline file.

@@ -2,9 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use super::cache::folders;
-use super::context::{Context, File};
+use super::folders::folders;
+use crate::cli::context::{Context, File};
 use crate::error::Error;
+use crate::stages::shared::inspector;
 use pipe_engine::contract::kind::What;
 
 /// How to read the pipeline file of FILE:STAGE.
@@ -62,4 +63,19 @@ impl Definition {
         }
         Err(Error::usage(format!("`{stage}` has no output of type {}", wanted.types.join(" or "))))
     }
+}
+
+/// What a path contains; a usage error if it does not belong to a model.
+pub fn recognise(path: &Path) -> Result<inspector::What, Error> {
+    inspector::What::of(path).ok_or_else(|| {
+        let text = if path.is_dir() {
+            format!("{} is not a model: it has no config.json, weights, adapter or tokenizer", path.display())
+        } else {
+            format!(
+                "{} does not look like a model file (expected weights, config.json or tokenizer.json)",
+                path.display()
+            )
+        };
+        Error::usage(text).help("`pipe show FILE STAGE` and `pipe metrics` show what other artifacts hold")
+    })
 }

@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use super::context::{Context, File};
-use super::saved;
+use crate::cli::context::{Context, File};
+use crate::cli::words::saved;
 use crate::error::Error;
 use crate::report::color::{ACTIVE, FAINT, STRONG, WARNING};
 use crate::report::table::Table;

@@ -5,12 +5,12 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use super::context::Context;
-use super::inspected::{Detail, render};
-use super::model::{Definition, Wanted};
+use crate::cli::context::Context;
+use crate::cli::words::inspected::{Detail, render};
+use crate::cli::words::model::{Definition, Wanted, recognise};
 use crate::error::Error;
 use crate::report::{format, secret};
-use crate::stages::inspector::{Depth, Inspection, What, inspect};
+use crate::stages::shared::inspector::{Depth, Inspection, What, inspect};
 
 /// Show a model's family, labels, tokenizer and tensors, and the problems of loading it.
 ///
@@ -73,19 +73,4 @@ impl Inspect {
         let text = render(&self.model, &inspection, detail, cx.color);
         cx.print(&text)
     }
-}
-
-/// What a path contains; a usage error if it does not belong to a model.
-pub fn recognise(path: &Path) -> Result<What, Error> {
-    What::of(path).ok_or_else(|| {
-        let text = if path.is_dir() {
-            format!("{} is not a model: it has no config.json, weights, adapter or tokenizer", path.display())
-        } else {
-            format!(
-                "{} does not look like a model file (expected weights, config.json or tokenizer.json)",
-                path.display()
-            )
-        };
-        Error::usage(text).help("`pipe show FILE STAGE` and `pipe metrics` show what other artifacts hold")
-    })
 }

@@ -1,7 +1,7 @@
 //! `pipe why`: what a stage's result depends on, and what has changed.
 
-use super::context::{Context, File, named};
-use super::side::{Side, open};
+use crate::cli::context::{Context, File, named};
+use crate::cli::words::side::{Side, open};
 use crate::error::Error;
 use crate::report::diff::phrase;
 use crate::report::format;

@@ -2,12 +2,11 @@
 
 use serde::Serialize;
 
-use super::context::Context;
-use super::diagnosed::{Detail, csv, render};
-use super::inspect::recognise;
-use super::model::{Definition, Wanted};
+use crate::cli::context::Context;
+use crate::cli::words::diagnosed::{Detail, csv, render};
+use crate::cli::words::model::{Definition, Wanted, recognise};
 use crate::error::Error;
-use crate::stages::inspector::{Diagnosis, diagnose};
+use crate::stages::shared::inspector::{Diagnosis, diagnose};
 
 /// Show how far the weights of each part moved from model A to model B.
 ///

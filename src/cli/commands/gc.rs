@@ -4,9 +4,9 @@ use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
-use super::context::Context;
-use super::history::database;
-use super::side::Side;
+use crate::cli::context::Context;
+use crate::cli::words::database::database;
+use crate::cli::words::side::Side;
 use crate::error::Error;
 use crate::report::format;
 use pipe_engine::declare::resolve::resolve;

@@ -1,7 +1,7 @@
 //! `pipe stages`: the kinds with their ports and parameters, from the doc comments.
 
-use super::context::Context;
-use super::parameter::{Parameter, description, parameters};
+use crate::cli::context::Context;
+use crate::cli::words::parameter::{Parameter, description, parameters};
 use crate::error::Error;
 use crate::report::table::Table;
 use pipe_engine::contract::kind::{Arity, Kind, Port};

@@ -4,8 +4,9 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::context::{Context, File};
-use super::{interrupt, plan, saved};
+use super::plan;
+use crate::cli::context::{Context, File};
+use crate::cli::words::{interrupt, saved};
 use crate::error::Error;
 use crate::report::{Mode, reporter};
 use pipe_engine::contract::event::{Event, Observer, Outcome};

@@ -2,8 +2,8 @@
 
 use serde_json::{Map, Value, json};
 
-use super::context::Context;
-use super::parameter::description;
+use crate::cli::context::Context;
+use crate::cli::words::parameter::description;
 use crate::error::Error;
 use pipe_engine::contract::kind::{Arity, Kind, Port};
 

@@ -2,9 +2,9 @@
 
 use serde::Serialize;
 
-use super::context::{Context, File};
-use super::history::database;
+use super::database::database;
 use super::side::Side;
+use crate::cli::context::{Context, File};
 use crate::error::Error;
 use crate::report::format;
 use crate::report::table::Table;

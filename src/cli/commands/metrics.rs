@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::compared::{before, compare};
-use super::context::{Context, File};
-use super::history::{database, pipeline_name};
+use crate::cli::context::{Context, File};
+use crate::cli::words::compared::{before, compare};
+use crate::cli::words::database::{database, pipeline_name};
 use crate::error::Error;
 use crate::report::format;
 use crate::report::table::Table;

@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use super::context::{Context, File};
 use super::git::{Repository, split};
+use crate::cli::context::{Context, File};
 use crate::error::Error;
 use pipe_engine::diff::{Inputs, Pair, Reading, Text, Touched};
 use pipe_engine::judge::external::Revision;

@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use crate::report::color::{Color, WARNING};
 use crate::report::format;
 use crate::report::table::Table;
-use crate::stages::inspector::{Inspection, Tensor, What};
+use crate::stages::shared::inspector::{Inspection, Tensor, What};
 
 /// How much to show of the tensors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 
-use super::context::Context;
-use super::git::Repository;
-use super::side::{At, Side, declares_stages, open};
+use crate::cli::context::Context;
+use crate::cli::words::git::Repository;
+use crate::cli::words::side::{At, Side, declares_stages, open};
 use crate::error::Error;
 use crate::report::diff::{Document, markdown, text};
 use pipe_engine::diff::{Reading, Review};

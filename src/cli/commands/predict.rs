@@ -6,10 +6,10 @@ use std::path::PathBuf;
 use clap::ValueEnum;
 use serde::{Serialize, Serializer};
 
-use super::context::Context;
-use super::model::{Definition, Wanted};
+use crate::cli::context::Context;
+use crate::cli::words::model::{Definition, Wanted};
 use crate::error::Error;
-use crate::stages::predictor::{Prediction, Predictor};
+use crate::stages::shared::predictor::{Prediction, Predictor};
 
 /// Label texts with a model.
 ///

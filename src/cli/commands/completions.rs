@@ -3,8 +3,8 @@
 use clap::CommandFactory;
 use clap_complete::Shell;
 
-use super::args::Args;
-use super::context::Context;
+use crate::cli::args::Args;
+use crate::cli::context::Context;
 use crate::error::Error;
 
 /// Print a completion script for a shell.
