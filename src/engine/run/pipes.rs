@@ -82,11 +82,12 @@ impl Heard {
 
 /// The standard output and standard error of a child process.
 pub(crate) struct Pipes {
-    out: Stream,
-    err: Stream,
+    pub(crate) out: Stream,
+    pub(crate) err: Stream,
 }
 
-struct Stream {
+/// One end of a pipe, read line by line.
+pub(crate) struct Stream {
     /// None once the process has closed it.
     from: Option<File>,
     /// The beginning of a line.
@@ -112,12 +113,6 @@ impl Pipes {
             _ => Ok(()),
         }
     }
-
-    /// Read what is there, line by line.
-    pub(crate) fn read(&mut self, out: &mut dyn FnMut(&str), err: &mut dyn FnMut(&str)) {
-        self.out.read(out);
-        self.err.read(err);
-    }
 }
 
 impl Stream {
@@ -128,7 +123,8 @@ impl Stream {
         Ok(Self { from: from.map(File::from), pending: Vec::new() })
     }
 
-    fn read(&mut self, each: &mut dyn FnMut(&str)) {
+    /// Read what is there, without waiting for more.
+    pub(crate) fn read(&mut self, each: &mut dyn FnMut(&str)) {
         let mut buffer = [0; 16 << 10];
         while let Some(from) = &mut self.from {
             match from.read(&mut buffer) {

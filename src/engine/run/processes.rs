@@ -149,7 +149,8 @@ fn follow(child: &mut Child, order: &Order<'_>, stage: &str, heard: &mut Heard) 
         pipes.wait()?;
         // Ask first: what the process wrote before its end is then in the pipes.
         let ended = has_ended(child)?;
-        pipes.read(&mut |line| heard.event(line, order.observer), &mut |line| heard.line(stage, line, order.observer));
+        pipes.out.read(&mut |line| heard.event(line, order.observer));
+        pipes.err.read(&mut |line| heard.line(stage, line, order.observer));
         if ended {
             // The group's id is not reused before `wait`. Nothing that the process started outlives it.
             kill_group(child);

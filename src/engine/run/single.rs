@@ -1,6 +1,6 @@
 //! Runs one stage of a plan: the work of a process that an executor starts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
@@ -41,6 +41,9 @@ pub struct Single<'a> {
     pub observer: &'a dyn Observer,
     pub stop: &'a AtomicBool,
 }
+
+/// How many missing inputs a message names.
+const NAMED: usize = 4;
 
 /// Why a stage ends without an attempt.
 struct Refused(Exit, String);
@@ -109,7 +112,8 @@ impl Single<'_> {
         let (job, planned) = (self.job, self.plan.index());
         let mut verdicts = None;
         let (mut found, mut missing) = (BTreeMap::new(), Vec::new());
-        for from in job.graph.upstream(self.at) {
+        let upstream: BTreeSet<usize> = job.graph.upstream(self.at).collect();
+        for from in upstream {
             let name = job.instance(from).name.as_str();
             let entry = match planned.get(name).and_then(|p| p.fingerprint.as_ref()) {
                 Some(fingerprint) => job.cache.entry(fingerprint)?,
@@ -129,12 +133,12 @@ impl Single<'_> {
         let text = match missing.as_slice() {
             [] => return Ok(Ok(found)),
             [one] => format!("`{stage}` needs the result of `{one}`, which is not in the cache; run `{one}` first"),
-            [first, rest @ ..] => format!(
-                "`{stage}` needs the results of `{first}` and {} more, which are not in the cache; run `{first}` and \
-                 `{}` first",
-                rest.len(),
-                rest.join("`, `")
-            ),
+            several => {
+                let more = several.len().saturating_sub(NAMED);
+                let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+                let names = several[..several.len().min(NAMED)].join("`, `");
+                format!("`{stage}` needs results that are not in the cache; run these stages first: `{names}`{more}")
+            }
         };
         Ok(Err(Refused(Exit::MissingInput, text)))
     }
