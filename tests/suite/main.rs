@@ -17,6 +17,7 @@ mod inspect;
 mod memory;
 mod mistakes;
 mod onnx;
+mod processes;
 mod prune;
 mod quantize;
 mod real;
