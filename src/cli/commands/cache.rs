@@ -1,6 +1,5 @@
 //! `pipe cache`: list, verify and collect results, and find the files of an artifact.
 
-use std::path::PathBuf;
 use std::time::Instant;
 
 use clap::Subcommand;

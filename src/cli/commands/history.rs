@@ -7,7 +7,7 @@ use crate::cli::words::database::{database, pipeline_name};
 use crate::error::Error;
 use crate::report::format;
 use crate::report::table::Table;
-use pipe_engine::judge::history::RunRecord;
+use pipe_engine::judge::history::{HistoryError, RunRecord};
 
 /// List past runs, newest first.
 #[derive(Debug, clap::Args)]
@@ -31,8 +31,8 @@ impl History {
     }
 }
 
-impl From<rusqlite::Error> for Error {
-    fn from(error: rusqlite::Error) -> Self {
+impl From<HistoryError> for Error {
+    fn from(error: HistoryError) -> Self {
         Self::failed(format!("cannot read the run database: {error}"))
             .help("no result depends on it: delete history.sqlite in the cache folder to start a new one")
     }

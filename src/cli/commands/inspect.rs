@@ -10,7 +10,7 @@ use crate::cli::words::inspected::{Detail, render};
 use crate::cli::words::model::{Definition, Wanted, recognise};
 use crate::error::Error;
 use crate::report::{format, secret};
-use crate::stages::shared::inspector::{Depth, Inspection, What, inspect};
+use crate::stages::shared::inspector::{Depth, Inspection, inspect};
 
 /// Show a model's family, labels, tokenizer and tensors, and the problems of loading it.
 ///

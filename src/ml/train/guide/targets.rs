@@ -1,14 +1,13 @@
 //! A teacher's outputs for a batch, and the student's distance from them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use burn::tensor::{Bool, Tensor};
+use burn::tensor::{Bool, Int, Tensor};
 
-use super::{Guide, Measure};
+use super::teacher::{Guide, Measure, Pairs};
 use crate::compute::dropout::Pass;
-use crate::model::Model;
 use crate::model::linear::Linear;
-use crate::model::pieces::Hidden;
+use crate::model::{Hidden, Model};
 use crate::text::batch::Batch;
 
 /// The denominators of a step's means; padding does not count.
@@ -34,15 +33,53 @@ impl Counts {
 
 /// The teacher's hidden states and attention scores for a batch, as constants of the graph.
 pub struct TeacherTargets<'a> {
-    pub(super) guide: &'a Guide,
-    pub(super) projection: Option<&'a Linear>,
+    guide: &'a Guide,
+    projection: Option<&'a Linear>,
     /// By piece of the teacher, `[B·T, H]`.
-    pub(super) states: BTreeMap<usize, Tensor<2>>,
+    states: BTreeMap<usize, Tensor<2>>,
     /// By piece of the teacher, `[B, h, T, T]`.
-    pub(super) scores: BTreeMap<usize, Tensor<4>>,
+    scores: BTreeMap<usize, Tensor<4>>,
     /// `[B, T]`, 1 for a real token.
-    pub(super) real: Tensor<2>,
-    pub(super) counts: Counts,
+    real: Tensor<2>,
+    counts: Counts,
+}
+
+impl Guide {
+    /// Run the teacher on `ids` and `mask`, `[B, T]` each, which are on a device with autodiff. `counts` are those of
+    /// the step.
+    pub fn targets<'a>(
+        &'a self,
+        ids: &Tensor<2, Int>,
+        mask: &Tensor<2, Bool>,
+        counts: Counts,
+        projection: Option<&'a Linear>,
+    ) -> TeacherTargets<'a> {
+        let wanted =
+            |pairs: Option<&Pairs>| -> BTreeSet<usize> { pairs.into_iter().flatten().map(|(_, &p)| p).collect() };
+        let of_states = wanted(self.hidden.as_ref().map(|(_, pairs)| pairs));
+        let of_scores = wanted(self.attention.as_ref().map(|(_, pairs)| pairs));
+        let deepest = of_states.iter().chain(&of_scores).max().copied().unwrap_or(0);
+
+        let (teacher, pass, plain) = (&self.teacher, &mut Pass::Off, mask.clone().inner());
+        let Hidden { mut x, rows } = teacher.embed(ids.clone().inner(), &plain, pass);
+        let (mut states, mut scores) = (BTreeMap::new(), BTreeMap::new());
+        for piece in 0..=deepest {
+            if let Some(layer) = piece.checked_sub(1) {
+                let hidden = Hidden { x, rows: rows.clone() };
+                if of_scores.contains(&piece) {
+                    let (out, of_layer) = teacher.layer_with_scores(layer, hidden, &plain, pass);
+                    scores.insert(piece, Tensor::from_inner(of_layer));
+                    x = out;
+                } else {
+                    x = teacher.layer(layer, hidden, &plain, pass);
+                }
+            }
+            if of_states.contains(&piece) {
+                states.insert(piece, Tensor::from_inner(x.clone()));
+            }
+        }
+        TeacherTargets { guide: self, projection, states, scores, real: mask.clone().float(), counts }
+    }
 }
 
 impl TeacherTargets<'_> {
@@ -117,5 +154,5 @@ impl TeacherTargets<'_> {
 }
 
 #[cfg(test)]
-#[path = "shown_tests.rs"]
+#[path = "targets_tests.rs"]
 mod tests;

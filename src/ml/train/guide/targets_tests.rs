@@ -158,7 +158,7 @@ fn hidden_losses_are_torchs_with_and_without_a_projection() {
         let mut projection = Linear::empty(2, 3, &device);
         // torch stores the weight as [out, in].
         let weight = Tensor::<2>::from_data(wave([3, 2], 5).transpose().into_data(), &device);
-        projection.weight = Param::from_tensor(weight).set_require_grad(true);
+        projection.matrix = Param::from_tensor(weight).set_require_grad(true);
         projection.bias = Param::from_tensor(wave([3], 6)).set_require_grad(true);
         let width = of_x.len() / 6;
         let targets = targets(&guide, (width == 2).then_some(&projection));
@@ -170,7 +170,7 @@ fn hidden_losses_are_torchs_with_and_without_a_projection() {
         close(total.inner(), &[expected]);
         close(x[0].grad(&grads).unwrap(), of_x);
         if width == 2 {
-            close(projection.weight.val().grad(&grads).unwrap(), of_weight);
+            close(projection.matrix.val().grad(&grads).unwrap(), of_weight);
             close(projection.bias.val().grad(&grads).unwrap(), of_bias);
         }
     }
