@@ -7,10 +7,12 @@ use std::sync::Arc;
 use super::context::{Context, File};
 use super::{interrupt, plan, saved};
 use crate::error::Error;
-use crate::report::{Mode, reporter};
-use pipe_engine::contract::event::{Event, Observer, Outcome};
+use crate::report::{Mode, reporter, secret};
+use pipe_engine::contract::event::{Event, Observer, Outcome, Tee};
+use pipe_engine::contract::wire::RunId;
 use pipe_engine::judge::plan::{Plan, Request};
 use pipe_engine::judge::project::Project;
+use pipe_engine::run::log::RunLog;
 use pipe_engine::run::schedule;
 use pipe_engine::run::schedule::RunOptions;
 
@@ -70,9 +72,13 @@ impl Run {
         let wanted = self.wanted()?;
         let pipeline = cx.resolve(&wanted.file)?;
         let project = cx.project(Some(&wanted.file.file))?;
-        let reporter: Arc<dyn Observer + Send> = Arc::from(reporter(if self.json { Mode::Json } else { Mode::Auto }));
+        let id = RunId::now();
+        let mode = if self.json { Mode::Json } else { Mode::Auto };
+        let reporter: Arc<dyn Observer + Send> = Arc::from(reporter(mode, &id));
+        let log = RunLog::new(&project.cache, &id, secret::masked, reporter.as_ref());
+        let observer = Tee(&[reporter.as_ref(), &log]);
         if let Some(text) = &project.history_problem {
-            reporter.event(&Event::Warning { stage: None, text: text.clone() });
+            observer.event(&Event::Warning { stage: None, text: text.clone() });
         }
         let mut prepared = project.prepare(&pipeline, &wanted.stages, &wanted.force, cx.build.origins)?;
         // Report a mistyped path before downloading anything. With --keep-going only the stages that need the path
@@ -89,7 +95,7 @@ impl Run {
             let plan = prepared.job().plan(request())?;
             return if self.json { cx.print_json(&plan) } else { plan::print(cx, &plan) };
         }
-        prepared.fetch(cx.build.origins, reporter.as_ref());
+        prepared.fetch(cx.build.origins, &observer);
         if !self.keep_going {
             prepared.complete()?;
         }
@@ -97,8 +103,8 @@ impl Run {
         let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
         let jobs = self.jobs.map_or(cores.min(MOST_JOBS), NonZeroUsize::get);
         let plan = planned.map(|(_, plan)| plan);
-        let options = RunOptions { jobs, keep_going: self.keep_going, device: &self.device, gpus, plan };
-        ended(&schedule::run(&prepared.job(), &options, reporter.as_ref(), stop)?)
+        let options = RunOptions { id: &id, jobs, keep_going: self.keep_going, device: &self.device, gpus, plan };
+        ended(&schedule::run(&prepared.job(), &options, &observer, stop)?)
     }
 
     fn wanted(&self) -> Result<Wanted, Error> {

@@ -137,7 +137,7 @@ fn a_step_that_takes_more_than_its_share_of_memory_is_halved_once_and_then_an_er
     let (code, _, err) = p.pipe(&["run", "p.toml", "teacher", "--set", "stage.teacher.memory-fraction=1e-9"]);
     assert_eq!(code, 1, "{err}");
     let [first, second] = [
-        "warning: a batch needs more memory than memory-fraction allows; from now on, each batch is split into two halves",
+        "  a batch needs more memory than memory-fraction allows; from now on, each batch is split into two halves",
         "even half a batch needs more memory than memory-fraction allows; lower batch-size",
     ]
     .map(|words| err.find(words));

@@ -2,6 +2,8 @@
 
 pub mod attempt;
 pub mod export;
+pub mod follow;
+pub mod log;
 pub(crate) mod recorder;
 pub mod schedule;
 pub(crate) mod slots;
