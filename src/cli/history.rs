@@ -53,8 +53,18 @@ fn render(runs: &[RunRecord]) -> String {
     if runs.is_empty() {
         return "no runs yet\n".into();
     }
-    let mut table =
-        Table::new([">run", "started (UTC)", "pipeline", "profile", "ended", ">cached", ">run", ">failed", ">took", "id"]);
+    let mut table = Table::new([
+        ">run",
+        "started (UTC)",
+        "pipeline",
+        "profile",
+        "ended",
+        ">cached",
+        ">run",
+        ">failed",
+        ">took",
+        "id",
+    ]);
     for run in runs {
         let mut cells = vec![
             run.id.to_string(),

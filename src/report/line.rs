@@ -176,12 +176,8 @@ pub fn reasons(why: &[String]) -> String {
 }
 
 /// The values of an evaluation that its line shows, with their wording; the log and `--json` have all.
-const VALUES: [(&str, &str); 4] = [
-    ("loss", "loss"),
-    ("validation-loss", "validation loss"),
-    ("macro-f1", "macro F1"),
-    ("accuracy", "accuracy"),
-];
+const VALUES: [(&str, &str); 4] =
+    [("loss", "loss"), ("validation-loss", "validation loss"), ("macro-f1", "macro F1"), ("accuracy", "accuracy")];
 
 /// An evaluation as a phrase: `epoch 1/10  loss 1.437  validation loss 1.220  macro F1 0.360  accuracy 0.447  best so far`.
 fn evaluation(measured: &Measured) -> String {
@@ -346,12 +342,7 @@ done: 4 cached, 5 run in 1m 52s
         };
         let steps = Measured { every: Some(60), epoch: Some(3.7333), best: false, stale: 1, ..epoch.clone() };
         let alone = Measured { values: values(&[("loss", 1.4368)]), best: false, ..epoch.clone() };
-        let other = Measured {
-            step: 2,
-            total: 9,
-            values: values(&[("regret", 0.25)]),
-            ..Measured::default()
-        };
+        let other = Measured { step: 2, total: 9, values: values(&[("regret", 0.25)]), ..Measured::default() };
         let event = |measured: Measured| Event::Measured { stage: s("a"), measured };
         assert_eq!(
             lines_of(&[started(&["a"]), event(epoch), event(steps), event(alone), event(other)]),

@@ -6,6 +6,7 @@ mod engine;
 mod escape;
 mod faults;
 mod fuzz;
+mod log;
 mod memory;
 mod plan;
 mod schedule;

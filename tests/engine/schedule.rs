@@ -195,7 +195,8 @@ fn a_plan_made_before_a_download_holds_after_it() {
     let plan = prepared.job().plan(Request::default()).unwrap();
     let log = Log::default();
     prepared.fetch(&origins, &log);
-    let options = RunOptions { id: &RunId::now(), jobs: 1, keep_going: true, device: "cpu", gpus: 0, plan: Some(&plan) };
+    let options =
+        RunOptions { id: &RunId::now(), jobs: 1, keep_going: true, device: "cpu", gpus: 0, plan: Some(&plan) };
     let outcome = run(&prepared.job(), &options, &log, &AtomicBool::new(false)).unwrap();
     assert_eq!((outcome.ran, outcome.failed), (2, 0), "{:?}", log.events.lock().unwrap());
 }

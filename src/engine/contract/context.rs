@@ -100,9 +100,7 @@ impl Context<'_> {
 
     /// Report how far the stage is. Figures that are not finite are left out: JSON cannot represent them.
     pub fn progress(&self, mut progress: Progress) {
-        for figure in
-            [&mut progress.loss, &mut progress.learning_rate, &mut progress.rate, &mut progress.padding]
-        {
+        for figure in [&mut progress.loss, &mut progress.learning_rate, &mut progress.rate, &mut progress.padding] {
             *figure = figure.filter(|x| x.is_finite());
         }
         self.observer.event(&Event::Progress { stage: self.stage.into(), progress });

@@ -211,6 +211,31 @@ mod tests {
     }
 
     #[test]
+    fn the_documentation_names_every_event_and_field() {
+        let page = include_str!("../../../docs/events.md");
+        let names = |value: &serde_json::Value| {
+            let names = value.as_object().into_iter().flatten().map(|(name, _)| name.clone());
+            names.collect::<Vec<_>>()
+        };
+        let mut missing = Vec::new();
+        for event in events() {
+            let value = serde_json::to_value(&event).unwrap();
+            let nested = ["progress", "measured", "outcome"].map(|key| names(&value[key])).concat();
+            let stages = value["stages"].as_array().into_iter().flatten().flat_map(names);
+            let stages = stages.map(|name| if name == "name" { "stages[].name".into() } else { format!(".{name}") });
+            let event = value["event"].as_str().unwrap().to_string();
+            for name in names(&value).into_iter().chain(nested).chain(stages).chain([event]) {
+                let written = [format!("`{name}`"), format!("`{name}?`"), format!("`{name}[]`")];
+                let is_stages = name.starts_with('.') && page.contains(&format!("stages[]{name}"));
+                if !is_stages && !written.iter().any(|text| page.contains(text)) {
+                    missing.push(name);
+                }
+            }
+        }
+        assert_eq!(missing, [""; 0]);
+    }
+
+    #[test]
     fn readers_skip_torn_newer_and_unknown_lines_and_unknown_fields() {
         let run = RunId::now();
         let line = run.line(1.5, &Event::StageInterrupted { stage: "a".into() }).unwrap();

@@ -87,10 +87,8 @@ impl<'a> RunLog<'a> {
             // If the folder cannot be listed, the next run trims it.
             let _ = self.cache.trim_logs(KEPT);
         }
-        match state {
-            State::Open(open) if open.takes(event, Instant::now()) => self.append(open, wire::now(), event),
-            _ => Ok(()),
-        }
+        let State::Open(open) = state else { return Ok(()) };
+        if open.takes(event, Instant::now()) { self.append(open, wire::now(), event) } else { Ok(()) }
     }
 
     fn append(&self, open: &mut Open, at: f64, event: &Event) -> Result<(), CacheError> {

@@ -41,7 +41,8 @@ impl Cache {
         let (path, dir) = (self.log_path(id), self.dir().join("runs"));
         // A link would lead out of the cache. Another process may create the folder at the same time.
         if !is_folder(&dir) {
-            self.change("create", Change::CreateDir(&dir)).or_else(|e| if is_folder(&dir) { Ok(()) } else { Err(e) })?;
+            self.change("create", Change::CreateDir(&dir))
+                .or_else(|e| if is_folder(&dir) { Ok(()) } else { Err(e) })?;
         }
         self.change("create", Change::Touch(&path))?;
         let file = OpenOptions::new().append(true).open(&path).map_err(|e| CacheError::io("open", &path, e))?;
@@ -80,7 +81,9 @@ impl Cache {
 pub(crate) fn is_written(path: &Path) -> bool {
     // Another program may have put anything here; opening a pipe would block.
     let Ok(metadata) = fs::symlink_metadata(path) else { return false };
-    let Some(file) = Some(metadata.is_file()).filter(|is| *is).and_then(|_| File::open(path).ok()) else { return false };
+    let Some(file) = Some(metadata.is_file()).filter(|is| *is).and_then(|_| File::open(path).ok()) else {
+        return false;
+    };
     let age = metadata.created().or_else(|_| metadata.modified()).map(|at| SystemTime::now().duration_since(at));
     let is_new = metadata.len() == 0 && matches!(age, Ok(Ok(age)) if age < NEW);
     // A shared lock: two readers do not take each other for the writer.

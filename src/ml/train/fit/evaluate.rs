@@ -105,7 +105,8 @@ fn values(evaluation: &Evaluation) -> Vec<(String, f64)> {
             ("f1", Some(class.f1)),
             ("auc", class.auc),
         ];
-        values.extend(figures.into_iter().filter_map(|(name, value)| Some((format!("{name}[{}]", class.label), value?))));
+        values
+            .extend(figures.into_iter().filter_map(|(name, value)| Some((format!("{name}[{}]", class.label), value?))));
     }
     values
 }
