@@ -7,6 +7,7 @@ mod escape;
 mod executor;
 mod faults;
 mod fuzz;
+mod log;
 mod memory;
 mod plan;
 mod schedule;

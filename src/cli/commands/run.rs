@@ -11,12 +11,13 @@ use super::plan;
 use crate::cli::context::{Context, File};
 use crate::cli::words::{interrupt, saved};
 use crate::error::Error;
-use crate::report::{Mode, reporter};
-use pipe_engine::contract::event::{Event, Observer, Outcome};
+use crate::report::{Mode, reporter, secret};
+use pipe_engine::contract::event::{Event, Observer, Outcome, Tee};
 use pipe_engine::contract::wire::RunId;
 use pipe_engine::judge::plan::{Plan, Request};
 use pipe_engine::judge::project::Project;
 use pipe_engine::run::executor::{Executor, Threads};
+use pipe_engine::run::log::RunLog;
 use pipe_engine::run::processes::Processes;
 use pipe_engine::run::schedule;
 use pipe_engine::run::schedule::RunOptions;
@@ -86,9 +87,13 @@ impl Run {
         let wanted = self.wanted()?;
         let pipeline = cx.resolve(&wanted.file)?;
         let project = cx.project(Some(&wanted.file.file))?;
-        let reporter: Arc<dyn Observer + Send> = Arc::from(reporter(if self.json { Mode::Json } else { Mode::Auto }));
+        let id = RunId::now();
+        let mode = if self.json { Mode::Json } else { Mode::Auto };
+        let reporter: Arc<dyn Observer + Send> = Arc::from(reporter(mode, &id));
+        let log = RunLog::new(&project.cache, &id, secret::masked, reporter.as_ref());
+        let observer = Tee(&[reporter.as_ref(), &log]);
         if let Some(text) = &project.history_problem {
-            reporter.event(&Event::Warning { stage: None, text: text.clone() });
+            observer.event(&Event::Warning { stage: None, text: text.clone() });
         }
         let mut prepared = project.prepare(&pipeline, &wanted.stages, &wanted.force, cx.build.origins)?;
         // Report a mistyped path before downloading anything. With --keep-going only the stages that need the path
@@ -105,7 +110,7 @@ impl Run {
             let plan = prepared.job().plan(request())?;
             return if self.json { cx.print_json(&plan) } else { plan::print(cx, &plan) };
         }
-        prepared.fetch(cx.build.origins, reporter.as_ref());
+        prepared.fetch(cx.build.origins, &observer);
         if !self.keep_going {
             prepared.complete()?;
         }
@@ -118,16 +123,9 @@ impl Run {
             Where::Threads => &Threads,
             Where::Processes => &processes,
         };
-        let options = RunOptions {
-            id: &RunId::now(),
-            jobs,
-            keep_going: self.keep_going,
-            device: &self.device,
-            gpus,
-            plan,
-            executor,
-        };
-        ended(&schedule::run(&prepared.job(), &options, reporter.as_ref(), stop)?)
+        let options =
+            RunOptions { id: &id, jobs, keep_going: self.keep_going, device: &self.device, gpus, plan, executor };
+        ended(&schedule::run(&prepared.job(), &options, &observer, stop)?)
     }
 
     /// Starts `pipe stage run - STAGE` for each stage.

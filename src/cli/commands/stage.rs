@@ -76,15 +76,17 @@ impl StageRun {
         let pipeline = resolve(&source, plan.request.profile.as_deref(), &plan.request.set, cx.build.kinds)?;
         let root = here.unwrap_or_else(|| Project::root_of(&file));
         let project = Project::open(&root, cx.cache_dir.as_deref())?;
-        let reporter: Arc<dyn Observer + Send> = Arc::from(reporter(if self.json { Mode::Json } else { Mode::Auto }));
+        let id = RunId::now();
+        let mode = if self.json { Mode::Json } else { Mode::Auto };
+        let reporter: Arc<dyn Observer + Send> = Arc::from(reporter(mode, &id));
         let (word, force) = self.select(&pipeline, &plan)?;
         let mut prepared = project.prepare(&pipeline, &[word.clone()], &force, cx.build.origins)?;
         let at = pipeline.instances.iter().position(|i| i.name == word);
         let at = at.ok_or_else(|| Error::usage(format!("{} has no stage `{word}`", source.name)))?;
         prepared.fetch(cx.build.origins, reporter.as_ref());
         let stop = interrupt::listen(&reporter)?;
-        let (id, device, observer) = (&RunId::now(), self.device.as_str(), reporter.as_ref());
-        let single = Single { id, job: &prepared.job(), plan: &plan, at, device, observer, stop };
+        let (device, observer) = (self.device.as_str(), reporter.as_ref());
+        let single = Single { id: &id, job: &prepared.job(), plan: &plan, at, device, observer, stop };
         match single.run()? {
             Exit::Done => Ok(()),
             exit => Err(Error::StageEnded(exit)),

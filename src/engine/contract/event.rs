@@ -1,7 +1,6 @@
 //! Events: everything the engine reports. Reporters turn events into text; the engine prints nothing.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -21,11 +20,10 @@ impl Observer for Quiet {
     fn event(&self, _: &Event) {}
 }
 
-/// Passes each event on to several observers, in their order.
-#[derive(Clone, Default)]
-pub struct Tee(pub Vec<Arc<dyn Observer + Send>>);
+/// Passes each event on to several observers, in this order.
+pub struct Tee<'a>(pub &'a [&'a dyn Observer]);
 
-impl Observer for Tee {
+impl Observer for Tee<'_> {
     fn event(&self, event: &Event) {
         self.0.iter().for_each(|observer| observer.event(event));
     }

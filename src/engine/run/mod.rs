@@ -3,6 +3,8 @@
 pub mod attempt;
 pub mod executor;
 pub mod export;
+pub mod follow;
+pub mod log;
 pub(crate) mod pipes;
 pub mod processes;
 pub(crate) mod recorder;
