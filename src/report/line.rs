@@ -1,7 +1,8 @@
 //! Formats one line for each event, for the plain and the live reporter.
 //!
 //! `word stage  text`: `hit` (from the cache), `run`, `done`, `fail`, `skip` (blocked), `stop` (interrupted), `wait`
-//! (another process makes it), `note`, `warn`, `at` (progress), `get` and `got` (a download), `out` (an export).
+//! (another process makes it), `note` (also an evaluation), `warn`, `at` (progress), `get` and `got` (a download), `out` (an
+//! export).
 
 use anstyle::Style;
 use unicode_width::UnicodeWidthStr;
@@ -9,6 +10,7 @@ use unicode_width::UnicodeWidthStr;
 use super::color::{ACTIVE, Color, ERROR, FAINT, GOOD, HELP, STRONG, WARNING};
 use super::format;
 use pipe_engine::contract::event::{Event, Outcome};
+use pipe_engine::contract::measured::Measured;
 use pipe_engine::contract::progress::Progress;
 
 /// The widest stage column; a wider one would leave no room for the rest. Longer names stick out.
@@ -46,7 +48,7 @@ impl Lines {
     /// The line for an event, without a final newline; None for progress.
     pub fn event(&mut self, event: &Event) -> Option<String> {
         Some(match event {
-            Event::RunStarted { pipeline, profile, stages, jobs } => {
+            Event::RunStarted { pipeline, profile, stages, jobs, .. } => {
                 self.width = stages.iter().map(|s| s.name.width()).max().unwrap_or(0).min(WIDEST);
                 let profile = profile.as_ref().map(|p| format!(" (profile {p})")).unwrap_or_default();
                 let jobs = if *jobs > 1 { format!(", {jobs} at a time") } else { String::new() };
@@ -66,6 +68,7 @@ impl Lines {
                 self.line(FAINT, "wait", stage, "another process is making this result")
             }
             Event::Progress { .. } => return None,
+            Event::Measured { stage, measured } => self.line(FAINT, "note", stage, &evaluation(measured)),
             Event::Note { stage, text } => self.line(FAINT, "note", stage, text),
             Event::Warning { stage: Some(stage), text } => self.line(WARNING, "warn", stage, text),
             Event::Warning { stage: None, text } => format!("{} {text}", self.color.paint(WARNING, "warning:")),
@@ -172,6 +175,32 @@ pub fn reasons(why: &[String]) -> String {
     text
 }
 
+/// The values of an evaluation that its line shows, with their wording; the log and `--json` have all.
+const VALUES: [(&str, &str); 4] =
+    [("loss", "loss"), ("validation-loss", "validation loss"), ("macro-f1", "macro F1"), ("accuracy", "accuracy")];
+
+/// An evaluation as a phrase: `epoch 1/10  loss 1.437  validation loss 1.220  macro F1 0.360  accuracy 0.447  best so far`.
+fn evaluation(measured: &Measured) -> String {
+    let Measured { step, total, epoch, epochs, every, values, best, stale, patience, .. } = measured;
+    let of = epochs.map(|epochs| format!("/{epochs}")).unwrap_or_default();
+    let mut parts = match (epoch, every) {
+        (Some(epoch), None) => vec![format!("epoch {epoch}{of}")],
+        (Some(epoch), Some(_)) => vec![format!("step {step}"), format!("epoch {epoch:.2}{of}")],
+        (None, _) => vec![format!("step {step}/{total}")],
+    };
+    let known = VALUES.iter().filter_map(|(key, name)| Some(format!("{name} {:.3}", values.get(*key)?)));
+    parts.extend(known);
+    if !VALUES.iter().any(|(key, _)| values.contains_key(*key)) {
+        parts.extend(values.iter().take(FACTS).map(|(name, value)| format!("{name} {}", format::fact(name, *value))));
+    }
+    match patience {
+        _ if *best => parts.push("best so far".into()),
+        Some(patience) if *stale > 0 => parts.push(format!("patience {stale}/{patience}")),
+        _ => {}
+    }
+    parts.join("  ")
+}
+
 /// A part of a progress line; if space is short, the part with the highest `rank` is left out first.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Part {
@@ -209,12 +238,16 @@ pub fn parts(progress: &Progress, left: Option<f64>) -> Vec<Part> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
     use pipe_engine::contract::event::StageInfo;
+    use pipe_engine::contract::wire::RunId;
 
     fn started(names: &[&str]) -> Event {
-        let stages = names.iter().map(|n| StageInfo { name: n.to_string(), kind: "train".into() }).collect();
-        Event::RunStarted { pipeline: "roberta-full".into(), profile: None, stages, jobs: 1 }
+        let stage = |name: &&str| StageInfo { name: name.to_string(), kind: "train".into(), ..StageInfo::default() };
+        let (id, pipeline, stages) = (RunId::now(), "roberta-full".into(), names.iter().map(stage).collect());
+        Event::RunStarted { id, pipeline, profile: None, jobs: 1, stages }
     }
 
     fn lines_of(events: &[Event]) -> String {
@@ -232,9 +265,11 @@ mod tests {
 
     #[test]
     fn a_run_from_start_to_end() {
-        let stages = ["corpus", "teacher", "comparison"].map(|n| StageInfo { name: s(n), kind: s("x") }).to_vec();
+        let stage = |name| StageInfo { name: s(name), kind: s("x"), ..StageInfo::default() };
+        let stages = ["corpus", "teacher", "comparison"].map(stage).to_vec();
+        let (id, pipeline, profile) = (RunId::now(), s("roberta-full"), Some(s("full")));
         let text = lines_of(&[
-            Event::RunStarted { pipeline: s("roberta-full"), profile: Some(s("full")), stages, jobs: 2 },
+            Event::RunStarted { id, pipeline, profile, jobs: 2, stages },
             Event::Fetching { reference: s("hf:a/b") },
             Event::Fetched { reference: s("hf:a/b"), identity: Some(s("0123abc")) },
             Event::StageHit { stage: s("corpus"), fingerprint: s("f"), seconds: 4.0 },
@@ -252,7 +287,7 @@ mod tests {
                 fingerprint: s("f"),
                 seconds: 72.0,
                 unchanged: false,
-                facts: vec![(s("macro-f1"), 0.842), (s("samples-per-second"), 412.3)],
+                facts: [(s("macro-f1"), 0.842), (s("samples-per-second"), 412.3)].into(),
             },
             Event::StageStarted { stage: s("comparison"), fingerprint: s("f"), why: vec![] },
             Event::StageDone {
@@ -260,7 +295,7 @@ mod tests {
                 fingerprint: s("f"),
                 seconds: 0.038,
                 unchanged: true,
-                facts: vec![],
+                facts: BTreeMap::new(),
             },
             Event::Exported { stage: s("comparison"), path: s("out/roberta-full") },
             Event::RunFinished { outcome: outcome() },
@@ -282,6 +317,41 @@ run  comparison
 done comparison  38ms  same result as before
 out  comparison  out/roberta-full
 done: 4 cached, 5 run in 1m 52s
+"
+        );
+    }
+
+    #[test]
+    fn evaluations_are_lines() {
+        let values = |all: &[(&str, f64)]| all.iter().map(|(name, value)| (s(name), *value)).collect();
+        let epoch = Measured {
+            step: 113,
+            total: 1130,
+            epoch: Some(1.0),
+            epochs: Some(10),
+            values: values(&[
+                ("accuracy", 0.4471),
+                ("f1[happy]", 0.5),
+                ("loss", 1.4368),
+                ("macro-f1", 0.36),
+                ("validation-loss", 1.22),
+            ]),
+            best: true,
+            patience: Some(3),
+            ..Measured::default()
+        };
+        let steps = Measured { every: Some(60), epoch: Some(3.7333), best: false, stale: 1, ..epoch.clone() };
+        let alone = Measured { values: values(&[("loss", 1.4368)]), best: false, ..epoch.clone() };
+        let other = Measured { step: 2, total: 9, values: values(&[("regret", 0.25)]), ..Measured::default() };
+        let event = |measured: Measured| Event::Measured { stage: s("a"), measured };
+        assert_eq!(
+            lines_of(&[started(&["a"]), event(epoch), event(steps), event(alone), event(other)]),
+            "\
+run roberta-full: 1 stage
+note a  epoch 1/10  loss 1.437  validation loss 1.220  macro F1 0.360  accuracy 0.447  best so far
+note a  step 113  epoch 3.73/10  loss 1.437  validation loss 1.220  macro F1 0.360  accuracy 0.447  patience 1/3
+note a  epoch 1/10  loss 1.437
+note a  step 2/9  regret 0.250
 "
         );
     }

@@ -9,6 +9,7 @@ pub mod entry;
 pub mod error;
 pub mod lease;
 pub mod lock;
+pub(crate) mod log;
 pub mod manifest;
 pub mod partial;
 pub mod verify;
