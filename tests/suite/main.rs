@@ -5,6 +5,7 @@ mod cli;
 mod collect;
 mod compare;
 mod crash;
+mod custom;
 mod diff;
 #[path = "../engine/disks.rs"]
 mod disks;
@@ -13,6 +14,7 @@ mod fuzz;
 mod house;
 mod hub;
 mod inspect;
+mod links;
 #[path = "../engine/memory.rs"]
 mod memory;
 mod mistakes;
@@ -21,6 +23,7 @@ mod prune;
 mod quantize;
 mod real;
 mod review;
+mod rooms;
 mod saved;
 #[path = "../engine/state.rs"]
 mod state;

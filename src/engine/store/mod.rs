@@ -11,7 +11,6 @@ pub mod lease;
 pub mod lock;
 pub(crate) mod log;
 pub mod manifest;
-mod mapped;
 pub mod partial;
 pub mod verify;
 pub mod view;

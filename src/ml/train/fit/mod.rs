@@ -7,11 +7,11 @@ mod evaluate;
 mod feed;
 mod memory;
 mod options;
-mod pupil;
 mod report;
 mod run;
 mod state;
 mod step;
+mod trainee;
 
 pub use self::options::{Criterion, FitOptions};
 pub use self::report::{Best, Evaluation, Fitted, Point, Speed, Stop, Timings, Training, peak_memory_bytes};
