@@ -6,7 +6,7 @@
 pub mod color;
 pub mod diagnostic;
 pub mod diff;
-pub mod evaluation;
+mod evaluation;
 pub mod format;
 pub mod graph;
 pub mod json;
