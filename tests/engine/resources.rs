@@ -4,6 +4,8 @@ use std::sync::atomic::AtomicBool;
 
 use pipe_engine::contract::event::Event;
 use pipe_engine::contract::needs::{Machine, Needs};
+use pipe_engine::contract::wire::RunId;
+use pipe_engine::run::executor::Threads;
 use pipe_engine::run::schedule::{RunOptions, run};
 
 use super::toys::{Dir, Log, Ran};
@@ -13,7 +15,16 @@ fn run_on(dir: &Dir, machine: Machine) -> Ran {
     let project = dir.open();
     let prepared = project.prepare(&pipeline, &[], &[], &[]).unwrap();
     let Machine { cpus: jobs, memory, gpus } = machine;
-    let options = RunOptions { jobs, keep_going: true, device: "cpu", gpus, memory, plan: None };
+    let options = RunOptions {
+        id: &RunId::now(),
+        jobs,
+        keep_going: true,
+        device: "cpu",
+        gpus,
+        memory,
+        plan: None,
+        executor: &Threads,
+    };
     let log = Log::default();
     let outcome = run(&prepared.job(), &options, &log, &AtomicBool::new(false)).unwrap();
     Ran { outcome, events: log.events.into_inner().unwrap() }

@@ -3,8 +3,10 @@
 pub mod context;
 pub mod event;
 pub mod kind;
+pub mod measured;
 pub mod needs;
 pub mod origin;
 pub mod port;
 pub mod progress;
 pub mod trial;
+pub mod wire;

@@ -1,4 +1,4 @@
-//! Schedules a run: states, threads and cancellation; starts the longest chain first.
+//! Schedules a run: states, what starts when, and cancellation; starts the longest chain first.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -6,7 +6,8 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::attempt::{Attempt, Order, attempt};
+use super::attempt::{Attempt, Order};
+use super::executor::{Ended, Executor, Threads};
 use super::export;
 use super::pool::{Desk, LOOK, Pool};
 use super::recorder::Recorder;
@@ -15,6 +16,7 @@ use super::state::{State, outcome};
 use super::subrun::SubRuns;
 use crate::contract::event::{Event, Observer, Outcome, StageInfo};
 use crate::contract::needs::Machine;
+use crate::contract::wire::RunId;
 use crate::judge::job::Job;
 use crate::judge::plan::{Action, Plan, Planned};
 use crate::judge::verdict::{Upstream, Verdict};
@@ -27,6 +29,8 @@ const FOREVER: Duration = Duration::from_secs(u32::MAX as u64);
 
 #[derive(Clone, Copy)]
 pub struct RunOptions<'a> {
+    /// Identifies the run in its events, its log and the run database.
+    pub id: &'a RunId,
     /// The slots: how many stages run at a time if each takes one.
     pub jobs: usize,
     /// After a failure, go on with the stages that do not depend on it.
@@ -38,6 +42,8 @@ pub struct RunOptions<'a> {
     pub memory: Option<u64>,
     /// Run only what this plan says: a stage that changed since then fails.
     pub plan: Option<&'a Plan>,
+    /// Where stages run.
+    pub executor: &'a dyn Executor,
 }
 
 impl RunOptions<'_> {
@@ -94,17 +100,16 @@ pub fn run(
     stop: &AtomicBool,
 ) -> Result<Outcome, CacheError> {
     let begin = Instant::now();
-    let info = (0..job.pipeline.instances.len()).filter(|&at| job.needed[at]).map(|at| job.instance(at));
-    let stages = info.map(|i| StageInfo { name: i.name.clone(), kind: i.kind.name.into() }).collect();
     observer.event(&Event::RunStarted {
+        id: options.id.clone(),
         pipeline: job.pipeline.name.clone(),
         profile: job.pipeline.profile.clone(),
-        stages,
         jobs: options.jobs,
+        stages: (0..job.pipeline.instances.len()).filter(|&at| job.needed[at]).map(|at| info(job, at)).collect(),
     });
     let (lease, pool) = (job.cache.lease(), Pool::new(&options.machine()));
     let around = Around { job, options, observer, stop, lease: &lease, pool: &pool, is_of_trials: false };
-    let mut schedule = Schedule::new(around, Recorder::start(job, observer));
+    let mut schedule = Schedule::new(around, Recorder::start(job, options.id, observer));
     let shared = schedule.drive()?;
     schedule.export();
     drop(shared);
@@ -114,6 +119,16 @@ pub fn run(
     let _ = job.stats.save();
     observer.event(&Event::RunFinished { outcome: outcome.clone() });
     Ok(outcome)
+}
+
+/// An instance and its edges, for observers.
+pub(crate) fn info(job: &Job<'_>, at: usize) -> StageInfo {
+    let instance = job.instance(at);
+    let mut inputs: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for wire in &instance.inputs {
+        inputs.entry(wire.port.into()).or_default().push(job.instance(wire.from).name.clone());
+    }
+    StageInfo { name: instance.name.clone(), kind: instance.kind.name.into(), inputs, parent: None }
 }
 
 impl<'a> Schedule<'a> {
@@ -158,23 +173,13 @@ impl<'a> Schedule<'a> {
                 let shared = job.cache.shared()?;
                 self.judge_stirred()?;
                 while let Some(order) = self.next() {
-                    let (at, send) = (order.at, send.clone());
-                    // Dropping the autodiff graph of a deep model is recursive and needs more than the usual 2 MiB of
-                    // stack.
-                    let spawned = thread::Builder::new()
-                        .name(format!("stage {}", job.instance(at).name))
-                        .stack_size(32 << 20)
-                        .spawn_scoped(scope, move || {
-                            let _ = send.send(Some((at, attempt(job, &order))));
-                        });
-                    match spawned {
-                        Ok(_) => running += 1,
-                        Err(e) => self.end(at, Attempt::Failed { error: format!("cannot start a thread: {e}") })?,
-                    }
-                }
-                if running == 0 && !self.stirred.is_empty() {
-                    // A thread that could not start has already ended its stage.
-                    continue;
+                    let ended = Ended { at: order.at, to: send.clone() };
+                    let executor: &dyn Executor = match self.runs_here(order.at) {
+                        true => &Threads,
+                        false => self.options.executor,
+                    };
+                    executor.start(scope, job, order, ended);
+                    running += 1;
                 }
                 if running == 0 && !self.waits_for_others() {
                     return Ok(shared);
@@ -256,6 +261,12 @@ impl<'a> Schedule<'a> {
         Ok(())
     }
 
+    /// Whether an instance runs in this process, whatever the executor: a process of its own has no schedule for its
+    /// trials, and knows none of the instances of a trial.
+    fn runs_here(&self, at: usize) -> bool {
+        self.around.is_of_trials || self.job.instance(at).kind.runs_trials
+    }
+
     /// Whether nothing more starts.
     fn is_closed(&self) -> bool {
         self.stop.load(Ordering::Relaxed) || (self.failed && !self.options.keep_going)
@@ -279,8 +290,8 @@ impl<'a> Schedule<'a> {
         let State::Queued { manifest, fingerprint, why } = self.states[at].clone() else { return None };
         let stage = self.job.instance(at).name.clone();
         let key = Key { run: self.desk.run(), at };
-        let trials = (!self.around.is_of_trials)
-            .then(|| SubRuns::new(self.around, key, fingerprint.clone(), self.recorder.to()));
+        let runs_trials = self.job.instance(at).kind.runs_trials && !self.around.is_of_trials;
+        let trials = runs_trials.then(|| SubRuns::new(self.around, key, fingerprint.clone(), self.recorder.to()));
         self.observer.event(&Event::StageStarted { stage, fingerprint: fingerprint.clone(), why });
         self.set(at, State::Running { fingerprint: fingerprint.clone(), since: Instant::now() });
         Some(Order {
@@ -378,7 +389,7 @@ impl<'a> Schedule<'a> {
             }
             State::Done { entry, fingerprint, unchanged, seconds } => {
                 self.recorder.made(at, fingerprint, entry, *seconds);
-                let facts = entry.made.facts.iter().map(|(k, v)| (k.clone(), *v)).collect();
+                let facts = entry.made.facts.clone();
                 self.observer.event(&Event::StageDone {
                     stage,
                     fingerprint: fingerprint.clone(),

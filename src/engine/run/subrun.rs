@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::Ordering;
 
 use super::recorder::Recorder;
-use super::schedule::{Around, RunOptions, Schedule};
+use super::schedule::{Around, RunOptions, Schedule, info};
 use super::slots::Key;
 use super::state::State;
 use crate::contract::context::{Interrupted, relative_to_root};
@@ -148,9 +148,9 @@ impl<'a> SubRuns<'a> {
             origins: job.origins,
         };
         whole.instances = pipeline.instances.clone();
-        let stages = pipeline.instances.iter().enumerate().filter(|(at, _)| needed[*at] && !whole.is_shared(*at));
-        let stages = stages.map(|(_, i)| StageInfo { name: i.name.clone(), kind: i.kind.name.into() }).collect();
         let parent = job.instance(self.key.at).name.clone();
+        let own = (0..count).filter(|&at| needed[at] && !whole.is_shared(at));
+        let stages = own.map(|at| StageInfo { parent: Some(parent.clone()), ..info(&inner, at) }).collect();
         observer.event(&Event::TrialsStarted { parent, stages });
 
         let shared_names: HashSet<&str> = whole.shared.keys().map(String::as_str).collect();
