@@ -9,8 +9,8 @@ use clap::{Parser, Subcommand, ValueEnum};
 
 use super::context::{Build, Context};
 use super::{
-    cache, completions, diagnose, diff, graph, history, init, inspect, metrics, plan, predict, run, schema, show,
-    stages, why,
+    archive, cache, completions, diagnose, diff, graph, history, init, inspect, metrics, plan, predict, run, schema,
+    show, stages, why,
 };
 use crate::error::Error;
 use crate::report::{Color, secret};
@@ -59,6 +59,8 @@ enum Command {
     Diagnose(diagnose::Diagnose),
     Cache(cache::Cache),
     Init(init::Init),
+    Push(archive::Push),
+    Pull(archive::Pull),
     Completions(completions::Completions),
 }
 
@@ -138,6 +140,8 @@ impl Args {
             Command::Diagnose(c) => c.run(&mut cx),
             Command::Cache(c) => c.run(&mut cx),
             Command::Init(c) => c.run(&mut cx),
+            Command::Push(c) => c.run(&mut cx),
+            Command::Pull(c) => c.run(&mut cx),
             Command::Completions(c) => c.run(&mut cx),
         }
     }

@@ -1,5 +1,6 @@
 //! The commands, one file each: they parse arguments, call the engine and print results on standard output.
 
+pub mod archive;
 pub mod args;
 pub mod cache;
 pub mod compared;

@@ -3,9 +3,10 @@
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::context::{Context, File};
-use super::{interrupt, plan, saved};
+use super::{archive, interrupt, plan, saved};
 use crate::error::Error;
 use crate::report::{Mode, reporter};
 use pipe_engine::contract::event::{Event, Observer, Outcome};
@@ -50,6 +51,11 @@ pub struct Run {
     /// Print events as JSON on standard output, one object per line.
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    archive: archive::Options,
+    /// How long to wait at the end for uploads to the archive, such as 30s or 5m [default: 1m].
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    archive_wait: Option<Duration>,
 }
 
 /// Each stage uses all cores: running more of them at a time mainly costs memory.
@@ -69,7 +75,8 @@ impl Run {
         let gpus = (cx.build.gpus)(&self.device).map_err(|e| Error::usage(format!("{e:#}")))?;
         let wanted = self.wanted()?;
         let pipeline = cx.resolve(&wanted.file)?;
-        let project = cx.project(Some(&wanted.file.file))?;
+        let mut project = cx.project(Some(&wanted.file.file))?;
+        self.archive.attach(&mut project, self.archive_wait)?;
         let reporter: Arc<dyn Observer + Send> = Arc::from(reporter(if self.json { Mode::Json } else { Mode::Auto }));
         if let Some(text) = &project.history_problem {
             reporter.event(&Event::Warning { stage: None, text: text.clone() });
@@ -87,6 +94,7 @@ impl Run {
         }
         if self.dry_run {
             let plan = prepared.job().plan(request())?;
+            archive::warn(&project);
             return if self.json { cx.print_json(&plan) } else { plan::print(cx, &plan) };
         }
         prepared.fetch(cx.build.origins, reporter.as_ref());

@@ -6,6 +6,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Instant;
 
+use super::archived::Archived;
 use super::attempt::{Attempt, Order, attempt};
 use super::export;
 use super::recorder::Recorder;
@@ -54,6 +55,7 @@ struct Schedule<'a> {
     /// Instances that still have to run even though the cache has their results.
     forced: Vec<bool>,
     recorder: Recorder<'a>,
+    archived: &'a Archived<'a>,
     failed: bool,
 }
 
@@ -74,6 +76,7 @@ pub fn run(
         jobs: options.jobs,
     });
     let lease = job.cache.lease();
+    let archived = Archived::start(job, observer);
     let all = 0..job.pipeline.instances.len();
     let mut schedule = Schedule {
         job,
@@ -91,6 +94,7 @@ pub fn run(
         hits: Vec::new(),
         forced: job.forced.to_vec(),
         recorder: Recorder::start(job, observer),
+        archived: &archived,
         failed: false,
     };
     let shared = schedule.drive()?;
@@ -100,6 +104,7 @@ pub fn run(
     schedule.recorder.finish(&schedule.states, &outcome);
     // If saving fails, the next run computes the digests again.
     let _ = job.stats.save();
+    archived.finish(stop);
     observer.event(&Event::RunFinished { outcome: outcome.clone() });
     Ok(outcome)
 }
@@ -110,7 +115,7 @@ impl<'a> Schedule<'a> {
     /// The run relies on results either under the shared lock, which is returned at the end, or under a lease. So a run
     /// with nothing to do writes nothing.
     fn drive(&mut self) -> Result<Shared, CacheError> {
-        let job = self.job;
+        let (job, archived) = (self.job, self.archived);
         let (send, receive) = mpsc::channel();
         thread::scope(|scope| {
             let mut running = 0usize;
@@ -125,7 +130,7 @@ impl<'a> Schedule<'a> {
                         .name(format!("stage {}", job.instance(at).name))
                         .stack_size(32 << 20)
                         .spawn_scoped(scope, move || {
-                            let _ = send.send((at, attempt(job, &order)));
+                            let _ = send.send((at, archived.attempt(&order, || attempt(job, &order))));
                         });
                     match spawned {
                         Ok(_) => running += 1,
@@ -188,7 +193,9 @@ impl<'a> Schedule<'a> {
             return Ok(());
         };
         match verdict.entry {
-            Some(entry) if !self.forced[at] => self.set(at, State::Hit { entry: Box::new(entry), fingerprint }),
+            Some(entry) if !self.forced[at] && verdict.fetch.is_none() => {
+                self.set(at, State::Hit { entry: Box::new(entry), fingerprint })
+            }
             _ => {
                 if !self.forced[at]
                     && let Some(waiting) = self.making.get_mut(&fingerprint)
