@@ -1,5 +1,6 @@
 //! The tests of the engine alone: toy kinds in a temporary project, no machine learning, no program.
 
+mod archive;
 mod damage;
 mod disks;
 mod engine;
@@ -13,6 +14,7 @@ mod plan;
 mod ports;
 mod resources;
 mod schedule;
+mod shelf;
 mod state;
 mod subruns;
 mod toys;

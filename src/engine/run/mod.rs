@@ -1,5 +1,6 @@
 //! Doing what was judged: schedules, executors, attempts, records and exports.
 
+pub(crate) mod archived;
 pub mod attempt;
 pub mod executor;
 pub mod export;
@@ -14,3 +15,4 @@ pub mod single;
 pub(crate) mod slots;
 pub(crate) mod state;
 pub(crate) mod subrun;
+pub(crate) mod uploader;

@@ -6,6 +6,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::archived::Archived;
 use super::attempt::{Attempt, Order};
 use super::executor::{Ended, Executor, Threads};
 use super::export;
@@ -62,6 +63,7 @@ pub(super) struct Around<'a> {
     pub(super) stop: &'a AtomicBool,
     pub(super) lease: &'a Lease<'a>,
     pub(super) pool: &'a Pool,
+    pub(super) archived: &'a Archived<'a>,
     /// Whether it runs the trials of a stage.
     pub(super) is_of_trials: bool,
 }
@@ -89,6 +91,7 @@ pub(super) struct Schedule<'a> {
     /// Instances that still have to run even though the cache has their results.
     forced: Vec<bool>,
     pub(super) recorder: Recorder<'a>,
+    archived: &'a Archived<'a>,
     failed: bool,
 }
 
@@ -108,7 +111,9 @@ pub fn run(
         stages: (0..job.pipeline.instances.len()).filter(|&at| job.needed[at]).map(|at| info(job, at)).collect(),
     });
     let (lease, pool) = (job.cache.lease(), Pool::new(&options.machine()));
-    let around = Around { job, options, observer, stop, lease: &lease, pool: &pool, is_of_trials: false };
+    let archived = Archived::start(job, observer);
+    let around =
+        Around { job, options, observer, stop, lease: &lease, pool: &pool, archived: &archived, is_of_trials: false };
     let mut schedule = Schedule::new(around, Recorder::start(job, options.id, observer));
     let shared = schedule.drive()?;
     schedule.export();
@@ -117,6 +122,7 @@ pub fn run(
     schedule.recorder.finish(&schedule.states, &outcome);
     // If saving fails, the next run computes the digests again.
     let _ = job.stats.save();
+    archived.finish(stop);
     observer.event(&Event::RunFinished { outcome: outcome.clone() });
     Ok(outcome)
 }
@@ -133,7 +139,7 @@ pub(crate) fn info(job: &Job<'_>, at: usize) -> StageInfo {
 
 impl<'a> Schedule<'a> {
     pub(super) fn new(around: Around<'a>, recorder: Recorder<'a>) -> Self {
-        let Around { job, options, observer, stop, lease, pool, .. } = around;
+        let Around { job, options, observer, stop, lease, pool, archived, .. } = around;
         let all = 0..job.pipeline.instances.len();
         Self {
             around,
@@ -152,6 +158,7 @@ impl<'a> Schedule<'a> {
             hits: Vec::new(),
             forced: job.forced.to_vec(),
             recorder,
+            archived,
             failed: false,
         }
     }
@@ -234,7 +241,9 @@ impl<'a> Schedule<'a> {
             return Ok(());
         };
         match verdict.entry {
-            Some(entry) if !self.forced[at] => self.set(at, State::Hit { entry: Box::new(entry), fingerprint }),
+            Some(entry) if !self.forced[at] && verdict.fetch.is_none() => {
+                self.set(at, State::Hit { entry: Box::new(entry), fingerprint })
+            }
             _ => {
                 if !self.forced[at]
                     && let Some(waiting) = self.making.get_mut(&fingerprint)
@@ -305,6 +314,7 @@ impl<'a> Schedule<'a> {
             observer: self.observer,
             lease: self.lease,
             trials,
+            archived: Some(self.archived),
         })
     }
 

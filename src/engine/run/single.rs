@@ -103,6 +103,7 @@ impl Single<'_> {
             observer: self.observer,
             lease: &lease,
             trials: None,
+            archived: None,
         };
         let attempt = attempt(job, &order);
         Ok(Ok((order.fingerprint, attempt)))

@@ -142,6 +142,7 @@ impl<'a> SubRuns<'a> {
             forced: &forced,
             cache: job.cache,
             stats: job.stats,
+            archive: job.archive,
             history: job.history,
             latest: job.latest,
             root: job.root,
@@ -156,7 +157,15 @@ impl<'a> SubRuns<'a> {
         let shared_names: HashSet<&str> = whole.shared.keys().map(String::as_str).collect();
         let watched = OfTrials { observer, shared: shared_names, partial: &self.partial };
         let options = RunOptions { keep_going: true, plan: None, ..*options };
-        let around = Around { job: &inner, options: &options, observer: &watched, is_of_trials: true, ..self.around };
+        let archived = self.around.archived.of_trials(&inner, &watched);
+        let around = Around {
+            job: &inner,
+            options: &options,
+            observer: &watched,
+            archived: &archived,
+            is_of_trials: true,
+            ..self.around
+        };
         let mut schedule = Schedule::new(around, Recorder::join(&inner, observer, self.record));
         let shared = schedule.drive()?;
         // The results stay until the stage's own entry refers to them.
