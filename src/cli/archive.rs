@@ -133,6 +133,10 @@ fn targets(cx: &Context<'_>, project: &Project, file: &File, stages: &[String]) 
     Ok(all)
 }
 
+fn were(n: usize) -> String {
+    if n == 1 { "1 was".into() } else { format!("{} were", format::count(n as u64)) }
+}
+
 fn cannot_write(client: &Client, error: impl std::fmt::Display) -> Error {
     Error::failed(format!("cannot write to the archive {}: {error}", client.name()))
 }
@@ -164,7 +168,7 @@ impl Push {
         let mut text =
             format!("pushed {} ({}) to {}", format::plural(stored, "result"), format::bytes(bytes), client.name());
         if present > 0 {
-            text += &format!("; {} there already", format::plural(present, "result"));
+            text += &format!("; {} there already", were(present));
         }
         cx.print(&(text + "\n"))?;
         if without.is_empty() {
@@ -196,7 +200,7 @@ impl Pull {
         let mut text =
             format!("pulled {} ({}) from {}", format::plural(fetched, "result"), format::bytes(bytes), client.name());
         if present > 0 {
-            text += &format!("; {} in the cache already", format::plural(present, "result"));
+            text += &format!("; {} in the cache already", were(present));
         }
         cx.print(&(text + "\n"))?;
         if without.is_empty() {
