@@ -6,27 +6,33 @@ mod cli;
 mod collect;
 mod compare;
 mod crash;
+mod custom;
 mod diff;
 #[path = "../engine/disks.rs"]
+#[expect(dead_code, reason = "the tests of the engine use the rest")]
 mod disks;
 mod families;
 mod fuzz;
 mod house;
 mod hub;
 mod inspect;
+mod links;
 #[path = "../engine/memory.rs"]
 mod memory;
 mod mistakes;
 mod onnx;
+mod processes;
 mod prune;
 mod quantize;
 mod real;
 mod review;
+mod rooms;
 mod saved;
 #[path = "../engine/state.rs"]
 mod state;
 mod structured;
 #[path = "../engine/toys.rs"]
+#[expect(dead_code, reason = "the tests of the engine use the rest")]
 mod toys;
 mod training;
 #[path = "../engine/trouble.rs"]

@@ -10,6 +10,7 @@ use rusqlite::{Connection, ErrorCode, TransactionBehavior, params};
 use serde::Serialize;
 
 use crate::contract::event::Outcome;
+use crate::contract::wire::RunId;
 
 const SCHEMA: &str = "
 create table if not exists run (
@@ -38,6 +39,16 @@ insert into latest
   group by r.pipeline, s.name;
 pragma user_version = 2;";
 
+/// Version 3: each run has the id that its events carry.
+const IDS: &str = "
+alter table run add column uid text;
+pragma user_version = 3;";
+
+/// The run database cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct HistoryError(#[from] rusqlite::Error);
+
 /// How long to wait for another process that has locked the database.
 const WAIT: Duration = Duration::from_secs(5);
 
@@ -50,6 +61,8 @@ pub struct History {
 #[serde(rename_all = "kebab-case")]
 pub struct RunRecord {
     pub id: i64,
+    /// The id in the run's events and in the name of its log; None for a run of an older program.
+    pub run: Option<String>,
     pub pipeline: String,
     pub profile: Option<String>,
     /// Seconds since 1970.
@@ -86,7 +99,7 @@ pub struct StageRecord<'a> {
 }
 
 impl History {
-    pub fn open(path: &Path) -> rusqlite::Result<Self> {
+    pub fn open(path: &Path) -> Result<Self, HistoryError> {
         let mut db = Connection::open(path)?;
         db.busy_timeout(WAIT)?;
         // A power cut may lose the last rows, but no result: results live in the entries.
@@ -102,18 +115,18 @@ impl History {
         self.db.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub fn start_run(&self, pipeline: &str, profile: Option<&str>) -> rusqlite::Result<i64> {
+    pub fn start_run(&self, id: &RunId, pipeline: &str, profile: Option<&str>) -> Result<i64, HistoryError> {
         let db = self.db();
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |d| d.as_secs());
         db.execute(
-            "insert into run (pipeline, profile, started) values (?1, ?2, ?3)",
-            params![pipeline, profile, now as i64],
+            "insert into run (pipeline, profile, started, uid) values (?1, ?2, ?3, ?4)",
+            params![pipeline, profile, now as i64, id.as_str()],
         )?;
         Ok(db.last_insert_rowid())
     }
 
     /// Record stages in one transaction.
-    pub fn record(&self, run: i64, stages: &[StageRecord<'_>]) -> rusqlite::Result<()> {
+    pub fn record(&self, run: i64, stages: &[StageRecord<'_>]) -> Result<(), HistoryError> {
         let mut db = self.db();
         let tx = db.transaction()?;
         for s in stages {
@@ -136,10 +149,10 @@ impl History {
                     .execute(params![run, s.name, name, value])?;
             }
         }
-        tx.commit()
+        Ok(tx.commit()?)
     }
 
-    pub fn finish_run(&self, run: i64, o: &Outcome) -> rusqlite::Result<()> {
+    pub fn finish_run(&self, run: i64, o: &Outcome) -> Result<(), HistoryError> {
         self.db().execute(
             "update run set seconds = ?2, hits = ?3, ran = ?4, failed = ?5, blocked = ?6, interrupted = ?7 where id = ?1",
             params![run, o.seconds, o.hits as i64, o.ran as i64, o.failed as i64, o.blocked as i64, o.interrupted],
@@ -148,27 +161,27 @@ impl History {
     }
 
     /// The last result of each stage of a pipeline.
-    pub fn latest(&self, pipeline: &str) -> rusqlite::Result<HashMap<String, Latest>> {
+    pub fn latest(&self, pipeline: &str) -> Result<HashMap<String, Latest>, HistoryError> {
         let db = self.db();
         let mut query = db.prepare("select stage, fingerprint, seconds from latest where pipeline = ?1")?;
         let rows =
             query.query_map([pipeline], |r| Ok((r.get(0)?, Latest { fingerprint: r.get(1)?, seconds: r.get(2)? })))?;
-        rows.collect()
+        Ok(rows.collect::<Result<_, _>>()?)
     }
 
     /// When each result was last made or used, in seconds since 1970, by fingerprint.
-    pub fn last_uses(&self) -> rusqlite::Result<HashMap<String, i64>> {
+    pub fn last_uses(&self) -> Result<HashMap<String, i64>, HistoryError> {
         let db = self.db();
         let mut query =
             db.prepare("select s.fingerprint, max(r.started) from stage s join run r on r.id = s.run group by 1")?;
-        query.query_map([], |r| Ok((r.get(0)?, r.get(1)?)))?.collect()
+        Ok(query.query_map([], |r| Ok((r.get(0)?, r.get(1)?)))?.collect::<Result<_, _>>()?)
     }
 
     /// Runs of one pipeline or of all, newest first.
-    pub fn runs(&self, pipeline: Option<&str>, most: usize) -> rusqlite::Result<Vec<RunRecord>> {
+    pub fn runs(&self, pipeline: Option<&str>, most: usize) -> Result<Vec<RunRecord>, HistoryError> {
         let db = self.db();
         let mut query = db.prepare(
-            "select id, pipeline, profile, started, seconds, hits, ran, failed, blocked, interrupted from run
+            "select id, pipeline, profile, started, seconds, hits, ran, failed, blocked, interrupted, uid from run
              where ?1 is null or pipeline = ?1 order by id desc limit ?2",
         )?;
         let count = |r: &rusqlite::Row<'_>, i| r.get::<_, Option<i64>>(i).map(|n| n.unwrap_or(0) as usize);
@@ -184,17 +197,18 @@ impl History {
                     seconds,
                 }),
             };
-            Ok(RunRecord { id: r.get(0)?, pipeline: r.get(1)?, profile: r.get(2)?, started: r.get(3)?, outcome })
+            let (pipeline, profile, started) = (r.get(1)?, r.get(2)?, r.get(3)?);
+            Ok(RunRecord { id: r.get(0)?, run: r.get(10)?, pipeline, profile, started, outcome })
         })?;
-        rows.collect()
+        Ok(rows.collect::<Result<_, _>>()?)
     }
 
     /// The metrics of a run, in the order they were recorded.
-    pub fn facts(&self, run: i64) -> rusqlite::Result<Vec<Fact>> {
+    pub fn facts(&self, run: i64) -> Result<Vec<Fact>, HistoryError> {
         let db = self.db();
         let mut query = db.prepare("select stage, name, value from fact where run = ?1 order by rowid")?;
         let rows = query.query_map([run], |r| Ok(Fact { stage: r.get(0)?, name: r.get(1)?, value: r.get(2)? }))?;
-        rows.collect()
+        Ok(rows.collect::<Result<_, _>>()?)
     }
 }
 
@@ -218,7 +232,7 @@ fn patiently<T>(mut attempt: impl FnMut() -> rusqlite::Result<T>) -> rusqlite::R
 /// Create or upgrade the tables. Several processes may start at once; the first does it.
 fn migrate(db: &mut Connection) -> rusqlite::Result<()> {
     let version = |db: &Connection| db.query_row("pragma user_version", [], |r| r.get::<_, i64>(0));
-    if version(db)? >= 2 {
+    if version(db)? >= 3 {
         return Ok(());
     }
     let tx = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -227,6 +241,9 @@ fn migrate(db: &mut Connection) -> rusqlite::Result<()> {
     }
     if version(&tx)? == 1 {
         tx.execute_batch(LATEST)?;
+    }
+    if version(&tx)? == 2 {
+        tx.execute_batch(IDS)?;
     }
     tx.commit()
 }
@@ -254,7 +271,7 @@ mod tests {
         assert_eq!(latest["b"], Latest { fingerprint: "f3".into(), seconds: Some(5.0) });
         assert_eq!(latest.len(), 2);
         // The upgraded database records further runs.
-        let run = history.start_run("p", None).unwrap();
+        let run = history.start_run(&RunId::now(), "p", None).unwrap();
         let stage =
             |state, seconds| StageRecord { name: "a", kind: "k", fingerprint: "f5", state, seconds, facts: Vec::new() };
         history.record(run, &[stage("hit", 1.0)]).unwrap();

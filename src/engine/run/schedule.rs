@@ -1,4 +1,4 @@
-//! Schedules a run: states, threads and cancellation; starts the longest chain first.
+//! Schedules a run: states, what starts when, and cancellation; starts the longest chain first.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,13 +7,15 @@ use std::thread;
 use std::time::Instant;
 
 use super::archived::Archived;
-use super::attempt::{Attempt, Order, attempt};
+use super::attempt::{Attempt, Order};
+use super::executor::{Ended, Executor};
 use super::export;
 use super::recorder::Recorder;
 use super::slots::{Lane, Slots, Ticket};
 use super::state::{State, outcome};
 use crate::contract::event::{Event, Observer, Outcome, StageInfo};
 use crate::contract::kind::Resource;
+use crate::contract::wire::RunId;
 use crate::judge::job::Job;
 use crate::judge::plan::{Action, Plan, Planned};
 use crate::judge::verdict::{Upstream, Verdict};
@@ -22,6 +24,8 @@ use crate::store::error::CacheError;
 use crate::store::lease::{Lease, Shared};
 
 pub struct RunOptions<'a> {
+    /// Identifies the run in its events, its log and the run database.
+    pub id: &'a RunId,
     /// How many stages run at a time.
     pub jobs: usize,
     /// After a failure, go on with the stages that do not depend on it.
@@ -31,6 +35,8 @@ pub struct RunOptions<'a> {
     pub gpus: usize,
     /// Run only what this plan says: a stage that changed since then fails.
     pub plan: Option<&'a Plan>,
+    /// Where stages run.
+    pub executor: &'a dyn Executor,
 }
 
 struct Schedule<'a> {
@@ -67,16 +73,15 @@ pub fn run(
     stop: &AtomicBool,
 ) -> Result<Outcome, CacheError> {
     let begin = Instant::now();
-    let info = (0..job.pipeline.instances.len()).filter(|&at| job.needed[at]).map(|at| job.instance(at));
-    let stages = info.map(|i| StageInfo { name: i.name.clone(), kind: i.kind.name.into() }).collect();
     observer.event(&Event::RunStarted {
+        id: options.id.clone(),
         pipeline: job.pipeline.name.clone(),
         profile: job.pipeline.profile.clone(),
-        stages,
         jobs: options.jobs,
+        stages: (0..job.pipeline.instances.len()).filter(|&at| job.needed[at]).map(|at| info(job, at)).collect(),
     });
     let lease = job.cache.lease();
-    let archived = Archived::start(job, observer);
+    let archived = Archived::of(job, observer);
     let all = 0..job.pipeline.instances.len();
     let mut schedule = Schedule {
         job,
@@ -93,7 +98,7 @@ pub fn run(
         lease: &lease,
         hits: Vec::new(),
         forced: job.forced.to_vec(),
-        recorder: Recorder::start(job, observer),
+        recorder: Recorder::start(job, options.id, observer),
         archived: &archived,
         failed: false,
     };
@@ -107,6 +112,16 @@ pub fn run(
     archived.finish(stop);
     observer.event(&Event::RunFinished { outcome: outcome.clone() });
     Ok(outcome)
+}
+
+/// An instance and its edges, for observers.
+pub(crate) fn info(job: &Job<'_>, at: usize) -> StageInfo {
+    let instance = job.instance(at);
+    let mut inputs: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for wire in &instance.inputs {
+        inputs.entry(wire.port.into()).or_default().push(job.instance(wire.from).name.clone());
+    }
+    StageInfo { name: instance.name.clone(), kind: instance.kind.name.into(), inputs, parent: None }
 }
 
 impl<'a> Schedule<'a> {
@@ -123,23 +138,9 @@ impl<'a> Schedule<'a> {
                 let shared = job.cache.shared()?;
                 self.judge_stirred()?;
                 while let Some(order) = self.next() {
-                    let (at, send) = (order.at, send.clone());
-                    // Dropping the autodiff graph of a deep model is recursive and needs more than the usual 2 MiB of
-                    // stack.
-                    let spawned = thread::Builder::new()
-                        .name(format!("stage {}", job.instance(at).name))
-                        .stack_size(32 << 20)
-                        .spawn_scoped(scope, move || {
-                            let _ = send.send((at, archived.attempt(&order, || attempt(job, &order))));
-                        });
-                    match spawned {
-                        Ok(_) => running += 1,
-                        Err(e) => self.end(at, Attempt::Failed { error: format!("cannot start a thread: {e}") })?,
-                    }
-                }
-                if running == 0 && !self.stirred.is_empty() {
-                    // A thread that could not start has already ended its stage.
-                    continue;
+                    let ended = Ended { at: order.at, to: send.clone() };
+                    archived.start(self.options.executor, scope, order, ended);
+                    running += 1;
                 }
                 if running == 0 {
                     return Ok(shared);
@@ -260,6 +261,7 @@ impl<'a> Schedule<'a> {
         match attempt {
             Attempt::Done { entry, was_made: false } => self.set(at, State::Hit { entry, fingerprint }),
             Attempt::Done { entry, was_made: true } => {
+                self.archived.made(at, &fingerprint);
                 let unchanged = self.is_unchanged(at, &fingerprint, &entry);
                 self.set(at, State::Done { entry, fingerprint, unchanged, seconds });
             }
@@ -316,7 +318,7 @@ impl<'a> Schedule<'a> {
             }
             State::Done { entry, fingerprint, unchanged, seconds } => {
                 self.recorder.made(at, fingerprint, entry, *seconds);
-                let facts = entry.made.facts.iter().map(|(k, v)| (k.clone(), *v)).collect();
+                let facts = entry.made.facts.clone();
                 self.observer.event(&Event::StageDone {
                     stage,
                     fingerprint: fingerprint.clone(),

@@ -5,16 +5,18 @@ use std::path::Path;
 use anyhow::{Result, ensure};
 use burn::tensor::Device;
 
-use super::peft;
-use super::peft::load_adapter;
+use super::folder;
+use super::folder::load_adapter;
 use crate::files::weights::Weights;
+use crate::model::names::PEFT;
+use crate::model::peft::WEIGHTS;
 use crate::model::{Config, Initialised, Model};
 
-/// A merged model, with warnings for the user.
+/// A merged model, with notes and warnings for the user.
 pub struct Merged {
     pub model: Model,
-    /// Warnings, one line each.
     pub notes: Vec<String>,
+    pub warnings: Vec<String>,
 }
 
 /// Merge an adapter, written by PEFT or [`save_adapter`](super::save_adapter), into its base model.
@@ -23,7 +25,7 @@ pub struct Merged {
 /// number matches the head, and numbered ones otherwise.
 pub fn merge(base: &Path, adapter: &Path, labels: Option<&[String]>) -> Result<Merged> {
     let config = Config::open(base)?;
-    let (head, outputs) = peft::head(adapter)?.unwrap_or((config.head(), config.labels().len()));
+    let (head, outputs) = folder::head(adapter)?.unwrap_or((config.head(), config.labels().len()));
     let labels = match labels {
         Some(labels) => labels.to_vec(),
         None if config.labels().len() == outputs => config.labels().to_vec(),
@@ -36,7 +38,7 @@ pub fn merge(base: &Path, adapter: &Path, labels: Option<&[String]>) -> Result<M
         adapter.display()
     );
     let loaded = Model::load_as(config.with_labels(&labels).with_head(head), base, 0, &Device::flex())?;
-    let stored = Weights::at(&adapter.join(peft::WEIGHTS))?;
+    let stored = Weights::at(&adapter.join(WEIGHTS))?;
     let fresh: Vec<String> = match loaded.initialised {
         Initialised::Nothing => Vec::new(),
         Initialised::Part(names) => names,
@@ -44,7 +46,7 @@ pub fn merge(base: &Path, adapter: &Path, labels: Option<&[String]>) -> Result<M
     };
     // Tensors that neither folder has would be random values in a model that users take for trained.
     let absent: Vec<String> =
-        fresh.into_iter().filter(|name| !stored.tensors.contains_key(&format!("{}{name}", peft::PREFIX))).collect();
+        fresh.into_iter().filter(|name| !stored.tensors.contains_key(&format!("{PEFT}{name}"))).collect();
     ensure!(
         absent.is_empty(),
         "neither the base in {} nor the adapter in {} has {}",
@@ -52,10 +54,11 @@ pub fn merge(base: &Path, adapter: &Path, labels: Option<&[String]>) -> Result<M
         adapter.display(),
         absent.join(", ")
     );
-    // The adapter supplies the fresh weights, so notes about them would mislead.
-    let notes = loaded.notes.into_iter().filter(|note| !note.contains("initialised from seed")).collect();
+    // The adapter supplies the fresh weights, so lines about them would mislead.
+    let still_true = |lines: Vec<String>| lines.into_iter().filter(|l| !l.contains("initialised from seed")).collect();
+    let (notes, warnings) = (still_true(loaded.notes), still_true(loaded.warnings));
     let (model, _) = load_adapter(loaded.model, adapter)?;
-    Ok(Merged { model: model.merge_lora(), notes })
+    Ok(Merged { model: model.merge_lora(), notes, warnings })
 }
 
 #[cfg(test)]
@@ -68,7 +71,7 @@ mod tests {
     fn folders_of_peft_become_the_model_that_peft_merges() {
         for fixture in Fixture::adapters() {
             let merged = merge(&fixture.dir.join("base"), &fixture.dir.join("adapter"), None).expect("merged");
-            assert!(merged.notes.is_empty(), "{:?}", merged.notes);
+            assert!(merged.notes.is_empty() && merged.warnings.is_empty(), "{:?} {:?}", merged.notes, merged.warnings);
             let (ids, mask) = fixture.batch(&Device::flex());
             let difference = fixture.difference("merged_logits", merged.model.forward(ids, mask, &mut Pass::Off));
             assert!(difference < 1e-4, "{}: {difference}", fixture.name());
@@ -79,7 +82,7 @@ mod tests {
     fn an_adapter_with_a_deeper_head_brings_it() {
         use crate::compress::lora::{LoraConfig, Targets, save_adapter};
         use crate::model::head::HeadKind;
-        let Some(fixture) = Fixture::open("bert-longest") else { return };
+        let fixture = Fixture::open("bert-longest");
         let device = Device::flex();
         let config = Config::open(&fixture.dir).expect("valid").with_head(HeadKind::Mlp);
         let lora = LoraConfig {
@@ -103,7 +106,7 @@ mod tests {
 
     #[test]
     fn a_base_of_other_labels_takes_the_head_of_the_adapter() {
-        let Some(fixture) = Fixture::open("lora-bert-rslora") else { return };
+        let fixture = Fixture::open("lora-bert-rslora");
         let base = tempfile::tempdir().expect("a folder");
         for name in ["config.json", "model.safetensors"] {
             std::fs::copy(fixture.dir.join("base").join(name), base.path().join(name)).expect("copied");

@@ -9,8 +9,8 @@ use rayon::prelude::*;
 use super::clean::{clean, key};
 use super::corpus::{Corpus, Example};
 use super::labels::Labels;
+use super::raw::{Cut, Raw};
 use super::reader;
-use super::reader::{Cut, Raw};
 use super::report::{Changed, Dates, Dropped, LISTED, Report, SourceReport, SplitReport, Splits, Unusable};
 use super::spec::{DEFAULT_VALIDATION, Purpose, Source, Spec};
 use super::split;
@@ -350,7 +350,7 @@ fn learnable(train: &[Example], names: &[String], watch: &dyn Watch) -> Result<(
         _ => {}
     }
     for (name, _) in names.iter().zip(counts).filter(|(_, count)| *count == 0) {
-        watch.note(format!("label `{name}` has no training rows"));
+        watch.warn(format!("label `{name}` has no training rows"));
     }
     Ok(())
 }

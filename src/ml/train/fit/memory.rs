@@ -13,7 +13,7 @@ use crate::watch::Watch;
 ///
 /// Burn passes on only the text of CubeCL's errors (`IoError` and `LaunchError` in cubecl-runtime 0.11). The CPU has no
 /// such error: an allocation that fails there ends the process.
-pub fn is_exhausted(error: &anyhow::Error) -> bool {
+pub(super) fn is_exhausted(error: &anyhow::Error) -> bool {
     if error.chain().any(|cause| cause.is::<Exceeded>()) {
         return true;
     }
@@ -24,7 +24,7 @@ pub fn is_exhausted(error: &anyhow::Error) -> bool {
 /// A step used more memory than the limit of the fit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{used} bytes were in use, but memory-fraction allows {limit}")]
-pub struct Exceeded {
+pub(super) struct Exceeded {
     used: u64,
     limit: u64,
 }
@@ -33,7 +33,7 @@ pub struct Exceeded {
 ///
 /// On the CPU this counts the most memory that the program had in use. On a GPU it counts what the pool holds at the
 /// end, because the pool keeps what it once allocated.
-pub fn within<T>(limit: Option<u64>, device: &Device, attempt: impl FnOnce() -> Result<T>) -> Result<T> {
+pub(super) fn within<T>(limit: Option<u64>, device: &Device, attempt: impl FnOnce() -> Result<T>) -> Result<T> {
     let Some(limit) = limit else { return attempt() };
     let watermark = Watermark::set();
     let done = attempt()?;
@@ -48,7 +48,7 @@ pub fn within<T>(limit: Option<u64>, device: &Device, attempt: impl FnOnce() -> 
 }
 
 /// How many rows of a batch go through the model together.
-pub struct MemoryBudget {
+pub(super) struct MemoryBudget {
     /// Number of parts that each batch is cut into.
     parts: Cell<usize>,
     /// Positions of the largest part that fitted into memory.
@@ -69,12 +69,12 @@ impl MemoryBudget {
     }
 
     /// Number of parts that each batch is cut into.
-    pub fn parts(&self) -> usize {
+    pub(super) fn parts(&self) -> usize {
         self.parts.get()
     }
 
     /// Continue with the number of parts from a checkpoint.
-    pub fn resume(&self, parts: usize) {
+    pub(super) fn resume(&self, parts: usize) {
         self.parts.set(parts.max(1));
     }
 
@@ -83,7 +83,7 @@ impl MemoryBudget {
     ///
     /// Each row has the same weight in any part, so the halves give the gradient of the whole batch, apart from
     /// rounding and the dropout masks.
-    pub fn find<T>(&self, watch: &dyn Watch, mut attempt: impl FnMut(usize) -> Result<T>) -> Result<T> {
+    pub(super) fn find<T>(&self, watch: &dyn Watch, mut attempt: impl FnMut(usize) -> Result<T>) -> Result<T> {
         let parts = self.parts.get();
         let error = match attempt(parts) {
             Err(error) if is_exhausted(&error) => error,
@@ -96,9 +96,8 @@ impl MemoryBudget {
             } else {
                 "the device has too little memory for a batch"
             };
-            watch.note(format!(
-                "warning: {why}; from now on, each batch is split into two halves, which doubles the accumulation. To avoid \
-                 this, set a smaller batch-size and a larger accumulation"
+            watch.warn(format!(
+                "{why}; from now on, each batch is split into two halves, which doubles the accumulation. To avoid this, set a smaller batch-size and a larger accumulation"
             ));
             self.parts.set(2);
             return self.find(watch, attempt);
@@ -118,12 +117,12 @@ impl MemoryBudget {
 
     /// Whether `positions` (rows times width) are more than ever fitted into memory together, so that memory may not
     /// suffice.
-    pub fn is_unproven(&self, positions: usize) -> bool {
+    pub(super) fn is_unproven(&self, positions: usize) -> bool {
         positions > self.proven.get()
     }
 
     /// Record that this many positions fitted into memory together.
-    pub fn proved(&self, positions: usize) {
+    pub(super) fn proved(&self, positions: usize) {
         self.proven.set(positions.max(self.proven.get()));
     }
 }
@@ -135,14 +134,18 @@ mod tests {
     use anyhow::{Context as _, anyhow};
 
     use super::*;
-    use crate::watch::Progress;
+    use crate::watch::{Measured, Progress};
 
     #[derive(Default)]
-    struct Notes(Mutex<Vec<String>>);
+    struct Warnings(Mutex<Vec<String>>);
 
-    impl Watch for Notes {
+    impl Watch for Warnings {
         fn progress(&self, _: Progress) {}
+        fn measured(&self, _: Measured) {}
         fn note(&self, text: String) {
+            panic!("{text}");
+        }
+        fn warn(&self, text: String) {
             self.0.lock().unwrap().push(text);
         }
         fn stopped(&self) -> bool {
@@ -159,7 +162,7 @@ mod tests {
 
     #[test]
     fn a_batch_that_does_not_fit_is_halved_once_with_a_warning() {
-        let (budget, watch) = (MemoryBudget::default(), Notes::default());
+        let (budget, watch) = (MemoryBudget::default(), Warnings::default());
         let mut tried = Vec::new();
         let mut attempt = |parts| {
             tried.push(parts);
@@ -168,14 +171,14 @@ mod tests {
         assert_eq!(budget.find(&watch, &mut attempt).unwrap(), "a step");
         assert_eq!(budget.find(&watch, &mut attempt).unwrap(), "a step");
         assert_eq!(tried, [1, 2, 2]); // The second step starts with halves.
-        let notes = watch.0.lock().unwrap();
-        assert_eq!(notes.len(), 1);
-        assert!(notes[0].starts_with("warning: the device has too little memory for a batch"), "{}", notes[0]);
+        let warnings = watch.0.lock().unwrap();
+        assert_eq!(warnings.len(), 1);
+        assert!(warnings[0].starts_with("the device has too little memory for a batch"), "{}", warnings[0]);
     }
 
     #[test]
     fn a_half_that_does_not_fit_is_an_error_that_says_what_to_do() {
-        let (budget, watch) = (MemoryBudget::default(), Notes::default());
+        let (budget, watch) = (MemoryBudget::default(), Warnings::default());
         let error = budget.find(&watch, |_| Err::<(), _>(exhausted())).unwrap_err();
         let text = format!("{error:#}");
         assert!(text.starts_with("the device has too little memory even for half a batch; lower batch-size"), "{text}");
@@ -192,7 +195,7 @@ mod tests {
 
     #[test]
     fn what_a_checkpoint_says_of_halves_is_gone_on_with() {
-        let (budget, watch) = (MemoryBudget::default(), Notes::default());
+        let (budget, watch) = (MemoryBudget::default(), Warnings::default());
         budget.resume(2);
         assert_eq!((budget.parts(), budget.find(&watch, Ok).unwrap()), (2, 2));
         budget.resume(0); // A checkpoint of a version without this number.
@@ -201,7 +204,7 @@ mod tests {
 
     #[test]
     fn other_errors_are_not_tried_again() {
-        let (budget, watch) = (MemoryBudget::default(), Notes::default());
+        let (budget, watch) = (MemoryBudget::default(), Warnings::default());
         let mut tries = 0;
         let attempt = |_| {
             tries += 1;

@@ -14,9 +14,9 @@ use super::{evaluate, state};
 use super::check::check;
 use super::feed::Feed;
 use super::memory::MemoryBudget;
-use super::pupil::Pupil;
 use super::state::{Clock, FitState, Sums};
 use super::step::{Seen, Stepper};
+use super::trainee::Trainee;
 use crate::model::Model;
 use crate::text::data::tokens::Tokens;
 use crate::train::checkpoint::Checkpoints;
@@ -46,7 +46,7 @@ pub fn fit(
     watch: &dyn Watch,
 ) -> Result<Fitted> {
     options.check(tokens)?;
-    check(&model, tokens, options.padding)?;
+    check(&model, tokens, options.training.padding)?;
     objective.check(tokens.train.len(), tokens.labels.len())?;
     // A checkpoint holds only the trained weights.
     let is_frozen = model.count_trainable() < model.count();
@@ -70,7 +70,7 @@ pub fn fit(
         }
         run = run.prune()?.step()?;
         run.tell();
-        if run.saved_at.elapsed() >= options.checkpoint_every {
+        if run.saved_at.elapsed() >= options.training.checkpoint_every() {
             run.save()?;
         }
     }
@@ -81,7 +81,7 @@ struct Run<'a> {
     stepper: &'a Stepper<'a>,
     watch: &'a dyn Watch,
     checkpoints: Option<Checkpoints>,
-    pupil: Pupil,
+    trainee: Trainee,
     optimizer: AdamW,
     best: Option<Model>,
     state: FitState,
@@ -103,37 +103,37 @@ impl<'a> Run<'a> {
             Some(guide) => guide.projection(model.config(), options.seed, device)?,
             None => None,
         };
-        let pupil = Pupil { model, projection }.train();
-        let steps_per_epoch = options.steps_per_epoch(tokens.train.len());
-        let identity = state::identity(&pupil, tokens, objective, options)?;
+        let trainee = Trainee { model, projection }.train();
+        let steps_per_epoch = options.training.steps_per_epoch(tokens.train.len());
+        let identity = state::identity(&trainee, tokens, objective, options)?;
         let mut run = Self {
             stepper,
             watch,
             checkpoints: checkpoints.map(Checkpoints::open).transpose()?,
-            optimizer: AdamW::new(options.adamw, &pupil, device),
-            pupil,
+            optimizer: AdamW::new(options.training.adamw(), &trainee, device),
+            trainee,
             best: None,
             state: FitState { identity, ..FitState::default() },
             steps_per_epoch,
-            total: steps_per_epoch * u64::from(options.epochs),
+            total: steps_per_epoch * u64::from(options.training.epochs),
             feed: Feed::start(tokens, options, 0)?,
             clock: Clock::start(0.0),
             saved_at: Instant::now(),
             saved: None,
         };
         let Some(checkpoints) = &run.checkpoints else { return Ok(run) };
-        let (found, notes) = checkpoints.read::<FitState>();
-        notes.into_iter().for_each(|note| watch.note(note));
+        let (found, warnings) = checkpoints.read::<FitState>();
+        warnings.into_iter().for_each(|warning| watch.warn(warning));
         match found {
             Some(found) if found.0.identity == run.state.identity => {
-                let resumed = state::resume(found, run.pupil, &mut run.optimizer)?;
-                (run.state, run.pupil, run.best) = (resumed.state, resumed.pupil, resumed.best);
+                let resumed = state::resume(found, run.trainee, &mut run.optimizer)?;
+                (run.state, run.trainee, run.best) = (resumed.state, resumed.trainee, resumed.best);
                 stepper.budget.resume(run.state.parts);
                 run.feed = Feed::start(tokens, options, run.state.step)?;
                 (run.clock, run.saved) = (Clock::start(run.state.seconds), Some(run.state.step));
                 watch.note(format!("resuming from step {} of {}", run.state.step, run.total));
             }
-            Some(_) => watch.note("ignoring the checkpoint: it belongs to another fit".to_owned()),
+            Some(_) => watch.warn("ignoring the checkpoint: it belongs to another fit".to_owned()),
             None => {}
         }
         Ok(run)
@@ -146,7 +146,7 @@ impl<'a> Run<'a> {
 
     fn is_evaluation_step(&self) -> bool {
         let step = self.state.step;
-        let every = self.stepper.options.eval_steps.unwrap_or(self.steps_per_epoch);
+        let every = self.stepper.options.training.eval_steps.unwrap_or(self.steps_per_epoch);
         step > 0 && (step.is_multiple_of(every) || step == self.total)
     }
 
@@ -157,7 +157,7 @@ impl<'a> Run<'a> {
 
     /// Evaluate the model, keep it if it is the best, and decide whether to stop.
     fn evaluate(&mut self) -> Result<()> {
-        let validation = match evaluate::validate(&self.pupil.model, self.stepper, self.watch) {
+        let validation = match evaluate::validate(&self.trainee.model, self.stepper, self.watch) {
             // Whatever failed, the steps up to here are done: save them, so that a rerun need not repeat them.
             Err(error) => {
                 self.save()?;
@@ -175,7 +175,7 @@ impl<'a> Run<'a> {
             );
         }
         // Without validation rows nothing else would notice that the last step broke the weights.
-        if validation.is_none() && !state::is_finite(&self.pupil)? {
+        if validation.is_none() && !state::is_finite(&self.trainee)? {
             bail!(
                 "the weights became NaN or infinite after step {} of {}; {}; try a lower learning-rate, a longer warm-up or a \
                  smaller clip",
@@ -188,14 +188,14 @@ impl<'a> Run<'a> {
         evaluate::record(&mut self.state, epoch, validation);
         // A model that will still lose weights is not a candidate for the best model, nor a reference for later ones.
         let is_candidate = options.pruning.as_ref().is_none_or(|pruning| pruning.is_over(self.state.step, self.total));
-        let better = is_candidate && evaluate::judge(&mut self.state, options);
+        let better = is_candidate && evaluate::judge(&mut self.state, &options.training);
         if better {
-            self.best = Some(self.pupil.model.clone());
+            self.best = Some(self.trainee.model.clone());
         }
-        self.watch.note(evaluate::line(&self.state, options, better));
+        self.watch.measured(evaluate::measured(&self.state, options, self.total, better));
         if self.state.step == self.total {
             self.state.stop = Some(Stop::Finished);
-        } else if options.patience.is_some_and(|patience| self.state.stale >= patience) {
+        } else if options.training.patience.is_some_and(|patience| self.state.stale >= patience) {
             self.state.stop = Some(Stop::Early);
         }
         self.save()
@@ -205,10 +205,10 @@ impl<'a> Run<'a> {
     fn prune(mut self) -> Result<Self> {
         let Some(pruning) = &self.stepper.options.pruning else { return Ok(self) };
         let Some(share) = pruning.due(self.state.step, self.total) else { return Ok(self) };
-        let Pupil { model, projection } = self.pupil;
+        let Trainee { model, projection } = self.trainee;
         let (model, masks) = pruning.apply(model, share)?;
         if masks.is_empty() {
-            return Ok(Self { pupil: Pupil { model, projection }, ..self });
+            return Ok(Self { trainee: Trainee { model, projection }, ..self });
         }
         let (removed, weights) = masks.values().fold((0, 0), |(r, w), mask| (r + mask.removed(), w + mask.weights()));
         self.watch.note(format!(
@@ -218,18 +218,19 @@ impl<'a> Run<'a> {
             100.0 * removed as f64 / weights as f64
         ));
         self.optimizer.hold(masks)?;
-        Ok(Self { pupil: Pupil { model, projection }, ..self })
+        Ok(Self { trainee: Trainee { model, projection }, ..self })
     }
 
     /// One optimizer step on the next rows.
     fn step(mut self) -> Result<Self> {
         let Stepper { tokens, options, .. } = *self.stepper;
         let step_batches = self.feed.next().context("internal error: the thread that collects rows has ended")?;
-        let learning_rate =
-            options.learning_rate * options.schedule.factor(self.state.step, options.warmup, self.total);
+        let training = &options.training;
+        let factor = training.schedule().factor(self.state.step, training.warmup(), self.total);
+        let learning_rate = training.rate() * factor;
         let start = Instant::now();
-        let (pupil, seen) = self.stepper.step(self.pupil, &mut self.optimizer, &step_batches, learning_rate)?;
-        self.pupil = pupil;
+        let (trainee, seen) = self.stepper.step(self.trainee, &mut self.optimizer, &step_batches, learning_rate)?;
+        self.trainee = trainee;
         if !seen.loss.is_finite() || !seen.norm.is_finite() {
             let ids = step_batches.rows().map(|row| tokens.train.id(row).to_owned()).collect();
             return self.refuse(seen, learning_rate, ids);
@@ -299,7 +300,7 @@ impl<'a> Run<'a> {
             done: state.step,
             total: self.total,
             unit: "step",
-            epoch: Some((epoch.ceil() as u32, self.stepper.options.epochs)),
+            epoch: Some((epoch.ceil() as u32, self.stepper.options.training.epochs)),
             loss: Some(state.smooth),
             lr: Some(state.learning_rate),
             rate: Some(state.whole.rate()),
@@ -312,7 +313,7 @@ impl<'a> Run<'a> {
         self.state.seconds = self.clock.seconds();
         self.state.parts = self.stepper.budget.parts();
         if let Some(checkpoints) = &self.checkpoints
-            && state::save(checkpoints, &self.state, &self.pupil, &self.optimizer, self.best.as_ref())?
+            && state::save(checkpoints, &self.state, &self.trainee, &self.optimizer, self.best.as_ref())?
         {
             self.saved = Some(self.state.step);
         }
@@ -329,7 +330,7 @@ impl<'a> Run<'a> {
             stop: state.stop.unwrap_or(Stop::Finished),
             best: state.best,
             padding: state.padding(),
-            trainable_parameters: self.pupil.model.count_trainable() as u64,
+            trainable_parameters: self.trainee.model.count_trainable() as u64,
             curve: state.curve,
             evaluations: state.evaluations,
         };
@@ -339,7 +340,7 @@ impl<'a> Run<'a> {
             curve: state.speeds,
             peak_memory_bytes: peak_memory_bytes(),
         };
-        Fitted { model: self.best.unwrap_or(self.pupil.model).valid(), training, timings }
+        Fitted { model: self.best.unwrap_or(self.trainee.model).valid(), training, timings }
     }
 }
 
