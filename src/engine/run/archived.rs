@@ -5,10 +5,8 @@ use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::{self, Scope};
 
 use super::attempt::{Attempt, Order};
-use super::executor::{Ended, Executor};
 use super::uploader::{Parcel, Uploader};
 use crate::contract::context::relative_to_root;
 use crate::contract::event::{Event, Observer};
@@ -37,7 +35,7 @@ struct With<'a> {
 
 impl<'a> Archived<'a> {
     /// Also continues the deliveries that earlier runs did not finish.
-    pub(crate) fn of(job: &'a Job<'a>, observer: &'a dyn Observer) -> Self {
+    pub(crate) fn start(job: &'a Job<'a>, observer: &'a dyn Observer) -> Self {
         let Some(client) = job.archive else { return Self { job, observer, with: None } };
         let outbox = Arc::new(client.outbox(job.cache));
         let with = With { client, outbox, uploader: Mutex::default(), fetched: Mutex::default() };
@@ -50,42 +48,38 @@ impl<'a> Archived<'a> {
         Self { job, observer, with: Some(with) }
     }
 
-    /// Start an attempt: fetch the result if the archive has it, else let the executor make it.
-    pub(crate) fn start<'scope, 'env>(
-        &'env self,
-        executor: &'env dyn Executor,
-        scope: &'scope Scope<'scope, 'env>,
-        order: Order<'env>,
-        ended: Ended,
-    ) {
-        let Some(with) = &self.with else { return executor.start(scope, self.job, order, ended) };
-        let not_started = ended.clone();
-        let spawned = thread::Builder::new().name("fetch".into()).spawn_scoped(scope, move || {
-            // A bug in the archive must not leave the scheduler waiting for ever.
-            let fetched = catch_unwind(AssertUnwindSafe(|| self.fetch(with, &order))).unwrap_or(Ok(None));
-            self.report();
-            match fetched {
-                Ok(Some(entry)) => ended.tell(Attempt::Done { entry: Box::new(entry), was_made: false }),
-                Err(CacheError::Interrupted) => ended.tell(Attempt::Interrupted),
-                Err(e) => ended.tell(Attempt::Failed { error: relative_to_root(self.job.root, &e.to_string()) }),
-                Ok(None) => {
-                    with.expect(&order.fingerprint);
-                    executor.start(scope, self.job, order, ended);
-                }
+    /// Make a result, or fetch it if the archive has it.
+    pub(crate) fn attempt(&self, order: &Order<'_>, make: impl FnOnce() -> Attempt) -> Attempt {
+        let Some(with) = &self.with else { return make() };
+        // A bug in the archive must not leave the scheduler waiting for ever.
+        let fetched = catch_unwind(AssertUnwindSafe(|| self.fetch(with, order))).unwrap_or(Ok(None));
+        let ended = match fetched {
+            Ok(Some(entry)) => Attempt::Done { entry: Box::new(entry), was_made: false },
+            Err(CacheError::Interrupted) => Attempt::Interrupted,
+            Err(e) => Attempt::Failed { error: relative_to_root(self.job.root, &e.to_string()) },
+            Ok(None) => {
+                self.report();
+                self.make(with, order, make)
             }
-        });
-        if let Err(e) = spawned {
-            not_started.tell(Attempt::Failed { error: format!("cannot start a thread: {e}") });
-        }
+        };
+        self.report();
+        ended
     }
 
-    /// Upload a result that was made and committed.
-    pub(crate) fn made(&self, at: usize, fingerprint: &str) {
-        if let Some(with) = self.with.as_ref().filter(|with| with.client.writes()) {
-            let stage = Some(self.job.instance(at).name.clone());
-            with.send(self.job, Parcel { fingerprint: fingerprint.into(), stage });
+    fn make(&self, with: &With<'_>, order: &Order<'_>, make: impl FnOnce() -> Attempt) -> Attempt {
+        if with.client.writes()
+            && let Err(e) = with.outbox.expect(&order.fingerprint)
+        {
+            with.client.warn(None, format!("cannot note what the archive has to get: {e}"));
         }
-        self.report();
+        let ended = make();
+        if let Attempt::Done { was_made: true, .. } = &ended
+            && with.client.writes()
+        {
+            let stage = Some(self.job.instance(order.at).name.clone());
+            with.send(self.job, Parcel { fingerprint: order.fingerprint.clone(), stage });
+        }
+        ended
     }
 
     /// The result from the archive, now in the cache and leased; None if the stage has to run.
@@ -143,14 +137,6 @@ impl<'a> Archived<'a> {
 }
 
 impl With<'_> {
-    fn expect(&self, fingerprint: &str) {
-        if self.client.writes()
-            && let Err(e) = self.outbox.expect(fingerprint)
-        {
-            self.client.warn(None, format!("cannot note what the archive has to get: {e}"));
-        }
-    }
-
     fn send(&self, job: &Job<'_>, parcel: Parcel) {
         let mut uploader = lock(&self.uploader);
         if uploader.is_none() {

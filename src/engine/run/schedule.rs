@@ -81,7 +81,7 @@ pub fn run(
         stages: (0..job.pipeline.instances.len()).filter(|&at| job.needed[at]).map(|at| info(job, at)).collect(),
     });
     let lease = job.cache.lease();
-    let archived = Archived::of(job, observer);
+    let archived = Archived::start(job, observer);
     let all = 0..job.pipeline.instances.len();
     let mut schedule = Schedule {
         job,
@@ -130,7 +130,7 @@ impl<'a> Schedule<'a> {
     /// The run relies on results either under the shared lock, which is returned at the end, or under a lease. So a run
     /// with nothing to do writes nothing.
     fn drive(&mut self) -> Result<Shared, CacheError> {
-        let (job, archived) = (self.job, self.archived);
+        let job = self.job;
         let (send, receive) = mpsc::channel();
         thread::scope(|scope| {
             let mut running = 0usize;
@@ -139,7 +139,7 @@ impl<'a> Schedule<'a> {
                 self.judge_stirred()?;
                 while let Some(order) = self.next() {
                     let ended = Ended { at: order.at, to: send.clone() };
-                    archived.start(self.options.executor, scope, order, ended);
+                    self.options.executor.start(scope, job, order, ended);
                     running += 1;
                 }
                 if running == 0 {
@@ -238,6 +238,7 @@ impl<'a> Schedule<'a> {
             stop: self.stop,
             observer: self.observer,
             lease: self.lease,
+            archived: Some(self.archived),
         })
     }
 
@@ -261,7 +262,6 @@ impl<'a> Schedule<'a> {
         match attempt {
             Attempt::Done { entry, was_made: false } => self.set(at, State::Hit { entry, fingerprint }),
             Attempt::Done { entry, was_made: true } => {
-                self.archived.made(at, &fingerprint);
                 let unchanged = self.is_unchanged(at, &fingerprint, &entry);
                 self.set(at, State::Done { entry, fingerprint, unchanged, seconds });
             }
