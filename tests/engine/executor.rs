@@ -61,7 +61,7 @@ struct Lines(RunId);
 impl Observer for Lines {
     fn event(&self, event: &Event) {
         // The test harness has printed the beginning of a line.
-        print!("\n{}", self.0.line(event).unwrap());
+        print!("\n{}", self.0.line(0.0, event).unwrap());
     }
 }
 
