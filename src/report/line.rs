@@ -8,16 +8,16 @@ use anstyle::Style;
 use unicode_width::UnicodeWidthStr;
 
 use super::color::{ACTIVE, Color, ERROR, FAINT, GOOD, HELP, STRONG, WARNING};
+use super::evaluation::evaluation;
 use super::format;
 use pipe_engine::contract::event::{Event, Outcome};
-use pipe_engine::contract::measured::Measured;
 use pipe_engine::contract::progress::Progress;
 
 /// The widest stage column; a wider one would leave no room for the rest. Longer names stick out.
 const WIDEST: usize = 32;
 
 /// How many facts are shown beside a stage; `pipe history` and `pipe metrics` show all.
-const FACTS: usize = 5;
+pub(super) const FACTS: usize = 5;
 
 /// How many reasons are shown on a line; `pipe why` shows all.
 const REASONS: usize = 3;
@@ -175,32 +175,6 @@ pub fn reasons(why: &[String]) -> String {
     text
 }
 
-/// The values of an evaluation that its line shows, with their wording; the log and `--json` have all.
-const VALUES: [(&str, &str); 4] =
-    [("loss", "loss"), ("validation-loss", "validation loss"), ("macro-f1", "macro F1"), ("accuracy", "accuracy")];
-
-/// An evaluation as a phrase: `epoch 1/10  loss 1.437  validation loss 1.220  macro F1 0.360  accuracy 0.447  best so far`.
-fn evaluation(measured: &Measured) -> String {
-    let Measured { step, total, epoch, epochs, every, values, best, stale, patience, .. } = measured;
-    let of = epochs.map(|epochs| format!("/{epochs}")).unwrap_or_default();
-    let mut parts = match (epoch, every) {
-        (Some(epoch), None) => vec![format!("epoch {epoch}{of}")],
-        (Some(epoch), Some(_)) => vec![format!("step {step}"), format!("epoch {epoch:.2}{of}")],
-        (None, _) => vec![format!("step {step}/{total}")],
-    };
-    let known = VALUES.iter().filter_map(|(key, name)| Some(format!("{name} {:.3}", values.get(*key)?)));
-    parts.extend(known);
-    if !VALUES.iter().any(|(key, _)| values.contains_key(*key)) {
-        parts.extend(values.iter().take(FACTS).map(|(name, value)| format!("{name} {}", format::fact(name, *value))));
-    }
-    match patience {
-        _ if *best => parts.push("best so far".into()),
-        Some(patience) if *stale > 0 => parts.push(format!("patience {stale}/{patience}")),
-        _ => {}
-    }
-    parts.join("  ")
-}
-
 /// A part of a progress line; if space is short, the part with the highest `rank` is left out first.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Part {
@@ -242,6 +216,7 @@ mod tests {
 
     use super::*;
     use pipe_engine::contract::event::StageInfo;
+    use pipe_engine::contract::measured::Measured;
     use pipe_engine::contract::wire::RunId;
 
     fn started(names: &[&str]) -> Event {
@@ -281,6 +256,7 @@ mod tests {
             Event::Note { stage: s("teacher"), text: s("best epoch 3") },
             Event::Warning { stage: Some(s("teacher")), text: s("the head does not fit\nit starts untrained") },
             Event::Warning { stage: None, text: s("no GPU found") },
+            Event::Measured { stage: s("teacher"), measured: Measured::default() },
             Event::Progress { stage: s("teacher"), progress: Progress::default() },
             Event::StageDone {
                 stage: s("teacher"),
@@ -312,46 +288,12 @@ note teacher     best epoch 3
 warn teacher     the head does not fit
                  it starts untrained
 warning: no GPU found
+note teacher     step 0/0
 done teacher     1m 12s  macro-f1 0.842  samples-per-second 412/s
 run  comparison
 done comparison  38ms  same result as before
 out  comparison  out/roberta-full
 done: 4 cached, 5 run in 1m 52s
-"
-        );
-    }
-
-    #[test]
-    fn evaluations_are_lines() {
-        let values = |all: &[(&str, f64)]| all.iter().map(|(name, value)| (s(name), *value)).collect();
-        let epoch = Measured {
-            step: 113,
-            total: 1130,
-            epoch: Some(1.0),
-            epochs: Some(10),
-            values: values(&[
-                ("accuracy", 0.4471),
-                ("f1[happy]", 0.5),
-                ("loss", 1.4368),
-                ("macro-f1", 0.36),
-                ("validation-loss", 1.22),
-            ]),
-            best: true,
-            patience: Some(3),
-            ..Measured::default()
-        };
-        let steps = Measured { every: Some(60), epoch: Some(3.7333), best: false, stale: 1, ..epoch.clone() };
-        let alone = Measured { values: values(&[("loss", 1.4368)]), best: false, ..epoch.clone() };
-        let other = Measured { step: 2, total: 9, values: values(&[("regret", 0.25)]), ..Measured::default() };
-        let event = |measured: Measured| Event::Measured { stage: s("a"), measured };
-        assert_eq!(
-            lines_of(&[started(&["a"]), event(epoch), event(steps), event(alone), event(other)]),
-            "\
-run roberta-full: 1 stage
-note a  epoch 1/10  loss 1.437  validation loss 1.220  macro F1 0.360  accuracy 0.447  best so far
-note a  step 113  epoch 3.73/10  loss 1.437  validation loss 1.220  macro F1 0.360  accuracy 0.447  patience 1/3
-note a  epoch 1/10  loss 1.437
-note a  step 2/9  regret 0.250
 "
         );
     }
