@@ -9,7 +9,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 
 use super::commands::{
     cache, completions, diagnose, diff, graph, history, init, inspect, metrics, plan, predict, run, schema, show,
-    stages, why,
+    stage, stages, why,
 };
 use super::context::{Build, Context};
 use crate::error::Error;
@@ -52,6 +52,7 @@ enum Command {
     Why(why::Why),
     Show(show::Show),
     Graph(graph::Graph),
+    Stage(stage::Stage),
     Stages(stages::Stages),
     Schema(schema::Schema),
     History(history::History),
@@ -133,6 +134,7 @@ impl Args {
             Command::Why(c) => c.run(&mut cx),
             Command::Show(c) => c.run(&mut cx),
             Command::Graph(c) => c.run(&mut cx),
+            Command::Stage(c) => c.run(&mut cx),
             Command::Stages(c) => c.run(&mut cx),
             Command::Schema(c) => c.run(&mut cx),
             Command::History(c) => c.run(&mut cx),

@@ -14,6 +14,7 @@ use pipe_engine::contract::progress::Progress;
 use pipe_engine::contract::wire::{Record, RunId};
 use pipe_engine::declare::resolve::resolve;
 use pipe_engine::judge::project::{Project, read_source};
+use pipe_engine::run::executor::Threads;
 use pipe_engine::run::follow::{follow, runs};
 use pipe_engine::run::log::{Mask, RunLog};
 use pipe_engine::run::schedule::{RunOptions, run};
@@ -103,7 +104,8 @@ fn run_logged(dir: &Dir, stop: &AtomicBool) -> (RunId, Vec<Event>) {
     let prepared = project.prepare(&pipeline, &[], &[], &[]).unwrap_or_else(|e| panic!("{:#?}", e.0));
     let (id, log) = (RunId::now(), Log::default());
     let file = RunLog::new(&project.cache, &id, PLAIN, &log);
-    let options = RunOptions { id: &id, jobs: 1, keep_going: true, device: "cpu", gpus: 0, plan: None };
+    let options =
+        RunOptions { id: &id, jobs: 1, keep_going: true, device: "cpu", gpus: 0, plan: None, executor: &Threads };
     run(&prepared.job(), &options, &Tee(&[&log, &file]), stop).unwrap();
     drop(file);
     (id, log.events.into_inner().unwrap())

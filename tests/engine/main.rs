@@ -4,6 +4,7 @@ mod damage;
 mod disks;
 mod engine;
 mod escape;
+mod executor;
 mod faults;
 mod fuzz;
 mod log;

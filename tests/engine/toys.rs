@@ -13,6 +13,7 @@ use pipe_engine::contract::wire::RunId;
 use pipe_engine::declare::resolve::{Pipeline, resolve};
 use pipe_engine::judge::plan::{Action, Plan, Planned, Request};
 use pipe_engine::judge::project::{Project, read_source};
+use pipe_engine::run::executor::Threads;
 use pipe_engine::run::log::RunLog;
 use pipe_engine::run::schedule::{RunOptions, run};
 use pipe_engine::store::disk::Disk;
@@ -373,7 +374,15 @@ impl Dir {
         let project = self.open();
         let prepared =
             project.prepare(&pipeline, &owned(targets), &owned(force), &[]).unwrap_or_else(|e| panic!("{:#?}", e.0));
-        let options = RunOptions { id: &RunId::now(), jobs: 4, keep_going, device: "cpu", gpus: 0, plan: None };
+        let options = RunOptions {
+            id: &RunId::now(),
+            jobs: 4,
+            keep_going,
+            device: "cpu",
+            gpus: 0,
+            plan: None,
+            executor: &Threads,
+        };
         let outcome = run(&prepared.job(), &options, &log, stop).unwrap();
         Ran { outcome, events: log.events.into_inner().unwrap() }
     }
@@ -385,7 +394,8 @@ impl Dir {
         let prepared = project.prepare(&pipeline, &[], &[], &[]).unwrap_or_else(|e| panic!("{:#?}", e.0));
         let id = RunId::now();
         let file = RunLog::new(&project.cache, &id, |text| text.into(), log);
-        let options = RunOptions { id: &id, jobs: 1, keep_going: true, device: "cpu", gpus: 0, plan: None };
+        let options =
+            RunOptions { id: &id, jobs: 1, keep_going: true, device: "cpu", gpus: 0, plan: None, executor: &Threads };
         run(&prepared.job(), &options, &Tee(&[log, &file]), &AtomicBool::new(false)).map_err(|e| e.to_string())
     }
 

@@ -15,5 +15,6 @@ pub mod predict;
 pub mod run;
 pub mod schema;
 pub mod show;
+pub mod stage;
 pub mod stages;
 pub mod why;

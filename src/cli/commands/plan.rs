@@ -149,6 +149,7 @@ mod tests {
             request,
             pipeline: "roberta-full".into(),
             profile: Some("full".into()),
+            source: None,
             stages,
         }
     }

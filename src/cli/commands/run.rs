@@ -1,8 +1,11 @@
 //! `pipe run`: bring a pipeline's results up to date.
 
+use std::ffi::OsString;
 use std::num::NonZeroUsize;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
+
+use clap::ValueEnum;
 
 use super::plan;
 use crate::cli::context::{Context, File};
@@ -13,7 +16,9 @@ use pipe_engine::contract::event::{Event, Observer, Outcome, Tee};
 use pipe_engine::contract::wire::RunId;
 use pipe_engine::judge::plan::{Plan, Request};
 use pipe_engine::judge::project::Project;
+use pipe_engine::run::executor::{Executor, Threads};
 use pipe_engine::run::log::RunLog;
+use pipe_engine::run::processes::Processes;
 use pipe_engine::run::schedule;
 use pipe_engine::run::schedule::RunOptions;
 
@@ -38,6 +43,9 @@ pub struct Run {
     /// Where to compute: auto, cpu, cuda, cuda:N, wgpu or wgpu:N; with cuda:0,1 both GPUs share each training step.
     #[arg(long, default_value = "auto", value_name = "DEVICE")]
     device: String,
+    /// Where stages run: in threads of this process, or each in a process of its own.
+    #[arg(long, value_enum, default_value_t = Where::Threads, value_name = "EXECUTOR")]
+    executor: Where,
     /// How many stages run at a time [default: the number of cores, at most 4].
     #[arg(long, short, value_name = "N")]
     jobs: Option<NonZeroUsize>,
@@ -53,6 +61,12 @@ pub struct Run {
     /// Print events as JSON on standard output, one object per line.
     #[arg(long)]
     json: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Where {
+    Threads,
+    Processes,
 }
 
 /// Each stage uses all cores: running more of them at a time mainly costs memory.
@@ -104,8 +118,25 @@ impl Run {
         let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
         let jobs = self.jobs.map_or(cores.min(MOST_JOBS), NonZeroUsize::get);
         let plan = planned.map(|(_, plan)| plan);
-        let options = RunOptions { id: &id, jobs, keep_going: self.keep_going, device: &self.device, gpus, plan };
+        let processes = self.processes(&project, request())?;
+        let executor: &dyn Executor = match self.executor {
+            Where::Threads => &Threads,
+            Where::Processes => &processes,
+        };
+        let options =
+            RunOptions { id: &id, jobs, keep_going: self.keep_going, device: &self.device, gpus, plan, executor };
         ended(&schedule::run(&prepared.job(), &options, &observer, stop)?)
+    }
+
+    /// Starts `pipe stage run - STAGE` for each stage.
+    fn processes(&self, project: &Project, request: Request) -> Result<Processes, Error> {
+        let cache = std::path::absolute(project.cache.dir());
+        let cache = cache.map_err(|e| Error::failed(format!("cannot find the cache folder: {e}")))?;
+        let mut arguments: Vec<OsString> = vec!["--cache-dir".into(), cache.into(), "stage".into(), "run".into()];
+        arguments.extend(["--root".into(), project.root.clone().into()]);
+        arguments.extend(["--device".into(), self.device.clone().into(), "--json".into(), "-".into()]);
+        // This program, even if its file has been replaced since it started.
+        Ok(Processes { program: "/proc/self/exe".into(), arguments, request })
     }
 
     fn wanted(&self) -> Result<Wanted, Error> {
@@ -115,11 +146,9 @@ impl Run {
             return Ok(Wanted { file, stages: self.stages.clone(), force: self.force.clone(), plan: None });
         };
         let plan = saved::read(path)?;
-        let Request { file, profile, set, stages, force } = plan.request.clone();
-        // The path in the plan is relative to the root of the project that contains the current folder.
-        let file = Project::root_of(Path::new("pipeline.toml")).join(file);
-        let shown = std::env::current_dir().ok().and_then(|here| file.strip_prefix(here).ok().map(Path::to_path_buf));
-        let file = File { file: shown.unwrap_or(file), profile, set };
+        let shown = saved::file_of(&plan.request, None);
+        let Request { file: _, profile, set, stages, force } = plan.request.clone();
+        let file = File { file: shown, profile, set };
         Ok(Wanted { file, stages, force, plan: Some((path.clone(), plan)) })
     }
 }

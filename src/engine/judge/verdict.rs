@@ -140,7 +140,7 @@ impl Job<'_> {
     }
 
     /// The source of each input of an instance.
-    fn sources(&self, at: usize) -> Manifest {
+    pub(crate) fn sources(&self, at: usize) -> Manifest {
         let instance = self.instance(at);
         let mut sources = Manifest::default();
         for wire in &instance.inputs {
@@ -220,6 +220,7 @@ impl Job<'_> {
             request,
             pipeline: self.pipeline.name.clone(),
             profile: self.pipeline.profile.clone(),
+            source: None,
             stages: stages.collect(),
         })
     }

@@ -222,7 +222,7 @@ fn moved_input(manifest: &Manifest, externals: &[Found], job: &Job<'_>) -> Optio
     differs.or_else(is_gone).map(|line| line.label.trim_start_matches("file ").to_string())
 }
 
-fn panic_text(panic: &(dyn Any + Send)) -> &str {
+pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> &str {
     panic
         .downcast_ref::<&str>()
         .copied()

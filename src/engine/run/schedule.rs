@@ -1,4 +1,4 @@
-//! Schedules a run: states, threads and cancellation; starts the longest chain first.
+//! Schedules a run: states, what starts when, and cancellation; starts the longest chain first.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -6,7 +6,8 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Instant;
 
-use super::attempt::{Attempt, Order, attempt};
+use super::attempt::{Attempt, Order};
+use super::executor::{Ended, Executor};
 use super::export;
 use super::recorder::Recorder;
 use super::slots::{Lane, Slots, Ticket};
@@ -33,6 +34,8 @@ pub struct RunOptions<'a> {
     pub gpus: usize,
     /// Run only what this plan says: a stage that changed since then fails.
     pub plan: Option<&'a Plan>,
+    /// Where stages run.
+    pub executor: &'a dyn Executor,
 }
 
 struct Schedule<'a> {
@@ -107,7 +110,7 @@ pub fn run(
 }
 
 /// An instance and its edges, for observers.
-fn info(job: &Job<'_>, at: usize) -> StageInfo {
+pub(crate) fn info(job: &Job<'_>, at: usize) -> StageInfo {
     let instance = job.instance(at);
     let mut inputs: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for wire in &instance.inputs {
@@ -130,23 +133,9 @@ impl<'a> Schedule<'a> {
                 let shared = job.cache.shared()?;
                 self.judge_stirred()?;
                 while let Some(order) = self.next() {
-                    let (at, send) = (order.at, send.clone());
-                    // Dropping the autodiff graph of a deep model is recursive and needs more than the usual 2 MiB of
-                    // stack.
-                    let spawned = thread::Builder::new()
-                        .name(format!("stage {}", job.instance(at).name))
-                        .stack_size(32 << 20)
-                        .spawn_scoped(scope, move || {
-                            let _ = send.send((at, attempt(job, &order)));
-                        });
-                    match spawned {
-                        Ok(_) => running += 1,
-                        Err(e) => self.end(at, Attempt::Failed { error: format!("cannot start a thread: {e}") })?,
-                    }
-                }
-                if running == 0 && !self.stirred.is_empty() {
-                    // A thread that could not start has already ended its stage.
-                    continue;
+                    let ended = Ended { at: order.at, to: send.clone() };
+                    self.options.executor.start(scope, job, order, ended);
+                    running += 1;
                 }
                 if running == 0 {
                     return Ok(shared);

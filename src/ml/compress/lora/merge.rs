@@ -82,7 +82,7 @@ mod tests {
     fn an_adapter_with_a_deeper_head_brings_it() {
         use crate::compress::lora::{LoraConfig, Targets, save_adapter};
         use crate::model::head::HeadKind;
-        let Some(fixture) = Fixture::open("bert-longest") else { return };
+        let fixture = Fixture::open("bert-longest");
         let device = Device::flex();
         let config = Config::open(&fixture.dir).expect("valid").with_head(HeadKind::Mlp);
         let lora = LoraConfig {
@@ -106,7 +106,7 @@ mod tests {
 
     #[test]
     fn a_base_of_other_labels_takes_the_head_of_the_adapter() {
-        let Some(fixture) = Fixture::open("lora-bert-rslora") else { return };
+        let fixture = Fixture::open("lora-bert-rslora");
         let base = tempfile::tempdir().expect("a folder");
         for name in ["config.json", "model.safetensors"] {
             std::fs::copy(fixture.dir.join("base").join(name), base.path().join(name)).expect("copied");

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use burn::module::Module;
 
-use super::FitOptions;
+use super::Hyperparameters;
 use super::report::{Best, Evaluation};
 use super::state::FitState;
 use super::step::Stepper;
@@ -40,7 +40,8 @@ pub fn validate(model: &Model, stepper: &Stepper, watch: &dyn Watch) -> Result<O
     }
     let model = model.valid();
     let device = device.clone().inner();
-    let scoring = Scoring { split, pad_id: tokens.pad_id, batch_size: options.eval_batch_size, device: &device };
+    let scoring =
+        Scoring { split, pad_id: tokens.pad_id, batch_size: options.training.eval_batch_size, device: &device };
     let logits = scoring.logits(&metrics::forward(&model), &Quiet(watch))?;
     Metrics::of(&logits, split.labels(), &tokens.labels).map(Some)
 }
@@ -52,15 +53,15 @@ pub fn record(state: &mut FitState, epoch: f64, validation: Option<Metrics>) {
 }
 
 /// Whether the last evaluated model is the best so far.
-pub fn judge(state: &mut FitState, options: &FitOptions) -> bool {
+pub fn judge(state: &mut FitState, training: &Hyperparameters) -> bool {
     let Some(Evaluation { epoch, step, validation: Some(metrics), .. }) = state.evaluations.last() else {
         return false;
     };
-    let (epoch, step, value) = (*epoch, *step, options.metric.of(metrics));
-    let gain = state.best.map_or(f64::INFINITY, |best| options.metric.gain(value, best.value));
+    let (epoch, step, value) = (*epoch, *step, training.metric.of(metrics));
+    let gain = state.best.map_or(f64::INFINITY, |best| training.metric.gain(value, best.value));
     // As in the Trainer's EarlyStoppingCallback, any gain makes a model the best, but only a gain above the threshold
     // resets the patience.
-    state.stale = if gain > options.threshold { 0 } else { state.stale + 1 };
+    state.stale = if gain > training.threshold { 0 } else { state.stale + 1 };
     if gain > 0.0 {
         state.best = Some(Best { epoch, step, value });
     }
@@ -74,14 +75,14 @@ pub fn measured(state: &FitState, options: &FitOptions, total: u64, best: bool) 
         step: state.step,
         total,
         epoch: last.map_or(0.0, |last| last.epoch),
-        epochs: options.epochs,
-        every: options.eval_steps,
+        epochs: options.training.epochs,
+        every: options.training.eval_steps,
         values: last.map(values).unwrap_or_default(),
-        metric: options.metric.key(),
+        metric: options.training.metric.key(),
         best,
         kept: state.best.map(|best| Kept { step: best.step, epoch: best.epoch, value: best.value }),
         stale: state.stale,
-        patience: options.patience,
+        patience: options.training.patience,
     }
 }
 
