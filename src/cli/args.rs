@@ -8,8 +8,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand, ValueEnum};
 
 use super::commands::{
-    cache, completions, diagnose, diff, graph, history, init, inspect, metrics, plan, predict, run, schema, show,
-    stage, stages, why,
+    archive, cache, completions, diagnose, diff, graph, history, init, inspect, metrics, plan, predict, run, schema,
+    show, stage, stages, why,
 };
 use super::context::{Build, Context};
 use crate::error::Error;
@@ -62,6 +62,8 @@ enum Command {
     Diagnose(diagnose::Diagnose),
     Cache(cache::Cache),
     Init(init::Init),
+    Push(archive::Push),
+    Pull(archive::Pull),
     Completions(completions::Completions),
 }
 
@@ -144,6 +146,8 @@ impl Args {
             Command::Diagnose(c) => c.run(&mut cx),
             Command::Cache(c) => c.run(&mut cx),
             Command::Init(c) => c.run(&mut cx),
+            Command::Push(c) => c.run(&mut cx),
+            Command::Pull(c) => c.run(&mut cx),
             Command::Completions(c) => c.run(&mut cx),
         }
     }

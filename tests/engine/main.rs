@@ -1,5 +1,6 @@
 //! The tests of the engine alone: toy kinds in a temporary project, no machine learning, no program.
 
+mod archive;
 mod damage;
 mod disks;
 mod engine;
@@ -11,6 +12,7 @@ mod log;
 mod memory;
 mod plan;
 mod schedule;
+mod shelf;
 mod state;
 mod toys;
 mod trouble;

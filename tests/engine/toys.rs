@@ -389,8 +389,12 @@ impl Dir {
 
     /// Run one stage at a time, with a log, on a disk that may fail; the outcome, or the error.
     pub fn run_on(&self, disk: Arc<dyn Disk>, log: &Log) -> Result<Outcome, String> {
+        self.run_in(&Project::open_on(self.temp.path(), None, disk).map_err(|e| e.to_string())?, log)
+    }
+
+    /// Run one stage at a time in a project that is open; the outcome, or the error.
+    pub fn run_in(&self, project: &Project, log: &Log) -> Result<Outcome, String> {
         let pipeline = self.resolve(None, &[]).unwrap_or_else(|e| panic!("{:#?}", e.0));
-        let project = Project::open_on(self.temp.path(), None, disk).map_err(|e| e.to_string())?;
         let prepared = project.prepare(&pipeline, &[], &[], &[]).unwrap_or_else(|e| panic!("{:#?}", e.0));
         let id = RunId::now();
         let file = RunLog::new(&project.cache, &id, |text| text.into(), log);

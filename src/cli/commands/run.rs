@@ -4,10 +4,11 @@ use std::ffi::OsString;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::ValueEnum;
 
-use super::plan;
+use super::{archive, plan};
 use crate::cli::context::{Context, File};
 use crate::cli::words::{interrupt, saved};
 use crate::error::Error;
@@ -61,6 +62,11 @@ pub struct Run {
     /// Print events as JSON on standard output, one object per line.
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    archive: archive::Options,
+    /// How long to wait at the end for uploads to the archive, such as 30s or 5m [default: 1m].
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    archive_wait: Option<Duration>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -86,7 +92,8 @@ impl Run {
         let gpus = (cx.build.gpus)(&self.device).map_err(|e| Error::usage(format!("{e:#}")))?;
         let wanted = self.wanted()?;
         let pipeline = cx.resolve(&wanted.file)?;
-        let project = cx.project(Some(&wanted.file.file))?;
+        let mut project = cx.project(Some(&wanted.file.file))?;
+        self.archive.attach(&mut project, self.archive_wait)?;
         let id = RunId::now();
         let mode = if self.json { Mode::Json } else { Mode::Auto };
         let reporter: Arc<dyn Observer + Send> = Arc::from(reporter(mode, &id));
@@ -109,6 +116,7 @@ impl Run {
         }
         if self.dry_run {
             let plan = prepared.job().plan(request())?;
+            archive::warn(&project);
             return if self.json { cx.print_json(&plan) } else { plan::print(cx, &plan) };
         }
         prepared.fetch(cx.build.origins, &observer);

@@ -41,7 +41,7 @@ pub struct Request {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Action {
-    /// The result is in the cache.
+    /// The result is in the cache, or in the archive.
     Hit,
     Run,
     /// Runs unless its upstream results turn out unchanged.
@@ -69,6 +69,9 @@ pub struct Planned {
     pub kind: String,
     pub action: Action,
     pub why: Vec<String>,
+    /// For a hit that only the archive has: the bytes that the run fetches.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fetch: Option<u64>,
     /// How long it took when it last ran.
     pub seconds: Option<f64>,
     /// None if it depends on results that do not exist yet.
@@ -132,6 +135,12 @@ impl Planned {
 impl Plan {
     pub fn count(&self, action: Action) -> usize {
         self.stages.iter().filter(|s| s.action == action).count()
+    }
+
+    /// Number of hits that only the archive has, and the bytes to fetch.
+    pub fn fetches(&self) -> (usize, u64) {
+        let fetches = || self.stages.iter().filter_map(|s| s.fetch);
+        (fetches().count(), fetches().sum())
     }
 
     /// Number of stages that would run, as far as known.

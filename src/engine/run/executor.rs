@@ -53,7 +53,9 @@ impl Executor for Threads {
         ended: Ended,
     ) {
         let name = format!("stage {}", job.instance(order.at).name);
-        on_thread(scope, thread::Builder::new().name(name).stack_size(STACK), ended, move || attempt(job, &order));
+        on_thread(scope, thread::Builder::new().name(name).stack_size(STACK), ended, move || {
+            order.fetch_or(|| attempt(job, &order))
+        });
     }
 }
 

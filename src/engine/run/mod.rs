@@ -1,5 +1,6 @@
 //! Doing what was judged: schedules, executors, attempts, records and exports.
 
+pub(crate) mod archived;
 pub mod attempt;
 pub mod executor;
 pub mod export;
@@ -12,3 +13,4 @@ pub mod schedule;
 pub mod single;
 pub(crate) mod slots;
 pub(crate) mod state;
+pub(crate) mod uploader;

@@ -40,7 +40,7 @@ impl Executor for Processes {
         let name = format!("process of {}", job.instance(order.at).name);
         let thread = thread::Builder::new().name(name).stack_size(STACK);
         on_thread(scope, thread, ended, move || {
-            self.attempt(job, &order).unwrap_or_else(|error| Attempt::Failed { error })
+            order.fetch_or(|| self.attempt(job, &order).unwrap_or_else(|error| Attempt::Failed { error }))
         });
     }
 }

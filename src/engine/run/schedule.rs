@@ -6,6 +6,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Instant;
 
+use super::archived::Archived;
 use super::attempt::{Attempt, Order};
 use super::executor::{Ended, Executor};
 use super::export;
@@ -60,6 +61,7 @@ struct Schedule<'a> {
     /// Instances that still have to run even though the cache has their results.
     forced: Vec<bool>,
     recorder: Recorder<'a>,
+    archived: &'a Archived<'a>,
     failed: bool,
 }
 
@@ -79,6 +81,7 @@ pub fn run(
         stages: (0..job.pipeline.instances.len()).filter(|&at| job.needed[at]).map(|at| info(job, at)).collect(),
     });
     let lease = job.cache.lease();
+    let archived = Archived::start(job, observer);
     let all = 0..job.pipeline.instances.len();
     let mut schedule = Schedule {
         job,
@@ -96,6 +99,7 @@ pub fn run(
         hits: Vec::new(),
         forced: job.forced.to_vec(),
         recorder: Recorder::start(job, options.id, observer),
+        archived: &archived,
         failed: false,
     };
     let shared = schedule.drive()?;
@@ -105,6 +109,7 @@ pub fn run(
     schedule.recorder.finish(&schedule.states, &outcome);
     // If saving fails, the next run computes the digests again.
     let _ = job.stats.save();
+    archived.finish(stop);
     observer.event(&Event::RunFinished { outcome: outcome.clone() });
     Ok(outcome)
 }
@@ -189,7 +194,9 @@ impl<'a> Schedule<'a> {
             return Ok(());
         };
         match verdict.entry {
-            Some(entry) if !self.forced[at] => self.set(at, State::Hit { entry: Box::new(entry), fingerprint }),
+            Some(entry) if !self.forced[at] && verdict.fetch.is_none() => {
+                self.set(at, State::Hit { entry: Box::new(entry), fingerprint })
+            }
             _ => {
                 if !self.forced[at]
                     && let Some(waiting) = self.making.get_mut(&fingerprint)
@@ -231,6 +238,7 @@ impl<'a> Schedule<'a> {
             stop: self.stop,
             observer: self.observer,
             lease: self.lease,
+            archived: Some(self.archived),
         })
     }
 

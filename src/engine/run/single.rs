@@ -102,6 +102,7 @@ impl Single<'_> {
             stop: self.stop,
             observer: self.observer,
             lease: &lease,
+            archived: None,
         };
         let attempt = attempt(job, &order);
         Ok(Ok((order.fingerprint, attempt)))

@@ -1,5 +1,6 @@
 //! What is on disk: objects, entries and manifests, committed whole, verified when read, locked against other processes.
 
+pub mod archive;
 pub mod artifact;
 pub mod cache;
 pub mod collect;
