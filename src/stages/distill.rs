@@ -23,8 +23,8 @@ use pipe_ml::model::{Config, Initialised, Model};
 use pipe_ml::text::data::align::{NamedRows, align};
 use pipe_ml::text::data::predictions::Predictions;
 use pipe_ml::text::data::{Split, Tokens};
-use pipe_ml::train::guide::{AttentionLoss, Guide, HiddenLoss};
 use pipe_ml::train::fit::Hyperparameters;
+use pipe_ml::train::guide::{AttentionLoss, Guide, HiddenLoss};
 use pipe_ml::train::objective::Objective;
 
 /// Trains a smaller student on the labels and on a teacher's softened logits: alpha·CE + (1 − alpha)·T²·KL

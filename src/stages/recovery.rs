@@ -87,7 +87,11 @@ impl Parameters for Recovery {
                 .help(format!("add `{KEY} = 1` and `in.tokens`, or remove this line"))
         });
         let problems: Vec<Diagnostic> = idle.collect();
-        if problems.is_empty() { Ok(Self(Hyperparameters { epochs: own.recover_epochs, ..training })) } else { Err(problems) }
+        if problems.is_empty() {
+            Ok(Self(Hyperparameters { epochs: own.recover_epochs, ..training }))
+        } else {
+            Err(problems)
+        }
     }
 
     fn keys() -> Vec<&'static str> {

@@ -8,6 +8,7 @@ mod crash;
 mod diff;
 #[path = "../engine/disks.rs"]
 mod disks;
+mod docs;
 mod families;
 mod fuzz;
 mod house;
@@ -25,6 +26,7 @@ mod saved;
 #[path = "../engine/state.rs"]
 mod state;
 mod structured;
+mod tour;
 #[path = "../engine/toys.rs"]
 mod toys;
 mod training;

@@ -304,12 +304,8 @@ fn a_gradual_fit_keeps_no_model_from_before_its_sparsity_is_reached() {
     let pruning = Pruning { gradual: Some(Gradual { steps: 4, until: 0.9 }), ..share(0.5, Scope::Local) };
     // The sparsity is reached before the 14th of 15 steps; the rate is so high that the first model is hard to beat.
     let mut options = options(pruning.clone());
-    options.training = Hyperparameters {
-        eval_steps: Some(1),
-        learning_rate: Some(5e-2),
-        patience: Some(1),
-        ..options.training
-    };
+    options.training =
+        Hyperparameters { eval_steps: Some(1), learning_rate: Some(5e-2), patience: Some(1), ..options.training };
     let fitted = run(model, &tokens, &options);
     let best = fitted.training.best.expect("a best model");
     assert!(best.step >= 14 && fitted.training.evaluations.len() >= 14, "{best:?}");

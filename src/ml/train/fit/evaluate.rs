@@ -34,7 +34,8 @@ pub fn validate(model: &Model, stepper: &Stepper, watch: &dyn Watch) -> Result<O
     }
     let model = model.valid();
     let device = device.clone().inner();
-    let scoring = Scoring { split, pad_id: tokens.pad_id, batch_size: options.training.eval_batch_size, device: &device };
+    let scoring =
+        Scoring { split, pad_id: tokens.pad_id, batch_size: options.training.eval_batch_size, device: &device };
     let logits = scoring.logits(&metrics::forward(&model), &Quiet(watch))?;
     Metrics::of(&logits, split.labels(), &tokens.labels).map(Some)
 }

@@ -160,7 +160,8 @@ impl StepWork<'_> {
     fn run(&self, rank: usize, pupil: &Pupil, device: &Device) -> Result<Gathered> {
         let Pupil { model, projection } = pupil;
         let guide = self.objective.guide().map(|guide| if rank == 0 { guide.clone() } else { guide.on(device) });
-        let mut pass = Pass::rank(self.options.seed, self.step, rank as u64).in_precision(self.options.training.precision);
+        let mut pass =
+            Pass::rank(self.options.seed, self.step, rank as u64).in_precision(self.options.training.precision);
         let mut gathered = Gathered { grads: Accumulated::default(), losses: Vec::new() };
         for batch in self.batches.iter().skip(rank).step_by(self.ranks) {
             let (ids, mask) = batch.to_device(device);

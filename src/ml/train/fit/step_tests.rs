@@ -32,7 +32,8 @@ fn step_towards(
     let mut optimizer = AdamW::new(options.training.adamw(), &pupil, &device);
     let collect = |rows: &[usize]| Batch::collect(&tokens.train, rows, tokens.pad_id, Padding::Bucketed);
     let rows: Vec<usize> = (0..options.training.step_rows()).collect();
-    let step_batches = StepBatches { step: 3, batches: rows.chunks(options.training.batch_size).map(collect).collect() };
+    let step_batches =
+        StepBatches { step: 3, batches: rows.chunks(options.training.batch_size).map(collect).collect() };
     let budget = MemoryBudget::in_parts(parts);
     let stepper = Stepper { tokens: &tokens, objective, options, device: &device, watch: &Silent, budget };
     let (pupil, seen) = stepper.step(pupil, &mut optimizer, &step_batches, 1.0).unwrap();

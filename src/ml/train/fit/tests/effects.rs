@@ -29,7 +29,8 @@ fn the_model_kept_is_that_of_the_best_evaluation_by_the_chosen_metric() {
     let tokens = tokens(44);
     for metric in [Criterion::MacroF1, Criterion::Accuracy, Criterion::Loss, Criterion::MacroAuc] {
         // A rate so high that the validation metrics go up and down.
-        let options = Hyperparameters { metric, eval_steps: Some(1), learning_rate: Some(3e-2), epochs: 2, ..options() };
+        let options =
+            Hyperparameters { metric, eval_steps: Some(1), learning_rate: Some(3e-2), epochs: 2, ..options() };
         let fitted = run(model(0.1, 4), &tokens, &options).unwrap();
         let values = fitted.training.evaluations.iter().map(|e| metric.of(e.validation.as_ref().unwrap()));
         let values: Vec<f64> = values.collect();
@@ -76,8 +77,7 @@ fn every_step_has_the_rate_of_the_schedule() {
     ] {
         let options = Hyperparameters { schedule: shape, cycles: 2, ..after(3) };
         let curve = run(model(0.0, 4), &tokens, &options).unwrap().training.curve;
-        let expected: Vec<f64> =
-            (0..18).map(|step| 3e-3 * schedule.factor(step, Warmup::Steps(3), 18)).collect();
+        let expected: Vec<f64> = (0..18).map(|step| 3e-3 * schedule.factor(step, Warmup::Steps(3), 18)).collect();
         assert_eq!(curve.iter().map(|point| point.learning_rate).collect::<Vec<_>>(), expected, "{schedule:?}");
     }
     // The first step of a warm-up has rate 0, so it changes nothing.
@@ -118,7 +118,15 @@ fn frozen_layers_stay_and_take_no_room_in_optimizer_and_checkpoints() {
     let before = start().to_host().unwrap();
     let is_trained = |name: &str| name.contains("layer.1.") || name.starts_with("classifier");
     let go = |watch: &dyn Watch| {
-        fit(start(), &tokens, &Objective::cross_entropy(), &options().into(), Some(folder.path()), &Device::flex(), watch)
+        fit(
+            start(),
+            &tokens,
+            &Objective::cross_entropy(),
+            &options().into(),
+            Some(folder.path()),
+            &Device::flex(),
+            watch,
+        )
     };
     let undisturbed = run(start(), &tokens, &options()).unwrap();
     assert!(go(&StopAfter(7, AtomicU64::new(0))).unwrap_err().is::<Interrupted>());

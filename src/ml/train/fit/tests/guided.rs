@@ -28,7 +28,8 @@ fn objective(teacher: &Model, student: &Model, hidden: Option<HiddenLoss>, atten
 fn an_interrupted_guided_fit_ends_in_the_same_bits_its_projection_included() {
     let (tokens, teacher) = (tokens(44), teacher(24));
     let objective = objective(&teacher, &model(0.1, 4), hidden(Measure::Cosine, 2.0), true);
-    let undisturbed = fit(model(0.1, 4), &tokens, &objective, &options().into(), None, &Device::flex(), &Silent).unwrap();
+    let undisturbed =
+        fit(model(0.1, 4), &tokens, &objective, &options().into(), None, &Device::flex(), &Silent).unwrap();
     assert!(undisturbed.model.parameters().iter().all(|named| !named.name.contains("projection")));
     for (steps, every) in [(1, 0.0), (5, 60.0), (6, 60.0)] {
         let folder = tempfile::tempdir().unwrap();
@@ -65,7 +66,8 @@ fn a_checkpoint_of_another_guidance_is_not_used() {
     assert!(stopped.unwrap_err().is::<Interrupted>());
     let other = objective(&teacher, &start(), hidden(Measure::Mse, 2.0), false);
     let alone = fit(start(), &tokens, &other, &options().into(), None, &Device::flex(), &Silent).unwrap();
-    let fitted = fit(start(), &tokens, &other, &options().into(), Some(folder.path()), &Device::flex(), &Silent).unwrap();
+    let fitted =
+        fit(start(), &tokens, &other, &options().into(), Some(folder.path()), &Device::flex(), &Silent).unwrap();
     assert!(weights(&alone) == weights(&fitted));
 }
 

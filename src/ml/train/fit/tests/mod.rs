@@ -204,7 +204,8 @@ fn nothing_else_in_the_process_changes_a_bit() {
     let (a, b, c) = std::thread::scope(|scope| {
         let a = scope.spawn(|| run(model(0.1, 3), &tokens, &options()).unwrap());
         let b = scope.spawn(|| run(model(0.1, 3), &tokens, &options()).unwrap());
-        let c = scope.spawn(|| fit(model(0.1, 3), &tokens, &objective, &other, None, &Device::flex(), &Silent).unwrap());
+        let c =
+            scope.spawn(|| fit(model(0.1, 3), &tokens, &objective, &other, None, &Device::flex(), &Silent).unwrap());
         (a.join().unwrap(), b.join().unwrap(), c.join().unwrap())
     });
     assert!(weights(&lone) == weights(&a) && weights(&lone) == weights(&b));
