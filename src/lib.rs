@@ -1,11 +1,14 @@
 //! `pipe`: a declarative pipeline engine for fine-tuning and compressing transformer text classifiers.
 //!
-//! A pipeline file is parsed and resolved into instances (`engine::resolve`), wired into a DAG (`engine::graph`),
-//! judged against the cache (`engine::plan`) and run (`engine::schedule`). `engine::diff` compares two definitions
-//! without running them. Each instance is of one of the kinds in `stages`, which use `ml` for the work. The engine
-//! reports events; `report` turns them into text, and `cli` connects everything.
+//! The engine is the crate `pipe-engine`, the machine learning is `pipe-ml`. Here are the kinds of stages (`stages`), the
+//! texts and pictures that users see (`report`), and the command line, which connects everything (`cli`). A program with
+//! kinds of its own calls [`main`] with them; [`kind`] has what they need. `docs/architecture.md` describes the whole.
 
 pub mod cli;
 pub mod error;
+pub mod kind;
 pub mod report;
 pub mod stages;
+
+pub use cli::main;
+pub use stages::{Allocator, KINDS};

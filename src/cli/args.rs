@@ -7,13 +7,15 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
-use super::context::{Build, Context};
-use super::{
+use super::commands::{
     cache, completions, diagnose, diff, graph, history, init, inspect, metrics, plan, predict, run, schema, show,
     stages, why,
 };
+use super::context::{Build, Context};
 use crate::error::Error;
 use crate::report::{Color, secret};
+use crate::stages::hold_freed_memory;
+use pipe_engine::contract::kind::Kind;
 
 /// A declarative pipeline engine for fine-tuning and compressing transformer text classifiers.
 ///
@@ -62,8 +64,9 @@ enum Command {
     Completions(completions::Completions),
 }
 
-/// Parse the process's arguments, run the command and return its exit code.
-pub fn main(build: Build) -> ExitCode {
+/// The whole program, with these kinds: parse the process's arguments, run the command and return its exit code.
+pub fn main(kinds: &[Kind]) -> ExitCode {
+    hold_freed_memory();
     std::panic::set_hook(Box::new(|panic| {
         let thread = std::thread::current();
         let text = format!("thread '{}' {panic}\n", thread.name().unwrap_or("unnamed"));
@@ -84,7 +87,8 @@ pub fn main(build: Build) -> ExitCode {
         When::Always => anstream::ColorChoice::Always.write_global(),
         When::Never => anstream::ColorChoice::Never.write_global(),
     }
-    match args.go(build, Color::of_stdout(), &mut std::io::stdout()) {
+    let done = Build::of(kinds).and_then(|build| args.go(build, Color::of_stdout(), &mut std::io::stdout()));
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let _ = secret::write(&mut std::io::stderr(), &error.render(Color::of_stderr()));

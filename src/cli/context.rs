@@ -5,19 +5,33 @@ use std::path::{Path, PathBuf};
 
 use crate::error::Error;
 use crate::report::{Color, secret};
+use crate::stages::{ORIGINS, gpus};
 use pipe_engine::contract::kind::Kind;
 use pipe_engine::contract::origin::Origin;
 use pipe_engine::declare::resolve::{Pipeline, resolve};
 use pipe_engine::judge::project::{Prepared, Project, read_source};
 use pipe_engine::store::error::CacheError;
 
-/// The kinds, origins and devices of a build of `pipe`; `main` passes the real ones, tests pass toys.
+/// The kinds, origins and devices of a program; tests pass toys.
 #[derive(Clone, Copy)]
 pub struct Build {
     pub kinds: &'static [Kind],
     pub origins: &'static [Origin],
     /// The number of GPUs for a value of `--device`, 0 for the CPU; an error if the device is not available.
     pub gpus: fn(&str) -> anyhow::Result<usize>,
+}
+
+impl Build {
+    /// A program with these kinds, which need not be the built-in ones, and with the origins and devices of `pipe`.
+    pub fn of(kinds: &[Kind]) -> Result<Self, Error> {
+        let is_repeated = |at: &usize| kinds[..*at].iter().any(|k| k.name == kinds[*at].name);
+        if let Some(at) = (0..kinds.len()).find(is_repeated) {
+            return Err(Error::usage(format!("this program has two kinds named `{}`", kinds[at].name))
+                .help("rename one of the kinds that are passed to `pipe::main`"));
+        }
+        // Instances refer to their kinds until the program ends.
+        Ok(Self { kinds: kinds.to_vec().leak(), origins: ORIGINS, gpus })
+    }
 }
 
 pub struct Context<'a> {

@@ -4,6 +4,11 @@
 //! and manifests on disk), `contract` (what a kind is and what it may use), `declare` (a file resolved into instances),
 //! `judge` (hit or run, and why), `run` (schedules and attempts) and `diff` (two definitions compared).
 
+#[cfg(not(target_os = "linux"))]
+compile_error!(
+    "pipe builds on Linux only: its file locks, atomic commits and recovery after a kill are tested there alone"
+);
+
 pub mod contract;
 pub mod declare;
 pub mod diff;

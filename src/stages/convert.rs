@@ -3,8 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::base::copy_but_weights;
-use super::types::{MODEL, ONNX};
+use super::shared::base::copy_but_weights;
+use super::shared::types::{MODEL, ONNX};
 use pipe_engine::contract::context::Context;
 use pipe_engine::contract::kind::{Port, Stage};
 use pipe_ml::onnx::{Precision, convert};

@@ -6,12 +6,12 @@ use anyhow::{Result, ensure};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::base;
-use super::layers::Layers;
-use super::training;
-use super::training::{Task, WithTraining, save_model};
-use super::types::{MODEL, PREDICTIONS, TOKENS};
-use super::watched::{Watched, finished};
+use super::shared::base;
+use super::shared::layers::Layers;
+use super::shared::training;
+use super::shared::training::{Task, WithTraining, save_model};
+use super::shared::types::{MODEL, PREDICTIONS, TOKENS};
+use super::shared::watched::{Watched, finished};
 use pipe_engine::contract::context::Context;
 use pipe_engine::contract::kind::{External, Invalid, Labels, Port, Resource, Stage};
 use pipe_ml::compress::student;

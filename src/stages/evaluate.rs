@@ -7,9 +7,9 @@ use anyhow::{Context as _, Result, ensure};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::base;
-use super::types::{METRICS, MODEL, PREDICTIONS, TOKENS};
-use super::watched::{Watched, finished};
+use super::shared::base;
+use super::shared::types::{METRICS, MODEL, PREDICTIONS, TOKENS};
+use super::shared::watched::{Watched, finished};
 use pipe_engine::contract::context::Context;
 use pipe_engine::contract::kind::{Invalid, Port, Resource, Stage};
 use pipe_ml::compute::allocator::Watermark;

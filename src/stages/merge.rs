@@ -3,8 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::base;
-use super::types::MODEL;
+use super::shared::base;
+use super::shared::types::MODEL;
 use pipe_engine::contract::context::Context;
 use pipe_engine::contract::kind::{External, Invalid, Port, Stage};
 use pipe_ml::compress::lora::merge;

@@ -1,4 +1,4 @@
-//! The kinds of stages: one file each, listed in `KINDS`.
+//! The kinds of stages: one file or folder each, listed in `KINDS`.
 
 pub mod compare;
 pub mod convert;
@@ -12,21 +12,13 @@ pub mod quantize;
 pub mod tokenize;
 pub mod train;
 
-pub mod inspector;
-pub mod predictor;
-
-mod base;
-mod layers;
-mod recovery;
-mod removal;
-mod training;
-mod types;
-mod watched;
+pub mod shared;
 
 use pipe_engine::contract::kind::Kind;
 use pipe_engine::contract::origin::Origin;
 
-pub use base::gpus;
+pub use pipe_ml::compute::allocator::{Allocator, hold_freed_memory};
+pub use shared::base::gpus;
 
 /// Every kind, in the usual order in a pipeline.
 pub const KINDS: &[Kind] = &[
@@ -44,4 +36,4 @@ pub const KINDS: &[Kind] = &[
 ];
 
 /// Schemes of names that stand for folders elsewhere.
-pub const ORIGINS: &[Origin] = &[base::HUB];
+pub const ORIGINS: &[Origin] = &[shared::base::HUB];

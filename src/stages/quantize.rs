@@ -4,9 +4,9 @@ use anyhow::Context as _;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::base::copy_but_weights;
-use super::types::{MODEL, TOKENS};
-use super::watched::{Watched, finished};
+use super::shared::base::copy_but_weights;
+use super::shared::types::{MODEL, TOKENS};
+use super::shared::watched::{Watched, finished};
 use pipe_engine::contract::context::Context;
 use pipe_engine::contract::kind::{Invalid, Port, Stage};
 use pipe_ml::compress::quantize::{Calibration, Form, GROUP, QuantizeReport, Request, Scheme, quantize};

@@ -3,8 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::types::{CORPUS, TOKENS};
-use super::watched::{Watched, finished};
+use super::shared::types::{CORPUS, TOKENS};
+use super::shared::watched::{Watched, finished};
 use pipe_engine::contract::context::Context;
 use pipe_engine::contract::kind::{External, Invalid, Port, Stage, What};
 use pipe_ml::text::data::Corpus;

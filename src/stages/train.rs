@@ -3,10 +3,10 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::base;
-use super::training;
-use super::training::{ClassWeights, Task, WithTraining, check_smoothing, save_model};
-use super::types::{MODEL, TOKENS};
+use super::shared::base;
+use super::shared::training;
+use super::shared::training::{ClassWeights, Task, WithTraining, check_smoothing, save_model};
+use super::shared::types::{MODEL, TOKENS};
 use pipe_engine::contract::context::Context;
 use pipe_engine::contract::kind::{External, Invalid, Port, Resource, Stage};
 use pipe_ml::model::head::HeadKind;

@@ -5,8 +5,10 @@ mod cli;
 mod collect;
 mod compare;
 mod crash;
+mod custom;
 mod diff;
 #[path = "../engine/disks.rs"]
+#[expect(dead_code, reason = "the tests of the engine use the rest")]
 mod disks;
 mod docs;
 mod families;
@@ -14,6 +16,7 @@ mod fuzz;
 mod house;
 mod hub;
 mod inspect;
+mod links;
 #[path = "../engine/memory.rs"]
 mod memory;
 mod mistakes;
@@ -22,12 +25,14 @@ mod prune;
 mod quantize;
 mod real;
 mod review;
+mod rooms;
 mod saved;
 #[path = "../engine/state.rs"]
 mod state;
 mod structured;
 mod tour;
 #[path = "../engine/toys.rs"]
+#[expect(dead_code, reason = "the tests of the engine use the rest")]
 mod toys;
 mod training;
 #[path = "../engine/trouble.rs"]

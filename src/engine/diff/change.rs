@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::declare::instance::Instance;
-use crate::store::manifest::{LineChange, Manifest};
+use crate::store::manifest::{LineChange, Manifest, Subject};
 
 /// What differs. A value that exists on one side only is null on the other.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -59,7 +59,7 @@ impl Change {
         if base.kind.name != head.kind.name {
             return vec![Self::new(What::Kind, "use", base.kind.name.into(), head.kind.name.into())];
         }
-        let what = |label: &str| if label == "seed" { What::Seed } else { What::Parameter };
+        let what = |line: Subject| if line == Subject::Seed { What::Seed } else { What::Parameter };
         lines(&base.own_lines(), &head.own_lines(), what)
     }
 
@@ -83,11 +83,11 @@ impl Change {
     }
 }
 
-fn lines(base: &Manifest, head: &Manifest, what: impl Fn(&str) -> What) -> Vec<Change> {
+fn lines(base: &Manifest, head: &Manifest, what: impl Fn(Subject) -> What) -> Vec<Change> {
     // Manifest values are JSON, except a few that are plain names.
     let value = |text: Option<&str>| {
         text.map_or(Value::Null, |t| serde_json::from_str(t).unwrap_or_else(|_| Value::String(t.into())))
     };
-    let change = |c: &LineChange<'_>| Change::new(what(c.label), c.label, value(c.before), value(c.after));
+    let change = |c: &LineChange<'_>| Change::new(what(c.what), c.label, value(c.before), value(c.after));
     head.changes(base).iter().map(change).collect()
 }

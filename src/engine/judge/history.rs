@@ -38,6 +38,11 @@ insert into latest
   group by r.pipeline, s.name;
 pragma user_version = 2;";
 
+/// The run database cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct HistoryError(#[from] rusqlite::Error);
+
 /// How long to wait for another process that has locked the database.
 const WAIT: Duration = Duration::from_secs(5);
 
@@ -86,7 +91,7 @@ pub struct StageRecord<'a> {
 }
 
 impl History {
-    pub fn open(path: &Path) -> rusqlite::Result<Self> {
+    pub fn open(path: &Path) -> Result<Self, HistoryError> {
         let mut db = Connection::open(path)?;
         db.busy_timeout(WAIT)?;
         // A power cut may lose the last rows, but no result: results live in the entries.
@@ -102,7 +107,7 @@ impl History {
         self.db.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub fn start_run(&self, pipeline: &str, profile: Option<&str>) -> rusqlite::Result<i64> {
+    pub fn start_run(&self, pipeline: &str, profile: Option<&str>) -> Result<i64, HistoryError> {
         let db = self.db();
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |d| d.as_secs());
         db.execute(
@@ -113,7 +118,7 @@ impl History {
     }
 
     /// Record stages in one transaction.
-    pub fn record(&self, run: i64, stages: &[StageRecord<'_>]) -> rusqlite::Result<()> {
+    pub fn record(&self, run: i64, stages: &[StageRecord<'_>]) -> Result<(), HistoryError> {
         let mut db = self.db();
         let tx = db.transaction()?;
         for s in stages {
@@ -136,10 +141,10 @@ impl History {
                     .execute(params![run, s.name, name, value])?;
             }
         }
-        tx.commit()
+        Ok(tx.commit()?)
     }
 
-    pub fn finish_run(&self, run: i64, o: &Outcome) -> rusqlite::Result<()> {
+    pub fn finish_run(&self, run: i64, o: &Outcome) -> Result<(), HistoryError> {
         self.db().execute(
             "update run set seconds = ?2, hits = ?3, ran = ?4, failed = ?5, blocked = ?6, interrupted = ?7 where id = ?1",
             params![run, o.seconds, o.hits as i64, o.ran as i64, o.failed as i64, o.blocked as i64, o.interrupted],
@@ -148,24 +153,24 @@ impl History {
     }
 
     /// The last result of each stage of a pipeline.
-    pub fn latest(&self, pipeline: &str) -> rusqlite::Result<HashMap<String, Latest>> {
+    pub fn latest(&self, pipeline: &str) -> Result<HashMap<String, Latest>, HistoryError> {
         let db = self.db();
         let mut query = db.prepare("select stage, fingerprint, seconds from latest where pipeline = ?1")?;
         let rows =
             query.query_map([pipeline], |r| Ok((r.get(0)?, Latest { fingerprint: r.get(1)?, seconds: r.get(2)? })))?;
-        rows.collect()
+        Ok(rows.collect::<Result<_, _>>()?)
     }
 
     /// When each result was last made or used, in seconds since 1970, by fingerprint.
-    pub fn last_uses(&self) -> rusqlite::Result<HashMap<String, i64>> {
+    pub fn last_uses(&self) -> Result<HashMap<String, i64>, HistoryError> {
         let db = self.db();
         let mut query =
             db.prepare("select s.fingerprint, max(r.started) from stage s join run r on r.id = s.run group by 1")?;
-        query.query_map([], |r| Ok((r.get(0)?, r.get(1)?)))?.collect()
+        Ok(query.query_map([], |r| Ok((r.get(0)?, r.get(1)?)))?.collect::<Result<_, _>>()?)
     }
 
     /// Runs of one pipeline or of all, newest first.
-    pub fn runs(&self, pipeline: Option<&str>, most: usize) -> rusqlite::Result<Vec<RunRecord>> {
+    pub fn runs(&self, pipeline: Option<&str>, most: usize) -> Result<Vec<RunRecord>, HistoryError> {
         let db = self.db();
         let mut query = db.prepare(
             "select id, pipeline, profile, started, seconds, hits, ran, failed, blocked, interrupted from run
@@ -186,15 +191,15 @@ impl History {
             };
             Ok(RunRecord { id: r.get(0)?, pipeline: r.get(1)?, profile: r.get(2)?, started: r.get(3)?, outcome })
         })?;
-        rows.collect()
+        Ok(rows.collect::<Result<_, _>>()?)
     }
 
     /// The metrics of a run, in the order they were recorded.
-    pub fn facts(&self, run: i64) -> rusqlite::Result<Vec<Fact>> {
+    pub fn facts(&self, run: i64) -> Result<Vec<Fact>, HistoryError> {
         let db = self.db();
         let mut query = db.prepare("select stage, name, value from fact where run = ?1 order by rowid")?;
         let rows = query.query_map([run], |r| Ok(Fact { stage: r.get(0)?, name: r.get(1)?, value: r.get(2)? }))?;
-        rows.collect()
+        Ok(rows.collect::<Result<_, _>>()?)
     }
 }
 

@@ -9,7 +9,7 @@ use super::plan::{Action, Plan, Planned, Request, VERSION};
 use crate::contract::context::relative_to_root;
 use crate::store::entry::Entry;
 use crate::store::error::CacheError;
-use crate::store::manifest::Manifest;
+use crate::store::manifest::{Manifest, Subject};
 
 /// What is known of an upstream artifact while a stage is judged.
 pub enum Upstream<'a> {
@@ -171,12 +171,9 @@ impl Job<'_> {
 
     /// What changed since this stage's last result, if the cache still has its manifest.
     fn compared_with_last(&self, at: usize, manifest: &Manifest, inputs_pending: bool) -> Option<Vec<String>> {
-        let mut before = self.cache.manifest(&self.latest(at)?.fingerprint)?;
+        let before = self.cache.manifest(&self.latest(at)?.fingerprint)?;
         if inputs_pending {
-            before.0.retain(|l| !l.label.starts_with("in."));
-            let mut now = manifest.clone();
-            now.0.retain(|l| !l.label.starts_with("in."));
-            return Some(now.explain(&before));
+            return Some(manifest.without(Subject::Input).explain(&before.without(Subject::Input)));
         }
         Some(manifest.explain(&before))
     }

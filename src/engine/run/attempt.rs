@@ -14,7 +14,7 @@ use crate::store::entry::Curve;
 use crate::store::entry::{Entry, Made};
 use crate::store::error::{CacheError, Damaged, make_room};
 use crate::store::lease::Lease;
-use crate::store::manifest::{Line, Manifest};
+use crate::store::manifest::{Line, Manifest, Subject};
 use crate::store::partial::is_folder;
 
 /// How an attempt at a stage ended.
@@ -216,7 +216,7 @@ fn moved_input(manifest: &Manifest, externals: &[Found], job: &Job<'_>) -> Optio
             Err(_) => return Some(relative_to_root(job.root, &found.path.display().to_string())),
         }
     }
-    let is_external = |l: &&Line| l.label.starts_with("file ") || l.label.ends_with(" content");
+    let is_external = |l: &&Line| matches!(l.what, Subject::File | Subject::Content);
     let differs = now.0.iter().find(|l| !manifest.0.contains(l));
     let is_gone = || manifest.0.iter().filter(is_external).find(|l| !now.0.contains(l));
     differs.or_else(is_gone).map(|line| line.label.trim_start_matches("file ").to_string())

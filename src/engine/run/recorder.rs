@@ -2,7 +2,7 @@
 
 use super::state::State;
 use crate::contract::event::{Event, Observer, Outcome};
-use crate::judge::history::{History, StageRecord};
+use crate::judge::history::{History, HistoryError, StageRecord};
 use crate::judge::job::Job;
 use crate::store::entry::Entry;
 
@@ -55,7 +55,7 @@ impl<'a> Recorder<'a> {
         }
     }
 
-    fn give_up(&mut self, error: &rusqlite::Error) {
+    fn give_up(&mut self, error: &HistoryError) {
         self.to = None;
         let text = format!("cannot write to the run database: {error}; the rest of this run will not be recorded");
         self.observer.event(&Event::Warning { stage: None, text });

@@ -12,15 +12,67 @@ pub const ARTIFACT_FORMAT: u32 = 1;
 #[serde(transparent)]
 pub struct Manifest(pub Vec<Line>);
 
+/// One fact that a result depends on. On disk a line is its label and its value.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Written")]
 pub struct Line {
+    #[serde(skip)]
+    pub what: Subject,
     pub label: String,
     pub value: String,
 }
 
+/// What a line is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Subject {
+    /// The kind's name or version, or the artifact format.
+    Kind,
+    Seed,
+    Parameter,
+    /// The content of an artifact on a port.
+    Input,
+    /// A file outside the cache.
+    File,
+    /// A folder that its origin pins, for example by a commit.
+    Content,
+}
+
+impl Subject {
+    /// The subject of a label as the engine writes it. Names of parameters and ports have no spaces, so no two subjects
+    /// share a label.
+    fn of(label: &str) -> Self {
+        match label {
+            "kind" | "kind version" | "artifact format" => Self::Kind,
+            "seed" => Self::Seed,
+            _ if label.starts_with("in.") => Self::Input,
+            _ if label.starts_with("file ") => Self::File,
+            _ if label.ends_with(" content") => Self::Content,
+            _ => Self::Parameter,
+        }
+    }
+}
+
+/// A line as it is written.
+#[derive(Deserialize)]
+struct Written {
+    label: String,
+    value: String,
+}
+
+impl From<Written> for Line {
+    fn from(Written { label, value }: Written) -> Self {
+        Self { what: Subject::of(&label), label, value }
+    }
+}
+
 impl Manifest {
     pub fn push(&mut self, label: impl Into<String>, value: impl Into<String>) {
-        self.0.push(Line { label: label.into(), value: value.into() });
+        self.0.push(Written { label: label.into(), value: value.into() }.into());
+    }
+
+    /// The lines about other things than `what`.
+    pub fn without(&self, what: Subject) -> Self {
+        Self(self.0.iter().filter(|l| l.what != what).cloned().collect())
     }
 
     /// Add one line for each leaf of an object, by sorted key, for the keys that `counts` accepts.
@@ -50,7 +102,7 @@ impl Manifest {
     /// blake3 of the lines, in hexadecimal. Each part is length-prefixed, so no value can pass for two lines.
     pub fn fingerprint(&self) -> String {
         let mut hasher = blake3::Hasher::new();
-        for Line { label, value } in &self.0 {
+        for Line { label, value, .. } in &self.0 {
             for part in [label, value] {
                 hasher.update(&(part.len() as u64).to_le_bytes());
                 hasher.update(part.as_bytes());
@@ -66,11 +118,13 @@ impl Manifest {
     /// The lines that differ from `old`: those of this manifest in its order, then the removed ones.
     pub fn changes<'a>(&'a self, old: &'a Manifest) -> Vec<LineChange<'a>> {
         let mine = self.0.iter().map(|l| LineChange {
+            what: l.what,
             label: &l.label,
             before: old.get(&l.label),
             after: Some(l.value.as_str()),
         });
         let gone = old.0.iter().filter(|l| self.get(&l.label).is_none()).map(|l| LineChange {
+            what: l.what,
             label: &l.label,
             before: Some(l.value.as_str()),
             after: None,
@@ -87,6 +141,7 @@ impl Manifest {
 /// A line that differs from an older manifest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LineChange<'a> {
+    pub what: Subject,
     pub label: &'a str,
     pub before: Option<&'a str>,
     pub after: Option<&'a str>,
@@ -134,6 +189,28 @@ mod tests {
             new.explain(&old),
             ["clip 1.0 was added", "learning-rate 0.0005 → 0.0003", "sources[0].path \"a\" → \"b\""]
         );
+    }
+
+    #[test]
+    fn what_a_line_is_about_survives_the_disk_without_being_written() {
+        let mut lines = of(json!({"epochs": 3}));
+        for (label, what) in [
+            ("kind", Subject::Kind),
+            ("kind version", Subject::Kind),
+            ("artifact format", Subject::Kind),
+            ("seed", Subject::Seed),
+            ("in.model", Subject::Input),
+            ("in.metrics[scores[a]]", Subject::Input),
+            ("file data/my content", Subject::File),
+            ("base content", Subject::Content),
+            ("sources[0].path", Subject::Parameter),
+        ] {
+            lines.push(label, "x");
+            assert_eq!(lines.0[lines.0.len() - 1].what, what, "{label}");
+        }
+        let text = serde_json::to_string(&lines).unwrap();
+        assert!(!text.contains("what"), "{text}");
+        assert_eq!(serde_json::from_str::<Manifest>(&text).unwrap(), lines);
     }
 
     #[test]

@@ -10,7 +10,6 @@ pub mod error;
 pub mod lease;
 pub mod lock;
 pub mod manifest;
-mod mapped;
 pub mod partial;
 pub mod verify;
 pub mod view;

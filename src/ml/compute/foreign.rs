@@ -13,7 +13,7 @@ thread_local! {
 
 /// Runs a parser and turns a panic in it into an error. The panic prints nothing, because the file is at fault, not the
 /// program.
-pub fn catch_panics<T>(parse: impl FnOnce() -> Result<T>) -> Result<T> {
+pub(crate) fn catch_panics<T>(parse: impl FnOnce() -> Result<T>) -> Result<T> {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {
         let before = take_hook();

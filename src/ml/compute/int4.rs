@@ -10,7 +10,7 @@ use super::kernel::matmul::{Matrix, Target, matmul_here};
 use super::kernel::vectorized;
 
 /// Integers are within `-HALF..HALF`; they are stored with `HALF` added.
-pub const HALF: i8 = 8;
+pub(crate) const HALF: i8 = 8;
 /// Columns that one thread unpacks at a time: with 768 inputs they take 300 kB as floats.
 const COLUMNS: usize = 96;
 

@@ -52,7 +52,7 @@ impl HostTensor {
 /// position of the first of them.
 ///
 /// It works in square tiles: a walk along whole columns of a wide matrix would miss the cache at each step.
-pub fn transpose_rows(some: &[f32], columns: usize, out: &mut [f32], rows: usize) {
+pub(crate) fn transpose_rows(some: &[f32], columns: usize, out: &mut [f32], rows: usize) {
     /// Two cache lines; 16 and 8 were slower in measurements on matrices of 768 × 3072.
     const TILE: usize = 32;
     let count = some.len().checked_div(columns).unwrap_or(0);

@@ -1,5 +1,5 @@
 //! Weights on disk and in main memory: safetensors, and PyTorch's pickles read without running them.
 
-pub mod host;
+pub(crate) mod host;
 pub(crate) mod pickle;
 pub mod weights;

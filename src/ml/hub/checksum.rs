@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 
 /// The hash that a file's content must have.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Checksum {
+pub(super) enum Checksum {
     /// SHA-256 of the content: large files, which git stores in LFS.
     Sha256(String),
     /// Git's name of a blob: SHA-1 of `blob LENGTH\0` followed by the content.
@@ -19,7 +19,7 @@ pub enum Checksum {
 
 impl Checksum {
     /// The checksum in an etag; `None` if the etag is neither hash, as on some mirrors.
-    pub fn of(etag: &str) -> Option<Self> {
+    pub(super) fn of(etag: &str) -> Option<Self> {
         let is_hex = etag.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
         match etag.len() {
             64 if is_hex => Some(Self::Sha256(etag.into())),
@@ -28,7 +28,7 @@ impl Checksum {
         }
     }
 
-    pub fn fits(&self, path: &Path) -> io::Result<bool> {
+    pub(super) fn fits(&self, path: &Path) -> io::Result<bool> {
         let mut file = File::open(path)?;
         Ok(match self {
             Self::Sha256(wanted) => {

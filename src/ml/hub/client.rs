@@ -3,16 +3,30 @@
 use std::io::Read;
 use std::time::{Duration, Instant};
 
-use hf_hub::api::RepoInfo;
 use ureq::http::Response;
 use ureq::{Agent, Body};
+
+use serde::Deserialize;
 
 use super::failure::{Failure, origin, shown};
 use super::settings::Settings;
 use crate::watch::{Interrupted, Watch};
 
+/// What the Hub says of a repository: its commit and its files.
+#[derive(Debug, Deserialize)]
+pub(super) struct RepoInfo {
+    pub(super) sha: String,
+    pub(super) siblings: Vec<Sibling>,
+}
+
+/// A file of a repository.
+#[derive(Debug, Deserialize)]
+pub(super) struct Sibling {
+    pub(super) rfilename: String,
+}
+
 /// How many times a request is sent before its failure is reported.
-pub const TRIES: u32 = 4;
+pub(super) const TRIES: u32 = 4;
 /// The Hub uses two: one for a renamed repository, one to the host that stores large files.
 const REDIRECTS: usize = 8;
 /// A list of files is a few kilobytes; reject anything larger than this.
@@ -20,21 +34,21 @@ const LARGEST_ANSWER: u64 = 64 << 20;
 const NO_DATA: &str = "no data before the timeout (HF_HUB_DOWNLOAD_TIMEOUT)";
 
 /// An HTTP client for one Hub.
-pub struct Client<'a> {
+pub(super) struct Client<'a> {
     agent: Agent,
     settings: &'a Settings,
 }
 
 /// What the Hub reports about a file before its download.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Head {
+pub(super) struct Head {
     /// Identifies the content; usually a hash of it.
     pub etag: String,
     pub size: Option<u64>,
 }
 
 /// The body of a file, or of its tail.
-pub struct Content {
+pub(super) struct Content {
     /// The offset of the first byte in the file: 0 if the server ignored the range.
     pub start: u64,
     pub body: Box<dyn Read>,
@@ -48,7 +62,7 @@ enum Method {
 }
 
 impl<'a> Client<'a> {
-    pub fn new(settings: &'a Settings) -> Self {
+    pub(super) fn new(settings: &'a Settings) -> Self {
         // `send` follows redirects itself, because it must not pass the token on to another host.
         let agent = Agent::config_builder()
             .http_status_as_error(false)
@@ -66,7 +80,7 @@ impl<'a> Client<'a> {
     }
 
     /// The commit and the files of a repository; `path` is below `/api/`.
-    pub fn info(&self, path: &str) -> Result<RepoInfo, Failure> {
+    pub(super) fn info(&self, path: &str) -> Result<RepoInfo, Failure> {
         let url = format!("{}/api/{path}", self.settings.endpoint);
         let response = self.send(Method::Get, &url, 0)?;
         let broken = |why: String| Failure::Broken { host: shown(origin(&url)), why };
@@ -76,7 +90,7 @@ impl<'a> Client<'a> {
     }
 
     /// The etag and size of a file; `path` is below the endpoint.
-    pub fn head(&self, path: &str) -> Result<Head, Failure> {
+    pub(super) fn head(&self, path: &str) -> Result<Head, Failure> {
         let url = format!("{}/{path}", self.settings.endpoint);
         let response = self.send(Method::Head, &url, 0)?;
         let header = |name| text(&response, name);
@@ -90,7 +104,7 @@ impl<'a> Client<'a> {
     }
 
     /// The content of a file from byte `from` on, or from its start if the server does not support ranges.
-    pub fn get(&self, path: &str, from: u64) -> Result<Content, Failure> {
+    pub(super) fn get(&self, path: &str, from: u64) -> Result<Content, Failure> {
         let url = format!("{}/{path}", self.settings.endpoint);
         let response = self.send(Method::Get, &url, from)?;
         // `bytes 100-199/200`
@@ -133,7 +147,7 @@ impl<'a> Client<'a> {
     }
 
     /// Sends a request up to [`TRIES`] times, with a pause after each temporary failure.
-    pub fn with_retries<T>(
+    pub(super) fn with_retries<T>(
         &self,
         watch: &dyn Watch,
         mut ask: impl FnMut() -> Result<T, Failure>,
@@ -148,7 +162,7 @@ impl<'a> Client<'a> {
     }
 
     /// Waits before a retry; the wait doubles with each of the `failed` attempts.
-    pub fn pause(&self, failed: u32, watch: &dyn Watch) -> Result<(), Failure> {
+    pub(super) fn pause(&self, failed: u32, watch: &dyn Watch) -> Result<(), Failure> {
         let end = Instant::now() + self.settings.pause * 2u32.pow(failed.min(5));
         loop {
             if watch.stopped() {
@@ -181,7 +195,7 @@ fn failure(error: ureq::Error, host: String) -> Failure {
 }
 
 /// Converts an error that occurred while reading a body.
-pub fn broken_body(error: std::io::Error, host: &str) -> Failure {
+pub(super) fn broken_body(error: std::io::Error, host: &str) -> Failure {
     let is_late = error.kind() == std::io::ErrorKind::TimedOut || error.to_string().contains("timeout");
     let why = if is_late { NO_DATA.into() } else { error.to_string() };
     Failure::Broken { host: host.into(), why }

@@ -15,7 +15,7 @@ use crate::watch::{Interrupted, Progress, Watch};
 const CHUNK: usize = 256 << 10;
 
 /// The download of one commit's files into the cache.
-pub struct Download<'a> {
+pub(super) struct Download<'a> {
     pub client: &'a Client<'a>,
     pub store: &'a Store,
     pub reference: &'a Reference,
@@ -35,7 +35,7 @@ struct Remote<'a> {
 
 impl Download<'_> {
     /// Returns each file's name and blob path, downloading the blobs that the cache lacks.
-    pub fn fetch(&mut self, names: &[String]) -> Result<Vec<(String, PathBuf)>, Failure> {
+    pub(super) fn fetch(&mut self, names: &[String]) -> Result<Vec<(String, PathBuf)>, Failure> {
         let files: Vec<Remote> = names.iter().map(|name| self.announce(name)).collect::<Result<_, _>>()?;
         // Add up all sizes first: progress covers the whole download, not one file after the other.
         self.total += files.iter().filter_map(|file| file.size).sum::<u64>();
@@ -182,8 +182,7 @@ impl Download<'_> {
     }
 
     fn path(&self, name: &str) -> String {
-        let repo = self.reference.repo(self.commit);
-        format!("{}/resolve/{}/{name}", repo.url(), repo.url_revision())
+        self.reference.file(self.commit, name)
     }
 }
 

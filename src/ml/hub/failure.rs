@@ -9,7 +9,7 @@ use crate::watch::Interrupted;
 
 /// Why a download failed.
 #[derive(Debug, thiserror::Error)]
-pub enum Failure {
+pub(super) enum Failure {
     #[error("cannot reach {host}: {why}")]
     Unreachable { host: String, why: String },
     #[error("the transfer from {host} failed: {why}")]
@@ -30,7 +30,7 @@ pub enum Failure {
 
 impl Failure {
     /// Whether the same request may succeed a little later.
-    pub fn is_temporary(&self) -> bool {
+    pub(super) fn is_temporary(&self) -> bool {
         match self {
             Self::Broken { .. } => true,
             Self::Refused { status, .. } => matches!(status, 408 | 429 | 500..),
@@ -40,7 +40,7 @@ impl Failure {
 }
 
 /// Adds the action and the path to an I/O error.
-pub trait At<T> {
+pub(super) trait At<T> {
     /// `verb` fits after "cannot".
     fn at(self, verb: &'static str, path: &Path) -> Result<T, Failure>;
 }
@@ -52,7 +52,7 @@ impl<T> At<T> for io::Result<T> {
 }
 
 /// What was being downloaded when a failure occurred.
-pub struct Asked<'a> {
+pub(super) struct Asked<'a> {
     pub reference: &'a Reference,
     pub settings: &'a Settings,
     /// The file below `refs/` that names the requested commit, if the cache has one.
@@ -63,7 +63,7 @@ pub struct Asked<'a> {
 
 impl Asked<'_> {
     /// Says what went wrong and what to do.
-    pub fn explain(&self, failure: &Failure) -> String {
+    pub(super) fn explain(&self, failure: &Failure) -> String {
         let Self { reference: Reference { repository, revision }, settings, pin, by_hand } = self;
         let page = format!("{}/{repository}", shown(&settings.endpoint));
         match failure {
@@ -121,13 +121,13 @@ impl Asked<'_> {
 }
 
 /// Scheme, host and port of a URL, for example `https://host:443`.
-pub fn origin(url: &str) -> &str {
+pub(super) fn origin(url: &str) -> &str {
     let start = url.find("://").map_or(0, |at| at + 3);
     &url[..url[start..].find(['/', '?', '#']).map_or(url.len(), |at| start + at)]
 }
 
 /// A URL for messages: without user and password.
-pub fn shown(url: &str) -> String {
+pub(super) fn shown(url: &str) -> String {
     match url.split_once("://") {
         Some((scheme, rest)) => {
             let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();

@@ -3,9 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, anyhow, ensure};
-use hf_hub::api::RepoInfo;
 
-use super::client::Client;
+use super::client::{Client, RepoInfo};
 use super::download::Download;
 use super::failure::{Asked, Failure, shown};
 use super::reference::{Reference, SCHEME, is_commit, is_plain};
@@ -158,7 +157,7 @@ struct Fetch<'a> {
 impl Fetch<'_> {
     fn run(&self, revision: &str) -> Result<Resolved, Failure> {
         let client = Client::new(self.settings);
-        let path = self.reference.repo(revision).api_url();
+        let path = self.reference.listing(revision);
         let info = client.with_retries(self.watch, || client.info(&path))?;
         let commit = info.sha.as_str();
         if !is_plain(commit) {

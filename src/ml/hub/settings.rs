@@ -12,7 +12,7 @@ const PATIENCE: u64 = 10;
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// Settings for the Hub. The struct holds a secret, so it does not implement `Debug`.
-pub struct Settings {
+pub(super) struct Settings {
     /// URL of the Hub, without a trailing slash.
     pub endpoint: String,
     /// Contains a folder `models--OWNER--NAME` for each repository.
@@ -26,7 +26,7 @@ pub struct Settings {
 }
 
 impl Settings {
-    pub fn from_env() -> Result<Self> {
+    pub(super) fn from_env() -> Result<Self> {
         Self::of(&|name| std::env::var(name).ok(), std::env::home_dir())
     }
 

@@ -14,40 +14,40 @@ use crate::watch::{Interrupted, Watch};
 const POLL: Duration = Duration::from_millis(200);
 
 /// `blobs/ETAG` are the contents, `snapshots/COMMIT/NAME` link to them, `refs/BRANCH` names a commit.
-pub struct Store {
+pub(super) struct Store {
     dir: PathBuf,
     locks: PathBuf,
 }
 
 impl Store {
-    pub fn new(cache: &Path, reference: &Reference) -> Self {
-        let name = reference.repo(&reference.revision).folder_name();
+    pub(super) fn new(cache: &Path, reference: &Reference) -> Self {
+        let name = reference.folder();
         Self { dir: cache.join(&name), locks: cache.join(".locks").join(name) }
     }
 
     /// The folder of a commit, or of a revision whose files a user placed by hand.
-    pub fn snapshot(&self, revision: &str) -> PathBuf {
+    pub(super) fn snapshot(&self, revision: &str) -> PathBuf {
         self.dir.join("snapshots").join(revision)
     }
 
     /// The path of the content with this etag.
-    pub fn blob(&self, etag: &str) -> PathBuf {
+    pub(super) fn blob(&self, etag: &str) -> PathBuf {
         self.dir.join("blobs").join(etag)
     }
 
     /// The file that records the commit of a branch.
-    pub fn pin_file(&self, revision: &str) -> PathBuf {
+    pub(super) fn pin_file(&self, revision: &str) -> PathBuf {
         self.dir.join("refs").join(revision)
     }
 
     /// The recorded commit of a branch.
-    pub fn pinned(&self, revision: &str) -> Option<String> {
+    pub(super) fn pinned(&self, revision: &str) -> Option<String> {
         let commit = fs::read_to_string(self.pin_file(revision)).ok()?;
         Some(commit.trim().to_owned()).filter(|commit| is_plain(commit))
     }
 
     /// Records the commit of a branch.
-    pub fn pin(&self, revision: &str, commit: &str) -> Result<(), Failure> {
+    pub(super) fn pin(&self, revision: &str, commit: &str) -> Result<(), Failure> {
         if is_commit(revision) || self.pinned(revision).as_deref() == Some(commit) {
             return Ok(());
         }
@@ -59,7 +59,7 @@ impl Store {
     }
 
     /// Adds a blob to a snapshot under a file name.
-    pub fn link(&self, blob: &Path, commit: &str, name: &str) -> Result<(), Failure> {
+    pub(super) fn link(&self, blob: &Path, commit: &str, name: &str) -> Result<(), Failure> {
         let path = self.snapshot(commit).join(name);
         if path.is_file() {
             return Ok(());
@@ -79,7 +79,7 @@ impl Store {
     }
 
     /// Waits until no other process downloads this blob. Dropping the returned file, or exiting, releases the lock.
-    pub fn lock(&self, etag: &str, watch: &dyn Watch) -> Result<File, Failure> {
+    pub(super) fn lock(&self, etag: &str, watch: &dyn Watch) -> Result<File, Failure> {
         make_dir(&self.locks)?;
         let path = self.locks.join(format!("{etag}.lock"));
         let file = File::options().create(true).truncate(false).write(true).open(&path).at("open", &path)?;
@@ -103,6 +103,6 @@ impl Store {
     }
 }
 
-pub fn make_dir(dir: &Path) -> Result<(), Failure> {
+pub(super) fn make_dir(dir: &Path) -> Result<(), Failure> {
     fs::create_dir_all(dir).at("create", dir)
 }

@@ -3,7 +3,7 @@
 use anyhow::{Result, bail};
 use burn::tensor::{Tensor, activation};
 
-use super::config::Fields;
+use super::fields::Fields;
 use crate::compute::kernel;
 
 /// The function between the two halves of a feed-forward, or after a pooler's layer.

@@ -1,4 +1,4 @@
-//! BERT with a classification head: config, model, pooler, forward.
+//! BERT with a classification head: config, names, modules, pooler.
 //!
 //! Source: `modeling_bert.py` of transformers; the module names match its parameter names.
 
@@ -8,12 +8,13 @@ use burn::tensor::{Bool, Device, Int, Tensor};
 use serde_json::json;
 
 use super::activation::Activation;
-use super::config::{Config, Fields};
 use super::embedding::{Embeddings, Positions};
-use super::encoder::{Encoder, EncoderConfig, first_tokens};
+use super::encoder::{Encoder, EncoderConfig, Layers, first_tokens};
+use super::fields::Fields;
 use super::head::{Head, HeadConfig};
 use super::linear::Linear;
 use super::names::Names;
+use super::network::{FamilyConfig, Network};
 use crate::compute::dropout::Pass;
 
 /// The fields of `config.json` that a BERT is built from.
@@ -41,76 +42,76 @@ const DEFAULTS: EncoderConfig = EncoderConfig {
     hidden_act: Activation::Gelu,
 };
 
-impl BertConfig {
-    /// Reads the fields; fails on values that would require a computation that is not implemented.
-    pub fn read(fields: &Fields) -> Result<Self> {
+impl FamilyConfig for BertConfig {
+    const NAMES: Names = Names::BERT;
+
+    type Network = Bert;
+
+    fn read(fields: &Fields) -> Result<Self> {
         fields.only("position_embedding_type", json!("absolute"))?;
         let encoder = EncoderConfig::read(fields, DEFAULTS)?;
         ensure!(encoder.type_vocab_size > 0, "field `type_vocab_size` is 0; it must be at least 1");
         let classifier_dropout = fields.probability("classifier_dropout", encoder.hidden_dropout_prob)?;
         Ok(BertConfig { encoder, classifier_dropout })
     }
-}
 
-/// `BertForSequenceClassification`.
-#[derive(Module, Debug)]
-pub struct Bert {
-    pub bert: Body,
-    pub classifier: Head,
-    pub classifier_dropout: f64,
-    #[module(skip)]
-    pub config: Config,
-}
+    fn encoder(&self) -> &EncoderConfig {
+        &self.encoder
+    }
 
-/// `BertModel`.
-#[derive(Module, Debug)]
-pub struct Body {
-    pub embeddings: Embeddings,
-    pub encoder: Encoder,
-    pub pooler: Pooler,
-}
-
-/// `BertPooler`: a layer and tanh on the first token (`[CLS]`).
-#[derive(Module, Debug)]
-pub struct Pooler {
-    pub dense: Linear,
-}
-
-impl Bert {
-    /// The names of tensors in its checkpoints.
-    pub const NAMES: Names = Names { body: "bert", parts: &["embeddings", "encoder", "pooler"] };
-
-    /// A model without values; the caller fills them in.
-    pub fn empty(config: &Config, own: &BertConfig, device: &Device) -> Self {
-        let c = &own.encoder;
+    fn build(&self, head: HeadConfig, device: &Device) -> Bert {
+        let c = &self.encoder;
         Bert {
             bert: Body {
                 embeddings: Embeddings::empty(c, Positions::FromZero, device),
                 encoder: Encoder::empty(c, device),
                 pooler: Pooler { dense: Linear::empty(c.hidden_size, c.hidden_size, device) },
             },
-            classifier: Head::single(HeadConfig::of(config), device),
-            classifier_dropout: own.classifier_dropout,
-            config: config.clone(),
+            classifier: Head::single(head, device),
+            classifier_dropout: self.classifier_dropout,
         }
     }
+}
 
-    /// `ids` `[B, T]`, `mask` `[B, T]` (true = a real token) → logits `[B, C]`.
-    pub fn forward(&self, ids: Tensor<2, Int>, mask: Tensor<2, Bool>, pass: &mut Pass) -> Tensor<2> {
-        let [batch, _] = ids.dims();
-        let x = self.bert.embeddings.forward(ids, pass); // [B·T, H]
-        let x = self.bert.encoder.forward(x, mask, pass);
-        self.head(x, batch, pass)
+/// `BertForSequenceClassification`.
+#[derive(Module, Debug)]
+pub(crate) struct Bert {
+    bert: Body,
+    classifier: Head,
+    classifier_dropout: f64,
+}
+
+/// `BertModel`.
+#[derive(Module, Debug)]
+struct Body {
+    embeddings: Embeddings,
+    encoder: Encoder,
+    pooler: Pooler,
+}
+
+/// `BertPooler`: a layer and tanh on the first token (`[CLS]`).
+#[derive(Module, Debug)]
+struct Pooler {
+    dense: Linear,
+}
+
+impl Network for Bert {
+    type Encoder = Encoder;
+
+    fn encoder(&self) -> &Encoder {
+        &self.bert.encoder
     }
 
-    /// The encoder's output `x` `[B·T, H]` → logits `[B, C]`.
-    pub fn head(&self, x: Tensor<2>, batch: usize, pass: &mut Pass) -> Tensor<2> {
+    fn embed(&self, ids: Tensor<2, Int>, _: &Tensor<2, Bool>, pass: &mut Pass) -> Tensor<2> {
+        self.bert.embeddings.forward(ids, pass)
+    }
+
+    fn head(&self, x: Tensor<2>, batch: usize, pass: &mut Pass) -> Tensor<2> {
         let pooled = self.bert.pooler.dense.forward(first_tokens(x, batch), pass).tanh(); // [B, H]
         self.classifier.forward(pooled, self.classifier_dropout, pass)
     }
 
-    /// Applies `change` to every linear layer with its name in transformers.
-    pub fn map_linears(&mut self, change: &mut dyn FnMut(&str, &mut Linear)) {
+    fn map_linears(&mut self, change: &mut dyn FnMut(&str, &mut Linear)) {
         self.bert.encoder.map_linears("bert.encoder", change);
         change("bert.pooler.dense", &mut self.bert.pooler.dense);
         self.classifier.map_linears(change);

@@ -6,18 +6,12 @@ use std::path::Path;
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Map, Value, json};
 
-use super::bert::BertConfig;
-use super::deberta::DebertaConfig;
-use super::distilbert::DistilBertConfig;
-use super::encoder::EncoderConfig;
-pub use super::fields::Fields;
-use super::head::HeadKind;
+use super::family;
+use super::family::Family;
+use super::fields::Fields;
+use super::head::{HeadConfig, HeadKind};
 use super::quantization;
 use super::quantization::Quantization;
-use super::roberta::RobertaConfig;
-
-/// The `model_type` of each family that [`Model`](super::Model) supports.
-pub const FAMILIES: &[&str] = &["roberta", "xlm-roberta", "bert", "distilbert", "deberta-v2"];
 
 /// The `problem_type` of the classifiers that `pipe` trains and scores.
 const SINGLE_LABEL: &str = "single_label_classification";
@@ -36,27 +30,6 @@ pub struct Config {
     fields: Map<String, Value>,
     /// Names of unknown fields; they have no effect.
     unknown: Vec<String>,
-}
-
-/// The fields of one model family.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Family {
-    Roberta(RobertaConfig),
-    Bert(BertConfig),
-    Deberta(DebertaConfig),
-    DistilBert(DistilBertConfig),
-}
-
-impl Family {
-    /// The sizes that every family has.
-    fn encoder(&self) -> &EncoderConfig {
-        match self {
-            Family::Roberta(c) => &c.encoder,
-            Family::Bert(c) => &c.encoder,
-            Family::Deberta(c) => &c.encoder,
-            Family::DistilBert(c) => &c.encoder,
-        }
-    }
 }
 
 impl Config {
@@ -86,22 +59,25 @@ impl Config {
     /// Parses and checks the text of a `config.json`.
     pub fn parse(text: &str) -> Result<Self> {
         let value: Value = serde_json::from_str(text).context("not valid JSON")?;
-        let Value::Object(fields) = value else {
-            bail!("not a JSON object");
-        };
+        match value {
+            Value::Object(fields) => Self::of(fields),
+            _ => bail!("not a JSON object"),
+        }
+    }
+
+    /// Checks the fields of a `config.json`.
+    fn of(fields: Map<String, Value>) -> Result<Self> {
         let read = Fields::new(&fields);
         let model_type = read.text("model_type", "")?;
-        let family = match model_type {
-            "roberta" | "xlm-roberta" => Family::Roberta(RobertaConfig::read(&read)?),
-            "bert" => Family::Bert(BertConfig::read(&read)?),
-            "deberta-v2" => Family::Deberta(DebertaConfig::read(&read)?),
-            "distilbert" => Family::DistilBert(DistilBertConfig::read(&read)?),
-            "" => bail!(
-                "field `model_type` is missing; known families: {} (add it if the model is one of them)",
-                FAMILIES.join(", ")
-            ),
-            other => bail!("field `model_type` is `{other}`; known families: {}", FAMILIES.join(", ")),
+        let Some(family) = Family::read(model_type, &read) else {
+            let known = family::model_types().join(", ");
+            ensure!(
+                !model_type.is_empty(),
+                "field `model_type` is missing; known families: {known} (add it if the model is one of them)"
+            );
+            bail!("field `model_type` is `{model_type}`; known families: {known}");
         };
+        let family = family?;
         let quantization = Quantization::read(&read)?;
         let labels = read.labels()?;
         let head = HeadKind::read(&read)?;
@@ -111,13 +87,17 @@ impl Config {
 
     /// The content of a new `config.json`: the fields as read, with the current labels and dtype f32.
     pub fn to_json(&self) -> Value {
+        Value::Object(self.new_fields())
+    }
+
+    fn new_fields(&self) -> Map<String, Value> {
         let mut fields = self.fields.clone();
         let numbered = self.labels.iter().enumerate();
         let id2label: Map<_, _> = numbered.clone().map(|(i, label)| (i.to_string(), json!(label))).collect();
         let label2id: Map<_, _> = numbered.map(|(i, label)| (label.clone(), json!(i))).collect();
         fields.insert("id2label".into(), Value::Object(id2label));
         fields.insert("label2id".into(), Value::Object(label2id));
-        fields.insert("architectures".into(), json!([self.architecture()]));
+        fields.insert("architectures".into(), json!([self.family.names().architecture(self.model_type())]));
         fields.insert("problem_type".into(), json!(SINGLE_LABEL));
         // transformers derives `num_labels` from `id2label`; a stale value would contradict it.
         fields.remove("num_labels");
@@ -132,7 +112,7 @@ impl Config {
         for name in if there.is_empty() { vec!["dtype"] } else { there } {
             fields.insert(name.into(), json!("float32"));
         }
-        Value::Object(fields)
+        fields
     }
 
     /// How the weights are stored, if they are integers.
@@ -168,20 +148,19 @@ impl Config {
 
     /// The same model with another number of layers.
     pub fn with_layers(&self, layers: usize) -> Result<Self> {
-        self.with_size(["num_hidden_layers", DistilBertConfig::LAYERS], layers)
+        self.with_size(self.family.names().layers, layers)
     }
 
     /// The same model with feed-forward layers of this width.
     pub fn with_intermediate_size(&self, width: usize) -> Result<Self> {
-        self.with_size(["intermediate_size", DistilBertConfig::INTERMEDIATE], width)
+        self.with_size(self.family.names().intermediate, width)
     }
 
-    /// The same model with another size; the field has a usual name and one for DistilBERT.
-    fn with_size(&self, [usual, distilbert]: [&str; 2], size: usize) -> Result<Self> {
-        let field = if matches!(self.family, Family::DistilBert(_)) { distilbert } else { usual };
-        let mut json = self.to_json();
-        json[field] = size.into();
-        Self::parse(&json.to_string())
+    /// The same model with another size, which is in `field`.
+    fn with_size(&self, field: &str, size: usize) -> Result<Self> {
+        let mut fields = self.new_fields();
+        fields.insert(field.into(), size.into());
+        Self::of(fields)
     }
 
     /// A field as written in `config.json`.
@@ -208,10 +187,7 @@ impl Config {
 
     /// The longest sequence that the position table allows, in tokens, including special tokens.
     pub fn max_length(&self) -> usize {
-        match &self.family {
-            Family::Roberta(c) => c.max_length(),
-            _ => self.family.encoder().max_position_embeddings,
-        }
+        self.family.max_length()
     }
 
     /// The id of the padding token.
@@ -247,14 +223,9 @@ impl Config {
         self.family.encoder().initializer_range
     }
 
-    fn architecture(&self) -> &'static str {
-        match (&self.family, self.model_type()) {
-            (Family::Roberta(_), "xlm-roberta") => "XLMRobertaForSequenceClassification",
-            (Family::Roberta(_), _) => "RobertaForSequenceClassification",
-            (Family::Bert(_), _) => "BertForSequenceClassification",
-            (Family::Deberta(_), _) => "DebertaV2ForSequenceClassification",
-            (Family::DistilBert(_), _) => "DistilBertForSequenceClassification",
-        }
+    /// The kind and sizes of the head.
+    pub(super) fn head_config(&self) -> HeadConfig {
+        HeadConfig { kind: self.head, hidden: self.hidden_size(), labels: self.labels.len() }
     }
 }
 

@@ -6,8 +6,8 @@ use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Bool, Device, Tensor, module::conv1d};
 
 use super::activation::Activation;
-use super::config::Fields;
 use super::encoder::EncoderConfig;
+use super::fields::Fields;
 use super::linear::empty;
 use super::norm::LayerNorm;
 use crate::compute::dropout::Pass;
@@ -41,7 +41,7 @@ impl ConvConfig {
 
 /// `ConvLayer` of transformers `modeling_deberta_v2.py`.
 #[derive(Module, Debug)]
-pub struct Conv {
+pub(crate) struct Conv {
     pub conv: Kernel,
     pub layer_norm: LayerNorm,
     pub dropout: f64,
@@ -52,7 +52,7 @@ pub struct Conv {
 
 /// `Conv1d` of torch.
 #[derive(Module, Debug)]
-pub struct Kernel {
+pub(crate) struct Kernel {
     /// `[H, H / groups, K]`
     pub weight: Param<Tensor<3>>,
     pub bias: Param<Tensor<1>>,
@@ -60,7 +60,7 @@ pub struct Kernel {
 
 impl Conv {
     /// A layer without values; the caller fills them in.
-    pub fn empty(own: &ConvConfig, c: &EncoderConfig, device: &Device) -> Self {
+    pub(crate) fn empty(own: &ConvConfig, c: &EncoderConfig, device: &Device) -> Self {
         let hidden = c.hidden_size;
         Conv {
             conv: Kernel {
@@ -75,7 +75,13 @@ impl Conv {
     }
 
     /// `embedded` `[B·T, H]` (the embeddings), `x` `[B·T, H]` (the first layer's output), `mask` `[B, T]` → `[B·T, H]`.
-    pub fn forward(&self, embedded: Tensor<2>, x: Tensor<2>, mask: &Tensor<2, Bool>, pass: &mut Pass) -> Tensor<2> {
+    pub(crate) fn forward(
+        &self,
+        embedded: Tensor<2>,
+        x: Tensor<2>,
+        mask: &Tensor<2, Bool>,
+        pass: &mut Pass,
+    ) -> Tensor<2> {
         let [batch, length] = mask.dims();
         let [rows, hidden] = x.dims();
         let [_, _, kernel] = self.conv.weight.dims();

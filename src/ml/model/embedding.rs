@@ -10,18 +10,18 @@ use crate::compute::dropout::Pass;
 
 /// A table `[V, H]`, one row per id.
 #[derive(Module, Debug)]
-pub struct Embedding {
+pub(crate) struct Embedding {
     pub weight: Param<Tensor<2>>,
 }
 
 impl Embedding {
     /// A table without values; the caller fills them in.
-    pub fn empty(rows: usize, width: usize, device: &Device) -> Self {
+    pub(crate) fn empty(rows: usize, width: usize, device: &Device) -> Self {
         Embedding { weight: empty([rows, width], device) }
     }
 
     /// `ids` `[B, T]` → `[B, T, H]`.
-    pub fn forward(&self, ids: Tensor<2, Int>) -> Tensor<3> {
+    pub(crate) fn forward(&self, ids: Tensor<2, Int>) -> Tensor<3> {
         embedding(self.weight.val(), ids)
     }
 
@@ -33,7 +33,7 @@ impl Embedding {
 
 /// How tokens get their absolute positions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Positions {
+pub(crate) enum Positions {
     /// No absolute positions: DeBERTa-v3, whose attention uses distances.
     None,
     /// 0, 1, 2, …: BERT.
@@ -45,7 +45,7 @@ pub enum Positions {
 
 /// Sum of word, position and type embeddings, normalized.
 #[derive(Module, Debug)]
-pub struct Embeddings {
+pub(crate) struct Embeddings {
     pub word_embeddings: Embedding,
     pub position_embeddings: Option<Embedding>,
     /// Each row is a single text, so all tokens have the first type. `None` if `type_vocab_size` is 0.
@@ -59,7 +59,7 @@ pub struct Embeddings {
 
 impl Embeddings {
     /// Tables without values; the caller fills them in.
-    pub fn empty(c: &EncoderConfig, positions: Positions, device: &Device) -> Self {
+    pub(crate) fn empty(c: &EncoderConfig, positions: Positions, device: &Device) -> Self {
         let table = |rows| Embedding::empty(rows, c.hidden_size, device);
         Embeddings {
             word_embeddings: table(c.vocab_size),
@@ -73,12 +73,12 @@ impl Embeddings {
     }
 
     /// `ids` `[B, T]` → `[B·T, H]`.
-    pub fn forward(&self, ids: Tensor<2, Int>, pass: &mut Pass) -> Tensor<2> {
+    pub(crate) fn forward(&self, ids: Tensor<2, Int>, pass: &mut Pass) -> Tensor<2> {
         pass.dropout(self.normalized(ids), self.dropout)
     }
 
     /// Like [`forward`](Self::forward), without dropout.
-    pub fn normalized(&self, ids: Tensor<2, Int>) -> Tensor<2> {
+    pub(crate) fn normalized(&self, ids: Tensor<2, Int>) -> Tensor<2> {
         let [batch, length] = ids.dims();
         let mut x = self.word_embeddings.forward(ids.clone()); // [B, T, H]
         let is_padding = ids.clone().equal_elem(self.pad_id as i64);

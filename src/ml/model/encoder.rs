@@ -8,9 +8,8 @@ use burn::tensor::{Bool, Device, Tensor};
 use serde_json::json;
 
 use super::activation::Activation;
-use super::config::Fields;
-use super::integer::together;
-use super::linear::Linear;
+use super::fields::Fields;
+use super::linear::{Linear, together};
 use super::norm::LayerNorm;
 use crate::compute::dropout::Pass;
 use crate::compute::kernel;
@@ -110,7 +109,7 @@ impl EncoderConfig {
 }
 
 /// A self-attention that a [`Layer`] can hold.
-pub trait Attend: Module {
+pub(crate) trait Attend: Module {
     /// Data that all layers of a forward pass share: the mask, relative positions.
     type Context;
 
@@ -125,11 +124,42 @@ pub trait Attend: Module {
     fn linears(&mut self) -> Vec<(&'static str, &mut Linear)>;
 }
 
+/// The layers of a family, one after another.
+pub(crate) trait Layers {
+    /// Data of a batch that all layers share: the mask, distances between tokens.
+    type Shared;
+
+    fn depth(&self) -> usize;
+
+    /// The embeddings of all distances within sequences of `length` tokens, `[R, H]`, if the layers use any.
+    fn rows(&self, _length: usize) -> Option<Tensor<2>> {
+        None
+    }
+
+    /// The data that all layers share, from `mask` `[B, T]` (true = a real token) and [`rows`](Self::rows).
+    fn shared(&self, mask: &Tensor<2, Bool>, rows: Option<Tensor<2>>) -> Self::Shared;
+
+    /// Layer `i`: `x` `[B·T, H]` → `[B·T, H]`.
+    fn layer(&self, i: usize, x: Tensor<2>, shared: &Self::Shared, pass: &mut Pass) -> Tensor<2>;
+
+    /// Like [`layer`](Self::layer), with the attention scores before the softmax, `[B, h, T, T]`.
+    fn layer_with_scores(
+        &self,
+        i: usize,
+        x: Tensor<2>,
+        shared: &Self::Shared,
+        pass: &mut Pass,
+    ) -> (Tensor<2>, Tensor<4>);
+
+    /// Applies `change` to every linear layer; `at` is the encoder's name in transformers.
+    fn map_linears(&mut self, at: &str, change: &mut dyn FnMut(&str, &mut Linear));
+}
+
 /// Attention and feed-forward, each with a residual and a normalization after it.
 ///
 /// Source: `BertLayer` in transformers `modeling_bert.py`; RoBERTa's and DeBERTa's are copies of it.
 #[derive(Module, Debug)]
-pub struct Layer<A: Attend> {
+pub(crate) struct Layer<A: Attend> {
     pub attention: Attention<A>,
     pub intermediate: Intermediate,
     pub output: Output,
@@ -137,7 +167,7 @@ pub struct Layer<A: Attend> {
 
 impl<A: Attend> Layer<A> {
     /// A layer around `self_attention` without values; the caller fills them in.
-    pub fn empty(self_attention: A, c: &EncoderConfig, device: &Device) -> Self {
+    pub(crate) fn empty(self_attention: A, c: &EncoderConfig, device: &Device) -> Self {
         let output = |inputs| Output {
             dense: Linear::empty(inputs, c.hidden_size, device),
             layer_norm: LayerNorm::empty(c.hidden_size, c.layer_norm_eps, device),
@@ -154,13 +184,18 @@ impl<A: Attend> Layer<A> {
     }
 
     /// `x` `[B·T, H]` → `[B·T, H]`.
-    pub fn forward(&self, x: Tensor<2>, context: &A::Context, pass: &mut Pass) -> Tensor<2> {
+    pub(crate) fn forward(&self, x: Tensor<2>, context: &A::Context, pass: &mut Pass) -> Tensor<2> {
         let attended = self.attention.self_attention.forward(x.clone(), context, pass);
         self.after_attention(attended, x, pass)
     }
 
     /// Like [`forward`](Self::forward), with the attention scores `[B, h, T, T]`.
-    pub fn forward_with_scores(&self, x: Tensor<2>, context: &A::Context, pass: &mut Pass) -> (Tensor<2>, Tensor<4>) {
+    pub(crate) fn forward_with_scores(
+        &self,
+        x: Tensor<2>,
+        context: &A::Context,
+        pass: &mut Pass,
+    ) -> (Tensor<2>, Tensor<4>) {
         let (attended, scores) = self.attention.self_attention.forward_with_scores(x.clone(), context, pass);
         (self.after_attention(attended, x, pass), scores)
     }
@@ -173,7 +208,7 @@ impl<A: Attend> Layer<A> {
     }
 
     /// Applies `change` to every linear layer; `at` is the layer's name in transformers.
-    pub fn map_linears(&mut self, at: &str, change: &mut dyn FnMut(&str, &mut Linear)) {
+    pub(crate) fn map_linears(&mut self, at: &str, change: &mut dyn FnMut(&str, &mut Linear)) {
         for (name, linear) in self.attention.self_attention.linears() {
             change(&format!("{at}.attention.self.{name}"), linear);
         }
@@ -184,7 +219,7 @@ impl<A: Attend> Layer<A> {
 }
 
 #[derive(Module, Debug)]
-pub struct Attention<A: Attend> {
+pub(crate) struct Attention<A: Attend> {
     /// `self` in transformers, which is a keyword here.
     pub self_attention: A,
     pub output: Output,
@@ -192,7 +227,7 @@ pub struct Attention<A: Attend> {
 
 /// The first, wide layer of the feed-forward.
 #[derive(Module, Debug)]
-pub struct Intermediate {
+pub(crate) struct Intermediate {
     pub dense: Linear,
     #[module(skip)]
     pub activation: Activation,
@@ -207,7 +242,7 @@ impl Intermediate {
 
 /// A projection back to the hidden width, dropout, residual and normalization.
 #[derive(Module, Debug)]
-pub struct Output {
+pub(crate) struct Output {
     pub dense: Linear,
     pub layer_norm: LayerNorm,
     pub dropout: f64,
@@ -221,30 +256,41 @@ impl Output {
     }
 }
 
-/// The layers of a BERT or RoBERTa.
+/// The layers of a BERT, a RoBERTa or a DistilBERT.
 #[derive(Module, Debug)]
-pub struct Encoder {
+pub(crate) struct Encoder {
     pub layer: Vec<Layer<SelfAttention>>,
 }
 
 impl Encoder {
     /// Layers without values; the caller fills them in.
-    pub fn empty(c: &EncoderConfig, device: &Device) -> Self {
+    pub(crate) fn empty(c: &EncoderConfig, device: &Device) -> Self {
         let layer = |_| Layer::empty(SelfAttention::empty(c, device), c, device);
         Encoder { layer: (0..c.num_hidden_layers).map(layer).collect() }
     }
+}
 
-    /// `x` `[B·T, H]`, `mask` `[B, T]` (true = a real token) → `[B·T, H]`.
-    pub fn forward(&self, mut x: Tensor<2>, mask: Tensor<2, Bool>, pass: &mut Pass) -> Tensor<2> {
-        let bias = attention_bias(mask);
-        for layer in &self.layer {
-            x = layer.forward(x, &bias, pass);
-        }
-        x
+impl Layers for Encoder {
+    /// [`attention_bias`], `[B, 1, 1, T]`.
+    type Shared = Tensor<4>;
+
+    fn depth(&self) -> usize {
+        self.layer.len()
     }
 
-    /// Applies `change` to every linear layer; `at` is the encoder's name in transformers.
-    pub fn map_linears(&mut self, at: &str, change: &mut dyn FnMut(&str, &mut Linear)) {
+    fn shared(&self, mask: &Tensor<2, Bool>, _: Option<Tensor<2>>) -> Tensor<4> {
+        attention_bias(mask.clone())
+    }
+
+    fn layer(&self, i: usize, x: Tensor<2>, bias: &Tensor<4>, pass: &mut Pass) -> Tensor<2> {
+        self.layer[i].forward(x, bias, pass)
+    }
+
+    fn layer_with_scores(&self, i: usize, x: Tensor<2>, bias: &Tensor<4>, pass: &mut Pass) -> (Tensor<2>, Tensor<4>) {
+        self.layer[i].forward_with_scores(x, bias, pass)
+    }
+
+    fn map_linears(&mut self, at: &str, change: &mut dyn FnMut(&str, &mut Linear)) {
         for (i, layer) in self.layer.iter_mut().enumerate() {
             layer.map_linears(&format!("{at}.layer.{i}"), change);
         }
@@ -256,13 +302,13 @@ impl Encoder {
 ///
 /// The lowest finite f32, which transformers uses, would overflow when a score is added. In a row that is all padding, all
 /// scores and so all weights are equal, as in transformers.
-pub fn attention_bias(mask: Tensor<2, Bool>) -> Tensor<4> {
+pub(crate) fn attention_bias(mask: Tensor<2, Bool>) -> Tensor<4> {
     let [batch, length] = mask.dims();
     (mask.bool_not().float() * -1e30).reshape([batch, 1, 1, length])
 }
 
 /// The first token's vector of each row: `x` `[B·T, H]` → `[B, H]`.
-pub fn first_tokens(x: Tensor<2>, batch: usize) -> Tensor<2> {
+pub(crate) fn first_tokens(x: Tensor<2>, batch: usize) -> Tensor<2> {
     let [rows, hidden] = x.dims();
     x.reshape([batch, rows / batch, hidden]).slice([0..batch, 0..1]).reshape([batch, hidden])
 }
@@ -271,7 +317,7 @@ pub fn first_tokens(x: Tensor<2>, batch: usize) -> Tensor<2> {
 ///
 /// Source: `BertSelfAttention` in transformers `modeling_bert.py`.
 #[derive(Module, Debug)]
-pub struct SelfAttention {
+pub(crate) struct SelfAttention {
     pub query: Linear,
     pub key: Linear,
     pub value: Linear,

@@ -2,7 +2,7 @@
 
 use anyhow::{Result, ensure};
 
-use super::Model;
+use super::classifier::Model;
 use super::part::{Part, place};
 
 impl Model {

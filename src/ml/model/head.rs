@@ -6,7 +6,7 @@ use burn::tensor::{Device, Tensor, activation::relu};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::config::{Config, Fields};
+use super::fields::Fields;
 use super::linear::Linear;
 use crate::compute::dropout::Pass;
 
@@ -44,12 +44,6 @@ pub struct HeadConfig {
     pub kind: HeadKind,
     pub hidden: usize,
     pub labels: usize,
-}
-
-impl HeadConfig {
-    pub fn of(config: &Config) -> Self {
-        HeadConfig { kind: config.head(), hidden: config.hidden_size(), labels: config.labels().len() }
-    }
 }
 
 /// The `classifier` of a model.

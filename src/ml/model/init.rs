@@ -4,12 +4,13 @@ use rand::rngs::ChaCha8Rng;
 use rand::{Rng, SeedableRng};
 use rayon::prelude::*;
 
-use super::config::{Config, Family};
+use super::config::Config;
+use super::names::WEIGHT;
 use super::walk::Named;
 use crate::files::host::{HostTensor, HostTensors};
 
 /// Initial values of all `parameters`.
-pub fn all(parameters: &[Named], config: &Config, seed: u64) -> HostTensors {
+pub(crate) fn all(parameters: &[Named], config: &Config, seed: u64) -> HostTensors {
     parameters.par_iter().map(|p| (p.name.clone(), fresh(&p.name, &p.shape, config, seed))).collect()
 }
 
@@ -18,7 +19,7 @@ pub fn all(parameters: &[Named], config: &Config, seed: u64) -> HostTensors {
 ///
 /// Each parameter has its own random stream, derived from `seed` and its name, so a new head gets the
 /// same values whether or not the encoder was loaded from a file.
-pub fn fresh(name: &str, shape: &[usize], config: &Config, seed: u64) -> HostTensor {
+pub(crate) fn fresh(name: &str, shape: &[usize], config: &Config, seed: u64) -> HostTensor {
     let size = shape.iter().product();
     let shape = shape.to_vec();
     if shape.len() == 1 {
@@ -27,8 +28,8 @@ pub fn fresh(name: &str, shape: &[usize], config: &Config, seed: u64) -> HostTen
     }
     let mut data = normal(name, size, config.initializer_range(), seed);
     // Tables with a padding row never train it.
-    let padded_positions = matches!(config.family, Family::Roberta(_)) && name.ends_with("position_embeddings.weight");
-    if name.ends_with("word_embeddings.weight") || padded_positions {
+    let table = name.strip_suffix(WEIGHT).unwrap_or_default();
+    if config.family.names().padded.iter().any(|padded| table.ends_with(padded)) {
         let width = shape[1];
         let row = config.pad_id() as usize * width;
         data[row..row + width].fill(0.0);
@@ -37,7 +38,7 @@ pub fn fresh(name: &str, shape: &[usize], config: &Config, seed: u64) -> HostTen
 }
 
 /// `size` draws from N(0, `deviation`), with Marsaglia's polar method.
-pub fn normal(name: &str, size: usize, deviation: f64, seed: u64) -> Vec<f32> {
+pub(crate) fn normal(name: &str, size: usize, deviation: f64, seed: u64) -> Vec<f32> {
     let mut rng = stream(name, seed);
     let mut out = Vec::with_capacity(size + 1);
     while out.len() < size {
@@ -53,7 +54,7 @@ pub fn normal(name: &str, size: usize, deviation: f64, seed: u64) -> Vec<f32> {
 }
 
 /// `size` draws from the uniform distribution between `-bound` and `bound`.
-pub fn uniform(name: &str, size: usize, bound: f64, seed: u64) -> Vec<f32> {
+pub(crate) fn uniform(name: &str, size: usize, bound: f64, seed: u64) -> Vec<f32> {
     let mut rng = stream(name, seed);
     (0..size).map(|_| (symmetric(&mut rng) * bound) as f32).collect()
 }

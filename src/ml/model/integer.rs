@@ -1,131 +1,22 @@
-//! Linear layers with integer weights, and linear layers that measure the error of rounding on their activations.
+//! Finds the linear layers that compute with integers, reads their weights, and gives layers their substitutes.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use burn::module::Param;
-use burn::tensor::{Tensor, TensorData};
 use rayon::prelude::*;
 
-use super::linear::Linear;
+use super::classifier::Model;
+use super::config::Config;
+use super::names::WEIGHT;
 use super::quantization::Activations;
-use super::{Config, Model, Named};
-use crate::compute::dropout::Pass;
+use super::substitute::{Integers, Substitute};
+use super::walk::Named;
 use crate::compute::int4;
 use crate::compute::int8::weight::MOST_INPUTS;
 use crate::compute::int8::{Layer, Probe, Rounding, Weight};
-use crate::compute::kernel;
 use crate::files::host::Layout;
 use crate::files::weights::stored::Stored;
-
-/// What replaces a linear layer's plain float product.
-#[derive(Debug, Clone)]
-pub enum Substitute {
-    /// A product with integer weights.
-    Integers(Integers),
-    /// The float product, which the probe compares with rounded ones.
-    Measured(Arc<Probe>),
-}
-
-impl Substitute {
-    /// `x` `[N, in]`, `bias` `[out]` → `[N, out]`; `float` is the product in floats.
-    pub fn forward(&self, x: Tensor<2>, bias: Tensor<1>, float: impl FnOnce(Tensor<2>) -> Tensor<2>) -> Tensor<2> {
-        match self {
-            Substitute::Integers(Integers::Int8(layer)) if kernel::fuses(&x) => {
-                kernel::integer_linear(x, vec![(layer.clone(), bias)])
-            }
-            Substitute::Integers(Integers::Int4(weight)) if kernel::fuses(&x) => {
-                kernel::unpacked_linear(x, weight, bias)
-            }
-            Substitute::Integers(_) => float(x),
-            Substitute::Measured(probe) => {
-                let y = float(x.clone());
-                probe.see(&values(x), &values(bias), &values(y.clone()));
-                y
-            }
-        }
-    }
-}
-
-/// Applies linear layers to the same `x` `[N, in]` → one result each, `[N, out]`. If all have 8-bit integers of the same shape and
-/// rounding, it rounds `x` once and computes one product.
-pub fn together<const N: usize>(linears: [&Linear; N], x: Tensor<2>, pass: &mut Pass) -> [Tensor<2>; N] {
-    let layers = linears.map(|linear| match (&linear.substitute, &linear.lora) {
-        (Some(Substitute::Integers(Integers::Int8(layer))), None) => Some((layer.clone(), linear.bias.val())),
-        _ => None,
-    });
-    let layers: Option<Vec<_>> = layers.into_iter().collect();
-    match layers.filter(|layers| kernel::fuses(&x) && layers.iter().all(|(layer, _)| layer.is_like(&layers[0].0))) {
-        Some(layers) => {
-            let [rows, _] = x.dims();
-            let all = kernel::integer_linear(x, layers);
-            std::array::from_fn(|i| all.clone().narrow(0, i * rows, rows))
-        }
-        None => linears.map(|linear| linear.forward(x.clone(), pass)),
-    }
-}
-
-/// The values in row-major order.
-fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
-    tensor.into_data().convert::<f32>().try_into_vec().unwrap_or_default()
-}
-
-impl Linear {
-    /// Switches the layer to integers. The float weight takes no memory; it is computed from the integers if something reads it.
-    fn set_integers(&mut self, integers: Integers) {
-        let shape = integers.shape();
-        let own = integers.clone();
-        self.weight = Param::uninitialized(
-            self.weight.id,
-            move |device, require_grad| {
-                Tensor::from_data(TensorData::new(own.to_floats(), shape), device).set_require_grad(require_grad)
-            },
-            self.weight.lazy_device(),
-            false,
-            shape.into(),
-        );
-        self.substitute = Some(Substitute::Integers(integers));
-    }
-}
-
-/// The suffix of a weight's name after the name of its layer.
-pub const WEIGHT: &str = ".weight";
-
-/// The integer weight of a linear layer.
-#[derive(Debug, Clone)]
-pub enum Integers {
-    /// 8-bit weights; activations are integers too.
-    Int8(Arc<Layer>),
-    /// 4-bit weights; activations are floats.
-    Int4(Arc<int4::Weight>),
-}
-
-impl Integers {
-    /// `[in, out]`
-    fn shape(&self) -> [usize; 2] {
-        match self {
-            Integers::Int8(layer) => [layer.weight.inputs(), layer.weight.outputs()],
-            Integers::Int4(weight) => [weight.inputs(), weight.outputs()],
-        }
-    }
-
-    /// The dequantized weights `[in, out]`.
-    fn to_floats(&self) -> Vec<f32> {
-        match self {
-            Integers::Int8(layer) => layer.weight.to_floats(),
-            Integers::Int4(weight) => weight.to_floats(),
-        }
-    }
-
-    /// How many of the weights are not zero.
-    pub fn non_zero(&self) -> usize {
-        match self {
-            Integers::Int8(layer) => layer.weight.non_zero(),
-            Integers::Int4(weight) => weight.non_zero(),
-        }
-    }
-}
 
 /// The linear layers that compute with integers, by name: layers with 4-bit weights, and layers with 8-bit weights if the config
 /// says that activations are integers too.

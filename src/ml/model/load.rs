@@ -8,11 +8,14 @@ use burn::tensor::Device;
 use rayon::prelude::*;
 use safetensors::Dtype;
 
+use super::classifier::Model;
 use super::config::Config;
+use super::init;
 use super::integer;
-use super::integer::{Integers, WEIGHT};
-use super::names::is_buffer;
-use super::{Model, Named, init, walk};
+use super::names::{WEIGHT, is_buffer};
+use super::substitute::Integers;
+use super::walk;
+use super::walk::Named;
 use crate::compute::device;
 use crate::files::weights;
 use crate::files::weights::stored::Stored;
@@ -200,7 +203,7 @@ struct Plan<'a> {
 
 impl<'a> Plan<'a> {
     fn new(model: &Model, weights: &'a Weights) -> Result<Self> {
-        let (names, parameters) = (model.names(), model.parameters());
+        let (names, parameters) = (model.config().family.names(), model.parameters());
         let mut tensors = names.resolve(weights)?;
         let known = parameters.iter().any(|p| names.is_body(&p.name) && tensors.contains_key(&p.name));
         ensure!(

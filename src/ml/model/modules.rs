@@ -1,12 +1,12 @@
 //! Matches module names against targets and patterns, and lists them for messages.
 
 /// Whether a target is the whole name of a module or the part after a dot, as in PEFT.
-pub fn is_end(target: &str, module: &str) -> bool {
+pub(crate) fn is_end(target: &str, module: &str) -> bool {
     module.strip_suffix(target).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
 }
 
 /// Like [`is_end`], with `*` for any characters, including dots.
-pub fn matches(pattern: &str, module: &str) -> bool {
+pub(crate) fn matches(pattern: &str, module: &str) -> bool {
     let mut pieces = pattern.split('*');
     let (Some(first), Some(last)) = (pieces.next(), pieces.next_back()) else { return is_end(pattern, module) };
     let fits = |name: &str| {
@@ -19,7 +19,7 @@ pub fn matches(pattern: &str, module: &str) -> bool {
 }
 
 /// Lists module names with layer numbers replaced by `number`, each name once.
-pub fn kinds<'a>(modules: impl IntoIterator<Item = &'a str>, number: &str) -> String {
+pub(crate) fn kinds<'a>(modules: impl IntoIterator<Item = &'a str>, number: &str) -> String {
     let mut kinds: Vec<String> = Vec::new();
     for module in modules {
         let parts = module.split('.').map(|part| if part.parse::<usize>().is_ok() { number } else { part });

@@ -1,27 +1,47 @@
-//! Maps the names of tensors in checkpoints to parameters.
+//! A family's names in configs and checkpoints, and which parameter each tensor of a checkpoint is.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
 use anyhow::{Result, bail};
 
-use super::Model;
-use super::bert::Bert;
-use super::deberta::Deberta;
-use super::distilbert::DistilBert;
-use super::roberta::Roberta;
 use crate::files::weights::Weights;
 use crate::files::weights::stored::Stored;
 
-/// The naming of a family; each family defines its own beside its modules.
-#[derive(Debug)]
-pub struct Names {
+/// What a family calls things; each family defines its own beside its modules.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Names {
+    /// Each `model_type` of the family in `config.json`, with the class that `architectures` names for it.
+    pub types: &'static [(&'static str, &'static str)],
+    /// The field of `config.json` with the number of layers.
+    pub layers: &'static str,
+    /// The field of `config.json` with the width of the feed-forward layers.
+    pub intermediate: &'static str,
     /// The field of the encoder, with which the names of its parameters begin.
     pub body: &'static str,
     /// The fields of the encoder, with which the names begin if the encoder was saved alone.
     pub parts: &'static [&'static str],
+    /// The modules of encoder layers, if their names in files are not those of BERT.
+    pub renamed: Option<Renamed>,
+    /// The tables whose row for the padding token starts at zero.
+    pub padded: &'static [&'static str],
+    /// The modules that PEFT adapts by default.
+    pub adapted: &'static [&'static str],
 }
 
+/// Names of an encoder that differ from BERT's, which the shared modules have.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Renamed {
+    /// The name of the field `encoder`.
+    pub encoder: &'static str,
+    /// BERT's names for the modules of a layer, and the family's.
+    pub modules: &'static [(&'static str, &'static str)],
+}
+
+/// The suffix of a weight's name after the name of its layer.
+pub(crate) const WEIGHT: &str = ".weight";
+/// The prefix that PEFT puts before every name of the model it wraps.
+pub(crate) const PEFT: &str = "base_model.model.";
 /// Prefixes from training: `DataParallel`, `torch.compile`, and classes with the model in a field.
 const WRAPPERS: [&str; 3] = ["module.", "_orig_mod.", "model."];
 /// Suffixes from before PyTorch had LayerNorm, and the current ones.
@@ -29,21 +49,21 @@ const OLD: [(&str, &str); 2] = [("LayerNorm.gamma", "LayerNorm.weight"), ("Layer
 /// Index tables that old versions of transformers saved among the weights.
 const BUFFERS: [&str; 2] = ["embeddings.position_ids", "embeddings.token_type_ids"];
 
-impl Model {
-    /// The names of tensors in checkpoints of its family.
-    pub(super) fn names(&self) -> &'static Names {
-        match self {
-            Model::Roberta(_) => &Roberta::NAMES,
-            Model::Bert(_) => &Bert::NAMES,
-            Model::Deberta(_) => &Deberta::NAMES,
-            Model::DistilBert(_) => &DistilBert::NAMES,
-        }
-    }
-}
-
 impl Names {
+    /// BERT's, which other families differ from in a few.
+    pub(crate) const BERT: Names = Names {
+        types: &[("bert", "BertForSequenceClassification")],
+        layers: "num_hidden_layers",
+        intermediate: "intermediate_size",
+        body: "bert",
+        parts: &["embeddings", "encoder", "pooler"],
+        renamed: None,
+        padded: &["word_embeddings"],
+        adapted: &["query", "value"],
+    };
+
     /// Maps each tensor to the name of its parameter.
-    pub fn resolve<'a>(&self, weights: &'a Weights) -> Result<BTreeMap<String, &'a Stored>> {
+    pub(crate) fn resolve<'a>(&self, weights: &'a Weights) -> Result<BTreeMap<String, &'a Stored>> {
         let bare = !weights.tensors.keys().any(|name| begins(unwrapped(name), self.body));
         let mut resolved = BTreeMap::new();
         let mut origins = BTreeMap::new();
@@ -63,14 +83,29 @@ impl Names {
         Ok(resolved)
     }
 
+    /// The class that `architectures` of a config names for a `model_type`.
+    pub(crate) fn architecture(&self, model_type: &str) -> &'static str {
+        let of_type = self.types.iter().find(|(name, _)| *name == model_type);
+        of_type.or(self.types.first()).map_or("", |(_, architecture)| architecture)
+    }
+
+    /// The name in files of a parameter or module whose path of fields is `path`.
+    pub(crate) fn in_files(&self, path: String) -> String {
+        let Some(Renamed { encoder, modules }) = &self.renamed else { return path };
+        let layer = path.strip_prefix(self.body).and_then(|rest| rest.strip_prefix(".encoder.layer."));
+        let Some((number, module)) = layer.and_then(|layer| layer.split_once('.')) else { return path };
+        let theirs = modules.iter().find_map(|(ours, theirs)| Some(format!("{theirs}{}", module.strip_prefix(ours)?)));
+        format!("{}.{encoder}.layer.{number}.{}", self.body, theirs.as_deref().unwrap_or(module))
+    }
+
     /// Whether a parameter belongs to the encoder.
-    pub fn is_body(&self, parameter: &str) -> bool {
+    pub(crate) fn is_body(&self, parameter: &str) -> bool {
         begins(parameter, self.body)
     }
 }
 
 /// Whether a tensor is an index table of an old checkpoint, which can be ignored silently.
-pub fn is_buffer(name: &str) -> bool {
+pub(crate) fn is_buffer(name: &str) -> bool {
     BUFFERS.iter().any(|buffer| name.ends_with(buffer))
 }
 
@@ -96,6 +131,9 @@ pub(super) fn modern(name: &str) -> String {
 mod tests {
     use super::*;
     use crate::files::weights;
+    use crate::model::distilbert::DistilBertConfig;
+    use crate::model::network::FamilyConfig;
+    use crate::model::roberta::RobertaConfig;
     use crate::model::{HostTensor, HostTensors};
 
     /// The parameter names of a file with these tensor names.
@@ -106,7 +144,7 @@ mod tests {
         let tensors: HostTensors = names.iter().map(|name| (name.to_string(), tensor.clone())).collect();
         weights::write_f32(&path, &tensors)?;
         let weights = Weights::of(&[path])?;
-        Ok(Roberta::NAMES.resolve(&weights)?.into_keys().collect())
+        Ok(RobertaConfig::NAMES.resolve(&weights)?.into_keys().collect())
     }
 
     #[test]
@@ -136,5 +174,22 @@ mod tests {
         let expected = "the tensors roberta.a.LayerNorm.beta and roberta.a.LayerNorm.bias are both named roberta.a.LayerNorm.bias in \
              current checkpoints";
         assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn distilbert_renames_the_modules_of_its_layers_and_nothing_else() {
+        let names = DistilBertConfig::NAMES;
+        for (path, name) in [
+            (
+                "distilbert.encoder.layer.11.attention.self.query.weight",
+                "distilbert.transformer.layer.11.attention.q_lin.weight",
+            ),
+            ("distilbert.encoder.layer.0.output.LayerNorm", "distilbert.transformer.layer.0.output_layer_norm"),
+            ("distilbert.embeddings.LayerNorm.weight", "distilbert.embeddings.LayerNorm.weight"),
+            ("bert.encoder.layer.0.output.LayerNorm", "bert.encoder.layer.0.output.LayerNorm"),
+            ("pre_classifier.bias", "pre_classifier.bias"),
+        ] {
+            assert_eq!(names.in_files(path.into()), name);
+        }
     }
 }

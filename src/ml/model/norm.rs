@@ -9,7 +9,7 @@ use crate::compute::kernel;
 
 /// `y = (x − mean) / √(variance + ε) · weight + bias` over the last axis (Ba et al. 2016).
 #[derive(Module, Debug)]
-pub struct LayerNorm {
+pub(crate) struct LayerNorm {
     pub weight: Param<Tensor<1>>,
     pub bias: Param<Tensor<1>>,
     pub epsilon: f64,
@@ -17,12 +17,12 @@ pub struct LayerNorm {
 
 impl LayerNorm {
     /// A layer without values; the caller fills them in.
-    pub fn empty(width: usize, epsilon: f64, device: &Device) -> Self {
+    pub(crate) fn empty(width: usize, epsilon: f64, device: &Device) -> Self {
         LayerNorm { weight: empty([width], device), bias: empty([width], device), epsilon }
     }
 
     /// `x` `[.., H]` → `[.., H]`.
-    pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
+    pub(crate) fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
         let (weight, bias) = (self.weight.val(), self.bias.val());
         if kernel::fuses(&x) {
             return kernel::norm(x, (weight, bias), self.epsilon);
@@ -31,7 +31,12 @@ impl LayerNorm {
     }
 
     /// Normalizes `dropout(x) + residual`: `x` and `residual` `[.., H]` → `[.., H]`.
-    pub fn add<const D: usize>(&self, x: Tensor<D>, residual: Tensor<D>, (pass, p): (&mut Pass, f64)) -> Tensor<D> {
+    pub(crate) fn add<const D: usize>(
+        &self,
+        x: Tensor<D>,
+        residual: Tensor<D>,
+        (pass, p): (&mut Pass, f64),
+    ) -> Tensor<D> {
         if kernel::fuses(&x) && kernel::fuses(&residual) {
             let affine = (self.weight.val(), self.bias.val());
             return kernel::add_norm((x, residual), affine, self.epsilon, pass.mask(p));

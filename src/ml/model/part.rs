@@ -2,12 +2,11 @@
 
 use std::fmt;
 
-use super::names::{modern, unwrapped};
-use crate::compress::lora;
+use super::names::{PEFT, modern, unwrapped};
 
 /// The parts of an encoder with a head, in the order in which a text passes through them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Part {
+pub(crate) enum Part {
     /// Tables of words, positions and token types, and their LayerNorm.
     Embeddings,
     /// A layer of the encoder, counted from 0.
@@ -20,7 +19,7 @@ pub enum Part {
 
 /// A parameter's part, and its name within that part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Place<'a> {
+pub(crate) struct Place<'a> {
     pub part: Part,
     /// For example `attention.self.query.weight` for a layer, `word_embeddings.weight` for the embeddings. For the head, the name
     /// starting at `pooler`, or the whole name.
@@ -29,8 +28,8 @@ pub struct Place<'a> {
 
 /// The part of a Hugging Face name. It does not depend on the family: `layer.N` is a layer wherever it occurs, which holds for
 /// BERT, RoBERTa, DeBERTa, DistilBERT and ELECTRA (`layer`), and for decoders (`layers`, `h`).
-pub fn place(name: &str) -> Place<'_> {
-    let name = name.strip_prefix(lora::PREFIX).unwrap_or(name);
+pub(crate) fn place(name: &str) -> Place<'_> {
+    let name = name.strip_prefix(PEFT).unwrap_or(name);
     // The layers of a deeper head do not belong to the encoder.
     if name.starts_with("classifier.") {
         return Place { part: Part::Head, within: name };
@@ -62,13 +61,13 @@ pub fn place(name: &str) -> Place<'_> {
 /// Identifies a parameter in checkpoints of any age: with or without a prefix for the model or a wrapper, and with old names of
 /// LayerNorm.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Key {
+pub(crate) struct Key {
     pub part: Part,
     pub within: String,
 }
 
 /// The key of a name in a checkpoint.
-pub fn key(name: &str) -> Key {
+pub(crate) fn key(name: &str) -> Key {
     let name = modern(unwrapped(name));
     let Place { part, within } = place(&name);
     Key { part, within: within.to_owned() }
@@ -76,7 +75,7 @@ pub fn key(name: &str) -> Key {
 
 /// The model prefix of a name in a checkpoint, such as `roberta` in `roberta.encoder.layer.0.…`; `None` for an
 /// encoder saved alone, and for a head.
-pub fn body(name: &str) -> Option<&str> {
+pub(crate) fn body(name: &str) -> Option<&str> {
     let name = unwrapped(name);
     let first = name.split('.').next()?;
     (place(name).part != Part::Head && !["embeddings", "encoder"].contains(&first)).then_some(first)
@@ -84,12 +83,12 @@ pub fn body(name: &str) -> Option<&str> {
 
 impl Part {
     /// The number of the layer, if the part is one.
-    pub fn layer(self) -> Option<usize> {
+    pub(crate) fn layer(self) -> Option<usize> {
         if let Part::Layer(layer) = self { Some(layer) } else { None }
     }
 
     /// `embeddings`, `layer`, `encoder` or `head`.
-    pub fn kind(self) -> &'static str {
+    pub(crate) fn kind(self) -> &'static str {
         match self {
             Part::Embeddings => "embeddings",
             Part::Layer(_) => "layer",

@@ -7,10 +7,10 @@ use std::collections::BTreeSet;
 use anyhow::{Result, bail, ensure};
 use serde_json::{Map, Value, json};
 
-use super::config::Fields;
+use super::fields::Fields;
 
 /// The field of `config.json`.
-pub const FIELD: &str = "quantization_config";
+pub(crate) const FIELD: &str = "quantization_config";
 const METHOD: &str = "compressed-tensors";
 /// Formats of the library: one integer per byte, several integers packed into an i32, and a separate format for each group.
 const INT: &str = "int-quantized";

@@ -1,4 +1,4 @@
-//! RoBERTa with a classification head: config, model, forward. XLM-R and DistilRoBERTa have the same layout.
+//! RoBERTa with a classification head: config, names, modules. XLM-R and DistilRoBERTa have the same layout.
 //!
 //! Source: `modeling_roberta.py` of transformers; the module names match its parameter names.
 
@@ -8,12 +8,13 @@ use burn::tensor::{Bool, Device, Int, Tensor};
 use serde_json::json;
 
 use super::activation::Activation;
-use super::config::{Config, Fields};
 use super::embedding::{Embeddings, Positions};
-use super::encoder::{Encoder, EncoderConfig, first_tokens};
+use super::encoder::{Encoder, EncoderConfig, Layers, first_tokens};
+use super::fields::Fields;
 use super::head::{Head, HeadConfig};
 use super::linear::Linear;
 use super::names::Names;
+use super::network::{FamilyConfig, Network};
 use crate::compute::dropout::Pass;
 
 /// The fields of `config.json` that a RoBERTa is built from.
@@ -42,9 +43,20 @@ const DEFAULTS: EncoderConfig = EncoderConfig {
     hidden_act: Activation::Gelu,
 };
 
-impl RobertaConfig {
-    /// Reads the fields; fails on values that would require a computation that is not implemented.
-    pub fn read(fields: &Fields) -> Result<Self> {
+impl FamilyConfig for RobertaConfig {
+    const NAMES: Names = Names {
+        types: &[
+            ("roberta", "RobertaForSequenceClassification"),
+            ("xlm-roberta", "XLMRobertaForSequenceClassification"),
+        ],
+        body: "roberta",
+        padded: &["word_embeddings", "position_embeddings"],
+        ..Names::BERT
+    };
+
+    type Network = Roberta;
+
+    fn read(fields: &Fields) -> Result<Self> {
         fields.only("position_embedding_type", json!("absolute"))?;
         let encoder = EncoderConfig::read(fields, DEFAULTS)?;
         ensure!(encoder.type_vocab_size > 0, "field `type_vocab_size` is 0; it must be at least 1");
@@ -58,62 +70,59 @@ impl RobertaConfig {
         Ok(RobertaConfig { encoder, classifier_dropout })
     }
 
-    /// The longest sequence in tokens. It is shorter than the table, because positions start after the row of the padding id.
-    pub fn max_length(&self) -> usize {
+    fn encoder(&self) -> &EncoderConfig {
+        &self.encoder
+    }
+
+    /// Shorter than the table, because positions start after the row of the padding id.
+    fn max_length(&self) -> usize {
         self.encoder.max_position_embeddings - self.encoder.pad_token_id - 1
     }
-}
 
-/// `RobertaForSequenceClassification`.
-#[derive(Module, Debug)]
-pub struct Roberta {
-    pub roberta: Body,
-    pub classifier: Head,
-    pub classifier_dropout: f64,
-    #[module(skip)]
-    pub config: Config,
-}
-
-/// `RobertaModel` without the pooler.
-#[derive(Module, Debug)]
-pub struct Body {
-    pub embeddings: Embeddings,
-    pub encoder: Encoder,
-}
-
-impl Roberta {
-    /// The names of tensors in its checkpoints.
-    pub const NAMES: Names = Names { body: "roberta", parts: &["embeddings", "encoder", "pooler"] };
-
-    /// A model without values; the caller fills them in.
-    pub fn empty(config: &Config, own: &RobertaConfig, device: &Device) -> Self {
-        let c = &own.encoder;
+    fn build(&self, head: HeadConfig, device: &Device) -> Roberta {
+        let c = &self.encoder;
         Roberta {
             roberta: Body {
                 embeddings: Embeddings::empty(c, Positions::AfterPadding, device),
                 encoder: Encoder::empty(c, device),
             },
-            classifier: Head::dense(HeadConfig::of(config), device),
-            classifier_dropout: own.classifier_dropout,
-            config: config.clone(),
+            classifier: Head::dense(head, device),
+            classifier_dropout: self.classifier_dropout,
         }
     }
+}
 
-    /// `ids` `[B, T]`, `mask` `[B, T]` (true = a real token) → logits `[B, C]`.
-    pub fn forward(&self, ids: Tensor<2, Int>, mask: Tensor<2, Bool>, pass: &mut Pass) -> Tensor<2> {
-        let [batch, _] = ids.dims();
-        let x = self.roberta.embeddings.forward(ids, pass); // [B·T, H]
-        let x = self.roberta.encoder.forward(x, mask, pass);
-        self.head(x, batch, pass)
+/// `RobertaForSequenceClassification`.
+#[derive(Module, Debug)]
+pub(crate) struct Roberta {
+    roberta: Body,
+    classifier: Head,
+    classifier_dropout: f64,
+}
+
+/// `RobertaModel` without the pooler.
+#[derive(Module, Debug)]
+struct Body {
+    embeddings: Embeddings,
+    encoder: Encoder,
+}
+
+impl Network for Roberta {
+    type Encoder = Encoder;
+
+    fn encoder(&self) -> &Encoder {
+        &self.roberta.encoder
     }
 
-    /// The encoder's output `x` `[B·T, H]` → logits `[B, C]`, without a pooler.
-    pub fn head(&self, x: Tensor<2>, batch: usize, pass: &mut Pass) -> Tensor<2> {
+    fn embed(&self, ids: Tensor<2, Int>, _: &Tensor<2, Bool>, pass: &mut Pass) -> Tensor<2> {
+        self.roberta.embeddings.forward(ids, pass)
+    }
+
+    fn head(&self, x: Tensor<2>, batch: usize, pass: &mut Pass) -> Tensor<2> {
         self.classifier.forward(first_tokens(x, batch), self.classifier_dropout, pass)
     }
 
-    /// Applies `change` to every linear layer with its name in transformers.
-    pub fn map_linears(&mut self, change: &mut dyn FnMut(&str, &mut Linear)) {
+    fn map_linears(&mut self, change: &mut dyn FnMut(&str, &mut Linear)) {
         self.roberta.encoder.map_linears("roberta.encoder", change);
         self.classifier.map_linears(change);
     }

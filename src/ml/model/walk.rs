@@ -1,8 +1,9 @@
 //! Visits every parameter under its Hugging Face name. Weight files, optimizer groups, freezing and checkpoints all use
 //! these names.
 //!
-//! A name is the path of fields in the modules, which mirror those of transformers. If a Rust
-//! field cannot have the same name, `rename` translates it.
+//! A name is the path of fields in the modules, which mirror those of transformers; the names of structs have no part in it.
+//! Burn tells a visitor nothing else about a parameter, so what differs between module and file also follows from fields:
+//! [`ENDS`] says which ones hold a transposed matrix.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +12,8 @@ use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::tensor::{Gradients, Tensor, TensorData};
 use rayon::prelude::*;
 
-use super::distilbert;
+use super::family::name_in_files;
+use super::linear::Linear;
 use crate::files::host::{HostTensor, HostTensors, Layout};
 
 /// A parameter's properties, without its values.
@@ -37,7 +39,19 @@ impl Named {
     }
 }
 
-/// The name of a field in transformers.
+/// A module whose parameters have names in files.
+pub trait Parameters: Module {
+    /// The fields from this module to the one that the names begin in, from the outermost. Fields beside them are part of names.
+    const AROUND: &'static [&'static str] = &[];
+}
+
+impl Parameters for Linear {}
+
+/// Ends of paths that are other in files. All are of matrices that their modules store as `[in, out]` and files as `[out, in]`. The names of an adapter's two factors are PEFT's.
+const ENDS: [(&[&str], &str); 3] =
+    [(&["matrix"], "weight"), (&["lora", "a"], "lora_A.weight"), (&["lora", "b"], "lora_B.weight")];
+
+/// The name in transformers of a field that cannot have this name in Rust.
 fn rename(field: &str) -> &str {
     match field {
         "layer_norm" => "LayerNorm",
@@ -46,56 +60,53 @@ fn rename(field: &str) -> &str {
     }
 }
 
-/// The path of fields to the current parameter, each with the type that it is a field of.
-#[derive(Default)]
-struct Place(Vec<(String, String)>);
+/// The path of fields to the current parameter.
+struct Place {
+    around: &'static [&'static str],
+    fields: Vec<String>,
+}
 
 impl Place {
-    fn enter(&mut self, field: &str, owner: &str) {
-        self.0.push((field.into(), owner.into()));
+    /// The start of a walk through a module.
+    fn before<M: Parameters>() -> Self {
+        Place { around: M::AROUND, fields: Vec::new() }
+    }
+
+    fn enter(&mut self, field: &str) {
+        self.fields.push(field.into());
     }
 
     fn leave(&mut self) {
-        self.0.pop();
+        self.fields.pop();
     }
 
-    fn owner(&self) -> &str {
-        self.0.last().map_or("", |(_, owner)| owner)
+    /// The parameter's name in files, and its layout in the module.
+    fn parameter(&self) -> (String, Layout) {
+        // The variants of enums, a family or a kind of head, are part of the path but not of names. Unlike fields, they are
+        // written in capitals.
+        let is_field = |field: &&str| !field.starts_with(char::is_uppercase);
+        let path: Vec<&str> = self.fields.iter().map(String::as_str).filter(is_field).collect();
+        let path = path.strip_prefix(self.around).unwrap_or(&path);
+        let end = ENDS.iter().find_map(|(fields, end)| Some((path.strip_suffix(*fields)?, *end)));
+        let (path, end, layout) = match end {
+            Some((path, end)) => (path, Some(end), Layout::Transposed),
+            None => (path, None, Layout::AsInFiles),
+        };
+        let fields: Vec<&str> = path.iter().map(|field| rename(field)).chain(end).collect();
+        (name_in_files(fields.join(".")), layout)
     }
 
     fn name(&self) -> String {
-        // Names include neither the family's enum variant nor the wrapper that training puts around the model.
-        let is_named = |(field, owner): &&(String, String)| {
-            !owner.starts_with("Enum:") && (field.as_str(), owner.as_str()) != ("model", "Struct:Pupil")
-        };
-        let fields = self.0.iter().filter(is_named);
-        let name = distilbert::rename(fields.map(|(field, _)| rename(field)).collect::<Vec<_>>().join("."));
-        // PEFT's names for the two factors.
-        match name.rsplit_once(".lora.") {
-            Some((layer, "a")) => format!("{layer}.lora_A.weight"),
-            Some((layer, "b")) => format!("{layer}.lora_B.weight"),
-            _ => name,
-        }
+        self.parameter().0
     }
+}
 
-    /// Linear layers store matrices as `[in, out]`, files as `[out, in]`.
-    fn layout(&self) -> Layout {
-        match self.owner() {
-            "Struct:Linear" | "Struct:Lora" => Layout::Transposed,
-            _ => Layout::AsInFiles,
-        }
+/// The shape in files of a parameter with this shape and layout in its module.
+fn shape_in_files(mut shape: Vec<usize>, layout: Layout) -> Vec<usize> {
+    if layout == Layout::Transposed {
+        shape.reverse();
     }
-
-    fn is_decayed(&self, rank: usize) -> bool {
-        rank > 1 && self.owner() != "Struct:LayerNorm"
-    }
-
-    fn shape(&self, mut shape: Vec<usize>) -> Vec<usize> {
-        if self.layout() == Layout::Transposed {
-            shape.reverse();
-        }
-        shape
-    }
+    shape
 }
 
 /// Whether training changes the parameter. On a device without autodiff, Burn gives the answer only after `train()`.
@@ -109,38 +120,34 @@ fn trainable<const D: usize>(param: &Param<Tensor<D>>) -> bool {
 }
 
 /// Lists the parameters of `module` in the order of its fields.
-pub fn list<M: Module>(module: &M) -> Vec<Named> {
+pub(crate) fn list<M: Parameters>(module: &M) -> Vec<Named> {
     struct List(Place, Vec<Named>);
     impl ModuleVisitor for List {
-        fn enter_module(&mut self, name: &str, container_type: &str) {
-            self.0.enter(name, container_type);
+        fn enter_module(&mut self, field: &str, _: &str) {
+            self.0.enter(field);
         }
         fn exit_module(&mut self, _: &str, _: &str) {
             self.0.leave();
         }
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-            self.1.push(Named {
-                name: self.0.name(),
-                id: param.id,
-                shape: self.0.shape(param.lazy_shape().to_vec()),
-                layout: self.0.layout(),
-                trainable: trainable(param),
-                decay: self.0.is_decayed(D),
-            });
+            let (name, layout) = self.0.parameter();
+            let shape = shape_in_files(param.lazy_shape().to_vec(), layout);
+            // Biases and the parameters of LayerNorm are vectors.
+            self.1.push(Named { name, id: param.id, shape, layout, trainable: trainable(param), decay: D > 1 });
         }
     }
-    let mut visitor = List(Place::default(), Vec::new());
+    let mut visitor = List(Place::before::<M>(), Vec::new());
     module.visit(&mut visitor);
     visitor.1
 }
 
 /// Copies every parameter into main memory.
-pub fn to_host<M: Module>(module: &M) -> Result<HostTensors> {
+pub(crate) fn to_host<M: Parameters>(module: &M) -> Result<HostTensors> {
     to_host_of(module, |_| true)
 }
 
 /// Copies the parameters whose name `wanted` accepts.
-pub fn to_host_of<M: Module>(module: &M, wanted: impl Fn(&str) -> bool) -> Result<HostTensors> {
+pub(crate) fn to_host_of<M: Parameters>(module: &M, wanted: impl Fn(&str) -> bool) -> Result<HostTensors> {
     let mut host = HostTensors::new();
     for_each_piece(module, |piece| {
         if !wanted(piece.name) {
@@ -156,7 +163,7 @@ pub fn to_host_of<M: Module>(module: &M, wanted: impl Fn(&str) -> bool) -> Resul
 }
 
 /// Some rows of a parameter, in the layout of Hugging Face files.
-pub struct Piece<'a> {
+pub(crate) struct Piece<'a> {
     pub name: &'a str,
     /// Shape of the whole parameter.
     pub shape: &'a [usize],
@@ -165,11 +172,11 @@ pub struct Piece<'a> {
 
 /// Passes every parameter to `see`, from its first row to its last, in small pieces: no second copy of the model is in
 /// memory.
-pub fn for_each_piece<M: Module>(module: &M, see: impl FnMut(Piece) -> Result<()>) -> Result<()> {
+pub(crate) fn for_each_piece<M: Parameters>(module: &M, see: impl FnMut(Piece) -> Result<()>) -> Result<()> {
     struct Pieces<F>(Place, F, Result<()>);
     impl<F: FnMut(Piece) -> Result<()>> ModuleVisitor for Pieces<F> {
-        fn enter_module(&mut self, name: &str, container_type: &str) {
-            self.0.enter(name, container_type);
+        fn enter_module(&mut self, field: &str, _: &str) {
+            self.0.enter(field);
         }
         fn exit_module(&mut self, _: &str, _: &str) {
             self.0.leave();
@@ -178,8 +185,8 @@ pub fn for_each_piece<M: Module>(module: &M, see: impl FnMut(Piece) -> Result<()
             if self.2.is_err() {
                 return;
             }
-            let (name, layout, tensor) = (self.0.name(), self.0.layout(), param.base());
-            let shape = self.0.shape(tensor.dims().to_vec());
+            let ((name, layout), tensor) = (self.0.parameter(), param.base());
+            let shape = shape_in_files(tensor.dims().to_vec(), layout);
             // The first axis in files.
             let axis = if layout == Layout::Transposed { D - 1 } else { 0 };
             let shown = rows(tensor, axis).try_for_each(|rows| {
@@ -189,7 +196,7 @@ pub fn for_each_piece<M: Module>(module: &M, see: impl FnMut(Piece) -> Result<()
             self.2 = shown.map_err(|error| error.context(format!("reading parameter {name}")));
         }
     }
-    let mut visitor = Pieces(Place::default(), see, Ok(()));
+    let mut visitor = Pieces(Place::before::<M>(), see, Ok(()));
     module.visit(&mut visitor);
     visitor.2
 }
@@ -220,7 +227,7 @@ fn host_tensor<const D: usize>(tensor: Tensor<D>) -> Result<HostTensor> {
 
 /// Replaces the parameters that `host` has values for. Returns the names in `host` without a
 /// parameter; fails if a shape differs.
-pub fn fill<M: Module>(module: M, mut host: HostTensors) -> Result<(M, Vec<String>)> {
+pub(crate) fn fill<M: Parameters>(module: M, mut host: HostTensors) -> Result<(M, Vec<String>)> {
     let mut found = Vec::new();
     for Named { name, shape, layout, .. } in list(&module) {
         if let Some(tensor) = host.remove(&name) {
@@ -234,11 +241,11 @@ pub fn fill<M: Module>(module: M, mut host: HostTensors) -> Result<(M, Vec<Strin
 
 /// Replaces parameters by `values`, which must have the right number of values in the layout of the module.
 /// On a device that computes in main memory, it copies nothing.
-pub fn place<M: Module>(module: M, values: BTreeMap<String, Vec<f32>>) -> M {
+pub(crate) fn place<M: Parameters>(module: M, values: BTreeMap<String, Vec<f32>>) -> M {
     struct Put(Place, BTreeMap<String, Vec<f32>>);
     impl ModuleMapper for Put {
-        fn enter_module(&mut self, name: &str, container_type: &str) {
-            self.0.enter(name, container_type);
+        fn enter_module(&mut self, field: &str, _: &str) {
+            self.0.enter(field);
         }
         fn exit_module(&mut self, _: &str, _: &str) {
             self.0.leave();
@@ -251,15 +258,15 @@ pub fn place<M: Module>(module: M, values: BTreeMap<String, Vec<f32>>) -> M {
             Param::initialized(param.id, value).set_require_grad(trainable)
         }
     }
-    module.map(&mut Put(Place::default(), values))
+    module.map(&mut Put(Place::before::<M>(), values))
 }
 
 /// Sets which parameters training changes, by name.
-pub fn set_trainable<M: Module>(module: M, wanted: impl FnMut(&str) -> bool) -> M {
+pub(crate) fn set_trainable<M: Parameters>(module: M, wanted: impl FnMut(&str) -> bool) -> M {
     struct Freeze<F>(Place, F);
     impl<F: FnMut(&str) -> bool> ModuleMapper for Freeze<F> {
-        fn enter_module(&mut self, name: &str, container_type: &str) {
-            self.0.enter(name, container_type);
+        fn enter_module(&mut self, field: &str, _: &str) {
+            self.0.enter(field);
         }
         fn exit_module(&mut self, _: &str, _: &str) {
             self.0.leave();
@@ -269,15 +276,15 @@ pub fn set_trainable<M: Module>(module: M, wanted: impl FnMut(&str) -> bool) -> 
             param.set_require_grad(wanted)
         }
     }
-    module.map(&mut Freeze(Place::default(), wanted))
+    module.map(&mut Freeze(Place::before::<M>(), wanted))
 }
 
 /// The L2 norm of each parameter's gradient; parameters without one are left out.
-pub fn gradient_norms<M: Module>(module: &M, gradients: &Gradients) -> Result<BTreeMap<String, f64>> {
+pub(crate) fn gradient_norms<M: Parameters>(module: &M, gradients: &Gradients) -> Result<BTreeMap<String, f64>> {
     struct Norms<'a>(Place, &'a Gradients, Result<BTreeMap<String, f64>>);
     impl ModuleVisitor for Norms<'_> {
-        fn enter_module(&mut self, name: &str, container_type: &str) {
-            self.0.enter(name, container_type);
+        fn enter_module(&mut self, field: &str, _: &str) {
+            self.0.enter(field);
         }
         fn exit_module(&mut self, _: &str, _: &str) {
             self.0.leave();
@@ -294,7 +301,11 @@ pub fn gradient_norms<M: Module>(module: &M, gradients: &Gradients) -> Result<BT
             }
         }
     }
-    let mut visitor = Norms(Place::default(), gradients, Ok(BTreeMap::new()));
+    let mut visitor = Norms(Place::before::<M>(), gradients, Ok(BTreeMap::new()));
     module.visit(&mut visitor);
     visitor.2
 }
+
+#[cfg(test)]
+#[path = "walk_tests.rs"]
+mod tests;

@@ -45,7 +45,7 @@ struct Range<'a> {
 
 impl Graph {
     /// Adds a DeBERTa for sequences of at most `longest` tokens; returns the first token's vector `[B, H]`.
-    pub fn deberta(&mut self, own: &DebertaConfig, longest: usize, batch: &Batch) -> Value {
+    pub(super) fn deberta(&mut self, own: &DebertaConfig, longest: usize, batch: &Batch) -> Value {
         let c = &own.encoder;
         let positions = if own.position_biased_input { Positions::FromZero } else { Positions::None };
         let x = self.embeddings(c, "deberta", positions, batch);

@@ -1,6 +1,6 @@
 //! Builds the graph of each family from its inputs to the logits: embeddings, encoder, head.
 
-use super::graph::{Attribute, Graph, Value};
+use super::graph::{Attribute, Graph, INPUTS, LOGITS, Value};
 use super::tensor::Type;
 use crate::model::activation::Activation;
 use crate::model::embedding::Positions;
@@ -8,13 +8,8 @@ use crate::model::encoder::EncoderConfig;
 use crate::model::head::HeadKind;
 use crate::model::{Config, Family};
 
-/// The inputs of a graph, named as in Optimum's exports; 64-bit integers `[batch, sequence]`.
-pub const INPUTS: [&str; 2] = ["input_ids", "attention_mask"];
-/// The output of a graph, `[batch, labels]`.
-pub const LOGITS: &str = "logits";
-
 /// A batch inside the graph.
-pub struct Batch {
+pub(super) struct Batch {
     /// `[B, T]`
     pub ids: Value,
     /// `[B, T]`, 1 for a real token and 0 for padding, in the graph's float type.
@@ -25,7 +20,7 @@ pub struct Batch {
 
 impl Graph {
     /// Adds everything from [`INPUTS`] to [`LOGITS`].
-    pub fn classifier(&mut self, config: &Config) {
+    pub(super) fn classifier(&mut self, config: &Config) {
         let batch = self.batch();
         let logits = match &config.family {
             Family::Roberta(own) => {
@@ -73,7 +68,7 @@ impl Graph {
     }
 
     /// The sum of the tables, normalized: `[B, T, H]`.
-    pub fn embeddings(&mut self, c: &EncoderConfig, body: &str, positions: Positions, batch: &Batch) -> Value {
+    pub(super) fn embeddings(&mut self, c: &EncoderConfig, body: &str, positions: Positions, batch: &Batch) -> Value {
         let at = format!("{body}.embeddings");
         let mut x = self.embedding(&format!("{at}.word_embeddings"), &batch.ids);
         let places = self.within(&at, |g| match positions {
@@ -113,7 +108,7 @@ impl Graph {
     }
 
     /// `x` `[B, T, H]` → `[B, H]`.
-    pub fn first_tokens(&mut self, x: &Value) -> Value {
+    pub(super) fn first_tokens(&mut self, x: &Value) -> Value {
         let first = self.index(0);
         self.op_with("Gather", &[x, &first], &[("axis", Attribute::Int(1))])
     }

@@ -9,8 +9,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, ensure};
 
-use super::family::{INPUTS, LOGITS};
-use super::graph::Graph;
+use super::graph::{Graph, INPUTS, LOGITS};
 use super::protobuf::Message;
 use super::tensor::{Content, Tensor, Type};
 use crate::files::weights::stored::Stored;
@@ -21,14 +20,14 @@ const OPSET: i64 = 17;
 /// The version of the file format released with that opset.
 const IR_VERSION: i64 = 8;
 /// Protobuf's limit; a larger model stores its weights in a second file.
-pub const LARGEST: u64 = (1 << 31) - 1;
+pub(super) const LARGEST: u64 = (1 << 31) - 1;
 /// Suffix of the second file's name, as Optimum writes it.
 const EXTERNAL: &str = "_data";
 /// Tensors in the second file start at multiples of the page size, so that the file can be memory-mapped.
 const PAGE: u64 = 4096;
 
 /// The stored tensor of each parameter, by name.
-pub type Sources<'a> = BTreeMap<String, &'a Stored>;
+pub(super) type Sources<'a> = BTreeMap<String, &'a Stored>;
 
 /// A tensor with its size and its position in the output files.
 struct Placed<'a> {
@@ -43,7 +42,7 @@ struct Placed<'a> {
 
 /// Writes the graph and its weights to `path`, or the weights to a second file if the whole would exceed `limit` bytes. Returns
 /// the paths of the files.
-pub fn write(path: &Path, graph: &Graph, sources: &Sources, limit: u64) -> Result<Vec<PathBuf>> {
+pub(super) fn write(path: &Path, graph: &Graph, sources: &Sources, limit: u64) -> Result<Vec<PathBuf>> {
     let name = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
     let beside = format!("{name}{EXTERNAL}");
     let mut tensors = place(graph, sources, None)?;

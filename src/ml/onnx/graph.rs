@@ -4,13 +4,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::rc::Rc;
 
-use super::convert::Precision;
+use super::precision::Precision;
 use super::protobuf::Message;
 use super::tensor::{Content, Form, Tensor, Type};
 
+/// The inputs of a graph, named as in Optimum's exports; 64-bit integers `[batch, sequence]`.
+pub(super) const INPUTS: [&str; 2] = ["input_ids", "attention_mask"];
+/// The output of a graph, `[batch, labels]`.
+pub(super) const LOGITS: &str = "logits";
+
 /// The name of an operator's output, a constant, or an input.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Value(Rc<str>);
+pub(super) struct Value(Rc<str>);
 
 impl fmt::Display for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -19,7 +24,7 @@ impl fmt::Display for Value {
 }
 
 /// The value of an operator's attribute.
-pub enum Attribute<'a> {
+pub(super) enum Attribute<'a> {
     Int(i64),
     Ints(&'a [i64]),
     Float(f32),
@@ -28,7 +33,7 @@ pub enum Attribute<'a> {
 /// Operators of ONNX opset 17, and the tensors that they read.
 ///
 /// Names are those of modules and parameters in Hugging Face files, so that a reader can match the graph to them.
-pub struct Graph {
+pub(super) struct Graph {
     pub precision: Precision,
     /// `NodeProto`s.
     pub nodes: Message,
@@ -48,7 +53,7 @@ const OP_TYPE: u64 = 4;
 const ATTRIBUTE: u64 = 5;
 
 impl Graph {
-    pub fn new(precision: Precision) -> Self {
+    pub(super) fn new(precision: Precision) -> Self {
         Graph {
             precision,
             nodes: Message::default(),
@@ -60,7 +65,7 @@ impl Graph {
     }
 
     /// Runs `build` with the module's name as the prefix of operator names.
-    pub fn within<T>(&mut self, module: &str, build: impl FnOnce(&mut Self) -> T) -> T {
+    pub(super) fn within<T>(&mut self, module: &str, build: impl FnOnce(&mut Self) -> T) -> T {
         let outer = std::mem::replace(&mut self.scope, module.to_owned());
         let built = build(self);
         self.scope = outer;
@@ -68,22 +73,22 @@ impl Graph {
     }
 
     /// An input of the graph.
-    pub fn input(&mut self, name: &str) -> Value {
+    pub(super) fn input(&mut self, name: &str) -> Value {
         Value(name.into())
     }
 
-    pub fn op(&mut self, kind: &str, inputs: &[&Value]) -> Value {
+    pub(super) fn op(&mut self, kind: &str, inputs: &[&Value]) -> Value {
         self.op_with(kind, inputs, &[])
     }
 
-    pub fn op_with(&mut self, kind: &str, inputs: &[&Value], attributes: &[(&str, Attribute)]) -> Value {
+    pub(super) fn op_with(&mut self, kind: &str, inputs: &[&Value], attributes: &[(&str, Attribute)]) -> Value {
         let name = self.free_name(kind);
         self.node(kind, inputs, &[Value(name.clone())], attributes);
         Value(name)
     }
 
     /// An operator with `N` outputs.
-    pub fn op_of<const N: usize>(&mut self, kind: &str, inputs: &[&Value]) -> [Value; N] {
+    pub(super) fn op_of<const N: usize>(&mut self, kind: &str, inputs: &[&Value]) -> [Value; N] {
         let name = self.free_name(kind);
         let outputs = std::array::from_fn(|i| Value(format!("{name}:{i}").into()));
         self.node(kind, inputs, &outputs, &[]);
@@ -91,11 +96,11 @@ impl Graph {
     }
 
     /// Makes `value` an output of the graph under `name`.
-    pub fn output(&mut self, name: &str, value: &Value) {
+    pub(super) fn output(&mut self, name: &str, value: &Value) {
         self.node("Identity", &[value], &[Value(name.into())], &[]);
     }
 
-    pub fn cast(&mut self, value: &Value, to: Type) -> Value {
+    pub(super) fn cast(&mut self, value: &Value, to: Type) -> Value {
         self.op_with("Cast", &[value], &[("to", Attribute::Int(to as i64))])
     }
 
@@ -129,24 +134,24 @@ impl Graph {
     }
 
     /// A constant in the graph's float type.
-    pub fn number(&mut self, number: f64) -> Value {
+    pub(super) fn number(&mut self, number: f64) -> Value {
         let ty = self.precision.float();
         self.constant(format!("{number}"), ty, &[], ty.encode(&[number as f32]))
     }
 
     /// A 64-bit integer constant, for counting and indexing.
-    pub fn index(&mut self, index: i64) -> Value {
+    pub(super) fn index(&mut self, index: i64) -> Value {
         self.constant(format!("{index}"), Type::Int64, &[], index.to_le_bytes().to_vec())
     }
 
     /// A list of 64-bit integers: axes, a shape, a table.
-    pub fn list(&mut self, name: &str, list: &[i64]) -> Value {
+    pub(super) fn list(&mut self, name: &str, list: &[i64]) -> Value {
         let bytes = list.iter().flat_map(|index| index.to_le_bytes()).collect();
         self.constant(name.to_owned(), Type::Int64, &[list.len()], bytes)
     }
 
     /// A short list of 64-bit integers, named after its content.
-    pub fn axes(&mut self, axes: &[i64]) -> Value {
+    pub(super) fn axes(&mut self, axes: &[i64]) -> Value {
         self.list(&format!("{axes:?}"), axes)
     }
 
@@ -156,7 +161,7 @@ impl Graph {
     }
 
     /// A parameter of the model in the given form.
-    pub fn weight(&mut self, parameter: &str, form: Form) -> Value {
+    pub(super) fn weight(&mut self, parameter: &str, form: Form) -> Value {
         let name = format!("{parameter}{}", form.suffix());
         self.tensor(name, || Content::Weight { parameter: parameter.to_owned(), form })
     }

@@ -2,18 +2,18 @@
 
 use std::f64::consts::{FRAC_2_SQRT_PI, SQRT_2};
 
-use super::convert::Precision;
 use super::graph::{Attribute, Graph, Value};
+use super::precision::Precision;
 use super::tensor::{Form, Type};
 use crate::files::host::Layout;
 use crate::model::activation::Activation;
-use crate::model::distilbert::rename;
+use crate::model::family::name_in_files;
 
 impl Graph {
     /// The rows `ids` of the table `module`: ids of any shape `[..]` → `[.., H]`.
     ///
     /// In int8 the graph looks rows up as integers and converts only those to floats.
-    pub fn embedding(&mut self, module: &str, ids: &Value) -> Value {
+    pub(super) fn embedding(&mut self, module: &str, ids: &Value) -> Value {
         let parameter = format!("{module}.weight");
         self.within(module, |g| {
             if g.precision != Precision::Int8 {
@@ -32,12 +32,12 @@ impl Graph {
     ///
     /// In int8 this is a product of integers: the graph converts `x` to unsigned 8-bit integers with one scale and one zero
     /// point at run time (`DynamicQuantizeLinear`); the weight has one scale for each output.
-    pub fn linear(&mut self, module: &str, x: &Value) -> Value {
+    pub(super) fn linear(&mut self, module: &str, x: &Value) -> Value {
         if self.precision != Precision::Int8 {
             return self.float_linear(module, x);
         }
         let [integers, scale, zero] = self.quantized(x);
-        let module = rename(module.to_owned());
+        let module = name_in_files(module.to_owned());
         let weight = format!("{module}.weight");
         self.within(&module, |g| {
             let matrix = g.weight(&weight, Form::Integers(Layout::Transposed));
@@ -54,8 +54,8 @@ impl Graph {
 
     /// The affine layer `module` in floats, whatever the precision: for layers applied to one vector per text, or to vectors that
     /// do not depend on the text. Integer products would save no time there; integer weights still save space.
-    pub fn float_linear(&mut self, module: &str, x: &Value) -> Value {
-        let module = rename(module.to_owned());
+    pub(super) fn float_linear(&mut self, module: &str, x: &Value) -> Value {
+        let module = name_in_files(module.to_owned());
         let weight = format!("{module}.weight");
         self.within(&module, |g| {
             let matrix = if g.precision == Precision::Int8 {
@@ -84,8 +84,8 @@ impl Graph {
     }
 
     /// The normalization `module` over the last axis.
-    pub fn layer_norm(&mut self, module: &str, epsilon: f64, x: &Value) -> Value {
-        let module = rename(module.to_owned());
+    pub(super) fn layer_norm(&mut self, module: &str, epsilon: f64, x: &Value) -> Value {
+        let module = name_in_files(module.to_owned());
         self.within(&module, |g| {
             let (weight, bias) = (g.vector(&format!("{module}.weight")), g.vector(&format!("{module}.bias")));
             let attributes = [("axis", Attribute::Int(-1)), ("epsilon", Attribute::Float(epsilon as f32))];
@@ -94,12 +94,12 @@ impl Graph {
     }
 
     /// A parameter that is always stored as floats: a bias, a kernel, the table of distances.
-    pub fn vector(&mut self, parameter: &str) -> Value {
+    pub(super) fn vector(&mut self, parameter: &str) -> Value {
         self.weight(parameter, Form::Float(self.precision.float(), Layout::AsInFiles))
     }
 
     /// Applies an activation function elementwise, with the formulas of [`Activation::forward`].
-    pub fn activation(&mut self, function: Activation, x: &Value) -> Value {
+    pub(super) fn activation(&mut self, function: Activation, x: &Value) -> Value {
         match function {
             Activation::Relu => self.op("Relu", &[x]),
             Activation::Tanh => self.op("Tanh", &[x]),

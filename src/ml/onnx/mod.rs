@@ -7,9 +7,11 @@ mod family;
 mod file;
 mod graph;
 mod layers;
+mod precision;
 mod protobuf;
 mod tensor;
 #[cfg(test)]
 mod tests;
 
-pub use convert::{Converted, MODEL, Precision, convert};
+pub use self::convert::{Converted, MODEL, convert};
+pub use self::precision::Precision;

@@ -5,7 +5,7 @@
 
 /// The encoded fields of a message, in the order in which they were added.
 #[derive(Debug, Default, Clone)]
-pub struct Message(Vec<u8>);
+pub(super) struct Message(Vec<u8>);
 
 /// Wire types.
 const VARINT: u64 = 0;
@@ -14,52 +14,52 @@ const FIXED32: u64 = 5;
 
 impl Message {
     /// An integer or enum.
-    pub fn int(mut self, field: u64, value: i64) -> Self {
+    pub(super) fn int(mut self, field: u64, value: i64) -> Self {
         self.tag(field, VARINT);
         self.varint(value as u64);
         self
     }
 
-    pub fn ints(self, field: u64, values: &[i64]) -> Self {
+    pub(super) fn ints(self, field: u64, values: &[i64]) -> Self {
         values.iter().fold(self, |message, value| message.int(field, *value))
     }
 
-    pub fn float(mut self, field: u64, value: f32) -> Self {
+    pub(super) fn float(mut self, field: u64, value: f32) -> Self {
         self.tag(field, FIXED32);
         self.0.extend(value.to_le_bytes());
         self
     }
 
-    pub fn text(self, field: u64, value: &str) -> Self {
+    pub(super) fn text(self, field: u64, value: &str) -> Self {
         self.bytes(field, value.as_bytes())
     }
 
-    pub fn message(self, field: u64, value: &Message) -> Self {
+    pub(super) fn message(self, field: u64, value: &Message) -> Self {
         self.bytes(field, &value.0)
     }
 
-    pub fn bytes(self, field: u64, value: &[u8]) -> Self {
+    pub(super) fn bytes(self, field: u64, value: &[u8]) -> Self {
         let mut message = self.announce(field, value.len() as u64);
         message.0.extend(value);
         message
     }
 
     /// Begins a text, a message or bytes of this length; the caller writes the content after this message.
-    pub fn announce(mut self, field: u64, length: u64) -> Self {
+    pub(super) fn announce(mut self, field: u64, length: u64) -> Self {
         self.tag(field, LENGTH);
         self.varint(length);
         self
     }
 
-    pub fn append(&mut self, other: &Message) {
+    pub(super) fn append(&mut self, other: &Message) {
         self.0.extend(&other.0);
     }
 
-    pub fn as_bytes(&self) -> &[u8] {
+    pub(super) fn as_bytes(&self) -> &[u8] {
         &self.0
     }
 
-    pub fn len(&self) -> u64 {
+    pub(super) fn len(&self) -> u64 {
         self.0.len() as u64
     }
 

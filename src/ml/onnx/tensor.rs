@@ -47,14 +47,14 @@ impl Type {
 
 /// A tensor of the file (`TensorProto`).
 #[derive(Debug)]
-pub struct Tensor {
+pub(super) struct Tensor {
     pub name: String,
     pub content: Content,
 }
 
 impl Tensor {
     /// The name of the parameter that it holds.
-    pub fn parameter(&self) -> Option<&str> {
+    pub(super) fn parameter(&self) -> Option<&str> {
         match &self.content {
             Content::Weight { parameter, .. } => Some(parameter),
             Content::Constant { .. } => None,
@@ -63,7 +63,7 @@ impl Tensor {
 }
 
 #[derive(Debug)]
-pub enum Content {
+pub(super) enum Content {
     Constant { ty: Type, dims: Vec<usize>, bytes: Vec<u8> },
     Weight { parameter: String, form: Form },
 }
@@ -73,7 +73,7 @@ pub enum Content {
 /// Integers are `q = round(w / s)` with `s = max|w| / 127` over a row of the matrix in Hugging Face files: an output of a
 /// linear layer, a token of a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Form {
+pub(super) enum Form {
     Float(Type, Layout),
     Integers(Layout),
     /// The scales `s` of [`Form::Integers`]: `[out]` beside a transposed matrix, `[rows, 1]` beside a table.
@@ -82,7 +82,7 @@ pub enum Form {
 
 impl Form {
     /// The suffix of the tensor's name, as in files quantized by ONNX Runtime.
-    pub fn suffix(self) -> &'static str {
+    pub(super) fn suffix(self) -> &'static str {
         match self {
             Form::Float(..) => "",
             Form::Integers(_) => "_quantized",
@@ -90,7 +90,7 @@ impl Form {
         }
     }
 
-    pub fn ty(self) -> Type {
+    pub(super) fn ty(self) -> Type {
         match self {
             Form::Float(ty, _) => ty,
             Form::Integers(_) => Type::Int8,
@@ -99,7 +99,7 @@ impl Form {
     }
 
     /// The tensor's shape, given the parameter's shape in the model's files.
-    pub fn dims(self, shape: &[usize]) -> Vec<usize> {
+    pub(super) fn dims(self, shape: &[usize]) -> Vec<usize> {
         match (self, shape) {
             (Form::Scales(Layout::Transposed), [rows, ..]) => vec![*rows],
             (Form::Scales(Layout::AsInFiles), [rows, ..]) => vec![*rows, 1],
@@ -111,7 +111,7 @@ impl Form {
     }
 
     /// Passes the tensor's bytes to `put`, piece by piece.
-    pub fn write(self, stored: &Stored, put: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
+    pub(super) fn write(self, stored: &Stored, put: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
         match self {
             Form::Float(ty, Layout::AsInFiles) => each_piece(stored, &mut |_, values| put(&floats(ty, values)?)),
             Form::Float(ty, Layout::Transposed) => {

@@ -5,6 +5,7 @@ use burn::tensor::activation::log_softmax;
 use burn::tensor::{Tensor, TensorData};
 
 use super::guide::Guide;
+use crate::compute::cross_entropy::CrossEntropy;
 use crate::compute::numbers;
 use crate::text::batch::Batch;
 
@@ -117,13 +118,11 @@ impl Objective {
         let constant = |values: Vec<f32>| Tensor::<2>::from_data(TensorData::new(values, [rows, classes]), &device);
         match self {
             Self::CrossEntropy { smoothing, class_weights } => {
+                let loss = CrossEntropy { smoothing: *smoothing, class_weights: class_weights.as_deref() };
                 // If all rows have weight 0, the loss is 0 rather than 0 / 0.
-                let scale = if total > 0.0 { -1.0 / total } else { 0.0 };
-                let targets = targets(&batch.labels, classes, *smoothing, class_weights.as_deref(), scale);
-                (log_softmax(logits, 1) * constant(targets)).sum()
+                loss.sum(logits, &batch.labels, if total > 0.0 { -1.0 / total } else { 0.0 })
             }
             Self::Distill { teacher, alpha, temperature, .. } => {
-                let hard = targets(&batch.labels, classes, 0.0, None, -alpha / total);
                 let scale = (1.0 - alpha) * temperature * temperature / total;
                 let (mut soft, mut entropy) = (Vec::with_capacity(rows * classes), 0.0);
                 for &row in &batch.rows {
@@ -135,27 +134,12 @@ impl Objective {
                     }
                 }
                 let student = logits.clone().div_scalar(*temperature);
-                let hard = (log_softmax(logits, 1) * constant(hard)).sum();
+                let hard = CrossEntropy::PLAIN.sum(logits, &batch.labels, -alpha / total);
                 let soft = (log_softmax(student, 1) * constant(soft)).sum();
                 (hard + soft).add_scalar(scale * entropy)
             }
         }
     }
-}
-
-/// The factor of each log-probability, `[B, C]`, times `scale`.
-///
-/// torch's smoothed loss of a row with label y: (1 − ε)·w[y]·(−log p[y]) + ε/C · Σ_c w[c]·(−log p[c]).
-fn targets(labels: &[u32], classes: usize, smoothing: f64, weights: Option<&[f32]>, scale: f64) -> Vec<f32> {
-    let weight = |class: usize| weights.map_or(1.0, |weights| f64::from(weights[class]));
-    let mut out = Vec::with_capacity(labels.len() * classes);
-    for &label in labels {
-        for class in 0..classes {
-            let hard = if class == label as usize { 1.0 - smoothing } else { 0.0 };
-            out.push((scale * weight(class) * (hard + smoothing / classes as f64)) as f32);
-        }
-    }
-    out
 }
 
 #[cfg(test)]

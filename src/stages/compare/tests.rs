@@ -1,7 +1,13 @@
 //! Tests with fixed scores: whole files and messages.
 
-use super::*;
-use crate::stages::evaluate::Cost;
+use std::path::Path;
+
+use super::gate::Gate;
+use super::kind::{Compare, csv};
+use super::row::Comparison;
+use super::{markdown, plot};
+use crate::stages::evaluate::{Cost, Scores};
+use pipe_engine::contract::kind::{Labels, Stage};
 use pipe_ml::judge::classifier::Size;
 use pipe_ml::judge::metrics::{ClassMetrics, Metrics, Speed};
 use pipe_ml::text::data::outcomes::Outcomes;

@@ -3,7 +3,8 @@
 use std::fs;
 use std::io::Write;
 
-use pipe_ml::text::data::reader::{self, Cut, Table};
+use pipe_ml::text::data::raw::Cut;
+use pipe_ml::text::data::reader::{self, Table};
 use pipe_ml::text::data::spec::{Format, Purpose, Source};
 use pipe_ml::text::data::{Spec, preprocess};
 use pipe_ml::watch::Silent;

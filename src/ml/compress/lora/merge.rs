@@ -5,9 +5,11 @@ use std::path::Path;
 use anyhow::{Result, ensure};
 use burn::tensor::Device;
 
-use super::peft;
-use super::peft::load_adapter;
+use super::folder;
+use super::folder::load_adapter;
 use crate::files::weights::Weights;
+use crate::model::names::PEFT;
+use crate::model::peft::WEIGHTS;
 use crate::model::{Config, Initialised, Model};
 
 /// A merged model, with warnings for the user.
@@ -23,7 +25,7 @@ pub struct Merged {
 /// number matches the head, and numbered ones otherwise.
 pub fn merge(base: &Path, adapter: &Path, labels: Option<&[String]>) -> Result<Merged> {
     let config = Config::open(base)?;
-    let (head, outputs) = peft::head(adapter)?.unwrap_or((config.head(), config.labels().len()));
+    let (head, outputs) = folder::head(adapter)?.unwrap_or((config.head(), config.labels().len()));
     let labels = match labels {
         Some(labels) => labels.to_vec(),
         None if config.labels().len() == outputs => config.labels().to_vec(),
@@ -36,7 +38,7 @@ pub fn merge(base: &Path, adapter: &Path, labels: Option<&[String]>) -> Result<M
         adapter.display()
     );
     let loaded = Model::load_as(config.with_labels(&labels).with_head(head), base, 0, &Device::flex())?;
-    let stored = Weights::at(&adapter.join(peft::WEIGHTS))?;
+    let stored = Weights::at(&adapter.join(WEIGHTS))?;
     let fresh: Vec<String> = match loaded.initialised {
         Initialised::Nothing => Vec::new(),
         Initialised::Part(names) => names,
@@ -44,7 +46,7 @@ pub fn merge(base: &Path, adapter: &Path, labels: Option<&[String]>) -> Result<M
     };
     // Tensors that neither folder has would be random values in a model that users take for trained.
     let absent: Vec<String> =
-        fresh.into_iter().filter(|name| !stored.tensors.contains_key(&format!("{}{name}", peft::PREFIX))).collect();
+        fresh.into_iter().filter(|name| !stored.tensors.contains_key(&format!("{PEFT}{name}"))).collect();
     ensure!(
         absent.is_empty(),
         "neither the base in {} nor the adapter in {} has {}",

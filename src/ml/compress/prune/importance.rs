@@ -7,14 +7,14 @@ use anyhow::{Result, ensure};
 use burn::module::Module;
 use burn::tensor::{Device, Gradients};
 
-use super::structured::{Half, half};
+use super::half::{Half, half};
+use crate::compute::cross_entropy::CrossEntropy;
 use crate::compute::dropout::Pass;
 use crate::model::Model;
-use crate::model::integer::WEIGHT;
+use crate::model::names::WEIGHT;
 use crate::model::part::{Part, place};
 use crate::text::batch::{Batch, Padding};
 use crate::text::data::Split;
-use crate::train::objective::Objective;
 use crate::watch::{Interrupted, Progress, Watch};
 
 /// Labelled rows for measuring importance.
@@ -60,7 +60,7 @@ pub fn of_neurons(model: &Model, rows: &LabelledRows, device: &Device, watch: &d
     let mut model = model.clone().set_trainable(|name| name.ends_with(WEIGHT) && narrow(name)).train();
     let device = device.clone().autodiff();
     let mut sums: BTreeMap<usize, Vec<f64>> = BTreeMap::new();
-    let (objective, start) = (Objective::cross_entropy(), Instant::now());
+    let start = Instant::now();
     for (done, row) in rows.places().enumerate() {
         if watch.stopped() {
             return Err(Interrupted.into());
@@ -68,7 +68,7 @@ pub fn of_neurons(model: &Model, rows: &LabelledRows, device: &Device, watch: &d
         let batch = Batch::collect(rows.split, &[row], rows.pad_id, Padding::Bucketed);
         let (ids, mask) = batch.to_device(&device);
         let logits = model.forward(ids, mask, &mut Pass::Off);
-        let gradients = objective.loss(logits, &batch, 1.0).backward();
+        let gradients = CrossEntropy::PLAIN.sum(logits, &batch.labels, -1.0).backward();
         for (layer, gates) in gates(&mut model, &gradients)? {
             let sum = sums.entry(layer).or_insert_with(|| vec![0.0; gates.len()]);
             sum.iter_mut().zip(gates).for_each(|(sum, gate)| *sum += f64::from(gate).abs());
@@ -92,7 +92,7 @@ fn gates(model: &mut Model, gradients: &Gradients) -> Result<Vec<(usize, Vec<f32
     let mut found = Vec::new();
     model.map_linears(&mut |name, linear| {
         if let (Part::Layer(layer), Some(Half::Narrow)) = (place(name).part, half(name)) {
-            let weight = linear.weight.val(); // [I, H]
+            let weight = linear.matrix.val(); // [I, H]
             if let Some(gradient) = weight.grad(gradients) {
                 found.push((layer, (weight.inner() * gradient).sum_dim(1)));
             }

@@ -1,18 +1,30 @@
 //! Finds the smallest weights of some matrices, without structure.
 
 use rayon::prelude::*;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
-use super::Scope;
 use super::mask::Mask;
 
+/// Which weights are ranked together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Scope {
+    /// Rank weights within each matrix: each matrix loses the same share.
+    #[default]
+    Local,
+    /// Rank weights across all matrices: matrices with small weights lose more.
+    Global,
+}
+
 /// Without the sign, the bits of floats have the same order as their magnitudes.
-pub fn rank(value: f32) -> u32 {
+pub(super) fn rank(value: f32) -> u32 {
     value.to_bits() & 0x7fff_ffff
 }
 
 /// Remove the `sparsity` share of smallest magnitude (L1): of `n` competing weights exactly `⌊sparsity · n⌋`, and of
 /// equal weights the first ones. Returns one mask per matrix.
-pub fn masks(matrices: &[&[f32]], sparsity: f64, scope: Scope) -> Vec<Mask> {
+pub(super) fn masks(matrices: &[&[f32]], sparsity: f64, scope: Scope) -> Vec<Mask> {
     match scope {
         Scope::Local => matrices.par_iter().flat_map(|matrix| smallest(&[matrix], sparsity)).collect(),
         Scope::Global => smallest(matrices, sparsity),

@@ -1,6 +1,7 @@
-//! Pruning: sets the smallest weights of a model's linear layers to zero, at once or during training, or makes the
+//! Pruning: sets the smallest weights of linear layers to zero, at once or during training, or makes a model smaller.
 
 mod gradual;
+mod half;
 pub mod importance;
 mod magnitude;
 mod mask;
@@ -10,7 +11,8 @@ pub mod structured;
 mod targets;
 
 pub use self::gradual::Gradual;
+pub use self::magnitude::Scope;
 pub use self::mask::{Mask, Masks};
 pub use self::pattern::Pattern;
-pub use self::pruning::{Method, PruneReport, PrunedLayer, Pruning, Recovery, Scope};
+pub use self::pruning::{Method, PruneReport, PrunedLayer, Pruning, Recovery};
 pub use self::targets::Target;

@@ -6,7 +6,6 @@ use std::fmt;
 
 use anyhow::{Result, ensure};
 use rayon::prelude::*;
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{magnitude, targets};
@@ -14,6 +13,7 @@ use crate::files::host::{HostTensors, Layout};
 use crate::model::{Model, walk};
 
 use super::gradual::Gradual;
+use super::magnitude::Scope;
 use super::mask::{Mask, Masks};
 use super::pattern::Pattern;
 use super::targets::Target;
@@ -37,17 +37,6 @@ pub enum Method {
     Magnitude { sparsity: f64, scope: Scope },
     /// A fixed number of weights in each group of inputs.
     Pattern(Pattern),
-}
-
-/// Which weights are ranked together.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Scope {
-    /// Rank weights within each matrix: each matrix loses the same share.
-    #[default]
-    Local,
-    /// Rank weights across all matrices: matrices with small weights lose more.
-    Global,
 }
 
 impl fmt::Display for Method {

@@ -4,32 +4,13 @@ use anyhow::{Context, Result, bail, ensure};
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
+use super::half::{Half, half};
 use super::importance;
 use super::importance::LabelledRows;
 use crate::compress::student;
 use crate::model::part::{Part, place};
 use crate::model::{HostTensor, Model};
 use crate::watch::Watch;
-
-/// The two matrices of a feed-forward half.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Half {
-    /// From the hidden width to the neurons.
-    Wide,
-    /// From the neurons back.
-    Narrow,
-}
-
-/// Which matrix of its layer's feed-forward half a parameter or module belongs to.
-pub fn half(name: &str) -> Option<Half> {
-    let place = place(name);
-    let module = place.within.trim_end_matches(".weight").trim_end_matches(".bias");
-    match (place.part, module) {
-        (Part::Layer(_), "intermediate.dense" | "ffn.lin1") => Some(Half::Wide),
-        (Part::Layer(_), "output.dense" | "ffn.lin2") => Some(Half::Narrow),
-        _ => None,
-    }
-}
 
 /// What to remove.
 #[derive(Debug, Clone, Copy)]

@@ -77,7 +77,10 @@ fn linear<'a>((name, shape): (&'a str, &[usize])) -> Option<&'a str> {
 
 /// Names of the weights that `targets` match, among tensors given by name and shape. Without targets, all linear
 /// layers.
-pub fn select<'a>(targets: &[Target], tensors: impl Iterator<Item = (&'a str, &'a [usize])>) -> Result<Vec<String>> {
+pub(super) fn select<'a>(
+    targets: &[Target],
+    tensors: impl Iterator<Item = (&'a str, &'a [usize])>,
+) -> Result<Vec<String>> {
     let modules: Vec<&str> = tensors.filter_map(linear).collect();
     ensure!(!modules.is_empty(), "the model has no linear layers to prune");
     let idle = targets.iter().filter(|target| !modules.iter().any(|module| target.holds(module)));

@@ -10,7 +10,7 @@ use crate::compute::kernel::{sum_by, vectorized};
 use crate::files::host::HostTensor;
 use crate::files::weights::Encoded;
 use crate::files::weights::header::{INPUT_SCALE, INPUT_ZERO};
-use crate::model::integer::WEIGHT;
+use crate::model::names::WEIGHT;
 
 /// Name of the scales of a layer's weight; the names below are for its packed integers and its shape.
 const SCALE: &str = "weight_scale";
@@ -18,7 +18,7 @@ const PACKED: &str = "weight_packed";
 const SHAPE: &str = "weight_shape";
 
 /// A tensor as the file stores it.
-pub struct Stored {
+pub(super) struct Stored {
     /// Number of values.
     pub size: usize,
     values: Encoded,
@@ -32,7 +32,7 @@ pub struct Stored {
 
 impl Stored {
     /// All tensors of the file that together represent the tensor `name`.
-    pub fn named(&self, name: &str) -> Vec<(String, &Encoded)> {
+    pub(super) fn named(&self, name: &str) -> Vec<(String, &Encoded)> {
         let Some(layer) = name.strip_suffix(WEIGHT) else { return vec![(name.to_owned(), &self.values)] };
         let fields = [(self.field, &self.values)].into_iter().chain(self.beside.iter().map(|(field, e)| (*field, e)));
         fields.map(|(field, encoded)| (format!("{layer}.{field}"), encoded)).collect()
@@ -44,11 +44,11 @@ impl Stored {
     }
 }
 
-pub fn f32(tensor: &HostTensor) -> Stored {
+pub(super) fn f32(tensor: &HostTensor) -> Stored {
     Stored::plain(Encoded::f32(tensor), None)
 }
 
-pub fn fp16(name: &str, tensor: &HostTensor) -> Result<Stored> {
+pub(super) fn fp16(name: &str, tensor: &HostTensor) -> Result<Stored> {
     let largest = tensor.data.iter().fold(0f32, |largest, v| largest.max(v.abs()));
     ensure!(largest <= 65504.0, "tensor {name} contains ±{largest}, more than fp16's 65504");
     let back = tensor.data.iter().map(|v| half::f16::from_f32(*v).to_f32());
@@ -56,14 +56,14 @@ pub fn fp16(name: &str, tensor: &HostTensor) -> Result<Stored> {
     Ok(Stored::plain(Encoded::f16(tensor), relative_error))
 }
 
-pub fn bf16(tensor: &HostTensor) -> Stored {
+pub(super) fn bf16(tensor: &HostTensor) -> Stored {
     let back = tensor.data.iter().map(|v| half::bf16::from_f32(*v).to_f32());
     let relative_error = Some(relative_error(&tensor.data, back));
     Stored::plain(Encoded::bf16(tensor), relative_error)
 }
 
 /// A matrix as 8-bit integers; `range` is the fixed range of its inputs, if there is one.
-pub fn int8(tensor: &HostTensor, range: Option<Range>) -> Stored {
+pub(super) fn int8(tensor: &HostTensor, range: Option<Range>) -> Stored {
     let width = tensor.shape[1];
     let (integers, scales) = rounded(tensor);
     let back = integers.iter().enumerate().map(|(i, q)| f32::from(*q) * scales[i / width]);
@@ -82,7 +82,7 @@ pub fn int8(tensor: &HostTensor, range: Option<Range>) -> Stored {
 }
 
 /// A matrix as 4-bit integers with a scale per `group` of inputs. The group size must divide the inputs.
-pub fn int4(tensor: &HostTensor, group: usize) -> Stored {
+pub(super) fn int4(tensor: &HostTensor, group: usize) -> Stored {
     let (integers, scales) = grouped(tensor, group);
     let back = integers.iter().enumerate().map(|(i, q)| f32::from(*q) * scales[i / group]);
     let relative_error = Some(relative_error(&tensor.data, back));
@@ -107,7 +107,7 @@ fn fits_halves(scales: &[f32]) -> bool {
 
 /// The integers within −8..=7 and the scale of each group. Of the scales tried, this takes the one with the smallest
 /// squared difference.
-pub fn grouped(tensor: &HostTensor, group: usize) -> (Vec<i8>, Vec<f32>) {
+pub(super) fn grouped(tensor: &HostTensor, group: usize) -> (Vec<i8>, Vec<f32>) {
     let largest = |values: &[f32]| values.iter().fold(0f32, |largest, v| largest.max(v.abs()));
     let steps: Vec<f32> = tensor.data.chunks_exact(group).map(|values| largest(values) / 7.0).collect();
     // Rounding must use the scale that is stored.
@@ -143,7 +143,7 @@ fn nearest(x: f32) -> f32 {
 }
 
 /// The integers within ±127 and the scale of each row of a matrix.
-pub fn rounded(tensor: &HostTensor) -> (Vec<i8>, Vec<f32>) {
+pub(super) fn rounded(tensor: &HostTensor) -> (Vec<i8>, Vec<f32>) {
     let mut scales = Vec::with_capacity(tensor.shape[0]);
     let mut integers = Vec::with_capacity(tensor.data.len());
     for row in tensor.data.chunks_exact(tensor.shape[1].max(1)) {

@@ -1,5 +1,6 @@
 //! Stores a model's weights in fewer bits, and measures the effect on its layers.
 
+mod layers;
 mod matrix;
 mod scheme;
 mod sensitivity;

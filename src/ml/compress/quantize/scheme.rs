@@ -12,6 +12,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::layers::{linears, may_round};
 use super::matrix::Stored;
 use super::sensitivity::{Calibration, Form, MeasuredLayer};
 use super::{matrix, sensitivity};
@@ -19,8 +20,7 @@ use crate::files::host::{HostTensor, Layout};
 use crate::files::weights;
 use crate::files::weights::{Encoded, Pair};
 use crate::model::config::Config;
-use crate::model::integer::WEIGHT;
-use crate::model::part::{Part, place};
+use crate::model::names::WEIGHT;
 use crate::model::quantization::{Activations, FIELD, Integers, Quantization};
 use crate::model::{Initialised, Model, Named};
 use crate::watch::Watch;
@@ -261,17 +261,6 @@ fn check_groups(model: &Model, group: usize) -> Result<()> {
             bail!("{name} has {inputs} inputs, not a multiple of group-size {group}; no multiple of 8 fits all layers")
         }
     }
-}
-
-/// The names of a model's linear layers.
-pub(super) fn linears(model: &Model) -> Vec<String> {
-    let linears = model.parameters().into_iter().filter(|p| p.layout == Layout::Transposed);
-    linears.filter_map(|p| p.name.strip_suffix(WEIGHT).map(str::to_owned)).collect()
-}
-
-/// Whether a linear layer may compute in integers. The head, which is small and last, never does.
-pub(super) fn may_round(name: &str) -> bool {
-    place(name).part != Part::Head
 }
 
 #[cfg(test)]

@@ -7,15 +7,15 @@ use anyhow::Result;
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
+use super::layers::{linears, may_round};
 use super::matrix::{grouped, rounded};
-use super::scheme::{linears, may_round};
 use crate::compute::dropout::Pass;
 use crate::compute::int4;
 use crate::compute::int8::weight::MOST_INPUTS;
 use crate::compute::int8::{Layer, Probe, Range, Rounded, Rounding, Weight};
 use crate::judge::metrics::Scoring;
 use crate::model::Model;
-use crate::model::integer::WEIGHT;
+use crate::model::names::WEIGHT;
 use crate::model::quantization::Activations;
 use crate::text::data::Split;
 use crate::watch::Watch;
@@ -111,7 +111,7 @@ impl Calibration {
 
 /// Measure every linear layer that may have 4-bit weights, in groups of `group` inputs. The most sensitive layer comes
 /// first.
-pub fn measure_int4(
+pub(super) fn measure_int4(
     mut model: Model,
     group: usize,
     calibration: &Calibration,
@@ -140,7 +140,7 @@ pub fn measure_int4(
 }
 
 /// Choose the form of every linear layer that may compute in integers. The most sensitive layer comes first.
-pub fn measure(
+pub(super) fn measure(
     mut model: Model,
     activations: Activations,
     calibration: &Calibration,

@@ -9,7 +9,7 @@ use crate::files::weights::Weights;
 use crate::judge::classifier::Classifier;
 use crate::model::HostTensors;
 use crate::model::fixture::Fixture;
-use crate::model::integer::Integers;
+use crate::model::substitute::Integers;
 use crate::watch::Silent;
 
 fn request(scheme: Scheme) -> Request {

@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 /// A way to compute dot products of bytes. All ways give the same integers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Path {
+pub(crate) enum Path {
     /// Plain Rust, which the compiler vectorises.
     Portable,
     /// `vpmaddwd` on 16-bit copies: `vpmaddubsw`, which takes bytes, saturates at large values.
@@ -19,12 +19,12 @@ static BEST: LazyLock<Path> = LazyLock::new(|| Path::all().pop().unwrap_or(Path:
 
 impl Path {
     /// The fastest path that this processor supports.
-    pub fn best() -> Self {
+    pub(crate) fn best() -> Self {
         *BEST
     }
 
     /// All paths that this processor supports, the fastest last.
-    pub fn all() -> Vec<Self> {
+    pub(crate) fn all() -> Vec<Self> {
         #[allow(unused_mut)]
         let mut all = vec![Path::Portable];
         #[cfg(target_arch = "x86_64")]

@@ -8,8 +8,8 @@ use rayon::prelude::*;
 use super::path::Path;
 use super::rows::Rows;
 use super::tile;
-use super::tile::ROWS;
-use super::weight::{GROUP, PANEL, Weight};
+use super::tile::{GROUP, PANEL, ROWS};
+use super::weight::Weight;
 
 /// Rows of a task. With 3072 inputs, the rows and one panel fit into an L2 cache of 512 KiB.
 const TASK_ROWS: usize = 8 * ROWS;
@@ -20,7 +20,7 @@ const TASKS: usize = 4;
 
 /// One of several products with the same activations.
 #[derive(Clone, Copy)]
-pub struct Term<'a> {
+pub(crate) struct Term<'a> {
     pub weight: &'a Weight,
     /// `[out]`
     pub bias: &'a [f32],
@@ -29,7 +29,7 @@ pub struct Term<'a> {
 /// Multiplies `x` `[N, in]` by each weight `[in, out]` and adds its bias `[out]` → `[terms · N, out]`, one term below the other.
 ///
 /// Several `x` are parts of the same activations (high and low bytes); their products are added. All terms have the same shape.
-pub fn multiply(path: Path, x: &[Rows], terms: &[Term]) -> Vec<f32> {
+pub(crate) fn multiply(path: Path, x: &[Rows], terms: &[Term]) -> Vec<f32> {
     let Some((first, Term { weight: shape, .. })) = x.first().zip(terms.first()) else { return Vec::new() };
     let (rows, outputs, panels) = (first.len(), shape.outputs(), shape.panels());
     for Term { weight, bias } in terms {

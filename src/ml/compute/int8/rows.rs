@@ -21,7 +21,7 @@ pub enum Rounding {
 /// The range of a row spans its values and zero, so a token with large values costs the other tokens no precision. The
 /// range is asymmetric, because almost all outputs of GELU are on one side of zero.
 #[derive(Debug, Clone)]
-pub struct Rows {
+pub(crate) struct Rows {
     inputs: usize,
     /// Bytes from one row to the next.
     stride: usize,
@@ -37,7 +37,7 @@ const LANES: usize = 16;
 
 impl Rows {
     /// Rounds the rows of `x` `[N, inputs]` to 8 bits.
-    pub fn new(x: &[f32], inputs: usize, range: impl Fn(&[f32]) -> Range + Sync) -> Self {
+    pub(crate) fn new(x: &[f32], inputs: usize, range: impl Fn(&[f32]) -> Range + Sync) -> Self {
         let mut rows = Rows::zeros(x, inputs);
         let (step, stride) = (rows.step(), rows.stride);
         let params = rows.scales.par_chunks_mut(step).zip(rows.zeros.par_chunks_mut(step));
@@ -54,7 +54,7 @@ impl Rows {
     }
 
     /// Rounds the rows of `x` `[N, inputs]` to 16 bits and returns their high and low bytes; the products of both must be added.
-    pub fn new16(x: &[f32], inputs: usize) -> [Self; 2] {
+    pub(crate) fn new16(x: &[f32], inputs: usize) -> [Self; 2] {
         let (mut high, mut low) = (Rows::zeros(x, inputs), Rows::zeros(x, inputs));
         let step = high.step();
         let params = high.scales.par_iter_mut().zip(&mut high.zeros).zip(low.scales.par_iter_mut().zip(&mut low.zeros));
@@ -84,11 +84,11 @@ impl Rows {
     }
 
     /// How many rows there are.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.scales.len()
     }
 
-    pub fn inputs(&self) -> usize {
+    pub(crate) fn inputs(&self) -> usize {
         self.inputs
     }
 
@@ -101,10 +101,6 @@ impl Rows {
             scales: &self.scales[first..end],
             zeros: &self.zeros[first..end],
         }
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.scales.is_empty()
     }
 }
 

@@ -1,6 +1,8 @@
 //! Compares the kernels with plain integer sums and f64 products, on every path that the machine supports.
 
-use super::weight::PANEL;
+use super::path::Path;
+use super::rows::Rows;
+use super::tile::PANEL;
 use super::*;
 
 /// Reproducible pseudo-random numbers in ±1.

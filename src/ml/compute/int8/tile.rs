@@ -3,17 +3,20 @@
 use std::mem::MaybeUninit;
 
 use super::path::Path;
-use super::weight::{GROUP, PANEL};
 
+/// Columns of a panel: two registers of 16 sums.
+pub(super) const PANEL: usize = 32;
+/// Bytes along the inner axis that one instruction multiplies and adds.
+pub(super) const GROUP: usize = 4;
 /// Rows of the largest tile: with two registers per row, its sums take 24 of the 32 AVX-512 registers.
-pub const ROWS: usize = 12;
+pub(super) const ROWS: usize = 12;
 
 /// The sums of a tile, row by row.
 type Sums = [[i32; PANEL]; ROWS];
 
 /// Rows of activations, `stride` bytes apart.
 #[derive(Clone, Copy)]
-pub struct Bytes<'a> {
+pub(super) struct Bytes<'a> {
     pub bytes: &'a [u8],
     pub stride: usize,
     /// The scale of each row; `zeros` likewise.
@@ -23,7 +26,7 @@ pub struct Bytes<'a> {
 
 /// A panel of weights, with the factors and offsets that convert its integer sums to floats.
 #[derive(Clone, Copy)]
-pub struct Panel<'a> {
+pub(super) struct Panel<'a> {
     pub bytes: &'a [i8],
     pub scales: &'a [f32; PANEL],
     pub sums: &'a [i32; PANEL],
@@ -31,11 +34,11 @@ pub struct Panel<'a> {
 }
 
 /// The output of a tile: one row for each row of activations.
-pub type Rows<'a> = [&'a mut [MaybeUninit<f32>]];
+pub(super) type Rows<'a> = [&'a mut [MaybeUninit<f32>]];
 
 /// `y[r][o] = scale[r] · scale[o] · Σᵢ (a[r, i] − zero[r]) · w[i, o] + bias[o]` for at most [`ROWS`] rows; each row of `y`
 /// is as long as the panel or shorter.
-pub fn multiply(path: Path, a: Bytes, w: Panel, y: &mut Rows) {
+pub(super) fn multiply(path: Path, a: Bytes, w: Panel, y: &mut Rows) {
     let (count, steps) = (a.scales.len(), w.bytes.len() / (PANEL * GROUP));
     // The unsafe loops below rely on these bounds.
     assert!(count <= ROWS && (count == 0 || (count - 1) * a.stride + steps * GROUP <= a.bytes.len()));
@@ -98,7 +101,7 @@ mod x86 {
     /// # Safety
     /// The processor must support the features. `a` must have as many rows as `y`, each with as many groups as `w`.
     #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
-    pub unsafe fn avx512(a: Bytes, w: Panel, y: &mut Rows) {
+    pub(super) unsafe fn avx512(a: Bytes, w: Panel, y: &mut Rows) {
         if let Some(tile) = y.len().checked_sub(1).and_then(|at| VNNI.get(at)) {
             // SAFETY: the caller's promise.
             unsafe { tile(a, w, y) }
@@ -142,7 +145,7 @@ mod x86 {
     /// # Safety
     /// As [`avx512`].
     #[target_feature(enable = "avx2")]
-    pub unsafe fn avx2(a: Bytes, w: Panel, y: &mut Rows) {
+    pub(super) unsafe fn avx2(a: Bytes, w: Panel, y: &mut Rows) {
         let mut sums: Sums = [[0; PANEL]; ROWS];
         // SAFETY: each part reads only rows of `a`.
         unsafe {

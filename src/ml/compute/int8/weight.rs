@@ -1,13 +1,9 @@
 //! A weight matrix as integers, packed in the order in which the kernels read it.
 
-use super::tile::Panel;
+use super::tile::{GROUP, PANEL, Panel};
 
-/// Columns of a panel: two registers of 16 sums.
-pub const PANEL: usize = 32;
-/// Bytes along the inner axis that one instruction multiplies and adds.
-pub const GROUP: usize = 4;
 /// With more inputs, a 32-bit sum of products of 255 and 127 could overflow.
-pub const MOST_INPUTS: usize = 1 << 16;
+pub(crate) const MOST_INPUTS: usize = 1 << 16;
 
 /// `W` `[out, in]` ≈ `scale[o] · q[o, i]`, symmetric per output channel.
 ///

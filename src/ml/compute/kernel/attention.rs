@@ -14,7 +14,7 @@ use crate::compute::dropout::Mask;
 ///
 /// `bias` gets no gradient. The forward pass keeps only two numbers per row of the weights `[B, h, T, T]`; the backward pass
 /// computes the weights again, as FlashAttention does (Dao et al. 2022).
-pub fn attention(qkv: [Tensor<2>; 3], bias: Tensor<4>, heads: usize, mask: Option<Mask>) -> Tensor<2> {
+pub(crate) fn attention(qkv: [Tensor<2>; 3], bias: Tensor<4>, heads: usize, mask: Option<Mask>) -> Tensor<2> {
     let [q, k, v] = qkv;
     apply4(Attention { heads, mask }, (q, k, v, bias))
 }

@@ -12,7 +12,7 @@ use super::values::{Values, written};
 /// `x · Φ(x)` with `Φ` the standard normal distribution function (Hendrycks & Gimpel 2016).
 ///
 /// Burn's GELU calls a scalar `erf` for each element, twice in training, which takes a third of a step on the CPU.
-pub fn gelu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+pub(crate) fn gelu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
     apply1(Gelu, x)
 }
 

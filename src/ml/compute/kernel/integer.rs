@@ -14,7 +14,7 @@ use crate::compute::int8::Layer;
 /// `[out]` → `[layers · N, out]`, one result below the other.
 ///
 /// The gradient of `x` passes straight through the rounding (Bengio et al. 2013). Weight and bias get no gradients.
-pub fn integer_linear(x: Tensor<2>, layers: Vec<(Arc<Layer>, Tensor<1>)>) -> Tensor<2> {
+pub(crate) fn integer_linear(x: Tensor<2>, layers: Vec<(Arc<Layer>, Tensor<1>)>) -> Tensor<2> {
     let part = |(layer, bias): (Arc<Layer>, Tensor<1>)| (layer, bias.into_data().try_into_vec().unwrap_or_default());
     apply1(IntegerLinear { layers: layers.into_iter().map(part).collect() }, x)
 }
@@ -52,7 +52,7 @@ impl Operation<1> for IntegerLinear {
 }
 
 /// `x·W + b` in floats with a 4-bit `W`: `x` `[N, in]`, `bias` `[out]` → `[N, out]`. Gradients as in [`integer_linear`].
-pub fn unpacked_linear(x: Tensor<2>, weight: &Arc<int4::Weight>, bias: Tensor<1>) -> Tensor<2> {
+pub(crate) fn unpacked_linear(x: Tensor<2>, weight: &Arc<int4::Weight>, bias: Tensor<1>) -> Tensor<2> {
     let bias = bias.into_data().try_into_vec().unwrap_or_default();
     apply1(UnpackedLinear { weight: weight.clone(), bias }, x)
 }

@@ -8,7 +8,7 @@ use super::operation::{Operation, apply3};
 use super::values::{Values, written};
 
 /// `x·W + b`: `x` `[N, in]`, `weight` `[in, out]`, `bias` `[out]` → `[N, out]`.
-pub fn linear(x: Tensor<2>, weight: Tensor<2>, bias: Tensor<1>) -> Tensor<2> {
+pub(crate) fn linear(x: Tensor<2>, weight: Tensor<2>, bias: Tensor<1>) -> Tensor<2> {
     apply3(Linear, (x, weight, bias))
 }
 
@@ -38,7 +38,7 @@ impl Operation<3> for Linear {
 }
 
 /// `x·W + b` in row-major order.
-pub fn affine(x: &Values, weight: &Values, bias: &Values) -> Vec<f32> {
+pub(super) fn affine(x: &Values, weight: &Values, bias: &Values) -> Vec<f32> {
     let ((rows, inputs), (taken, outputs)) = (x.rows(), weight.rows());
     assert!(taken == inputs, "the input has {inputs} columns, the weight expects {taken}");
     let bias = bias.slice();
@@ -58,7 +58,7 @@ pub fn affine(x: &Values, weight: &Values, bias: &Values) -> Vec<f32> {
 }
 
 /// Computes the `wanted` gradients of the input, the weight and the bias.
-pub fn gradients(x: &Values, weight: &Values, grad: &Values, wanted: [bool; 3]) -> [Option<Values>; 3] {
+pub(super) fn gradients(x: &Values, weight: &Values, grad: &Values, wanted: [bool; 3]) -> [Option<Values>; 3] {
     let ((rows, inputs), (_, outputs)) = (x.rows(), weight.rows());
     let dy = Matrix::new(grad.slice(), rows, outputs);
     let product = |a: Matrix, b: Matrix, shape: [usize; 2]| {

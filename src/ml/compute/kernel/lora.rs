@@ -13,7 +13,7 @@ use crate::compute::dropout::Mask;
 /// `x·W + b + scale · (x∘mask)·A·B`: `x` `[N, in]`, `weight` `[in, out]`, `bias` `[out]`, `a` `[in, r]`, `b` `[r, out]` → `[N, out]`.
 ///
 /// Without a mask, all factors are 1. The function never allocates the whole masked input or `A·B`.
-pub fn adapted(
+pub(crate) fn adapted(
     x: Tensor<2>,
     (weight, bias): (Tensor<2>, Tensor<1>),
     (a, b): (Tensor<2>, Tensor<2>),

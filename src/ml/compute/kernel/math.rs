@@ -4,14 +4,14 @@
 ///
 /// The compiler does not fuse multiplications and additions here, so every width gives the same bits.
 #[inline(always)]
-pub fn vectorized<R>(work: impl FnOnce() -> R) -> R {
+pub(crate) fn vectorized<R>(work: impl FnOnce() -> R) -> R {
     vectorized_call(|work| work(), work)
 }
 
 /// Like [`vectorized`], for a function that is `#[inline(always)]`. The compiler may leave a large closure as a separate
 /// function, compiled for the narrowest vectors; an `#[inline(always)]` function is always inlined.
 #[inline(always)]
-pub fn vectorized_call<A, R>(work: impl FnOnce(A) -> R, argument: A) -> R {
+pub(crate) fn vectorized_call<A, R>(work: impl FnOnce(A) -> R, argument: A) -> R {
     #[cfg(target_arch = "x86_64")]
     {
         #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
@@ -43,7 +43,7 @@ const LANES: usize = 16;
 
 /// Σ f(xᵢ) in a fixed order.
 #[inline(always)]
-pub fn sum_by(values: &[f32], f: impl Fn(f32) -> f32) -> f32 {
+pub(crate) fn sum_by(values: &[f32], f: impl Fn(f32) -> f32) -> f32 {
     let mut lanes = [0f32; LANES];
     let (chunks, rest) = values.as_chunks::<LANES>();
     for chunk in chunks {
@@ -55,7 +55,7 @@ pub fn sum_by(values: &[f32], f: impl Fn(f32) -> f32) -> f32 {
 
 /// Σ f(xᵢ, yᵢ) in a fixed order.
 #[inline(always)]
-pub fn sum_of_pairs(x: &[f32], y: &[f32], f: impl Fn(f32, f32) -> f32) -> f32 {
+pub(super) fn sum_of_pairs(x: &[f32], y: &[f32], f: impl Fn(f32, f32) -> f32) -> f32 {
     let mut lanes = [0f32; LANES];
     let ((x, x_rest), (y, y_rest)) = (x.as_chunks::<LANES>(), y.as_chunks::<LANES>());
     for (x, y) in x.iter().zip(y) {
@@ -71,7 +71,7 @@ pub fn sum_of_pairs(x: &[f32], y: &[f32], f: impl Fn(f32, f32) -> f32) -> f32 {
 
 /// The largest value; −∞ if there are no values.
 #[inline(always)]
-pub fn largest(values: &[f32]) -> f32 {
+pub(super) fn largest(values: &[f32]) -> f32 {
     let mut lanes = [f32::NEG_INFINITY; LANES];
     let larger = |a: f32, b: f32| if b > a { b } else { a };
     let (chunks, rest) = values.as_chunks::<LANES>();
@@ -94,7 +94,7 @@ fn total(mut lanes: [f32; LANES]) -> f32 {
 
 /// `e^x` for x ≤ 0; 0 below −87. Rounds `x / ln 2` to n and multiplies 2^n by a polynomial of the remainder (Cephes).
 #[inline(always)]
-pub fn exp(x: f32) -> f32 {
+pub(super) fn exp(x: f32) -> f32 {
     // Adding 1.5 · 2^23 leaves the rounded n in the lowest bits of the mantissa.
     const ROUND: f32 = 12_582_912.0;
     let within = if x < -87.0 { -87.0 } else { x };

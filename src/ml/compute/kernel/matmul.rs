@@ -6,7 +6,7 @@ use gemm::Parallelism;
 
 /// A matrix in a slice: element `(i, j)` is at `i · strides.0 + j · strides.1`.
 #[derive(Clone, Copy)]
-pub struct Matrix<'a> {
+pub(crate) struct Matrix<'a> {
     values: &'a [f32],
     rows: usize,
     columns: usize,
@@ -15,32 +15,32 @@ pub struct Matrix<'a> {
 
 impl<'a> Matrix<'a> {
     /// `[rows, columns]` in row-major order.
-    pub fn new(values: &'a [f32], rows: usize, columns: usize) -> Self {
+    pub(crate) fn new(values: &'a [f32], rows: usize, columns: usize) -> Self {
         Self::strided(values, rows, columns, columns)
     }
 
     /// `[rows, columns]` with a row every `stride` elements.
-    pub fn strided(values: &'a [f32], rows: usize, columns: usize, stride: usize) -> Self {
+    pub(crate) fn strided(values: &'a [f32], rows: usize, columns: usize, stride: usize) -> Self {
         assert!(rows == 0 || columns == 0 || (rows - 1) * stride + columns <= values.len());
         Self { values, rows, columns, strides: (stride, 1) }
     }
 
-    pub fn rows(self) -> usize {
+    pub(crate) fn rows(self) -> usize {
         self.rows
     }
 
-    pub fn columns(self) -> usize {
+    pub(crate) fn columns(self) -> usize {
         self.columns
     }
 
     /// The transposed matrix, without copying.
-    pub fn transposed(self) -> Self {
+    pub(crate) fn transposed(self) -> Self {
         Self { rows: self.columns, columns: self.rows, strides: (self.strides.1, self.strides.0), ..self }
     }
 }
 
 /// The destination of a product: rows of `columns` elements, one every `stride`.
-pub struct Target {
+pub(crate) struct Target {
     pointer: *mut f32,
     rows: usize,
     columns: usize,
@@ -50,19 +50,19 @@ pub struct Target {
 
 impl Target {
     /// Adds the product to the existing values.
-    pub fn add(values: &mut [f32], rows: usize, columns: usize) -> Self {
+    pub(crate) fn add(values: &mut [f32], rows: usize, columns: usize) -> Self {
         assert!(rows * columns <= values.len());
         Self { pointer: values.as_mut_ptr(), rows, columns, stride: columns, read: true }
     }
 
     /// Writes the product to uninitialized memory.
-    pub fn write(values: &mut [MaybeUninit<f32>], rows: usize, columns: usize) -> Self {
+    pub(crate) fn write(values: &mut [MaybeUninit<f32>], rows: usize, columns: usize) -> Self {
         assert!(rows * columns <= values.len());
         Self { pointer: values.as_mut_ptr().cast(), rows, columns, stride: columns, read: false }
     }
 
     /// Replaces the existing values with the product.
-    pub fn overwrite(values: &mut [f32], rows: usize, columns: usize) -> Self {
+    pub(crate) fn overwrite(values: &mut [f32], rows: usize, columns: usize) -> Self {
         Self { read: false, ..Self::add(values, rows, columns) }
     }
 
@@ -70,7 +70,7 @@ impl Target {
     ///
     /// # Safety
     /// While the target lives, all its elements must be writable through `pointer`, and no other code may access them.
-    pub unsafe fn strided(pointer: *mut f32, rows: usize, columns: usize, stride: usize) -> Self {
+    pub(crate) unsafe fn strided(pointer: *mut f32, rows: usize, columns: usize, stride: usize) -> Self {
         Self { pointer, rows, columns, stride, read: false }
     }
 }
@@ -79,13 +79,13 @@ impl Target {
 const ALONE: usize = 192 * 192 * 192;
 
 /// Writes `scale · a·b` to `target`, on all threads if the product is large.
-pub fn matmul(a: Matrix, b: Matrix, target: Target, scale: f32) {
+pub(crate) fn matmul(a: Matrix, b: Matrix, target: Target, scale: f32) {
     let large = a.rows * a.columns * b.columns >= ALONE;
     product(a, b, target, scale, if large { Parallelism::Rayon(0) } else { Parallelism::None });
 }
 
 /// Like [`matmul`], on the current thread.
-pub fn matmul_here(a: Matrix, b: Matrix, target: Target, scale: f32) {
+pub(crate) fn matmul_here(a: Matrix, b: Matrix, target: Target, scale: f32) {
     product(a, b, target, scale, Parallelism::None);
 }
 

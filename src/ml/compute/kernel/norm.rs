@@ -9,12 +9,12 @@ use super::values::{Values, written};
 use crate::compute::dropout::Mask;
 
 /// `(x − mean) / √(variance + ε) · weight + bias` over the last axis: `x` `[.., H]`, `weight` and `bias` `[H]` → `[.., H]`.
-pub fn norm<const D: usize>(x: Tensor<D>, (weight, bias): (Tensor<1>, Tensor<1>), epsilon: f64) -> Tensor<D> {
+pub(crate) fn norm<const D: usize>(x: Tensor<D>, (weight, bias): (Tensor<1>, Tensor<1>), epsilon: f64) -> Tensor<D> {
     apply3(Norm { epsilon: epsilon as f32, mask: None }, (x, weight, bias))
 }
 
 /// Layer normalization of `x · mask + residual`. Without a mask, all factors are 1.
-pub fn add_norm<const D: usize>(
+pub(crate) fn add_norm<const D: usize>(
     (x, residual): (Tensor<D>, Tensor<D>),
     (weight, bias): (Tensor<1>, Tensor<1>),
     epsilon: f64,

@@ -14,12 +14,12 @@ use super::values::Values;
 use crate::compute::device;
 
 /// Whether the fused operations support `x`: an `f32` tensor on the CPU.
-pub fn fuses<const D: usize>(x: &Tensor<D>) -> bool {
+pub(crate) fn fuses<const D: usize>(x: &Tensor<D>) -> bool {
     x.dtype() == DType::F32 && device::is_cpu(&x.device())
 }
 
 /// A differentiable function of `N` tensors.
-pub trait Operation<const N: usize>: Clone + Send + Debug + 'static {
+pub(super) trait Operation<const N: usize>: Clone + Send + Debug + 'static {
     /// Values of the forward pass that the backward pass needs.
     type Saved: Clone + Send + Debug + 'static;
 
@@ -37,7 +37,7 @@ pub trait Operation<const N: usize>: Clone + Send + Debug + 'static {
 
 /// Adds [`Operation`]s to Burn's CPU backend, with one method for each number of inputs.
 #[backend_extension(Flex, Autodiff)]
-pub trait Fused: Backend {
+pub(super) trait Fused: Backend {
     fn fused1<O: Operation<1>>(a: FloatTensor<Self>, operation: O) -> FloatTensor<Self>;
     fn fused3<O: Operation<3>>(
         a: FloatTensor<Self>,
@@ -63,12 +63,12 @@ pub trait Fused: Backend {
 }
 
 /// Applies `operation` to one tensor.
-pub fn apply1<const D: usize>(operation: impl Operation<1>, a: Tensor<D>) -> Tensor<D> {
+pub(super) fn apply1<const D: usize>(operation: impl Operation<1>, a: Tensor<D>) -> Tensor<D> {
     Tensor::from_dispatch(Dispatch::fused1(a.into_dispatch(), operation))
 }
 
 /// Applies `operation` to three tensors.
-pub fn apply3<const A: usize, const B: usize, const C: usize>(
+pub(super) fn apply3<const A: usize, const B: usize, const C: usize>(
     operation: impl Operation<3>,
     (a, b, c): (Tensor<A>, Tensor<B>, Tensor<C>),
 ) -> Tensor<A> {
@@ -76,7 +76,7 @@ pub fn apply3<const A: usize, const B: usize, const C: usize>(
 }
 
 /// Applies `operation` to four tensors.
-pub fn apply4<const A: usize, const B: usize, const C: usize, const E: usize>(
+pub(super) fn apply4<const A: usize, const B: usize, const C: usize, const E: usize>(
     operation: impl Operation<4>,
     (a, b, c, d): (Tensor<A>, Tensor<B>, Tensor<C>, Tensor<E>),
 ) -> Tensor<A> {
@@ -85,7 +85,7 @@ pub fn apply4<const A: usize, const B: usize, const C: usize, const E: usize>(
 }
 
 /// Applies `operation` to five tensors.
-pub fn apply5<const A: usize, const B: usize, const C: usize, const E: usize, const F: usize>(
+pub(super) fn apply5<const A: usize, const B: usize, const C: usize, const E: usize, const F: usize>(
     operation: impl Operation<5>,
     (a, b, c, d, e): (Tensor<A>, Tensor<B>, Tensor<C>, Tensor<E>, Tensor<F>),
 ) -> Tensor<A> {

@@ -7,17 +7,17 @@ use anyhow::{Result, bail, ensure};
 
 use super::bytes::{cut, number};
 use super::machine::{Machine, Value, View};
-use super::read::numbers;
+use super::storage::numbers;
 use super::zip::Span;
 use crate::files::weights::stored::Source;
 
 /// The pickle of PyTorch's magic number, 0x1950a86a20f9469cfc6c.
-pub const MAGIC: &[u8] = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.";
+pub(super) const MAGIC: &[u8] = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.";
 /// The maximum size of the pickles; those of a model with a thousand tensors take 0.2 MB.
 const PICKLES: u64 = 16 << 20;
 
 /// Reads the state dict and the positions of its storages.
-pub fn read(source: &Source) -> Result<(Value, BTreeMap<String, Span>)> {
+pub(super) fn read(source: &Source) -> Result<(Value, BTreeMap<String, Span>)> {
     let bytes = source.bytes(0, source.length.min(PICKLES))?;
     let mut at = MAGIC.len();
     let mut next = || -> Result<Value> {

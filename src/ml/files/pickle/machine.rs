@@ -12,7 +12,7 @@ const DEEPEST: usize = 64;
 
 /// A value that a pickle can build. Clones must be cheap, because two bytes of a pickle can request one.
 #[derive(Debug, Clone)]
-pub enum Value {
+pub(super) enum Value {
     Mark,
     Nothing,
     Number(i64),
@@ -29,7 +29,7 @@ pub enum Value {
 }
 
 #[derive(Debug)]
-pub struct Tuple {
+pub(super) struct Tuple {
     items: Vec<Value>,
     depth: usize,
 }
@@ -45,7 +45,7 @@ impl Value {
 
 /// A named block of values.
 #[derive(Debug)]
-pub struct Storage {
+pub(super) struct Storage {
     /// The storage class, which gives the number type.
     pub class: Rc<str>,
     pub key: Rc<str>,
@@ -53,7 +53,7 @@ pub struct Storage {
 
 /// A view of a storage.
 #[derive(Debug)]
-pub struct View {
+pub(super) struct View {
     pub storage: Rc<Storage>,
     pub offset: usize,
     pub shape: Vec<usize>,
@@ -61,7 +61,7 @@ pub struct View {
 }
 
 /// The pickle machine: a stack and a memo.
-pub struct Machine<'a> {
+pub(super) struct Machine<'a> {
     code: &'a [u8],
     at: usize,
     stack: Vec<Value>,
@@ -71,7 +71,7 @@ pub struct Machine<'a> {
 impl<'a> Machine<'a> {
     /// Interprets the instructions of protocol 2 that `torch.save` uses (`pickletools` documents them). Returns the value that
     /// the pickle builds, and the length of the pickle in bytes.
-    pub fn run(code: &'a [u8]) -> Result<(Value, usize)> {
+    pub(super) fn run(code: &'a [u8]) -> Result<(Value, usize)> {
         let mut machine = Machine { code, at: 0, stack: Vec::new(), memo: HashMap::new() };
         let value = machine.value()?;
         Ok((value, machine.at))

@@ -4,6 +4,7 @@ mod bytes;
 mod legacy;
 mod machine;
 mod read;
+mod storage;
 mod zip;
 
-pub use self::read::tensors;
+pub(crate) use self::read::tensors;

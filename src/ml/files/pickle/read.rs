@@ -9,10 +9,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
-use safetensors::Dtype;
 
 use super::bytes::cut;
 use super::machine::{Machine, Value, View};
+use super::storage::numbers;
 use super::zip::Span;
 use super::{legacy, zip};
 use crate::files::weights::stored::{Source, Stored};
@@ -24,7 +24,7 @@ const MOST_AXES: usize = 64;
 const SHARED: usize = 4;
 
 /// Lists the tensors of a state dict without reading their values.
-pub fn tensors(source: &Arc<Source>) -> Result<BTreeMap<String, Stored>> {
+pub(crate) fn tensors(source: &Arc<Source>) -> Result<BTreeMap<String, Stored>> {
     let head = source.bytes(0, source.length.min(legacy::MAGIC.len() as u64))?;
     let (state, storages) = match &head[..] {
         head if head.starts_with(b"PK") => zipped(source)?,
@@ -58,22 +58,6 @@ fn zipped(source: &Source) -> Result<(Value, BTreeMap<String, Span>)> {
     let data = format!("{folder}data/");
     let storages = entries.iter().filter_map(|(name, span)| Some((name.strip_prefix(&data)?.to_owned(), *span)));
     Ok((state, storages.collect()))
-}
-
-/// The number type of a storage.
-pub(super) fn numbers(class: &str) -> Result<Dtype> {
-    Ok(match class {
-        "torch FloatStorage" => Dtype::F32,
-        "torch HalfStorage" => Dtype::F16,
-        "torch BFloat16Storage" => Dtype::BF16,
-        "torch DoubleStorage" => Dtype::F64,
-        // Old checkpoints contain index tables and masks.
-        "torch LongStorage" => Dtype::I64,
-        "torch IntStorage" => Dtype::I32,
-        "torch ByteStorage" => Dtype::U8,
-        "torch BoolStorage" => Dtype::BOOL,
-        other => bail!("values of type {} are not supported", other.replace(' ', ".")),
-    })
 }
 
 fn size(view: &View) -> Result<usize> {

@@ -9,13 +9,13 @@ use crate::files::weights::stored::Source;
 
 /// The position of an entry's bytes in the file.
 #[derive(Debug, Clone, Copy)]
-pub struct Span {
+pub(super) struct Span {
     pub at: u64,
     pub length: u64,
 }
 
 /// The position of each entry, by name.
-pub fn entries(source: &Source) -> Result<BTreeMap<String, Span>> {
+pub(super) fn entries(source: &Source) -> Result<BTreeMap<String, Span>> {
     let (count, at) = directory(source)?;
     let bytes = source.bytes(at, source.length.checked_sub(at).ok_or_else(cut)?)?;
     let mut entries = BTreeMap::new();
@@ -75,7 +75,7 @@ fn widen(mut extra: &[u8], sizes: &mut [u64; 3]) -> Result<()> {
 }
 
 /// The folder within the zip that contains the pickle, with a trailing slash.
-pub fn folder(entries: &BTreeMap<String, Span>) -> Result<&str> {
+pub(super) fn folder(entries: &BTreeMap<String, Span>) -> Result<&str> {
     let found = entries.keys().find_map(|name| name.strip_suffix("data.pkl").filter(|folder| folder.ends_with('/')));
     found.ok_or_else(|| anyhow!("the zip has no data.pkl; is it a model?"))
 }

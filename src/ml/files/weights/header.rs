@@ -12,18 +12,18 @@ use super::stored::{Source, Stored};
 /// Appended to the name of an int8 weight to name its scales.
 pub const SCALE: &str = "_scale";
 /// The fixed scale and zero point of the activations of an int8 layer, stored beside its weight.
-pub const INPUT_SCALE: &str = "input_scale";
-pub const INPUT_ZERO: &str = "input_zero_point";
+pub(crate) const INPUT_SCALE: &str = "input_scale";
+pub(crate) const INPUT_ZERO: &str = "input_zero_point";
 /// Suffixes of an int4 weight: its packed integers, which replace the weight, and its shape.
-pub const PACKED: &str = "_packed";
-pub const SHAPE: &str = "_shape";
+pub(crate) const PACKED: &str = "_packed";
+pub(crate) const SHAPE: &str = "_shape";
 /// 4-bit integers packed into one 32-bit integer.
 const EACH: usize = 8;
 /// The maximum length of a header, as in the safetensors library.
 const LONGEST: u64 = 100_000_000;
 
 /// Lists the tensors of a safetensors file without reading their values.
-pub fn tensors(source: &Arc<Source>) -> Result<BTreeMap<String, Stored>> {
+pub(crate) fn tensors(source: &Arc<Source>) -> Result<BTreeMap<String, Stored>> {
     let damaged = |what: &str| anyhow!("not a valid safetensors file ({what}); was it cut short?");
     ensure!(source.length >= 8, damaged("it has fewer than 8 bytes"));
     ensure!(

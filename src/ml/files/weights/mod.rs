@@ -2,9 +2,9 @@
 
 pub(crate) mod header;
 mod open;
-pub mod pieces;
-pub mod stored;
-pub mod write;
+pub(crate) mod pieces;
+pub(crate) mod stored;
+pub(crate) mod write;
 
 pub use self::header::SCALE;
 pub use self::open::{

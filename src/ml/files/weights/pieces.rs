@@ -7,7 +7,7 @@ use super::stored::Stored;
 use crate::files::host::Layout;
 
 /// Values per piece, one megabyte of f32: large enough to read a disk at full speed.
-pub const PIECE: usize = 1 << 18;
+pub(crate) const PIECE: usize = 1 << 18;
 
 /// The pieces of a tensor, in file order. Each can be read independently, also from several threads.
 pub struct Pieces<'a> {

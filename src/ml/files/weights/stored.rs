@@ -24,14 +24,14 @@ const BLOCK: usize = 256 << 10;
 
 /// An open weight file.
 #[derive(Debug)]
-pub struct Source {
+pub(crate) struct Source {
     pub path: PathBuf,
     pub length: u64,
     file: File,
 }
 
 impl Source {
-    pub fn open(path: &Path) -> Result<Arc<Self>> {
+    pub(crate) fn open(path: &Path) -> Result<Arc<Self>> {
         let open = || -> io::Result<(File, Metadata)> {
             let file = File::open(path)?;
             let metadata = file.metadata()?;
@@ -43,7 +43,7 @@ impl Source {
     }
 
     /// Reads bytes from offset `at`; fails before allocating if the file is too short.
-    pub fn bytes(&self, at: u64, length: u64) -> Result<Vec<u8>> {
+    pub(crate) fn bytes(&self, at: u64, length: u64) -> Result<Vec<u8>> {
         let fits = at.checked_add(length).is_some_and(|end| end <= self.length);
         ensure!(fits, "the file is damaged or was cut short");
         let mut bytes = vec![0; usize::try_from(length)?];

@@ -39,7 +39,7 @@ impl Encoded {
 }
 
 /// A tensor's entry in the header.
-pub struct Shape {
+pub(crate) struct Shape {
     pub name: String,
     pub dtype: Dtype,
     pub shape: Vec<usize>,
@@ -47,7 +47,7 @@ pub struct Shape {
 
 /// The data section of a safetensors file; its header is already written. Tensors may arrive in any order, each in one or
 /// more pieces.
-pub struct Body<'a> {
+pub(crate) struct Body<'a> {
     file: &'a File,
     /// For each name, the offset of the next piece and the end of the tensor.
     places: HashMap<String, (u64, u64)>,
@@ -81,7 +81,7 @@ impl<'a> Body<'a> {
     }
 
     /// Appends bytes to a tensor of the header.
-    pub fn put(&mut self, name: &str, bytes: &[u8]) -> Result<()> {
+    pub(crate) fn put(&mut self, name: &str, bytes: &[u8]) -> Result<()> {
         let (at, end) = self.places.get_mut(name).ok_or_else(|| anyhow!("the header has no tensor {name}"))?;
         let next = *at + bytes.len() as u64;
         ensure!(next <= *end, "tensor {name} has more values than its header says");
@@ -91,7 +91,7 @@ impl<'a> Body<'a> {
     }
 
     /// Appends values to an f32 tensor of the header.
-    pub fn put_f32(&mut self, name: &str, values: &[f32]) -> Result<()> {
+    pub(crate) fn put_f32(&mut self, name: &str, values: &[f32]) -> Result<()> {
         /// Values encoded at a time: large enough for few system calls, small enough to need little memory.
         const PIECE: usize = 64 << 10;
         for values in values.chunks(PIECE) {
@@ -131,14 +131,14 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
 }
 
 /// Writes a safetensors file with these shapes; `values` supplies the values.
-pub fn fill(file: &File, shapes: Vec<Shape>, values: impl FnOnce(&mut Body) -> Result<()>) -> Result<()> {
+pub(crate) fn fill(file: &File, shapes: Vec<Shape>, values: impl FnOnce(&mut Body) -> Result<()>) -> Result<()> {
     let mut body = Body::begin(file, shapes)?;
     values(&mut body)?;
     body.end()
 }
 
 /// Writes a safetensors file of these tensors.
-pub fn encode(file: &File, tensors: &BTreeMap<String, Encoded>) -> Result<()> {
+pub(crate) fn encode(file: &File, tensors: &BTreeMap<String, Encoded>) -> Result<()> {
     let shape = |(name, t): (&String, &Encoded)| Shape { name: name.clone(), dtype: t.dtype, shape: t.shape.clone() };
     fill(file, tensors.iter().map(shape).collect(), |body| {
         tensors.iter().try_for_each(|(name, t)| body.put(name, &t.bytes))
@@ -146,7 +146,7 @@ pub fn encode(file: &File, tensors: &BTreeMap<String, Encoded>) -> Result<()> {
 }
 
 /// Writes a safetensors file of these tensors, as f32.
-pub fn encode_f32(file: &File, tensors: &HostTensors) -> Result<()> {
+pub(crate) fn encode_f32(file: &File, tensors: &HostTensors) -> Result<()> {
     let shape =
         |(name, t): (&String, &HostTensor)| Shape { name: name.clone(), dtype: Dtype::F32, shape: t.shape.clone() };
     fill(file, tensors.iter().map(shape).collect(), |body| {

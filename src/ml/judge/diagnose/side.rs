@@ -5,21 +5,22 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 
-use crate::compress::lora;
 use crate::files::host::Layout;
 use crate::files::weights::Weights;
 use crate::files::weights::pieces::{PIECE, Pieces};
 use crate::files::weights::stored::Stored;
 use crate::judge::inspect::What;
 use crate::model::config::Config;
+use crate::model::names::PEFT;
 use crate::model::part::{Key, Part, body, key};
+use crate::model::peft;
 
 /// Ends of the names of the two factors in PEFT files.
 const A: &str = ".lora_A.weight";
 const B: &str = ".lora_B.weight";
 
 /// The parameters of a model, readable one by one.
-pub struct Side {
+pub(super) struct Side {
     pub slots: BTreeMap<Key, Slot>,
     config: Option<Config>,
     /// The prefix of its tensors' names.
@@ -27,7 +28,7 @@ pub struct Side {
 }
 
 /// A parameter on disk.
-pub struct Slot {
+pub(super) struct Slot {
     pub name: String,
     stored: Stored,
     path: PathBuf,
@@ -45,7 +46,7 @@ struct Factors {
 }
 
 /// Open two models, or a model and an adapter for it.
-pub fn open(a: &Path, b: &Path) -> Result<(Side, Side)> {
+pub(super) fn open(a: &Path, b: &Path) -> Result<(Side, Side)> {
     let adapter = |path: &Path| What::of(path) == Some(What::Adapter);
     let (side_a, side_b) = match (adapter(a), adapter(b)) {
         (false, false) => (Side::plain(a)?, Side::plain(b)?),
@@ -89,8 +90,8 @@ impl Side {
     /// The model in `base` with the adapter in `dir` merged in.
     fn adapted(base: &Path, dir: &Path) -> Result<Self> {
         let mut side = Self::plain(base)?;
-        let scale = lora::read_config(&dir.join(lora::CONFIG))?.scale() as f32;
-        let mut stored = Weights::of(&[dir.join(lora::WEIGHTS)])?.tensors;
+        let scale = peft::read_config(&dir.join(peft::CONFIG))?.scale() as f32;
+        let mut stored = Weights::of(&[dir.join(peft::WEIGHTS)])?.tensors;
         let names: Vec<String> = stored.keys().filter(|name| name.ends_with(A)).cloned().collect();
         for name in names {
             let Some(module) = name.strip_suffix(A) else { continue };
@@ -108,7 +109,7 @@ impl Side {
             let key = key(&name);
             let known = side.slots.get(&key).map(|slot| slot.name.clone());
             // A base is often just an encoder, or a language model; then the head comes from the adapter.
-            let own = (key.part == Part::Head).then(|| name.strip_prefix(lora::PREFIX).unwrap_or(&name).to_owned());
+            let own = (key.part == Part::Head).then(|| name.strip_prefix(PEFT).unwrap_or(&name).to_owned());
             let name = known.or(own).ok_or_else(|| foreign(&name, dir, base))?;
             side.slots.insert(key, Slot { name, stored, path: dir.to_owned(), factors: None });
         }
@@ -116,7 +117,7 @@ impl Side {
     }
 
     /// A name for the model's family: the one in its config, or the prefix of its tensors' names.
-    pub fn about(&self) -> &str {
+    pub(super) fn about(&self) -> &str {
         match (&self.config, &self.body) {
             (Some(config), _) => config.model_type(),
             (None, Some(body)) => body,
@@ -183,33 +184,33 @@ impl Factors {
 }
 
 impl Slot {
-    pub fn shape(&self) -> &[usize] {
+    pub(super) fn shape(&self) -> &[usize] {
         &self.stored.shape
     }
 
     /// The source of these values: a model's folder or file, or the adapter that changed them.
-    pub fn place(&self) -> &Path {
+    pub(super) fn place(&self) -> &Path {
         &self.path
     }
 
-    pub fn pieces(&self) -> Result<Merged<'_>> {
+    pub(super) fn pieces(&self) -> Result<Merged<'_>> {
         Ok(Merged { pieces: self.stored.pieces()?, factors: self.factors.as_ref() })
     }
 }
 
 /// A parameter's values in pieces, with the adapter merged in.
-pub struct Merged<'a> {
+pub(super) struct Merged<'a> {
     pieces: Pieces<'a>,
     factors: Option<&'a Factors>,
 }
 
 impl Merged<'_> {
-    pub fn count(&self) -> usize {
+    pub(super) fn count(&self) -> usize {
         self.pieces.count()
     }
 
     /// Read one piece, as [`Pieces::read`] does.
-    pub fn read(&self, at: usize) -> Result<Vec<f32>> {
+    pub(super) fn read(&self, at: usize) -> Result<Vec<f32>> {
         let mut values = self.pieces.read(at)?;
         if let Some(factors) = self.factors {
             factors.add(at * PIECE, &mut values);

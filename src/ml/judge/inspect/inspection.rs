@@ -7,12 +7,13 @@ use rayon::prelude::*;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::compress::lora;
 use crate::files::weights;
 use crate::files::weights::Weights;
 use crate::files::weights::stored::Stored;
+use crate::model::adapter::LoraConfig;
 use crate::model::config::Config;
 use crate::model::part::place;
+use crate::model::peft;
 use crate::model::{Model, shortened};
 use crate::text::tokenizer;
 use crate::text::tokenizer::Tokenizer;
@@ -40,7 +41,7 @@ impl What {
         if path.is_dir() {
             let has = |name: &str| path.join(name).is_file();
             let weights = [weights::SINGLE, weights::INDEX, weights::PICKLE, weights::PICKLE_INDEX];
-            return if has(lora::CONFIG) || has(lora::WEIGHTS) {
+            return if has(peft::CONFIG) || has(peft::WEIGHTS) {
                 Some(What::Adapter)
             } else if has("config.json") || weights.iter().any(|name| has(name)) {
                 Some(What::Model)
@@ -184,14 +185,14 @@ pub fn inspect(path: &Path, what: What, depth: Depth) -> Result<Inspection> {
             found.judge_tokenizer(path, config.as_ref());
         }
         What::Adapter => {
-            let config = path.join(lora::CONFIG);
-            match lora::read_config(&config) {
+            let config = path.join(peft::CONFIG);
+            match peft::read_config(&config) {
                 Ok(read) => found.adapter = Some(Adapter::of(read, &config)?),
                 Err(error) => found.note(format!("{error:#}")),
             }
             found.read_tokenizer(path);
-            let file = path.join(lora::WEIGHTS);
-            ensure!(file.is_file(), "adapter folder {} has no {}", path.display(), lora::WEIGHTS);
+            let file = path.join(peft::WEIGHTS);
+            ensure!(file.is_file(), "adapter folder {} has no {}", path.display(), peft::WEIGHTS);
             found.read_file(&file, depth)?;
             found.parameters.trainable = Some(found.parameters.total);
         }
@@ -210,7 +211,7 @@ pub fn inspect(path: &Path, what: What, depth: Depth) -> Result<Inspection> {
 }
 
 impl Adapter {
-    fn of(config: lora::LoraConfig, path: &Path) -> Result<Self> {
+    fn of(config: LoraConfig, path: &Path) -> Result<Self> {
         let base = json(path)?["base_model_name_or_path"].as_str().map(str::to_owned);
         let targets = match config.targets.to_json() {
             Value::Array(names) => names.iter().filter_map(Value::as_str).map(str::to_owned).collect(),

@@ -3,8 +3,8 @@
 use anyhow::{Result, bail, ensure};
 use burn::tensor::{Int, Tensor, TensorData};
 
-use crate::model::config::Fields;
 use crate::model::encoder::EncoderConfig;
+use crate::model::fields::Fields;
 
 /// The settings of relative attention.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,7 +94,7 @@ impl RelativeConfig {
 }
 
 /// The embeddings of the distances in a batch.
-pub struct Distances {
+pub(super) struct Distances {
     /// `[R, H]`
     pub rows: Tensor<2>,
     /// The row for a key `c − (T − 1)` tokens after the query, for each `c < 2T`.
@@ -105,7 +105,7 @@ pub struct Distances {
 
 impl Distances {
     /// Maps each distance to one of the `rows` from [`RelativeConfig::reach`].
-    pub fn new(relative: &RelativeConfig, rows: Tensor<2>, length: usize) -> Self {
+    pub(super) fn new(relative: &RelativeConfig, rows: Tensor<2>, length: usize) -> Self {
         let last = length as i64 - 1;
         let lowest = relative.row(-last);
         let device = rows.device();
@@ -123,7 +123,7 @@ impl Distances {
 ///
 /// It skips the first `T − 1` numbers and reads the rest as rows of `2T − 1`, which moves each score to its place without a
 /// gather (Dai et al. 2019, Transformer-XL, appendix B).
-pub fn skew(x: Tensor<3>, [heads, batch, length]: [usize; 3]) -> Tensor<4> {
+pub(super) fn skew(x: Tensor<3>, [heads, batch, length]: [usize; 3]) -> Tensor<4> {
     let (blocks, wide) = (heads * batch, 2 * length - 1);
     let flat = x.reshape([blocks, 2 * length * length]);
     let shifted = flat.narrow(1, length - 1, length * wide).reshape([blocks, length, wide]);

@@ -1,7 +1,8 @@
-//! DeBERTa-v2 and -v3 with a classification head: config, attention, encoder, pooler, forward.
+//! DeBERTa-v2 and -v3: one folder, because its attention needs more than a file.
 
+mod attention;
 mod distance;
-mod family;
+mod encoder;
+mod network;
 
-pub use self::distance::RelativeConfig;
-pub use self::family::{Body, Deberta, DebertaConfig, DisentangledSelfAttention, Encoder, Places, Pooler};
+pub(crate) use self::network::{Deberta, DebertaConfig};

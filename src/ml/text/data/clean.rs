@@ -48,7 +48,7 @@ const NAMED: [(&str, char); 22] = [
 ];
 
 /// The character of a Windows-1252 byte, or `None` for the five undefined bytes.
-pub fn windows_1252(byte: u8) -> Option<char> {
+pub(crate) fn windows_1252(byte: u8) -> Option<char> {
     match byte {
         0x80..=0x9F => Some(HIGH[usize::from(byte - 0x80)]).filter(|letter| *letter != '\0'),
         _ => Some(char::from(byte)),
@@ -64,7 +64,7 @@ fn windows_1252_byte(letter: char) -> Option<u8> {
 }
 
 /// Clean a text as the specification says, and count the changes.
-pub fn clean(text: &str, spec: &Spec, changed: &mut Changed) -> String {
+pub(crate) fn clean(text: &str, spec: &Spec, changed: &mut Changed) -> String {
     let mut text = Cow::Borrowed(text);
     if spec.repair_encoding && !text.is_ascii() {
         text = Cow::Owned(repair(&text, changed));
@@ -106,7 +106,7 @@ fn twitter_roberta(text: &str, changed: &mut Changed) -> String {
 }
 
 /// The key by which texts are compared: no case, no URLs, single spaces. Links differ each time a tweet is shared.
-pub fn key(text: &str) -> String {
+pub(crate) fn key(text: &str) -> String {
     let lower = text.to_lowercase();
     let bare = URL.as_ref().map_or(Cow::Borrowed(lower.as_str()), |url| url.replace_all(&lower, " "));
     let key = collapse(&bare);

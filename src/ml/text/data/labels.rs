@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use anyhow::{Result, bail};
 
-use super::reader::{Raw, shown};
+use super::raw::Raw;
+use super::reader::shown;
 use super::spec::{Purpose, Spec};
 use super::table::{closest, short};
 
@@ -12,14 +13,14 @@ use super::table::{closest, short};
 const LISTED: usize = 10;
 
 /// The labels in the order of their ids.
-pub struct Labels {
+pub(crate) struct Labels {
     names: Vec<String>,
     ids: BTreeMap<String, u32>,
 }
 
 impl Labels {
     /// The declared labels, or those of the training sources. Fails if a row has another label.
-    pub fn settle(spec: &Spec, tables: &[Vec<Raw>]) -> Result<Self> {
+    pub(crate) fn settle(spec: &Spec, tables: &[Vec<Raw>]) -> Result<Self> {
         let names = spec.known_labels().unwrap_or_else(|| found(spec, tables));
         let ids = names.iter().enumerate().map(|(id, name)| (name.clone(), id as u32)).collect();
         let labels = Labels { names, ids };
@@ -27,11 +28,11 @@ impl Labels {
         Ok(labels)
     }
 
-    pub fn id(&self, name: &str) -> Option<u32> {
+    pub(crate) fn id(&self, name: &str) -> Option<u32> {
         self.ids.get(name).copied()
     }
 
-    pub fn into_names(self) -> Vec<String> {
+    pub(crate) fn into_names(self) -> Vec<String> {
         self.names
     }
 

@@ -1,18 +1,19 @@
 //! Text data: from raw files to a clean corpus, and from a corpus to token ids.
 
 pub mod align;
-pub mod clean;
-pub mod corpus;
-pub mod labels;
+pub(crate) mod clean;
+pub(crate) mod corpus;
+pub(crate) mod labels;
 pub mod outcomes;
 mod pages;
 pub mod predictions;
-pub mod preprocess;
+pub(crate) mod preprocess;
+pub mod raw;
 pub mod reader;
-pub mod report;
+pub(crate) mod report;
 pub mod spec;
-pub mod split;
-pub mod table;
+pub(crate) mod split;
+pub(crate) mod table;
 pub mod tokenize;
 pub mod tokens;
 

@@ -7,34 +7,17 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use flate2::read::MultiGzDecoder;
 
-use super::clean::windows_1252;
+use super::raw::{Cut, Decoder, Encoding, LONGEST, Raw};
 use super::report::Unusable;
 use super::spec::{Format, Source};
 use super::table;
 
-/// Longest row that is accepted, in bytes: far longer than any text that a model sees, so a longer line is not a row.
-pub const LONGEST: usize = 16 << 20;
 /// Limit for unpacked gzip: this many bytes for any file, and for larger files a multiple of their size. Text shrinks
 /// to a fifth; a file that shrinks to a thousandth was made to exhaust memory.
 const UNPACKED: usize = 16 << 20;
 const RATIO: usize = 50;
 /// Bytes read at a time.
 const PIECE: usize = 1 << 16;
-
-/// A row as in the file, decoded but not cleaned.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Raw {
-    /// Counted from 1, unusable rows included.
-    pub number: u64,
-    /// The line where the row begins, counted from 1.
-    pub line: u64,
-    pub text: String,
-    pub label: String,
-    pub id: Option<String>,
-    pub date: Option<String>,
-    /// Number of truncated characters in the text.
-    pub cut: u64,
-}
 
 /// The content of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,38 +26,6 @@ pub struct Table {
     pub rows: Vec<Raw>,
     /// Rows without a usable text or label. Together with `rows` these are all rows of the file.
     pub unusable: Vec<Unusable>,
-}
-
-/// The encoding of a file's bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Encoding {
-    Utf8,
-    Windows1252,
-}
-
-impl Encoding {
-    pub fn name(self) -> &'static str {
-        match self {
-            Encoding::Utf8 => "utf-8",
-            Encoding::Windows1252 => "windows-1252",
-        }
-    }
-}
-
-/// What to do with the bytes of a truncated character.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Cut {
-    /// Remove them.
-    Remove,
-    /// Replace them with U+FFFD.
-    Mark,
-}
-
-/// Decodes the bytes of a field.
-#[derive(Debug, Clone, Copy)]
-pub struct Decoder {
-    pub encoding: Encoding,
-    pub cut: Cut,
 }
 
 /// Read all rows of a source's file.
@@ -158,31 +109,6 @@ fn detect(bytes: &[u8]) -> Encoding {
         wrong += usize::from(!chunk.invalid().is_empty());
     }
     if wrong > right { Encoding::Windows1252 } else { Encoding::Utf8 }
-}
-
-impl Decoder {
-    /// The text, and the number of truncated characters in it.
-    pub fn decode(self, bytes: &[u8]) -> (String, u64) {
-        if let Ok(text) = std::str::from_utf8(bytes) {
-            return (text.to_owned(), 0);
-        }
-        if self.encoding == Encoding::Windows1252 {
-            // The five undefined bytes stay C1 controls; cleaning decides about them.
-            return (bytes.iter().map(|&byte| windows_1252(byte).unwrap_or(char::from(byte))).collect(), 0);
-        }
-        let mut text = String::with_capacity(bytes.len());
-        let mut cut = 0;
-        for chunk in bytes.utf8_chunks() {
-            text.push_str(chunk.valid());
-            if !chunk.invalid().is_empty() {
-                cut += 1;
-                if self.cut == Cut::Mark {
-                    text.push(char::REPLACEMENT_CHARACTER);
-                }
-            }
-        }
-        (text, cut)
-    }
 }
 
 #[cfg(test)]

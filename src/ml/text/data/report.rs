@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// Unusable rows that are listed one by one; the rest is only counted.
-pub const LISTED: usize = 20;
+pub(crate) const LISTED: usize = 20;
 
 /// The report of a whole `preprocess` run: `rows == kept + dropped.total()`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]

@@ -13,7 +13,7 @@ fn rank(seed: u64, purpose: &str, id: &str) -> [u8; 32] {
 }
 
 /// Draw `count` of the rows.
-pub fn draw(ids: &[&str], count: usize, seed: u64) -> Vec<bool> {
+pub(crate) fn draw(ids: &[&str], count: usize, seed: u64) -> Vec<bool> {
     let mut order: Vec<usize> = (0..ids.len()).collect();
     order.sort_by_cached_key(|&row| rank(seed, "limit", ids[row]));
     let mut drawn = vec![false; ids.len()];
@@ -24,7 +24,7 @@ pub fn draw(ids: &[&str], count: usize, seed: u64) -> Vec<bool> {
 /// Choose the rows to set aside so that each label gives its share, as closely as whole rows allow.
 ///
 /// Every label that occurs gives at least one row and keeps at least one.
-pub fn stratified(ids: &[&str], labels: &[u32], names: &[String], share: f64, seed: u64) -> Result<Vec<bool>> {
+pub(crate) fn stratified(ids: &[&str], labels: &[u32], names: &[String], share: f64, seed: u64) -> Result<Vec<bool>> {
     let mut rows_of: Vec<Vec<usize>> = vec![Vec::new(); names.len()];
     for (row, &label) in labels.iter().enumerate() {
         rows_of[label as usize].push(row);

@@ -4,7 +4,7 @@ use anyhow::{Result, bail};
 use csv::{ByteRecord, ReaderBuilder, Terminator};
 use serde_json::Value;
 
-use super::reader::{Decoder, LONGEST, Raw};
+use super::raw::{Decoder, LONGEST, Raw};
 use super::report::Unusable;
 use super::spec::{Format, Source};
 
@@ -26,7 +26,7 @@ type Rows = (Vec<Raw>, Vec<Unusable>);
 ///
 /// Records end at LF or CR LF, never at a lone CR: the COVID-19 files have CR CR LF inside quotes and bare CRs before
 /// closing quotes. So the parser ends a record only at LF, and this function removes the CR before it.
-pub fn delimited(source: &Source, bytes: &[u8], file: &str, decoder: Decoder) -> Result<Rows> {
+pub(crate) fn delimited(source: &Source, bytes: &[u8], file: &str, decoder: Decoder) -> Result<Rows> {
     let only_cr = !bytes.contains(&b'\n') && bytes.contains(&b'\r');
     let tsv = source.format == Format::Tsv;
     let mut reader = ReaderBuilder::new()
@@ -132,7 +132,7 @@ fn missing(names: &[String], wanted: &str, role: &str) -> String {
 }
 
 /// The beginning of a name. A name as long as a text would hide the message.
-pub fn short(name: &str) -> String {
+pub(crate) fn short(name: &str) -> String {
     match name.char_indices().nth(SHOWN) {
         Some((at, _)) => format!("{}…", &name[..at]),
         None => name.to_owned(),
@@ -140,7 +140,7 @@ pub fn short(name: &str) -> String {
 }
 
 /// The name that a misspelt one probably means.
-pub fn closest<'a>(wanted: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn closest<'a>(wanted: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let lower = wanted.to_lowercase();
     // A much longer name is not what the user meant, and comparing it takes long.
     names
@@ -152,7 +152,7 @@ pub fn closest<'a>(wanted: &str, names: impl Iterator<Item = &'a str>) -> Option
 }
 
 /// Parse one JSON object per line.
-pub fn json_lines(source: &Source, bytes: &[u8], file: &str, decoder: Decoder) -> Result<Rows> {
+pub(crate) fn json_lines(source: &Source, bytes: &[u8], file: &str, decoder: Decoder) -> Result<Rows> {
     let (text_key, label_key) = (source.text_column(), source.label_column());
     let (mut rows, mut unusable) = (Vec::new(), Vec::new());
     let mut number = 0;
@@ -218,7 +218,8 @@ fn scalar(value: &Value) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::text::data::reader::{Cut, Table, parse};
+    use crate::text::data::raw::Cut;
+    use crate::text::data::reader::{Table, parse};
     use crate::text::data::spec::Purpose;
 
     fn table(format: Format, bytes: &[u8]) -> Table {

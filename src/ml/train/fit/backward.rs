@@ -6,12 +6,12 @@ use burn::module::Module;
 use burn::tensor::{Bool, Gradients, Int, Tensor};
 
 use crate::compute::dropout::Pass;
+use crate::model::Hidden;
 use crate::model::Model;
-use crate::model::pieces::Hidden;
 use crate::train::guide::TeacherTargets;
 
 /// A micro-batch on the model's device, with autodiff.
-pub struct Inputs<'a> {
+pub(super) struct Inputs<'a> {
     /// `[B, T]`
     pub ids: Tensor<2, Int>,
     /// `[B, T]`, true = a real token.
@@ -23,7 +23,7 @@ pub struct Inputs<'a> {
 }
 
 /// Forward and backward in one pass; `take` receives the gradients. Returns the loss, `[1]`.
-pub fn whole(
+pub(super) fn whole(
     model: &Model,
     Inputs { ids, mask, loss, targets }: Inputs,
     pass: &mut Pass,
@@ -54,7 +54,7 @@ pub fn whole(
 /// `take` is called once per piece; a parameter that several pieces use receives a gradient from each.
 ///
 /// Burn's own strategy (`Device::gradient_checkpointing`) recomputes only element-wise operations and keeps the rest.
-pub fn layer_by_layer(
+pub(super) fn layer_by_layer(
     model: &Model,
     Inputs { ids, mask, loss, targets }: Inputs,
     pass: &mut Pass,

@@ -8,7 +8,7 @@ use crate::text::batch::Padding;
 use crate::text::data::tokens::Tokens;
 
 /// Check that the model can read these tokens and has their labels. Without this check, the model would panic.
-pub fn check(model: &Model, tokens: &Tokens, padding: Padding) -> Result<()> {
+pub(super) fn check(model: &Model, tokens: &Tokens, padding: Padding) -> Result<()> {
     let config = model.config();
     if let Padding::Fixed(width) = padding {
         let longest = config.max_length();

@@ -14,7 +14,7 @@ const AHEAD: usize = 2;
 
 /// The batches of one optimizer step.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StepBatches {
+pub(super) struct StepBatches {
     /// Steps taken before this one.
     pub step: u64,
     /// Micro-batches of at most `batch_size` rows; together at most `step_rows`.
@@ -23,7 +23,7 @@ pub struct StepBatches {
 
 impl StepBatches {
     /// Positions of the step's rows in the train split.
-    pub fn rows(&self) -> impl Iterator<Item = usize> {
+    pub(super) fn rows(&self) -> impl Iterator<Item = usize> {
         self.batches.iter().flat_map(|batch| batch.rows.iter().copied())
     }
 }
@@ -32,13 +32,13 @@ impl StepBatches {
 ///
 /// The batches of a step depend only on tokens, options and step. The thread ends after the last step, or when the feed
 /// is dropped.
-pub struct Feed {
+pub(super) struct Feed {
     prepared: Receiver<StepBatches>,
 }
 
 impl Feed {
     /// Start collecting the batches of a fit on `tokens`, from step `from` on.
-    pub fn start(tokens: &Tokens, options: &FitOptions, from: u64) -> Result<Self> {
+    pub(super) fn start(tokens: &Tokens, options: &FitOptions, from: u64) -> Result<Self> {
         let (sender, prepared) = sync_channel(AHEAD);
         let source = BatchSource { train: tokens.train.clone(), pad_id: tokens.pad_id, options: options.clone() };
         let thread = std::thread::Builder::new().name("feed".into());
@@ -48,7 +48,7 @@ impl Feed {
 
     /// The batches of the next step, or `None` after the last. This only waits if collecting takes longer than
     /// training.
-    pub fn next(&self) -> Option<StepBatches> {
+    pub(super) fn next(&self) -> Option<StepBatches> {
         self.prepared.recv().ok()
     }
 }

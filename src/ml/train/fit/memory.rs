@@ -13,7 +13,7 @@ use crate::watch::Watch;
 ///
 /// Burn passes on only the text of CubeCL's errors (`IoError` and `LaunchError` in cubecl-runtime 0.11). The CPU has no
 /// such error: an allocation that fails there ends the process.
-pub fn is_exhausted(error: &anyhow::Error) -> bool {
+pub(super) fn is_exhausted(error: &anyhow::Error) -> bool {
     if error.chain().any(|cause| cause.is::<Exceeded>()) {
         return true;
     }
@@ -24,7 +24,7 @@ pub fn is_exhausted(error: &anyhow::Error) -> bool {
 /// A step used more memory than the limit of the fit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{used} bytes were in use, but memory-fraction allows {limit}")]
-pub struct Exceeded {
+pub(super) struct Exceeded {
     used: u64,
     limit: u64,
 }
@@ -33,7 +33,7 @@ pub struct Exceeded {
 ///
 /// On the CPU this counts the most memory that the program had in use. On a GPU it counts what the pool holds at the
 /// end, because the pool keeps what it once allocated.
-pub fn within<T>(limit: Option<u64>, device: &Device, attempt: impl FnOnce() -> Result<T>) -> Result<T> {
+pub(super) fn within<T>(limit: Option<u64>, device: &Device, attempt: impl FnOnce() -> Result<T>) -> Result<T> {
     let Some(limit) = limit else { return attempt() };
     let watermark = Watermark::set();
     let done = attempt()?;
@@ -48,7 +48,7 @@ pub fn within<T>(limit: Option<u64>, device: &Device, attempt: impl FnOnce() -> 
 }
 
 /// How many rows of a batch go through the model together.
-pub struct MemoryBudget {
+pub(super) struct MemoryBudget {
     /// Number of parts that each batch is cut into.
     parts: Cell<usize>,
     /// Positions of the largest part that fitted into memory.
@@ -69,12 +69,12 @@ impl MemoryBudget {
     }
 
     /// Number of parts that each batch is cut into.
-    pub fn parts(&self) -> usize {
+    pub(super) fn parts(&self) -> usize {
         self.parts.get()
     }
 
     /// Continue with the number of parts from a checkpoint.
-    pub fn resume(&self, parts: usize) {
+    pub(super) fn resume(&self, parts: usize) {
         self.parts.set(parts.max(1));
     }
 
@@ -83,7 +83,7 @@ impl MemoryBudget {
     ///
     /// Each row has the same weight in any part, so the halves give the gradient of the whole batch, apart from
     /// rounding and the dropout masks.
-    pub fn find<T>(&self, watch: &dyn Watch, mut attempt: impl FnMut(usize) -> Result<T>) -> Result<T> {
+    pub(super) fn find<T>(&self, watch: &dyn Watch, mut attempt: impl FnMut(usize) -> Result<T>) -> Result<T> {
         let parts = self.parts.get();
         let error = match attempt(parts) {
             Err(error) if is_exhausted(&error) => error,
@@ -118,12 +118,12 @@ impl MemoryBudget {
 
     /// Whether `positions` (rows times width) are more than ever fitted into memory together, so that memory may not
     /// suffice.
-    pub fn is_unproven(&self, positions: usize) -> bool {
+    pub(super) fn is_unproven(&self, positions: usize) -> bool {
         positions > self.proven.get()
     }
 
     /// Record that this many positions fitted into memory together.
-    pub fn proved(&self, positions: usize) {
+    pub(super) fn proved(&self, positions: usize) {
         self.proven.set(positions.max(self.proven.get()));
     }
 }

@@ -8,11 +8,11 @@ mod evaluate;
 mod feed;
 mod memory;
 mod options;
-mod pupil;
 mod report;
 mod run;
 mod state;
 mod step;
+mod trainee;
 
 pub use self::criterion::Criterion;
 pub use self::options::{FitOptions, Hyperparameters, Problem};

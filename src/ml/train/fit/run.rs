@@ -14,9 +14,9 @@ use super::{evaluate, state};
 use super::check::check;
 use super::feed::Feed;
 use super::memory::MemoryBudget;
-use super::pupil::Pupil;
 use super::state::{Clock, FitState, Sums};
 use super::step::{Seen, Stepper};
+use super::trainee::Trainee;
 use crate::model::Model;
 use crate::text::data::tokens::Tokens;
 use crate::train::checkpoint::Checkpoints;
@@ -81,7 +81,7 @@ struct Run<'a> {
     stepper: &'a Stepper<'a>,
     watch: &'a dyn Watch,
     checkpoints: Option<Checkpoints>,
-    pupil: Pupil,
+    trainee: Trainee,
     optimizer: AdamW,
     best: Option<Model>,
     state: FitState,
@@ -103,15 +103,15 @@ impl<'a> Run<'a> {
             Some(guide) => guide.projection(model.config(), options.seed, device)?,
             None => None,
         };
-        let pupil = Pupil { model, projection }.train();
+        let trainee = Trainee { model, projection }.train();
         let steps_per_epoch = options.training.steps_per_epoch(tokens.train.len());
-        let identity = state::identity(&pupil, tokens, objective, options)?;
+        let identity = state::identity(&trainee, tokens, objective, options)?;
         let mut run = Self {
             stepper,
             watch,
             checkpoints: checkpoints.map(Checkpoints::open).transpose()?,
-            optimizer: AdamW::new(options.training.adamw(), &pupil, device),
-            pupil,
+            optimizer: AdamW::new(options.training.adamw(), &trainee, device),
+            trainee,
             best: None,
             state: FitState { identity, ..FitState::default() },
             steps_per_epoch,
@@ -126,8 +126,8 @@ impl<'a> Run<'a> {
         notes.into_iter().for_each(|note| watch.note(note));
         match found {
             Some(found) if found.0.identity == run.state.identity => {
-                let resumed = state::resume(found, run.pupil, &mut run.optimizer)?;
-                (run.state, run.pupil, run.best) = (resumed.state, resumed.pupil, resumed.best);
+                let resumed = state::resume(found, run.trainee, &mut run.optimizer)?;
+                (run.state, run.trainee, run.best) = (resumed.state, resumed.trainee, resumed.best);
                 stepper.budget.resume(run.state.parts);
                 run.feed = Feed::start(tokens, options, run.state.step)?;
                 (run.clock, run.saved) = (Clock::start(run.state.seconds), Some(run.state.step));
@@ -157,7 +157,7 @@ impl<'a> Run<'a> {
 
     /// Evaluate the model, keep it if it is the best, and decide whether to stop.
     fn evaluate(&mut self) -> Result<()> {
-        let validation = match evaluate::validate(&self.pupil.model, self.stepper, self.watch) {
+        let validation = match evaluate::validate(&self.trainee.model, self.stepper, self.watch) {
             // Whatever failed, the steps up to here are done: save them, so that a rerun need not repeat them.
             Err(error) => {
                 self.save()?;
@@ -175,7 +175,7 @@ impl<'a> Run<'a> {
             );
         }
         // Without validation rows nothing else would notice that the last step broke the weights.
-        if validation.is_none() && !state::is_finite(&self.pupil)? {
+        if validation.is_none() && !state::is_finite(&self.trainee)? {
             bail!(
                 "the weights became NaN or infinite after step {} of {}; {}; try a lower learning-rate, a longer warm-up or a \
                  smaller clip",
@@ -190,7 +190,7 @@ impl<'a> Run<'a> {
         let is_candidate = options.pruning.as_ref().is_none_or(|pruning| pruning.is_over(self.state.step, self.total));
         let better = is_candidate && evaluate::judge(&mut self.state, &options.training);
         if better {
-            self.best = Some(self.pupil.model.clone());
+            self.best = Some(self.trainee.model.clone());
         }
         self.watch.note(evaluate::line(&self.state, &options.training, better));
         if self.state.step == self.total {
@@ -205,10 +205,10 @@ impl<'a> Run<'a> {
     fn prune(mut self) -> Result<Self> {
         let Some(pruning) = &self.stepper.options.pruning else { return Ok(self) };
         let Some(share) = pruning.due(self.state.step, self.total) else { return Ok(self) };
-        let Pupil { model, projection } = self.pupil;
+        let Trainee { model, projection } = self.trainee;
         let (model, masks) = pruning.apply(model, share)?;
         if masks.is_empty() {
-            return Ok(Self { pupil: Pupil { model, projection }, ..self });
+            return Ok(Self { trainee: Trainee { model, projection }, ..self });
         }
         let (removed, weights) = masks.values().fold((0, 0), |(r, w), mask| (r + mask.removed(), w + mask.weights()));
         self.watch.note(format!(
@@ -218,7 +218,7 @@ impl<'a> Run<'a> {
             100.0 * removed as f64 / weights as f64
         ));
         self.optimizer.hold(masks)?;
-        Ok(Self { pupil: Pupil { model, projection }, ..self })
+        Ok(Self { trainee: Trainee { model, projection }, ..self })
     }
 
     /// One optimizer step on the next rows.
@@ -229,8 +229,8 @@ impl<'a> Run<'a> {
         let factor = training.schedule().factor(self.state.step, training.warmup(), self.total);
         let learning_rate = training.rate() * factor;
         let start = Instant::now();
-        let (pupil, seen) = self.stepper.step(self.pupil, &mut self.optimizer, &step_batches, learning_rate)?;
-        self.pupil = pupil;
+        let (trainee, seen) = self.stepper.step(self.trainee, &mut self.optimizer, &step_batches, learning_rate)?;
+        self.trainee = trainee;
         if !seen.loss.is_finite() || !seen.norm.is_finite() {
             let ids = step_batches.rows().map(|row| tokens.train.id(row).to_owned()).collect();
             return self.refuse(seen, learning_rate, ids);
@@ -313,7 +313,7 @@ impl<'a> Run<'a> {
         self.state.seconds = self.clock.seconds();
         self.state.parts = self.stepper.budget.parts();
         if let Some(checkpoints) = &self.checkpoints
-            && state::save(checkpoints, &self.state, &self.pupil, &self.optimizer, self.best.as_ref())?
+            && state::save(checkpoints, &self.state, &self.trainee, &self.optimizer, self.best.as_ref())?
         {
             self.saved = Some(self.state.step);
         }
@@ -330,7 +330,7 @@ impl<'a> Run<'a> {
             stop: state.stop.unwrap_or(Stop::Finished),
             best: state.best,
             padding: state.padding(),
-            trainable_parameters: self.pupil.model.count_trainable() as u64,
+            trainable_parameters: self.trainee.model.count_trainable() as u64,
             curve: state.curve,
             evaluations: state.evaluations,
         };
@@ -340,7 +340,7 @@ impl<'a> Run<'a> {
             curve: state.speeds,
             peak_memory_bytes: peak_memory_bytes(),
         };
-        Fitted { model: self.best.unwrap_or(self.pupil.model).valid(), training, timings }
+        Fitted { model: self.best.unwrap_or(self.trainee.model).valid(), training, timings }
     }
 }
 

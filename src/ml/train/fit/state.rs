@@ -4,15 +4,16 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, anyhow};
-use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
+use burn::module::{ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::tensor::{Tensor, TensorData};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::FitOptions;
-use super::pupil::Pupil;
 use super::report::{Best, Evaluation, Point, Speed, Stop};
+use super::trainee::Trainee;
 use crate::compress::prune::Mask;
+use crate::model::walk::Parameters;
 use crate::model::{Model, walk};
 use crate::text::data::tokens::Tokens;
 use crate::train::checkpoint::{Checkpoints, Tensors};
@@ -23,7 +24,7 @@ use crate::train::optimizer::AdamW;
 /// The numbers of a fit between two steps. Batch order and dropout are functions of seed, epoch and step, so there is
 /// no random generator to save.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct FitState {
+pub(super) struct FitState {
     /// Identifies the inputs and options of the fit: a checkpoint of another fit is ignored.
     pub identity: String,
     /// Optimizer steps done.
@@ -54,7 +55,7 @@ pub struct FitState {
 
 /// Sums over some steps.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
-pub struct Sums {
+pub(super) struct Sums {
     pub steps: u64,
     pub loss: f64,
     pub norm: f64,
@@ -64,7 +65,7 @@ pub struct Sums {
 }
 
 impl Sums {
-    pub fn add(&mut self, other: Self) {
+    pub(super) fn add(&mut self, other: Self) {
         self.steps += other.steps;
         self.loss += other.loss;
         self.norm += other.norm;
@@ -73,36 +74,41 @@ impl Sums {
     }
 
     /// The sums since the last call.
-    pub fn take(&mut self) -> Self {
+    pub(super) fn take(&mut self) -> Self {
         std::mem::take(self)
     }
 
-    pub fn mean_loss(&self) -> f64 {
+    pub(super) fn mean_loss(&self) -> f64 {
         self.loss / self.steps.max(1) as f64
     }
 
-    pub fn mean_norm(&self) -> f64 {
+    pub(super) fn mean_norm(&self) -> f64 {
         self.norm / self.steps.max(1) as f64
     }
 
     /// Rows per second.
-    pub fn rate(&self) -> f64 {
+    pub(super) fn rate(&self) -> f64 {
         self.rows as f64 / self.seconds
     }
 }
 
 impl FitState {
     /// Share of padding so far.
-    pub fn padding(&self) -> f64 {
+    pub(super) fn padding(&self) -> f64 {
         if self.positions == 0 { 0.0 } else { 1.0 - self.tokens as f64 / self.positions as f64 }
     }
 }
 
 /// What a checkpoint must have in common with a fit to be usable for it.
-pub fn identity(pupil: &Pupil, tokens: &Tokens, objective: &Objective, options: &FitOptions) -> Result<String> {
+pub(super) fn identity(
+    trainee: &Trainee,
+    tokens: &Tokens,
+    objective: &Objective,
+    options: &FitOptions,
+) -> Result<String> {
     let mut hasher = blake3::Hasher::new();
     hasher.update(&serde_json::to_vec(options)?);
-    for named in walk::list(pupil) {
+    for named in walk::list(trainee) {
         hasher.update(format!("{} {:?} {}\n", named.name, named.shape, named.trainable).as_bytes());
     }
     for row in 0..tokens.train.len() {
@@ -125,8 +131,8 @@ pub fn identity(pupil: &Pupil, tokens: &Tokens, objective: &Objective, options: 
 }
 
 /// Whether all trainable weights are finite.
-pub fn is_finite(pupil: &Pupil) -> Result<bool> {
-    Ok(are_finite(&read_weights(pupil)?))
+pub(super) fn is_finite(trainee: &Trainee) -> Result<bool> {
+    Ok(are_finite(&read_weights(trainee)?))
 }
 
 fn are_finite(weights: &Tensors) -> bool {
@@ -137,14 +143,14 @@ fn are_finite(weights: &Tensors) -> bool {
 ///
 /// If a weight is not finite, this writes nothing and returns false: a state that can only fail must not replace a good
 /// one.
-pub fn save(
+pub(super) fn save(
     checkpoints: &Checkpoints,
     state: &FitState,
-    pupil: &Pupil,
+    trainee: &Trainee,
     optimizer: &AdamW,
     best: Option<&Model>,
 ) -> Result<bool> {
-    let weights = read_weights(pupil)?;
+    let weights = read_weights(trainee)?;
     if !are_finite(&weights) {
         return Ok(false);
     }
@@ -169,14 +175,18 @@ pub fn save(
 }
 
 /// A fit restored from a checkpoint.
-pub struct Resumed {
+pub(super) struct Resumed {
     pub state: FitState,
-    pub pupil: Pupil,
+    pub trainee: Trainee,
     pub best: Option<Model>,
 }
 
-/// Resume from a checkpoint that [`save`] wrote. `pupil` and `optimizer` must be as at the start of the fit.
-pub fn resume((state, tensors): (FitState, Tensors), pupil: Pupil, optimizer: &mut AdamW) -> Result<Resumed> {
+/// Resume from a checkpoint that [`save`] wrote. `trainee` and `optimizer` must be as at the start of the fit.
+pub(super) fn resume(
+    (state, tensors): (FitState, Tensors),
+    trainee: Trainee,
+    optimizer: &mut AdamW,
+) -> Result<Resumed> {
     let mut groups: BTreeMap<String, Tensors> = BTreeMap::new();
     for (name, values) in tensors {
         let (group, name) =
@@ -191,7 +201,8 @@ pub fn resume((state, tensors): (FitState, Tensors), pupil: Pupil, optimizer: &m
         Ok((name, [first, second]))
     });
     optimizer.restore(state.step, moments.collect::<Result<_>>()?)?;
-    let sizes: BTreeMap<String, usize> = pupil.model.parameters().iter().map(|p| (p.name.clone(), p.size())).collect();
+    let sizes: BTreeMap<String, usize> =
+        trainee.model.parameters().iter().map(|p| (p.name.clone(), p.size())).collect();
     let masks = take("held").into_iter().map(|(name, numbers)| {
         let size = sizes.get(&name).copied().unwrap_or(0);
         let mask = Mask::from_numbers(&numbers, size).with_context(|| format!("the checkpoint's mask of `{name}`"))?;
@@ -199,18 +210,18 @@ pub fn resume((state, tensors): (FitState, Tensors), pupil: Pupil, optimizer: &m
     });
     optimizer.hold(masks.collect::<Result<_>>()?)?;
     let best = take("best");
-    let started = pupil.model.clone();
-    let pupil = write_weights(pupil, take("weights"))?;
+    let started = trainee.model.clone();
+    let trainee = write_weights(trainee, take("weights"))?;
     let best = match &state.best {
         None => None,
-        Some(at) if at.step == state.step => Some(pupil.model.clone()),
+        Some(at) if at.step == state.step => Some(trainee.model.clone()),
         Some(_) => Some(write_weights(started, best)?),
     };
-    Ok(Resumed { state, pupil, best })
+    Ok(Resumed { state, trainee, best })
 }
 
 /// The trainable parameters on the host, by Hugging Face name, in this program's layout.
-fn read_weights<M: Module>(model: &M) -> Result<Tensors> {
+fn read_weights<M: Parameters>(model: &M) -> Result<Tensors> {
     struct Reader {
         names: BTreeMap<ParamId, String>,
         weights: Result<Tensors>,
@@ -232,7 +243,7 @@ fn read_weights<M: Module>(model: &M) -> Result<Tensors> {
 }
 
 /// Write weights from [`read_weights`] into a model of the same shape.
-fn write_weights<M: Module>(model: M, weights: Tensors) -> Result<M> {
+fn write_weights<M: Parameters>(model: M, weights: Tensors) -> Result<M> {
     struct Writer {
         names: BTreeMap<ParamId, String>,
         weights: Tensors,
@@ -258,22 +269,22 @@ fn write_weights<M: Module>(model: M, weights: Tensors) -> Result<M> {
     writer.failed.map_or(Ok(model), Err)
 }
 
-fn trainable<M: Module>(model: &M) -> BTreeMap<ParamId, String> {
+fn trainable<M: Parameters>(model: &M) -> BTreeMap<ParamId, String> {
     walk::list(model).into_iter().filter(|named| named.trainable).map(|named| (named.id, named.name)).collect()
 }
 
 /// Measures seconds of work; time before a resume is not counted twice.
-pub struct Clock {
+pub(super) struct Clock {
     start: Instant,
     before: f64,
 }
 
 impl Clock {
-    pub fn start(before: f64) -> Self {
+    pub(super) fn start(before: f64) -> Self {
         Self { start: Instant::now(), before }
     }
 
-    pub fn seconds(&self) -> f64 {
+    pub(super) fn seconds(&self) -> f64 {
         self.before + self.start.elapsed().as_secs_f64()
     }
 }

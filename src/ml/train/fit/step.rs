@@ -9,7 +9,7 @@ use super::backward;
 use super::backward::Inputs;
 use super::feed::StepBatches;
 use super::memory::{MemoryBudget, within};
-use super::pupil::Pupil;
+use super::trainee::Trainee;
 use crate::compute::dropout::Pass;
 use crate::text::batch::Batch;
 use crate::text::data::tokens::Tokens;
@@ -19,7 +19,7 @@ use crate::train::optimizer::{Accumulated, AdamW};
 use crate::watch::Watch;
 
 /// What all steps of a fit share.
-pub struct Stepper<'a> {
+pub(super) struct Stepper<'a> {
     pub tokens: &'a Tokens,
     pub objective: &'a Objective,
     pub options: &'a FitOptions,
@@ -31,7 +31,7 @@ pub struct Stepper<'a> {
 
 /// The measurements of a step.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Seen {
+pub(super) struct Seen {
     /// Mean over the step's rows, before the update.
     pub loss: f64,
     /// Norm of the gradient, before clipping.
@@ -51,19 +51,19 @@ struct Gathered {
 impl Stepper<'_> {
     /// Take one step. The caller has to check whether loss and norm are finite. If they are not, the model is unchanged
     /// on the CPU and broken on a GPU.
-    pub fn step(
+    pub(super) fn step(
         &self,
-        pupil: Pupil,
+        trainee: Trainee,
         optimizer: &mut AdamW,
         step_batches: &StepBatches,
         learning_rate: f64,
-    ) -> Result<(Pupil, Seen)> {
+    ) -> Result<(Trainee, Seen)> {
         let (batches, gathered) = self.budget.find(self.watch, |parts| {
             let batches = self.cut(step_batches, parts * (1 + self.options.replicas.len()));
             // The first steps also allocate the optimizer's state.
             let settled = optimizer.steps() > 1;
             let gathered = within(self.options.memory_limit, self.device, || {
-                let gathered = self.gradients(&pupil, optimizer, &batches, step_batches.step)?;
+                let gathered = self.gradients(&trainee, optimizer, &batches, step_batches.step)?;
                 self.wait(&batches, &gathered.grads, settled)?;
                 Ok(gathered)
             });
@@ -74,11 +74,11 @@ impl Stepper<'_> {
         })?;
 
         // Read the loss after queuing the update, so that a GPU never waits for the host.
-        let (pupil, norm) = optimizer.step(pupil, gathered.grads, learning_rate, self.options.training.clip())?;
+        let (trainee, norm) = optimizer.step(trainee, gathered.grads, learning_rate, self.options.training.clip())?;
         let loss = f64::from(Tensor::cat(gathered.losses, 0).sum().try_into_scalar::<f32>()?);
         let positions = batches.iter().map(|batch| batch.positions() as u64).sum();
         let tokens = batches.iter().map(|batch| batch.tokens as u64).sum();
-        Ok((pupil, Seen { loss, norm: norm.read()?, positions, tokens }))
+        Ok((trainee, Seen { loss, norm: norm.read()?, positions, tokens }))
     }
 
     /// The step's batches, each cut into `parts` with about equally many rows.
@@ -95,23 +95,23 @@ impl Stepper<'_> {
     ///
     /// Each batch is divided by the weight of all rows of the step, so it does not matter which device computes which
     /// batch.
-    fn gradients(&self, pupil: &Pupil, optimizer: &AdamW, batches: &[Batch], step: u64) -> Result<Gathered> {
+    fn gradients(&self, trainee: &Trainee, optimizer: &AdamW, batches: &[Batch], step: u64) -> Result<Gathered> {
         let Self { objective, options, device, .. } = *self;
         let weight = objective.weight(batches.iter().flat_map(|batch| batch.labels.iter().copied()));
         let ranks = 1 + options.replicas.len();
         let work =
             StepWork { objective, options, optimizer, batches, step, weight, counts: Counts::of(batches), ranks };
         if ranks == 1 {
-            return work.run(0, pupil, device);
+            return work.run(0, trainee, device);
         }
         std::thread::scope(|scope| {
             let others = (1..).zip(&options.replicas).map(|(rank, device)| {
                 let (work, device) = (&work, device.clone().autodiff());
-                let replica = pupil.clone().fork(&device);
+                let replica = trainee.clone().fork(&device);
                 scope.spawn(move || work.run(rank, &replica, &device))
             });
             let others: Vec<_> = others.collect();
-            let sum = work.run(0, pupil, device);
+            let sum = work.run(0, trainee, device);
             // Wait for all threads before reporting an error, so that a panic of one does not hide it.
             let joined =
                 others.into_iter().map(|other| other.join().map_err(|_| anyhow!("the thread of a device panicked")));
@@ -157,15 +157,15 @@ struct StepWork<'a> {
 
 impl StepWork<'_> {
     /// Compute every `ranks`-th batch from `rank` on, one after the other.
-    fn run(&self, rank: usize, pupil: &Pupil, device: &Device) -> Result<Gathered> {
-        let Pupil { model, projection } = pupil;
+    fn run(&self, rank: usize, trainee: &Trainee, device: &Device) -> Result<Gathered> {
+        let Trainee { model, projection } = trainee;
         let guide = self.objective.guide().map(|guide| if rank == 0 { guide.clone() } else { guide.on(device) });
         let mut pass =
             Pass::rank(self.options.seed, self.step, rank as u64).in_precision(self.options.training.precision);
         let mut gathered = Gathered { grads: Accumulated::default(), losses: Vec::new() };
         for batch in self.batches.iter().skip(rank).step_by(self.ranks) {
             let (ids, mask) = batch.to_device(device);
-            let take = |grads| gathered.grads.add(pupil, grads, self.optimizer);
+            let take = |grads| gathered.grads.add(trainee, grads, self.optimizer);
             let targets = guide.as_ref().map(|guide| guide.targets(&ids, &mask, self.counts, projection.as_ref()));
             let loss = |logits| self.objective.loss(logits, batch, self.weight);
             let inputs = Inputs { ids, mask, loss: &loss, targets: targets.as_ref() };

@@ -28,16 +28,16 @@ fn step_towards(
     let tokens = tokens(24);
     let device = Device::flex().autodiff();
     let projection = objective.guide().and_then(|guide| guide.projection(model.config(), 1, &device).unwrap());
-    let pupil = Pupil { model, projection }.train();
-    let mut optimizer = AdamW::new(options.training.adamw(), &pupil, &device);
+    let trainee = Trainee { model, projection }.train();
+    let mut optimizer = AdamW::new(options.training.adamw(), &trainee, &device);
     let collect = |rows: &[usize]| Batch::collect(&tokens.train, rows, tokens.pad_id, Padding::Bucketed);
     let rows: Vec<usize> = (0..options.training.step_rows()).collect();
     let step_batches =
         StepBatches { step: 3, batches: rows.chunks(options.training.batch_size).map(collect).collect() };
     let budget = MemoryBudget::in_parts(parts);
     let stepper = Stepper { tokens: &tokens, objective, options, device: &device, watch: &Silent, budget };
-    let (pupil, seen) = stepper.step(pupil, &mut optimizer, &step_batches, 1.0).unwrap();
-    let weights = walk::to_host(&pupil).unwrap().into_iter().map(|(name, tensor)| (name, tensor.data)).collect();
+    let (trainee, seen) = stepper.step(trainee, &mut optimizer, &step_batches, 1.0).unwrap();
+    let weights = walk::to_host(&trainee).unwrap().into_iter().map(|(name, tensor)| (name, tensor.data)).collect();
     (seen, weights)
 }
 

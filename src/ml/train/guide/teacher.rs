@@ -1,18 +1,14 @@
 //! A teacher that runs beside its student, which imitates the teacher's hidden states and attention scores.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use anyhow::{Result, ensure};
 use burn::module::Module;
-use burn::tensor::{Bool, Device, Int, Tensor};
+use burn::tensor::Device;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::shown::{Counts, TeacherTargets};
-
-use crate::compute::dropout::Pass;
 use crate::model::linear::Linear;
-use crate::model::pieces::Hidden;
 use crate::model::{Config, HostTensors, Model, init, walk};
 
 /// How closely the student's hidden states follow the teacher's, token by token.
@@ -70,7 +66,7 @@ pub enum Depths {
 
 /// Pieces of the student, each with the piece of the teacher that it follows. Piece 0 is the embeddings, piece `i + 1`
 /// layer `i`.
-type Pairs = BTreeMap<usize, usize>;
+pub(super) type Pairs = BTreeMap<usize, usize>;
 
 impl Depths {
     /// The pairs for a student and a teacher with these numbers of layers.
@@ -150,42 +146,6 @@ impl Guide {
     pub fn identity(&self) -> String {
         format!("{:?} {:?}", self.hidden, self.attention)
     }
-
-    /// Run the teacher on `ids` and `mask`, `[B, T]` each, which are on a device with autodiff. `counts` are those of
-    /// the step.
-    pub fn targets<'a>(
-        &'a self,
-        ids: &Tensor<2, Int>,
-        mask: &Tensor<2, Bool>,
-        counts: Counts,
-        projection: Option<&'a Linear>,
-    ) -> TeacherTargets<'a> {
-        let wanted =
-            |pairs: Option<&Pairs>| -> BTreeSet<usize> { pairs.into_iter().flatten().map(|(_, &p)| p).collect() };
-        let of_states = wanted(self.hidden.as_ref().map(|(_, pairs)| pairs));
-        let of_scores = wanted(self.attention.as_ref().map(|(_, pairs)| pairs));
-        let deepest = of_states.iter().chain(&of_scores).max().copied().unwrap_or(0);
-
-        let (teacher, pass, plain) = (&self.teacher, &mut Pass::Off, mask.clone().inner());
-        let Hidden { mut x, rows } = teacher.embed(ids.clone().inner(), &plain, pass);
-        let (mut states, mut scores) = (BTreeMap::new(), BTreeMap::new());
-        for piece in 0..=deepest {
-            if let Some(layer) = piece.checked_sub(1) {
-                let hidden = Hidden { x, rows: rows.clone() };
-                if of_scores.contains(&piece) {
-                    let (out, of_layer) = teacher.layer_with_scores(layer, hidden, &plain, pass);
-                    scores.insert(piece, Tensor::from_inner(of_layer));
-                    x = out;
-                } else {
-                    x = teacher.layer(layer, hidden, &plain, pass);
-                }
-            }
-            if of_states.contains(&piece) {
-                states.insert(piece, Tensor::from_inner(x.clone()));
-            }
-        }
-        TeacherTargets { guide: self, projection, states, scores, real: mask.clone().float(), counts }
-    }
 }
 
 #[cfg(test)]
@@ -232,8 +192,8 @@ mod tests {
         let wide = model(r#""hidden_size": 12, "num_hidden_layers": 2"#, 2);
         let guide = Guide::new(&teacher, &wide, Some(HIDDEN), Some(ATTENTION)).unwrap();
         let projection = guide.projection(wide.config(), 7, &Device::flex()).unwrap().expect("one is needed");
-        assert_eq!(projection.weight.val().dims(), [12, 8]);
-        let values = |p: &Linear| p.weight.val().into_data().try_into_vec::<f32>().unwrap();
+        assert_eq!(projection.matrix.val().dims(), [12, 8]);
+        let values = |p: &Linear| p.matrix.val().into_data().try_into_vec::<f32>().unwrap();
         let again = guide.projection(wide.config(), 7, &Device::flex()).unwrap().unwrap();
         assert!(values(&projection) == values(&again) && values(&again).iter().all(|x| *x != 0.0));
         assert!(guide.projection(teacher.config(), 7, &Device::flex()).unwrap().is_none());

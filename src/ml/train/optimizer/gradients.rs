@@ -3,12 +3,10 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Result, anyhow};
-use burn::module::{Module, ModuleVisitor, Param};
-use burn::tensor::{Device, Gradients, Tensor, TensorData};
+use burn::tensor::Tensor;
 use rayon::prelude::*;
 
-use super::AdamW;
-use super::adamw::CHUNK;
+use super::flat::{CHUNK, Flat, unreadable};
 
 /// Gradients of one optimizer step: one per trainable parameter, added up over micro-batches.
 #[derive(Default)]
@@ -17,55 +15,13 @@ pub struct Accumulated {
     pub(super) grads: BTreeMap<usize, Flat>,
 }
 
-/// A parameter's values as one row: on the host for CPU devices, whose tensors can be taken without a copy, otherwise
-/// on the model's device.
-pub(super) enum Flat {
-    Host(TensorData),
-    Device(Tensor<1>),
-}
-
-impl Flat {
-    pub(super) fn of<const D: usize>(tensor: Tensor<D>, on_host: bool) -> Result<Self> {
-        let len = tensor.shape().num_elements();
-        let flat = tensor.reshape([len]);
-        if on_host { Ok(Self::Host(flat.try_into_data()?)) } else { Ok(Self::Device(flat)) }
-    }
-
-    pub(super) fn zeros(len: usize, on_host: bool, device: &Device) -> Self {
-        if on_host {
-            Self::Host(TensorData::new(vec![0f32; len], [len]))
-        } else {
-            Self::Device(Tensor::zeros([len], device))
-        }
-    }
-
-    pub(super) fn to_vec(&self) -> Result<Vec<f32>> {
-        let data = match self {
-            Self::Host(data) => return Ok(data.as_slice::<f32>().map_err(unreadable)?.to_vec()),
-            Self::Device(tensor) => tensor.try_to_data()?,
-        };
-        data.try_into_vec::<f32>().map_err(unreadable)
-    }
-}
-
-pub(super) fn unreadable(error: impl std::fmt::Debug) -> anyhow::Error {
-    anyhow!("cannot read a parameter as f32: {error:?}")
-}
-
 impl Accumulated {
-    /// Add the gradients that `grads` holds for the parameters of `model`.
-    pub fn add<M: Module>(&mut self, model: &M, grads: Gradients, optimizer: &AdamW) -> Result<()> {
-        let mut visitor = Collect { grads, into: self, optimizer, failed: None };
-        model.visit(&mut visitor);
-        visitor.failed.map_or(Ok(()), Err)
-    }
-
     /// Add gradients that another device computed for the same parameters.
     pub fn merge(&mut self, others: Self) -> Result<()> {
         others.grads.into_iter().try_for_each(|(place, grad)| self.add_to(place, grad))
     }
 
-    fn add_to(&mut self, place: usize, grad: Flat) -> Result<()> {
+    pub(super) fn add_to(&mut self, place: usize, grad: Flat) -> Result<()> {
         let sum = match (self.grads.remove(&place), grad) {
             (None, grad) => grad,
             (Some(Flat::Host(mut sum)), Flat::Host(grad)) => {
@@ -142,27 +98,4 @@ fn sum_of_squares(values: &[f32]) -> f64 {
     }
     let rest: f64 = chunks.remainder().iter().map(|&x| f64::from(x) * f64::from(x)).sum();
     lanes.iter().sum::<f64>() + rest
-}
-
-struct Collect<'a> {
-    grads: Gradients,
-    into: &'a mut Accumulated,
-    optimizer: &'a AdamW,
-    failed: Option<anyhow::Error>,
-}
-
-impl Collect<'_> {
-    fn collect<const D: usize>(&mut self, param: &Param<Tensor<D>>) -> Result<()> {
-        let Some(grad) = param.val().grad_remove(&mut self.grads) else { return Ok(()) };
-        let Some(&place) = self.optimizer.places.get(&param.id) else { return Ok(()) };
-        self.into.add_to(place, Flat::of(grad, self.optimizer.on_host)?)
-    }
-}
-
-impl ModuleVisitor for Collect<'_> {
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        if self.failed.is_none() && param.is_require_grad() {
-            self.failed = self.collect(param).err();
-        }
-    }
 }

@@ -1,0 +1,185 @@
+//! `pipe predict`: label texts with a model.
+
+use std::io::{BufRead, BufReader, Read};
+use std::path::PathBuf;
+
+use clap::ValueEnum;
+use serde::{Serialize, Serializer};
+
+use crate::cli::context::Context;
+use crate::cli::words::model::{Definition, Wanted};
+use crate::error::Error;
+use crate::stages::shared::predictor::{Prediction, Predictor};
+
+/// Label texts with a model.
+///
+/// Texts come from --text, --input or standard input (one per line). They go to the tokenizer unchanged: the cleaning
+/// of `preprocess` is not applied.
+#[derive(Debug, clap::Args)]
+pub struct Predict {
+    /// A model folder, FILE:STAGE for the output of a stage, or hf:OWNER/NAME if that has been downloaded.
+    model: String,
+    /// A text to label; may be given several times.
+    #[arg(long, short, value_name = "TEXT")]
+    text: Vec<String>,
+    /// A file of texts: .csv and .tsv with a header, .jsonl, or any other file with one text per line.
+    #[arg(long, short, value_name = "FILE", conflicts_with = "text")]
+    input: Option<PathBuf>,
+    /// The column or field with the text, in .csv, .tsv and .jsonl files.
+    #[arg(long, default_value = "text", value_name = "NAME")]
+    column: String,
+    /// The output format.
+    #[arg(long, value_enum, default_value_t = Format::Jsonl)]
+    format: Format,
+    /// Where to compute: auto, cpu, cuda, cuda:N, wgpu or wgpu:N.
+    #[arg(long, default_value = "auto", value_name = "DEVICE")]
+    device: String,
+    #[command(flatten)]
+    definition: Definition,
+}
+
+const WANTED: Wanted = Wanted {
+    types: &["model"],
+    help: "give a model folder, or FILE:STAGE such as `pipelines/roberta_full.toml:teacher`",
+};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    Jsonl,
+    Csv,
+}
+
+#[derive(Serialize)]
+struct Line<'a> {
+    text: &'a str,
+    label: &'a str,
+    scores: Scores<'a>,
+    logits: &'a [f32],
+    /// Tokens cut from the end of the text.
+    #[serde(skip_serializing_if = "is_zero")]
+    truncated: usize,
+}
+
+/// Probability by label, in the order of the labels.
+struct Scores<'a> {
+    labels: &'a [String],
+    values: &'a [f32],
+}
+
+impl Serialize for Scores<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.labels.iter().zip(self.values))
+    }
+}
+
+fn is_zero(n: &usize) -> bool {
+    *n == 0
+}
+
+/// Texts per write: enough to fill batches of similar length, few enough that a pipe gets results soon.
+const CHUNK: usize = 256;
+
+type Texts = Box<dyn Iterator<Item = Result<String, Error>>>;
+
+impl Predict {
+    pub fn run(self, cx: &mut Context<'_>) -> Result<(), Error> {
+        let dir = self.definition.find(cx, &self.model, WANTED)?;
+        let predictor = Predictor::open(&dir, &self.device).map_err(|e| Error::failed(format!("{e:#}")))?;
+        if self.format == Format::Csv {
+            cx.print_data(&header(&predictor)?)?;
+        }
+        let mut texts = self.texts()?.peekable();
+        while texts.peek().is_some() {
+            let chunk: Vec<String> = texts.by_ref().take(CHUNK).collect::<Result<_, _>>()?;
+            let predictions = predictor.predict(&chunk).map_err(|e| Error::failed(format!("{e:#}")))?;
+            for (text, prediction) in chunk.iter().zip(&predictions) {
+                let line = match self.format {
+                    Format::Jsonl => json(&predictor, text, prediction)?,
+                    Format::Csv => csv_line(&record(text, prediction))?,
+                };
+                cx.print_data(&line)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn texts(&self) -> Result<Texts, Error> {
+        let Some(path) = &self.input else {
+            return Ok(if self.text.is_empty() {
+                lines(std::io::stdin(), "standard input".into())
+            } else {
+                Box::new(self.text.clone().into_iter().map(Ok))
+            });
+        };
+        let file =
+            std::fs::File::open(path).map_err(|e| Error::failed(format!("cannot read {}: {e}", path.display())))?;
+        let (name, column) = (path.display().to_string(), self.column.clone());
+        match path.extension().and_then(|e| e.to_str()) {
+            Some("csv") => rows(file, b',', name, &column),
+            Some("tsv") => rows(file, b'\t', name, &column),
+            Some("jsonl") => {
+                let place = name.clone();
+                Ok(Box::new(lines(file, name).enumerate().map(move |(i, line)| field(&line?, &column, &place, i + 1))))
+            }
+            _ => Ok(lines(file, name)),
+        }
+    }
+}
+
+fn lines(from: impl Read + 'static, name: String) -> Texts {
+    Box::new(
+        BufReader::new(from).lines().map(move |l| l.map_err(|e| Error::failed(format!("cannot read {name}: {e}")))),
+    )
+}
+
+fn rows(file: std::fs::File, delimiter: u8, name: String, column: &str) -> Result<Texts, Error> {
+    let mut reader = csv::ReaderBuilder::new().delimiter(delimiter).from_reader(file);
+    let failed = |name: &str, e: csv::Error| Error::failed(format!("cannot read {name}: {e}"));
+    let header = reader.headers().map_err(|e| failed(&name, e))?.clone();
+    let at = header.iter().position(|h| h == column).ok_or_else(|| {
+        let known: Vec<&str> = header.iter().collect();
+        Error::failed(format!("{name} has no column `{column}`"))
+            .help(format!("columns: {}; choose one with --column", known.join(", ")))
+    })?;
+    Ok(Box::new(
+        reader
+            .into_records()
+            .map(move |row| row.map(|r| r.get(at).unwrap_or_default().to_string()).map_err(|e| failed(&name, e))),
+    ))
+}
+
+fn field(line: &str, column: &str, name: &str, number: usize) -> Result<String, Error> {
+    let value: serde_json::Value =
+        serde_json::from_str(line).map_err(|e| Error::failed(format!("{name}:{number}: not JSON: {e}")))?;
+    let text = value.get(column).and_then(|v| v.as_str());
+    text.map(str::to_string).ok_or_else(|| {
+        Error::failed(format!("{name}:{number}: the field `{column}` is missing or not a string"))
+            .help("choose another field with --column")
+    })
+}
+
+fn json(predictor: &Predictor, text: &str, p: &Prediction) -> Result<String, Error> {
+    let scores = Scores { labels: predictor.labels(), values: &p.scores };
+    let line = Line { text, label: &p.label, scores, logits: &p.logits, truncated: p.truncated };
+    serde_json::to_string(&line).map(|l| l + "\n").map_err(|e| Error::failed(format!("cannot write JSON: {e}")))
+}
+
+fn header(predictor: &Predictor) -> Result<String, Error> {
+    let column = |kind: &'static str| predictor.labels().iter().map(move |l| format!("{kind}:{l}"));
+    let fields: Vec<String> =
+        ["text".to_string(), "label".to_string()].into_iter().chain(column("score")).chain(column("logit")).collect();
+    csv_line(&fields)
+}
+
+fn record(text: &str, p: &Prediction) -> Vec<String> {
+    let numbers = p.scores.iter().chain(&p.logits).map(f32::to_string);
+    [text.to_string(), p.label.clone()].into_iter().chain(numbers).collect()
+}
+
+fn csv_line(fields: &[String]) -> Result<String, Error> {
+    let failed = |e: &dyn std::fmt::Display| Error::failed(format!("cannot write CSV: {e}"));
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    writer.write_record(fields).map_err(|e| failed(&e))?;
+    let bytes = writer.into_inner().map_err(|e| failed(&e))?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}

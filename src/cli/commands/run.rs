@@ -1,0 +1,141 @@
+//! `pipe run`: bring a pipeline's results up to date.
+
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::plan;
+use crate::cli::context::{Context, File};
+use crate::cli::words::{interrupt, saved};
+use crate::error::Error;
+use crate::report::{Mode, reporter};
+use pipe_engine::contract::event::{Event, Observer, Outcome};
+use pipe_engine::judge::plan::{Plan, Request};
+use pipe_engine::judge::project::Project;
+use pipe_engine::run::schedule;
+use pipe_engine::run::schedule::RunOptions;
+
+/// Run what a pipeline, or some of its stages, needs.
+#[derive(Debug, clap::Args)]
+pub struct Run {
+    /// The pipeline file.
+    #[arg(required_unless_present = "plan")]
+    file: Option<PathBuf>,
+    /// Run only these stages and what they need.
+    #[arg(value_name = "STAGE")]
+    stages: Vec<String>,
+    /// Apply a profile of the file.
+    #[arg(long, short, value_name = "NAME")]
+    profile: Option<String>,
+    /// Override one value, as in `--set stage.teacher.epochs=1`; may be given several times.
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// Run a plan written by `pipe plan --out`; refuse if anything has changed since.
+    #[arg(long, value_name = "PLAN", conflicts_with_all = ["file", "stages", "profile", "set", "force"])]
+    plan: Option<PathBuf>,
+    /// Where to compute: auto, cpu, cuda, cuda:N, wgpu or wgpu:N; with cuda:0,1 both GPUs share each training step.
+    #[arg(long, default_value = "auto", value_name = "DEVICE")]
+    device: String,
+    /// How many stages run at a time [default: the number of cores, at most 4].
+    #[arg(long, short, value_name = "N")]
+    jobs: Option<NonZeroUsize>,
+    /// If a stage fails, continue with those that do not need it.
+    #[arg(long, short)]
+    keep_going: bool,
+    /// Run a stage even if its result is cached; may be given several times.
+    #[arg(long, value_name = "STAGE")]
+    force: Vec<String>,
+    /// Show what would run, and why, without running it.
+    #[arg(long, short = 'n')]
+    dry_run: bool,
+    /// Print events as JSON on standard output, one object per line.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Each stage uses all cores: running more of them at a time mainly costs memory.
+const MOST_JOBS: usize = 4;
+
+/// What to run, from the command line or from a plan.
+struct Wanted {
+    file: File,
+    stages: Vec<String>,
+    force: Vec<String>,
+    /// The plan, with the file that it was read from.
+    plan: Option<(PathBuf, Plan)>,
+}
+
+impl Run {
+    pub fn run(self, cx: &mut Context<'_>) -> Result<(), Error> {
+        let gpus = (cx.build.gpus)(&self.device).map_err(|e| Error::usage(format!("{e:#}")))?;
+        let wanted = self.wanted()?;
+        let pipeline = cx.resolve(&wanted.file)?;
+        let project = cx.project(Some(&wanted.file.file))?;
+        let reporter: Arc<dyn Observer + Send> = Arc::from(reporter(if self.json { Mode::Json } else { Mode::Auto }));
+        if let Some(text) = &project.history_problem {
+            reporter.event(&Event::Warning { stage: None, text: text.clone() });
+        }
+        let mut prepared = project.prepare(&pipeline, &wanted.stages, &wanted.force, cx.build.origins)?;
+        // Report a mistyped path before downloading anything. With --keep-going only the stages that need the path
+        // fail.
+        if !self.keep_going {
+            prepared.complete()?;
+        }
+        let request = || plan::request(&wanted.file, &project, &wanted.stages, &wanted.force);
+        let planned = wanted.plan.as_ref();
+        if let Some((path, planned)) = planned {
+            saved::hold(path, planned, &prepared.job().plan(request())?, &pipeline)?;
+        }
+        if self.dry_run {
+            let plan = prepared.job().plan(request())?;
+            return if self.json { cx.print_json(&plan) } else { plan::print(cx, &plan) };
+        }
+        prepared.fetch(cx.build.origins, reporter.as_ref());
+        if !self.keep_going {
+            prepared.complete()?;
+        }
+        let stop = interrupt::listen(&reporter)?;
+        let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        let jobs = self.jobs.map_or(cores.min(MOST_JOBS), NonZeroUsize::get);
+        let plan = planned.map(|(_, plan)| plan);
+        let options = RunOptions { jobs, keep_going: self.keep_going, device: &self.device, gpus, plan };
+        ended(&schedule::run(&prepared.job(), &options, reporter.as_ref(), stop)?)
+    }
+
+    fn wanted(&self) -> Result<Wanted, Error> {
+        let Some(path) = &self.plan else {
+            let file = self.file.clone().ok_or_else(|| Error::usage("no pipeline file given"))?;
+            let file = File { file, profile: self.profile.clone(), set: self.set.clone() };
+            return Ok(Wanted { file, stages: self.stages.clone(), force: self.force.clone(), plan: None });
+        };
+        let plan = saved::read(path)?;
+        let Request { file, profile, set, stages, force } = plan.request.clone();
+        // The path in the plan is relative to the root of the project that contains the current folder.
+        let file = Project::root_of(Path::new("pipeline.toml")).join(file);
+        let shown = std::env::current_dir().ok().and_then(|here| file.strip_prefix(here).ok().map(Path::to_path_buf));
+        let file = File { file: shown.unwrap_or(file), profile, set };
+        Ok(Wanted { file, stages, force, plan: Some((path.clone(), plan)) })
+    }
+}
+
+/// The exit code; the reporter has reported the outcome.
+fn ended(outcome: &Outcome) -> Result<(), Error> {
+    match outcome {
+        Outcome { interrupted: true, .. } => Err(Error::Interrupted),
+        Outcome { failed: 0, blocked: 0, .. } => Ok(()),
+        Outcome { .. } => Err(Error::StagesFailed),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn outcomes_have_exit_codes() {
+        let code = |outcome: Outcome| ended(&outcome).err().map_or(0, |e| e.exit_code());
+        assert_eq!(code(Outcome { hits: 3, ran: 1, ..Outcome::default() }), 0);
+        assert_eq!(code(Outcome { failed: 1, blocked: 2, ..Outcome::default() }), 1);
+        assert_eq!(code(Outcome { failed: 1, interrupted: true, ..Outcome::default() }), 130);
+    }
+}

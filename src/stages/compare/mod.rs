@@ -1,0 +1,13 @@
+//! The kind `compare`: several models side by side, checked against limits.
+
+mod axis;
+mod gate;
+mod kind;
+mod label;
+mod markdown;
+mod plot;
+mod row;
+#[cfg(test)]
+mod tests;
+
+pub use kind::Compare;

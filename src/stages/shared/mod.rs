@@ -1,0 +1,11 @@
+//! What several kinds, or a kind and a command, have in common.
+
+pub mod base;
+pub mod inspector;
+pub mod layers;
+pub mod predictor;
+pub mod recovery;
+pub mod removal;
+pub mod training;
+pub mod types;
+pub mod watched;
