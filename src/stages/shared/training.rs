@@ -175,11 +175,11 @@ mod tests {
     use pipe_engine::text::value;
     use serde_json::{Value, json};
 
+    use super::*;
     use crate::stages::distill::Distill;
     use crate::stages::lora::Lora;
     use crate::stages::prune::Prune;
     use crate::stages::train::Train;
-    use super::*;
 
     /// What a manifest takes of the parameters in `text`: without what is not set or is operational.
     fn manifest<T: Parameters>(text: &str) -> Value {
