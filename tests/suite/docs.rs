@@ -138,7 +138,9 @@ const NAMED: [(&str, &str, &str, &str); 8] = [
 ];
 
 /// Lines that have the word, but name no value that a parameter has by default.
-const OTHER: [(&str, &str); 3] = [
+const OTHER: [(&str, &str); 5] = [
+    ("docs/architecture.md", "`Device::default()`"),
+    ("docs/extending.md", "defaults (`#[serde(default)]`)"),
     ("docs/distill.md", "`evaluate`'s default `batch-size`"),
     ("docs/training.md", "defaults follow the Hugging Face"),
     ("docs/compare.md", "Default: all except the baseline"),
