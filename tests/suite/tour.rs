@@ -67,11 +67,16 @@ fn blocks(page: &str) -> impl Iterator<Item = &str> {
 }
 
 /// A line with its spaces collapsed and without what depends on the machine: times, sizes, rates, and the figures of a
-/// trained model, which differ in their last digits between processors.
+/// trained model. Processors round differently, so another evaluation may be the best.
 fn masked(line: &str) -> String {
     let units = ["kB", "MB", "GB"];
+    let names_the_best = line.contains("kept the model of") || line.contains("best-epoch");
+    let line = match line.split_once("  patience ") {
+        Some((evaluation, _)) if line.contains("  loss ") => evaluation,
+        _ => line.strip_suffix("  best so far").unwrap_or(line),
+    };
     let mut words: Vec<String> = Vec::new();
-    for word in line.replace("  best so far", "").split_whitespace() {
+    for word in line.split_whitespace() {
         let number = word.trim_matches([',', '(', ')', ';', ':']);
         let digits = number.trim_end_matches(|c: char| c.is_alphabetic() || ['/', '%', '×'].contains(&c));
         let is_number = digits.starts_with(|c: char| c.is_ascii_digit())
@@ -79,7 +84,7 @@ fn masked(line: &str) -> String {
         let is_time = ["ms", "s", "m", "h", "/s"].contains(&&number[digits.len()..]);
         let is_bar = !word.is_empty() && word.chars().all(|c| ('\u{2580}'..='\u{259f}').contains(&c));
         words.push(match word {
-            _ if is_number && (is_time || digits.contains('.')) => word.replace(number, "#"),
+            _ if is_number && (is_time || names_the_best || digits.contains('.')) => word.replace(number, "#"),
             _ if is_bar || units.contains(&number) => "#".to_owned(),
             _ => word.to_owned(),
         });
