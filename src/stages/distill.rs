@@ -221,6 +221,7 @@ impl DistillParameters {
             }
             let loaded = Model::load(&dir, Some(&tokens.labels), cx.seed(), &device.device)?;
             loaded.notes.into_iter().for_each(|n| cx.note(n));
+            loaded.warnings.into_iter().for_each(|w| cx.warn(w));
             return Ok((loaded.model, loaded.initialised));
         }
         // Load it again from its files: the running teacher may have integer weights.

@@ -112,6 +112,7 @@ impl Stage for Lora {
         let config = config.with_head(head);
         let loaded = Model::load_as(config, base, cx.seed(), &device.device)?;
         loaded.notes.into_iter().for_each(|n| cx.note(n));
+        loaded.warnings.into_iter().for_each(|w| cx.warn(w));
         let own = &self.own;
         let alpha = own.alpha.unwrap_or(2.0 * own.rank as f64);
         let mut config = LoraConfig {

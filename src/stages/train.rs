@@ -71,6 +71,7 @@ impl Stage for Train {
         let config = config.with_head(head);
         let loaded = Model::load_as(config, base, cx.seed(), &device.device)?;
         loaded.notes.into_iter().for_each(|n| cx.note(n));
+        loaded.warnings.into_iter().for_each(|w| cx.warn(w));
         let model = training::freeze(loaded.model, self.own.finetune_layers, &loaded.initialised, cx)?;
         let objective = Objective::CrossEntropy {
             smoothing: self.own.label_smoothing,

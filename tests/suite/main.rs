@@ -21,6 +21,7 @@ mod links;
 mod memory;
 mod mistakes;
 mod onnx;
+mod processes;
 mod prune;
 mod quantize;
 mod real;

@@ -169,7 +169,7 @@ mod tests {
         assert!(error.contains("has `problem_type` multi_label_classification in its config.json"), "{error}");
         let loaded = Model::load(dir.path(), None, 0, &Device::flex()).expect("loads");
         assert_eq!(
-            loaded.notes,
+            loaded.warnings,
             ["the head was trained for multi_label_classification; pipe uses it to choose one label"]
         );
     }

@@ -17,7 +17,7 @@ use pipe_ml::hub::Need;
 use pipe_ml::judge::readable::check_tokens;
 use pipe_ml::model::config::Config;
 use pipe_ml::text::data::Tokens;
-use pipe_ml::watch::{Progress, Watch};
+use pipe_ml::watch::{Measured, Progress, Watch};
 
 /// `hf:OWNER/NAME@REVISION`, pinned by its commit.
 pub const HUB: Origin = Origin { prefix: "hf:", held, fetch };
@@ -52,8 +52,15 @@ impl Watch for Download<'_> {
         self.observer.event(&Event::Progress { stage: self.reference.into(), progress });
     }
 
+    /// Nothing is evaluated during a download.
+    fn measured(&self, _: Measured) {}
+
     fn note(&self, text: String) {
         self.observer.event(&Event::Note { stage: self.reference.into(), text });
+    }
+
+    fn warn(&self, text: String) {
+        self.observer.event(&Event::Warning { stage: Some(self.reference.into()), text });
     }
 
     fn stopped(&self) -> bool {

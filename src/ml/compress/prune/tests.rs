@@ -13,7 +13,7 @@ use crate::text::data::tokens::{Split, Tokens};
 use crate::train::fit::{FitOptions, Fitted, Hyperparameters, fit};
 use crate::train::objective::Objective;
 use crate::train::optimizer::{Accumulated, AdamW, AdamWSettings};
-use crate::watch::{Interrupted, Progress, Silent, Watch};
+use crate::watch::{Interrupted, Measured, Progress, Silent, Watch};
 
 fn tensor(shape: &[usize], data: &[f32]) -> HostTensor {
     HostTensor { shape: shape.to_vec(), data: data.to_vec() }
@@ -246,7 +246,9 @@ impl Watch for StopEach {
     fn progress(&self, _: Progress) {
         self.0.fetch_add(1, Ordering::Relaxed);
     }
+    fn measured(&self, _: Measured) {}
     fn note(&self, _: String) {}
+    fn warn(&self, _: String) {}
     fn stopped(&self) -> bool {
         self.0.load(Ordering::Relaxed) > 0
     }

@@ -37,6 +37,16 @@ impl Criterion {
         }
     }
 
+    /// Its name among the values that are measured.
+    pub fn key(self) -> &'static str {
+        match self {
+            Self::MacroF1 => "macro-f1",
+            Self::Accuracy => "accuracy",
+            Self::Loss => "validation-loss",
+            Self::MacroAuc => "macro-auc",
+        }
+    }
+
     /// How much better `new` is than `old`; negative if it is worse.
     pub fn gain(self, new: f64, old: f64) -> f64 {
         if self == Self::Loss { old - new } else { new - old }

@@ -122,8 +122,8 @@ impl<'a> Run<'a> {
             saved: None,
         };
         let Some(checkpoints) = &run.checkpoints else { return Ok(run) };
-        let (found, notes) = checkpoints.read::<FitState>();
-        notes.into_iter().for_each(|note| watch.note(note));
+        let (found, warnings) = checkpoints.read::<FitState>();
+        warnings.into_iter().for_each(|warning| watch.warn(warning));
         match found {
             Some(found) if found.0.identity == run.state.identity => {
                 let resumed = state::resume(found, run.trainee, &mut run.optimizer)?;
@@ -133,7 +133,7 @@ impl<'a> Run<'a> {
                 (run.clock, run.saved) = (Clock::start(run.state.seconds), Some(run.state.step));
                 watch.note(format!("resuming from step {} of {}", run.state.step, run.total));
             }
-            Some(_) => watch.note("ignoring the checkpoint: it belongs to another fit".to_owned()),
+            Some(_) => watch.warn("ignoring the checkpoint: it belongs to another fit".to_owned()),
             None => {}
         }
         Ok(run)
@@ -192,7 +192,7 @@ impl<'a> Run<'a> {
         if better {
             self.best = Some(self.trainee.model.clone());
         }
-        self.watch.note(evaluate::line(&self.state, &options.training, better));
+        self.watch.measured(evaluate::measured(&self.state, options, self.total, better));
         if self.state.step == self.total {
             self.state.stop = Some(Stop::Finished);
         } else if options.training.patience.is_some_and(|patience| self.state.stale >= patience) {

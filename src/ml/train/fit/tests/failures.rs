@@ -16,7 +16,13 @@ struct Told(Mutex<Vec<String>>);
 
 impl Watch for Told {
     fn progress(&self, _: Progress) {}
+    fn measured(&self, measured: Measured) {
+        self.0.lock().unwrap().push(format!("{measured:?}"));
+    }
     fn note(&self, text: String) {
+        self.0.lock().unwrap().push(text);
+    }
+    fn warn(&self, text: String) {
         self.0.lock().unwrap().push(text);
     }
     fn stopped(&self) -> bool {

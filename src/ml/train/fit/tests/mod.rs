@@ -21,7 +21,7 @@ use crate::text::data::tokens::Split;
 use crate::train::fit::{Criterion, Evaluation, FitOptions, Hyperparameters};
 use crate::train::optimizer::AdamWSettings;
 use crate::train::schedule::{Schedule, Shape, Warmup};
-use crate::watch::Silent;
+use crate::watch::{Measured, Silent};
 
 /// Two layers of width 16 with dropout 0.1: a step takes milliseconds.
 pub(crate) fn model(dropout: f64, seed: u64) -> Model {
@@ -159,19 +159,25 @@ fn accumulation_equals_one_big_batch() {
 #[test]
 fn it_learns_and_tells_the_whole_story() {
     #[derive(Default)]
-    struct Notes(Mutex<Vec<String>>, AtomicU64);
-    impl Watch for Notes {
+    struct Told(Mutex<Vec<Measured>>, AtomicU64);
+    impl Watch for Told {
         fn progress(&self, progress: Progress) {
             assert_eq!((progress.done, progress.unit), (self.1.fetch_add(1, Ordering::Relaxed) + 1, "step"));
         }
+        fn measured(&self, measured: Measured) {
+            self.0.lock().unwrap().push(measured);
+        }
         fn note(&self, text: String) {
-            self.0.lock().unwrap().push(text);
+            panic!("{text}");
+        }
+        fn warn(&self, text: String) {
+            panic!("{text}");
         }
         fn stopped(&self) -> bool {
             false
         }
     }
-    let (tokens, watch) = (tokens(96), Notes::default());
+    let (tokens, watch) = (tokens(96), Told::default());
     let options = FitOptions::from(Hyperparameters { epochs: 12, ..options() });
     let fitted =
         fit(model(0.1, 2), &tokens, &Objective::cross_entropy(), &options, None, &Device::flex(), &watch).unwrap();
@@ -180,9 +186,21 @@ fn it_learns_and_tells_the_whole_story() {
     assert!(training.best.unwrap().value > 0.95, "{:?}", training.best);
     assert!(training.padding > 0.0 && training.padding < 0.3);
     assert_eq!(watch.1.load(Ordering::Relaxed), 144);
-    let notes = watch.0.lock().unwrap();
-    assert_eq!(notes.len(), 12);
-    assert!(notes[0].starts_with("epoch 1/12  loss ") && notes[0].ends_with("  best so far"), "{}", notes[0]);
+    let measured = watch.0.lock().unwrap();
+    assert_eq!(measured.len(), 12);
+    for (told, evaluation) in measured.iter().zip(&training.evaluations) {
+        let metrics = evaluation.validation.as_ref().unwrap();
+        let value = |name: &str| told.values.iter().find(|(known, _)| known == name).unwrap().1;
+        assert_eq!((told.step, told.epoch, told.epochs, told.total), (evaluation.step, evaluation.epoch, 12, 144));
+        assert_eq!((value("loss"), value("validation-loss")), (evaluation.train_loss, metrics.loss));
+        assert_eq!((value("macro-f1"), value("accuracy")), (metrics.macro_f1, metrics.accuracy));
+        let class = &metrics.per_class[1];
+        assert_eq!(value(&format!("recall[{}]", class.label)), class.recall);
+        assert_eq!((told.metric, told.every, told.patience), ("macro-f1", None, None));
+    }
+    assert!(measured[0].best);
+    let kept = measured[11].kept.unwrap();
+    assert_eq!((kept.step, kept.value), (training.best.unwrap().step, training.best.unwrap().value));
     // The returned model is that of the best epoch, not of the last.
     let device = Device::flex();
     let scoring = Scoring { split: &tokens.validation, pad_id: 1, batch_size: 64, device: &device };
@@ -220,7 +238,9 @@ impl Watch for StopAfter {
     fn progress(&self, _: Progress) {
         self.1.fetch_add(1, Ordering::Relaxed);
     }
+    fn measured(&self, _: Measured) {}
     fn note(&self, _: String) {}
+    fn warn(&self, _: String) {}
     fn stopped(&self) -> bool {
         self.1.load(Ordering::Relaxed) >= self.0
     }
