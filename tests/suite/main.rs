@@ -11,6 +11,7 @@ mod diff;
 #[path = "../engine/disks.rs"]
 #[expect(dead_code, reason = "the tests of the engine use the rest")]
 mod disks;
+mod docs;
 mod families;
 mod fuzz;
 mod house;
@@ -31,6 +32,7 @@ mod saved;
 #[path = "../engine/state.rs"]
 mod state;
 mod structured;
+mod tour;
 #[path = "../engine/toys.rs"]
 #[expect(dead_code, reason = "the tests of the engine use the rest")]
 mod toys;
