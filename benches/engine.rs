@@ -10,9 +10,11 @@ use std::time::{Duration, Instant};
 use pipe_engine::contract::context::Context;
 use pipe_engine::contract::event::Quiet;
 use pipe_engine::contract::kind::{Kind, Port, Stage, Type};
+use pipe_engine::contract::wire::RunId;
 use pipe_engine::declare::resolve::resolve;
 use pipe_engine::judge::plan::{Action, Request};
 use pipe_engine::judge::project::{Project, read_source};
+use pipe_engine::run::executor::Threads;
 use pipe_engine::run::schedule::{RunOptions, run};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -75,7 +77,15 @@ impl Bench {
 
     fn run(&self, jobs: usize) -> anyhow::Result<Duration> {
         self.timed(|project, pipeline| {
-            let options = RunOptions { jobs, keep_going: false, device: "cpu", gpus: 0, plan: None };
+            let options = RunOptions {
+                id: &RunId::now(),
+                jobs,
+                keep_going: false,
+                device: "cpu",
+                gpus: 0,
+                plan: None,
+                executor: &Threads,
+            };
             let prepared = project.prepare(pipeline, &[], &[], &[]).expect("no stage is named");
             let outcome = run(&prepared.job(), &options, &Quiet, &AtomicBool::new(false)).expect("the disk works");
             assert_eq!(outcome.hits + outcome.ran, pipeline.instances.len());

@@ -2,6 +2,7 @@
 
 use crate::report::color::{Color, ERROR, HELP};
 use crate::report::diagnostic;
+use pipe_engine::run::single::Exit;
 use pipe_engine::text::diagnostic::Diagnostics;
 
 /// Exit codes: 0 done, 1 a stage failed, 2 bad usage or pipeline file, 3 differences found, 130 interrupted.
@@ -15,6 +16,8 @@ pub enum Error {
     Failed(Message),
     /// Stages failed; the reporter has named them.
     StagesFailed,
+    /// The process of one stage ends without a result; the reporter has said why, and its exit code tells executors.
+    StageEnded(Exit),
     /// `--exit-code` was given and there are differences or stages to run.
     Differences,
     /// The user stopped the run; the reporter has said so.
@@ -54,6 +57,7 @@ impl Error {
             Self::Output(e) if e.kind() == std::io::ErrorKind::BrokenPipe => 0,
             Self::Failed(_) | Self::StagesFailed | Self::Output(_) => 1,
             Self::Usage(_) | Self::Pipeline(_) => 2,
+            Self::StageEnded(exit) => *exit as u8,
             Self::Differences => 3,
             Self::Interrupted => 130,
         }
@@ -67,7 +71,9 @@ impl Error {
             Self::Output(e) if e.kind() != std::io::ErrorKind::BrokenPipe => {
                 Self::failed(format!("cannot write to standard output: {e}")).render(color)
             }
-            Self::StagesFailed | Self::Differences | Self::Interrupted | Self::Output(_) => String::new(),
+            Self::StagesFailed | Self::StageEnded(_) | Self::Differences | Self::Interrupted | Self::Output(_) => {
+                String::new()
+            }
         }
     }
 }
@@ -110,6 +116,8 @@ mod tests {
             (Diagnostics(vec![Diagnostic::new("x")]).into(), 2),
             (Error::failed("x"), 1),
             (Error::StagesFailed, 1),
+            (Error::StageEnded(Exit::Failed), 1),
+            (Error::StageEnded(Exit::Interrupted), 75),
             (Error::Differences, 3),
             (Error::Interrupted, 130),
             (Error::Output(pipe()), 0),

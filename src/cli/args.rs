@@ -8,8 +8,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand, ValueEnum};
 
 use super::commands::{
-    cache, completions, diagnose, diff, graph, history, init, inspect, metrics, plan, predict, run, schema, show,
-    stages, why,
+    archive, cache, completions, diagnose, diff, graph, history, init, inspect, metrics, plan, predict, run, schema,
+    show, stage, stages, why,
 };
 use super::context::{Build, Context};
 use crate::error::Error;
@@ -52,6 +52,7 @@ enum Command {
     Why(why::Why),
     Show(show::Show),
     Graph(graph::Graph),
+    Stage(stage::Stage),
     Stages(stages::Stages),
     Schema(schema::Schema),
     History(history::History),
@@ -61,6 +62,8 @@ enum Command {
     Diagnose(diagnose::Diagnose),
     Cache(cache::Cache),
     Init(init::Init),
+    Push(archive::Push),
+    Pull(archive::Pull),
     Completions(completions::Completions),
 }
 
@@ -133,6 +136,7 @@ impl Args {
             Command::Why(c) => c.run(&mut cx),
             Command::Show(c) => c.run(&mut cx),
             Command::Graph(c) => c.run(&mut cx),
+            Command::Stage(c) => c.run(&mut cx),
             Command::Stages(c) => c.run(&mut cx),
             Command::Schema(c) => c.run(&mut cx),
             Command::History(c) => c.run(&mut cx),
@@ -142,6 +146,8 @@ impl Args {
             Command::Diagnose(c) => c.run(&mut cx),
             Command::Cache(c) => c.run(&mut cx),
             Command::Init(c) => c.run(&mut cx),
+            Command::Push(c) => c.run(&mut cx),
+            Command::Pull(c) => c.run(&mut cx),
             Command::Completions(c) => c.run(&mut cx),
         }
     }

@@ -6,8 +6,12 @@
 pub trait Watch: Sync {
     /// Called often; the caller limits how often it shows the progress.
     fn progress(&self, progress: Progress);
-    /// One line to keep, such as an evaluation or a warning.
+    /// The result of an evaluation in the middle of the work.
+    fn measured(&self, measured: Measured);
+    /// A line to keep; nothing is wrong.
     fn note(&self, text: String);
+    /// Something that may make the result other than the user expects.
+    fn warn(&self, text: String);
     /// True after the user asked to stop (Ctrl-C).
     fn stopped(&self) -> bool;
 }
@@ -29,13 +33,50 @@ pub struct Progress {
     pub padding: Option<f64>,
 }
 
+/// An evaluation in the middle of training, and how it compares with the earlier ones.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Measured {
+    /// Optimizer steps taken.
+    pub step: u64,
+    /// Optimizer steps of all epochs.
+    pub total: u64,
+    /// Epochs done: 2 after the second, 2.5 in the middle of the third.
+    pub epoch: f64,
+    pub epochs: u32,
+    /// Steps between evaluations; `None` if there is one at the end of each epoch.
+    pub every: Option<u64>,
+    /// By name, as in the metrics of a run: `loss`, `validation-loss`, `macro-f1`.
+    pub values: Vec<(String, f64)>,
+    /// The name of the value that decides which model is kept.
+    pub metric: &'static str,
+    /// Whether this evaluation is the best so far, so that its model is kept.
+    pub best: bool,
+    /// The best evaluation so far, this one included.
+    pub kept: Option<Kept>,
+    /// Evaluations since the metric last became better.
+    pub stale: u32,
+    /// Training stops when `stale` reaches this number.
+    pub patience: Option<u32>,
+}
+
+/// The best evaluation so far.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Kept {
+    pub step: u64,
+    pub epoch: f64,
+    /// The metric that decides.
+    pub value: f64,
+}
+
 /// A watcher that ignores all reports and never stops the work.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Silent;
 
 impl Watch for Silent {
     fn progress(&self, _: Progress) {}
+    fn measured(&self, _: Measured) {}
     fn note(&self, _: String) {}
+    fn warn(&self, _: String) {}
     fn stopped(&self) -> bool {
         false
     }

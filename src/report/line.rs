@@ -1,12 +1,14 @@
 //! Formats one line for each event, for the plain and the live reporter.
 //!
 //! `word stage  text`: `hit` (from the cache), `run`, `done`, `fail`, `skip` (blocked), `stop` (interrupted), `wait`
-//! (another process makes it), `note`, `warn`, `at` (progress), `get` and `got` (a download), `out` (an export).
+//! (another process makes it), `note` (also an evaluation), `warn`, `at` (progress), `get` and `got` (a download), `out` (an
+//! export).
 
 use anstyle::Style;
 use unicode_width::UnicodeWidthStr;
 
 use super::color::{ACTIVE, Color, ERROR, FAINT, GOOD, HELP, STRONG, WARNING};
+use super::evaluation::evaluation;
 use super::format;
 use pipe_engine::contract::event::{Event, Outcome};
 use pipe_engine::contract::progress::Progress;
@@ -15,7 +17,7 @@ use pipe_engine::contract::progress::Progress;
 const WIDEST: usize = 32;
 
 /// How many facts are shown beside a stage; `pipe history` and `pipe metrics` show all.
-const FACTS: usize = 5;
+pub(super) const FACTS: usize = 5;
 
 /// How many reasons are shown on a line; `pipe why` shows all.
 const REASONS: usize = 3;
@@ -46,7 +48,7 @@ impl Lines {
     /// The line for an event, without a final newline; None for progress.
     pub fn event(&mut self, event: &Event) -> Option<String> {
         Some(match event {
-            Event::RunStarted { pipeline, profile, stages, jobs } => {
+            Event::RunStarted { pipeline, profile, stages, jobs, .. } => {
                 self.width = stages.iter().map(|s| s.name.width()).max().unwrap_or(0).min(WIDEST);
                 let profile = profile.as_ref().map(|p| format!(" (profile {p})")).unwrap_or_default();
                 let jobs = if *jobs > 1 { format!(", {jobs} at a time") } else { String::new() };
@@ -66,6 +68,7 @@ impl Lines {
                 self.line(FAINT, "wait", stage, "another process is making this result")
             }
             Event::Progress { .. } => return None,
+            Event::Measured { stage, measured } => self.line(FAINT, "note", stage, &evaluation(measured)),
             Event::Note { stage, text } => self.line(FAINT, "note", stage, text),
             Event::Warning { stage: Some(stage), text } => self.line(WARNING, "warn", stage, text),
             Event::Warning { stage: None, text } => format!("{} {text}", self.color.paint(WARNING, "warning:")),
@@ -209,12 +212,17 @@ pub fn parts(progress: &Progress, left: Option<f64>) -> Vec<Part> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
     use pipe_engine::contract::event::StageInfo;
+    use pipe_engine::contract::measured::Measured;
+    use pipe_engine::contract::wire::RunId;
 
     fn started(names: &[&str]) -> Event {
-        let stages = names.iter().map(|n| StageInfo { name: n.to_string(), kind: "train".into() }).collect();
-        Event::RunStarted { pipeline: "roberta-full".into(), profile: None, stages, jobs: 1 }
+        let stage = |name: &&str| StageInfo { name: name.to_string(), kind: "train".into(), ..StageInfo::default() };
+        let (id, pipeline, stages) = (RunId::now(), "roberta-full".into(), names.iter().map(stage).collect());
+        Event::RunStarted { id, pipeline, profile: None, jobs: 1, stages }
     }
 
     fn lines_of(events: &[Event]) -> String {
@@ -232,9 +240,11 @@ mod tests {
 
     #[test]
     fn a_run_from_start_to_end() {
-        let stages = ["corpus", "teacher", "comparison"].map(|n| StageInfo { name: s(n), kind: s("x") }).to_vec();
+        let stage = |name| StageInfo { name: s(name), kind: s("x"), ..StageInfo::default() };
+        let stages = ["corpus", "teacher", "comparison"].map(stage).to_vec();
+        let (id, pipeline, profile) = (RunId::now(), s("roberta-full"), Some(s("full")));
         let text = lines_of(&[
-            Event::RunStarted { pipeline: s("roberta-full"), profile: Some(s("full")), stages, jobs: 2 },
+            Event::RunStarted { id, pipeline, profile, jobs: 2, stages },
             Event::Fetching { reference: s("hf:a/b") },
             Event::Fetched { reference: s("hf:a/b"), identity: Some(s("0123abc")) },
             Event::StageHit { stage: s("corpus"), fingerprint: s("f"), seconds: 4.0 },
@@ -246,13 +256,14 @@ mod tests {
             Event::Note { stage: s("teacher"), text: s("best epoch 3") },
             Event::Warning { stage: Some(s("teacher")), text: s("the head does not fit\nit starts untrained") },
             Event::Warning { stage: None, text: s("no GPU found") },
+            Event::Measured { stage: s("teacher"), measured: Measured::default() },
             Event::Progress { stage: s("teacher"), progress: Progress::default() },
             Event::StageDone {
                 stage: s("teacher"),
                 fingerprint: s("f"),
                 seconds: 72.0,
                 unchanged: false,
-                facts: vec![(s("macro-f1"), 0.842), (s("samples-per-second"), 412.3)],
+                facts: [(s("macro-f1"), 0.842), (s("samples-per-second"), 412.3)].into(),
             },
             Event::StageStarted { stage: s("comparison"), fingerprint: s("f"), why: vec![] },
             Event::StageDone {
@@ -260,7 +271,7 @@ mod tests {
                 fingerprint: s("f"),
                 seconds: 0.038,
                 unchanged: true,
-                facts: vec![],
+                facts: BTreeMap::new(),
             },
             Event::Exported { stage: s("comparison"), path: s("out/roberta-full") },
             Event::RunFinished { outcome: outcome() },
@@ -277,6 +288,7 @@ note teacher     best epoch 3
 warn teacher     the head does not fit
                  it starts untrained
 warning: no GPU found
+note teacher     step 0/0
 done teacher     1m 12s  macro-f1 0.842  samples-per-second 412/s
 run  comparison
 done comparison  38ms  same result as before

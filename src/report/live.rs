@@ -293,6 +293,7 @@ fn cut(text: &str, width: usize) -> String {
 mod tests {
     use super::*;
     use pipe_engine::contract::event::StageInfo;
+    use pipe_engine::contract::wire::RunId;
 
     fn training(done: u64) -> Event {
         let progress = Progress {
@@ -311,8 +312,9 @@ mod tests {
     fn board(start: Instant) -> Board {
         let mut board = Board::default();
         let stages =
-            ["corpus", "teacher", "adapted", "scores"].map(|n| StageInfo { name: n.into(), kind: "x".into() }).to_vec();
-        board.event(&Event::RunStarted { pipeline: "p".into(), profile: None, stages, jobs: 2 }, start);
+            ["corpus", "teacher", "adapted", "scores"].map(|n| StageInfo { name: n.into(), ..StageInfo::default() });
+        let (id, pipeline, stages) = (RunId::now(), "p".into(), stages.to_vec());
+        board.event(&Event::RunStarted { id, pipeline, profile: None, jobs: 2, stages }, start);
         board.event(&Event::StageHit { stage: "corpus".into(), fingerprint: "f".into(), seconds: 1.0 }, start);
         for stage in ["teacher", "adapted"] {
             board.event(&Event::StageStarted { stage: stage.into(), fingerprint: "f".into(), why: vec![] }, start);
@@ -363,7 +365,7 @@ mod tests {
                     fingerprint: "f".into(),
                     seconds: 1.0,
                     unchanged: false,
-                    facts: vec![],
+                    facts: Default::default(),
                 },
                 start,
             );

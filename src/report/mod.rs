@@ -6,6 +6,7 @@
 pub mod color;
 pub mod diagnostic;
 pub mod diff;
+mod evaluation;
 pub mod format;
 pub mod graph;
 pub mod json;

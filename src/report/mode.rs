@@ -5,6 +5,7 @@ use super::json::Json;
 use super::live::Live;
 use super::plain::Plain;
 use pipe_engine::contract::event::Observer;
+use pipe_engine::contract::wire::RunId;
 
 /// How a run is reported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,10 +18,10 @@ pub enum Mode {
 }
 
 /// A reporter on the process's own streams: text for people on standard error, JSON on standard output.
-pub fn reporter(mode: Mode) -> Box<dyn Observer + Send> {
+pub fn reporter(mode: Mode, id: &RunId) -> Box<dyn Observer + Send> {
     let color = Color::of_stderr();
     match mode {
-        Mode::Json => Box::new(Json::new(std::io::stdout())),
+        Mode::Json => Box::new(Json::new(std::io::stdout(), id.clone())),
         Mode::Plain => Box::new(Plain::new(std::io::stderr(), color)),
         Mode::Auto => match Live::new(color) {
             Some(live) => Box::new(live),

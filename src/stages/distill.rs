@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::shared::base;
 use super::shared::layers::Layers;
 use super::shared::training;
-use super::shared::training::{Trained, save_model};
+use super::shared::training::{Task, WithTraining, save_model};
 use super::shared::types::{MODEL, PREDICTIONS, TOKENS};
 use super::shared::watched::{Watched, finished};
 use pipe_engine::contract::context::Context;
@@ -18,10 +18,12 @@ use pipe_ml::compress::student;
 use pipe_ml::compute::device::Chosen;
 use pipe_ml::judge::classifier::Classifier;
 use pipe_ml::judge::metrics::{SCORING_ROWS, Scoring};
+use pipe_ml::judge::readable::check_tokens;
 use pipe_ml::model::{Config, Initialised, Model};
 use pipe_ml::text::data::align::{NamedRows, align};
 use pipe_ml::text::data::predictions::Predictions;
 use pipe_ml::text::data::{Split, Tokens};
+use pipe_ml::train::fit::Hyperparameters;
 use pipe_ml::train::guide::{AttentionLoss, Guide, HiddenLoss};
 use pipe_ml::train::objective::Objective;
 
@@ -33,7 +35,7 @@ use pipe_ml::train::objective::Objective;
 /// rows are matched by id.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct Own {
+pub struct DistillParameters {
     /// The student to start from: a folder, or `hf:OWNER/NAME@REVISION`; a folder with a config but no weights starts
     /// from random weights. `in.tokens` must come from its tokenizer. Default: the model on `in.student`, or the
     /// teacher with fewer layers.
@@ -71,7 +73,7 @@ fn two() -> f64 {
     2.0
 }
 
-pub type Distill = Trained<Own>;
+pub type Distill = WithTraining<DistillParameters>;
 
 impl Stage for Distill {
     const KIND: &'static str = "distill";
@@ -86,7 +88,7 @@ impl Stage for Distill {
     ];
     const OUTPUTS: &'static [Port] = &[Port::one("model", MODEL)];
     const SEEDED: bool = true;
-    const OPERATIONAL: &'static [&'static str] = training::OPERATIONAL;
+    const OPERATIONAL: &'static [&'static str] = Hyperparameters::OPERATIONAL;
 
     fn resource(&self) -> Resource {
         Resource::Device
@@ -94,7 +96,7 @@ impl Stage for Distill {
 
     fn check(&self) -> Vec<Invalid> {
         let own = &self.own;
-        let mut wrong = self.training.check();
+        let mut wrong = training::check(&self.training);
         if !(0.0..=1.0).contains(&own.alpha) {
             wrong.push(Invalid::new("alpha", format!("alpha is {}; it must be from 0 to 1", own.alpha)));
         }
@@ -200,12 +202,13 @@ impl Stage for Distill {
             temperature: own.temperature,
             guide,
         };
-        let fitted = self.training.fit(cx, model, &tokens, &objective, &device, 5e-5)?;
+        let task = Task { model, tokens: &tokens, objective: &objective, device: &device };
+        let fitted = training::run(cx, task, &self.training)?;
         save_model(&fitted.model, &fitted.training, &tokens.labels, &dir, &cx.output("model")?)
     }
 }
 
-impl Own {
+impl DistillParameters {
     /// The student before training, and which of its weights are random.
     fn student(&self, cx: &mut Context, tokens: &Tokens, device: &Chosen) -> Result<(Model, Initialised)> {
         let given: Option<PathBuf> = match (&self.student, cx.inputs("student")) {
@@ -218,6 +221,7 @@ impl Own {
             }
             let loaded = Model::load(&dir, Some(&tokens.labels), cx.seed(), &device.device)?;
             loaded.notes.into_iter().for_each(|n| cx.note(n));
+            loaded.warnings.into_iter().for_each(|w| cx.warn(w));
             return Ok((loaded.model, loaded.initialised));
         }
         // Load it again from its files: the running teacher may have integer weights.
@@ -258,8 +262,11 @@ impl Teacher {
         let classifier = Classifier::open(&dir, &device.device)?;
         base::check_labels(classifier.labels(), tokens, "the teacher")?;
         let Some(input) = cx.inputs("teacher-tokens").first() else {
-            base::check_fit(tokens, &dir).map_err(|error| {
-                anyhow::anyhow!("{error:#}; or set `in.teacher-tokens` to tokens of the teacher's tokenizer")
+            check_tokens(classifier.config(), tokens).map_err(|error| {
+                anyhow::anyhow!(
+                    "the teacher cannot read the tokens: {error:#}; or set `in.teacher-tokens` to tokens of the teacher's \
+                     tokenizer"
+                )
             })?;
             if is_another_tokenizer(&cx.input("tokens")?.dir, &dir) {
                 cx.warn(
@@ -271,7 +278,7 @@ impl Teacher {
         };
         let theirs = Tokens::open(&input.dir)?;
         base::check_labels(classifier.labels(), &theirs, "the teacher")?;
-        base::check_fit(&theirs, &dir)?;
+        check_tokens(classifier.config(), &theirs)?;
         Ok(Self::Model { classifier, tokens: Some(theirs) })
     }
 

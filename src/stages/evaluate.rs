@@ -15,6 +15,7 @@ use pipe_engine::contract::kind::{Invalid, Port, Resource, Stage};
 use pipe_ml::compute::allocator::Watermark;
 use pipe_ml::judge::classifier::{Classifier, Size};
 use pipe_ml::judge::metrics::{Metrics, SCORING_ROWS, Scoring, Speed};
+use pipe_ml::judge::readable::check_tokens;
 use pipe_ml::text::data::outcomes::Outcomes;
 use pipe_ml::text::data::predictions;
 use pipe_ml::text::data::spec::Purpose;
@@ -81,15 +82,13 @@ impl Scores {
         let bytes = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
         let outcomes = Outcomes::read(&dir.join(Self::OUTCOMES))?;
         let read = || -> Result<Self, serde_json::Error> {
-            let all: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(&bytes)?;
+            // Each record takes its own keys of the object.
+            let all = serde_json::Value::Object(serde_json::from_slice(&bytes)?);
             Ok(Self {
-                metrics: serde_json::from_slice(&bytes)?,
-                size: serde_json::from_slice(&bytes)?,
-                speed: match all.contains_key(Speed::MEASURED) {
-                    true => Some(serde_json::from_slice(&bytes)?),
-                    false => None,
-                },
-                cost: serde_json::from_slice(&bytes)?,
+                metrics: Metrics::deserialize(&all)?,
+                size: Size::deserialize(&all)?,
+                speed: all.get(Speed::MEASURED).map(|_| Speed::deserialize(&all)).transpose()?,
+                cost: Cost::deserialize(&all)?,
                 outcomes,
             })
         };
@@ -145,7 +144,7 @@ impl Stage for Evaluate {
         let watermark = Watermark::set();
         let classifier = Classifier::open(&model.dir, &device.device)?;
         base::check_labels(classifier.labels(), &tokens, "the model")?;
-        base::check_fit(&tokens, &model.dir)?;
+        check_tokens(classifier.config(), &tokens)?;
         let forward = |ids, mask| classifier.logits(ids, mask);
         let scoring = Scoring { split, pad_id: tokens.pad_id, batch_size: self.batch_size, device: &device.device };
         let logits = finished(scoring.logits(&forward, &Watched::new(cx)))?;

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::shared::base;
 use super::shared::training;
-use super::shared::training::{ClassWeights, Trained, check_smoothing, save_model};
+use super::shared::training::{ClassWeights, Task, WithTraining, check_smoothing, save_model};
 use super::shared::types::{ADAPTER, MODEL, TOKENS};
 use pipe_engine::contract::context::Context;
 use pipe_engine::contract::kind::{External, Invalid, Port, Resource, Stage};
@@ -13,12 +13,13 @@ use pipe_ml::compress::lora::{LoraConfig, Targets, save_adapter};
 use pipe_ml::model::head::HeadKind;
 use pipe_ml::model::{Config, Initialised, Model};
 use pipe_ml::text::data::Tokens;
+use pipe_ml::train::fit::Hyperparameters;
 use pipe_ml::train::objective::Objective;
 
 /// Trains low-rank adapters on a frozen base model, as PEFT does; outputs the adapter and the merged model.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct Own {
+pub struct LoraParameters {
     /// The frozen model: a folder, or `hf:OWNER/NAME@REVISION`.
     base: String,
     /// Rank r of the adapters.
@@ -51,11 +52,14 @@ pub struct Own {
     class_weights: ClassWeights,
 }
 
+/// The default of `learning-rate`: few weights are trained, so their rate is higher.
+const LEARNING_RATE: f64 = 2e-4;
+
 fn tenth() -> f64 {
     0.1
 }
 
-pub type Lora = Trained<Own>;
+pub type Lora = WithTraining<LoraParameters>;
 
 impl Stage for Lora {
     const KIND: &'static str = "lora";
@@ -65,7 +69,7 @@ impl Stage for Lora {
     const INPUTS: &'static [Port] = &[Port::one("tokens", TOKENS)];
     const OUTPUTS: &'static [Port] = &[Port::one("model", MODEL), Port::one("adapter", ADAPTER)];
     const SEEDED: bool = true;
-    const OPERATIONAL: &'static [&'static str] = training::OPERATIONAL;
+    const OPERATIONAL: &'static [&'static str] = Hyperparameters::OPERATIONAL;
 
     fn resource(&self) -> Resource {
         Resource::Device
@@ -74,7 +78,7 @@ impl Stage for Lora {
     fn check(&self) -> Vec<Invalid> {
         let own = &self.own;
         let mut wrong: Vec<Invalid> =
-            self.training.check().into_iter().chain(check_smoothing(own.label_smoothing)).collect();
+            training::check(&self.training).into_iter().chain(check_smoothing(own.label_smoothing)).collect();
         if own.rank == 0 {
             wrong.push(Invalid::new("rank", "rank is 0; at least 1 is needed"));
         }
@@ -107,6 +111,7 @@ impl Stage for Lora {
         let config = config.with_head(head);
         let loaded = Model::load_as(config, base, cx.seed(), &device.device)?;
         loaded.notes.into_iter().for_each(|n| cx.note(n));
+        loaded.warnings.into_iter().for_each(|w| cx.warn(w));
         let own = &self.own;
         let alpha = own.alpha.unwrap_or(2.0 * own.rank as f64);
         let mut config = LoraConfig {
@@ -128,7 +133,8 @@ impl Stage for Lora {
         cx.note(format!("{} of {} parameters are trained", model.count_trainable(), model.count()));
         let objective =
             Objective::CrossEntropy { smoothing: own.label_smoothing, class_weights: own.class_weights.of(&tokens) };
-        let fitted = self.training.fit(cx, model, &tokens, &objective, &device, 2e-4)?;
+        let task = Task { model, tokens: &tokens, objective: &objective, device: &device };
+        let fitted = training::run(cx, task, &self.training.or_rate(LEARNING_RATE))?;
         save_adapter(&fitted.model, &config, &own.base, &cx.output("adapter")?)?;
         save_model(&fitted.model.merge_lora(), &fitted.training, &tokens.labels, &dir, &cx.output("model")?)
     }

@@ -49,6 +49,7 @@ impl Stage for Merge {
         let base = cx.external("base")?.to_owned();
         let merged = merge(&base, cx.external("adapter")?, self.labels.as_deref())?;
         merged.notes.into_iter().for_each(|note| cx.note(note));
+        merged.warnings.into_iter().for_each(|warning| cx.warn(warning));
         let out = cx.output("model")?;
         merged.model.save(&out, merged.model.config().labels())?;
         tokenizer::save(&base, &out)

@@ -13,8 +13,7 @@ use super::shared::recovery;
 use super::shared::recovery::{PrunedModel, Recovery};
 use super::shared::removal;
 use super::shared::removal::{Structure, Wanted};
-use super::shared::training;
-use super::shared::training::{Trained, Training};
+use super::shared::training::WithTraining;
 use super::shared::types::{MODEL, TOKENS};
 use pipe_engine::contract::context::Context;
 use pipe_engine::contract::kind::{Invalid, Labels, Need, Port, Resource, Stage};
@@ -22,13 +21,14 @@ use pipe_ml::compress::prune::{Gradual, Method, Pattern, PruneReport, Pruning, S
 use pipe_ml::files::weights;
 use pipe_ml::model::Model;
 use pipe_ml::model::config::Config;
+use pipe_ml::train::fit::Hyperparameters;
 
 /// Sets the smallest weights of a model's linear layers to zero (L1 magnitude); embeddings, LayerNorm and biases are
 /// not pruned. With `structure` or `layers`, removes whole neurons or layers instead, which makes the model smaller and
 /// faster. With `recover-epochs`, trains the pruned model.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct Own {
+pub struct PruneParameters {
     /// Share of the weights set to zero, 0 ≤ sparsity < 1. A `pattern` determines it. With `structure`: the share of
     /// neurons to remove from each layer.
     #[serde(default)]
@@ -66,7 +66,7 @@ pub struct Own {
 /// More rows take longer and hardly change the ranking.
 const CALIBRATION: usize = 256;
 
-pub type Prune = Trained<Own, Recovery>;
+pub type Prune = WithTraining<PruneParameters, Recovery>;
 
 impl Stage for Prune {
     const KIND: &'static str = "prune";
@@ -75,7 +75,7 @@ impl Stage for Prune {
     const INPUTS: &'static [Port] = &[Port::one("model", MODEL), Port::optional("tokens", TOKENS)];
     const OUTPUTS: &'static [Port] = &[Port::one("model", MODEL)];
     const SEEDED: bool = true;
-    const OPERATIONAL: &'static [&'static str] = training::OPERATIONAL;
+    const OPERATIONAL: &'static [&'static str] = Hyperparameters::OPERATIONAL;
 
     fn is_seeded(&self) -> bool {
         self.training.training().is_some()
@@ -153,7 +153,7 @@ fn at_once(pruning: &Pruning, dir: &Path, out: &Path) -> Result<PruneReport> {
 }
 
 /// Prune the model and train it.
-fn recovered(cx: &mut Context, pruning: Pruning, training: &Training) -> Result<PruneReport> {
+fn recovered(cx: &mut Context, pruning: Pruning, training: &Hyperparameters) -> Result<PruneReport> {
     let dir = cx.input("model")?.dir.clone();
     let tokens = base::tokens_for(&dir, cx)?;
     let device = base::device(cx)?;
@@ -163,7 +163,7 @@ fn recovered(cx: &mut Context, pruning: Pruning, training: &Training) -> Result<
     Ok(PruneReport { recovery: Some(recovery), ..pruning.report(&model.to_host()?)? })
 }
 
-impl Own {
+impl PruneParameters {
     fn check(&self) -> Vec<Invalid> {
         let mut wrong = Vec::new();
         match (self.sparsity, self.pattern) {

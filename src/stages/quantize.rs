@@ -4,12 +4,14 @@ use anyhow::Context as _;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::shared::base::{check_fit, copy_but_weights};
+use super::shared::base::copy_but_weights;
 use super::shared::types::{MODEL, TOKENS};
 use super::shared::watched::{Watched, finished};
 use pipe_engine::contract::context::Context;
 use pipe_engine::contract::kind::{Invalid, Port, Stage};
 use pipe_ml::compress::quantize::{Calibration, Form, GROUP, QuantizeReport, Request, Scheme, quantize};
+use pipe_ml::judge::readable::check_tokens;
+use pipe_ml::model::Config;
 use pipe_ml::text::data::Tokens;
 
 /// Stores a model's weights in fewer bits. With `int8`, `evaluate` and `predict` compute in integers on the CPU; the
@@ -77,7 +79,7 @@ impl Quantize {
             return Ok(None);
         }
         let tokens = Tokens::open(&cx.input("tokens")?.dir)?;
-        check_fit(&tokens, &cx.input("model")?.dir)?;
+        check_tokens(&Config::open(&cx.input("model")?.dir)?, &tokens)?;
         anyhow::ensure!(
             !tokens.validation.is_empty(),
             "there are no validation rows to measure layers on; set `validation` in `preprocess`, or leave out `in.tokens`"

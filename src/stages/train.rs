@@ -5,19 +5,20 @@ use serde::{Deserialize, Serialize};
 
 use super::shared::base;
 use super::shared::training;
-use super::shared::training::{ClassWeights, Trained, check_smoothing, save_model};
+use super::shared::training::{ClassWeights, Task, WithTraining, check_smoothing, save_model};
 use super::shared::types::{MODEL, TOKENS};
 use pipe_engine::contract::context::Context;
 use pipe_engine::contract::kind::{External, Invalid, Port, Resource, Stage};
 use pipe_ml::model::head::HeadKind;
 use pipe_ml::model::{Config, Model};
 use pipe_ml::text::data::Tokens;
+use pipe_ml::train::fit::Hyperparameters;
 use pipe_ml::train::objective::Objective;
 
 /// Fine-tunes a model and keeps the best one of all evaluations on the validation rows.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct Own {
+pub struct TrainParameters {
     /// The model to start from: a folder, or `hf:OWNER/NAME@REVISION`. A folder without weights starts from random
     /// weights.
     base: String,
@@ -37,7 +38,7 @@ pub struct Own {
     class_weights: ClassWeights,
 }
 
-pub type Train = Trained<Own>;
+pub type Train = WithTraining<TrainParameters>;
 
 impl Stage for Train {
     const KIND: &'static str = "train";
@@ -45,14 +46,14 @@ impl Stage for Train {
     const INPUTS: &'static [Port] = &[Port::one("tokens", TOKENS)];
     const OUTPUTS: &'static [Port] = &[Port::one("model", MODEL)];
     const SEEDED: bool = true;
-    const OPERATIONAL: &'static [&'static str] = training::OPERATIONAL;
+    const OPERATIONAL: &'static [&'static str] = Hyperparameters::OPERATIONAL;
 
     fn resource(&self) -> Resource {
         Resource::Device
     }
 
     fn check(&self) -> Vec<Invalid> {
-        self.training.check().into_iter().chain(check_smoothing(self.own.label_smoothing)).collect()
+        training::check(&self.training).into_iter().chain(check_smoothing(self.own.label_smoothing)).collect()
     }
 
     fn externals(&self) -> Vec<External> {
@@ -69,12 +70,14 @@ impl Stage for Train {
         let config = config.with_head(head);
         let loaded = Model::load_as(config, base, cx.seed(), &device.device)?;
         loaded.notes.into_iter().for_each(|n| cx.note(n));
+        loaded.warnings.into_iter().for_each(|w| cx.warn(w));
         let model = training::freeze(loaded.model, self.own.finetune_layers, &loaded.initialised, cx)?;
         let objective = Objective::CrossEntropy {
             smoothing: self.own.label_smoothing,
             class_weights: self.own.class_weights.of(&tokens),
         };
-        let fitted = self.training.fit(cx, model, &tokens, &objective, &device, 5e-5)?;
+        let task = Task { model, tokens: &tokens, objective: &objective, device: &device };
+        let fitted = training::run(cx, task, &self.training)?;
         save_model(&fitted.model, &fitted.training, &tokens.labels, &dir, &cx.output("model")?)
     }
 }

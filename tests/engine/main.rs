@@ -1,14 +1,18 @@
 //! The tests of the engine alone: toy kinds in a temporary project, no machine learning, no program.
 
+mod archive;
 mod damage;
 mod disks;
 mod engine;
 mod escape;
+mod executor;
 mod faults;
 mod fuzz;
+mod log;
 mod memory;
 mod plan;
 mod schedule;
+mod shelf;
 mod state;
 mod toys;
 mod trouble;

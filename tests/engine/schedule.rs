@@ -3,7 +3,9 @@
 use std::sync::atomic::AtomicBool;
 
 use pipe_engine::contract::event::Event;
+use pipe_engine::contract::wire::RunId;
 use pipe_engine::judge::plan::{Plan, Request};
+use pipe_engine::run::executor::Threads;
 use pipe_engine::run::schedule::{RunOptions, run};
 
 use super::toys::{Dir, Log, Ran};
@@ -13,7 +15,8 @@ fn run_on(dir: &Dir, jobs: usize, gpus: usize, plan: Option<&Plan>) -> Ran {
     let pipeline = dir.resolve(None, &[]).unwrap();
     let project = dir.open();
     let prepared = project.prepare(&pipeline, &[], &[], &[]).unwrap();
-    let options = RunOptions { jobs, keep_going: true, device: "cpu", gpus, plan };
+    let options =
+        RunOptions { id: &RunId::now(), jobs, keep_going: true, device: "cpu", gpus, plan, executor: &Threads };
     let log = Log::default();
     let outcome = run(&prepared.job(), &options, &log, &AtomicBool::new(false)).unwrap();
     Ran { outcome, events: log.events.into_inner().unwrap() }
@@ -194,7 +197,15 @@ fn a_plan_made_before_a_download_holds_after_it() {
     let plan = prepared.job().plan(Request::default()).unwrap();
     let log = Log::default();
     prepared.fetch(&origins, &log);
-    let options = RunOptions { jobs: 1, keep_going: true, device: "cpu", gpus: 0, plan: Some(&plan) };
+    let options = RunOptions {
+        id: &RunId::now(),
+        jobs: 1,
+        keep_going: true,
+        device: "cpu",
+        gpus: 0,
+        plan: Some(&plan),
+        executor: &Threads,
+    };
     let outcome = run(&prepared.job(), &options, &log, &AtomicBool::new(false)).unwrap();
     assert_eq!((outcome.ran, outcome.failed), (2, 0), "{:?}", log.events.lock().unwrap());
 }
@@ -207,7 +218,15 @@ fn an_input_that_cannot_be_read_fails_its_stage_and_no_other() {
     let project = dir.open();
     let prepared = project.prepare(&pipeline, &[], &[], &[]).unwrap();
     std::fs::remove_file(dir.path("a.txt")).unwrap();
-    let options = RunOptions { jobs: 1, keep_going: true, device: "cpu", gpus: 0, plan: None };
+    let options = RunOptions {
+        id: &RunId::now(),
+        jobs: 1,
+        keep_going: true,
+        device: "cpu",
+        gpus: 0,
+        plan: None,
+        executor: &Threads,
+    };
     let log = Log::default();
     let outcome = run(&prepared.job(), &options, &log, &AtomicBool::new(false)).unwrap();
     let said = Ran { outcome, events: log.events.into_inner().unwrap() }.sorted();

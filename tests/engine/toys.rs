@@ -7,11 +7,14 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use pipe_engine::contract::context::{Context, Interrupted};
-use pipe_engine::contract::event::{Event, Observer, Outcome};
+use pipe_engine::contract::event::{Event, Observer, Outcome, Tee};
 use pipe_engine::contract::kind::{External, Invalid, Kind, Port, Resource, Stage, Type, What};
+use pipe_engine::contract::wire::RunId;
 use pipe_engine::declare::resolve::{Pipeline, resolve};
 use pipe_engine::judge::plan::{Action, Plan, Planned, Request};
 use pipe_engine::judge::project::{Project, read_source};
+use pipe_engine::run::executor::Threads;
+use pipe_engine::run::log::RunLog;
 use pipe_engine::run::schedule::{RunOptions, run};
 use pipe_engine::store::disk::Disk;
 use pipe_engine::text::diagnostic::Diagnostics;
@@ -371,18 +374,33 @@ impl Dir {
         let project = self.open();
         let prepared =
             project.prepare(&pipeline, &owned(targets), &owned(force), &[]).unwrap_or_else(|e| panic!("{:#?}", e.0));
-        let options = RunOptions { jobs: 4, keep_going, device: "cpu", gpus: 0, plan: None };
+        let options = RunOptions {
+            id: &RunId::now(),
+            jobs: 4,
+            keep_going,
+            device: "cpu",
+            gpus: 0,
+            plan: None,
+            executor: &Threads,
+        };
         let outcome = run(&prepared.job(), &options, &log, stop).unwrap();
         Ran { outcome, events: log.events.into_inner().unwrap() }
     }
 
-    /// Run one stage at a time on a disk that may fail; the outcome, or the error.
+    /// Run one stage at a time, with a log, on a disk that may fail; the outcome, or the error.
     pub fn run_on(&self, disk: Arc<dyn Disk>, log: &Log) -> Result<Outcome, String> {
+        self.run_in(&Project::open_on(self.temp.path(), None, disk).map_err(|e| e.to_string())?, log)
+    }
+
+    /// Run one stage at a time in a project that is open; the outcome, or the error.
+    pub fn run_in(&self, project: &Project, log: &Log) -> Result<Outcome, String> {
         let pipeline = self.resolve(None, &[]).unwrap_or_else(|e| panic!("{:#?}", e.0));
-        let project = Project::open_on(self.temp.path(), None, disk).map_err(|e| e.to_string())?;
         let prepared = project.prepare(&pipeline, &[], &[], &[]).unwrap_or_else(|e| panic!("{:#?}", e.0));
-        let options = RunOptions { jobs: 1, keep_going: true, device: "cpu", gpus: 0, plan: None };
-        run(&prepared.job(), &options, log, &AtomicBool::new(false)).map_err(|e| e.to_string())
+        let id = RunId::now();
+        let file = RunLog::new(&project.cache, &id, |text| text.into(), log);
+        let options =
+            RunOptions { id: &id, jobs: 1, keep_going: true, device: "cpu", gpus: 0, plan: None, executor: &Threads };
+        run(&prepared.job(), &options, &Tee(&[log, &file]), &AtomicBool::new(false)).map_err(|e| e.to_string())
     }
 
     pub fn plan(&self) -> Plan {

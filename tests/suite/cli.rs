@@ -188,7 +188,7 @@ fn history_and_metrics() {
     on(&dir, "run p.toml");
     let rows: Vec<String> =
         on(&dir, "history p.toml").lines().map(|l| l.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
-    assert_eq!(rows[0], "run started (UTC) pipeline profile ended cached run failed took");
+    assert_eq!(rows[0], "run started (UTC) pipeline profile ended cached run failed took id");
     assert!(rows[1].starts_with("2 ") && rows[1].contains(" chain done 5 0 0 "), "{rows:?}");
     assert!(rows[2].starts_with("1 ") && rows[2].contains(" chain done 0 5 0 "), "{rows:?}");
     let metrics = on(&dir, "metrics p.toml");

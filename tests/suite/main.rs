@@ -8,6 +8,7 @@ mod crash;
 mod custom;
 mod diff;
 #[path = "../engine/disks.rs"]
+#[expect(dead_code, reason = "the tests of the engine use the rest")]
 mod disks;
 mod families;
 mod fuzz;
@@ -19,6 +20,7 @@ mod links;
 mod memory;
 mod mistakes;
 mod onnx;
+mod processes;
 mod prune;
 mod quantize;
 mod real;
@@ -29,6 +31,7 @@ mod saved;
 mod state;
 mod structured;
 #[path = "../engine/toys.rs"]
+#[expect(dead_code, reason = "the tests of the engine use the rest")]
 mod toys;
 mod training;
 #[path = "../engine/trouble.rs"]

@@ -5,6 +5,11 @@ use std::path::PathBuf;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
+use pipe_engine::contract::event::Event;
+use pipe_engine::contract::wire::Record;
+use pipe_engine::run::follow::{follow, runs};
+use pipe_engine::store::cache::Cache;
+
 use super::real::{PIPELINE, Project};
 
 /// A project whose teacher has dropout, and these parameters instead of two epochs.
@@ -137,7 +142,7 @@ fn a_step_that_takes_more_than_its_share_of_memory_is_halved_once_and_then_an_er
     let (code, _, err) = p.pipe(&["run", "p.toml", "teacher", "--set", "stage.teacher.memory-fraction=1e-9"]);
     assert_eq!(code, 1, "{err}");
     let [first, second] = [
-        "warning: a batch needs more memory than memory-fraction allows; from now on, each batch is split into two halves",
+        "  a batch needs more memory than memory-fraction allows; from now on, each batch is split into two halves",
         "even half a batch needs more memory than memory-fraction allows; lower batch-size",
     ]
     .map(|words| err.find(words));
@@ -147,6 +152,43 @@ fn a_step_that_takes_more_than_its_share_of_memory_is_halved_once_and_then_an_er
     p.run(&["teacher", "--set", "stage.teacher.memory-fraction=1"]);
     let (_, _, again) = p.pipe(&["run", "p.toml", "teacher"]);
     assert!(again.contains("done: 3 cached, 0 run"), "{again}");
+}
+
+#[test]
+fn json_and_the_log_have_each_evaluation_in_numbers() {
+    let p = project("epochs = 2\nbatch-size = 32\npatience = 5\n");
+    let (code, out, err) = p.pipe(&["run", "p.toml", "teacher", "--json"]);
+    assert_eq!(code, 0, "{err}");
+    let parse = |line: &str| Record::parse(line.as_bytes()).unwrap_or_else(|| panic!("{line}"));
+    let records: Vec<Record> = out.lines().map(parse).collect();
+    let measured: Vec<_> = records
+        .iter()
+        .filter_map(|r| match &r.event {
+            Event::Measured { stage, measured } if stage == "teacher" => Some(measured),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(measured.len(), 2, "{out}");
+    for (at, measured) in measured.iter().enumerate() {
+        assert_eq!((measured.epoch, measured.epochs, measured.patience), (Some(at as f64 + 1.0), Some(2), Some(5)));
+        for name in ["loss", "validation-loss", "accuracy", "macro-f1", "macro-auc", "f1[happy]", "recall[cross]"] {
+            assert!(measured.values.contains_key(name), "{name} in {:?}", measured.values);
+        }
+        let kept = measured.kept.unwrap();
+        assert!(!measured.best || kept.value == measured.values["macro-f1"], "{measured:?}");
+    }
+    assert!(measured[0].best && measured[1].step == measured[1].total, "{measured:?}");
+
+    // The log has the same events, and the history the id of the run.
+    let cache = Cache::open(&p.path("cache")).unwrap();
+    let id = runs(&cache).unwrap().remove(0);
+    assert!(records.iter().all(|r| r.run == id), "{out}");
+    let kept = |records: Vec<Record>| -> Vec<Event> {
+        records.into_iter().map(|r| r.event).filter(|e| !matches!(e, Event::Progress { .. })).collect()
+    };
+    assert_eq!(kept(follow(&cache, &id).unwrap().collect()), kept(records));
+    let (_, history, _) = p.pipe(&["history"]);
+    assert!(history.contains(id.as_str()), "{history}");
 }
 
 #[test]

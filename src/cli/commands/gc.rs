@@ -19,7 +19,8 @@ use pipe_engine::store::collect::{Collected, Mode};
 /// Remove results that nothing named here needs; keep what FILEs would take from the cache, under each of their
 /// profiles.
 ///
-/// Results that a running `pipe run` uses are always kept. Files that were moved away as damaged are removed too.
+/// Results that a running `pipe run` uses are always kept. Files that were moved away as damaged and the event logs of runs
+/// that have ended are removed too; `--older-than` also keeps logs younger than that.
 #[derive(Debug, clap::Args)]
 pub struct Gc {
     /// Keep the results of these pipeline files.
@@ -121,12 +122,13 @@ fn before_now(age: Duration) -> u64 {
 
 fn render(done: &Collected, mode: Mode) -> String {
     let verb = if mode == Mode::Remove { "removed" } else { "would remove" };
-    let mut text = format!(
-        "{verb} {} and {}, {}; ",
-        format::plural(done.results.len(), "result"),
-        format::plural(done.files, "file"),
-        format::bytes(done.bytes)
-    );
+    let results = format::plural(done.results.len(), "result");
+    let files = format::plural(done.files, "file");
+    let what = match done.logs {
+        0 => format!("{results} and {files}"),
+        logs => format!("{results}, {files} and {} of runs", format::plural(logs, "log")),
+    };
+    let mut text = format!("{verb} {what}, {}; ", format::bytes(done.bytes));
     text += &format!("kept {}, {}", format::plural(done.kept_results, "result"), format::bytes(done.kept_bytes));
     if done.in_use > 0 {
         text += &format!(" ({} in use by a running process)", done.in_use);

@@ -42,8 +42,18 @@ fn render(runs: &[RunRecord]) -> String {
     if runs.is_empty() {
         return "no runs yet\n".into();
     }
-    let mut table =
-        Table::new([">run", "started (UTC)", "pipeline", "profile", "ended", ">cached", ">run", ">failed", ">took"]);
+    let mut table = Table::new([
+        ">run",
+        "started (UTC)",
+        "pipeline",
+        "profile",
+        "ended",
+        ">cached",
+        ">run",
+        ">failed",
+        ">took",
+        "id",
+    ]);
     for run in runs {
         let mut cells = vec![
             run.id.to_string(),
@@ -52,7 +62,7 @@ fn render(runs: &[RunRecord]) -> String {
             run.profile.clone().unwrap_or_default(),
         ];
         match &run.outcome {
-            None => cells.push("unfinished".into()),
+            None => cells.extend(["unfinished", "", "", "", ""].map(str::to_owned)),
             Some(o) => {
                 let word = if o.interrupted {
                     "interrupted"
@@ -70,6 +80,7 @@ fn render(runs: &[RunRecord]) -> String {
                 ]);
             }
         }
+        cells.extend(run.run.clone());
         table.row(cells);
     }
     table.render()
@@ -82,16 +93,19 @@ mod tests {
 
     #[test]
     fn a_row_for_each_run() {
-        let run = |id, outcome| RunRecord { id, pipeline: "p".into(), profile: None, started: 1_769_850_300, outcome };
+        let run = |id, outcome| {
+            let run = (id > 1).then(|| format!("20260131-090500.000-0000000{id}"));
+            RunRecord { id, run, pipeline: "p".into(), profile: None, started: 1_769_850_300, outcome }
+        };
         let done = Outcome { hits: 4, ran: 5, seconds: 112.0, ..Outcome::default() };
         let failed = Outcome { failed: 1, ..done.clone() };
-        let text = render(&[run(12, None), run(2, Some(failed)), run(1, Some(done))]);
+        let text = render(&[run(3, None), run(2, Some(failed)), run(1, Some(done))]);
         assert_eq!(
             text,
             "\
-run  started (UTC)     pipeline  profile  ended       cached  run  failed    took
- 12  2026-01-31 09:05  p                  unfinished
-  2  2026-01-31 09:05  p                  failed           4    5       1  1m 52s
+run  started (UTC)     pipeline  profile  ended       cached  run  failed    took  id
+  3  2026-01-31 09:05  p                  unfinished                                20260131-090500.000-00000003
+  2  2026-01-31 09:05  p                  failed           4    5       1  1m 52s  20260131-090500.000-00000002
   1  2026-01-31 09:05  p                  done             4    5       0  1m 52s
 "
         );

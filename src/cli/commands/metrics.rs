@@ -114,7 +114,7 @@ mod tests {
     #[test]
     fn stages_with_the_same_metrics_stand_side_by_side() {
         let fact = |stage: &str, name: &str, value| Fact { stage: stage.into(), name: name.into(), value };
-        let run = RunRecord { id: 7, pipeline: "p".into(), profile: None, started: 0, outcome: None };
+        let run = RunRecord { id: 7, run: None, pipeline: "p".into(), profile: None, started: 0, outcome: None };
         let facts = [
             fact("teacher", "samples-per-second", 412.0),
             fact("scores[teacher]", "accuracy", 0.8421),

@@ -1,5 +1,6 @@
 //! The commands, one file each.
 
+pub mod archive;
 pub mod cache;
 pub mod completions;
 pub mod diagnose;
@@ -15,5 +16,6 @@ pub mod predict;
 pub mod run;
 pub mod schema;
 pub mod show;
+pub mod stage;
 pub mod stages;
 pub mod why;

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::archive;
 use crate::cli::context::{Context, File};
 use crate::cli::words::saved;
 use crate::error::Error;
@@ -32,15 +33,19 @@ pub struct Plan {
     /// Exit with code 3 if something would run.
     #[arg(long)]
     exit_code: bool,
+    #[command(flatten)]
+    archive: archive::Options,
 }
 
 impl Plan {
     pub fn run(self, cx: &mut Context<'_>) -> Result<(), Error> {
         let pipeline = cx.resolve(&self.file)?;
-        let project = cx.project(Some(&self.file.file))?;
+        let mut project = cx.project(Some(&self.file.file))?;
+        self.archive.attach(&mut project, None)?;
         // Missing inputs block their stages; the rest of the plan is still useful.
         let prepared = project.prepare(&pipeline, &self.stages, &self.force, cx.build.origins)?;
         let plan = prepared.job().plan(request(&self.file, &project, &self.stages, &self.force))?;
+        archive::warn(&project);
         // Save the digests, so that the run need not compute them again.
         let _ = project.stats.save();
         if let Some(path) = &self.out {
@@ -78,14 +83,16 @@ fn render(plan: &engine::Plan, color: Color) -> String {
     let profile = plan.profile.as_ref().map(|p| format!(" (profile {p})")).unwrap_or_default();
     // A stage without an earlier result cannot turn out unchanged.
     let stoppable = plan.stages.iter().filter(|s| s.action == Action::MayStop && s.seconds.is_some()).count();
+    let (fetches, bytes) = plan.fetches();
     let mut counts = vec![
         format::plural(plan.stages.len(), "stage"),
-        format!("{} cached", format::count(plan.count(Action::Hit) as u64)),
-        match stoppable {
-            0 => format!("{} to run", format::count(plan.runs() as u64)),
-            n => format!("{} to run ({} may stop early)", format::count(plan.runs() as u64), format::count(n as u64)),
-        },
+        format!("{} cached", format::count((plan.count(Action::Hit) - fetches) as u64)),
     ];
+    counts.extend((fetches > 0).then(|| format!("{fetches} in the archive ({} to fetch)", format::bytes(bytes))));
+    counts.push(match stoppable {
+        0 => format!("{} to run", format::count(plan.runs() as u64)),
+        n => format!("{} to run ({} may stop early)", format::count(plan.runs() as u64), format::count(n as u64)),
+    });
     let blocked = plan.count(Action::Blocked);
     counts.extend((blocked > 0).then(|| format!("{} blocked", format::count(blocked as u64))));
     counts.extend(plan.seconds().map(|s| format!("about {}", format::duration(s))));
@@ -99,7 +106,10 @@ fn render(plan: &engine::Plan, color: Color) -> String {
         table.row([
             word.to_string(),
             stage.stage.clone(),
-            line::reasons(&stage.why),
+            match stage.fetch {
+                Some(bytes) => format!("{}, {} to fetch", line::reasons(&stage.why), format::bytes(bytes)),
+                None => line::reasons(&stage.why),
+            },
             seconds.map(format::duration).unwrap_or_default(),
         ]);
     }
@@ -130,6 +140,7 @@ mod tests {
             kind: "x".into(),
             action,
             why: why.iter().map(|w| w.to_string()).collect(),
+            fetch: None,
             seconds,
             fingerprint: None,
             depends_on: Manifest::default(),
@@ -149,6 +160,7 @@ mod tests {
             request,
             pipeline: "roberta-full".into(),
             profile: Some("full".into()),
+            source: None,
             stages,
         }
     }
@@ -169,6 +181,20 @@ plan roberta-full (profile full): 5 stages, 1 cached, 3 to run (1 may stop early
         assert_eq!(
             anstream::adapter::strip_str(&render(&plan(), Color::Always)).to_string(),
             render(&plan(), Color::Never)
+        );
+    }
+
+    #[test]
+    fn a_hit_that_only_the_archive_has_says_how_much_there_is_to_fetch() {
+        let mut plan = engine::Plan { stages: plan().stages.drain(..2).collect(), profile: None, ..plan() };
+        (plan.stages[0].why, plan.stages[0].fetch) = (vec!["in the archive".into()], Some(1_200_000_000));
+        assert_eq!(
+            render(&plan, Color::Never),
+            "\
+plan roberta-full: 2 stages, 0 cached, 1 in the archive (1.2 GB to fetch), 1 to run, about 1m 10s
+  hit  corpus   in the archive, 1.2 GB to fetch
+  run  teacher  learning-rate 0.0005 → 0.0003    1m 10s
+"
         );
     }
 

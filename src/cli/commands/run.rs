@@ -1,17 +1,25 @@
 //! `pipe run`: bring a pipeline's results up to date.
 
+use std::ffi::OsString;
 use std::num::NonZeroUsize;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::plan;
+use clap::ValueEnum;
+
+use super::{archive, plan};
 use crate::cli::context::{Context, File};
 use crate::cli::words::{interrupt, saved};
 use crate::error::Error;
-use crate::report::{Mode, reporter};
-use pipe_engine::contract::event::{Event, Observer, Outcome};
+use crate::report::{Mode, reporter, secret};
+use pipe_engine::contract::event::{Event, Observer, Outcome, Tee};
+use pipe_engine::contract::wire::RunId;
 use pipe_engine::judge::plan::{Plan, Request};
 use pipe_engine::judge::project::Project;
+use pipe_engine::run::executor::{Executor, Threads};
+use pipe_engine::run::log::RunLog;
+use pipe_engine::run::processes::Processes;
 use pipe_engine::run::schedule;
 use pipe_engine::run::schedule::RunOptions;
 
@@ -36,6 +44,9 @@ pub struct Run {
     /// Where to compute: auto, cpu, cuda, cuda:N, wgpu or wgpu:N; with cuda:0,1 both GPUs share each training step.
     #[arg(long, default_value = "auto", value_name = "DEVICE")]
     device: String,
+    /// Where stages run: in threads of this process, or each in a process of its own.
+    #[arg(long, value_enum, default_value_t = Where::Threads, value_name = "EXECUTOR")]
+    executor: Where,
     /// How many stages run at a time [default: the number of cores, at most 4].
     #[arg(long, short, value_name = "N")]
     jobs: Option<NonZeroUsize>,
@@ -51,6 +62,17 @@ pub struct Run {
     /// Print events as JSON on standard output, one object per line.
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    archive: archive::Options,
+    /// How long to wait at the end for uploads to the archive, such as 30s or 5m [default: 1m].
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    archive_wait: Option<Duration>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Where {
+    Threads,
+    Processes,
 }
 
 /// Each stage uses all cores: running more of them at a time mainly costs memory.
@@ -70,10 +92,15 @@ impl Run {
         let gpus = (cx.build.gpus)(&self.device).map_err(|e| Error::usage(format!("{e:#}")))?;
         let wanted = self.wanted()?;
         let pipeline = cx.resolve(&wanted.file)?;
-        let project = cx.project(Some(&wanted.file.file))?;
-        let reporter: Arc<dyn Observer + Send> = Arc::from(reporter(if self.json { Mode::Json } else { Mode::Auto }));
+        let mut project = cx.project(Some(&wanted.file.file))?;
+        self.archive.attach(&mut project, self.archive_wait)?;
+        let id = RunId::now();
+        let mode = if self.json { Mode::Json } else { Mode::Auto };
+        let reporter: Arc<dyn Observer + Send> = Arc::from(reporter(mode, &id));
+        let log = RunLog::new(&project.cache, &id, secret::masked, reporter.as_ref());
+        let observer = Tee(&[reporter.as_ref(), &log]);
         if let Some(text) = &project.history_problem {
-            reporter.event(&Event::Warning { stage: None, text: text.clone() });
+            observer.event(&Event::Warning { stage: None, text: text.clone() });
         }
         let mut prepared = project.prepare(&pipeline, &wanted.stages, &wanted.force, cx.build.origins)?;
         // Report a mistyped path before downloading anything. With --keep-going only the stages that need the path
@@ -88,9 +115,10 @@ impl Run {
         }
         if self.dry_run {
             let plan = prepared.job().plan(request())?;
+            archive::warn(&project);
             return if self.json { cx.print_json(&plan) } else { plan::print(cx, &plan) };
         }
-        prepared.fetch(cx.build.origins, reporter.as_ref());
+        prepared.fetch(cx.build.origins, &observer);
         if !self.keep_going {
             prepared.complete()?;
         }
@@ -98,8 +126,25 @@ impl Run {
         let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
         let jobs = self.jobs.map_or(cores.min(MOST_JOBS), NonZeroUsize::get);
         let plan = planned.map(|(_, plan)| plan);
-        let options = RunOptions { jobs, keep_going: self.keep_going, device: &self.device, gpus, plan };
-        ended(&schedule::run(&prepared.job(), &options, reporter.as_ref(), stop)?)
+        let processes = self.processes(&project, request())?;
+        let executor: &dyn Executor = match self.executor {
+            Where::Threads => &Threads,
+            Where::Processes => &processes,
+        };
+        let options =
+            RunOptions { id: &id, jobs, keep_going: self.keep_going, device: &self.device, gpus, plan, executor };
+        ended(&schedule::run(&prepared.job(), &options, &observer, stop)?)
+    }
+
+    /// Starts `pipe stage run - STAGE` for each stage.
+    fn processes(&self, project: &Project, request: Request) -> Result<Processes, Error> {
+        let cache = std::path::absolute(project.cache.dir());
+        let cache = cache.map_err(|e| Error::failed(format!("cannot find the cache folder: {e}")))?;
+        let mut arguments: Vec<OsString> = vec!["--cache-dir".into(), cache.into(), "stage".into(), "run".into()];
+        arguments.extend(["--root".into(), project.root.clone().into()]);
+        arguments.extend(["--device".into(), self.device.clone().into(), "--json".into(), "-".into()]);
+        // This program, even if its file has been replaced since it started.
+        Ok(Processes { program: "/proc/self/exe".into(), arguments, request })
     }
 
     fn wanted(&self) -> Result<Wanted, Error> {
@@ -109,11 +154,9 @@ impl Run {
             return Ok(Wanted { file, stages: self.stages.clone(), force: self.force.clone(), plan: None });
         };
         let plan = saved::read(path)?;
-        let Request { file, profile, set, stages, force } = plan.request.clone();
-        // The path in the plan is relative to the root of the project that contains the current folder.
-        let file = Project::root_of(Path::new("pipeline.toml")).join(file);
-        let shown = std::env::current_dir().ok().and_then(|here| file.strip_prefix(here).ok().map(Path::to_path_buf));
-        let file = File { file: shown.unwrap_or(file), profile, set };
+        let shown = saved::file_of(&plan.request, None);
+        let Request { file: _, profile, set, stages, force } = plan.request.clone();
+        let file = File { file: shown, profile, set };
         Ok(Wanted { file, stages, force, plan: Some((path.clone(), plan)) })
     }
 }

@@ -1,10 +1,12 @@
 //! Plans in files: `pipe plan --out` writes one, and `pipe run --plan` checks that it still holds.
 
-use std::path::Path;
+use std::io::Read;
+use std::path::{Path, PathBuf};
 
 use crate::error::Error;
 use pipe_engine::declare::resolve::Pipeline;
-use pipe_engine::judge::plan::{Moved, Plan, VERSION};
+use pipe_engine::judge::plan::{Moved, Plan, Request, VERSION};
+use pipe_engine::judge::project::Project;
 
 /// How many differences are shown of a plan that has to be made again.
 const SHOWN: usize = 10;
@@ -30,9 +32,17 @@ pub fn write(path: &Path, plan: &Plan) -> Result<(), Error> {
     write().map_err(|e| Error::failed(format!("cannot write the plan {}: {e}", path.display())))
 }
 
+/// Read a plan; `-` is standard input.
 pub fn read(path: &Path) -> Result<Plan, Error> {
     let shown = path.display();
-    let bytes = std::fs::read(path).map_err(|e| Error::usage(format!("cannot read the plan {shown}: {e}")))?;
+    let read = || match path == Path::new("-") {
+        true => {
+            let mut bytes = Vec::new();
+            std::io::stdin().read_to_end(&mut bytes).map(|_| bytes)
+        }
+        false => std::fs::read(path),
+    };
+    let bytes = read().map_err(|e| Error::usage(format!("cannot read the plan {shown}: {e}")))?;
     let wrong = |what: String| {
         Error::usage(format!("{shown} is not a plan of this version of pipe: {what}"))
             .help("`pipe plan FILE --out PLAN` writes one")
@@ -45,6 +55,15 @@ pub fn read(path: &Path) -> Result<Plan, Error> {
         Some(version) => Err(wrong(format!("it has version {version}, expected {VERSION}"))),
         None => Err(wrong("it has no version".into())),
     }
+}
+
+/// The pipeline file of a request, relative to the current folder if it is inside. The request has it relative to the
+/// project root: `root`, or that of the current folder.
+pub fn file_of(request: &Request, root: Option<&Path>) -> PathBuf {
+    let root = root.map_or_else(|| Project::root_of(Path::new("pipeline.toml")), Path::to_path_buf);
+    let file = root.join(&request.file);
+    let shown = std::env::current_dir().ok().and_then(|here| file.strip_prefix(here).ok().map(Path::to_path_buf));
+    shown.unwrap_or(file)
 }
 
 /// Refuse if `now` differs from the plan; the error names stages and lines.

@@ -8,6 +8,7 @@ use anyhow::Context as _;
 
 use super::event::{Event, Observer};
 use super::kind::Port;
+use super::measured::Measured;
 use super::progress::Progress;
 use crate::store::entry::Curve;
 use crate::store::partial::Partial;
@@ -97,15 +98,28 @@ impl Context<'_> {
         Ok(dir)
     }
 
-    pub fn progress(&self, progress: Progress) {
+    /// Report how far the stage is. Figures that are not finite are left out: JSON cannot represent them.
+    pub fn progress(&self, mut progress: Progress) {
+        for figure in [&mut progress.loss, &mut progress.learning_rate, &mut progress.rate, &mut progress.padding] {
+            *figure = figure.filter(|x| x.is_finite());
+        }
         self.observer.event(&Event::Progress { stage: self.stage.into(), progress });
     }
 
-    /// Report a line worth keeping.
+    /// Report an evaluation. Values that are not finite are left out: JSON cannot represent them.
+    pub fn measured(&self, mut measured: Measured) {
+        measured.values.retain(|_, value| value.is_finite());
+        measured.epoch = measured.epoch.filter(|x| x.is_finite());
+        measured.kept = measured.kept.filter(|kept| kept.value.is_finite() && kept.epoch.is_finite());
+        self.observer.event(&Event::Measured { stage: self.stage.into(), measured });
+    }
+
+    /// Report a line worth keeping; nothing is wrong.
     pub fn note(&self, text: impl Into<String>) {
         self.observer.event(&Event::Note { stage: self.stage.into(), text: relative_to_root(self.root, &text.into()) });
     }
 
+    /// Report something that may make the result other than the user expects.
     pub fn warn(&self, text: impl Into<String>) {
         let text = relative_to_root(self.root, &text.into());
         self.observer.event(&Event::Warning { stage: Some(self.stage.into()), text });

@@ -1,7 +1,12 @@
 //! Events: everything the engine reports. Reporters turn events into text; the engine prints nothing.
 
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::measured::Measured;
 use super::progress::Progress;
-use serde::Serialize;
+use super::wire::RunId;
 
 /// Receives events from several threads.
 pub trait Observer: Sync {
@@ -15,14 +20,27 @@ impl Observer for Quiet {
     fn event(&self, _: &Event) {}
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize)]
+/// Passes each event on to several observers, in this order.
+pub struct Tee<'a>(pub &'a [&'a dyn Observer]);
+
+impl Observer for Tee<'_> {
+    fn event(&self, event: &Event) {
+        self.0.iter().for_each(|observer| observer.event(event));
+    }
+}
+
+/// `docs/events.md` documents every event and field: a change here changes that page, and may raise `wire::VERSION`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "kebab-case", rename_all_fields = "kebab-case")]
 pub enum Event {
     RunStarted {
+        id: RunId,
         pipeline: String,
         profile: Option<String>,
-        stages: Vec<StageInfo>,
+        /// How many stages run at a time.
         jobs: usize,
+        /// In topological order.
+        stages: Vec<StageInfo>,
     },
     /// A remote input is being downloaded, before the first stage runs.
     Fetching {
@@ -53,10 +71,17 @@ pub enum Event {
         stage: String,
         progress: Progress,
     },
+    /// An evaluation in the middle of a stage's work.
+    Measured {
+        stage: String,
+        measured: Measured,
+    },
+    /// A line worth keeping. Nothing is wrong.
     Note {
         stage: String,
         text: String,
     },
+    /// Something that may make the result other than expected; None if it concerns the whole run.
     Warning {
         stage: Option<String>,
         text: String,
@@ -67,7 +92,7 @@ pub enum Event {
         fingerprint: String,
         seconds: f64,
         unchanged: bool,
-        facts: Vec<(String, f64)>,
+        facts: BTreeMap<String, f64>,
     },
     StageFailed {
         stage: String,
@@ -103,14 +128,22 @@ pub enum Event {
     },
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+/// A stage of a run: a node of the graph, with its edges.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct StageInfo {
     pub name: String,
     pub kind: String,
+    /// The stages whose results it takes, by port, in the order of the port's inputs.
+    #[serde(default)]
+    pub inputs: BTreeMap<String, Vec<String>>,
+    /// The stage that runs this one as a part of its own work.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<String>,
 }
 
 /// How a run ended.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Outcome {
     pub hits: usize,

@@ -3,5 +3,7 @@
 pub mod context;
 pub mod event;
 pub mod kind;
+pub mod measured;
 pub mod origin;
 pub mod progress;
+pub mod wire;

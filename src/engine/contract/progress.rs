@@ -1,9 +1,9 @@
 //! How far a running stage is.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// How far a stage is. All fields except `done`, `total` and `unit` are optional.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Progress {
     pub done: u64,

@@ -10,6 +10,7 @@ use rusqlite::{Connection, ErrorCode, TransactionBehavior, params};
 use serde::Serialize;
 
 use crate::contract::event::Outcome;
+use crate::contract::wire::RunId;
 
 const SCHEMA: &str = "
 create table if not exists run (
@@ -38,6 +39,11 @@ insert into latest
   group by r.pipeline, s.name;
 pragma user_version = 2;";
 
+/// Version 3: each run has the id that its events carry.
+const IDS: &str = "
+alter table run add column uid text;
+pragma user_version = 3;";
+
 /// The run database cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
@@ -55,6 +61,8 @@ pub struct History {
 #[serde(rename_all = "kebab-case")]
 pub struct RunRecord {
     pub id: i64,
+    /// The id in the run's events and in the name of its log; None for a run of an older program.
+    pub run: Option<String>,
     pub pipeline: String,
     pub profile: Option<String>,
     /// Seconds since 1970.
@@ -107,12 +115,12 @@ impl History {
         self.db.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub fn start_run(&self, pipeline: &str, profile: Option<&str>) -> Result<i64, HistoryError> {
+    pub fn start_run(&self, id: &RunId, pipeline: &str, profile: Option<&str>) -> Result<i64, HistoryError> {
         let db = self.db();
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |d| d.as_secs());
         db.execute(
-            "insert into run (pipeline, profile, started) values (?1, ?2, ?3)",
-            params![pipeline, profile, now as i64],
+            "insert into run (pipeline, profile, started, uid) values (?1, ?2, ?3, ?4)",
+            params![pipeline, profile, now as i64, id.as_str()],
         )?;
         Ok(db.last_insert_rowid())
     }
@@ -173,7 +181,7 @@ impl History {
     pub fn runs(&self, pipeline: Option<&str>, most: usize) -> Result<Vec<RunRecord>, HistoryError> {
         let db = self.db();
         let mut query = db.prepare(
-            "select id, pipeline, profile, started, seconds, hits, ran, failed, blocked, interrupted from run
+            "select id, pipeline, profile, started, seconds, hits, ran, failed, blocked, interrupted, uid from run
              where ?1 is null or pipeline = ?1 order by id desc limit ?2",
         )?;
         let count = |r: &rusqlite::Row<'_>, i| r.get::<_, Option<i64>>(i).map(|n| n.unwrap_or(0) as usize);
@@ -189,7 +197,8 @@ impl History {
                     seconds,
                 }),
             };
-            Ok(RunRecord { id: r.get(0)?, pipeline: r.get(1)?, profile: r.get(2)?, started: r.get(3)?, outcome })
+            let (pipeline, profile, started) = (r.get(1)?, r.get(2)?, r.get(3)?);
+            Ok(RunRecord { id: r.get(0)?, run: r.get(10)?, pipeline, profile, started, outcome })
         })?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
@@ -223,7 +232,7 @@ fn patiently<T>(mut attempt: impl FnMut() -> rusqlite::Result<T>) -> rusqlite::R
 /// Create or upgrade the tables. Several processes may start at once; the first does it.
 fn migrate(db: &mut Connection) -> rusqlite::Result<()> {
     let version = |db: &Connection| db.query_row("pragma user_version", [], |r| r.get::<_, i64>(0));
-    if version(db)? >= 2 {
+    if version(db)? >= 3 {
         return Ok(());
     }
     let tx = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -232,6 +241,9 @@ fn migrate(db: &mut Connection) -> rusqlite::Result<()> {
     }
     if version(&tx)? == 1 {
         tx.execute_batch(LATEST)?;
+    }
+    if version(&tx)? == 2 {
+        tx.execute_batch(IDS)?;
     }
     tx.commit()
 }
@@ -259,7 +271,7 @@ mod tests {
         assert_eq!(latest["b"], Latest { fingerprint: "f3".into(), seconds: Some(5.0) });
         assert_eq!(latest.len(), 2);
         // The upgraded database records further runs.
-        let run = history.start_run("p", None).unwrap();
+        let run = history.start_run(&RunId::now(), "p", None).unwrap();
         let stage =
             |state, seconds| StageRecord { name: "a", kind: "k", fingerprint: "f5", state, seconds, facts: Vec::new() };
         history.record(run, &[stage("hit", 1.0)]).unwrap();

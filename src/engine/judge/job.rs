@@ -2,13 +2,14 @@
 
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use super::external::Externals;
 use super::history::{History, Latest};
 use crate::declare::graph::Graph;
 use crate::declare::instance::Instance;
 use crate::declare::resolve::Pipeline;
+use crate::store::archive::client::Client;
 use crate::store::cache::Cache;
 use crate::store::digest::StatCache;
 
@@ -19,6 +20,8 @@ pub struct Job<'a> {
     pub cache: &'a Cache,
     pub stats: &'a StatCache,
     pub externals: &'a Externals,
+    /// The second store, asked for what the cache lacks.
+    pub archive: Option<&'a Arc<Client>>,
     pub history: Option<&'a History>,
     /// The last result of each stage before this job, read on first use.
     pub latest: &'a OnceLock<HashMap<String, Latest>>,

@@ -17,6 +17,10 @@ pub struct Plan {
     pub request: Request,
     pub pipeline: String,
     pub profile: Option<String>,
+    /// The text of the pipeline file, if the plan must not change with the file: a run gives it to the processes of its
+    /// stages.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
     /// In topological order.
     pub stages: Vec<Planned>,
 }
@@ -37,7 +41,7 @@ pub struct Request {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Action {
-    /// The result is in the cache.
+    /// The result is in the cache, or in the archive.
     Hit,
     Run,
     /// Runs unless its upstream results turn out unchanged.
@@ -65,6 +69,9 @@ pub struct Planned {
     pub kind: String,
     pub action: Action,
     pub why: Vec<String>,
+    /// For a hit that only the archive has: the bytes that the run fetches.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fetch: Option<u64>,
     /// How long it took when it last ran.
     pub seconds: Option<f64>,
     /// None if it depends on results that do not exist yet.
@@ -89,36 +96,51 @@ pub struct Moved {
 
 impl Planned {
     /// Whether the inputs now have other sources. `depends_on` cannot show this for results that do not exist yet.
-    fn rewired(&self, now: &Manifest) -> Option<Moved> {
+    pub(crate) fn rewired(&self, now: &Manifest) -> Option<Moved> {
         let changes = now.explain(&self.inputs);
         let what = changes.join("; ");
         (!changes.is_empty()).then(|| Moved { stage: self.stage.clone(), what, label: None })
     }
 
-    /// How today's verdict differs from this plan. Lines that were open when the plan was made may be known by now.
-    pub fn moved(&self, action: Action, now: &Manifest, why: &[String]) -> Option<Moved> {
-        let moved = |what, label| Some(Moved { stage: self.stage.clone(), what, label });
+    /// How the lines that the result depends on differ from this plan. Lines that were open when the plan was made may be
+    /// known by now.
+    pub(crate) fn changed(&self, now: &Manifest) -> Option<Moved> {
         let was_open = |l: &Line| self.open.contains(&l.label);
         let now = Manifest(now.0.iter().filter(|l| !was_open(l)).cloned().collect());
         let changes = now.explain(&self.depends_on);
-        if !changes.is_empty() {
-            let differs = |a: &Manifest, b: &Manifest| {
-                a.0.iter().find(|l| b.get(&l.label) != Some(&l.value)).map(|l| l.label.clone())
-            };
-            let label = differs(&now, &self.depends_on).or_else(|| differs(&self.depends_on, &now));
-            return moved(changes.join("; "), label);
+        if changes.is_empty() {
+            return None;
+        }
+        let differs = |a: &Manifest, b: &Manifest| {
+            a.0.iter().find(|l| b.get(&l.label) != Some(&l.value)).map(|l| l.label.clone())
+        };
+        let label = differs(&now, &self.depends_on).or_else(|| differs(&self.depends_on, &now));
+        Some(Moved { stage: self.stage.clone(), what: changes.join("; "), label })
+    }
+
+    /// How today's verdict differs from this plan.
+    pub fn moved(&self, action: Action, now: &Manifest, why: &[String]) -> Option<Moved> {
+        if let Some(changed) = self.changed(now) {
+            return Some(changed);
         }
         if action == self.action || (self.action == Action::MayStop && action != Action::Blocked) {
             return None;
         }
         let why = if why.is_empty() { "its result is now in the cache".into() } else { why.join("; ") };
-        moved(format!("planned as {}, now {}: {why}", self.action.word(), action.word()), None)
+        let what = format!("planned as {}, now {}: {why}", self.action.word(), action.word());
+        Some(Moved { stage: self.stage.clone(), what, label: None })
     }
 }
 
 impl Plan {
     pub fn count(&self, action: Action) -> usize {
         self.stages.iter().filter(|s| s.action == action).count()
+    }
+
+    /// Number of hits that only the archive has, and the bytes to fetch.
+    pub fn fetches(&self) -> (usize, u64) {
+        let fetches = || self.stages.iter().filter_map(|s| s.fetch);
+        (fetches().count(), fetches().sum())
     }
 
     /// Number of stages that would run, as far as known.

@@ -12,6 +12,7 @@ use crate::contract::event::Observer;
 use crate::contract::origin::Origin;
 use crate::declare::graph::Graph;
 use crate::declare::resolve::Pipeline;
+use crate::store::archive::client::Client;
 use crate::store::cache::Cache;
 use crate::store::digest::StatCache;
 use crate::store::disk::{Disk, Os};
@@ -22,6 +23,8 @@ pub struct Project {
     pub root: PathBuf,
     pub cache: Cache,
     pub stats: StatCache,
+    /// A second store behind the cache; None unless a command sets one.
+    pub archive: Option<Arc<Client>>,
     /// None if it cannot be opened; `history_problem` says why.
     pub history: Option<History>,
     pub history_problem: Option<String>,
@@ -67,7 +70,7 @@ impl Project {
                 (None, Some(relative_to_root(root, &text)))
             }
         };
-        Ok(Self { root: root.to_path_buf(), cache, stats, history, history_problem })
+        Ok(Self { root: root.to_path_buf(), cache, stats, archive: None, history, history_problem })
     }
 
     /// Find on this machine what the wanted stages need outside the cache. No targets means all stages.
@@ -116,6 +119,7 @@ impl Prepared<'_> {
             cache: &self.project.cache,
             stats: &self.project.stats,
             externals: &self.externals,
+            archive: self.project.archive.as_ref(),
             history: self.project.history.as_ref(),
             latest: &self.latest,
             root: &self.project.root,

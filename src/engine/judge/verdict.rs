@@ -7,6 +7,7 @@ use super::history::Latest;
 use super::job::Job;
 use super::plan::{Action, Plan, Planned, Request, VERSION};
 use crate::contract::context::relative_to_root;
+use crate::store::archive::client::{Held, Wanted};
 use crate::store::entry::Entry;
 use crate::store::error::CacheError;
 use crate::store::manifest::{Manifest, Subject};
@@ -28,7 +29,9 @@ pub struct Verdict {
     pub fingerprint: Option<String>,
     /// Set for a hit.
     pub entry: Option<Entry>,
-    /// Why the stage runs or is blocked; empty for a hit.
+    /// For a hit that only the archive has: the bytes to fetch.
+    pub fetch: Option<u64>,
+    /// Why the stage runs, is blocked or is fetched; empty for a hit in the cache.
     pub why: Vec<String>,
     /// Labels of the lines that the manifest lacks so far.
     pub open: Vec<String>,
@@ -91,7 +94,15 @@ impl Job<'_> {
     /// Judge one instance, given what is known of its upstream instances.
     pub fn judge<'e>(&self, at: usize, upstream: &dyn Fn(usize) -> Upstream<'e>) -> Result<Verdict, CacheError> {
         let Known { lines: manifest, pending, blocked, open } = self.known(at, upstream);
-        let unknown = |action, manifest, why| Verdict { action, manifest, fingerprint: None, entry: None, why, open };
+        let unknown = |action, manifest, why| Verdict {
+            action,
+            manifest,
+            fingerprint: None,
+            entry: None,
+            fetch: None,
+            why,
+            open,
+        };
         if !blocked.is_empty() {
             return Ok(unknown(Action::Blocked, manifest, blocked));
         }
@@ -101,13 +112,28 @@ impl Job<'_> {
             return Ok(unknown(Action::MayStop, manifest, why));
         }
         let fingerprint = manifest.fingerprint();
+        let mut fetch = None;
         let (entry, why) = match self.cache.entry(&fingerprint)? {
             Some(_) if self.forced[at] => (None, vec!["forced".into()]),
             Some(entry) => (Some(entry), Vec::new()),
-            None => (None, self.why_missing(at, &manifest, &fingerprint)),
+            None => match self.in_archive(at, &fingerprint)? {
+                Some(held) => {
+                    fetch = Some(held.bytes());
+                    let damaged = self.cache.take_damaged(&fingerprint);
+                    let damaged = damaged.map(|d| relative_to_root(self.root, &d.to_string()));
+                    (Some(held.entry), damaged.into_iter().chain(["in the archive".to_string()]).collect())
+                }
+                None => (None, self.why_missing(at, &manifest, &fingerprint)),
+            },
         };
         let action = if entry.is_some() { Action::Hit } else { Action::Run };
-        Ok(Verdict { action, manifest, fingerprint: Some(fingerprint), entry, why, open: Vec::new() })
+        Ok(Verdict { action, manifest, fingerprint: Some(fingerprint), entry, fetch, why, open: Vec::new() })
+    }
+
+    /// The result of a stage that the cache lacks, if the archive has it.
+    fn in_archive(&self, at: usize, fingerprint: &str) -> Result<Option<Held>, CacheError> {
+        let Some(client) = self.archive.filter(|_| !self.forced[at]) else { return Ok(None) };
+        client.lookup(self.cache, Wanted { fingerprint, stage: Some(&self.instance(at).name) })
     }
 
     /// The verdict on every needed instance before anything runs, by index.
@@ -140,7 +166,7 @@ impl Job<'_> {
     }
 
     /// The source of each input of an instance.
-    fn sources(&self, at: usize) -> Manifest {
+    pub(crate) fn sources(&self, at: usize) -> Manifest {
         let instance = self.instance(at);
         let mut sources = Manifest::default();
         for wire in &instance.inputs {
@@ -208,6 +234,7 @@ impl Job<'_> {
                 kind: instance.kind.name.into(),
                 action: verdict.action,
                 why: verdict.why,
+                fetch: verdict.fetch,
                 seconds,
                 fingerprint: verdict.fingerprint,
                 depends_on: verdict.manifest,
@@ -220,6 +247,7 @@ impl Job<'_> {
             request,
             pipeline: self.pipeline.name.clone(),
             profile: self.pipeline.profile.clone(),
+            source: None,
             stages: stages.collect(),
         })
     }

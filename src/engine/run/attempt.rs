@@ -6,6 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Instant, SystemTime};
 
+use super::archived::Archived;
 use crate::contract::context::{Context, Input, Interrupted, relative_to_root};
 use crate::contract::event::{Event, Observer};
 use crate::judge::external::Found;
@@ -47,6 +48,18 @@ pub struct Order<'a> {
     pub stop: &'a AtomicBool,
     pub observer: &'a dyn Observer,
     pub lease: &'a Lease<'a>,
+    /// Asked for the result before it is made.
+    pub(crate) archived: Option<&'a Archived<'a>>,
+}
+
+impl Order<'_> {
+    /// The result from the archive, or the one that `make` makes.
+    pub(crate) fn fetch_or(&self, make: impl FnOnce() -> Attempt) -> Attempt {
+        match self.archived {
+            Some(archived) => archived.attempt(self, make),
+            None => make(),
+        }
+    }
 }
 
 /// Why an attempt ends early.
@@ -222,7 +235,7 @@ fn moved_input(manifest: &Manifest, externals: &[Found], job: &Job<'_>) -> Optio
     differs.or_else(is_gone).map(|line| line.label.trim_start_matches("file ").to_string())
 }
 
-fn panic_text(panic: &(dyn Any + Send)) -> &str {
+pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> &str {
     panic
         .downcast_ref::<&str>()
         .copied()

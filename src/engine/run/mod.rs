@@ -1,8 +1,16 @@
-//! Doing what was judged: schedules, attempts, records and exports.
+//! Doing what was judged: schedules, executors, attempts, records and exports.
 
+pub(crate) mod archived;
 pub mod attempt;
+pub mod executor;
 pub mod export;
+pub mod follow;
+pub mod log;
+pub(crate) mod pipes;
+pub mod processes;
 pub(crate) mod recorder;
 pub mod schedule;
+pub mod single;
 pub(crate) mod slots;
 pub(crate) mod state;
+pub(crate) mod uploader;

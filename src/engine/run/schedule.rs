@@ -1,4 +1,4 @@
-//! Schedules a run: states, threads and cancellation; starts the longest chain first.
+//! Schedules a run: states, what starts when, and cancellation; starts the longest chain first.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -6,13 +6,16 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Instant;
 
-use super::attempt::{Attempt, Order, attempt};
+use super::archived::Archived;
+use super::attempt::{Attempt, Order};
+use super::executor::{Ended, Executor};
 use super::export;
 use super::recorder::Recorder;
 use super::slots::{Lane, Slots, Ticket};
 use super::state::{State, outcome};
 use crate::contract::event::{Event, Observer, Outcome, StageInfo};
 use crate::contract::kind::Resource;
+use crate::contract::wire::RunId;
 use crate::judge::job::Job;
 use crate::judge::plan::{Action, Plan, Planned};
 use crate::judge::verdict::{Upstream, Verdict};
@@ -21,6 +24,8 @@ use crate::store::error::CacheError;
 use crate::store::lease::{Lease, Shared};
 
 pub struct RunOptions<'a> {
+    /// Identifies the run in its events, its log and the run database.
+    pub id: &'a RunId,
     /// How many stages run at a time.
     pub jobs: usize,
     /// After a failure, go on with the stages that do not depend on it.
@@ -30,6 +35,8 @@ pub struct RunOptions<'a> {
     pub gpus: usize,
     /// Run only what this plan says: a stage that changed since then fails.
     pub plan: Option<&'a Plan>,
+    /// Where stages run.
+    pub executor: &'a dyn Executor,
 }
 
 struct Schedule<'a> {
@@ -54,6 +61,7 @@ struct Schedule<'a> {
     /// Instances that still have to run even though the cache has their results.
     forced: Vec<bool>,
     recorder: Recorder<'a>,
+    archived: &'a Archived<'a>,
     failed: bool,
 }
 
@@ -65,15 +73,15 @@ pub fn run(
     stop: &AtomicBool,
 ) -> Result<Outcome, CacheError> {
     let begin = Instant::now();
-    let info = (0..job.pipeline.instances.len()).filter(|&at| job.needed[at]).map(|at| job.instance(at));
-    let stages = info.map(|i| StageInfo { name: i.name.clone(), kind: i.kind.name.into() }).collect();
     observer.event(&Event::RunStarted {
+        id: options.id.clone(),
         pipeline: job.pipeline.name.clone(),
         profile: job.pipeline.profile.clone(),
-        stages,
         jobs: options.jobs,
+        stages: (0..job.pipeline.instances.len()).filter(|&at| job.needed[at]).map(|at| info(job, at)).collect(),
     });
     let lease = job.cache.lease();
+    let archived = Archived::start(job, observer);
     let all = 0..job.pipeline.instances.len();
     let mut schedule = Schedule {
         job,
@@ -90,7 +98,8 @@ pub fn run(
         lease: &lease,
         hits: Vec::new(),
         forced: job.forced.to_vec(),
-        recorder: Recorder::start(job, observer),
+        recorder: Recorder::start(job, options.id, observer),
+        archived: &archived,
         failed: false,
     };
     let shared = schedule.drive()?;
@@ -100,8 +109,19 @@ pub fn run(
     schedule.recorder.finish(&schedule.states, &outcome);
     // If saving fails, the next run computes the digests again.
     let _ = job.stats.save();
+    archived.finish(stop);
     observer.event(&Event::RunFinished { outcome: outcome.clone() });
     Ok(outcome)
+}
+
+/// An instance and its edges, for observers.
+pub(crate) fn info(job: &Job<'_>, at: usize) -> StageInfo {
+    let instance = job.instance(at);
+    let mut inputs: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for wire in &instance.inputs {
+        inputs.entry(wire.port.into()).or_default().push(job.instance(wire.from).name.clone());
+    }
+    StageInfo { name: instance.name.clone(), kind: instance.kind.name.into(), inputs, parent: None }
 }
 
 impl<'a> Schedule<'a> {
@@ -118,23 +138,9 @@ impl<'a> Schedule<'a> {
                 let shared = job.cache.shared()?;
                 self.judge_stirred()?;
                 while let Some(order) = self.next() {
-                    let (at, send) = (order.at, send.clone());
-                    // Dropping the autodiff graph of a deep model is recursive and needs more than the usual 2 MiB of
-                    // stack.
-                    let spawned = thread::Builder::new()
-                        .name(format!("stage {}", job.instance(at).name))
-                        .stack_size(32 << 20)
-                        .spawn_scoped(scope, move || {
-                            let _ = send.send((at, attempt(job, &order)));
-                        });
-                    match spawned {
-                        Ok(_) => running += 1,
-                        Err(e) => self.end(at, Attempt::Failed { error: format!("cannot start a thread: {e}") })?,
-                    }
-                }
-                if running == 0 && !self.stirred.is_empty() {
-                    // A thread that could not start has already ended its stage.
-                    continue;
+                    let ended = Ended { at: order.at, to: send.clone() };
+                    self.options.executor.start(scope, job, order, ended);
+                    running += 1;
                 }
                 if running == 0 {
                     return Ok(shared);
@@ -188,7 +194,9 @@ impl<'a> Schedule<'a> {
             return Ok(());
         };
         match verdict.entry {
-            Some(entry) if !self.forced[at] => self.set(at, State::Hit { entry: Box::new(entry), fingerprint }),
+            Some(entry) if !self.forced[at] && verdict.fetch.is_none() => {
+                self.set(at, State::Hit { entry: Box::new(entry), fingerprint })
+            }
             _ => {
                 if !self.forced[at]
                     && let Some(waiting) = self.making.get_mut(&fingerprint)
@@ -230,6 +238,7 @@ impl<'a> Schedule<'a> {
             stop: self.stop,
             observer: self.observer,
             lease: self.lease,
+            archived: Some(self.archived),
         })
     }
 
@@ -309,7 +318,7 @@ impl<'a> Schedule<'a> {
             }
             State::Done { entry, fingerprint, unchanged, seconds } => {
                 self.recorder.made(at, fingerprint, entry, *seconds);
-                let facts = entry.made.facts.iter().map(|(k, v)| (k.clone(), *v)).collect();
+                let facts = entry.made.facts.clone();
                 self.observer.event(&Event::StageDone {
                     stage,
                     fingerprint: fingerprint.clone(),

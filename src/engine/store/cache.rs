@@ -7,6 +7,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::archive::seam::Blob;
 use super::artifact::{Artifact, ArtifactFile, is_digest, walk};
 use super::digest;
 use super::disk::{Change, Disk, Os};
@@ -123,6 +124,11 @@ impl Cache {
         Ok(Some(entry))
     }
 
+    /// Whether an object exists in its size.
+    pub(crate) fn holds(&self, blob: &Blob) -> Result<bool, CacheError> {
+        Ok(matches!(self.place_of(&blob.digest)?, Place::File(m) if m.size() == blob.size))
+    }
+
     /// The manifest of an entry, even if its objects are missing: explanations need nothing else.
     pub fn manifest(&self, fingerprint: &str) -> Option<Manifest> {
         self.read_entry(fingerprint).ok().flatten().map(|e| e.manifest)
@@ -223,17 +229,39 @@ impl Cache {
     /// Commit a result: first the objects, each synced and linked into place, then the entry. Readers never see half a
     /// result.
     pub fn commit(&self, fingerprint: &str, entry: &Entry) -> Result<(), CacheError> {
+        self.commit_files(fingerprint, entry, |port, file| Some(Path::new(port).join(&file.path)))
+    }
+
+    /// Commit a result of an archive: the objects in `fetched` are in the partial folder by digest and were verified;
+    /// the cache has all others.
+    pub(crate) fn commit_fetched(
+        &self,
+        fingerprint: &str,
+        entry: &Entry,
+        fetched: &BTreeSet<String>,
+    ) -> Result<(), CacheError> {
+        let mut fetched = fetched.clone();
+        self.commit_files(fingerprint, entry, |_, file| fetched.take(&file.digest).map(PathBuf::from))
+    }
+
+    /// `source`: where a file of a port is, below the folder of outputs; None if its object is in the cache, or was given before.
+    fn commit_files(
+        &self,
+        fingerprint: &str,
+        entry: &Entry,
+        mut source: impl FnMut(&str, &ArtifactFile) -> Option<PathBuf>,
+    ) -> Result<(), CacheError> {
         let partial = self.partial(fingerprint);
         let mut folders = BTreeSet::new();
         for (port, artifact) in &entry.outputs {
             for file in &artifact.files {
-                let from = partial.out().join(port).join(&file.path);
                 let folder = self.object_folder(&file.digest)?;
+                folders.insert(folder);
+                let Some(from) = source(port, file).map(|below| partial.out().join(below)) else { continue };
                 partial.own(&from).map_err(|e| CacheError::io("copy", &from, e))?;
                 self.change("protect", Change::Mode { path: &from, mode: 0o444 })?;
                 self.change("write", Change::SyncFile(&from))?;
                 self.place(&from, &file.digest)?;
-                folders.insert(folder);
             }
         }
         for folder in &folders {

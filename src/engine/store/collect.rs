@@ -12,6 +12,7 @@ use super::disk::Change;
 use super::entry::Entry;
 use super::error::CacheError;
 use super::lease::Alone;
+use super::log::is_written;
 
 type Keeps<'a> = &'a dyn Fn(&str, u64) -> bool;
 
@@ -30,14 +31,16 @@ pub struct Collected {
     pub kept_results: usize,
     /// Results that only a running process still uses.
     pub in_use: usize,
+    /// Logs of runs that have ended.
+    pub logs: usize,
     pub files: usize,
     pub bytes: u64,
     pub kept_bytes: u64,
 }
 
 impl Cache {
-    /// Remove every result and partial folder for which `keeps` is false, given its fingerprint and creation time
-    /// (seconds since 1970); then remove every file that no remaining result needs.
+    /// Remove every result, partial folder and log for which `keeps` is false, given its fingerprint (of a log, the run's
+    /// id) and creation time (seconds since 1970); then remove every file that no remaining result needs.
     ///
     /// Entries are removed before their objects: a collection that is killed leaves unused objects, never incomplete
     /// results.
@@ -67,14 +70,17 @@ impl Cache {
         sweep.objects(&needed, &mut done)?;
         sweep.views(&needed)?;
         sweep.partial(keeps)?;
+        sweep.logs(keeps, &mut done)?;
         sweep.damaged(&mut done)?;
         Ok(done)
     }
 
-    /// Fingerprints of everything that a collection could remove: results and partial results.
+    /// Everything that a collection could remove: the fingerprints of results and partial results, and the ids of runs
+    /// with logs.
     pub fn collectable(&self) -> Result<HashSet<String>, CacheError> {
         let mut all: HashSet<String> = self.fingerprints()?.into_iter().collect();
         all.extend(list(&self.dir().join("partial"))?.iter().map(|path| name(path)).filter(|n| is_digest(n)));
+        all.extend(self.log_ids()?);
         Ok(all)
     }
 }
@@ -146,6 +152,21 @@ impl Sweep<'_> {
             }
             // Hold the lock so that no process starts to work in the folder.
             if let Some(_lock) = self.cache.try_lock(&fingerprint)? {
+                self.remove(&path)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Remove the logs of runs that have ended.
+    fn logs(&self, keeps: Keeps<'_>, done: &mut Collected) -> Result<(), CacheError> {
+        for id in self.cache.log_ids()? {
+            let path = self.cache.log_path(&id);
+            let metadata = fs::symlink_metadata(&path).ok();
+            let touched = metadata.as_ref().and_then(|m| u64::try_from(m.mtime()).ok()).unwrap_or(0);
+            if !is_written(&path) && !keeps(&id, touched) {
+                done.logs += 1;
+                done.bytes += metadata.map_or(0, |m| m.len());
                 self.remove(&path)?;
             }
         }

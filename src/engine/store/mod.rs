@@ -1,5 +1,6 @@
 //! What is on disk: objects, entries and manifests, committed whole, verified when read, locked against other processes.
 
+pub mod archive;
 pub mod artifact;
 pub mod cache;
 pub mod collect;
@@ -9,6 +10,7 @@ pub mod entry;
 pub mod error;
 pub mod lease;
 pub mod lock;
+pub(crate) mod log;
 pub mod manifest;
 pub mod partial;
 pub mod verify;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::hub::server::{FIRST, Files, Request, SECOND, Server};
-use crate::watch::{Interrupted, Progress, Silent};
+use crate::watch::{Interrupted, Measured, Progress, Silent};
 
 pub const TOKEN: &str = "hf_theTokenOfAnn";
 /// Bytes of the weights: more than one chunk of a download.
@@ -303,7 +303,9 @@ impl Watch for Impatient {
         self.seen.lock().unwrap().push((p.done, p.total));
         self.is_stopped.store(self.stop_at.is_some_and(|at| p.done >= at), Ordering::Relaxed);
     }
+    fn measured(&self, _: Measured) {}
     fn note(&self, _: String) {}
+    fn warn(&self, _: String) {}
     fn stopped(&self) -> bool {
         self.is_stopped.load(Ordering::Relaxed)
     }

@@ -125,7 +125,7 @@ mod tests {
 
     #[test]
     fn a_folder_scores_as_transformers_does_and_knows_its_size() {
-        let Some(fixture) = Fixture::open("roberta-tiny") else { return };
+        let fixture = Fixture::open("roberta-tiny");
         let classifier = Classifier::open(&fixture.dir, &Device::flex().autodiff()).expect("opens");
         let (ids, mask) = fixture.batch(classifier.device());
         let logits = classifier.logits(ids, mask).expect("scored");
@@ -140,7 +140,7 @@ mod tests {
 
     #[test]
     fn pruned_and_quantized_folders_open_too() {
-        let Some(fixture) = Fixture::open("roberta-tiny") else { return };
+        let fixture = Fixture::open("roberta-tiny");
         let (pruned, int8) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
         let model = Model::load(&fixture.dir, None, 0, &Device::flex()).expect("loads").model;
         let mut host = model.to_host().expect("host");
@@ -159,7 +159,7 @@ mod tests {
 
     #[test]
     fn a_model_of_several_labels_at_once_is_a_base_but_scores_nothing() {
-        let Some(fixture) = Fixture::open("bert-longest") else { return };
+        let fixture = Fixture::open("bert-longest");
         let dir = tempfile::tempdir().expect("a folder");
         let config = fs::read_to_string(fixture.dir.join("config.json")).expect("read");
         let config = config.replacen('{', r#"{"problem_type": "multi_label_classification","#, 1);
@@ -169,14 +169,14 @@ mod tests {
         assert!(error.contains("has `problem_type` multi_label_classification in its config.json"), "{error}");
         let loaded = Model::load(dir.path(), None, 0, &Device::flex()).expect("loads");
         assert_eq!(
-            loaded.notes,
+            loaded.warnings,
             ["the head was trained for multi_label_classification; pipe uses it to choose one label"]
         );
     }
 
     #[test]
     fn a_folder_without_weights_cannot_score() {
-        let Some(fixture) = Fixture::open("roberta-tiny") else { return };
+        let fixture = Fixture::open("roberta-tiny");
         let dir = tempfile::tempdir().expect("a folder");
         fs::copy(fixture.dir.join("config.json"), dir.path().join("config.json")).expect("copied");
         let error = Classifier::open(dir.path(), &Device::flex()).map(|_| ()).expect_err("refused").to_string();

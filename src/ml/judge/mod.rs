@@ -4,4 +4,5 @@ pub mod classifier;
 pub mod diagnose;
 pub mod inspect;
 pub mod metrics;
+pub mod readable;
 pub mod significance;

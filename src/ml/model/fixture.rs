@@ -7,12 +7,15 @@ use burn::tensor::activation::log_softmax;
 use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
 use serde_json::Value;
 
-/// The folders of fixtures: in the repository, beside it, and in `PIPE_PARITY`.
-fn places() -> Vec<PathBuf> {
-    let root = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
-    let shared = std::env::var_os("PIPE_SHARED").map_or_else(|| root.join("../shared"), PathBuf::from);
+/// The fixtures of the repository. A test that needs one fails if it is missing.
+const COMMITTED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures/parity");
+
+/// More folders of fixtures, which a machine may have: beside the repository, and in `PIPE_PARITY`.
+fn optional() -> Vec<PathBuf> {
+    let beside = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared"));
+    let shared = std::env::var_os("PIPE_SHARED").map_or_else(|| beside.to_path_buf(), PathBuf::from);
     let more = std::env::var_os("PIPE_PARITY").map(PathBuf::from);
-    [root.join("tests/fixtures/parity"), shared.join("parity/fixtures")].into_iter().chain(more).collect()
+    std::iter::once(shared.join("parity/fixtures")).chain(more).collect()
 }
 
 /// The device for parity tests: the CPU, or the one in `PIPE_TEST_DEVICE` (`wgpu`, `cuda:1`).
@@ -30,15 +33,9 @@ pub struct Fixture {
 }
 
 impl Fixture {
-    /// Opens a fixture from the first folder that has it; `None` if none does.
-    pub fn open(name: &str) -> Option<Self> {
-        let places = places();
-        let dir = places.iter().map(|place| place.join(name)).find(|dir| dir.is_dir());
-        let Some(dir) = dir else {
-            println!("skipped: fixture {name} is in none of {places:?}");
-            return None;
-        };
-        Some(Self::read(dir))
+    /// Opens a committed fixture.
+    pub fn open(name: &str) -> Self {
+        Self::read(Path::new(COMMITTED).join(name))
     }
 
     /// All fixtures of classifiers from all folders, each once.
@@ -54,19 +51,25 @@ impl Fixture {
     /// All fixtures whose folder contains an entry of this name.
     fn with(entry: &str) -> Vec<Self> {
         let mut found = BTreeMap::new();
-        for place in places() {
-            let entries = std::fs::read_dir(&place).into_iter().flatten().flatten();
-            let before = found.len();
-            for dir in entries.map(|entry| entry.path()).filter(|dir| dir.join(entry).exists()) {
+        let mut take = |entries: std::fs::ReadDir| {
+            for dir in entries.flatten().map(|entry| entry.path()).filter(|dir| dir.join(entry).exists()) {
                 found.entry(dir.file_name().map(ToOwned::to_owned)).or_insert(dir);
             }
-            println!("{} fixtures in {}", found.len() - before, place.display());
+        };
+        take(std::fs::read_dir(COMMITTED).expect("the committed fixtures"));
+        for place in optional() {
+            match std::fs::read_dir(&place) {
+                Ok(entries) => take(entries),
+                Err(_) => println!("skipped: no fixtures in {}", place.display()),
+            }
         }
+        assert!(!found.is_empty(), "no fixture in {COMMITTED} has {entry}");
         found.into_values().map(Self::read).collect()
     }
 
     fn read(dir: PathBuf) -> Self {
-        let text = std::fs::read_to_string(dir.join("expected.json")).expect("expected.json");
+        let path = dir.join("expected.json");
+        let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         Fixture { dir, expected: serde_json::from_str(&text).expect("JSON") }
     }
 

@@ -22,7 +22,7 @@ use crate::files::weights::stored::Stored;
 use crate::files::weights::write::Shape;
 use crate::files::weights::{Pair, Weights};
 
-/// A model from a folder, with notes for the user.
+/// A model from a folder, with notes and warnings for the user.
 #[derive(Debug)]
 pub struct Loaded {
     pub model: Model,
@@ -31,8 +31,10 @@ pub struct Loaded {
     pub non_zero: usize,
     /// Names of tensors in the files that are not parameters of the model, usually a language model's head.
     pub unexpected: Vec<String>,
-    /// Warnings, one line each.
+    /// What is as usual and worth a line, such as a head that starts from random weights.
     pub notes: Vec<String>,
+    /// What may not be what the user expects, one line each.
+    pub warnings: Vec<String>,
 }
 
 /// The folder of a model, the seed for missing parameters, and the arithmetic of its linear layers.
@@ -83,13 +85,13 @@ impl Model {
     }
 
     fn load_from(Origin { dir, seed, product }: Origin, config: Config, device: &Device) -> Result<Loaded> {
-        let mut notes = Vec::new();
+        let (mut notes, mut warnings) = (Vec::new(), Vec::new());
         if !config.unknown().is_empty() {
             let unknown = shortened(config.unknown());
             notes.push(format!("config.json has unknown fields, which have no effect: {unknown}"));
         }
         if let Some(problem) = config.other_problem() {
-            notes.push(format!("the head was trained for {problem}; pipe uses it to choose one label"));
+            warnings.push(format!("the head was trained for {problem}; pipe uses it to choose one label"));
         }
         let model = Model::empty(&config, device);
         let Some(weights) = Weights::open(dir)? else {
@@ -108,12 +110,14 @@ impl Model {
             let non_zero = fresh.values().map(|tensor| non_zero(&tensor.data)).sum();
             let model = walk::fill(model, fresh)?.0;
             let initialised = Initialised::Everything;
-            return Ok(Loaded { model, initialised, non_zero, unexpected: Vec::new(), notes });
+            return Ok(Loaded { model, initialised, non_zero, unexpected: Vec::new(), notes, warnings });
         };
         let plan = Plan::new(&model, &weights).with_context(|| format!("loading the model in {}", dir.display()))?;
-        notes.extend(plan.notes(&config, seed));
+        let (usual, unusual) = plan.remarks(&model, seed);
+        notes.extend(usual);
+        warnings.extend(unusual);
         if !plan.missing.iter().chain(&plan.resized).any(|name| name.starts_with("classifier")) {
-            notes.extend(relabelled(&config)?);
+            warnings.extend(relabelled(&config)?);
         }
         let integers = if product == Product::Integers {
             integer::layers(&plan.parameters, &plan.found, &config)?
@@ -127,7 +131,7 @@ impl Model {
         model.set_integers(integers);
         let made: Vec<String> = plan.missing.into_iter().chain(plan.resized).collect();
         let initialised = if made.is_empty() { Initialised::Nothing } else { Initialised::Part(made) };
-        Ok(Loaded { model, initialised, non_zero, unexpected: plan.unexpected, notes })
+        Ok(Loaded { model, initialised, non_zero, unexpected: plan.unexpected, notes, warnings })
     }
 
     /// Writes `config.json` and `model.safetensors` for `labels`; `from_pretrained` can load them.
@@ -228,16 +232,23 @@ impl<'a> Plan<'a> {
         Ok(Plan { parameters, found, missing, resized, unexpected })
     }
 
-    fn notes(&self, config: &Config, seed: u64) -> Vec<String> {
-        let note =
+    /// Notes and warnings about the tensors that only the files or only the model has.
+    ///
+    /// A pretrained encoder has a language model's head instead of a classifier: this is usual. But if tensors of the
+    /// encoder start from random values, or the head is replaced, the model is not the one in the files.
+    fn remarks(&self, model: &Model, seed: u64) -> (Vec<String>, Vec<String>) {
+        let line =
             |names: &[String], what: String| (!names.is_empty()).then(|| format!("{what}: {}", shortened(names)));
-        let labels = config.labels().len();
-        let notes = [
-            note(&self.missing, format!("not in the files, initialised from seed {seed}")),
-            note(&self.resized, format!("wrong shape for {labels} labels, initialised from seed {seed}")),
-            note(&self.unexpected, "not used by a classifier, ignored".into()),
+        let unmatched = [
+            line(&self.missing, format!("not in the files, initialised from seed {seed}")),
+            line(&self.unexpected, "not used by a classifier, ignored".into()),
         ];
-        notes.into_iter().flatten().collect()
+        let unmatched = unmatched.into_iter().flatten().collect();
+        let is_usual = !self.missing.iter().any(|name| model.names().is_body(name));
+        let (notes, mut warnings) = if is_usual { (unmatched, Vec::new()) } else { (Vec::new(), unmatched) };
+        let labels = model.config().labels().len();
+        warnings.extend(line(&self.resized, format!("wrong shape for {labels} labels, initialised from seed {seed}")));
+        (notes, warnings)
     }
 
     /// Reads or initialises the values of every parameter on all cores, in the layout of the module. It needs only a
@@ -266,7 +277,7 @@ fn non_zero(values: &[f32]) -> usize {
     values.iter().filter(|v| **v != 0.0).count()
 }
 
-/// A note if the head keeps its weights but gets other labels than it was trained for; default names (`LABEL_0`) are ignored.
+/// A warning if the head keeps its weights but gets other labels than it was trained for; default names (`LABEL_0`) are ignored.
 fn relabelled(config: &Config) -> Result<Option<String>> {
     let own = config.own_labels()?;
     if own == config.labels() || own.iter().all(|label| label.starts_with("LABEL_")) {

@@ -118,7 +118,7 @@ fn int8_files_stay_close() {
 
 #[test]
 fn the_same_model_gives_the_same_bytes() {
-    let Some(fixture) = Fixture::open("deberta-v2") else { return };
+    let fixture = Fixture::open("deberta-v2");
     for precision in [Precision::F32, Precision::F16, Precision::Int8] {
         let folders = [tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder")];
         let files = folders.each_ref().map(|folder| {
@@ -131,7 +131,7 @@ fn the_same_model_gives_the_same_bytes() {
 
 #[test]
 fn what_is_too_large_for_one_file_keeps_its_weights_beside_it() {
-    let Some(fixture) = Fixture::open("roberta-tiny") else { return };
+    let fixture = Fixture::open("roberta-tiny");
     let (one, two) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
     let whole = convert(&fixture.dir, one.path(), Precision::F32).expect("converted");
     assert_eq!(whole.files, [MODEL]);
@@ -160,7 +160,7 @@ fn every_parameter_is_in_the_graph() {
 
 #[test]
 fn a_deeper_head_and_every_activation_are_built() {
-    let Some(fixture) = Fixture::open("bert-longest") else { return };
+    let fixture = Fixture::open("bert-longest");
     for function in ["gelu", "gelu_new", "relu", "silu", "tanh"] {
         let dir = tempfile::tempdir().expect("a folder");
         let text = fs::read_to_string(fixture.dir.join("config.json")).expect("a config");
@@ -186,7 +186,7 @@ fn refused(dir: &Path, precision: Precision) -> String {
 
 #[test]
 fn what_cannot_be_converted_says_why() {
-    let Some(fixture) = Fixture::open("roberta-tiny") else { return };
+    let fixture = Fixture::open("roberta-tiny");
     let dir = tempfile::tempdir().expect("a folder");
     let request = Request::new(Scheme::Int8);
     quantize(&fixture.dir, dir.path(), &request, &Silent).expect("quantized");

@@ -27,8 +27,8 @@ pub struct Batch {
     pub rows: Vec<usize>,
     /// One label per row.
     pub labels: Vec<u32>,
-    /// `[B, T]`, row by row.
-    pub ids: Vec<i64>,
+    /// `[B, T]`, row by row. Burn converts them to the device's type of integer.
+    pub ids: Vec<u32>,
     /// `[B, T]`, true for a real token.
     pub mask: Vec<bool>,
     /// T.
@@ -51,8 +51,8 @@ impl Batch {
             let row = split.row(row);
             let row = &row[..row.len().min(width)];
             tokens += row.len();
-            ids.extend(row.iter().map(|&id| i64::from(id)));
-            ids.resize(ids.len() + width - row.len(), i64::from(pad_id));
+            ids.extend_from_slice(row);
+            ids.resize(ids.len() + width - row.len(), pad_id);
             mask.resize(mask.len() + row.len(), true);
             mask.resize(mask.len() + width - row.len(), false);
         }

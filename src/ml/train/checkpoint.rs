@@ -85,21 +85,21 @@ impl Checkpoints {
         Ok(())
     }
 
-    /// The newest intact checkpoint, if there is one, and a message for each checkpoint that cannot be used.
+    /// The newest intact checkpoint, if there is one, and a warning for each checkpoint that cannot be used.
     pub fn read<S: DeserializeOwned>(&self) -> (Option<(S, Tensors)>, Vec<String>) {
-        let mut notes = Vec::new();
+        let mut warnings = Vec::new();
         for path in [self.current(), self.before()] {
             match read_file(&path) {
-                Ok(Some(found)) => return (Some(found), notes),
+                Ok(Some(found)) => return (Some(found), warnings),
                 Ok(None) => {}
                 Err(error) => {
-                    notes.push(format!("ignoring checkpoint {}: {error:#}", path.display()));
+                    warnings.push(format!("ignoring checkpoint {}: {error:#}", path.display()));
                     // Move it aside, so that the next write does not overwrite the intact previous checkpoint with it.
                     let _ = fs::rename(&path, path.with_extension("damaged"));
                 }
             }
         }
-        (None, notes)
+        (None, warnings)
     }
 }
 

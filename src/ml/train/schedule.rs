@@ -1,15 +1,30 @@
 //! The learning rate over a run: warm-up, then decay.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// The shape of the learning rate after warm-up.
+/// Shapes of the learning rate over a run.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Shape {
+    /// Down to zero in a straight line.
+    #[default]
+    Linear,
+    /// Half a cosine wave down to zero.
+    Cosine,
+    /// As many half cosine waves as `cycles`.
+    CosineWithRestarts,
+    /// The full rate until the end.
+    Constant,
+}
+
+/// A [`Shape`] with what it needs.
 ///
 /// Source: `get_*_schedule_with_warmup` in transformers `optimization.py`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Schedule {
     /// Falls linearly to zero.
-    #[default]
     Linear,
     /// Falls to zero along half a cosine wave.
     Cosine,
@@ -20,19 +35,13 @@ pub enum Schedule {
 }
 
 /// How long the rate climbs from zero before the schedule starts.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Warmup {
     /// A number of optimizer steps.
     Steps(u64),
     /// A share of all optimizer steps, rounded up as the Trainer does.
     Ratio(f64),
-}
-
-impl Default for Warmup {
-    fn default() -> Self {
-        Self::Steps(0)
-    }
 }
 
 impl Warmup {
@@ -46,6 +55,15 @@ impl Warmup {
 }
 
 impl Schedule {
+    pub fn of(shape: Shape, cycles: u32) -> Self {
+        match shape {
+            Shape::Linear => Self::Linear,
+            Shape::Cosine => Self::Cosine,
+            Shape::CosineWithRestarts => Self::CosineWithRestarts { cycles },
+            Shape::Constant => Self::Constant,
+        }
+    }
+
     /// The factor of the full learning rate at optimizer step `step` (from 0) of `total`.
     pub fn factor(self, step: u64, warmup: Warmup, total: u64) -> f64 {
         let warmup = warmup.steps(total);

@@ -1,4 +1,4 @@
-//! Shared by the kinds that run a model: finding a base model, opening the device, checking tokens against the model.
+//! Shared by the kinds that run a model: finding a base model, opening the device, checking labels.
 
 use std::path::Path;
 
@@ -14,9 +14,10 @@ use pipe_ml::compute::device::{Chosen, Want};
 use pipe_ml::files::weights;
 use pipe_ml::hub;
 use pipe_ml::hub::Need;
+use pipe_ml::judge::readable::check_tokens;
 use pipe_ml::model::config::Config;
 use pipe_ml::text::data::Tokens;
-use pipe_ml::watch::{Progress, Watch};
+use pipe_ml::watch::{Measured, Progress, Watch};
 
 /// `hf:OWNER/NAME@REVISION`, pinned by its commit.
 pub const HUB: Origin = Origin { prefix: "hf:", held, fetch };
@@ -51,8 +52,15 @@ impl Watch for Download<'_> {
         self.observer.event(&Event::Progress { stage: self.reference.into(), progress });
     }
 
+    /// Nothing is evaluated during a download.
+    fn measured(&self, _: Measured) {}
+
     fn note(&self, text: String) {
         self.observer.event(&Event::Note { stage: self.reference.into(), text });
+    }
+
+    fn warn(&self, text: String) {
+        self.observer.event(&Event::Warning { stage: Some(self.reference.into()), text });
     }
 
     fn stopped(&self) -> bool {
@@ -85,37 +93,6 @@ pub fn device(cx: &mut Context) -> Result<Chosen> {
     Ok(chosen)
 }
 
-/// Check that the model in `dir` can process `tokens`: long rows and unknown ids would fail later, or give wrong
-/// results.
-pub fn check_fit(tokens: &Tokens, dir: &Path) -> Result<()> {
-    let config = Config::open(dir)?;
-    let splits = [&tokens.train, &tokens.validation, &tokens.test];
-    let longest = splits.iter().flat_map(|s| (0..s.len()).map(|i| s.row(i).len())).max().unwrap_or(0);
-    ensure!(
-        longest <= config.max_length(),
-        "the longest row has {longest} tokens, but the model in {} has {} positions; lower the max-length of `tokenize`",
-        dir.display(),
-        config.max_length()
-    );
-    let highest = splits.iter().flat_map(|s| (0..s.len()).flat_map(|i| s.row(i))).max().copied().unwrap_or(0);
-    ensure!(
-        (highest as usize) < config.vocab_size(),
-        "the tokens contain id {highest}, but the model in {} has {} ids; tokenize with the tokenizer of the model",
-        dir.display(),
-        config.vocab_size()
-    );
-    // A model ignores the padding id everywhere: a real token with this id would be ignored too.
-    ensure!(
-        tokens.pad_id == config.pad_id(),
-        "the tokens are padded with id {}, but the padding id of the model in {} is {} (`pad_token_id` of its config.json); \
-         tokenize with the tokenizer of the model",
-        tokens.pad_id,
-        dir.display(),
-        config.pad_id()
-    );
-    Ok(())
-}
-
 /// Check that a model that pipe trained has the labels of `tokens`.
 pub fn check_labels(labels: &[String], tokens: &Tokens, whose: &str) -> Result<()> {
     ensure!(
@@ -130,8 +107,9 @@ pub fn check_labels(labels: &[String], tokens: &Tokens, whose: &str) -> Result<(
 /// The tokens on the port `tokens`, after checking that they fit the model in `dir`, which pipe trained.
 pub fn tokens_for(dir: &Path, cx: &Context) -> Result<Tokens> {
     let tokens = Tokens::open(&cx.input("tokens")?.dir)?;
-    check_labels(Config::open(dir)?.labels(), &tokens, "the model")?;
-    check_fit(&tokens, dir)?;
+    let config = Config::open(dir)?;
+    check_labels(config.labels(), &tokens, "the model")?;
+    check_tokens(&config, &tokens)?;
     Ok(tokens)
 }
 

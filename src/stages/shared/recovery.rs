@@ -5,7 +5,7 @@ use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Serialize};
 
 use super::training;
-use super::training::{Training, save_model};
+use super::training::{Task, save_model};
 use pipe_engine::contract::context::Context;
 use pipe_engine::contract::kind::{Invalid, Need};
 use pipe_engine::text::diagnostic::{Diagnostic, Place};
@@ -16,7 +16,7 @@ use pipe_ml::compress::prune::Pruning;
 use pipe_ml::compute::device::Chosen;
 use pipe_ml::model::Model;
 use pipe_ml::text::data::Tokens;
-use pipe_ml::train::fit::FitOptions;
+use pipe_ml::train::fit::{FitOptions, Hyperparameters};
 use pipe_ml::train::objective::Objective;
 
 /// The parameter that requests it.
@@ -25,11 +25,11 @@ pub const KEY: &str = "recover-epochs";
 const EPOCHS: &str = "epochs";
 
 /// The training parameters of the recovery; without `recover-epochs` none of them may be set.
-pub struct Recovery(Training);
+pub struct Recovery(Hyperparameters);
 
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct Own {
+struct RecoveryParameters {
     /// Passes over the training rows of `in.tokens` to train the pruned model; weights of linear layers that are zero
     /// stay zero. The parameters of training apply to this; with 0 passes nothing is trained.
     #[serde(default)]
@@ -38,12 +38,12 @@ struct Own {
 
 impl Recovery {
     /// The training parameters, if the model is to be trained.
-    pub fn training(&self) -> Option<&Training> {
+    pub fn training(&self) -> Option<&Hyperparameters> {
         (self.0.epochs > 0).then_some(&self.0)
     }
 
     pub fn check(&self) -> Vec<Invalid> {
-        self.training().map_or(Vec::new(), Training::check)
+        self.training().map_or(Vec::new(), training::check)
     }
 
     pub fn needs(&self) -> Vec<Need> {
@@ -61,10 +61,11 @@ pub struct PrunedModel<'a> {
 }
 
 /// Train the model and write the output `model`.
-pub fn recover(cx: &mut Context, pruned: PrunedModel, training: &Training) -> Result<(Model, prune::Recovery)> {
+pub fn recover(cx: &mut Context, pruned: PrunedModel, training: &Hyperparameters) -> Result<(Model, prune::Recovery)> {
     let PrunedModel { model, tokens, device, pruning } = pruned;
-    let options = FitOptions { pruning: Some(pruning), ..training.options(cx.seed(), 5e-5, device)? };
-    let fitted = training::run(cx, model, tokens, &Objective::cross_entropy(), device, options)?;
+    let options = FitOptions { pruning: Some(pruning), ..FitOptions::on(device, training.clone(), cx.seed())? };
+    let task = Task { model, tokens, objective: &Objective::cross_entropy(), device };
+    let fitted = training::run_with(cx, task, options)?;
     let (rows, out) = (cx.input("tokens")?.dir.clone(), cx.output("model")?);
     save_model(&fitted.model, &fitted.training, &tokens.labels, &rows, &out)?;
     let recovery = prune::Recovery {
@@ -77,7 +78,7 @@ pub fn recover(cx: &mut Context, pruned: PrunedModel, training: &Training) -> Re
 
 impl Parameters for Recovery {
     fn read(table: &Table, owner: &str, place: &Place) -> Result<Self, Vec<Diagnostic>> {
-        let (own, training) = read_both::<Own, Training>(table, owner, place)?;
+        let (own, training) = read_both::<RecoveryParameters, Hyperparameters>(table, owner, place)?;
         let idle = table.0.iter().filter(|item| item.key != KEY && own.recover_epochs == 0);
         let idle = idle.map(|item| {
             Diagnostic::new(format!("`{}` is set, but {owner} trains nothing without `{KEY}`", item.key))
@@ -86,11 +87,21 @@ impl Parameters for Recovery {
                 .help(format!("add `{KEY} = 1` and `in.tokens`, or remove this line"))
         });
         let problems: Vec<Diagnostic> = idle.collect();
-        if problems.is_empty() { Ok(Self(Training { epochs: own.recover_epochs, ..training })) } else { Err(problems) }
+        if problems.is_empty() {
+            Ok(Self(Hyperparameters { epochs: own.recover_epochs, ..training }))
+        } else {
+            Err(problems)
+        }
+    }
+
+    fn keys() -> Vec<&'static str> {
+        let mut keys = [RecoveryParameters::keys(), Hyperparameters::keys()].concat();
+        keys.retain(|key| *key != EPOCHS);
+        keys
     }
 
     fn schema() -> Schema {
-        let mut schema = schema_of_both::<Own, Training>();
+        let mut schema = schema_of_both::<RecoveryParameters, Hyperparameters>();
         if let Some(properties) = schema.get_mut("properties").and_then(|properties| properties.as_object_mut()) {
             properties.remove(EPOCHS);
         }
@@ -98,7 +109,7 @@ impl Parameters for Recovery {
     }
 
     fn to_json(&self) -> anyhow::Result<serde_json::Value> {
-        let own = Own { recover_epochs: self.0.epochs };
+        let own = RecoveryParameters { recover_epochs: self.0.epochs };
         let Some(training) = self.training() else { return own.to_json() };
         let mut all = json_of_both(&own, training)?;
         if let Some(all) = all.as_object_mut() {

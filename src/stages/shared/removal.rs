@@ -11,7 +11,6 @@ use super::base::copy_but_weights;
 use super::layers::Layers;
 use super::recovery;
 use super::recovery::PrunedModel;
-use super::training::Training;
 use super::watched::{Watched, finished};
 use pipe_engine::contract::context::Context;
 use pipe_ml::compress::prune::importance::LabelledRows;
@@ -20,6 +19,7 @@ use pipe_ml::compress::prune::{Method, Pruning, Recovery, Scope};
 use pipe_ml::files::weights;
 use pipe_ml::model::Model;
 use pipe_ml::text::data::Tokens;
+use pipe_ml::train::fit::Hyperparameters;
 
 /// Parts of which every layer has many.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -59,7 +59,7 @@ struct Report {
 }
 
 /// Remove parts of the input `model`, train the rest if requested, and write the output `model`.
-pub fn run(cx: &mut Context, wanted: &Wanted, training: Option<&Training>) -> Result<()> {
+pub fn run(cx: &mut Context, wanted: &Wanted, training: Option<&Hyperparameters>) -> Result<()> {
     let (dir, out) = (cx.input("model")?.dir.clone(), cx.output("model")?);
     let device = base::device(cx)?;
     let needs_rows = wanted.share.is_some() || training.is_some();

@@ -1,4 +1,4 @@
-//! Forwards `ml`'s progress and notes to a stage's context.
+//! Forwards the reports of `ml` to a stage's context.
 
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 
 use pipe_engine::contract::context::{Context, Interrupted};
-use pipe_engine::contract::progress;
+use pipe_engine::contract::{measured, progress};
 use pipe_ml::watch;
-use pipe_ml::watch::{Progress, Watch};
+use pipe_ml::watch::{Measured, Progress, Watch};
 
 /// The shortest time between two progress events: faster updates are unreadable.
 const INTERVAL: Duration = Duration::from_millis(100);
@@ -45,8 +45,28 @@ impl Watch for Watched<'_, '_> {
         });
     }
 
+    fn measured(&self, m: Measured) {
+        self.context.measured(measured::Measured {
+            step: m.step,
+            total: m.total,
+            epoch: Some(m.epoch),
+            epochs: Some(m.epochs),
+            every: m.every,
+            values: m.values.into_iter().collect(),
+            metric: Some(m.metric.into()),
+            best: m.best,
+            kept: m.kept.map(|kept| measured::Kept { step: kept.step, epoch: kept.epoch, value: kept.value }),
+            stale: m.stale,
+            patience: m.patience,
+        });
+    }
+
     fn note(&self, text: String) {
         self.context.note(text);
+    }
+
+    fn warn(&self, text: String) {
+        self.context.warn(text);
     }
 
     fn stopped(&self) -> bool {

@@ -12,11 +12,11 @@ use crate::model::names::PEFT;
 use crate::model::peft::WEIGHTS;
 use crate::model::{Config, Initialised, Model};
 
-/// A merged model, with warnings for the user.
+/// A merged model, with notes and warnings for the user.
 pub struct Merged {
     pub model: Model,
-    /// Warnings, one line each.
     pub notes: Vec<String>,
+    pub warnings: Vec<String>,
 }
 
 /// Merge an adapter, written by PEFT or [`save_adapter`](super::save_adapter), into its base model.
@@ -54,10 +54,11 @@ pub fn merge(base: &Path, adapter: &Path, labels: Option<&[String]>) -> Result<M
         adapter.display(),
         absent.join(", ")
     );
-    // The adapter supplies the fresh weights, so notes about them would mislead.
-    let notes = loaded.notes.into_iter().filter(|note| !note.contains("initialised from seed")).collect();
+    // The adapter supplies the fresh weights, so lines about them would mislead.
+    let still_true = |lines: Vec<String>| lines.into_iter().filter(|l| !l.contains("initialised from seed")).collect();
+    let (notes, warnings) = (still_true(loaded.notes), still_true(loaded.warnings));
     let (model, _) = load_adapter(loaded.model, adapter)?;
-    Ok(Merged { model: model.merge_lora(), notes })
+    Ok(Merged { model: model.merge_lora(), notes, warnings })
 }
 
 #[cfg(test)]
@@ -70,7 +71,7 @@ mod tests {
     fn folders_of_peft_become_the_model_that_peft_merges() {
         for fixture in Fixture::adapters() {
             let merged = merge(&fixture.dir.join("base"), &fixture.dir.join("adapter"), None).expect("merged");
-            assert!(merged.notes.is_empty(), "{:?}", merged.notes);
+            assert!(merged.notes.is_empty() && merged.warnings.is_empty(), "{:?} {:?}", merged.notes, merged.warnings);
             let (ids, mask) = fixture.batch(&Device::flex());
             let difference = fixture.difference("merged_logits", merged.model.forward(ids, mask, &mut Pass::Off));
             assert!(difference < 1e-4, "{}: {difference}", fixture.name());
@@ -81,7 +82,7 @@ mod tests {
     fn an_adapter_with_a_deeper_head_brings_it() {
         use crate::compress::lora::{LoraConfig, Targets, save_adapter};
         use crate::model::head::HeadKind;
-        let Some(fixture) = Fixture::open("bert-longest") else { return };
+        let fixture = Fixture::open("bert-longest");
         let device = Device::flex();
         let config = Config::open(&fixture.dir).expect("valid").with_head(HeadKind::Mlp);
         let lora = LoraConfig {
@@ -105,7 +106,7 @@ mod tests {
 
     #[test]
     fn a_base_of_other_labels_takes_the_head_of_the_adapter() {
-        let Some(fixture) = Fixture::open("lora-bert-rslora") else { return };
+        let fixture = Fixture::open("lora-bert-rslora");
         let base = tempfile::tempdir().expect("a folder");
         for name in ["config.json", "model.safetensors"] {
             std::fs::copy(fixture.dir.join("base").join(name), base.path().join(name)).expect("copied");

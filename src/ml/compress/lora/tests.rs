@@ -94,7 +94,7 @@ fn saved_adapters_have_pefts_names_and_load_equal() {
 
 #[test]
 fn targets_may_be_a_pattern_or_all() {
-    let Some(fixture) = Fixture::open("lora-deberta-positions") else { return };
+    let fixture = Fixture::open("lora-deberta-positions");
     let adapted = |targets: Targets| {
         let model = base(&fixture, &Device::flex()).add_lora(&LoraConfig { targets, ..config(&[]) }, 0)?;
         anyhow::Ok(model.parameters().into_iter().filter(|p| p.name.ends_with(".lora_A.weight")).count())
@@ -110,7 +110,7 @@ fn targets_may_be_a_pattern_or_all() {
 
 #[test]
 fn a_new_adapter_changes_nothing_and_only_it_and_the_head_get_gradients() {
-    let Some(fixture) = Fixture::open("lora-roberta") else { return };
+    let fixture = Fixture::open("lora-roberta");
     let device = Device::flex().autodiff();
     let model = base(&fixture, &device);
     let (ids, mask) = fixture.batch(&device);
@@ -146,7 +146,7 @@ fn at_the_size_of_roberta_base_a_twentieth_of_the_numbers_is_trained_at_most() {
 
 #[test]
 fn modules_to_save_are_trained_in_full_and_stored_with_the_adapter() {
-    let Some(fixture) = Fixture::open("lora-roberta") else { return };
+    let fixture = Fixture::open("lora-roberta");
     let device = Device::flex();
     let config = LoraConfig { modules_to_save: vec!["word_embeddings".into()], ..config(&["query"]) };
     let model = base(&fixture, &device).add_lora(&config, 3).expect("added");
@@ -165,7 +165,7 @@ fn modules_to_save_are_trained_in_full_and_stored_with_the_adapter() {
 #[test]
 fn a_fresh_pooler_is_trained_and_stored_with_the_adapter() {
     for (name, stored) in [("bert-longest", "bert.pooler"), ("deberta-one-token", "pooler")] {
-        let Some(fixture) = Fixture::open(name) else { continue };
+        let fixture = Fixture::open(name);
         let device = Device::flex();
         let dir = tempfile::tempdir().expect("a folder");
         std::fs::copy(fixture.dir.join("config.json"), dir.path().join("config.json")).expect("copied");
@@ -189,7 +189,7 @@ fn a_fresh_pooler_is_trained_and_stored_with_the_adapter() {
 
 #[test]
 fn dropout_of_an_adapter_acts_in_training_alone() {
-    let Some(fixture) = Fixture::open("lora-roberta") else { return };
+    let fixture = Fixture::open("lora-roberta");
     let device = Device::flex();
     let (mut model, _) = load_adapter(base(&fixture, &device), &fixture.dir.join("adapter")).expect("loads");
     model.map_linears(&mut |_, linear| linear.lora.iter_mut().for_each(|lora| lora.dropout = 0.5));
@@ -202,7 +202,7 @@ fn dropout_of_an_adapter_acts_in_training_alone() {
 
 #[test]
 fn a_target_that_matches_nothing_lists_the_modules() {
-    let Some(fixture) = Fixture::open("lora-roberta") else { return };
+    let fixture = Fixture::open("lora-roberta");
     let model = base(&fixture, &Device::flex());
     let error = model.add_lora(&config(&["query", "query_proj", "ery"]), 0).map(|_| ()).expect_err("refused");
     assert_eq!(
@@ -216,7 +216,7 @@ fn a_target_that_matches_nothing_lists_the_modules() {
 
 #[test]
 fn a_model_with_an_adapter_is_not_saved_as_a_model() {
-    let Some(fixture) = Fixture::open("lora-roberta") else { return };
+    let fixture = Fixture::open("lora-roberta");
     let model = base(&fixture, &Device::flex()).add_lora(&config(&["query"]), 0).expect("added");
     let dir = tempfile::tempdir().expect("a temporary folder");
     let error = model.save(dir.path(), model.config().labels()).expect_err("refused").to_string();

@@ -111,7 +111,7 @@ fn slope(model: &Model, gate: (usize, usize), row: usize, split: &Split) -> f64 
 #[test]
 fn importance_is_the_slope_of_each_rows_loss_at_the_gate() {
     for name in FAMILIES {
-        let Some(fixture) = Fixture::open(name) else { continue };
+        let fixture = Fixture::open(name);
         let (model, split) = (load(&fixture), split(&fixture));
         let found = importance::of_neurons(&model, &rows(&split, &model), &Device::flex(), &Silent).expect("seen");
         let mut worst = 0f64;
@@ -130,7 +130,7 @@ fn importance_is_the_slope_of_each_rows_loss_at_the_gate() {
 
 #[test]
 fn rows_that_pull_in_opposite_directions_do_not_cancel() {
-    let Some(fixture) = Fixture::open("roberta-longest") else { return };
+    let fixture = Fixture::open("roberta-longest");
     let model = load(&fixture);
     let one = |labels: &[u32]| {
         let mut split = Split::default();
@@ -146,7 +146,7 @@ fn rows_that_pull_in_opposite_directions_do_not_cancel() {
 
 #[test]
 fn at_most_so_many_rows_are_read_evenly_spaced() {
-    let Some(fixture) = Fixture::open("roberta-longest") else { return };
+    let fixture = Fixture::open("roberta-longest");
     let model = load(&fixture);
     let rows_of = |ids: &[u32]| {
         let mut split = Split::default();
@@ -186,7 +186,7 @@ fn transformers_computes_the_same_from_a_pruned_folder() {
 #[test]
 fn what_comes_next_takes_any_width() {
     for name in FAMILIES {
-        let Some(fixture) = Fixture::open(name) else { continue };
+        let fixture = Fixture::open(name);
         // 40 neurons become 23, which is not a multiple of anything useful.
         let (dir, smaller) = saved(&fixture, 0.42);
         assert_eq!(smaller.config().intermediate_size(), 23, "{name}");
@@ -230,7 +230,7 @@ fn what_comes_next_takes_any_width() {
 
 #[test]
 fn layers_and_neurons_go_together() {
-    let Some(fixture) = Fixture::open("roberta-tiny") else { return };
+    let fixture = Fixture::open("roberta-tiny");
     let (model, split) = (load(&fixture), split(&fixture));
     let neurons = Some(Neurons { share: 0.5, rows: rows(&split, &model) });
     let removal = Removal { layers: Some(&[0, 2]), neurons };
@@ -269,7 +269,7 @@ fn of_equally_important_neurons_the_first_go() {
 
 #[test]
 fn what_cannot_be_done_is_said() {
-    let Some(fixture) = Fixture::open("roberta-tiny") else { return };
+    let fixture = Fixture::open("roberta-tiny");
     let (model, none) = (load(&fixture), Split::default());
     let device = Device::flex();
     let refused = |removal: &Removal| {

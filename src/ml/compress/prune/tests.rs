@@ -10,10 +10,10 @@ use crate::compute::dropout::Pass;
 use crate::files::host::HostTensor;
 use crate::model::fixture::Fixture;
 use crate::text::data::tokens::{Split, Tokens};
-use crate::train::fit::{FitOptions, Fitted, fit};
+use crate::train::fit::{FitOptions, Fitted, Hyperparameters, fit};
 use crate::train::objective::Objective;
 use crate::train::optimizer::{Accumulated, AdamW, AdamWSettings};
-use crate::watch::{Interrupted, Progress, Silent, Watch};
+use crate::watch::{Interrupted, Measured, Progress, Silent, Watch};
 
 fn tensor(shape: &[usize], data: &[f32]) -> HostTensor {
     HostTensor { shape: shape.to_vec(), data: data.to_vec() }
@@ -225,8 +225,14 @@ fn rows(model: &Model, count: usize) -> Tokens {
 }
 
 fn options(pruning: Pruning) -> FitOptions {
-    let adamw = AdamWSettings { weight_decay: 0.1, ..AdamWSettings::default() };
-    FitOptions { epochs: 3, batch_size: 4, learning_rate: 3e-3, adamw, pruning: Some(pruning), ..FitOptions::default() }
+    let training = Hyperparameters {
+        epochs: 3,
+        batch_size: 4,
+        learning_rate: Some(3e-3),
+        weight_decay: 0.1,
+        ..Hyperparameters::default()
+    };
+    FitOptions { pruning: Some(pruning), ..training.into() }
 }
 
 fn run(model: Model, tokens: &Tokens, options: &FitOptions) -> Fitted {
@@ -240,7 +246,9 @@ impl Watch for StopEach {
     fn progress(&self, _: Progress) {
         self.0.fetch_add(1, Ordering::Relaxed);
     }
+    fn measured(&self, _: Measured) {}
     fn note(&self, _: String) {}
+    fn warn(&self, _: String) {}
     fn stopped(&self) -> bool {
         self.0.load(Ordering::Relaxed) > 0
     }
@@ -292,13 +300,14 @@ fn a_fit_ends_with_the_exact_sparsity_and_in_the_same_bits_when_interrupted_at_e
 
 #[test]
 fn a_gradual_fit_keeps_no_model_from_before_its_sparsity_is_reached() {
-    let Some(fixture) = Fixture::open("roberta-tiny") else { return };
+    let fixture = Fixture::open("roberta-tiny");
     let model = Model::load(&fixture.dir, None, 0, &Device::flex().autodiff()).expect("loads").model;
     let tokens = rows(&model, 18);
     let pruning = Pruning { gradual: Some(Gradual { steps: 4, until: 0.9 }), ..share(0.5, Scope::Local) };
     // The sparsity is reached before the 14th of 15 steps; the rate is so high that the first model is hard to beat.
-    let options =
-        FitOptions { eval_steps: Some(1), learning_rate: 5e-2, patience: Some(1), ..options(pruning.clone()) };
+    let mut options = options(pruning.clone());
+    options.training =
+        Hyperparameters { eval_steps: Some(1), learning_rate: Some(5e-2), patience: Some(1), ..options.training };
     let fitted = run(model, &tokens, &options);
     let best = fitted.training.best.expect("a best model");
     assert!(best.step >= 14 && fitted.training.evaluations.len() >= 14, "{best:?}");

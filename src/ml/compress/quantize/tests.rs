@@ -54,7 +54,7 @@ fn every_family_computes_in_integers_and_close_to_floats() {
 
 #[test]
 fn int8_is_a_quarter_of_the_size() {
-    let Some(fixture) = Fixture::open("roberta-tiny") else { return };
+    let fixture = Fixture::open("roberta-tiny");
     let (_dir, report) = quantized(&fixture, &request(Scheme::Int8));
     assert!(report.bytes_after * 100 < report.bytes_before * 35, "{report:?}");
     // Three embedding tables and six matrices per layer; the head's two matrices are floats.
@@ -67,7 +67,7 @@ fn int8_is_a_quarter_of_the_size() {
 
 #[test]
 fn a_fixed_range_for_each_layer_is_close_too() {
-    let Some(fixture) = Fixture::open("roberta-tiny") else { return };
+    let fixture = Fixture::open("roberta-tiny");
     let calibration = Calibration::random(&Config::open(&fixture.dir).expect("a config"));
     let (dir, report) =
         quantized(&fixture, &Request { calibration: Some(calibration), ..Request::new(Scheme::Int8Static) });
@@ -106,7 +106,7 @@ fn four_bits_are_smaller_still_and_every_family_computes_with_them() {
 
 #[test]
 fn a_group_that_leaves_a_rest_is_refused_by_name() {
-    let Some(fixture) = Fixture::open("roberta-tiny") else { return };
+    let fixture = Fixture::open("roberta-tiny");
     let to = tempfile::tempdir().expect("a folder");
     let refused = |group| {
         let request = Request { group, ..request(Scheme::Int4) };
@@ -144,7 +144,7 @@ fn the_scale_of_a_group_is_the_best_that_was_tried() {
 
 #[test]
 fn sixteen_bit_floats_are_half_the_size_and_closer() {
-    let Some(fixture) = Fixture::open("roberta-tiny") else { return };
+    let fixture = Fixture::open("roberta-tiny");
     for (scheme, most) in [(Scheme::Fp16, 1e-3), (Scheme::Bf16, 1e-2)] {
         let (dir, report) = quantized(&fixture, &request(scheme));
         assert!(report.bytes_after * 100 < report.bytes_before * 52 && report.layers.is_empty(), "{report:?}");
@@ -155,7 +155,7 @@ fn sixteen_bit_floats_are_half_the_size_and_closer() {
 
 #[test]
 fn what_cannot_be_quantized_is_refused() {
-    let Some(fixture) = Fixture::open("roberta-tiny") else { return };
+    let fixture = Fixture::open("roberta-tiny");
     let (one, _) = quantized(&fixture, &request(Scheme::Int8));
     let refused = |from: &Path, scheme| {
         let to = tempfile::tempdir().expect("a folder");
@@ -179,7 +179,7 @@ fn what_cannot_be_quantized_is_refused() {
 
 #[test]
 fn weights_that_no_scheme_can_hold_are_refused() {
-    let Some(fixture) = Fixture::open("roberta-tiny") else { return };
+    let fixture = Fixture::open("roberta-tiny");
     let refused = |value: f32, scheme| {
         let (from, to) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
         let model = Model::load(&fixture.dir, None, 0, &Device::flex()).expect("loads").model;
@@ -199,7 +199,7 @@ fn weights_that_no_scheme_can_hold_are_refused() {
 
 #[test]
 fn a_quantized_model_is_an_ordinary_one_to_those_who_ask_for_floats() {
-    let Some(fixture) = Fixture::open("roberta-tiny") else { return };
+    let fixture = Fixture::open("roberta-tiny");
     let (one, two) = (quantized(&fixture, &request(Scheme::Int8)).0, tempfile::tempdir().expect("a folder"));
     let model = Model::load(one.path(), None, 0, &Device::flex()).expect("loads").model;
     model.save(two.path(), model.config().labels()).expect("saved");
@@ -267,7 +267,7 @@ fn naive(dir: &Path, fixture: &Fixture, rounding: impl Fn(&str) -> Rounding) -> 
 
 #[test]
 fn outliers_of_deberta_get_the_bits_without_which_it_collapses() {
-    let Some(fixture) = Fixture::open("deberta-v2") else { return };
+    let fixture = Fixture::open("deberta-v2");
     let (dir, int8) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
     let model = Model::load(&fixture.dir, None, 0, &Device::flex()).expect("loads").model;
     let (labels, mut host) = (model.config().labels().to_vec(), model.to_host().expect("host"));

@@ -350,7 +350,7 @@ fn learnable(train: &[Example], names: &[String], watch: &dyn Watch) -> Result<(
         _ => {}
     }
     for (name, _) in names.iter().zip(counts).filter(|(_, count)| *count == 0) {
-        watch.note(format!("label `{name}` has no training rows"));
+        watch.warn(format!("label `{name}` has no training rows"));
     }
     Ok(())
 }

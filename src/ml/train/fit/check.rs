@@ -1,7 +1,8 @@
 //! Checks that a model can be trained on some tokens.
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Result, ensure};
 
+use crate::judge::readable::check_tokens;
 use crate::model::Model;
 use crate::text::batch::Padding;
 use crate::text::data::tokens::Tokens;
@@ -21,27 +22,5 @@ pub(super) fn check(model: &Model, tokens: &Tokens, padding: Padding) -> Result<
         classes == labels,
         "the model has {classes} labels and the tokens have {labels}; load the model with the tokens' labels"
     );
-    // A model masks its padding id everywhere: a real token with that id would get no position and no training.
-    let (theirs, ours) = (tokens.pad_id, config.pad_id());
-    ensure!(
-        theirs == ours,
-        "the tokens are padded with id {theirs}, but the model's padding id is {ours} (`pad_token_id` of its config.json); \
-         tokenize with the model's own tokenizer"
-    );
-    for (name, split) in [("train", &tokens.train), ("validation", &tokens.validation)] {
-        for row in 0..split.len() {
-            let (ids, at) = (split.row(row), split.id(row));
-            let (length, longest, known) = (ids.len(), config.max_length(), config.vocab_size());
-            ensure!(
-                length <= longest,
-                "{name} row `{at}` has {length} tokens, but the model takes at most {longest}; set max-length to {longest}"
-            );
-            if let Some(id) = ids.iter().find(|&&id| id as usize >= known) {
-                bail!(
-                    "{name} row `{at}` has token id {id}, but the model has {known} tokens; tokenize with the model's own tokenizer"
-                );
-            }
-        }
-    }
-    Ok(())
+    check_tokens(config, tokens)
 }

@@ -55,7 +55,7 @@ mod tests {
     use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
     use super::*;
-    use crate::train::fit::{Evaluation, FitOptions, Stop};
+    use crate::train::fit::{Evaluation, Hyperparameters, Stop};
 
     fn training() -> Training {
         let point = |step: u64| Point {
@@ -68,7 +68,7 @@ mod tests {
         let metrics = Metrics::of(&[2.0, 0.0, 0.0, 1.0], &[0, 1], &["a".into(), "b".into()]).unwrap();
         let evaluation = |step, validation| Evaluation { epoch: step as f64 / 4.0, step, train_loss: 0.5, validation };
         Training {
-            options: FitOptions::default(),
+            options: Hyperparameters::default().into(),
             steps: 4,
             steps_per_epoch: 4,
             stop: Stop::Finished,

@@ -17,7 +17,7 @@ const AHEAD: usize = 2;
 pub(super) struct StepBatches {
     /// Steps taken before this one.
     pub step: u64,
-    /// Micro-batches of at most [`FitOptions::batch_size`] rows; together at most [`FitOptions::step_rows`].
+    /// Micro-batches of at most `batch_size` rows; together at most `step_rows`.
     pub batches: Vec<Batch>,
 }
 
@@ -63,14 +63,14 @@ struct BatchSource {
 impl BatchSource {
     /// Send the batches of every step from `from` on, until the last or until the receiver is gone.
     fn collect(&self, from: u64, sender: &SyncSender<StepBatches>) {
-        let Self { train, pad_id, options } = self;
-        let steps = train.len().div_ceil(options.step_rows()) as u64;
-        for epoch in from / steps.max(1)..u64::from(options.epochs) {
-            let order = batch::epoch(train, options.step_rows(), options.padding, options.seed, epoch);
+        let Self { train, pad_id, options: FitOptions { training, seed, .. } } = self;
+        let steps = training.steps_per_epoch(train.len());
+        for epoch in from / steps.max(1)..u64::from(training.epochs) {
+            let order = batch::epoch(train, training.step_rows(), training.padding, *seed, epoch);
             let first = epoch * steps;
             for (step, rows) in (first..).zip(&order).skip(from.saturating_sub(first) as usize) {
-                let micro = rows.chunks(options.batch_size);
-                let batches = micro.map(|rows| Batch::collect(train, rows, *pad_id, options.padding)).collect();
+                let micro = rows.chunks(training.batch_size);
+                let batches = micro.map(|rows| Batch::collect(train, rows, *pad_id, training.padding)).collect();
                 if sender.send(StepBatches { step, batches }).is_err() {
                     return;
                 }
@@ -82,6 +82,7 @@ impl BatchSource {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::train::fit::Hyperparameters;
 
     fn tokens(rows: usize) -> Tokens {
         let mut train = Split::default();
@@ -100,8 +101,8 @@ mod tests {
     #[test]
     fn every_epoch_has_every_row_once_in_micro_batches() {
         let (tokens, options) =
-            (tokens(23), FitOptions { epochs: 2, batch_size: 3, accumulation: 2, ..FitOptions::default() });
-        let prepared = prepared(&tokens, &options, 0);
+            (tokens(23), Hyperparameters { epochs: 2, batch_size: 3, accumulation: 2, ..Hyperparameters::default() });
+        let prepared = prepared(&tokens, &options.into(), 0);
         assert_eq!(
             prepared.iter().map(|step_batches| step_batches.step).collect::<Vec<_>>(),
             (0..8).collect::<Vec<_>>()
@@ -117,7 +118,8 @@ mod tests {
 
     #[test]
     fn going_on_from_a_step_gives_what_would_have_come() {
-        let (tokens, options) = (tokens(23), FitOptions { epochs: 3, batch_size: 5, ..FitOptions::default() });
+        let options = Hyperparameters { epochs: 3, batch_size: 5, ..Hyperparameters::default() };
+        let (tokens, options) = (tokens(23), FitOptions::from(options));
         let all = prepared(&tokens, &options, 0);
         for from in [1, 4, 5, 9, 14, 15] {
             assert_eq!(prepared(&tokens, &options, from as u64), all[from..], "from step {from}");
@@ -126,8 +128,8 @@ mod tests {
 
     #[test]
     fn it_ends_when_the_receiver_is_gone() {
-        let options = FitOptions { epochs: u32::MAX, batch_size: 1, ..FitOptions::default() };
-        let source = BatchSource { train: tokens(64).train, pad_id: 1, options };
+        let options = Hyperparameters { epochs: u32::MAX, batch_size: 1, ..Hyperparameters::default() };
+        let source = BatchSource { train: tokens(64).train, pad_id: 1, options: options.into() };
         let (sender, prepared) = sync_channel(AHEAD);
         let thread = std::thread::spawn(move || source.collect(0, &sender));
         assert_eq!(prepared.recv().unwrap().step, 0);

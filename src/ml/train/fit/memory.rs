@@ -96,9 +96,8 @@ impl MemoryBudget {
             } else {
                 "the device has too little memory for a batch"
             };
-            watch.note(format!(
-                "warning: {why}; from now on, each batch is split into two halves, which doubles the accumulation. To avoid \
-                 this, set a smaller batch-size and a larger accumulation"
+            watch.warn(format!(
+                "{why}; from now on, each batch is split into two halves, which doubles the accumulation. To avoid this, set a smaller batch-size and a larger accumulation"
             ));
             self.parts.set(2);
             return self.find(watch, attempt);
@@ -135,14 +134,18 @@ mod tests {
     use anyhow::{Context as _, anyhow};
 
     use super::*;
-    use crate::watch::Progress;
+    use crate::watch::{Measured, Progress};
 
     #[derive(Default)]
-    struct Notes(Mutex<Vec<String>>);
+    struct Warnings(Mutex<Vec<String>>);
 
-    impl Watch for Notes {
+    impl Watch for Warnings {
         fn progress(&self, _: Progress) {}
+        fn measured(&self, _: Measured) {}
         fn note(&self, text: String) {
+            panic!("{text}");
+        }
+        fn warn(&self, text: String) {
             self.0.lock().unwrap().push(text);
         }
         fn stopped(&self) -> bool {
@@ -159,7 +162,7 @@ mod tests {
 
     #[test]
     fn a_batch_that_does_not_fit_is_halved_once_with_a_warning() {
-        let (budget, watch) = (MemoryBudget::default(), Notes::default());
+        let (budget, watch) = (MemoryBudget::default(), Warnings::default());
         let mut tried = Vec::new();
         let mut attempt = |parts| {
             tried.push(parts);
@@ -168,14 +171,14 @@ mod tests {
         assert_eq!(budget.find(&watch, &mut attempt).unwrap(), "a step");
         assert_eq!(budget.find(&watch, &mut attempt).unwrap(), "a step");
         assert_eq!(tried, [1, 2, 2]); // The second step starts with halves.
-        let notes = watch.0.lock().unwrap();
-        assert_eq!(notes.len(), 1);
-        assert!(notes[0].starts_with("warning: the device has too little memory for a batch"), "{}", notes[0]);
+        let warnings = watch.0.lock().unwrap();
+        assert_eq!(warnings.len(), 1);
+        assert!(warnings[0].starts_with("the device has too little memory for a batch"), "{}", warnings[0]);
     }
 
     #[test]
     fn a_half_that_does_not_fit_is_an_error_that_says_what_to_do() {
-        let (budget, watch) = (MemoryBudget::default(), Notes::default());
+        let (budget, watch) = (MemoryBudget::default(), Warnings::default());
         let error = budget.find(&watch, |_| Err::<(), _>(exhausted())).unwrap_err();
         let text = format!("{error:#}");
         assert!(text.starts_with("the device has too little memory even for half a batch; lower batch-size"), "{text}");
@@ -192,7 +195,7 @@ mod tests {
 
     #[test]
     fn what_a_checkpoint_says_of_halves_is_gone_on_with() {
-        let (budget, watch) = (MemoryBudget::default(), Notes::default());
+        let (budget, watch) = (MemoryBudget::default(), Warnings::default());
         budget.resume(2);
         assert_eq!((budget.parts(), budget.find(&watch, Ok).unwrap()), (2, 2));
         budget.resume(0); // A checkpoint of a version without this number.
@@ -201,7 +204,7 @@ mod tests {
 
     #[test]
     fn other_errors_are_not_tried_again() {
-        let (budget, watch) = (MemoryBudget::default(), Notes::default());
+        let (budget, watch) = (MemoryBudget::default(), Warnings::default());
         let mut tries = 0;
         let attempt = |_| {
             tries += 1;

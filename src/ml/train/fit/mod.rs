@@ -2,6 +2,7 @@
 
 mod backward;
 mod check;
+mod criterion;
 mod curve;
 mod evaluate;
 mod feed;
@@ -13,6 +14,7 @@ mod state;
 mod step;
 mod trainee;
 
-pub use self::options::{Criterion, FitOptions};
+pub use self::criterion::Criterion;
+pub use self::options::{FitOptions, Hyperparameters, Problem};
 pub use self::report::{Best, Evaluation, Fitted, Point, Speed, Stop, Timings, Training, peak_memory_bytes};
 pub use self::run::fit;

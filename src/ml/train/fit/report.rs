@@ -18,7 +18,7 @@ pub struct Fitted {
 }
 
 /// The course of a fit.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Training {
     pub options: FitOptions,

@@ -46,7 +46,7 @@ pub fn fit(
     watch: &dyn Watch,
 ) -> Result<Fitted> {
     options.check(tokens)?;
-    check(&model, tokens, options.padding)?;
+    check(&model, tokens, options.training.padding)?;
     objective.check(tokens.train.len(), tokens.labels.len())?;
     // A checkpoint holds only the trained weights.
     let is_frozen = model.count_trainable() < model.count();
@@ -70,7 +70,7 @@ pub fn fit(
         }
         run = run.prune()?.step()?;
         run.tell();
-        if run.saved_at.elapsed() >= options.checkpoint_every {
+        if run.saved_at.elapsed() >= options.training.checkpoint_every() {
             run.save()?;
         }
     }
@@ -104,26 +104,26 @@ impl<'a> Run<'a> {
             None => None,
         };
         let trainee = Trainee { model, projection }.train();
-        let steps_per_epoch = options.steps_per_epoch(tokens.train.len());
+        let steps_per_epoch = options.training.steps_per_epoch(tokens.train.len());
         let identity = state::identity(&trainee, tokens, objective, options)?;
         let mut run = Self {
             stepper,
             watch,
             checkpoints: checkpoints.map(Checkpoints::open).transpose()?,
-            optimizer: AdamW::new(options.adamw, &trainee, device),
+            optimizer: AdamW::new(options.training.adamw(), &trainee, device),
             trainee,
             best: None,
             state: FitState { identity, ..FitState::default() },
             steps_per_epoch,
-            total: steps_per_epoch * u64::from(options.epochs),
+            total: steps_per_epoch * u64::from(options.training.epochs),
             feed: Feed::start(tokens, options, 0)?,
             clock: Clock::start(0.0),
             saved_at: Instant::now(),
             saved: None,
         };
         let Some(checkpoints) = &run.checkpoints else { return Ok(run) };
-        let (found, notes) = checkpoints.read::<FitState>();
-        notes.into_iter().for_each(|note| watch.note(note));
+        let (found, warnings) = checkpoints.read::<FitState>();
+        warnings.into_iter().for_each(|warning| watch.warn(warning));
         match found {
             Some(found) if found.0.identity == run.state.identity => {
                 let resumed = state::resume(found, run.trainee, &mut run.optimizer)?;
@@ -133,7 +133,7 @@ impl<'a> Run<'a> {
                 (run.clock, run.saved) = (Clock::start(run.state.seconds), Some(run.state.step));
                 watch.note(format!("resuming from step {} of {}", run.state.step, run.total));
             }
-            Some(_) => watch.note("ignoring the checkpoint: it belongs to another fit".to_owned()),
+            Some(_) => watch.warn("ignoring the checkpoint: it belongs to another fit".to_owned()),
             None => {}
         }
         Ok(run)
@@ -146,7 +146,7 @@ impl<'a> Run<'a> {
 
     fn is_evaluation_step(&self) -> bool {
         let step = self.state.step;
-        let every = self.stepper.options.eval_steps.unwrap_or(self.steps_per_epoch);
+        let every = self.stepper.options.training.eval_steps.unwrap_or(self.steps_per_epoch);
         step > 0 && (step.is_multiple_of(every) || step == self.total)
     }
 
@@ -188,14 +188,14 @@ impl<'a> Run<'a> {
         evaluate::record(&mut self.state, epoch, validation);
         // A model that will still lose weights is not a candidate for the best model, nor a reference for later ones.
         let is_candidate = options.pruning.as_ref().is_none_or(|pruning| pruning.is_over(self.state.step, self.total));
-        let better = is_candidate && evaluate::judge(&mut self.state, options);
+        let better = is_candidate && evaluate::judge(&mut self.state, &options.training);
         if better {
             self.best = Some(self.trainee.model.clone());
         }
-        self.watch.note(evaluate::line(&self.state, options, better));
+        self.watch.measured(evaluate::measured(&self.state, options, self.total, better));
         if self.state.step == self.total {
             self.state.stop = Some(Stop::Finished);
-        } else if options.patience.is_some_and(|patience| self.state.stale >= patience) {
+        } else if options.training.patience.is_some_and(|patience| self.state.stale >= patience) {
             self.state.stop = Some(Stop::Early);
         }
         self.save()
@@ -225,8 +225,9 @@ impl<'a> Run<'a> {
     fn step(mut self) -> Result<Self> {
         let Stepper { tokens, options, .. } = *self.stepper;
         let step_batches = self.feed.next().context("internal error: the thread that collects rows has ended")?;
-        let learning_rate =
-            options.learning_rate * options.schedule.factor(self.state.step, options.warmup, self.total);
+        let training = &options.training;
+        let factor = training.schedule().factor(self.state.step, training.warmup(), self.total);
+        let learning_rate = training.rate() * factor;
         let start = Instant::now();
         let (trainee, seen) = self.stepper.step(self.trainee, &mut self.optimizer, &step_batches, learning_rate)?;
         self.trainee = trainee;
@@ -299,7 +300,7 @@ impl<'a> Run<'a> {
             done: state.step,
             total: self.total,
             unit: "step",
-            epoch: Some((epoch.ceil() as u32, self.stepper.options.epochs)),
+            epoch: Some((epoch.ceil() as u32, self.stepper.options.training.epochs)),
             loss: Some(state.smooth),
             lr: Some(state.learning_rate),
             rate: Some(state.whole.rate()),

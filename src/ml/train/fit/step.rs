@@ -74,7 +74,7 @@ impl Stepper<'_> {
         })?;
 
         // Read the loss after queuing the update, so that a GPU never waits for the host.
-        let (trainee, norm) = optimizer.step(trainee, gathered.grads, learning_rate, self.options.clip)?;
+        let (trainee, norm) = optimizer.step(trainee, gathered.grads, learning_rate, self.options.training.clip())?;
         let loss = f64::from(Tensor::cat(gathered.losses, 0).sum().try_into_scalar::<f32>()?);
         let positions = batches.iter().map(|batch| batch.positions() as u64).sum();
         let tokens = batches.iter().map(|batch| batch.tokens as u64).sum();
@@ -86,7 +86,7 @@ impl Stepper<'_> {
         let Self { tokens, options, .. } = self;
         let cut = |batch: &Batch| -> Vec<Batch> {
             let rows = batch.rows.chunks(batch.len().div_ceil(parts));
-            rows.map(|rows| Batch::collect(&tokens.train, rows, tokens.pad_id, options.padding)).collect()
+            rows.map(|rows| Batch::collect(&tokens.train, rows, tokens.pad_id, options.training.padding)).collect()
         };
         if parts == 1 { step_batches.batches.clone() } else { step_batches.batches.iter().flat_map(cut).collect() }
     }
@@ -160,7 +160,8 @@ impl StepWork<'_> {
     fn run(&self, rank: usize, trainee: &Trainee, device: &Device) -> Result<Gathered> {
         let Trainee { model, projection } = trainee;
         let guide = self.objective.guide().map(|guide| if rank == 0 { guide.clone() } else { guide.on(device) });
-        let mut pass = Pass::rank(self.options.seed, self.step, rank as u64).in_precision(self.options.precision);
+        let mut pass =
+            Pass::rank(self.options.seed, self.step, rank as u64).in_precision(self.options.training.precision);
         let mut gathered = Gathered { grads: Accumulated::default(), losses: Vec::new() };
         for batch in self.batches.iter().skip(rank).step_by(self.ranks) {
             let (ids, mask) = batch.to_device(device);
@@ -168,7 +169,7 @@ impl StepWork<'_> {
             let targets = guide.as_ref().map(|guide| guide.targets(&ids, &mask, self.counts, projection.as_ref()));
             let loss = |logits| self.objective.loss(logits, batch, self.weight);
             let inputs = Inputs { ids, mask, loss: &loss, targets: targets.as_ref() };
-            gathered.losses.push(if self.options.gradient_checkpointing {
+            gathered.losses.push(if self.options.training.gradient_checkpointing {
                 backward::layer_by_layer(model, inputs, &mut pass, take)?
             } else {
                 backward::whole(model, inputs, &mut pass, take)?

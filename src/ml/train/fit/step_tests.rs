@@ -7,9 +7,9 @@ use crate::compress::lora::{LoraConfig, Targets};
 use crate::compute::precision::Precision;
 use crate::model::{Config, Model, walk};
 use crate::text::batch::Padding;
+use crate::train::fit::Hyperparameters;
 use crate::train::fit::run::tests::{model, options, tokens};
 use crate::train::guide::{AttentionLoss, Depths, Guide, HiddenLoss, Measure};
-use crate::train::optimizer::AdamWSettings;
 use crate::watch::Silent;
 
 /// Take one step of `options` on the first rows, with each batch in `parts`. Returns its measurements and the weights
@@ -29,10 +29,11 @@ fn step_towards(
     let device = Device::flex().autodiff();
     let projection = objective.guide().and_then(|guide| guide.projection(model.config(), 1, &device).unwrap());
     let trainee = Trainee { model, projection }.train();
-    let mut optimizer = AdamW::new(options.adamw, &trainee, &device);
+    let mut optimizer = AdamW::new(options.training.adamw(), &trainee, &device);
     let collect = |rows: &[usize]| Batch::collect(&tokens.train, rows, tokens.pad_id, Padding::Bucketed);
-    let rows: Vec<usize> = (0..options.step_rows()).collect();
-    let step_batches = StepBatches { step: 3, batches: rows.chunks(options.batch_size).map(collect).collect() };
+    let rows: Vec<usize> = (0..options.training.step_rows()).collect();
+    let step_batches =
+        StepBatches { step: 3, batches: rows.chunks(options.training.batch_size).map(collect).collect() };
     let budget = MemoryBudget::in_parts(parts);
     let stepper = Stepper { tokens: &tokens, objective, options, device: &device, watch: &Silent, budget };
     let (trainee, seen) = stepper.step(trainee, &mut optimizer, &step_batches, 1.0).unwrap();
@@ -43,7 +44,13 @@ fn step_towards(
 /// With learning rate 1 and a large ε, AdamW's first step g / (|g| + ε) is close to g / ε, so differences between
 /// weights are differences between gradients.
 fn linear() -> FitOptions {
-    FitOptions { adamw: AdamWSettings { epsilon: 1.0, ..AdamWSettings::default() }, clip: None, ..options() }
+    Hyperparameters { epsilon: 1.0, clip: 0.0, ..options() }.into()
+}
+
+/// The same options with other parameters.
+fn with(mut options: FitOptions, change: impl FnOnce(&mut Hyperparameters)) -> FitOptions {
+    change(&mut options.training);
+    options
 }
 
 fn difference(a: &BTreeMap<String, Vec<f32>>, b: &BTreeMap<String, Vec<f32>>) -> f32 {
@@ -83,9 +90,9 @@ fn families(dropout: f64) -> Vec<(&'static str, Model)> {
 fn gradient_checkpointing_changes_nothing_but_memory() {
     for dropout in [0.0, 0.1] {
         for (family, model) in families(dropout) {
-            let options = FitOptions { accumulation: 2, ..linear() };
+            let options = with(linear(), |training| training.accumulation = 2);
             let (plain, weights) = step(model.clone(), &options, 1);
-            let options = FitOptions { gradient_checkpointing: true, ..options };
+            let options = with(options, |training| training.gradient_checkpointing = true);
             let (checkpointed, same) = step(model, &options, 1);
             assert!((plain.loss - checkpointed.loss).abs() < 1e-6, "{family}");
             assert!((plain.norm - checkpointed.norm).abs() < 1e-6 * plain.norm, "{family}");
@@ -115,7 +122,7 @@ fn gradient_checkpointing_goes_down_only_as_far_as_something_is_trained() {
     for (model, lowest) in models {
         assert_eq!(model.lowest_trained(), Some(lowest));
         let (_, weights) = step(model.clone(), &linear(), 1);
-        let (_, same) = step(model, &FitOptions { gradient_checkpointing: true, ..linear() }, 1);
+        let (_, same) = step(model, &with(linear(), |training| training.gradient_checkpointing = true), 1);
         assert!(difference(&weights, &same) < 1e-6, "from piece {lowest} on");
     }
 }
@@ -133,7 +140,7 @@ fn two_halves_give_the_gradient_of_the_whole() {
 fn several_devices_give_the_gradient_of_one() {
     // Burn's flex backend has a single device. Two ranks on it still have a replica, a thread and a graph each.
     for batch_size in [8, 7] {
-        let one = FitOptions { batch_size, accumulation: 2, ..linear() };
+        let one = with(linear(), |training| (training.batch_size, training.accumulation) = (batch_size, 2));
         let (alone, weights) = step(model(0.0, 1), &one, 1);
         for others in [1, 2] {
             let several = FitOptions { replicas: vec![Device::flex(); others], ..one.clone() };
@@ -158,14 +165,14 @@ fn each_device_drops_other_neurons_and_always_the_same() {
 fn bf16_gives_the_gradient_within_its_precision() {
     for (family, model) in families(0.0) {
         let (exact, weights) = step(model.clone(), &linear(), 1);
-        let bf16 = FitOptions { precision: Precision::Bf16, ..linear() };
+        let bf16 = with(linear(), |training| training.precision = Precision::Bf16);
         let (rounded, near) = step(model.clone(), &bf16, 1);
         // Eight bits have an error of 0.4 %; two layers add up a few of these errors.
         assert!((exact.loss - rounded.loss).abs() < 0.02 * exact.loss, "{family}: {exact:?} {rounded:?}");
         assert!((exact.norm - rounded.norm).abs() < 0.05 * exact.norm, "{family}: {exact:?} {rounded:?}");
         assert!(exact.loss != rounded.loss, "{family} was computed in f32");
         assert!(difference(&weights, &near) < 0.05 * exact.norm as f32, "{family}");
-        let checkpointed = FitOptions { gradient_checkpointing: true, ..bf16 };
+        let checkpointed = with(bf16, |training| training.gradient_checkpointing = true);
         assert!(difference(&near, &step(model, &checkpointed, 1).1) < 0.01 * exact.norm as f32, "{family}");
     }
 }
@@ -191,7 +198,7 @@ fn a_teachers_guidance_is_the_same_however_the_rows_go_through() {
         for (family, student) in families(dropout) {
             for width in [16, 12] {
                 let objective = imitation(&student, width);
-                let options = FitOptions { accumulation: 2, ..linear() };
+                let options = with(linear(), |training| training.accumulation = 2);
                 let (whole, weights) = step_towards(&objective, student.clone(), &options, 1);
                 assert_eq!(weights.contains_key("projection.weight"), width != 16);
                 let (unguided, _) = step(student.clone(), &options, 1);
@@ -202,14 +209,14 @@ fn a_teachers_guidance_is_the_same_however_the_rows_go_through() {
                     let worst = difference(&weights, &others);
                     assert!(worst < 3e-6, "{family} {how}: weights differ by {worst}");
                 };
-                let checkpointing = FitOptions { gradient_checkpointing: true, ..options.clone() };
+                let checkpointing = with(options.clone(), |training| training.gradient_checkpointing = true);
                 same(step_towards(&objective, student.clone(), &checkpointing, 1), "layer by layer");
                 if dropout == 0.0 {
                     same(step_towards(&objective, student.clone(), &options, 2), "in halves");
                     let two = FitOptions { replicas: vec![Device::flex()], ..options.clone() };
                     same(step_towards(&objective, student.clone(), &two, 1), "on two devices");
                     // Wider than any row, so that there is much padding, which nothing may imitate.
-                    let wide = FitOptions { padding: Padding::Fixed(30), ..options };
+                    let wide = with(options, |training| training.padding = Padding::Fixed(30));
                     same(step_towards(&objective, student.clone(), &wide, 2), "padded");
                 }
             }
@@ -223,7 +230,7 @@ fn layers_that_are_not_trained_are_not_held_against_the_teacher() {
         let student = model(0.1, 1).finetune_last(1).unwrap();
         let objective = imitation(&student, width);
         let (whole, weights) = step_towards(&objective, student.clone(), &linear(), 1);
-        let checkpointing = FitOptions { gradient_checkpointing: true, ..linear() };
+        let checkpointing = with(linear(), |training| training.gradient_checkpointing = true);
         let (other, same) = step_towards(&objective, student, &checkpointing, 1);
         assert!((whole.loss - other.loss).abs() < 3e-6 * whole.loss, "{whole:?} {other:?}");
         assert!(difference(&weights, &same) < 3e-6, "differ by {}", difference(&weights, &same));

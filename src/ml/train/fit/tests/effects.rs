@@ -11,7 +11,7 @@ fn evaluations_come_at_each_epochs_end_or_every_so_many_steps_and_after_the_last
     let tokens = tokens(44); // Six steps an epoch.
     let usual = run(model(0.1, 4), &tokens, &options()).unwrap();
     assert_eq!(steps(&usual), [6, 12, 18]);
-    let often = run(model(0.1, 4), &tokens, &FitOptions { eval_steps: Some(4), ..options() }).unwrap();
+    let often = run(model(0.1, 4), &tokens, &Hyperparameters { eval_steps: Some(4), ..options() }).unwrap();
     assert_eq!(steps(&often), [4, 8, 12, 16, 18]);
     let epochs: Vec<f64> = often.training.evaluations.iter().map(|evaluation| evaluation.epoch).collect();
     assert_eq!(epochs, [4.0 / 6.0, 8.0 / 6.0, 2.0, 16.0 / 6.0, 3.0]);
@@ -20,7 +20,7 @@ fn evaluations_come_at_each_epochs_end_or_every_so_many_steps_and_after_the_last
     assert_eq!(losses, often.training.curve.iter().map(|point| point.loss).collect::<Vec<_>>());
     let mean = losses[4..8].iter().sum::<f64>() / 4.0;
     assert!((often.training.evaluations[1].train_loss - mean).abs() < 1e-12);
-    let rarely = run(model(0.1, 4), &tokens, &FitOptions { eval_steps: Some(1000), ..options() }).unwrap();
+    let rarely = run(model(0.1, 4), &tokens, &Hyperparameters { eval_steps: Some(1000), ..options() }).unwrap();
     assert_eq!(steps(&rarely), [18]);
 }
 
@@ -29,7 +29,8 @@ fn the_model_kept_is_that_of_the_best_evaluation_by_the_chosen_metric() {
     let tokens = tokens(44);
     for metric in [Criterion::MacroF1, Criterion::Accuracy, Criterion::Loss, Criterion::MacroAuc] {
         // A rate so high that the validation metrics go up and down.
-        let options = FitOptions { metric, eval_steps: Some(1), learning_rate: 3e-2, epochs: 2, ..options() };
+        let options =
+            Hyperparameters { metric, eval_steps: Some(1), learning_rate: Some(3e-2), epochs: 2, ..options() };
         let fitted = run(model(0.1, 4), &tokens, &options).unwrap();
         let values = fitted.training.evaluations.iter().map(|e| metric.of(e.validation.as_ref().unwrap()));
         let values: Vec<f64> = values.collect();
@@ -48,7 +49,7 @@ fn the_model_kept_is_that_of_the_best_evaluation_by_the_chosen_metric() {
 
 #[test]
 fn patience_counts_evaluations_be_they_epochs_or_not() {
-    let options = FitOptions { eval_steps: Some(2), patience: Some(3), learning_rate: 1e-9, ..options() };
+    let options = Hyperparameters { eval_steps: Some(2), patience: Some(3), learning_rate: Some(1e-9), ..options() };
     let fitted = run(model(0.1, 6), &tokens(32), &options).unwrap();
     assert_eq!((fitted.training.stop, steps(&fitted)), (Stop::Early, vec![2, 4, 6, 8]));
 }
@@ -56,7 +57,7 @@ fn patience_counts_evaluations_be_they_epochs_or_not() {
 #[test]
 fn a_gain_below_the_threshold_makes_a_best_model_and_buys_no_patience() {
     let fitted = |threshold| {
-        let options = FitOptions { epochs: 6, patience: Some(2), threshold, metric: Criterion::Loss, ..options() };
+        let options = Hyperparameters { epochs: 6, patience: Some(2), threshold, metric: Criterion::Loss, ..options() };
         run(model(0.0, 6), &tokens(96), &options).unwrap().training
     };
     let (patient, strict) = (fitted(0.0), fitted(10.0));
@@ -67,16 +68,20 @@ fn a_gain_below_the_threshold_makes_a_best_model_and_buys_no_patience() {
 #[test]
 fn every_step_has_the_rate_of_the_schedule() {
     let tokens = tokens(44);
-    for schedule in [Schedule::Linear, Schedule::Cosine, Schedule::CosineWithRestarts { cycles: 2 }, Schedule::Constant]
-    {
-        let options = FitOptions { schedule, warmup: Warmup::Steps(3), ..options() };
+    let after = |steps| Hyperparameters { warmup_steps: Some(steps), warmup_ratio: None, ..options() };
+    for (shape, schedule) in [
+        (Shape::Linear, Schedule::Linear),
+        (Shape::Cosine, Schedule::Cosine),
+        (Shape::CosineWithRestarts, Schedule::CosineWithRestarts { cycles: 2 }),
+        (Shape::Constant, Schedule::Constant),
+    ] {
+        let options = Hyperparameters { schedule: shape, cycles: 2, ..after(3) };
         let curve = run(model(0.0, 4), &tokens, &options).unwrap().training.curve;
-        let expected: Vec<f64> =
-            (0..18).map(|step| options.learning_rate * schedule.factor(step, options.warmup, 18)).collect();
+        let expected: Vec<f64> = (0..18).map(|step| 3e-3 * schedule.factor(step, Warmup::Steps(3), 18)).collect();
         assert_eq!(curve.iter().map(|point| point.learning_rate).collect::<Vec<_>>(), expected, "{schedule:?}");
     }
     // The first step of a warm-up has rate 0, so it changes nothing.
-    let options = FitOptions { epochs: 1, batch_size: 44, warmup: Warmup::Steps(1), ..options() };
+    let options = Hyperparameters { epochs: 1, batch_size: 44, ..after(1) };
     let fitted = run(model(0.0, 4), &tokens, &options).unwrap();
     assert!(bits(&model(0.0, 4).to_host().unwrap()) == weights(&fitted));
 }
@@ -84,23 +89,20 @@ fn every_step_has_the_rate_of_the_schedule() {
 #[test]
 fn betas_and_epsilon_reach_the_optimizer() {
     let tokens = tokens(44);
-    let usual = AdamWSettings::default();
-    let fitted = |adamw| weights(&run(model(0.0, 10), &tokens, &FitOptions { adamw, ..options() }).unwrap());
-    let reference = fitted(usual);
-    for adamw in [
-        AdamWSettings { beta1: 0.8, ..usual },
-        AdamWSettings { beta2: 0.9, ..usual },
-        AdamWSettings { epsilon: 1e-3, ..usual },
-    ] {
-        assert!(fitted(adamw) != reference, "{adamw:?}");
+    let fitted = |betas, epsilon| {
+        weights(&run(model(0.0, 10), &tokens, &Hyperparameters { betas, epsilon, ..options() }).unwrap())
+    };
+    let reference = fitted([0.9, 0.999], 1e-8);
+    for (betas, epsilon) in [([0.8, 0.999], 1e-8), ([0.9, 0.9], 1e-8), ([0.9, 0.999], 1e-3)] {
+        assert!(fitted(betas, epsilon) != reference, "{betas:?} {epsilon}");
     }
-    assert!(fitted(usual) == reference);
+    assert!(weights(&run(model(0.0, 10), &tokens, &options()).unwrap()) == reference, "these are the defaults");
 }
 
 #[test]
 fn fixed_padding_computes_more_than_buckets_do() {
     let padding =
-        |padding| run(model(0.0, 4), &tokens(44), &FitOptions { padding, ..options() }).unwrap().training.padding;
+        |padding| run(model(0.0, 4), &tokens(44), &Hyperparameters { padding, ..options() }).unwrap().training.padding;
     let (bucketed, fixed) =
         (padding(crate::text::batch::Padding::Bucketed), padding(crate::text::batch::Padding::Fixed(16)));
     let held: usize = (0..44).map(|row| tokens(44).train.row(row).len()).sum();
@@ -116,7 +118,15 @@ fn frozen_layers_stay_and_take_no_room_in_optimizer_and_checkpoints() {
     let before = start().to_host().unwrap();
     let is_trained = |name: &str| name.contains("layer.1.") || name.starts_with("classifier");
     let go = |watch: &dyn Watch| {
-        fit(start(), &tokens, &Objective::cross_entropy(), &options(), Some(folder.path()), &Device::flex(), watch)
+        fit(
+            start(),
+            &tokens,
+            &Objective::cross_entropy(),
+            &options().into(),
+            Some(folder.path()),
+            &Device::flex(),
+            watch,
+        )
     };
     let undisturbed = run(start(), &tokens, &options()).unwrap();
     assert!(go(&StopAfter(7, AtomicU64::new(0))).unwrap_err().is::<Interrupted>());
@@ -139,7 +149,7 @@ fn frozen_layers_stay_and_take_no_room_in_optimizer_and_checkpoints() {
 
 #[test]
 fn patience_ends_a_fit_that_no_longer_gets_better() {
-    let options = FitOptions { epochs: 50, patience: Some(2), learning_rate: 1e-9, ..options() };
+    let options = Hyperparameters { epochs: 50, patience: Some(2), learning_rate: Some(1e-9), ..options() };
     let fitted = run(model(0.1, 6), &tokens(32), &options).unwrap();
     assert_eq!((fitted.training.stop, fitted.training.evaluations.len()), (Stop::Early, 3));
     assert_eq!(fitted.training.best.unwrap().epoch, 1.0);
@@ -152,11 +162,10 @@ fn patience_ends_a_fit_that_no_longer_gets_better() {
 #[test]
 fn clipping_and_decay_have_their_effect() {
     let tokens = tokens(32);
-    let fitted = |options: FitOptions| run(model(0.0, 10), &tokens, &options).unwrap();
-    let free = fitted(FitOptions { clip: None, ..options() });
-    let clipped = fitted(FitOptions { clip: Some(1e-3), ..options() });
-    let decayed =
-        fitted(FitOptions { adamw: AdamWSettings { weight_decay: 0.5, ..AdamWSettings::default() }, ..options() });
+    let fitted = |options: Hyperparameters| run(model(0.0, 10), &tokens, &options).unwrap();
+    let free = fitted(Hyperparameters { clip: 0.0, ..options() });
+    let clipped = fitted(Hyperparameters { clip: 1e-3, ..options() });
+    let decayed = fitted(Hyperparameters { weight_decay: 0.5, ..options() });
     assert!(difference(&free.model, &clipped.model) > 1e-5); // Adam ignores a scale, but not ε.
     assert_eq!(free.training.curve[0].grad_norm, clipped.training.curve[0].grad_norm); // Reported before clipping.
     let norm =

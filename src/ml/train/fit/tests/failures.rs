@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn a_loss_that_is_not_a_number_stops_with_the_rows() {
-    let options = FitOptions { learning_rate: 1e30, warmup: Warmup::Steps(0), clip: None, ..options() };
+    let options = Hyperparameters { learning_rate: Some(1e30), warmup_ratio: None, clip: 0.0, ..options() };
     let message = run(model(0.0, 9), &tokens(32), &options).unwrap_err().to_string();
     assert!(message.contains("NaN") || message.contains("inf"), "{message}");
     assert!(message.contains("of 12 (epoch") && message.contains("rows row-"), "{message}");
@@ -16,7 +16,13 @@ struct Told(Mutex<Vec<String>>);
 
 impl Watch for Told {
     fn progress(&self, _: Progress) {}
+    fn measured(&self, measured: Measured) {
+        self.0.lock().unwrap().push(format!("{measured:?}"));
+    }
     fn note(&self, text: String) {
+        self.0.lock().unwrap().push(text);
+    }
+    fn warn(&self, text: String) {
         self.0.lock().unwrap().push(text);
     }
     fn stopped(&self) -> bool {
@@ -60,7 +66,7 @@ fn model_with_a_bad_token() -> Model {
 #[test]
 fn a_bad_row_stops_the_fit_and_the_state_before_it_is_on_disk() {
     // No checkpoint is due by time: the one on disk was written because of the failure.
-    let options = FitOptions { checkpoint_every: Duration::from_secs(3600), ..options() };
+    let options = FitOptions::from(Hyperparameters { checkpoint_minutes: 60.0, ..options() });
     let folder = tempfile::tempdir().unwrap();
     let (message, notes, step, weights) = failure(model_with_a_bad_token(), &options, folder.path());
     assert!(step < 6 && notes.is_empty(), "{notes:?}");
@@ -86,15 +92,16 @@ fn a_bad_row_stops_the_fit_and_the_state_before_it_is_on_disk() {
 #[test]
 fn a_spoilt_model_never_becomes_a_checkpoint() {
     // The update itself overflows, so the model after the step is the first thing that is not finite.
-    let options = FitOptions {
-        learning_rate: 1e39,
-        warmup: Warmup::Steps(1),
-        clip: None,
-        checkpoint_every: Duration::ZERO,
+    let options = Hyperparameters {
+        learning_rate: Some(1e39),
+        warmup_ratio: None,
+        warmup_steps: Some(1),
+        clip: 0.0,
+        checkpoint_minutes: 0.0,
         ..options()
     };
     let folder = tempfile::tempdir().unwrap();
-    let (message, _, step, weights) = failure(model(0.1, 4), &options, folder.path());
+    let (message, _, step, weights) = failure(model(0.1, 4), &options.into(), folder.path());
     assert_eq!(step, 1, "the first step has a rate of 0");
     assert!(weights.iter().all(|x| x.is_finite()));
     assert!(message.contains("at step 3 of 18") && message.contains("the checkpoint of step 1 is kept"), "{message}");
@@ -120,11 +127,11 @@ fn tokens_that_the_model_cannot_read_are_refused() {
 fn a_damaged_or_foreign_checkpoint_is_not_used() {
     let tokens = tokens(44);
     let folder = tempfile::tempdir().unwrap();
-    let options = FitOptions { checkpoint_every: Duration::ZERO, ..options() };
+    let options = Hyperparameters { checkpoint_minutes: 0.0, ..options() };
     let objective = Objective::cross_entropy();
-    let go = |options: &FitOptions, steps| {
-        let watch = StopAfter(steps, AtomicU64::new(0));
-        let result = fit(model(0.1, 4), &tokens, &objective, options, Some(folder.path()), &Device::flex(), &watch);
+    let go = |options: &Hyperparameters, steps| {
+        let (options, watch) = (options.clone().into(), StopAfter(steps, AtomicU64::new(0)));
+        let result = fit(model(0.1, 4), &tokens, &objective, &options, Some(folder.path()), &Device::flex(), &watch);
         (result, watch.1.load(Ordering::Relaxed))
     };
     assert!(go(&options, 5).0.is_err());
@@ -136,6 +143,6 @@ fn a_damaged_or_foreign_checkpoint_is_not_used() {
     let (fitted, steps) = go(&options, 1000);
     assert!((13..18).contains(&steps), "{steps} steps from the checkpoint before");
     assert!(weights(&run(model(0.1, 4), &tokens, &options).unwrap()) == weights(&fitted.unwrap()));
-    let other = FitOptions { learning_rate: 1e-4, ..options.clone() };
+    let other = Hyperparameters { learning_rate: Some(1e-4), ..options.clone() };
     assert_eq!(go(&other, 1000).1, 18);
 }

@@ -28,11 +28,12 @@ fn objective(teacher: &Model, student: &Model, hidden: Option<HiddenLoss>, atten
 fn an_interrupted_guided_fit_ends_in_the_same_bits_its_projection_included() {
     let (tokens, teacher) = (tokens(44), teacher(24));
     let objective = objective(&teacher, &model(0.1, 4), hidden(Measure::Cosine, 2.0), true);
-    let undisturbed = fit(model(0.1, 4), &tokens, &objective, &options(), None, &Device::flex(), &Silent).unwrap();
+    let undisturbed =
+        fit(model(0.1, 4), &tokens, &objective, &options().into(), None, &Device::flex(), &Silent).unwrap();
     assert!(undisturbed.model.parameters().iter().all(|named| !named.name.contains("projection")));
-    for (steps, every) in [(1, 0), (5, 3600), (6, 3600)] {
+    for (steps, every) in [(1, 0.0), (5, 60.0), (6, 60.0)] {
         let folder = tempfile::tempdir().unwrap();
-        let options = FitOptions { checkpoint_every: Duration::from_secs(every), ..options() };
+        let options = FitOptions::from(Hyperparameters { checkpoint_minutes: every, ..options() });
         let fitted = loop {
             let watch = StopAfter(steps, AtomicU64::new(0));
             match fit(model(0.1, 4), &tokens, &objective, &options, Some(folder.path()), &Device::flex(), &watch) {
@@ -57,15 +58,16 @@ fn a_checkpoint_of_another_guidance_is_not_used() {
         start(),
         &tokens,
         &objective(&teacher, &start(), hidden(Measure::Mse, 1.0), false),
-        &options(),
+        &options().into(),
         Some(folder.path()),
         &Device::flex(),
         &StopAfter(3, AtomicU64::new(0)),
     );
     assert!(stopped.unwrap_err().is::<Interrupted>());
     let other = objective(&teacher, &start(), hidden(Measure::Mse, 2.0), false);
-    let alone = fit(start(), &tokens, &other, &options(), None, &Device::flex(), &Silent).unwrap();
-    let fitted = fit(start(), &tokens, &other, &options(), Some(folder.path()), &Device::flex(), &Silent).unwrap();
+    let alone = fit(start(), &tokens, &other, &options().into(), None, &Device::flex(), &Silent).unwrap();
+    let fitted =
+        fit(start(), &tokens, &other, &options().into(), Some(folder.path()), &Device::flex(), &Silent).unwrap();
     assert!(weights(&alone) == weights(&fitted));
 }
 
@@ -76,7 +78,7 @@ fn each_loss_brings_the_student_nearer_to_the_teacher() {
     for (hidden, attention) in [(hidden(Measure::Mse, 1.0), false), (hidden(Measure::Cosine, 1.0), false), (None, true)]
     {
         let objective = objective(&teacher, &start(), hidden, attention);
-        let options = FitOptions { epochs: 20, ..options() };
+        let options = FitOptions::from(Hyperparameters { epochs: 20, ..options() });
         let fitted = fit(start(), &tokens(44), &objective, &options, None, &Device::flex(), &Silent).unwrap();
         let losses: Vec<f64> = fitted.training.curve.iter().map(|point| point.loss).collect();
         assert!(losses[losses.len() - 1] < 0.9 * losses[0], "{hidden:?} {attention}: {losses:?}");

@@ -6,7 +6,6 @@ mod guided;
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use anyhow::Result;
 use burn::tensor::Device;
@@ -19,10 +18,10 @@ use crate::judge::metrics::{Metrics, Scoring};
 use crate::model::fixture::Fixture;
 use crate::model::{Config, HostTensors};
 use crate::text::data::tokens::Split;
-use crate::train::fit::{Criterion, FitOptions};
+use crate::train::fit::{Criterion, Evaluation, FitOptions, Hyperparameters};
 use crate::train::optimizer::AdamWSettings;
-use crate::train::schedule::{Schedule, Warmup};
-use crate::watch::Silent;
+use crate::train::schedule::{Schedule, Shape, Warmup};
+use crate::watch::{Measured, Silent};
 
 /// Two layers of width 16 with dropout 0.1: a step takes milliseconds.
 pub(crate) fn model(dropout: f64, seed: u64) -> Model {
@@ -59,12 +58,19 @@ pub(crate) fn tokens(rows: usize) -> Tokens {
     }
 }
 
-pub(crate) fn options() -> FitOptions {
-    FitOptions { epochs: 3, batch_size: 8, learning_rate: 3e-3, warmup: Warmup::Ratio(0.1), ..FitOptions::default() }
+pub(crate) fn options() -> Hyperparameters {
+    Hyperparameters {
+        epochs: 3,
+        batch_size: 8,
+        learning_rate: Some(3e-3),
+        warmup_ratio: Some(0.1),
+        ..Hyperparameters::default()
+    }
 }
 
-fn run(model: Model, tokens: &Tokens, options: &FitOptions) -> Result<Fitted> {
-    fit(model, tokens, &Objective::cross_entropy(), options, None, &Device::flex(), &Silent)
+fn run(model: Model, tokens: &Tokens, training: &Hyperparameters) -> Result<Fitted> {
+    let options = training.clone().into();
+    fit(model, tokens, &Objective::cross_entropy(), &options, None, &Device::flex(), &Silent)
 }
 
 fn bits(host: &HostTensors) -> Vec<(String, Vec<u32>)> {
@@ -91,7 +97,7 @@ fn difference(a: &Model, b: &Model) -> f32 {
 
 #[test]
 fn five_steps_are_torchs() {
-    let Some(fixture) = Fixture::open("roberta-tiny") else { return };
+    let fixture = Fixture::open("roberta-tiny");
     let device = Device::flex();
     let model = Model::load(&fixture.dir, None, 0, &device).unwrap().model;
     let numbers = |value: &Value| -> Vec<f64> { serde_json::from_value(value.clone()).unwrap() };
@@ -109,16 +115,16 @@ fn five_steps_are_torchs() {
     let labels = model.config().labels().to_vec();
     let tokens =
         Tokens { labels, pad_id: 1, max_length: 128, train, validation: Split::default(), test: Split::default() };
-    let options = FitOptions {
+    let options = Hyperparameters {
         epochs: 5,
         batch_size: tokens.train.len(),
-        learning_rate: 1e-3,
-        schedule: Schedule::Constant,
-        adamw: AdamWSettings { weight_decay: 0.01, ..AdamWSettings::default() },
-        ..FitOptions::default()
+        learning_rate: Some(1e-3),
+        schedule: Shape::Constant,
+        weight_decay: 0.01,
+        ..Hyperparameters::default()
     };
     for (batch_size, accumulation) in [(6, 1), (2, 3), (4, 2)] {
-        let options = FitOptions { batch_size, accumulation, ..options.clone() };
+        let options = Hyperparameters { batch_size, accumulation, ..options.clone() };
         let fitted = run(model.clone(), &tokens, &options).unwrap();
         let losses: Vec<f64> = fitted.training.curve.iter().map(|point| point.loss).collect();
         for (got, want) in losses.iter().zip(&expected_losses) {
@@ -138,8 +144,8 @@ fn accumulation_equals_one_big_batch() {
     let tokens = tokens(61); // The last step is a part of one.
     let objective = Objective::CrossEntropy { smoothing: 0.1, class_weights: Some(vec![0.5, 1.0, 3.0]) };
     let fitted = [(12, 1), (4, 3), (5, 12), (60, 1)].map(|(batch_size, accumulation)| {
-        let options = FitOptions { epochs: 2, batch_size, accumulation, ..options() };
-        fit(model(0.0, 1), &tokens, &objective, &options, None, &Device::flex(), &Silent).unwrap()
+        let options = Hyperparameters { epochs: 2, batch_size, accumulation, ..options() };
+        fit(model(0.0, 1), &tokens, &objective, &options.into(), None, &Device::flex(), &Silent).unwrap()
     });
     for (a, b) in [(0, 1), (2, 3)] {
         let worst = difference(&fitted[a].model, &fitted[b].model);
@@ -153,20 +159,26 @@ fn accumulation_equals_one_big_batch() {
 #[test]
 fn it_learns_and_tells_the_whole_story() {
     #[derive(Default)]
-    struct Notes(Mutex<Vec<String>>, AtomicU64);
-    impl Watch for Notes {
+    struct Told(Mutex<Vec<Measured>>, AtomicU64);
+    impl Watch for Told {
         fn progress(&self, progress: Progress) {
             assert_eq!((progress.done, progress.unit), (self.1.fetch_add(1, Ordering::Relaxed) + 1, "step"));
         }
+        fn measured(&self, measured: Measured) {
+            self.0.lock().unwrap().push(measured);
+        }
         fn note(&self, text: String) {
-            self.0.lock().unwrap().push(text);
+            panic!("{text}");
+        }
+        fn warn(&self, text: String) {
+            panic!("{text}");
         }
         fn stopped(&self) -> bool {
             false
         }
     }
-    let (tokens, watch) = (tokens(96), Notes::default());
-    let options = FitOptions { epochs: 12, ..options() };
+    let (tokens, watch) = (tokens(96), Told::default());
+    let options = FitOptions::from(Hyperparameters { epochs: 12, ..options() });
     let fitted =
         fit(model(0.1, 2), &tokens, &Objective::cross_entropy(), &options, None, &Device::flex(), &watch).unwrap();
     let training = &fitted.training;
@@ -174,17 +186,30 @@ fn it_learns_and_tells_the_whole_story() {
     assert!(training.best.unwrap().value > 0.95, "{:?}", training.best);
     assert!(training.padding > 0.0 && training.padding < 0.3);
     assert_eq!(watch.1.load(Ordering::Relaxed), 144);
-    let notes = watch.0.lock().unwrap();
-    assert_eq!(notes.len(), 12);
-    assert!(notes[0].starts_with("epoch 1/12  loss ") && notes[0].ends_with("  best so far"), "{}", notes[0]);
+    let measured = watch.0.lock().unwrap();
+    assert_eq!(measured.len(), 12);
+    for (told, evaluation) in measured.iter().zip(&training.evaluations) {
+        let metrics = evaluation.validation.as_ref().unwrap();
+        let value = |name: &str| told.values.iter().find(|(known, _)| known == name).unwrap().1;
+        assert_eq!((told.step, told.epoch, told.epochs, told.total), (evaluation.step, evaluation.epoch, 12, 144));
+        assert_eq!((value("loss"), value("validation-loss")), (evaluation.train_loss, metrics.loss));
+        assert_eq!((value("macro-f1"), value("accuracy")), (metrics.macro_f1, metrics.accuracy));
+        let class = &metrics.per_class[1];
+        assert_eq!(value(&format!("recall[{}]", class.label)), class.recall);
+        assert_eq!((told.metric, told.every, told.patience), ("macro-f1", None, None));
+    }
+    assert!(measured[0].best);
+    let kept = measured[11].kept.unwrap();
+    assert_eq!((kept.step, kept.value), (training.best.unwrap().step, training.best.unwrap().value));
     // The returned model is that of the best epoch, not of the last.
     let device = Device::flex();
     let scoring = Scoring { split: &tokens.validation, pad_id: 1, batch_size: 64, device: &device };
     let logits = scoring.logits(&metrics::forward(&fitted.model), &Silent).unwrap();
     let metrics = Metrics::of(&logits, tokens.validation.labels(), &tokens.labels).unwrap();
     assert_eq!(metrics.macro_f1, training.best.unwrap().value);
-    let json = serde_json::to_string(training).unwrap();
-    assert_eq!(&serde_json::from_str::<Training>(&json).unwrap(), training);
+    let json = serde_json::to_value(training).unwrap();
+    assert_eq!((&json["steps"], &json["options"]["epochs"]), (&144.into(), &12.into()));
+    assert_eq!(serde_json::from_value::<Vec<Evaluation>>(json["evaluations"].clone()).unwrap(), training.evaluations);
     assert!(fitted.timings.seconds > 0.0 && fitted.timings.curve.len() == training.curve.len());
 }
 
@@ -192,11 +217,13 @@ fn it_learns_and_tells_the_whole_story() {
 fn nothing_else_in_the_process_changes_a_bit() {
     let tokens = tokens(64);
     let lone = run(model(0.1, 3), &tokens, &options()).unwrap();
-    let other = FitOptions { seed: 7, ..options() };
+    let other = FitOptions { seed: 7, ..options().into() };
+    let objective = Objective::cross_entropy();
     let (a, b, c) = std::thread::scope(|scope| {
         let a = scope.spawn(|| run(model(0.1, 3), &tokens, &options()).unwrap());
         let b = scope.spawn(|| run(model(0.1, 3), &tokens, &options()).unwrap());
-        let c = scope.spawn(|| run(model(0.1, 3), &tokens, &other).unwrap());
+        let c =
+            scope.spawn(|| fit(model(0.1, 3), &tokens, &objective, &other, None, &Device::flex(), &Silent).unwrap());
         (a.join().unwrap(), b.join().unwrap(), c.join().unwrap())
     });
     assert!(weights(&lone) == weights(&a) && weights(&lone) == weights(&b));
@@ -211,7 +238,9 @@ impl Watch for StopAfter {
     fn progress(&self, _: Progress) {
         self.1.fetch_add(1, Ordering::Relaxed);
     }
+    fn measured(&self, _: Measured) {}
     fn note(&self, _: String) {}
+    fn warn(&self, _: String) {}
     fn stopped(&self) -> bool {
         self.1.load(Ordering::Relaxed) >= self.0
     }
@@ -222,9 +251,9 @@ fn an_interrupted_fit_ends_in_the_same_bits() {
     let tokens = tokens(44); // Six steps an epoch.
     let undisturbed = run(model(0.1, 4), &tokens, &options()).unwrap();
     let objective = Objective::cross_entropy();
-    for (steps, every) in [(1, 0), (5, 3600), (4, 0), (6, 3600), (100, 0)] {
+    for (steps, every) in [(1, 0.0), (5, 60.0), (4, 0.0), (6, 60.0), (100, 0.0)] {
         let folder = tempfile::tempdir().unwrap();
-        let options = FitOptions { checkpoint_every: Duration::from_secs(every), ..options() };
+        let options = FitOptions::from(Hyperparameters { checkpoint_minutes: every, ..options() });
         let mut stops = 0;
         let fitted = loop {
             let watch = StopAfter(steps, AtomicU64::new(0));
@@ -281,7 +310,7 @@ fn lora_trains_adapters_and_head_alone_and_resumes_too() {
     let fitted = loop {
         let watch = StopAfter(4, AtomicU64::new(0));
         let objective = Objective::cross_entropy();
-        match fit(start(), &tokens, &objective, &options(), Some(folder.path()), &Device::flex(), &watch) {
+        match fit(start(), &tokens, &objective, &options().into(), Some(folder.path()), &Device::flex(), &watch) {
             Ok(fitted) => break fitted,
             Err(error) => assert!(error.is::<Interrupted>(), "{error:#}"),
         }
@@ -296,10 +325,10 @@ fn a_student_follows_its_teacher_against_the_labels() {
     let teacher =
         (0..96).flat_map(|row| (0..3).map(move |class| if class == shifted(row) { 4.0 } else { 0.0 })).collect();
     let objective = Objective::Distill { teacher, alpha: 0.0, temperature: 2.0, guide: None };
-    let options = FitOptions { epochs: 12, metric: Criterion::Loss, ..options() };
+    let options = Hyperparameters { epochs: 12, metric: Criterion::Loss, ..options() };
     let mut blind = tokens.clone();
     blind.validation = Split::default();
-    let fitted = fit(model(0.0, 8), &blind, &objective, &options, None, &Device::flex(), &Silent).unwrap();
+    let fitted = fit(model(0.0, 8), &blind, &objective, &options.into(), None, &Device::flex(), &Silent).unwrap();
     let device = Device::flex();
     let scoring = Scoring { split: &tokens.train, pad_id: 1, batch_size: 64, device: &device };
     let logits = scoring.logits(&metrics::forward(&fitted.model), &Silent).unwrap();
