@@ -2,18 +2,16 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{archive, run};
 use crate::cli::context::{Context, File};
-use crate::cli::words::saved;
+use crate::cli::words::machine::machine;
+use crate::cli::words::{archive, saved};
 use crate::error::Error;
 use crate::report::color::{ACTIVE, FAINT, STRONG, WARNING};
 use crate::report::table::Table;
 use crate::report::{Color, format, line};
-use pipe_engine::contract::needs::Machine;
 use pipe_engine::judge::plan as engine;
 use pipe_engine::judge::plan::{Action, Request};
 use pipe_engine::judge::project::Project;
-use pipe_ml::compute::device::main_memory_bytes;
 
 /// Show for each stage whether its result is cached, and if not, why it would run.
 #[derive(Debug, clap::Args)]
@@ -60,8 +58,7 @@ impl Plan {
         }
         prepared.complete()?;
         // A plan does not know the device of the run, so it judges no GPUs.
-        let machine = Machine { cpus: run::slots(&pipeline), memory: main_memory_bytes(), gpus: usize::MAX };
-        if let Some(large) = prepared.job().too_large(&machine)? {
+        if let Some(large) = prepared.job().too_large(&machine(&pipeline, None, usize::MAX))? {
             return Err(large.into());
         }
         if self.exit_code && plan.runs() > 0 { Err(Error::Differences) } else { Ok(()) }

@@ -8,15 +8,14 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 
-use super::{archive, plan};
+use super::plan;
 use crate::cli::context::{Context, File};
-use crate::cli::words::{interrupt, saved};
+use crate::cli::words::machine::machine;
+use crate::cli::words::{archive, interrupt, saved};
 use crate::error::Error;
 use crate::report::{Mode, reporter, secret};
 use pipe_engine::contract::event::{Event, Observer, Outcome, Tee};
-use pipe_engine::contract::needs::Machine;
 use pipe_engine::contract::wire::RunId;
-use pipe_engine::declare::resolve::Pipeline;
 use pipe_engine::judge::plan::{Plan, Request};
 use pipe_engine::judge::project::Project;
 use pipe_engine::run::executor::{Executor, Threads};
@@ -24,7 +23,6 @@ use pipe_engine::run::log::RunLog;
 use pipe_engine::run::processes::Processes;
 use pipe_engine::run::schedule;
 use pipe_engine::run::schedule::RunOptions;
-use pipe_ml::compute::device::main_memory_bytes;
 
 /// Run what a pipeline, or some of its stages, needs.
 #[derive(Debug, clap::Args)]
@@ -78,16 +76,6 @@ enum Where {
     Processes,
 }
 
-/// Each stage uses all cores: running more of them at a time mainly costs memory.
-const MOST_JOBS: usize = 4;
-
-/// The slots of a run without `--jobs`: more than `MOST_JOBS` only if a stage needs them and the machine has them.
-pub fn slots(pipeline: &Pipeline) -> usize {
-    let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-    let most = pipeline.instances.iter().map(|i| i.needs.cpus).max().unwrap_or(1);
-    cores.min(most.max(MOST_JOBS))
-}
-
 /// What to run, from the command line or from a plan.
 struct Wanted {
     file: File,
@@ -108,7 +96,8 @@ impl Run {
         let mode = if self.json { Mode::Json } else { Mode::Auto };
         let reporter: Arc<dyn Observer + Send> = Arc::from(reporter(mode, &id));
         let log = RunLog::new(&project.cache, &id, secret::masked, reporter.as_ref());
-        let observer = Tee(&[reporter.as_ref(), &log]);
+        let observers: [&dyn Observer; 2] = [reporter.as_ref(), &log];
+        let observer = Tee(&observers);
         if let Some(text) = &project.history_problem {
             observer.event(&Event::Warning { stage: None, text: text.clone() });
         }
@@ -119,10 +108,10 @@ impl Run {
             prepared.complete()?;
         }
         let request = || plan::request(&wanted.file, &project, &wanted.stages, &wanted.force);
-        let (jobs, memory) = (self.jobs.map_or_else(|| slots(&pipeline), NonZeroUsize::get), main_memory_bytes());
+        let machine = machine(&pipeline, self.jobs, gpus);
         // With --keep-going only the stages that need too much fail.
         if !self.keep_going
-            && let Some(large) = prepared.job().too_large(&Machine { cpus: jobs, memory, gpus })?
+            && let Some(large) = prepared.job().too_large(&machine)?
         {
             return Err(large.into());
         }
@@ -148,11 +137,11 @@ impl Run {
         };
         let options = RunOptions {
             id: &id,
-            jobs,
+            jobs: machine.cpus,
             keep_going: self.keep_going,
             device: &self.device,
             gpus,
-            memory,
+            memory: machine.memory,
             plan,
             executor,
         };

@@ -1,5 +1,6 @@
 //! What the commands share: what their words name, and how their results are written.
 
+pub mod archive;
 pub mod compared;
 pub mod database;
 pub mod diagnosed;
@@ -7,6 +8,7 @@ pub mod folders;
 pub mod git;
 pub mod inspected;
 pub mod interrupt;
+pub mod machine;
 pub mod model;
 pub mod parameter;
 pub mod saved;
