@@ -3,7 +3,7 @@
 use anyhow::Result;
 use burn::module::Module;
 
-use super::Hyperparameters;
+use super::{FitOptions, Hyperparameters};
 use super::report::{Best, Evaluation};
 use super::state::FitState;
 use super::step::Stepper;
