@@ -244,7 +244,7 @@ impl<'a> Plan<'a> {
             line(&self.unexpected, "not used by a classifier, ignored".into()),
         ];
         let unmatched = unmatched.into_iter().flatten().collect();
-        let is_usual = !self.missing.iter().any(|name| model.names().is_body(name));
+        let is_usual = !self.missing.iter().any(|name| model.config().family.names().is_body(name));
         let (notes, mut warnings) = if is_usual { (unmatched, Vec::new()) } else { (Vec::new(), unmatched) };
         let labels = model.config().labels().len();
         warnings.extend(line(&self.resized, format!("wrong shape for {labels} labels, initialised from seed {seed}")));

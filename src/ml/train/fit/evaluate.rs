@@ -3,10 +3,10 @@
 use anyhow::Result;
 use burn::module::Module;
 
-use super::Hyperparameters;
 use super::report::{Best, Evaluation};
 use super::state::FitState;
 use super::step::Stepper;
+use super::{FitOptions, Hyperparameters};
 use crate::judge::metrics;
 use crate::judge::metrics::{Metrics, Scoring};
 use crate::model::Model;
