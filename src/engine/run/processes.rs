@@ -26,8 +26,8 @@ pub struct Processes {
     pub request: Request,
 }
 
-/// Such a thread only waits and forwards events.
-const STACK: usize = 512 << 10;
+/// Such a thread waits and forwards events, or fetches a result from the archive.
+const STACK: usize = 2 << 20;
 
 impl Executor for Processes {
     fn start<'scope, 'env>(
@@ -77,6 +77,7 @@ impl Processes {
                 kind: entry.kind.clone(),
                 action: Action::Hit,
                 why: Vec::new(),
+                fetch: None,
                 seconds: Some(entry.made.seconds),
                 fingerprint: Some(entry.manifest.fingerprint()),
                 depends_on: entry.manifest.clone(),
@@ -90,6 +91,7 @@ impl Processes {
             kind: instance.kind.name.into(),
             action: Action::Run,
             why: Vec::new(),
+            fetch: None,
             seconds: None,
             fingerprint: Some(order.fingerprint.clone()),
             depends_on: order.manifest.clone(),
