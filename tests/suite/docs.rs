@@ -137,13 +137,19 @@ const NAMED: [(&str, &str, &str, &str); 8] = [
     ("docs/quantize.md", "measure layers on {} rows of the validation split", "quantize", "calibration"),
 ];
 
-/// Lines that have the word, but name no value that a parameter has by default.
-const OTHER: [(&str, &str); 5] = [
+/// Lines that have the word, but name no value that a parameter of a kind has by default. Some are about options of
+/// commands.
+const OTHER: [(&str, &str); 10] = [
     ("docs/architecture.md", "`Device::default()`"),
-    ("docs/extending.md", "defaults (`#[serde(default)]`)"),
-    ("docs/distill.md", "`evaluate`'s default `batch-size`"),
-    ("docs/training.md", "defaults follow the Hugging Face"),
+    ("docs/archive.md", "--archive-mode"),
+    ("docs/archive.md", "--archive-wait"),
     ("docs/compare.md", "Default: all except the baseline"),
+    ("docs/diff.md", "with defaults filled in"),
+    ("docs/distill.md", "`evaluate`'s default `batch-size`"),
+    ("docs/executors.md", "`pipe run --executor threads` (the default)"),
+    ("docs/extending.md", "defaults (`#[serde(default)]`)"),
+    ("docs/prune.md", "`learning-rate` has the default of `train`"),
+    ("docs/training.md", "defaults follow the Hugging Face"),
 ];
 
 #[test]
