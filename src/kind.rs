@@ -6,4 +6,5 @@ pub use pipe_engine::contract::context::{Context, Input, Interrupted};
 pub use pipe_engine::contract::kind::{
     Arity, External, Invalid, Kind, Labels, Need, Port, Resource, Stage, Type, What,
 };
+pub use pipe_engine::contract::measured::Measured;
 pub use pipe_engine::contract::progress::Progress;

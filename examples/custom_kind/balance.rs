@@ -27,7 +27,7 @@ impl Stage for Balance {
 
     fn check(&self) -> Vec<Invalid> {
         let is_valid = self.limit >= 1.0;
-        let invalid = || Invalid::new("limit", format!("the limit is {}, but must be at least 1", self.limit));
+        let invalid = || Invalid::new("limit", format!("limit is {}; it must be at least 1", self.limit));
         (!is_valid).then(invalid).into_iter().collect()
     }
 

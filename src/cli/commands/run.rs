@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 
-use super::{archive, plan};
+use super::plan;
 use crate::cli::context::{Context, File};
-use crate::cli::words::{interrupt, saved};
+use crate::cli::words::{archive, interrupt, saved};
 use crate::error::Error;
 use crate::report::{Mode, reporter, secret};
 use pipe_engine::contract::event::{Event, Observer, Outcome, Tee};

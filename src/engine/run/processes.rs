@@ -26,8 +26,8 @@ pub struct Processes {
     pub request: Request,
 }
 
-/// Such a thread only waits and forwards events.
-const STACK: usize = 512 << 10;
+/// Such a thread waits and forwards events, or fetches a result from the archive.
+const STACK: usize = 2 << 20;
 
 impl Executor for Processes {
     fn start<'scope, 'env>(
@@ -77,6 +77,7 @@ impl Processes {
                 kind: entry.kind.clone(),
                 action: Action::Hit,
                 why: Vec::new(),
+                fetch: None,
                 seconds: Some(entry.made.seconds),
                 fetch: None,
                 fingerprint: Some(entry.manifest.fingerprint()),
@@ -91,6 +92,7 @@ impl Processes {
             kind: instance.kind.name.into(),
             action: Action::Run,
             why: Vec::new(),
+            fetch: None,
             seconds: None,
             fetch: None,
             fingerprint: Some(order.fingerprint.clone()),
