@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand, ValueEnum};
 
 use super::commands::{
-    archive, cache, completions, diagnose, diff, graph, history, init, inspect, metrics, plan, predict, run, schema,
+    cache, completions, diagnose, diff, graph, history, init, inspect, metrics, plan, predict, pull, push, run, schema,
     show, stage, stages, why,
 };
 use super::context::{Build, Context};
@@ -62,8 +62,8 @@ enum Command {
     Diagnose(diagnose::Diagnose),
     Cache(cache::Cache),
     Init(init::Init),
-    Push(archive::Push),
-    Pull(archive::Pull),
+    Push(push::Push),
+    Pull(pull::Pull),
     Completions(completions::Completions),
 }
 

@@ -47,7 +47,8 @@ pub struct LoraParameters {
     /// Share of each target that is distributed over all classes.
     #[serde(default)]
     label_smoothing: f64,
-    /// The weight of each class in the loss: `"none"`, `"balanced"`, or `{ given = [1.0, 2.0] }`.
+    /// The weight of each class in the loss: `"none"`; `"balanced"`, which is rows / (classes · rows of the class); or
+    /// `{ given = [1.0, 2.0] }`, one per label.
     #[serde(default)]
     class_weights: ClassWeights,
 }
@@ -137,5 +138,19 @@ impl Stage for Lora {
         let fitted = training::run(cx, task, &self.training.or_rate(LEARNING_RATE))?;
         save_adapter(&fitted.model, &config, &own.base, &cx.output("adapter")?)?;
         save_model(&fitted.model.merge_lora(), &fitted.training, &tokens.labels, &dir, &cx.output("model")?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pipe_engine::text::parameters::Parameters as _;
+
+    use super::*;
+
+    #[test]
+    fn the_documented_learning_rate_is_the_default() {
+        let schema = Lora::schema();
+        let text = schema.pointer("/properties/learning-rate/description").and_then(|text| text.as_str()).unwrap();
+        assert!(text.ends_with(&format!("for `lora` {LEARNING_RATE:e}.")), "{text}");
     }
 }

@@ -277,3 +277,17 @@ impl PruneParameters {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use pipe_engine::text::parameters::Parameters as _;
+
+    use super::*;
+
+    #[test]
+    fn the_documented_number_of_rows_is_the_default() {
+        let schema = Prune::schema();
+        let text = schema.pointer("/properties/calibration/description").and_then(|text| text.as_str()).unwrap();
+        assert!(text.ends_with(&format!("Default: {CALIBRATION}.")), "{text}");
+    }
+}

@@ -28,8 +28,8 @@ pub struct Quantize {
     /// tokens are used. For `int8` and `int8-static`; for `int4`, the measurements are only reported.
     #[serde(default = "rows")]
     calibration: usize,
-    /// Inputs that share a scale, for `int4` (default 32): a multiple of 8 that divides the number of inputs of every
-    /// layer. Larger groups take fewer bytes and round more coarsely: 4.5 bits per weight at 32, 4.125 at 128.
+    /// Inputs that share a scale, for `int4`: a multiple of 8 that divides the number of inputs of every layer. Larger
+    /// groups take fewer bytes and round more coarsely: 4.5 bits per weight at 32, 4.125 at 128. Default: 32.
     #[serde(default)]
     group_size: Option<usize>,
 }

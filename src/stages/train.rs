@@ -33,7 +33,8 @@ pub struct TrainParameters {
     /// Share of each target that is distributed over all classes.
     #[serde(default)]
     label_smoothing: f64,
-    /// The weight of each class in the loss: `"none"`, `"balanced"`, or `{ given = [1.0, 2.0] }`.
+    /// The weight of each class in the loss: `"none"`; `"balanced"`, which is rows / (classes · rows of the class); or
+    /// `{ given = [1.0, 2.0] }`, one per label.
     #[serde(default)]
     class_weights: ClassWeights,
 }

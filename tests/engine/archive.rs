@@ -42,6 +42,22 @@ export = "out/all"
 
 const STAGES: usize = 5;
 
+/// The smallest one with several files, for tests of every step on disk.
+const SMALL: &str = r#"
+name = "small"
+[stage.heap]
+use = "heap@1"
+[stage.loud]
+use = "shout@2"
+in.text = "heap"
+"#;
+
+const SMALL_STAGES: usize = 2;
+
+fn small() -> Dir {
+    Dir::new(SMALL)
+}
+
 fn machine() -> Dir {
     Dir::new(PIPELINE)
 }
@@ -111,16 +127,23 @@ fn run_on(dir: &Dir, client: Client, disk: Arc<dyn Disk>) -> Ran {
 
 /// What a run without an archive leaves.
 fn right() -> BTreeMap<String, String> {
-    let dir = machine();
-    assert_eq!(dir.run().outcome.ran, STAGES);
+    right_of(&machine())
+}
+
+fn right_of(dir: &Dir) -> BTreeMap<String, String> {
+    dir.run();
     end_state(dir.temp.path())
 }
 
 /// An archive that has the results of the pipeline.
 fn filled() -> Dir {
+    filled_by(&machine(), STAGES)
+}
+
+fn filled_by(machine: &Dir, stages: usize) -> Dir {
     let share = share();
-    let ran = run(&machine(), in_folder(&share));
-    assert_eq!((ran.counts(), ran.warnings()), ((0, STAGES), vec![]));
+    let ran = run(machine, in_folder(&share));
+    assert_eq!((ran.counts(), ran.warnings()), ((0, stages), vec![]));
     share
 }
 
@@ -281,7 +304,7 @@ fn a_missing_object_or_another_thing_in_its_place_is_a_miss_and_is_made_good() {
             fs::remove_file(&path).unwrap();
             match harm {
                 0 => {}
-                1 => fs::write(&path, "short").unwrap(),
+                1 => fs::write(&path, "of another size").unwrap(),
                 _ => fs::create_dir(&path).unwrap(),
             }
             let second = machine();
@@ -410,16 +433,16 @@ fn an_archive_that_never_answers_delays_a_run_by_its_patience_only() {
 
 #[test]
 fn a_process_that_dies_at_any_step_leaves_both_stores_sound_and_the_next_run_delivers() {
-    let right = right();
+    let right = right_of(&small());
     for is_filled in [false, true] {
-        let begin = || if is_filled { filled() } else { share() };
+        let begin = || if is_filled { filled_by(&small(), SMALL_STAGES) } else { share() };
         let steps = {
             let disk = Arc::new(Recording::default());
-            run_on(&machine(), on(&begin(), disk.clone()), disk.clone());
+            run_on(&small(), on(&begin(), disk.clone()), disk.clone());
             disk.0.lock().unwrap().len()
         };
         for n in 0..steps {
-            let (share, dir) = (begin(), machine());
+            let (share, dir) = (begin(), small());
             let when = format!("filled: {is_filled}, death at step {n} of {steps}");
             // One disk for both: the process dies as a whole.
             let disk = Arc::new(Faulty::new(n, Trouble::Crash));
@@ -427,51 +450,51 @@ fn a_process_that_dies_at_any_step_leaves_both_stores_sound_and_the_next_run_del
             assert_whole(&share);
             assert_sound(dir.temp.path());
             let ran = run(&dir, in_folder(&share));
-            assert_eq!(ran.counts().0 + ran.counts().1, STAGES, "{when}");
+            assert_eq!(ran.counts().0 + ran.counts().1, SMALL_STAGES, "{when}");
             assert_eq!(end_state(dir.temp.path()), right, "{when}");
             assert_no_leftovers(dir.temp.path());
-            assert_eq!(assert_whole(&share), STAGES, "{when}: everything is delivered");
+            assert_eq!(assert_whole(&share), SMALL_STAGES, "{when}: everything is delivered");
         }
     }
 }
 
 #[test]
 fn a_full_or_read_only_archive_at_any_step_harms_no_run() {
-    let right = right();
+    let right = right_of(&small());
     let steps = {
         let disk = Arc::new(Recording::default());
-        run(&machine(), on(&share(), disk.clone()));
+        run(&small(), on(&share(), disk.clone()));
         disk.0.lock().unwrap().len()
     };
     for trouble in [Trouble::Once(ENOSPC), Trouble::On(ENOSPC), Trouble::On(EROFS)] {
         for n in 0..steps {
-            let (share, dir) = (share(), machine());
+            let (share, dir) = (share(), small());
             let ran = run(&dir, on(&share, Arc::new(Faulty::new(n, trouble))));
             let when = format!("{trouble:?} at step {n}: {:?}", ran.warnings());
-            assert_eq!(ran.counts(), (0, STAGES), "{when}");
+            assert_eq!(ran.counts(), (0, SMALL_STAGES), "{when}");
             assert!(ran.warnings().len() <= 1, "{when}");
             assert_whole(&share);
             assert_eq!(end_state(dir.temp.path()), right, "{when}");
             run(&dir, in_folder(&share));
-            assert_eq!(assert_whole(&share), STAGES, "{when}");
+            assert_eq!(assert_whole(&share), SMALL_STAGES, "{when}");
         }
     }
 }
 
 #[test]
 fn a_full_cache_while_results_are_fetched_is_said_and_the_next_run_completes() {
-    let (right, share) = (right(), filled());
+    let (right, share) = (right_of(&small()), filled_by(&small(), SMALL_STAGES));
     let steps = {
         let disk = Arc::new(Recording::default());
-        run_on(&machine(), in_folder(&share), disk.clone());
+        run_on(&small(), in_folder(&share), disk.clone());
         disk.0.lock().unwrap().len()
     };
     for n in 0..steps {
-        let dir = machine();
+        let dir = small();
         run_on(&dir, in_folder(&share), Arc::new(Faulty::new(n, Trouble::Once(ENOSPC))));
         assert_sound(dir.temp.path());
         let ran = run(&dir, in_folder(&share));
-        assert_eq!(ran.counts().0 + ran.counts().1, STAGES);
+        assert_eq!(ran.counts().0 + ran.counts().1, SMALL_STAGES);
         assert_eq!(end_state(dir.temp.path()), right, "step {n}");
     }
 }

@@ -1,5 +1,6 @@
 //! One test program: every test uses the engine or the binary as a user would.
 
+mod archive;
 mod chains;
 mod cli;
 mod collect;
@@ -10,6 +11,7 @@ mod diff;
 #[path = "../engine/disks.rs"]
 #[expect(dead_code, reason = "the tests of the engine use the rest")]
 mod disks;
+mod docs;
 mod families;
 mod fuzz;
 mod house;
@@ -30,6 +32,7 @@ mod saved;
 #[path = "../engine/state.rs"]
 mod state;
 mod structured;
+mod tour;
 #[path = "../engine/toys.rs"]
 #[expect(dead_code, reason = "the tests of the engine use the rest")]
 mod toys;

@@ -104,7 +104,7 @@ mod tests {
             text,
             "\
 run  started (UTC)     pipeline  profile  ended       cached  run  failed    took  id
-  3  2026-01-31 09:05  p                  unfinished                                20260131-090500.000-00000003
+  3  2026-01-31 09:05  p                  unfinished                               20260131-090500.000-00000003
   2  2026-01-31 09:05  p                  failed           4    5       1  1m 52s  20260131-090500.000-00000002
   1  2026-01-31 09:05  p                  done             4    5       0  1m 52s
 "

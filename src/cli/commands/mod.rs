@@ -1,6 +1,5 @@
 //! The commands, one file each.
 
-pub mod archive;
 pub mod cache;
 pub mod completions;
 pub mod diagnose;
@@ -13,6 +12,8 @@ pub mod inspect;
 pub mod metrics;
 pub mod plan;
 pub mod predict;
+pub mod pull;
+pub mod push;
 pub mod run;
 pub mod schema;
 pub mod show;

@@ -2,9 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use super::archive;
 use crate::cli::context::{Context, File};
-use crate::cli::words::saved;
+use crate::cli::words::{archive, saved};
 use crate::error::Error;
 use crate::report::color::{ACTIVE, FAINT, STRONG, WARNING};
 use crate::report::table::Table;

@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 
-use super::{archive, plan};
+use super::plan;
 use crate::cli::context::{Context, File};
-use crate::cli::words::{interrupt, saved};
+use crate::cli::words::{archive, interrupt, saved};
 use crate::error::Error;
 use crate::report::{Mode, reporter, secret};
 use pipe_engine::contract::event::{Event, Observer, Outcome, Tee};
@@ -98,7 +98,8 @@ impl Run {
         let mode = if self.json { Mode::Json } else { Mode::Auto };
         let reporter: Arc<dyn Observer + Send> = Arc::from(reporter(mode, &id));
         let log = RunLog::new(&project.cache, &id, secret::masked, reporter.as_ref());
-        let observer = Tee(&[reporter.as_ref(), &log]);
+        let observers: [&dyn Observer; 2] = [reporter.as_ref(), &log];
+        let observer = Tee(&observers);
         if let Some(text) = &project.history_problem {
             observer.event(&Event::Warning { stage: None, text: text.clone() });
         }

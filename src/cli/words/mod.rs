@@ -1,5 +1,6 @@
 //! What the commands share: what their words name, and how their results are written.
 
+pub mod archive;
 pub mod compared;
 pub mod database;
 pub mod diagnosed;

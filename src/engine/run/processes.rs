@@ -26,8 +26,8 @@ pub struct Processes {
     pub request: Request,
 }
 
-/// Such a thread only waits and forwards events.
-const STACK: usize = 512 << 10;
+/// Such a thread waits and forwards events, or fetches a result from the archive.
+const STACK: usize = 2 << 20;
 
 impl Executor for Processes {
     fn start<'scope, 'env>(

@@ -168,3 +168,85 @@ pub fn check_smoothing(smoothing: f64) -> Option<Invalid> {
         Invalid::new("label-smoothing", format!("label-smoothing is {smoothing}; it must be at least 0 and below 1"))
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use pipe_engine::text::diagnostic::Source;
+    use pipe_engine::text::value;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::stages::distill::Distill;
+    use crate::stages::lora::Lora;
+    use crate::stages::prune::Prune;
+    use crate::stages::train::Train;
+
+    /// What a manifest takes of the parameters in `text`: without what is not set or is operational.
+    fn manifest<T: Parameters>(text: &str) -> Value {
+        let source = Source::new("p.toml", text);
+        let table = value::parse(&source).unwrap();
+        let read = T::read(&table, "a stage", &Place::new(&source, 0..0)).unwrap_or_else(|e| panic!("{e:?}"));
+        let Value::Object(mut all) = read.to_json().unwrap() else { panic!("no object") };
+        all.retain(|name, value| !value.is_null() && !Hyperparameters::OPERATIONAL.contains(&name.as_str()));
+        all.into()
+    }
+
+    /// The training parameters that every result depends on, with these changes.
+    fn with(changes: Value) -> Value {
+        let mut all = json!({
+            "accumulation": 1, "batch-size": 16, "betas": [0.9, 0.999], "clip": 1.0, "cycles": 1, "epochs": 3,
+            "epsilon": 1e-8, "gradient-checkpointing": false, "metric": "macro-f1", "padding": "bucketed",
+            "precision": "f32", "schedule": "linear", "threshold": 0.0, "weight-decay": 0.0
+        });
+        for (name, value) in changes.as_object().unwrap() {
+            all[name] = value.clone();
+        }
+        all
+    }
+
+    /// A name, a value or a default that changes here makes every result in every cache out of date.
+    #[test]
+    fn the_parameters_in_fingerprints_never_change() {
+        let labels = json!({ "base": "b", "class-weights": "none", "label-smoothing": 0.0 });
+        assert_eq!(manifest::<Train>("base = 'b'"), with(labels));
+        assert_eq!(
+            manifest::<Lora>("base = 'b'\nrank = 4"),
+            with(json!({
+                "base": "b", "class-weights": "none", "label-smoothing": 0.0, "dropout": 0.1, "modules-to-save": [],
+                "rank": 4, "rslora": false
+            }))
+        );
+        assert_eq!(manifest::<Distill>(""), with(json!({ "alpha": 0.5, "temperature": 2.0 })));
+        let pruned = json!({ "recover-epochs": 0, "scope": "local", "sparsity": 0.3 });
+        assert_eq!(manifest::<Prune>("sparsity = 0.3"), pruned);
+        let mut recovered = with(json!({ "clip": 2.0, "recover-epochs": 1, "scope": "local", "sparsity": 0.5 }));
+        recovered.as_object_mut().unwrap().remove("epochs");
+        assert_eq!(manifest::<Prune>("sparsity = 0.5\nrecover-epochs = 1\nclip = 2"), recovered);
+        let everything = "base = 'b'\nlearning-rate = 1e-3\nschedule = 'cosine-with-restarts'\nwarmup-ratio = 0.1\n\
+                          warmup-steps = 5\neval-steps = 40\npatience = 9\npadding = { fixed = 60 }\nprecision = 'bf16'\n\
+                          memory-fraction = 0.5\neval-batch-size = 8\ncheckpoint-minutes = 1";
+        assert_eq!(
+            manifest::<Train>(everything),
+            with(json!({
+                "base": "b", "class-weights": "none", "label-smoothing": 0.0, "learning-rate": 0.001,
+                "schedule": "cosine-with-restarts", "warmup-ratio": 0.1, "warmup-steps": 5, "eval-steps": 40,
+                "patience": 9, "padding": { "fixed": 60 }, "precision": "bf16"
+            }))
+        );
+    }
+
+    #[test]
+    fn the_keys_are_those_of_the_schema() {
+        fn assert_keys<T: Parameters>() {
+            let schema = T::schema();
+            let properties = schema.get("properties").and_then(|properties| properties.as_object()).unwrap();
+            let mut keys = T::keys();
+            keys.sort_unstable();
+            assert!(keys.iter().eq(properties.keys()), "{keys:?} {:?}", properties.keys());
+        }
+        assert_keys::<Train>();
+        assert_keys::<Lora>();
+        assert_keys::<Distill>();
+        assert_keys::<Prune>();
+    }
+}

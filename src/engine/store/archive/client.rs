@@ -36,6 +36,8 @@ pub struct Client {
     /// Set by the first failure to read or to write; the archive is then not asked again.
     reading_failed: AtomicBool,
     writing_failed: AtomicBool,
+    /// Results with a wrong object in the archive: all their objects are verified before they are delivered again.
+    suspects: Mutex<HashSet<String>>,
     /// Warnings that nobody took yet, and all that there were.
     warnings: Mutex<(Vec<Warning>, HashSet<Warning>)>,
 }
@@ -106,6 +108,7 @@ impl Client {
             wait: WAIT,
             reading_failed: AtomicBool::new(false),
             writing_failed: AtomicBool::new(false),
+            suspects: Mutex::default(),
             warnings: Mutex::default(),
         }
     }
@@ -218,6 +221,9 @@ impl Client {
             Failure::Missing(blob) => self.warn(wanted.stage, self.incomplete(&blob)),
             Failure::Wrong(blob) => {
                 self.warn(wanted.stage, self.damaged(&format!("the object {}", short(&blob.digest))));
+                let mut suspects = self.suspects.lock().unwrap_or_else(PoisonError::into_inner);
+                suspects.insert(wanted.fingerprint.to_string());
+                drop(suspects);
                 if self.writes()
                     && let Err(e) = self.archive.set_aside(Item::Object(&blob.digest))
                 {
@@ -231,6 +237,9 @@ impl Client {
     /// Store a result of the cache: its objects first, then its entry.
     pub fn deliver(&self, cache: &Cache, wanted: Wanted<'_>) -> Result<Delivery, Undelivered> {
         let Some(entry) = cache.entry(wanted.fingerprint)? else { return Ok(Delivery::Gone) };
+        if self.suspects.lock().unwrap_or_else(PoisonError::into_inner).remove(wanted.fingerprint) {
+            self.clear_wrong(&entry)?;
+        }
         if let Some(theirs) = self.archive.entry(wanted.fingerprint)?
             && let Some(delivery) = self.settled(wanted, &entry, &theirs)?
         {
@@ -255,6 +264,18 @@ impl Client {
             self.archive.set_aside(Item::Entry(wanted.fingerprint))?;
         }
         Err(io::Error::other("another process keeps storing an entry that cannot be used").into())
+    }
+
+    /// Set aside the wrong ones of the objects that the archive has.
+    fn clear_wrong(&self, entry: &Entry) -> io::Result<()> {
+        for blob in entry.blobs() {
+            let mut hasher = blake3::Hasher::new();
+            let is_there = self.archive.fetch(&blob.digest, &mut hasher)?;
+            if is_there && hasher.finalize().to_hex().as_str() != blob.digest {
+                self.archive.set_aside(Item::Object(&blob.digest))?;
+            }
+        }
+        Ok(())
     }
 
     /// Whether the entry in the archive stays: it is sound and all its objects are there.

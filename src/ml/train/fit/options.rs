@@ -39,7 +39,7 @@ pub struct Hyperparameters {
     pub betas: [f64; 2],
     /// AdamW's ε, added to the square root of the second mean.
     pub epsilon: f64,
-    /// How the learning rate falls after warm-up.
+    /// How the learning rate falls after warm-up: `"linear"`, `"cosine"`, `"cosine-with-restarts"` or `"constant"`.
     pub schedule: Shape,
     /// Restarts of `cosine-with-restarts`.
     pub cycles: u32,
