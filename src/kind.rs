@@ -3,8 +3,9 @@
 
 pub use crate::stages::shared::types;
 pub use pipe_engine::contract::context::{Context, Input, Interrupted};
-pub use pipe_engine::contract::kind::{
-    Arity, External, Invalid, Kind, Labels, Need, Port, Resource, Stage, Type, What,
-};
+pub use pipe_engine::contract::kind::{External, Invalid, Kind, Labels, Need, Resource, Stage, What};
 pub use pipe_engine::contract::measured::Measured;
+pub use pipe_engine::contract::needs::Needs;
+pub use pipe_engine::contract::port::{Arity, Extra, MorePorts, Port, Type};
 pub use pipe_engine::contract::progress::Progress;
+pub use pipe_engine::contract::trial::{Found, Override, Template, Trial, Tried};
