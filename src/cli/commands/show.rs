@@ -140,7 +140,7 @@ fn table(instance: &Instance, pipeline: &Pipeline) -> String {
         out.push_str(&format!("{} = {}{note}\n", toml_text::key(name), toml_text::inline(value)));
     }
     for (key, value) in instance.amounts.asked.written() {
-        out.push_str(&format!("{key} = {}\n", toml(&value)));
+        out.push_str(&format!("{key} = {}\n", toml_text::inline(&value)));
     }
     for (key, value) in [("exclusive", &instance.exclusive), ("export", &instance.export)] {
         out.extend(value.iter().map(|text| format!("{key} = {}\n", toml_text::string(text))));
