@@ -18,6 +18,7 @@ use pipe_engine::contract::kind::Kind;
 use pipe_engine::contract::origin::Origin;
 
 pub use pipe_ml::compute::allocator::{Allocator, hold_freed_memory};
+pub use pipe_ml::compute::device::main_memory_bytes;
 pub use shared::base::gpus;
 
 /// Every kind, in the usual order in a pipeline.

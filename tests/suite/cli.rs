@@ -283,7 +283,7 @@ fn mistakes_are_exit_code_2_and_failures_1() {
   |       ^^^^^^^^^ unknown kind
   |
 help: did you mean `write`?
-help: kinds: `write`, `shout`, `join`, `count`, `fail`, `wait`, `gather`, `heap`, `steps`, `odd`
+help: kinds: `write`, `shout`, `join`, `count`, `fail`, `wait`, `gather`, `heap`, `steps`, `odd`, `cut`, `program`, `grid`, `fussy`
 
 error: expected the name of a stage, found the number 3
  --> p.toml:5:11
@@ -464,16 +464,20 @@ fn the_schema_covers_a_whole_file() {
     assert_eq!(
         names(&rich["properties"]),
         [
+            "cpus",
             "exclusive",
             "export",
+            "gpus",
             "in",
             "log-every",
             "matrix",
+            "memory",
             "patience",
             "schedule",
             "seed",
             "sources",
             "steps",
+            "time",
             "use",
             "weights"
         ]

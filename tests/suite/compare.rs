@@ -112,7 +112,7 @@ fn scores_of_other_rows_are_refused() {
     assert_eq!(code, 1, "{err}");
     assert!(
         err.contains(
-            "`others` was not scored on the same rows as the baseline `scores[teacher]` (40 rows and 32), so their"
+            "`others` was not scored on the same rows as the baseline `scores[teacher]` (one has 40 rows, the other 32), so their"
         ),
         "{err}"
     );

@@ -724,7 +724,7 @@ fn what_cannot_be_compared_is_said_so() {
     let (code, said) = bench.refuses(&["diagnose", "small", "adapter"]);
     assert_eq!(code, 1);
     assert!(said.starts_with("error: the adapter in adapter does not fit the model in small: "), "{said}");
-    assert!(said.ends_with("factors [48, 4] and [4, 48] for a weight [24, 24]\n"), "{said}");
+    assert!(said.ends_with("the factors have shapes [48, 4] and [4, 48], but the weight [24, 24]\n"), "{said}");
     bench.copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join("models/tiny-roberta"), "tiny");
     assert_eq!(bench.refuses(&["diagnose", "model", "tiny"]), (1, "error: tiny has no weights to compare\n".into()));
 }

@@ -2,9 +2,9 @@
 
 use std::num::NonZeroUsize;
 
+use crate::stages::main_memory_bytes;
 use pipe_engine::contract::needs::Machine;
 use pipe_engine::declare::resolve::Pipeline;
-use pipe_ml::compute::device::main_memory_bytes;
 
 /// Each stage uses all cores: running more of them at a time mainly costs memory.
 const MOST_JOBS: usize = 4;

@@ -38,7 +38,7 @@ mod tests {
         let written = inline(&value);
         assert_eq!(
             written,
-            r#"{ "" = "", a = "q\"uo\\te\n\u0001é", b = [1, 2.0, 5e-5, true, { "x y" = [], z = {} }] }"#
+            r#"{ "" = "", a = "q\"uo\\te\n\u0001é", b = [1, 2.0, 0.00005, true, { "x y" = [], z = {} }] }"#
         );
         let table = pipe_engine::text::value::parse(&pipe_engine::text::diagnostic::Source::new(
             "x",
