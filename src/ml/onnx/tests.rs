@@ -111,9 +111,14 @@ fn f16_files_differ_by_their_rounded_weights() {
     compare(Precision::F16, 2e-3);
 }
 
+/// Without VNNI, the engine (as ONNX Runtime) adds pairs of products in 16 bits, which saturate.
 #[test]
 fn int8_files_stay_close() {
-    compare(Precision::Int8, 0.03);
+    #[cfg(target_arch = "x86_64")]
+    let is_exact = is_x86_feature_detected!("avx512vnni") || is_x86_feature_detected!("avxvnni");
+    #[cfg(not(target_arch = "x86_64"))]
+    let is_exact = true;
+    compare(Precision::Int8, if is_exact { 0.03 } else { 0.06 });
 }
 
 #[test]
