@@ -194,7 +194,7 @@ fn an_archive_is_laid_out_as_a_cache() {
         };
         assert_eq!(names(share.temp.path().into()), names(here.path("cache")));
     }
-    assert_eq!(files(&share.path("incoming")), [PathBuf::new(); 0], "nothing is left over");
+    assert_eq!(files(&share.path("incoming")), Vec::<PathBuf>::new(), "nothing is left over");
     let (shelf, dir) = (Shelf::new(), machine());
     run(&dir, on_shelf(&shelf));
     let folders = (files(&share.path("objects")).len(), files(&share.path("entries")).len());
@@ -218,7 +218,7 @@ fn a_plan_says_what_only_the_archive_has_and_changes_nothing() {
     assert_eq!((count, bytes), (STAGES, objects));
     assert_eq!(files(share.temp.path()), before);
     assert_eq!(*disk.0.lock().unwrap(), [""; 0]);
-    assert_eq!(files(&second.path("cache/objects")), [PathBuf::new(); 0]);
+    assert_eq!(files(&second.path("cache/objects")), Vec::<PathBuf>::new());
     // The saved plan has the bytes only for those stages.
     let text = serde_json::to_string(&plan).unwrap();
     assert_eq!(text.matches("\"fetch\":").count(), STAGES);
@@ -517,7 +517,7 @@ fn machines_that_share_an_archive_at_the_same_time_end_alike() {
         assert_eq!(end_state(dir.temp.path()), right);
     }
     assert_eq!(assert_whole(&share), STAGES);
-    assert_eq!(files(&share.path("incoming")), [PathBuf::new(); 0]);
+    assert_eq!(files(&share.path("incoming")), Vec::<PathBuf>::new());
     assert!(!share.path("damaged").exists());
 }
 

@@ -80,7 +80,7 @@ impl StageRun {
         let mode = if self.json { Mode::Json } else { Mode::Auto };
         let reporter: Arc<dyn Observer + Send> = Arc::from(reporter(mode, &id));
         let (word, force) = self.select(&pipeline, &plan)?;
-        let mut prepared = project.prepare(&pipeline, &[word.clone()], &force, cx.build.origins)?;
+        let mut prepared = project.prepare(&pipeline, std::slice::from_ref(&word), &force, cx.build.origins)?;
         let at = pipeline.instances.iter().position(|i| i.name == word);
         let at = at.ok_or_else(|| Error::usage(format!("{} has no stage `{word}`", source.name)))?;
         prepared.fetch(cx.build.origins, reporter.as_ref());

@@ -40,10 +40,8 @@ mod tests {
             written,
             r#"{ "" = "", a = "q\"uo\\te\n\u0001é", b = [1, 2.0, 0.00005, true, { "x y" = [], z = {} }] }"#
         );
-        let table = pipe_engine::text::value::parse(&pipe_engine::text::diagnostic::Source::new(
-            "x",
-            &format!("v = {written}"),
-        ));
+        let table =
+            pipe_engine::text::value::parse(&pipe_engine::text::diagnostic::Source::new("x", format!("v = {written}")));
         assert!(table.is_ok(), "{written}");
     }
 }

@@ -127,7 +127,7 @@ pub fn parse_span(text: &str) -> Option<u64> {
 
 /// Bytes as a pipeline file writes them: exactly, in the largest unit that has no remainder.
 fn size(bytes: u64) -> String {
-    let (unit, factor) = SIZES.iter().find(|(_, factor)| bytes % factor == 0).unwrap_or(&("B", 1));
+    let (unit, factor) = SIZES.iter().find(|(_, factor)| bytes.is_multiple_of(*factor)).unwrap_or(&("B", 1));
     format!("{} {unit}", bytes / factor)
 }
 
