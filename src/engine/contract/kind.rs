@@ -32,7 +32,7 @@ impl Invalid {
     }
 }
 
-/// The [`Input::label`] of each input, by port.
+/// The [`Input::label`](super::context::Input::label) of each input, by port.
 pub type Labels<'a> = BTreeMap<&'a str, Vec<&'a str>>;
 
 /// An optional port that a parameter's value requires.

@@ -125,7 +125,7 @@ impl Model {
         self.config = self.config.clone().with_labels(labels);
     }
 
-    /// Applies `change` to every [`Linear`] with its Hugging Face name.
+    /// Applies `change` to every `Linear` with its Hugging Face name.
     pub fn map_linears(&mut self, change: &mut dyn FnMut(&str, &mut Linear)) {
         each!(AnyNetwork, &mut self.network, network => network.map_linears(change));
     }

@@ -108,7 +108,7 @@ impl QuantizeReport {
 /// Read the model folder `from` and write `config.json` and `model.safetensors` to `to`.
 ///
 /// Int8: `x ≈ q · s` with `s = max|w| / 127` over the row and `q = round(w / s)`, in the layout of
-/// [compressed-tensors](Quantization). A layer that integers would change too much keeps f16 weights, as does the head.
+/// `compressed-tensors`. A layer that integers would change too much keeps f16 weights, as does the head.
 ///
 /// Int4: `x ≈ q · s` over each group of inputs, with `s` chosen for the smallest squared difference; otherwise as int8.
 pub fn quantize(from: &Path, to: &Path, request: &Request, watch: &dyn Watch) -> Result<QuantizeReport> {
