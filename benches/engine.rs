@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use pipe_engine::contract::context::Context;
 use pipe_engine::contract::event::Quiet;
 use pipe_engine::contract::kind::{Kind, Port, Stage, Type};
-use pipe_engine::contract::wire::RunId;
+use pipe_engine::contract::run_id::RunId;
 use pipe_engine::declare::resolve::resolve;
 use pipe_engine::judge::plan::{Action, Request};
 use pipe_engine::judge::project::{Project, read_source};

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 
 use super::commands::{
     cache, completions, diagnose, diff, graph, history, init, inspect, metrics, plan, predict, pull, push, run, schema,
@@ -148,15 +148,13 @@ impl Args {
             Command::Init(c) => c.run(&mut cx),
             Command::Push(c) => c.run(&mut cx),
             Command::Pull(c) => c.run(&mut cx),
-            Command::Completions(c) => c.run(&mut cx),
+            Command::Completions(c) => c.run(&mut cx, Args::command()),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]

@@ -1,7 +1,6 @@
 //! The wording of an evaluation in the middle of a stage's work.
 
 use super::format;
-use super::line::FACTS;
 use pipe_engine::contract::measured::Measured;
 
 /// The values of an evaluation that its line shows, with their wording; the log and `--json` have all.
@@ -20,7 +19,7 @@ pub(super) fn evaluation(measured: &Measured) -> String {
     let known = VALUES.iter().filter_map(|(key, name)| Some(format!("{name} {:.3}", values.get(*key)?)));
     parts.extend(known);
     if !VALUES.iter().any(|(key, _)| values.contains_key(*key)) {
-        parts.extend(values.iter().take(FACTS).map(|(name, value)| format!("{name} {}", format::fact(name, *value))));
+        parts.extend(format::facts(values).0);
     }
     match patience {
         _ if *best => parts.push("best so far".into()),

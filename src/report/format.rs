@@ -122,6 +122,15 @@ pub fn scientific(value: f64) -> String {
     text.replacen(".0e", "e", 1)
 }
 
+/// How many facts are shown beside a stage; `pipe history` and `pipe metrics` show all.
+const FACTS: usize = 5;
+
+/// The first facts of a stage or an evaluation, each with its name; the second value says whether there are more.
+pub(super) fn facts(all: &BTreeMap<String, f64>) -> (Vec<String>, bool) {
+    let shown = all.iter().take(FACTS).map(|(name, value)| format!("{name} {}", fact(name, *value)));
+    (shown.collect(), all.len() > FACTS)
+}
+
 /// A metric; its name determines the format: `bytes`, `seconds`, `samples-per-second`.
 pub fn fact(name: &str, value: f64) -> String {
     if name.ends_with("per-second") {

@@ -5,7 +5,8 @@ use std::sync::{Mutex, PoisonError};
 
 use super::secret;
 use pipe_engine::contract::event::{Event, Observer};
-use pipe_engine::contract::wire::{self, RunId};
+use pipe_engine::contract::run_id::RunId;
+use pipe_engine::contract::wire;
 
 /// Writes the events of a run to `W`; in `pipe run --json`, to standard output.
 pub struct Json<W> {
@@ -23,7 +24,7 @@ impl<W: Write + Send> Observer for Json<W> {
     fn event(&self, event: &Event) {
         let mut out = self.out.lock().unwrap_or_else(PoisonError::into_inner);
         // Events are plain data and always serialize. If the reader has gone away, the run continues without it.
-        if let Some(line) = self.id.line(wire::now(), event) {
+        if let Some(line) = wire::line(&self.id, wire::now(), event) {
             let _ = secret::write(&mut *out, &line);
         }
     }

@@ -16,9 +16,6 @@ use pipe_engine::contract::progress::Progress;
 /// The widest stage column; a wider one would leave no room for the rest. Longer names stick out.
 const WIDEST: usize = 32;
 
-/// How many facts are shown beside a stage; `pipe history` and `pipe metrics` show all.
-pub(super) const FACTS: usize = 5;
-
 /// How many reasons are shown on a line; `pipe why` shows all.
 const REASONS: usize = 3;
 
@@ -77,10 +74,9 @@ impl Lines {
             Event::StageDone { stage, seconds, unchanged, facts, .. } => {
                 let mut parts = vec![format::duration(*seconds)];
                 parts.extend(unchanged.then(|| "same result as before".to_string()));
-                parts.extend(
-                    facts.iter().take(FACTS).map(|(name, value)| format!("{name} {}", format::fact(name, *value))),
-                );
-                parts.extend((facts.len() > FACTS).then(|| "…".to_string()));
+                let (shown, more) = format::facts(facts);
+                parts.extend(shown);
+                parts.extend(more.then(|| "…".to_string()));
                 self.line(GOOD, "done", stage, &parts.join("  "))
             }
             Event::StageFailed { stage, error, seconds } => {
@@ -219,7 +215,7 @@ mod tests {
     use super::*;
     use pipe_engine::contract::event::StageInfo;
     use pipe_engine::contract::measured::Measured;
-    use pipe_engine::contract::wire::RunId;
+    use pipe_engine::contract::run_id::RunId;
 
     fn started(names: &[&str]) -> Event {
         let stage = |name: &&str| StageInfo { name: name.to_string(), kind: "train".into(), ..StageInfo::default() };

@@ -294,7 +294,7 @@ fn cut(text: &str, width: usize) -> String {
 mod tests {
     use super::*;
     use pipe_engine::contract::event::StageInfo;
-    use pipe_engine::contract::wire::RunId;
+    use pipe_engine::contract::run_id::RunId;
 
     fn training(done: u64) -> Event {
         let progress = Progress {

@@ -5,7 +5,7 @@ use super::json::Json;
 use super::live::Live;
 use super::plain::Plain;
 use pipe_engine::contract::event::Observer;
-use pipe_engine::contract::wire::RunId;
+use pipe_engine::contract::run_id::RunId;
 
 /// How a run is reported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

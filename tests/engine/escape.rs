@@ -49,6 +49,50 @@ fn relative_inputs_do_not_leave_the_project() {
 }
 
 #[test]
+fn two_results_never_share_an_export_folder() {
+    let two = |one: &str, other: &str| {
+        format!(
+            "[stage.a]\nuse = \"write@x\"\nexport = \"{one}\"\n[stage.b]\nuse = \"write@y\"\nexport = \"{other}\"\n"
+        )
+    };
+    for (one, other) in [("out", "out"), ("out", "./out"), ("out/", "out"), ("a/./b", "a/b")] {
+        let dir = Dir::new(&two(one, other));
+        let problems = dir.resolve(None, &[]).map(drop).unwrap_err();
+        assert_eq!(problems.0.len(), 1);
+        let folder = if one.starts_with('a') { "a/b" } else { "out" };
+        assert_eq!(problems.0[0].message, format!("the stages `a` and `b` export to one folder, `{folder}`"));
+        assert_eq!(problems.0[0].label, "`a` exports there too, in line 3");
+    }
+    assert!(Dir::new(&two("out", "out/b")).resolve(None, &[]).is_ok());
+    // Labels that give the same folder name.
+    let dir = Dir::new(
+        "[stage.a]\nuse = \"write\"\nmatrix = { text = [\"v/1\", \"v 1\", \"v_1\", \"w/1\"] }\nexport = \"out\"\n",
+    );
+    assert_eq!(dir.run().outcome.failed, 0);
+    let texts = ["a[text=v%2F1]", "a[text=v%201]", "a[text=v_1]", "a[text=w_1]"]
+        .map(|name| dir.read(&format!("out/{name}/text")));
+    assert_eq!(texts, ["v/1", "v 1", "v_1", "w/1"]);
+    assert!(!dir.run().events.iter().any(|e| matches!(e, pipe_engine::contract::event::Event::Exported { .. })));
+}
+
+#[test]
+fn a_cache_that_is_a_link_to_nowhere_is_told_and_another_link_works() {
+    let dir = Dir::new("[stage.a]\nuse = \"write@x\"\n");
+    let (cache, elsewhere) = (dir.path("cache"), tempfile::tempdir().unwrap());
+    fs::remove_dir_all(&cache).unwrap();
+    symlink("/nowhere/mounted", &cache).unwrap();
+    let error = pipe_engine::judge::project::Project::open(&dir.path(""), None).map(drop).unwrap_err();
+    assert_eq!(
+        error.to_string().replace(dir.path("").to_str().unwrap(), "ROOT/"),
+        "the cache folder ROOT/cache is a link to /nowhere/mounted, which does not exist; mount that disk or create that \
+         folder, or remove the link"
+    );
+    fs::remove_file(&cache).unwrap();
+    symlink(elsewhere.path(), &cache).unwrap();
+    assert_eq!([dir.run().summary(), dir.run().summary()], [["run a"], ["hit a"]]);
+}
+
+#[test]
 fn an_export_goes_through_no_link() {
     let elsewhere = tempfile::tempdir().unwrap();
     fs::write(elsewhere.path().join("mine"), "mine").unwrap();

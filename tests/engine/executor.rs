@@ -9,7 +9,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use pipe_engine::contract::event::{Event, Observer};
-use pipe_engine::contract::wire::{self, RunId};
+use pipe_engine::contract::run_id::RunId;
+use pipe_engine::contract::wire;
 use pipe_engine::declare::resolve::resolve;
 use pipe_engine::judge::plan::{Plan, Request};
 use pipe_engine::judge::project::Project;
@@ -61,7 +62,7 @@ struct Lines(RunId);
 impl Observer for Lines {
     fn event(&self, event: &Event) {
         // The test harness has printed the beginning of a line.
-        print!("\n{}", self.0.line(wire::now(), event).unwrap());
+        print!("\n{}", wire::line(&self.0, wire::now(), event).unwrap());
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::atomic::AtomicBool;
 
 use pipe_engine::contract::event::Event;
 use pipe_engine::contract::needs::{Machine, Needs};
-use pipe_engine::contract::wire::RunId;
+use pipe_engine::contract::run_id::RunId;
 use pipe_engine::run::executor::Threads;
 use pipe_engine::run::schedule::{RunOptions, run};
 

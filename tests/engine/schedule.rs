@@ -3,7 +3,7 @@
 use std::sync::atomic::AtomicBool;
 
 use pipe_engine::contract::event::Event;
-use pipe_engine::contract::wire::RunId;
+use pipe_engine::contract::run_id::RunId;
 use pipe_engine::judge::plan::{Plan, Request};
 use pipe_engine::run::executor::Threads;
 use pipe_engine::run::schedule::{RunOptions, run};

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::atomic::AtomicBool;
 
 use pipe_engine::contract::event::Event;
-use pipe_engine::contract::wire::RunId;
+use pipe_engine::contract::run_id::RunId;
 use pipe_engine::run::executor::Threads;
 use pipe_engine::run::schedule::{RunOptions, run};
 use pipe_engine::store::collect::Mode;
@@ -259,7 +259,8 @@ fn a_collection_keeps_the_trials_of_what_it_keeps() {
     let names: Vec<&str> = entry.made.subs.iter().map(|sub| sub.stage.as_str()).collect();
     assert_eq!(names, ["loud[trial=0]", "loud[trial=1]", "loud[trial=2]"]);
     let done = cache.collect(Mode::Remove, &|f, _| f == best).unwrap();
-    assert_eq!((done.kept_results, done.results), (4, vec![fingerprint("a")]));
+    let gone: Vec<String> = done.results.into_iter().map(|gone| gone.fingerprint).collect();
+    assert_eq!((done.kept_results, gone), (4, vec![fingerprint("a")]));
     assert!(cache.entry(&fingerprint("loud[trial=2]")).unwrap().is_some());
     // The history has them too.
     let latest = dir.open().history.unwrap().latest("p").unwrap();

@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use pipe_engine::contract::context::{Context, Interrupted};
 use pipe_engine::contract::event::{Event, Observer, Outcome, Tee};
 use pipe_engine::contract::kind::{External, Invalid, Kind, Port, Resource, Stage, Type, What};
-use pipe_engine::contract::wire::RunId;
+use pipe_engine::contract::run_id::RunId;
 use pipe_engine::declare::resolve::{Pipeline, resolve};
 use pipe_engine::judge::plan::{Action, Plan, Planned, Request};
 use pipe_engine::judge::project::{Project, read_source};

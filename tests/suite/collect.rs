@@ -14,8 +14,12 @@ use super::toys::{Dir, Log, eventually};
 
 const CHAIN: &str = "name = \"chain\"\n[stage.a]\nuse = \"write@hello\"\n[stage.b]\nuse = \"shout@2\"\nin.text = \"a\"\n    [profile.loud.stage.b]\ntimes = 3\n[profile.absent.stage.a]\npath = \"nowhere.txt\"\n";
 
-/// `gc` on the cache of the folder.
+/// The summary of `gc` on the cache of the folder.
 fn gc(dir: &Dir, words: &str) -> String {
+    gc_lines(dir, words).lines().last().map(|line| format!("{line}\n")).unwrap_or_default()
+}
+
+fn gc_lines(dir: &Dir, words: &str) -> String {
     let cache = dir.path("cache");
     on(dir, &format!("--cache-dir {} cache gc {words}", cache.display()))
 }
@@ -44,6 +48,41 @@ fn what_the_files_need_in_any_profile_is_kept_and_the_rest_dropped() {
     dir.write("p.toml", &CHAIN.replace("shout@2", "shout@4"));
     assert_eq!(dir.planned()[1], "run b: times 3 → 4");
     assert_eq!(dir.run().summary(), ["hit a", "run b"]);
+}
+
+#[test]
+fn what_is_removed_is_listed_and_other_projects_keep_theirs() {
+    let (one, two) = (Dir::new(CHAIN), Dir::new(&CHAIN.replace("chain", "other").replace("hello", "bye")));
+    let shared = tempfile::tempdir().unwrap();
+    let on_shared = |dir: &Dir, words: &str| {
+        let out = on(dir, &format!("--cache-dir {} {words}", shared.path().display()));
+        // The time that a stage took.
+        out.lines().map(|line| line.split(", made in").next().unwrap().to_string() + "\n").collect::<String>()
+    };
+    for dir in [&one, &two] {
+        on_shared(dir, "run p.toml");
+    }
+    let root = fs::canonicalize(two.path("")).unwrap();
+    let kept = format!(
+        "removed 0 results and 0 files, 0 B; kept 4 results, 25 B\nkept 2 results of the project {}; --other-projects removes such \
+         results\n",
+        root.display()
+    );
+    assert_eq!(on_shared(&one, "cache gc p.toml"), kept);
+    let mut removed: Vec<String> =
+        on_shared(&one, "cache gc p.toml --other-projects").lines().map(str::to_string).collect();
+    removed.sort();
+    assert_eq!(
+        removed,
+        [
+            "  a of pipeline `other`",
+            "  b of pipeline `other`",
+            "removed 2 results and 2 files, 9 B; kept 2 results, 15 B"
+        ]
+    );
+    on_shared(&two, "run p.toml");
+    drop(two);
+    assert!(on_shared(&one, "cache gc p.toml").ends_with("removed 2 results and 2 files, 9 B; kept 2 results, 15 B\n"));
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod archive;
 mod chains;
+mod circles;
 mod cli;
 mod collect;
 mod compare;

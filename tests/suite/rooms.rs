@@ -8,12 +8,12 @@ const ENGINE: [&str; 7] = ["text", "store", "contract", "declare", "judge", "run
 const ML: [&str; 10] = ["watch", "compute", "files", "text", "model", "hub", "judge", "compress", "train", "onnx"];
 
 /// Files that are compiled only for tests, which may use anything.
-fn is_test(path: &Path) -> bool {
+pub fn is_test(path: &Path) -> bool {
     let name = |part: std::path::Component| part.as_os_str().to_string_lossy().trim_end_matches(".rs").to_owned();
     path.components().map(name).any(|part| part.ends_with("tests") || ["parity", "fixture", "server"].contains(&&*part))
 }
 
-fn sources(below: &Path) -> Vec<(PathBuf, String)> {
+pub fn sources(below: &Path) -> Vec<(PathBuf, String)> {
     let mut open = vec![below.to_owned()];
     let mut found = Vec::new();
     while let Some(path) = open.pop() {
@@ -29,7 +29,7 @@ fn sources(below: &Path) -> Vec<(PathBuf, String)> {
 }
 
 /// The text without comments and without what follows `#[cfg(test)]`: a statement, or a block to its closing brace.
-fn code(text: &str) -> String {
+pub fn code(text: &str) -> String {
     let mut code = String::new();
     let mut lines = text.lines().filter(|line| !line.trim_start().starts_with("//"));
     while let Some(line) = lines.next() {

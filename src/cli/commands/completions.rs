@@ -1,9 +1,7 @@
 //! `pipe completions`: completion scripts for shells.
 
-use clap::CommandFactory;
 use clap_complete::Shell;
 
-use crate::cli::args::Args;
 use crate::cli::context::Context;
 use crate::error::Error;
 
@@ -16,10 +14,11 @@ pub struct Completions {
 }
 
 impl Completions {
-    pub fn run(self, cx: &mut Context<'_>) -> Result<(), Error> {
+    /// `command` is the program with all its commands.
+    pub fn run(self, cx: &mut Context<'_>, mut command: clap::Command) -> Result<(), Error> {
         // Generate into memory: the generator panics on a closed pipe.
         let mut script = Vec::new();
-        clap_complete::generate(self.shell, &mut Args::command(), "pipe", &mut script);
+        clap_complete::generate(self.shell, &mut command, "pipe", &mut script);
         cx.print(&String::from_utf8_lossy(&script))
     }
 }

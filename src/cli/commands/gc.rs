@@ -1,7 +1,8 @@
 //! `pipe cache gc`: remove the results that nothing needs.
 
-use std::collections::{HashMap, HashSet};
-use std::path::PathBuf;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use crate::cli::context::Context;
@@ -12,14 +13,16 @@ use crate::report::format;
 use pipe_engine::declare::resolve::resolve;
 use pipe_engine::diff::Inputs;
 use pipe_engine::judge::external::Lookup;
+use pipe_engine::judge::history::Use;
 use pipe_engine::judge::plan::Action;
 use pipe_engine::judge::project::Project;
-use pipe_engine::store::collect::{Collected, Mode};
+use pipe_engine::store::collect::{Collected, Gone, Mode};
 
 /// Remove results that nothing named here needs; keep what FILEs would take from the cache, under each of their
 /// profiles.
 ///
-/// Results that a running `pipe run` uses are always kept. Files that were moved away as damaged and the event logs of runs
+/// Results that a running `pipe run` uses are always kept, and so are those of other projects that share the cache, unless
+/// `--other-projects` is given. Files that were moved away as damaged and the event logs of runs
 /// that have ended are removed too; `--older-than` also keeps logs younger than that.
 #[derive(Debug, clap::Args)]
 pub struct Gc {
@@ -32,6 +35,9 @@ pub struct Gc {
     /// Also keep results used within this time, such as 30d, 12h or 2w; without FILEs, remove everything else.
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     older_than: Option<Duration>,
+    /// Also remove results that only other projects used, which share this cache.
+    #[arg(long)]
+    other_projects: bool,
     /// Report what would be removed, without removing it.
     #[arg(long, short = 'n')]
     dry_run: bool,
@@ -50,19 +56,31 @@ impl Gc {
         for side in self.sides()? {
             of_side(cx, &project, &side, &mut needed)?;
         }
-        let recent = match self.older_than {
-            // Only the run database knows when results were used.
-            Some(age) => Some(Recent { since: before_now(age), uses: database(&project)?.last_uses()? }),
-            None => None,
+        let uses = match database(&project) {
+            Ok(database) => database.uses()?,
+            // Only the run database knows when results were used, and by whom.
+            Err(error) if self.older_than.is_some() => return Err(error),
+            Err(_) => HashMap::new(),
         };
+        let recent = self.older_than.map(|age| Recent { since: before_now(age), uses: &uses });
+        let others = Others { root: &project.root, uses: &uses };
+        let foreign = |fingerprint: &str| !self.other_projects && others.needs(fingerprint).is_some();
+        let of_others = RefCell::new(Vec::new());
         let keeps = |fingerprint: &str, made: u64| {
-            !before.contains(fingerprint)
+            let is_kept = !before.contains(fingerprint)
                 || needed.contains(fingerprint)
-                || recent.as_ref().is_some_and(|r| r.holds(fingerprint, made))
+                || recent.as_ref().is_some_and(|r| r.holds(fingerprint, made));
+            if !is_kept && foreign(fingerprint) {
+                of_others.borrow_mut().push(fingerprint.to_string());
+                return true;
+            }
+            is_kept
         };
         let mode = if self.dry_run { Mode::DryRun } else { Mode::Remove };
         let done = project.cache.collect(mode, &keeps)?;
-        cx.print(&render(&done, mode))
+        let mut text = render(&done, mode);
+        text += &others.describe(&of_others.into_inner());
+        cx.print(&(removed(&done, &uses) + &text))
     }
 
     /// The definitions whose results are kept.
@@ -102,17 +120,70 @@ fn of_side(cx: &Context<'_>, project: &Project, side: &Side, needed: &mut HashSe
 }
 
 /// The results that were used recently.
-struct Recent {
+struct Recent<'a> {
     /// Seconds since 1970.
     since: u64,
-    uses: HashMap<String, i64>,
+    uses: &'a HashMap<String, Vec<Use>>,
 }
 
-impl Recent {
+impl Recent<'_> {
     fn holds(&self, fingerprint: &str, made: u64) -> bool {
-        let used = self.uses.get(fingerprint).and_then(|at| u64::try_from(*at).ok());
-        made.max(used.unwrap_or(0)) >= self.since
+        let used = self.uses.get(fingerprint).into_iter().flatten().filter_map(|used| u64::try_from(used.at).ok());
+        used.fold(made, u64::max) >= self.since
     }
+}
+
+/// The other projects that use this cache.
+struct Others<'a> {
+    root: &'a Path,
+    uses: &'a HashMap<String, Vec<Use>>,
+}
+
+impl Others<'_> {
+    /// The use of a result by another project that still exists, if this project does not use it.
+    fn needs(&self, fingerprint: &str) -> Option<&Use> {
+        let uses = self.uses.get(fingerprint)?;
+        if uses.iter().any(|used| used.root.as_deref() == Some(self.root)) {
+            return None;
+        }
+        uses.iter().find(|used| used.root.as_ref().is_some_and(|root| root.is_dir()))
+    }
+
+    /// A line for each other project of which results were kept.
+    fn describe(&self, kept: &[String]) -> String {
+        let mut by_root: BTreeMap<&Path, BTreeSet<&str>> = BTreeMap::new();
+        for fingerprint in kept {
+            if let Some(Use { root: Some(root), .. }) = self.needs(fingerprint) {
+                by_root.entry(root).or_default().insert(fingerprint);
+            }
+        }
+        let line = |(root, all): (&Path, BTreeSet<&str>)| {
+            let results = format::plural(all.len(), "result");
+            format!("kept {results} of the project {}; --other-projects removes such results\n", root.display())
+        };
+        by_root.into_iter().map(line).collect()
+    }
+}
+
+/// How many removed results are listed; the rest is counted.
+const LISTED: usize = 20;
+
+/// What was removed, the most expensive first: a line for each result with its stage, its pipeline and the time it took.
+fn removed(done: &Collected, uses: &HashMap<String, Vec<Use>>) -> String {
+    let mut gone: Vec<&Gone> = done.results.iter().collect();
+    gone.sort_by(|one, two| two.seconds.total_cmp(&one.seconds));
+    let line = |gone: &&Gone| {
+        let took = format::duration(gone.seconds);
+        match uses.get(&gone.fingerprint).and_then(|uses| uses.first()) {
+            Some(used) => format!("  {} of pipeline `{}`, made in {took}\n", used.stage, used.pipeline),
+            None => format!("  a result of `{}`, made in {took}\n", gone.kind),
+        }
+    };
+    let mut text: String = gone.iter().take(LISTED).map(line).collect();
+    if gone.len() > LISTED {
+        text += &format!("  and {} more\n", gone.len() - LISTED);
+    }
+    text
 }
 
 fn before_now(age: Duration) -> u64 {
@@ -142,7 +213,9 @@ mod tests {
 
     #[test]
     fn what_was_made_or_used_lately_is_recent() {
-        let recent = Recent { since: 100, uses: HashMap::from([("used".into(), 150), ("stale".into(), 50)]) };
+        let used = |at| vec![Use { root: None, pipeline: "p".into(), stage: "a".into(), at }];
+        let uses = HashMap::from([("used".into(), used(150)), ("stale".into(), used(50))]);
+        let recent = Recent { since: 100, uses: &uses };
         let cases = [("used", 1, true), ("stale", 1, false), ("stale", 100, true), ("never", 99, false)];
         for (fingerprint, made, holds) in cases {
             assert_eq!(recent.holds(fingerprint, made), holds, "{fingerprint} {made}");

@@ -15,7 +15,7 @@ use crate::cli::words::{archive, interrupt, saved};
 use crate::error::Error;
 use crate::report::{Mode, reporter, secret};
 use pipe_engine::contract::event::{Event, Observer, Outcome, Tee};
-use pipe_engine::contract::wire::RunId;
+use pipe_engine::contract::run_id::RunId;
 use pipe_engine::judge::plan::{Plan, Request};
 use pipe_engine::judge::project::Project;
 use pipe_engine::run::executor::{Executor, Threads};

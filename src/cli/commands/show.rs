@@ -142,7 +142,8 @@ fn table(instance: &Instance, pipeline: &Pipeline) -> String {
     for (key, value) in instance.amounts.asked.written() {
         out.push_str(&format!("{key} = {}\n", toml_text::inline(&value)));
     }
-    for (key, value) in [("exclusive", &instance.exclusive), ("export", &instance.export)] {
+    let export = instance.export.as_ref().map(|export| export.text.clone());
+    for (key, value) in [("exclusive", &instance.exclusive), ("export", &export)] {
         out.extend(value.iter().map(|text| format!("{key} = {}\n", toml_text::string(text))));
     }
     out

@@ -10,7 +10,7 @@ use crate::cli::words::{interrupt, saved};
 use crate::error::Error;
 use crate::report::{Mode, reporter};
 use pipe_engine::contract::event::Observer;
-use pipe_engine::contract::wire::RunId;
+use pipe_engine::contract::run_id::RunId;
 use pipe_engine::declare::resolve::{Pipeline, resolve};
 use pipe_engine::judge::plan::Plan;
 use pipe_engine::judge::project::{Project, read_source};

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::Context as _;
 
 use super::event::{Event, Observer};
-use super::kind::Port;
 use super::measured::Measured;
+use super::port::Port;
 use super::progress::Progress;
 use super::trial::{Trial, Trials, Tried};
 use crate::store::entry::{Curve, Sub};

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::measured::Measured;
 use super::progress::Progress;
-use super::wire::RunId;
+use super::run_id::RunId;
 
 /// Receives events from several threads.
 pub trait Observer: Sync {

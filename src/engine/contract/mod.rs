@@ -8,5 +8,6 @@ pub mod needs;
 pub mod origin;
 pub mod port;
 pub mod progress;
+pub mod run_id;
 pub mod trial;
 pub mod wire;

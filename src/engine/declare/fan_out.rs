@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::drawn::{Drawn, Reference, Told};
+use super::exports::settle;
 use super::instance::{Coordinate, Instance, Wire};
 use super::layers::take_seed;
-use super::ports::Told;
+use super::plugs::unplugged;
 use super::templates::inherit;
-use super::wiring::{Drawn, Reference, unplugged};
 use crate::contract::kind::{Arity, Invalid, Labels};
 use crate::text::diagnostic::{Diagnostic, listed};
 use crate::text::value::{Item, Value};
@@ -60,6 +61,7 @@ pub(crate) fn fan_out(drawn: &[Drawn], order: &[usize], seed: u64, problems: &mu
             }
         }
     }
+    settle(&mut instances, problems);
     instances
 }
 

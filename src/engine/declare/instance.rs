@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::amounts::Amounts;
-use super::templates::Inherited;
+use super::export::Export;
 use crate::contract::kind::{Arity, Erased, External, Kind, Ports};
 use crate::contract::needs::Needs;
 use crate::store::manifest::{ARTIFACT_FORMAT, Manifest};
@@ -27,8 +27,8 @@ pub struct Instance {
     pub parameters: serde_json::Value,
     pub seed: u64,
     pub inputs: Vec<Wire>,
-    /// The folder below the project root that the outputs are copied to.
-    pub export: Option<String>,
+    /// Where the outputs are copied to.
+    pub export: Option<Export>,
     /// Instances of one group never run at the same time.
     pub exclusive: Option<String>,
     /// What it occupies while it runs.
@@ -93,4 +93,15 @@ pub struct Wire {
     pub from: usize,
     pub output: &'static str,
     pub label: String,
+}
+
+/// What the stages that an instance runs in trials add to it.
+#[derive(Debug, Default)]
+pub struct Inherited {
+    /// The lines of their definitions: `teacher.epochs`.
+    pub(crate) lines: Manifest,
+    /// The files that they read.
+    pub(crate) externals: Vec<External>,
+    /// Indices of the instances that the trials replace.
+    pub(crate) members: Vec<usize>,
 }

@@ -1,28 +1,9 @@
 //! The ports of a stage: its kind's, those of its parameters, and those that the file declares.
 
-use super::wiring::{Drawn, reference};
-use crate::contract::kind::{Arity, Erased, Extra, Kind, MorePorts, Port, Ports, Type};
-use crate::contract::trial::Template;
+use super::drawn::{Drawn, Told, reference};
+use crate::contract::kind::{Arity, Kind, MorePorts, Port, Ports, Type};
 use crate::text::diagnostic::{Diagnostic, Place, listed};
 use crate::text::value::{Item, Node, Table, Value};
-
-/// What a stage's parameters say about its wiring.
-#[derive(Debug, Default, PartialEq)]
-pub(crate) struct Told {
-    pub(crate) ports: Extra,
-    pub(crate) templates: Vec<Template>,
-}
-
-impl Told {
-    pub(crate) fn by(work: &dyn Erased) -> Self {
-        Self { ports: work.ports(), templates: work.templates() }
-    }
-
-    /// Whether stages of a kind tell anything.
-    pub(crate) fn is_asked(kind: &Kind) -> bool {
-        kind.more_ports != MorePorts::Never || kind.runs_trials
-    }
-}
 
 /// A stage's ports before its inputs are wired, and what its parameters say about its wiring.
 pub(crate) fn ports_of(

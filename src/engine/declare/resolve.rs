@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
+use super::drawn::Drawn;
 use super::fan_out::fan_out;
 use super::graph;
 use super::instance::Instance;
 use super::layers::{Definition, take_seed, take_string};
-use super::variant::{Origin, origin_of};
-use super::wiring::{Drawn, draw};
+use super::wiring::draw;
 use crate::contract::kind::Kind;
 use crate::text::diagnostic::{Diagnostic, Diagnostics, Place, Source};
-use crate::text::value::{Item, Node, Value};
+use crate::text::value::{Item, Node, Table, Value};
 
 /// A pipeline that can be planned and run.
 pub struct Pipeline {
@@ -24,6 +24,14 @@ pub struct Pipeline {
     pub instances: Vec<Instance>,
     /// What trials are built from, if a stage runs any.
     pub(crate) origin: Option<Arc<Origin>>,
+}
+
+/// What instances are built from; kept only for pipelines with a stage that runs trials.
+pub(crate) struct Origin {
+    /// The stages with the profile and the overrides applied.
+    pub(crate) stages: Table,
+    pub(crate) kinds: Vec<Kind>,
+    pub(crate) seed: u64,
 }
 
 /// Read, check and wire a pipeline. The error holds all problems in every profile.
@@ -108,6 +116,16 @@ fn resolve_one(
         instances,
         origin,
     })
+}
+
+/// What a pipeline's variants are built from, if one of its stages runs trials.
+fn origin_of(stages: &Table, kinds: &[Kind], seed: u64) -> Option<Arc<Origin>> {
+    let runs_trials = |item: &Item| {
+        let name = item.value.as_table().and_then(|table| table.get("use")).and_then(|kind| kind.value.as_str());
+        kinds.iter().any(|kind| kind.runs_trials && Some(kind.name) == name)
+    };
+    let has_any = stages.0.iter().any(runs_trials);
+    has_any.then(|| Arc::new(Origin { stages: stages.clone(), kinds: kinds.to_vec(), seed }))
 }
 
 fn describe_cycle(cycle: &[usize], drawn: &[Drawn]) -> Diagnostic {

@@ -2,32 +2,12 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::instance::{Instance, Wire};
-use super::wiring::{Drawn, reference};
+use super::drawn::{Drawn, Runs, reference};
+use super::instance::{Inherited, Instance, Wire};
 use crate::contract::kind::External;
 use crate::contract::port::interned;
 use crate::contract::trial::Template;
-use crate::store::manifest::Manifest;
-use crate::text::diagnostic::{Diagnostic, Place, listed};
-
-/// A template whose stages were found.
-pub(crate) struct Runs {
-    pub(crate) template: Template,
-    /// Index of the stage that gives the result.
-    pub(crate) target: usize,
-    pub(crate) place: Place,
-}
-
-/// What the stages that an instance runs in trials add to it.
-#[derive(Debug, Default)]
-pub struct Inherited {
-    /// The lines of their definitions: `teacher.epochs`.
-    pub(crate) lines: Manifest,
-    /// The files that they read.
-    pub(crate) externals: Vec<External>,
-    /// Indices of the instances that the trials replace.
-    pub(crate) members: Vec<usize>,
-}
+use crate::text::diagnostic::{Diagnostic, listed};
 
 /// Find the stages of a stage's templates.
 pub(crate) fn find_runs(

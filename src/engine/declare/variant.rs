@@ -1,28 +1,17 @@
 //! A part of a pipeline with other values for some parameters, declared as if its file had them.
 
-use std::sync::Arc;
-
 use super::fan_out::fan_out;
 use super::graph;
 use super::instance::Instance;
-use super::resolve::Pipeline;
+use super::resolve::{Origin, Pipeline};
 use super::templates::affected;
 use super::wiring::draw;
-use crate::contract::kind::Kind;
 use crate::contract::trial::Override;
 use crate::text::diagnostic::{Diagnostics, Place, listed};
 use crate::text::value::{Item, Node, Table, Value};
 
 /// Keys of a stage that are not parameters.
 const NO_PARAMETERS: [&str; 6] = ["use", "in", "out", "matrix", "export", "exclusive"];
-
-/// What instances are built from; kept only for pipelines with a stage that runs trials.
-pub(crate) struct Origin {
-    /// The stages with the profile and the overrides applied.
-    pub(crate) stages: Table,
-    pub(crate) kinds: Vec<Kind>,
-    pub(crate) seed: u64,
-}
 
 /// A target with everything upstream of it.
 pub(crate) struct Variant {
@@ -140,14 +129,4 @@ fn value(json: &serde_json::Value, place: &Place) -> Value {
         )),
     };
     Value { node, place: place.clone() }
-}
-
-/// What a pipeline's variants are built from, if one of its stages runs trials.
-pub(crate) fn origin_of(stages: &Table, kinds: &[Kind], seed: u64) -> Option<Arc<Origin>> {
-    let runs_trials = |item: &Item| {
-        let name = item.value.as_table().and_then(|table| table.get("use")).and_then(|kind| kind.value.as_str());
-        kinds.iter().any(|kind| kind.runs_trials && Some(kind.name) == name)
-    };
-    let has_any = stages.0.iter().any(runs_trials);
-    has_any.then(|| Arc::new(Origin { stages: stages.clone(), kinds: kinds.to_vec(), seed }))
 }

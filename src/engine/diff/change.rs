@@ -1,10 +1,16 @@
 //! One difference between two definitions: a parameter, an input, a file.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::declare::instance::Instance;
 use crate::store::manifest::{LineChange, Manifest, Subject};
+
+/// Files that differ between the sides, by path from the project root; each side's digest, or None if it lacks the
+/// file.
+pub type Touched = BTreeMap<String, (Option<String>, Option<String>)>;
 
 /// What differs. A value that exists on one side only is null on the other.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -72,6 +78,7 @@ impl Change {
             lines
         };
         let mut all = lines(&operational(base), &operational(head), |_| What::Operational);
+        let exported = |instance: &Instance| instance.export.as_ref().map(|export| export.text.clone());
         let occupied = |instance: &Instance| instance.amounts.asked.written();
         let (before, after) = (occupied(base), occupied(head));
         for label in ["cpus", "memory", "gpus", "time"] {
@@ -83,7 +90,7 @@ impl Change {
         }
         for (what, label, before, after) in [
             (What::Operational, "exclusive", &base.exclusive, &head.exclusive),
-            (What::Export, "export", &base.export, &head.export),
+            (What::Export, "export", &exported(base), &exported(head)),
         ] {
             if before != after {
                 all.push(Self::new(what, label, before.clone().into(), after.clone().into()));

@@ -5,17 +5,13 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::change::{Change, Quiet, What};
+use super::change::{Change, Quiet, Touched, What};
 use super::closure::{Cause, Invalid, closure};
 use super::edges::Sides;
 use super::pairing::{Pairing, stages};
 use crate::declare::instance::Instance;
 use crate::declare::resolve::Pipeline;
 use crate::judge::external::reads;
-
-/// Files that differ between the sides, by path from the project root; each side's digest, or None if it lacks the
-/// file.
-pub type Touched = BTreeMap<String, (Option<String>, Option<String>)>;
 
 /// All differences, ignoring formatting and the order of keys.
 #[derive(Debug, Clone, Default, PartialEq)]

@@ -5,9 +5,8 @@ use std::ops::Range;
 
 use serde_json::Value;
 
-use super::change::{Change, What};
+use super::change::{Change, Touched, What};
 use super::closure::Cause;
-use super::comparison::Touched;
 use super::pairing::Pairing;
 use crate::contract::kind::{Arity, Port};
 use crate::declare::instance::{Instance, Wire};

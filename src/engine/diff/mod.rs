@@ -13,7 +13,7 @@ mod pairing;
 mod review;
 mod side;
 
-pub use change::{Change, Quiet, What};
-pub use comparison::{Comparison, StageDiff, Status, Touched};
+pub use change::{Change, Quiet, Touched, What};
+pub use comparison::{Comparison, StageDiff, Status};
 pub use review::{Affected, Mark, Node, ProfileDiff, Review, State};
 pub use side::{Inputs, Pair, Reading, Side, Text};

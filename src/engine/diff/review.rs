@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use super::change::Quiet;
-use super::comparison::{Comparison, StageDiff, Status, Touched};
+use super::change::{Quiet, Touched};
+use super::comparison::{Comparison, StageDiff, Status};
 use super::pairing::stages;
 use super::side::{Pair, Reading};
 use crate::declare::instance::Instance;

@@ -1,7 +1,7 @@
 //! The run database: past runs, their durations and metrics. No result depends on it.
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -10,7 +10,7 @@ use rusqlite::{Connection, ErrorCode, TransactionBehavior, params};
 use serde::Serialize;
 
 use crate::contract::event::Outcome;
-use crate::contract::wire::RunId;
+use crate::contract::run_id::RunId;
 
 const SCHEMA: &str = "
 create table if not exists run (
@@ -43,6 +43,11 @@ pragma user_version = 2;";
 const IDS: &str = "
 alter table run add column uid text;
 pragma user_version = 3;";
+
+/// Version 4: each run has the project that it ran in, because projects can share a cache.
+const ROOTS: &str = "
+alter table run add column root text;
+pragma user_version = 4;";
 
 /// The run database cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -87,6 +92,17 @@ pub struct Latest {
     pub seconds: Option<f64>,
 }
 
+/// A use of a result: the last run of a stage that made it or took it from the cache.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Use {
+    /// The root of the project; None for a run of an older program.
+    pub root: Option<PathBuf>,
+    pub pipeline: String,
+    pub stage: String,
+    /// Seconds since 1970.
+    pub at: i64,
+}
+
 /// A stage that ended with a result.
 pub struct StageRecord<'a> {
     pub name: &'a str,
@@ -115,12 +131,19 @@ impl History {
         self.db.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub fn start_run(&self, id: &RunId, pipeline: &str, profile: Option<&str>) -> Result<i64, HistoryError> {
+    /// `root` is the project's.
+    pub fn start_run(
+        &self,
+        id: &RunId,
+        root: &Path,
+        pipeline: &str,
+        profile: Option<&str>,
+    ) -> Result<i64, HistoryError> {
         let db = self.db();
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |d| d.as_secs());
         db.execute(
-            "insert into run (pipeline, profile, started, uid) values (?1, ?2, ?3, ?4)",
-            params![pipeline, profile, now as i64, id.as_str()],
+            "insert into run (pipeline, profile, started, uid, root) values (?1, ?2, ?3, ?4, ?5)",
+            params![pipeline, profile, now as i64, id.as_str(), root.to_str()],
         )?;
         Ok(db.last_insert_rowid())
     }
@@ -169,12 +192,21 @@ impl History {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
-    /// When each result was last made or used, in seconds since 1970, by fingerprint.
-    pub fn last_uses(&self) -> Result<HashMap<String, i64>, HistoryError> {
+    /// Who made or used each result, by fingerprint: one use for each project, pipeline and stage.
+    pub fn uses(&self) -> Result<HashMap<String, Vec<Use>>, HistoryError> {
         let db = self.db();
-        let mut query =
-            db.prepare("select s.fingerprint, max(r.started) from stage s join run r on r.id = s.run group by 1")?;
-        Ok(query.query_map([], |r| Ok((r.get(0)?, r.get(1)?)))?.collect::<Result<_, _>>()?)
+        let mut query = db.prepare(
+            "select s.fingerprint, r.root, r.pipeline, s.name, max(r.started) from stage s join run r on r.id = s.run
+             group by 1, 2, 3, 4 order by 5 desc",
+        )?;
+        let mut all: HashMap<String, Vec<Use>> = HashMap::new();
+        let mut rows = query.query([])?;
+        while let Some(row) = rows.next()? {
+            let root = row.get::<_, Option<String>>(1)?.map(PathBuf::from);
+            let used = Use { root, pipeline: row.get(2)?, stage: row.get(3)?, at: row.get(4)? };
+            all.entry(row.get(0)?).or_default().push(used);
+        }
+        Ok(all)
     }
 
     /// Runs of one pipeline or of all, newest first.
@@ -232,7 +264,7 @@ fn patiently<T>(mut attempt: impl FnMut() -> rusqlite::Result<T>) -> rusqlite::R
 /// Create or upgrade the tables. Several processes may start at once; the first does it.
 fn migrate(db: &mut Connection) -> rusqlite::Result<()> {
     let version = |db: &Connection| db.query_row("pragma user_version", [], |r| r.get::<_, i64>(0));
-    if version(db)? >= 3 {
+    if version(db)? >= 4 {
         return Ok(());
     }
     let tx = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -244,6 +276,9 @@ fn migrate(db: &mut Connection) -> rusqlite::Result<()> {
     }
     if version(&tx)? == 2 {
         tx.execute_batch(IDS)?;
+    }
+    if version(&tx)? == 3 {
+        tx.execute_batch(ROOTS)?;
     }
     tx.commit()
 }
@@ -271,13 +306,16 @@ mod tests {
         assert_eq!(latest["b"], Latest { fingerprint: "f3".into(), seconds: Some(5.0) });
         assert_eq!(latest.len(), 2);
         // The upgraded database records further runs.
-        let run = history.start_run(&RunId::now(), "p", None).unwrap();
+        let run = history.start_run(&RunId::now(), Path::new("/here"), "p", None).unwrap();
         let stage =
             |state, seconds| StageRecord { name: "a", kind: "k", fingerprint: "f5", state, seconds, facts: Vec::new() };
         history.record(run, &[stage("hit", 1.0)]).unwrap();
         assert_eq!(history.latest("p").unwrap()["a"], Latest { fingerprint: "f5".into(), seconds: Some(3.0) });
         history.record(run, &[stage("run", 2.0)]).unwrap();
         assert_eq!(history.latest("p").unwrap()["a"].seconds, Some(2.0));
+        let uses = history.uses().unwrap();
+        let roots = |fingerprint: &str| uses[fingerprint].iter().map(|used| used.root.clone()).collect::<Vec<_>>();
+        assert_eq!((roots("f1"), roots("f5")), (vec![None], vec![Some("/here".into())]));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::attempt::{Attempt, Order};
+use super::ended::Attempt;
 use super::uploader::{Parcel, Uploader};
 use crate::contract::context::relative_to_root;
 use crate::contract::event::{Event, Observer};
@@ -16,12 +16,23 @@ use crate::store::archive::client::{Client, Wanted};
 use crate::store::archive::outbox::Outbox;
 use crate::store::entry::Entry;
 use crate::store::error::CacheError;
+use crate::store::lease::Lease;
 
 /// The archive of a run; without one it does nothing.
 pub(crate) struct Archived<'a> {
     job: &'a Job<'a>,
     observer: &'a dyn Observer,
     with: Option<Arc<With<'a>>>,
+}
+
+/// The result that an attempt wants.
+pub(crate) struct Request<'a> {
+    /// Index of the instance.
+    pub(crate) at: usize,
+    pub(crate) fingerprint: &'a String,
+    pub(crate) forced: bool,
+    pub(crate) stop: &'a AtomicBool,
+    pub(crate) lease: &'a Lease<'a>,
 }
 
 struct With<'a> {
@@ -57,26 +68,26 @@ impl<'a> Archived<'a> {
     }
 
     /// Make a result, or fetch it if the archive has it.
-    pub(crate) fn attempt(&self, order: &Order<'_>, make: impl FnOnce() -> Attempt) -> Attempt {
+    pub(crate) fn attempt(&self, request: &Request<'_>, make: impl FnOnce() -> Attempt) -> Attempt {
         let Some(with) = &self.with else { return make() };
         // A bug in the archive must not leave the scheduler waiting for ever.
-        let fetched = catch_unwind(AssertUnwindSafe(|| self.fetch(with, order))).unwrap_or(Ok(None));
+        let fetched = catch_unwind(AssertUnwindSafe(|| self.fetch(with, request))).unwrap_or(Ok(None));
         let ended = match fetched {
             Ok(Some(entry)) => Attempt::Done { entry: Box::new(entry), was_made: false },
             Err(CacheError::Interrupted) => Attempt::Interrupted,
             Err(e) => Attempt::Failed { error: relative_to_root(self.job.root, &e.to_string()) },
             Ok(None) => {
                 self.report();
-                self.make(with, order, make)
+                self.make(with, request, make)
             }
         };
         self.report();
         ended
     }
 
-    fn make(&self, with: &With<'_>, order: &Order<'_>, make: impl FnOnce() -> Attempt) -> Attempt {
+    fn make(&self, with: &With<'_>, request: &Request<'_>, make: impl FnOnce() -> Attempt) -> Attempt {
         if with.client.writes()
-            && let Err(e) = with.outbox.expect(&order.fingerprint)
+            && let Err(e) = with.outbox.expect(request.fingerprint)
         {
             with.client.warn(None, format!("cannot note what the archive has to get: {e}"));
         }
@@ -84,27 +95,27 @@ impl<'a> Archived<'a> {
         if let Attempt::Done { was_made: true, .. } = &ended
             && with.client.writes()
         {
-            let stage = Some(self.job.instance(order.at).name.clone());
-            with.send(self.job, Parcel { fingerprint: order.fingerprint.clone(), stage });
+            let stage = Some(self.job.instance(request.at).name.clone());
+            with.send(self.job, Parcel { fingerprint: request.fingerprint.clone(), stage });
         }
         ended
     }
 
     /// The result from the archive, now in the cache and leased; None if the stage has to run.
-    fn fetch(&self, with: &With<'_>, order: &Order<'_>) -> Result<Option<Entry>, CacheError> {
-        let (job, stage) = (self.job, self.job.instance(order.at).name.as_str());
-        let wanted = Wanted { fingerprint: &order.fingerprint, stage: Some(stage) };
-        if order.forced || lock(&with.fetched).contains(&order.fingerprint) {
+    fn fetch(&self, with: &With<'_>, request: &Request<'_>) -> Result<Option<Entry>, CacheError> {
+        let (job, stage) = (self.job, self.job.instance(request.at).name.as_str());
+        let wanted = Wanted { fingerprint: request.fingerprint, stage: Some(stage) };
+        if request.forced || lock(&with.fetched).contains(request.fingerprint) {
             return Ok(None);
         }
         let Some(held) = with.client.lookup(job.cache, wanted)? else { return Ok(None) };
-        let stopped = || order.stop.load(Ordering::Relaxed);
+        let stopped = || request.stop.load(Ordering::Relaxed);
         let on_wait = || {
-            let fingerprint = order.fingerprint.clone();
+            let fingerprint = request.fingerprint.clone();
             self.observer.event(&Event::StageWaiting { stage: stage.into(), fingerprint });
         };
-        let _lock = job.cache.lock(&order.fingerprint, &stopped, &on_wait)?;
-        if job.cache.entry(&order.fingerprint)?.is_some() {
+        let _lock = job.cache.lock(request.fingerprint, &stopped, &on_wait)?;
+        if job.cache.entry(request.fingerprint)?.is_some() {
             // Another process brought it meanwhile; the attempt takes it from the cache.
             return Ok(None);
         }
@@ -114,8 +125,8 @@ impl<'a> Archived<'a> {
             self.observer.event(&Event::Progress { stage: stage.into(), progress });
         };
         let Some(shared) = with.client.fetch(job.cache, wanted, &held, &stopped, &progress)? else { return Ok(None) };
-        order.lease.keep(std::slice::from_ref(&order.fingerprint), &shared)?;
-        lock(&with.fetched).insert(order.fingerprint.clone());
+        request.lease.keep(std::slice::from_ref(request.fingerprint), &shared)?;
+        lock(&with.fetched).insert(request.fingerprint.clone());
         Ok(Some(held.entry))
     }
 

@@ -6,8 +6,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Instant, SystemTime};
 
-use super::archived::Archived;
-use super::subrun::SubRuns;
+use super::archived::{Archived, Request};
+use super::ended::Attempt;
 use crate::contract::context::{Context, Input, Interrupted, relative_to_root};
 use crate::contract::event::{Event, Observer};
 use crate::contract::trial::Trials;
@@ -19,24 +19,6 @@ use crate::store::error::{CacheError, Damaged, make_room};
 use crate::store::lease::Lease;
 use crate::store::manifest::{Line, Manifest, Subject};
 use crate::store::partial::is_folder;
-
-/// How an attempt at a stage ended.
-pub enum Attempt {
-    /// `was_made` is false if another process made the result meanwhile.
-    Done {
-        entry: Box<Entry>,
-        was_made: bool,
-    },
-    Failed {
-        error: String,
-    },
-    Interrupted,
-    /// An input is damaged: the instance that made it has to run again.
-    DamagedInput {
-        from: usize,
-        damaged: Damaged,
-    },
-}
 
 /// What an attempt needs.
 pub struct Order<'a> {
@@ -51,7 +33,7 @@ pub struct Order<'a> {
     pub observer: &'a dyn Observer,
     pub lease: &'a Lease<'a>,
     /// None for a stage of a trial.
-    pub(crate) trials: Option<SubRuns<'a>>,
+    pub(crate) trials: Option<Box<dyn Trials + Send + Sync + 'a>>,
     /// Asked for the result before it is made.
     pub(crate) archived: Option<&'a Archived<'a>>,
 }
@@ -60,7 +42,10 @@ impl Order<'_> {
     /// The result from the archive, or the one that `make` makes.
     pub(crate) fn fetch_or(&self, make: impl FnOnce() -> Attempt) -> Attempt {
         match self.archived {
-            Some(archived) => archived.attempt(self, make),
+            Some(archived) => {
+                let Order { at, fingerprint, forced, stop, lease, .. } = self;
+                archived.attempt(&Request { at: *at, fingerprint, forced: *forced, stop, lease }, make)
+            }
             None => make(),
         }
     }
@@ -127,7 +112,7 @@ fn try_attempt(job: &Job<'_>, order: &Order<'_>) -> Result<Attempt, Halt> {
         curve: Curve::default(),
         device_used: None,
         seconds: 0.0,
-        trials: order.trials.as_ref().map(|trials| trials as &dyn Trials),
+        trials: order.trials.as_deref().map(|trials| trials as &dyn Trials),
         subs: Vec::new(),
     };
     match catch_unwind(AssertUnwindSafe(|| instance.work.run(&mut context))) {

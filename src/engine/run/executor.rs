@@ -5,7 +5,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::Sender;
 use std::thread::{self, Scope};
 
-use super::attempt::{Attempt, Order, attempt, panic_text};
+use super::attempt::{Order, attempt, panic_text};
+use super::ended::Attempt;
 use crate::judge::job::Job;
 
 /// Starts stages and reports how they ended. The entry in the cache is what proves that a stage is done: an executor

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::judge::job::Job;
 use crate::store::artifact::Artifact;
@@ -10,19 +10,11 @@ use crate::store::disk::Change;
 use crate::store::entry::Entry;
 use crate::store::error::CacheError;
 
-/// Copy an instance's outputs to `folder`. Returns the folder if anything had to be written.
-pub fn export(job: &Job<'_>, at: usize, folder: &str, entry: &Entry) -> Result<Option<String>, CacheError> {
-    let instance = job.instance(at);
-    let mut base = PathBuf::from(folder);
-    if !instance.coordinates.is_empty() {
-        // Labels come from the file and may contain anything; keep only characters that are safe in a path.
-        let label: String =
-            instance.name.chars().map(|c| if c.is_alphanumeric() || "-_=.[],".contains(c) { c } else { '_' }).collect();
-        base.push(label);
-    }
+/// Copy the outputs of an entry to `base`, below the project root. Returns the folder if anything had to be written.
+pub fn export(job: &Job<'_>, base: &Path, entry: &Entry) -> Result<Option<String>, CacheError> {
     let mut wrote = false;
     for (port, artifact) in &entry.outputs {
-        let below = if entry.outputs.len() > 1 { base.join(port) } else { base.clone() };
+        let below = if entry.outputs.len() > 1 { base.join(port) } else { base.to_path_buf() };
         wrote |= copy(job, artifact, &below)?;
     }
     Ok(wrote.then(|| base.display().to_string()))

@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::contract::event::Event;
-use crate::contract::wire::{Record, RunId};
+use crate::contract::run_id::RunId;
+use crate::contract::wire::Record;
 use crate::store::cache::Cache;
 use crate::store::error::CacheError;
 use crate::store::log::is_written;

@@ -2,6 +2,7 @@
 
 pub(crate) mod archived;
 pub mod attempt;
+pub mod ended;
 pub mod executor;
 pub mod export;
 pub mod follow;

@@ -8,7 +8,8 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::Ordering;
 use std::thread::{self, Scope};
 
-use super::attempt::{Attempt, Order};
+use super::attempt::Order;
+use super::ended::Attempt;
 use super::executor::{Ended, Executor, on_thread};
 use super::pipes::{Heard, Pipes, has_ended, kill};
 use super::single::Exit;

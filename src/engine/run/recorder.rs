@@ -2,7 +2,7 @@
 
 use super::state::State;
 use crate::contract::event::{Event, Observer, Outcome};
-use crate::contract::wire::RunId;
+use crate::contract::run_id::RunId;
 use crate::judge::history::{History, HistoryError, StageRecord};
 use crate::judge::job::Job;
 use crate::store::entry::Entry;
@@ -18,7 +18,7 @@ impl<'a> Recorder<'a> {
     pub(crate) fn start(job: &'a Job<'a>, id: &RunId, observer: &'a dyn Observer) -> Self {
         let mut recorder = Self { job, observer, to: None };
         if let Some(history) = job.history {
-            match history.start_run(id, &job.pipeline.name, job.pipeline.profile.as_deref()) {
+            match history.start_run(id, job.root, &job.pipeline.name, job.pipeline.profile.as_deref()) {
                 Ok(run) => recorder.to = Some((history, run)),
                 Err(e) => recorder.give_up(&e),
             }

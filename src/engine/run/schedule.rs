@@ -7,7 +7,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::archived::Archived;
-use super::attempt::{Attempt, Order};
+use super::attempt::Order;
+use super::ended::Attempt;
 use super::executor::{Ended, Executor, Threads};
 use super::export;
 use super::pool::{Desk, LOOK, Pool};
@@ -17,7 +18,7 @@ use super::state::{State, outcome};
 use super::subrun::SubRuns;
 use crate::contract::event::{Event, Observer, Outcome, StageInfo};
 use crate::contract::needs::Machine;
-use crate::contract::wire::RunId;
+use crate::contract::run_id::RunId;
 use crate::judge::job::Job;
 use crate::judge::plan::{Action, Plan, Planned};
 use crate::judge::verdict::{Upstream, Verdict};
@@ -300,7 +301,9 @@ impl<'a> Schedule<'a> {
         let stage = self.job.instance(at).name.clone();
         let key = Key { run: self.desk.run(), at };
         let runs_trials = self.job.instance(at).kind.runs_trials && !self.around.is_of_trials;
-        let trials = runs_trials.then(|| SubRuns::new(self.around, key, fingerprint.clone(), self.recorder.to()));
+        let trials = runs_trials
+            .then(|| SubRuns::new(self.around, key, fingerprint.clone(), self.recorder.to()))
+            .map(|trials| Box::new(trials) as _);
         self.observer.event(&Event::StageStarted { stage, fingerprint: fingerprint.clone(), why });
         self.set(at, State::Running { fingerprint: fingerprint.clone(), since: Instant::now() });
         Some(Order {
@@ -454,11 +457,11 @@ impl<'a> Schedule<'a> {
     /// Copy the outputs of finished stages to their export folders.
     fn export(&mut self) {
         for at in 0..self.states.len() {
-            let (Some(entry), Some(folder)) = (self.states[at].entry(), &self.job.instance(at).export) else {
+            let (Some(entry), Some(to)) = (self.states[at].entry(), &self.job.instance(at).export) else {
                 continue;
             };
             let stage = self.job.instance(at).name.clone();
-            match export::export(self.job, at, folder, entry) {
+            match export::export(self.job, &to.folder, entry) {
                 Ok(None) => {}
                 Ok(Some(path)) => self.observer.event(&Event::Exported { stage, path }),
                 Err(error) => self.set(at, State::Failed { error: format!("cannot export: {error}"), seconds: 0.0 }),

@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
-use super::attempt::{Attempt, Order, attempt};
+use super::attempt::{Order, attempt};
+use super::ended::Attempt;
 use super::schedule::info;
 use crate::contract::event::{Event, Observer, Outcome};
-use crate::contract::wire::RunId;
+use crate::contract::run_id::RunId;
 use crate::judge::job::Job;
 use crate::judge::plan::{Action, Plan};
 use crate::judge::verdict::Upstream;

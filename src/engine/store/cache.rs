@@ -56,6 +56,11 @@ impl Cache {
             damaged: Mutex::default(),
         };
         let mut is_new = false;
+        if let Ok(to) = fs::read_link(dir)
+            && !dir.exists()
+        {
+            return Err(CacheError::DanglingLink { path: dir.into(), to });
+        }
         for sub in ["objects", "entries", "partial", "views"].map(|sub| dir.join(sub)) {
             if !sub.is_dir() {
                 cache.change("create the cache folder", Change::CreateDirAll(&sub))?;

@@ -24,10 +24,9 @@ pub enum Mode {
 }
 
 /// What a collection removed, or would remove.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Collected {
-    /// Fingerprints.
-    pub results: Vec<String>,
+    pub results: Vec<Gone>,
     pub kept_results: usize,
     /// Results that only a running process still uses.
     pub in_use: usize,
@@ -36,6 +35,15 @@ pub struct Collected {
     pub files: usize,
     pub bytes: u64,
     pub kept_bytes: u64,
+}
+
+/// A result that a collection removed, or would remove.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Gone {
+    pub fingerprint: String,
+    pub kind: String,
+    /// How long it took to make.
+    pub seconds: f64,
 }
 
 impl Cache {
@@ -72,7 +80,7 @@ impl Cache {
             if mode == Mode::Remove {
                 self.forget(&fingerprint)?;
             }
-            done.results.push(fingerprint);
+            done.results.push(Gone { fingerprint, kind: entry.kind, seconds: entry.made.seconds });
         }
         let needed = Needed::of(&kept, leased.is_some());
         let sweep = Sweep { cache: self, mode, _alone: &alone };

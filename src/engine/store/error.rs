@@ -13,6 +13,12 @@ pub enum CacheError {
     NotAFile { path: PathBuf },
     #[error("the file name of {} is not valid Unicode; a stage may write only files with Unicode names", path.display())]
     NotUnicode { path: PathBuf },
+    #[error(
+        "the cache folder {} is a link to {}, which does not exist; mount that disk or create that folder, or remove the link",
+        path.display(),
+        to.display()
+    )]
+    DanglingLink { path: PathBuf, to: PathBuf },
     #[error("the stage wrote nothing to its output `{port}`")]
     NoOutput { port: String },
     #[error("interrupted while waiting for another process")]

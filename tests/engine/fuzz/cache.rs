@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use pipe_engine::contract::event::Outcome;
-use pipe_engine::contract::wire::RunId;
+use pipe_engine::contract::run_id::RunId;
 use pipe_engine::judge::history::History;
 use pipe_engine::store::artifact::Artifact;
 use pipe_engine::store::cache::Cache;
@@ -101,7 +101,7 @@ fn database() -> Vec<u8> {
     let temp = tempfile::tempdir().unwrap();
     let path = temp.path().join("history.sqlite");
     let history = History::open(&path).unwrap();
-    let run = history.start_run(&RunId::now(), "p", Some("loud")).unwrap();
+    let run = history.start_run(&RunId::now(), temp.path(), "p", Some("loud")).unwrap();
     history.finish_run(run, &Outcome::default()).unwrap();
     drop(history);
     fs::read(path).unwrap()
@@ -125,7 +125,7 @@ proptest! {
                 let _ = history.runs(None, 10);
                 let _ = history.facts(1);
                 let _ = history.latest("p");
-                let _ = history.start_run(&RunId::now(), "p", None).and_then(|run| history.finish_run(run, &Outcome::default()));
+                let _ = history.start_run(&RunId::now(), temp.path(), "p", None).and_then(|run| history.finish_run(run, &Outcome::default()));
             }
         }
     }

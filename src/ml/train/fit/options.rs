@@ -193,6 +193,20 @@ impl Hyperparameters {
         Schedule::of(self.schedule, self.cycles)
     }
 
+    /// A warning if the warm-up is not over before the last of `total` steps: the learning rate never gets to its value.
+    pub(crate) fn endless_warmup(&self, total: u64) -> Option<String> {
+        let steps = self.warmup().steps(total);
+        if total == 0 || steps < total {
+            return None;
+        }
+        let last = self.learning_rate * (total - 1) as f64 / steps as f64;
+        Some(format!(
+            "all {total} steps are warm-up (of {steps} steps): the learning rate ends at {last:e} and never reaches {:e}; set a \
+             shorter warm-up or more epochs",
+            self.learning_rate
+        ))
+    }
+
     pub fn warmup(&self) -> Warmup {
         match (self.warmup_steps, self.warmup_ratio) {
             (None, Some(ratio)) => Warmup::Ratio(ratio),
@@ -422,5 +436,21 @@ mod tests {
         assert_eq!(keys, [&expected[..], &["memory-fraction", "warmup-ratio"]].concat());
         assert_eq!(problems[0].message, "epochs is 0; at least 1 is needed");
         assert_eq!(Hyperparameters::default().check(), []);
+    }
+
+    #[test]
+    fn a_warm_up_that_is_not_over_in_time_is_told() {
+        let with =
+            |steps, ratio| Hyperparameters { warmup_steps: steps, warmup_ratio: ratio, ..Hyperparameters::default() };
+        assert_eq!(
+            with(Some(500), None).endless_warmup(2).unwrap(),
+            "all 2 steps are warm-up (of 500 steps): the learning rate ends at 1e-7 and never reaches 5e-5; set a shorter \
+             warm-up or more epochs"
+        );
+        assert!(with(None, Some(1.0)).endless_warmup(2).is_some() && with(Some(2), None).endless_warmup(2).is_some());
+        assert_eq!(
+            [with(Some(1), None), with(None, Some(0.5)), with(None, None)].map(|h| h.endless_warmup(2)),
+            [const { None }; 3]
+        );
     }
 }

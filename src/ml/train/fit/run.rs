@@ -121,6 +121,9 @@ impl<'a> Run<'a> {
             saved_at: Instant::now(),
             saved: None,
         };
+        if let Some(warning) = options.training.endless_warmup(run.total) {
+            watch.warn(warning);
+        }
         let Some(checkpoints) = &run.checkpoints else { return Ok(run) };
         let (found, warnings) = checkpoints.read::<FitState>();
         warnings.into_iter().for_each(|warning| watch.warn(warning));
