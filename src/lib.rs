@@ -4,6 +4,9 @@
 //! texts and pictures that users see (`report`), and the command line, which connects everything (`cli`). A program with
 //! kinds of its own calls [`main`] with them; [`kind`] has what they need. `docs/architecture.md` describes the whole.
 
+// What the crate does not offer to others is not `pub`; helpers of tests may be.
+#![cfg_attr(not(test), warn(unreachable_pub))]
+
 pub mod cli;
 pub mod error;
 pub mod kind;

@@ -4,6 +4,9 @@
 //! (the families and what they share), `hub` (downloads), `train` (the one loop), `compress` (LoRA, pruning, quantization),
 //! `judge` (metrics, inference, inspection) and `onnx`. Long work reports to a [`watch::Watch`].
 
+// What the crate does not offer to others is not `pub`; helpers of tests may be.
+#![cfg_attr(not(test), warn(unreachable_pub))]
+
 pub mod compress;
 pub mod compute;
 pub mod files;

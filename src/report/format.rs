@@ -1,5 +1,7 @@
 //! Formats numbers for people: durations, counts, bytes, rates.
 
+use std::collections::BTreeMap;
+
 /// `38ms`, `4.2s`, `42s`, `1m 50s`, `2h 05m`, `3d 4h`.
 pub fn duration(seconds: f64) -> String {
     // Round before choosing the unit, so that 59.7 s is `1m 00s` and not `60s`.

@@ -32,7 +32,7 @@ impl Watch for Quiet<'_> {
 }
 
 /// The model's metrics on the validation rows; `None` without validation rows.
-pub fn validate(model: &Model, stepper: &Stepper, watch: &dyn Watch) -> Result<Option<Metrics>> {
+pub(super) fn validate(model: &Model, stepper: &Stepper, watch: &dyn Watch) -> Result<Option<Metrics>> {
     let Stepper { tokens, options, device, .. } = *stepper;
     let split = &tokens.validation;
     if split.is_empty() {
@@ -47,13 +47,13 @@ pub fn validate(model: &Model, stepper: &Stepper, watch: &dyn Watch) -> Result<O
 }
 
 /// Record an evaluation after `epoch` epochs in the state.
-pub fn record(state: &mut FitState, epoch: f64, validation: Option<Metrics>) {
+pub(super) fn record(state: &mut FitState, epoch: f64, validation: Option<Metrics>) {
     let train_loss = state.since_evaluation.take().mean_loss();
     state.evaluations.push(Evaluation { epoch, step: state.step, train_loss, validation });
 }
 
 /// Whether the last evaluated model is the best so far.
-pub fn judge(state: &mut FitState, training: &Hyperparameters) -> bool {
+pub(super) fn judge(state: &mut FitState, training: &Hyperparameters) -> bool {
     let Some(Evaluation { epoch, step, validation: Some(metrics), .. }) = state.evaluations.last() else {
         return false;
     };
@@ -69,7 +69,7 @@ pub fn judge(state: &mut FitState, training: &Hyperparameters) -> bool {
 }
 
 /// The last evaluation, for the watch. `total` is the number of steps in all epochs.
-pub fn measured(state: &FitState, options: &FitOptions, total: u64, best: bool) -> Measured {
+pub(super) fn measured(state: &FitState, options: &FitOptions, total: u64, best: bool) -> Measured {
     let last = state.evaluations.last();
     Measured {
         step: state.step,

@@ -64,7 +64,7 @@ impl Default for MemoryBudget {
 impl MemoryBudget {
     /// A budget that already cuts each batch into this many parts.
     #[cfg(test)]
-    pub fn in_parts(parts: usize) -> Self {
+    pub(super) fn in_parts(parts: usize) -> Self {
         Self { parts: Cell::new(parts), ..Self::default() }
     }
 

@@ -199,11 +199,11 @@ impl Hyperparameters {
         if total == 0 || steps < total {
             return None;
         }
-        let last = self.learning_rate * (total - 1) as f64 / steps as f64;
+        let last = self.rate() * (total - 1) as f64 / steps as f64;
         Some(format!(
-            "all {total} steps are warm-up (of {steps} steps): the learning rate ends at {last:e} and never reaches {:e}; set a \
+            "all {total} steps are warm-up (of {steps} steps): the learning rate ends at {last:.1e} and never reaches {:e}; set a \
              shorter warm-up or more epochs",
-            self.learning_rate
+            self.rate()
         ))
     }
 
@@ -444,7 +444,7 @@ mod tests {
             |steps, ratio| Hyperparameters { warmup_steps: steps, warmup_ratio: ratio, ..Hyperparameters::default() };
         assert_eq!(
             with(Some(500), None).endless_warmup(2).unwrap(),
-            "all 2 steps are warm-up (of 500 steps): the learning rate ends at 1e-7 and never reaches 5e-5; set a shorter \
+            "all 2 steps are warm-up (of 500 steps): the learning rate ends at 1.0e-7 and never reaches 5e-5; set a shorter \
              warm-up or more epochs"
         );
         assert!(with(None, Some(1.0)).endless_warmup(2).is_some() && with(Some(2), None).endless_warmup(2).is_some());
