@@ -271,5 +271,8 @@ impl Fetch<'_> {
 #[path = "tests.rs"]
 mod tests;
 #[cfg(test)]
+#[path = "dataset_tests.rs"]
+mod dataset_tests;
+#[cfg(test)]
 #[path = "trouble_tests.rs"]
 mod trouble_tests;

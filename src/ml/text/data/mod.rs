@@ -12,7 +12,7 @@ mod format;
 mod ipc;
 mod json;
 pub(crate) mod labels;
-mod layout;
+pub(crate) mod layout;
 mod lines;
 mod names;
 pub mod outcomes;

@@ -178,8 +178,8 @@ impl Given<'_> {
     /// Whether the source's format, if it gives one, is what the file is.
     fn fits(&self, place: &Place, found: Format) -> Result<()> {
         let given = place.format.filter(|format| *format != found && *format != Format::Dataset);
-        let name = if found == Format::Parquet { "parquet" } else { "Arrow" };
-        ensure!(given.is_none(), "{} is a {name} file; set format = \"{}\"", place.name, name.to_lowercase());
+        let (what, name) = if found == Format::Parquet { ("a parquet", "parquet") } else { ("an Arrow", "arrow") };
+        ensure!(given.is_none(), "{} is {what} file; set format = \"{name}\"", place.name);
         Ok(())
     }
 }
@@ -197,90 +197,5 @@ pub fn shown(path: &Path) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::text::data::spec::Purpose;
-
-    fn source(format: Format) -> Source {
-        Source::new("x", format, Purpose::Train)
-    }
-
-    /// The rows of a file with these bytes.
-    pub(crate) fn parse(source: &Source, bytes: &[u8], cut: Cut) -> Result<Table> {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("x.csv");
-        std::fs::write(&path, bytes).unwrap();
-        read(source, &|_| path.clone(), cut)
-    }
-
-    fn csv(bytes: &[u8]) -> Table {
-        parse(&source(Format::Csv), bytes, Cut::Remove).unwrap()
-    }
-
-    fn texts(table: &Table) -> Vec<&str> {
-        table.rows.iter().map(|row| row.text.as_str()).collect()
-    }
-
-    #[test]
-    fn gzip_is_known_by_its_content() {
-        use std::io::Write;
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("plain.csv");
-        let mut gzip = flate2::write::GzEncoder::new(std::fs::File::create(&path).unwrap(), Default::default());
-        gzip.write_all(b"text,label\nhi,a\n").unwrap();
-        gzip.finish().unwrap();
-        assert_eq!(texts(&read(&source(Format::Csv), &|_| path.clone(), Cut::Remove).unwrap()), ["hi"]);
-        std::fs::write(&path, [0x1F, 0x8B, 0, 0]).unwrap();
-        let message = format!("{:#}", read(&source(Format::Csv), &|_| path.clone(), Cut::Remove).unwrap_err());
-        assert!(message.contains("plain.csv is damaged gzip"), "{message}");
-    }
-
-    #[test]
-    fn a_missing_file_is_named() {
-        let message = read(&source(Format::Csv), &|_| "data/none.csv".into(), Cut::Remove).unwrap_err();
-        assert_eq!(message.root_cause().to_string(), "no such file: data/none.csv");
-    }
-
-    #[test]
-    fn a_cut_character_before_a_comma_or_quote_is_removed_and_counted() {
-        let bytes = b"text,label\r\nabc\xC2,a\r\n\"d\xC3\xA9f, \xC2\xA3 g\xC2\",a\r\n";
-        let table = csv(bytes);
-        assert_eq!(texts(&table), ["abc", "déf, £ g"]);
-        assert_eq!(table.rows.iter().map(|row| row.cut).collect::<Vec<_>>(), [1, 1]);
-        let marked = parse(&source(Format::Csv), bytes, Cut::Mark).unwrap();
-        assert_eq!(texts(&marked), ["abc\u{FFFD}", "déf, £ g\u{FFFD}"]);
-    }
-
-    #[test]
-    fn a_windows_1252_file_is_recognised() {
-        let table = csv(b"text,label\ndon\x92t caf\xE9 \x80 5,a\n");
-        assert_eq!((table.encoding().as_str(), texts(&table)), ("windows-1252", vec!["don’t café € 5"]));
-    }
-
-    proptest! {
-        #[test]
-        fn no_bytes_make_the_reader_panic(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
-            for format in [Format::Covid19, Format::Csv, Format::Tsv, Format::Jsonl] {
-                // With and without a matching header, so that rows are reached too.
-                let mut whole = b"text,label\tOriginalTweet,Sentiment\n".to_vec();
-                whole.extend(&bytes);
-                let _ = parse(&source(format), &bytes, Cut::Remove);
-                let _ = parse(&source(format), &whole, Cut::Mark);
-                whole.splice(..0, *b"text,label\n");
-                let _ = parse(&source(format), &whole, Cut::Remove);
-            }
-        }
-
-        #[test]
-        fn every_row_is_either_usable_or_listed(rows in proptest::collection::vec("[ab\",\r]{1,6}", 0..20)) {
-            // Without quotes, each line is a row, except for blank lines.
-            let lines: Vec<String> = rows.iter().map(|row| row.replace('"', "")).collect();
-            let text = format!("text,label\n{}\n", lines.join("\n"));
-            let table = csv(text.as_bytes());
-            let expected = lines.iter().filter(|line| !line.trim_end_matches('\r').is_empty()).count();
-            prop_assert_eq!(table.rows.len() + table.unusable.len(), expected);
-        }
-    }
-}
+#[path = "reader_tests.rs"]
+mod tests;
