@@ -1,5 +1,8 @@
 //! Reads labelled texts, cleans them, and splits them.
 
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -7,24 +10,30 @@ use super::shared::types::CORPUS;
 use super::shared::watched::{Watched, finished};
 use pipe_engine::contract::context::Context;
 use pipe_engine::contract::kind::{External, Invalid, Port, Stage, What};
-use pipe_ml::text::data::spec::Purpose;
-use pipe_ml::text::data::{Report, Spec, preprocess};
+use pipe_ml::text::data::spec::{Purpose, Source};
+use pipe_ml::text::data::{Report, Spec, preprocess_at};
 
-/// Reads labelled texts from CSV, TSV or JSON lines, repairs and cleans them, and splits them.
+/// Reads labelled texts from files, folders and data sets, repairs and cleans them, and splits them.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct Preprocess(Spec);
 
 impl Stage for Preprocess {
     const KIND: &'static str = "preprocess";
-    const VERSION: u32 = 1;
+    const VERSION: u32 = 2;
     const INPUTS: &'static [Port] = &[];
     const OUTPUTS: &'static [Port] = &[Port::one("corpus", CORPUS)];
     const SEEDED: bool = true;
 
     fn check(&self) -> Vec<Invalid> {
         let mut wrong = Vec::new();
-        if !self.0.sources.iter().any(|s| s.split == Purpose::Train) {
+        for source in &self.0.sources {
+            wrong.extend(source.mistakes().into_iter().map(|mistake| {
+                let invalid = Invalid::new("sources", format!("{}: {}", source.path.display(), mistake.what));
+                invalid.help(mistake.help)
+            }));
+        }
+        if !self.0.sources.iter().any(|s| s.split.may_be(Purpose::Train)) {
             wrong.push(
                 Invalid::new("sources", "no source has training rows").help("leave out `split` of at least one source"),
             );
@@ -36,26 +45,56 @@ impl Stage for Preprocess {
     }
 
     fn externals(&self) -> Vec<External> {
-        let file = |(i, source): (usize, &pipe_ml::text::data::spec::Source)| External {
-            name: format!("sources[{i}]"),
-            key: "sources",
-            path: source.path.display().to_string(),
-            what: What::File,
-        };
-        self.0.sources.iter().enumerate().map(file).collect()
+        let mut all: Vec<External> = Vec::new();
+        for (i, source) in self.0.sources.iter().enumerate() {
+            let name = |key: &str| format!("sources[{i}]{key}");
+            let mut add = |name: String, path: String, what: What| {
+                // Several sources may read one file.
+                if !all.iter().any(|known| known.path == path) {
+                    all.push(External { name, key: "sources", path, what });
+                }
+            };
+            add(name(""), reference(source), What::Tree);
+            for (key, path) in [(".labels-file", &source.labels_file), (".mapping", &source.mapping)] {
+                if let Some(path) = path {
+                    add(name(key), path.display().to_string(), What::File);
+                }
+            }
+        }
+        all
     }
 
     fn run(&self, cx: &mut Context) -> anyhow::Result<()> {
-        let corpus = finished(preprocess(&self.0, cx.seed(), cx.root(), &Watched::new(cx)))?;
+        let mut places: HashMap<PathBuf, PathBuf> = HashMap::new();
+        for external in self.externals() {
+            let written = match external.path.starts_with("hf:") {
+                true => external.path.split('#').next().unwrap_or_default(),
+                false => &external.path,
+            };
+            places.insert(written.into(), cx.external(&external.name)?.to_owned());
+        }
+        let root = cx.root().to_owned();
+        let locate = |path: &Path| places.get(path).cloned().unwrap_or_else(|| root.join(path));
+        let corpus = finished(preprocess_at(&self.0, cx.seed(), &locate, &Watched::new(cx)))?;
         for line in summary(&corpus.report) {
             cx.note(line);
         }
         for row in &corpus.report.unusable {
-            cx.warn(format!("{}: {}", row.place, row.reason));
+            let detail = if row.detail.is_empty() { String::new() } else { format!(" ({})", row.detail) };
+            cx.warn(format!("{}: {}{detail}", row.place, row.reason));
         }
         cx.fact("rows", corpus.report.kept as f64);
         cx.fact("dropped", corpus.report.dropped.total() as f64);
         corpus.write(&cx.output("corpus")?)
+    }
+}
+
+/// The path of a source; with its configuration if it is on the Hub, so that only its files are downloaded.
+fn reference(source: &Source) -> String {
+    let path = source.path.display().to_string();
+    match &source.config {
+        Some(config) if path.starts_with("hf:") => format!("{path}#{config}"),
+        _ => path,
     }
 }
 

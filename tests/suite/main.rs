@@ -17,6 +17,7 @@ mod families;
 mod fuzz;
 mod house;
 mod hub;
+mod inputs;
 mod inspect;
 mod links;
 #[path = "../engine/memory.rs"]

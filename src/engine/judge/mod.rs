@@ -7,4 +7,5 @@ pub mod job;
 pub mod plan;
 pub mod project;
 pub mod trial;
+mod tree;
 pub mod verdict;

@@ -6,6 +6,7 @@ pub mod layers;
 pub mod predictor;
 pub mod recovery;
 pub mod removal;
+pub mod texts;
 pub mod training;
 pub mod types;
 pub mod watched;

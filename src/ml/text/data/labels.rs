@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use anyhow::{Result, bail};
 
 use super::raw::Raw;
-use super::reader::shown;
 use super::spec::{Purpose, Spec};
 use super::table::{closest, short};
 
@@ -20,8 +19,10 @@ pub(crate) struct Labels {
 
 impl Labels {
     /// The declared labels, or those of the training sources. Fails if a row has another label.
-    pub(crate) fn settle(spec: &Spec, tables: &[Vec<Raw>]) -> Result<Self> {
-        let names = spec.known_labels().unwrap_or_else(|| found(spec, tables));
+    ///
+    /// `declared` are the class names of each source's files, if they have any: their order is that of the ids.
+    pub(crate) fn settle(spec: &Spec, tables: &[Vec<Raw>], declared: &[Option<Vec<String>>]) -> Result<Self> {
+        let names = spec.known_labels().or_else(|| agreed(declared)).unwrap_or_else(|| found(tables));
         let ids = names.iter().enumerate().map(|(id, name)| (name.clone(), id as u32)).collect();
         let labels = Labels { names, ids };
         labels.check(spec, tables)?;
@@ -40,10 +41,10 @@ impl Labels {
         // Each undeclared label with the place of its first row and its number of rows.
         let mut strange: Vec<(&str, String, u64)> = Vec::new();
         let mut known: HashMap<&str, usize> = HashMap::new();
-        for (table, source) in tables.iter().zip(&spec.sources) {
+        for table in tables {
             for row in table.iter().filter(|row| self.id(&row.label).is_none()) {
                 let at = *known.entry(&row.label).or_insert_with(|| {
-                    strange.push((&row.label, format!("{}:{}", shown(&source.path), row.line), 0));
+                    strange.push((&row.label, row.place(), 0));
                     strange.len() - 1
                 });
                 strange[at].2 += 1;
@@ -73,10 +74,16 @@ impl Labels {
     }
 }
 
+/// The class names, if all files have the same.
+fn agreed(declared: &[Option<Vec<String>>]) -> Option<Vec<String>> {
+    let first = declared.first()?.as_ref()?;
+    declared.iter().all(|names| names.as_ref() == Some(first)).then(|| first.clone())
+}
+
 /// Distinct labels of the training rows, sorted as numbers if all are numbers, otherwise as text.
-fn found(spec: &Spec, tables: &[Vec<Raw>]) -> Vec<String> {
-    let training = tables.iter().zip(&spec.sources).filter(|(_, source)| source.split == Purpose::Train);
-    let distinct: BTreeSet<&str> = training.flat_map(|(table, _)| table.iter().map(|row| row.label.as_str())).collect();
+fn found(tables: &[Vec<Raw>]) -> Vec<String> {
+    let training = tables.iter().flatten().filter(|row| row.purpose == Purpose::Train);
+    let distinct: BTreeSet<&str> = training.map(|row| row.label.as_str()).collect();
     let mut names: Vec<String> = distinct.into_iter().map(str::to_owned).collect();
     if names.iter().all(|name| name.parse::<i64>().is_ok()) {
         names.sort_by_key(|name| name.parse::<i64>().unwrap_or(i64::MAX));

@@ -1,24 +1,39 @@
 //! Text data: from raw files to a clean corpus, and from a corpus to token ids.
 
 pub mod align;
+pub(crate) mod card;
 pub(crate) mod clean;
+mod columnar;
 pub(crate) mod corpus;
+mod delimited;
+mod encoding;
+mod features;
+mod format;
+mod ipc;
+mod json;
 pub(crate) mod labels;
+pub(crate) mod layout;
+mod lines;
+mod names;
 pub mod outcomes;
 mod pages;
 pub mod predictions;
 pub(crate) mod preprocess;
+mod quotes;
 pub mod raw;
 pub mod reader;
 pub(crate) mod report;
+mod sniff;
+pub mod source;
 pub mod spec;
 pub(crate) mod split;
 pub(crate) mod table;
 pub mod tokenize;
 pub mod tokens;
+mod unpack;
 
 pub use corpus::{Corpus, Example};
-pub use preprocess::preprocess;
+pub use preprocess::{preprocess, preprocess_at};
 pub use report::Report;
 pub use spec::Spec;
 pub use tokenize::{TokenReport, tokenize};

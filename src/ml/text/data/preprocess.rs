@@ -9,8 +9,9 @@ use rayon::prelude::*;
 use super::clean::{clean, key};
 use super::corpus::{Corpus, Example};
 use super::labels::Labels;
+use super::names;
 use super::raw::{Cut, Raw};
-use super::reader;
+use super::reader::{self, Locate, Table};
 use super::report::{Changed, Dates, Dropped, LISTED, Report, SourceReport, SplitReport, Splits, Unusable};
 use super::spec::{DEFAULT_VALIDATION, Purpose, Source, Spec};
 use super::split;
@@ -32,20 +33,31 @@ struct Row {
 ///
 /// Every row ends in a split or is counted under one reason in [`Report`].
 pub fn preprocess(spec: &Spec, seed: u64, root: &Path, watch: &dyn Watch) -> Result<Corpus> {
+    preprocess_at(spec, seed, &|path| root.join(path), watch)
+}
+
+/// As [`preprocess`]; `locate` turns a path of the specification into one on this machine.
+pub fn preprocess_at(spec: &Spec, seed: u64, locate: Locate, watch: &dyn Watch) -> Result<Corpus> {
     check(spec)?;
-    let names = source_names(&spec.sources);
+    let names = names::of_sources(&spec.sources);
     let mut report = Report::default();
-    let mut tables = Vec::new();
+    let (mut tables, mut declared) = (Vec::new(), Vec::new());
     for (source, name) in spec.sources.iter().zip(&names) {
         stop(watch)?;
-        let (rows, account) = read(source, name, spec, seed, root, &mut report.unusable)?;
+        let (table, account) = read(source, name, spec, seed, locate, &mut report.unusable)?;
+        table.notes.iter().for_each(|note| watch.note(note.clone()));
+        table.warnings.iter().for_each(|warning| watch.warn(warning.clone()));
         report.sources.push(account);
-        tables.push(rows);
+        tables.push(table.rows);
+        declared.push(table.labels);
     }
-    let labels = Labels::settle(spec, &tables)?;
+    let labels = Labels::settle(spec, &tables, &declared)?;
     let mut rows = clean_rows(spec, &names, &tables, &labels, &mut report, watch)?;
     drop(tables);
-    unique_ids(&rows)?;
+    let repeated_ids = names::make_unique(rows.iter_mut().map(|row| &mut row.example.id));
+    if let Some(warning) = repeated_ids {
+        watch.warn(warning);
+    }
     drop_empty(&mut rows, &mut report);
     if spec.leakage {
         drop_leaked(&mut rows, &mut report);
@@ -64,7 +76,7 @@ fn stop(watch: &dyn Watch) -> Result<()> {
 
 /// The checks that need no file.
 fn check(spec: &Spec) -> Result<()> {
-    if !spec.sources.iter().any(|source| source.split == Purpose::Train) {
+    if !spec.sources.iter().any(|source| source.split.may_be(Purpose::Train)) {
         bail!(
             "none of the {} sources is for training; remove `split` from one, or set it to \"train\"",
             spec.sources.len()
@@ -81,32 +93,18 @@ fn check(spec: &Spec) -> Result<()> {
             bail!("validation is {share}; it must be at least 0 and below 1");
         }
         if share > 0.0 && has_validation(spec) {
-            bail!(
-                "validation is {share}, but a source already provides validation rows; remove `validation`, or set it to 0"
-            );
+            bail!(two_validations(share));
         }
     }
     Ok(())
 }
 
 fn has_validation(spec: &Spec) -> bool {
-    spec.sources.iter().any(|source| source.split == Purpose::Validation)
+    spec.sources.iter().any(|source| source.split.purpose() == Some(Purpose::Validation))
 }
 
-/// A short name for each source: its file name without extensions, with its folder if two would be equal.
-fn source_names(sources: &[Source]) -> Vec<String> {
-    let stem = |source: &Source| {
-        let name = reader::shown(&source.path);
-        let name = name.strip_suffix(".gz").unwrap_or(&name);
-        name.rsplit_once('.').map_or(name, |(stem, _)| if stem.is_empty() { name } else { stem }).to_owned()
-    };
-    let stems: Vec<String> = sources.iter().map(stem).collect();
-    let clash = |name: &String| stems.iter().filter(|other| *other == name).count() > 1;
-    let longer = |(source, stem): (&Source, &String)| match source.path.parent().and_then(Path::file_name) {
-        Some(folder) if clash(stem) => format!("{}/{stem}", folder.to_string_lossy()),
-        _ => stem.clone(),
-    };
-    sources.iter().zip(&stems).map(longer).collect()
+fn two_validations(share: f64) -> String {
+    format!("validation is {share}, but a source already provides validation rows; remove `validation`, or set it to 0")
 }
 
 /// The usable rows of a source within its limit, and the start of its report.
@@ -115,35 +113,34 @@ fn read(
     name: &str,
     spec: &Spec,
     seed: u64,
-    root: &Path,
+    locate: Locate,
     listed: &mut Vec<Unusable>,
-) -> Result<(Vec<Raw>, SourceReport)> {
-    let path = root.join(&source.path);
-    let table = reader::read(source, &path, if spec.repair_encoding { Cut::Remove } else { Cut::Mark })?;
+) -> Result<(Table, SourceReport)> {
+    let mut table = reader::read(source, locate, if spec.repair_encoding { Cut::Remove } else { Cut::Mark })?;
+    let unusable: u64 = table.unusable.iter().map(|row| row.rows).sum();
     let mut account = SourceReport {
         name: name.to_owned(),
-        split: source.split.name().to_owned(),
-        encoding: table.encoding.name().to_owned(),
-        rows: (table.rows.len() + table.unusable.len()) as u64,
+        split: source.split.name(),
+        encoding: table.encoding(),
+        rows: table.rows.len() as u64 + unusable,
         dates: dates(&table.rows),
         ..SourceReport::default()
     };
-    account.dropped.unusable = table.unusable.len() as u64;
+    account.dropped.unusable = unusable;
     if table.rows.is_empty() {
         let why = table.unusable.first().map_or_else(String::new, |row| format!(" ({}: {})", row.place, row.reason));
-        bail!("{} has no usable rows among the {} that were read{why}", path.display(), account.rows);
+        bail!("{} has no usable rows among the {} that were read{why}", source.path.display(), account.rows);
     }
     let room = LISTED.saturating_sub(listed.len());
-    listed.extend(table.unusable.into_iter().take(room));
-    let mut rows = table.rows;
-    if let Some(limit) = source.limit.filter(|limit| *limit < rows.len()) {
-        let ids: Vec<String> = rows.iter().map(|row| row_id(row, name)).collect();
+    listed.extend(table.unusable.drain(..).take(room));
+    if let Some(limit) = source.limit.filter(|limit| *limit < table.rows.len()) {
+        let ids: Vec<String> = table.rows.iter().map(|row| row_id(row, name)).collect();
         let drawn = split::draw(&ids.iter().map(String::as_str).collect::<Vec<_>>(), limit, seed);
-        account.dropped.over_limit = (rows.len() - limit) as u64;
+        account.dropped.over_limit = (table.rows.len() - limit) as u64;
         let mut drawn = drawn.into_iter();
-        rows.retain(|_| drawn.next() == Some(true));
+        table.rows.retain(|_| drawn.next() == Some(true));
     }
-    Ok((rows, account))
+    Ok((table, account))
 }
 
 fn row_id(row: &Raw, source: &str) -> String {
@@ -179,7 +176,7 @@ fn clean_rows(
 ) -> Result<Vec<Row>> {
     let total: usize = tables.iter().map(Vec::len).sum();
     let mut all = Vec::with_capacity(total);
-    for (at, (table, source)) in tables.iter().zip(&spec.sources).enumerate() {
+    for (at, table) in tables.iter().enumerate() {
         let before = all.len();
         let chunks: Vec<(Vec<Row>, Changed)> = table
             .par_chunks(CHUNK)
@@ -196,7 +193,7 @@ fn clean_rows(
                     let (id, label) = (row_id(raw, &names[at]), labels.id(&raw.label));
                     let label = label.with_context(|| format!("internal error: label `{}` has no id", raw.label))?;
                     let example = Example { id, text, label, source: names[at].clone() };
-                    rows.push(Row { example, key, source: at, purpose: source.split });
+                    rows.push(Row { example, key, source: at, purpose: raw.purpose });
                 }
                 Ok((rows, changed))
             })
@@ -210,20 +207,6 @@ fn clean_rows(
         watch.progress(Progress { done, total: total as u64, unit: "row", ..Progress::default() });
     }
     Ok(all)
-}
-
-fn unique_ids(rows: &[Row]) -> Result<()> {
-    let mut seen = HashSet::with_capacity(rows.len());
-    for row in rows {
-        if !seen.insert(row.example.id.as_str()) {
-            bail!(
-                "two rows have the id `{}` (one of them in source `{}`); ids must be unique over all sources",
-                row.example.id,
-                row.example.source
-            );
-        }
-    }
-    Ok(())
 }
 
 /// Keep the rows that `keep` accepts, and count the others under `reason`.
@@ -324,7 +307,12 @@ fn finish(
     }
     let names = labels.into_names();
     learnable(&train, &names, watch)?;
-    let share = spec.validation.unwrap_or(if has_validation(spec) { 0.0 } else { DEFAULT_VALIDATION });
+    let share = match spec.validation {
+        Some(share) if share > 0.0 && !validation.is_empty() => bail!(two_validations(share)),
+        Some(share) => share,
+        None if has_validation(spec) || !validation.is_empty() => 0.0,
+        None => DEFAULT_VALIDATION,
+    };
     if share > 0.0 {
         let ids: Vec<&str> = train.iter().map(|row| row.id.as_str()).collect();
         let of: Vec<u32> = train.iter().map(|row| row.label).collect();

@@ -187,11 +187,11 @@ fn a_specification_that_contradicts_itself_is_an_error() {
 }
 
 #[test]
-fn row_ids_are_unique_or_an_error() {
-    let text = "text,label,key\na,x,1\nb,y,1\n";
+fn row_ids_are_unique() {
+    let text = "text,label,key\na,x,1\nb,y,1\nc,y,2\n";
     let mut spec = only_train();
-    spec.sources[0].id = Some("key".to_owned());
-    assert!(error(&[("train.csv", text)], &spec).starts_with("two rows have the id `1`"));
+    spec.sources[0].id = Some("key".into());
+    assert_eq!(ids(&run(&project(&[("train.csv", text)]), &spec).unwrap().train), ["1", "1#2", "2"]);
     // Files of the same name are distinguished by their folders.
     let spec = Spec::new(vec![source("one/data.csv", Purpose::Train), source("two/data.csv", Purpose::Test)]);
     let dir = project(&[("one/data.csv", "text,label\na,x\nb,y\nc,x\nd,y\n"), ("two/data.csv", "text,label\ne,x\n")]);

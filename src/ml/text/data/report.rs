@@ -127,5 +127,36 @@ pub struct SplitReport {
 pub struct Unusable {
     /// `FILE:LINE`.
     pub place: String,
+    /// The same words for every row with the same mistake: rows are counted by them.
     pub reason: String,
+    /// What is particular to this row; may be empty.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub detail: String,
+    /// How many rows it stands for: the lines that an unclosed quote took.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub rows: u64,
+}
+
+fn one() -> u64 {
+    1
+}
+
+fn is_one(rows: &u64) -> bool {
+    *rows == 1
+}
+
+impl Unusable {
+    pub fn new(place: impl Into<String>, reason: impl Into<String>) -> Self {
+        Unusable { place: place.into(), reason: reason.into(), detail: String::new(), rows: 1 }
+    }
+
+    pub fn detail(mut self, detail: impl Into<String>) -> Self {
+        self.detail = detail.into();
+        self
+    }
+
+    pub fn rows(mut self, rows: u64) -> Self {
+        self.rows = rows;
+        self
+    }
 }
