@@ -9,7 +9,7 @@ use pipe_engine::contract::kind::Invalid;
 /// How much worse than the baseline a variant may be. A limit that is left out is not checked.
 #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct Gate {
+pub(super) struct Gate {
     /// The largest accepted drop of the accuracy; 0.01 is one point. If it is negative, the accuracy must rise.
     #[serde(default)]
     accuracy_drop: Option<f64>,
@@ -50,7 +50,7 @@ enum Bound {
 const ROUNDING: f64 = 1e-9;
 
 impl Gate {
-    pub fn check(&self) -> Vec<Invalid> {
+    pub(super) fn check(&self) -> Vec<Invalid> {
         let mut wrong = Vec::new();
         let drops = [("accuracy-drop", self.accuracy_drop), ("macro-f1-drop", self.macro_f1_drop)];
         for (key, value) in drops.into_iter().filter_map(|(key, value)| Some((key, value?))) {
@@ -79,7 +79,7 @@ impl Gate {
         wrong
     }
 
-    pub fn check_variants(&self, known: &[&str], baseline: Option<&str>) -> Vec<Invalid> {
+    pub(super) fn check_variants(&self, known: &[&str], baseline: Option<&str>) -> Vec<Invalid> {
         let wrong = |name: &String| {
             if !known.contains(&name.as_str()) {
                 let invalid = Invalid::new("gate", format!("the gate names an unknown variant `{name}`"));
@@ -96,7 +96,7 @@ impl Gate {
     }
 
     /// Describe the variants that exceed a limit; None if there are none.
-    pub fn shortfall(&self, comparison: &Comparison) -> Option<String> {
+    pub(super) fn shortfall(&self, comparison: &Comparison) -> Option<String> {
         let limits = self.limits();
         let guarded: Vec<&Row> = comparison.rows.iter().filter(|row| self.guards(row, &comparison.baseline)).collect();
         let broken: Vec<String> = guarded

@@ -2,7 +2,7 @@
 
 /// A rectangle, in pixels from the upper left corner.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Area {
+pub(super) struct Area {
     pub left: f64,
     pub top: f64,
     pub right: f64,
@@ -13,7 +13,7 @@ pub struct Area {
 type At = (f64, f64);
 
 impl Area {
-    pub fn around((x, y): At, wide: f64, tall: f64) -> Self {
+    pub(super) fn around((x, y): At, wide: f64, tall: f64) -> Self {
         Self { left: x - wide, top: y - tall, right: x + wide, bottom: y + tall }
     }
 
@@ -30,7 +30,7 @@ impl Area {
 
 /// A placed label.
 #[derive(Debug, PartialEq)]
-pub struct Label {
+pub(super) struct Label {
     /// The horizontal position of the label's start, middle or end, depending on `anchor`.
     pub x: f64,
     pub top: f64,
@@ -40,7 +40,7 @@ pub struct Label {
 }
 
 /// The occupied areas so far.
-pub struct Layout {
+pub(super) struct Layout {
     field: Area,
     taken: Vec<Area>,
 }
@@ -55,16 +55,16 @@ const DISTANCE: f64 = 2.0;
 const OUTSIDE: f64 = 20.0;
 
 impl Layout {
-    pub fn new(field: Area) -> Self {
+    pub(super) fn new(field: Area) -> Self {
         Self { field, taken: Vec::new() }
     }
 
-    pub fn taken(&mut self, area: Area) {
+    pub(super) fn taken(&mut self, area: Area) {
         self.taken.push(area);
     }
 
     /// Find the position with the least overlap for a label near a bubble.
-    pub fn place(&mut self, (x, y): At, radius: f64, (wide, tall): At) -> Label {
+    pub(super) fn place(&mut self, (x, y): At, radius: f64, (wide, tall): At) -> Label {
         let mut best: Option<(f64, Area, Label)> = None;
         for (gap, (dx, dy)) in GAPS.iter().flat_map(|gap| DIRECTIONS.map(|direction| (*gap, direction))) {
             let (px, py) = (x + dx * (radius + gap), y + dy * (radius + gap));

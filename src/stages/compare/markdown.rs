@@ -41,7 +41,7 @@ const COST: [Column; 13] = [
     ("made in s", |r| format!("{:.1}", r.made_seconds)),
 ];
 
-pub fn document(comparison: &Comparison) -> String {
+pub(super) fn document(comparison: &Comparison) -> String {
     let Comparison { baseline, scored, rows } = comparison;
     format!(
         "{scored} rows; changes, sizes and speed-ups are against `{baseline}`.\n\n{}\n{}\n\

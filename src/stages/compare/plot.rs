@@ -42,7 +42,7 @@ struct Point<'a> {
     whisker: Option<(f64, f64)>,
 }
 
-pub fn svg(comparison: &Comparison) -> String {
+pub(super) fn svg(comparison: &Comparison) -> String {
     let Comparison { baseline, rows, .. } = comparison;
     let level = rows.iter().find(|row| row.variant == *baseline).map_or(0.0, |row| row.accuracy);
     let (across, up) = (size_axis(rows), accuracy_axis(rows, level));

@@ -8,7 +8,7 @@ use pipe_ml::judge::significance::{Interval, Paired};
 
 /// Every variant's row, in the order of the inputs.
 #[derive(Debug)]
-pub struct Comparison {
+pub(super) struct Comparison {
     pub baseline: String,
     /// How many rows each variant scored.
     pub scored: usize,
@@ -18,7 +18,7 @@ pub struct Comparison {
 /// One variant, a line of `comparison.csv`. The baseline has no comparison values; times that were not measured are
 /// empty.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Row {
+pub(super) struct Row {
     pub variant: String,
     pub accuracy: f64,
     pub accuracy_change: Option<f64>,
@@ -52,7 +52,7 @@ pub struct Row {
 }
 
 impl Comparison {
-    pub fn of(all: &[(String, Scores)], baseline: Option<&str>) -> Result<Self> {
+    pub(super) fn of(all: &[(String, Scores)], baseline: Option<&str>) -> Result<Self> {
         let known = || all.iter().map(|(label, _)| label.as_str()).collect::<Vec<_>>().join(", ");
         let place = match baseline {
             Some(name) => all
