@@ -9,6 +9,7 @@ use serde::{Serialize, Serializer};
 use crate::cli::context::Context;
 use crate::cli::words::model::{Definition, Wanted};
 use crate::error::Error;
+use crate::report::{Color, color, secret};
 use crate::stages::shared::predictor::{Prediction, Predictor};
 
 /// Label texts with a model.
@@ -85,6 +86,7 @@ impl Predict {
     pub fn run(self, cx: &mut Context<'_>) -> Result<(), Error> {
         let dir = self.definition.find(cx, &self.model, WANTED)?;
         let predictor = Predictor::open(&dir, &self.device).map_err(|e| Error::failed(format!("{e:#}")))?;
+        predictor.remarks().iter().for_each(|remark| note(remark));
         if self.format == Format::Csv {
             cx.print_data(&header(&predictor)?)?;
         }
@@ -124,6 +126,13 @@ impl Predict {
             _ => Ok(lines(file, name)),
         }
     }
+}
+
+/// Write a note to standard error; standard output has only results.
+fn note(text: &str) {
+    let head = Color::of_stderr().paint(color::WARNING, "warning:");
+    // A reader that has gone away misses a note, and nothing else.
+    let _ = secret::write(&mut std::io::stderr(), &format!("{head} {text}\n"));
 }
 
 fn lines(from: impl Read + 'static, name: String) -> Texts {

@@ -6,6 +6,7 @@ pub mod graph;
 pub mod instance;
 pub mod layers;
 pub(crate) mod ports;
+pub(crate) mod readers;
 pub mod resolve;
 pub mod templates;
 pub(crate) mod variant;

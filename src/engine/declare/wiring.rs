@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use super::amounts::{Amounts, take_amounts};
 use super::layers::{take_seed, take_string};
 use super::ports::{Told, declared_input, ports_of};
+use super::readers::take_from_readers;
 use super::templates::{Runs, find_runs};
 use crate::contract::kind::{Arity, Extra, Kind, MorePorts, Port, Ports};
 use crate::text::diagnostic::{Diagnostic, Place, listed};
@@ -110,6 +111,7 @@ pub(crate) fn draw(stages: Table, kinds: &[Kind], problems: &mut Vec<Diagnostic>
         drawn[at].plugs = plugs;
         drawn[at].runs = find_runs(&drawn[at].told.templates, (&drawn[at], &drawn), &index, problems);
     }
+    take_from_readers(&mut drawn, problems);
     drawn
 }
 
