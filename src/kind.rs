@@ -3,7 +3,7 @@
 
 pub use crate::stages::shared::types;
 pub use pipe_engine::contract::context::{Context, Input, Interrupted};
-pub use pipe_engine::contract::kind::{External, Invalid, Kind, Labels, Need, Resource, Stage, What};
+pub use pipe_engine::contract::kind::{External, FromReaders, Invalid, Kind, Labels, Need, Resource, Stage, What};
 pub use pipe_engine::contract::measured::Measured;
 pub use pipe_engine::contract::needs::Needs;
 pub use pipe_engine::contract::port::{Arity, Extra, MorePorts, Port, Type};

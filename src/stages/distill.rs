@@ -1,6 +1,6 @@
 //! Trains a smaller student on a teacher's logits, and optionally on its hidden states and attention scores.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Result, ensure};
 use schemars::JsonSchema;
@@ -77,8 +77,8 @@ pub type Distill = WithTraining<DistillParameters>;
 
 impl Stage for Distill {
     const KIND: &'static str = "distill";
-    // 3: the teacher's logits no longer depend on eval-batch-size.
-    const VERSION: u32 = 3;
+    // 4: the origin of the base's config is not copied.
+    const VERSION: u32 = 4;
     const INPUTS: &'static [Port] = &[
         Port::optional("teacher", MODEL),
         Port::optional("logits", PREDICTIONS),
@@ -219,6 +219,7 @@ impl DistillParameters {
             if self.student.is_none() {
                 base::check_labels(Config::open(&dir)?.labels(), tokens, "the student")?;
             }
+            base::check_tokenizer(&cx.input("tokens")?.dir, &dir, "the student's", base::TAKE_THE_BASES)?;
             let loaded = Model::load(&dir, Some(&tokens.labels), cx.seed(), &device.device)?;
             loaded.notes.into_iter().for_each(|n| cx.note(n));
             loaded.warnings.into_iter().for_each(|w| cx.warn(w));
@@ -268,17 +269,14 @@ impl Teacher {
                      tokenizer"
                 )
             })?;
-            if is_another_tokenizer(&cx.input("tokens")?.dir, &dir) {
-                cx.warn(
-                    "the teacher's tokenizer differs from that of the tokens, although it knows their ids; if it splits texts \
-                     differently, set `in.teacher-tokens` to tokens of the teacher's tokenizer",
-                );
-            }
+            let help = "set `in.teacher-tokens` to tokens of the teacher's tokenizer";
+            base::check_tokenizer(&cx.input("tokens")?.dir, &dir, "the teacher's", help)?;
             return Ok(Self::Model { classifier, tokens: None });
         };
         let theirs = Tokens::open(&input.dir)?;
         base::check_labels(classifier.labels(), &theirs, "the teacher")?;
         check_tokens(classifier.config(), &theirs)?;
+        base::check_tokenizer(&input.dir, &dir, "the teacher's", base::TAKE_THE_MODELS)?;
         Ok(Self::Model { classifier, tokens: Some(theirs) })
     }
 
@@ -317,10 +315,4 @@ fn rows<'a>(name: &'a str, split: &'a Split) -> NamedRows<'a> {
 /// The rows of `logits` `[N, classes]` in the order of `places`.
 fn in_order(logits: &[f32], classes: usize, places: &[usize]) -> Vec<f32> {
     places.iter().flat_map(|place| &logits[place * classes..][..classes]).copied().collect()
-}
-
-/// Whether tokens and a model have different tokenizers, judged by their files.
-fn is_another_tokenizer(tokens: &Path, model: &Path) -> bool {
-    let read = |dir: &Path| std::fs::read(dir.join("tokenizer.json")).ok();
-    matches!((read(tokens), read(model)), (Some(ours), Some(theirs)) if ours != theirs)
 }

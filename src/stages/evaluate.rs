@@ -145,6 +145,7 @@ impl Stage for Evaluate {
         let classifier = Classifier::open(&model.dir, &device.device)?;
         base::check_labels(classifier.labels(), &tokens, "the model")?;
         check_tokens(classifier.config(), &tokens)?;
+        base::check_tokenizer(&cx.input("tokens")?.dir, &model.dir, "the model's", base::TAKE_THE_MODELS)?;
         let forward = |ids, mask| classifier.logits(ids, mask);
         let scoring = Scoring { split, pad_id: tokens.pad_id, batch_size: self.batch_size, device: &device.device };
         let logits = finished(scoring.logits(&forward, &Watched::new(cx)))?;

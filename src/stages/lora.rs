@@ -13,6 +13,7 @@ use pipe_ml::compress::lora::{LoraConfig, Targets, save_adapter};
 use pipe_ml::model::head::HeadKind;
 use pipe_ml::model::{Config, Initialised, Model};
 use pipe_ml::text::data::Tokens;
+use pipe_ml::text::tokenizer;
 use pipe_ml::train::fit::Hyperparameters;
 use pipe_ml::train::objective::Objective;
 
@@ -64,8 +65,8 @@ pub type Lora = WithTraining<LoraParameters>;
 
 impl Stage for Lora {
     const KIND: &'static str = "lora";
-    // 3: the adapted layer is one operation, which rounds differently.
-    const VERSION: u32 = 3;
+    // 4: the adapter has the tokenizer and the labels; the origin of the base's config is not copied.
+    const VERSION: u32 = 4;
     const MAIN: Option<&'static str> = Some("rank");
     const INPUTS: &'static [Port] = &[Port::one("tokens", TOKENS)];
     const OUTPUTS: &'static [Port] = &[Port::one("model", MODEL), Port::one("adapter", ADAPTER)];
@@ -107,6 +108,7 @@ impl Stage for Lora {
         let tokens = Tokens::open(&dir)?;
         let device = base::device(cx)?;
         let base = cx.external("base")?;
+        base::check_tokenizer(&dir, base, "the base's", base::TAKE_THE_BASES)?;
         let config = Config::open(base)?.with_labels(&tokens.labels);
         let head = self.own.head.unwrap_or(config.head());
         let config = config.with_head(head);
@@ -123,6 +125,12 @@ impl Stage for Lora {
             rslora: own.rslora,
             modules_to_save: own.modules_to_save.clone(),
         };
+        if loaded.initialised == Initialised::Everything {
+            cx.warn(
+                "the base has no weights: the adapter fits only the random ones of this seed; use the merged model, or a \
+                 pretrained base",
+            );
+        }
         if let Initialised::Part(fresh) = &loaded.initialised {
             for module in config.save_fresh(fresh) {
                 cx.note(format!(
@@ -136,7 +144,9 @@ impl Stage for Lora {
             Objective::CrossEntropy { smoothing: own.label_smoothing, class_weights: own.class_weights.of(&tokens) };
         let task = Task { model, tokens: &tokens, objective: &objective, device: &device };
         let fitted = training::run(cx, task, &self.training.or_rate(LEARNING_RATE))?;
-        save_adapter(&fitted.model, &config, &own.base, &cx.output("adapter")?)?;
+        let adapter = cx.output("adapter")?;
+        save_adapter(&fitted.model, &config, &own.base, &adapter)?;
+        tokenizer::copy_files(&dir, &adapter)?;
         save_model(&fitted.model.merge_lora(), &fitted.training, &tokens.labels, &dir, &cx.output("model")?)
     }
 }

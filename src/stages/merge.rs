@@ -9,25 +9,31 @@ use pipe_engine::contract::context::Context;
 use pipe_engine::contract::kind::{External, Invalid, Port, Stage};
 use pipe_ml::compress::lora::merge;
 use pipe_ml::text::tokenizer;
+use pipe_ml::text::tokenizer::Limit;
 
 /// Merges an adapter in PEFT's format into its base model, so that a model adapted elsewhere can be compressed and
 /// compared.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Merge {
-    /// Folder with adapter_config.json and adapter_model.safetensors.
+    /// Folder with adapter_config.json and adapter_model.safetensors (or adapter_model.bin, read without running it).
     adapter: String,
-    /// The model that the adapter was trained on: a folder, or `hf:OWNER/NAME@REVISION`; its tokenizer is copied.
+    /// The model that the adapter was trained on: a folder, or `hf:OWNER/NAME@REVISION`; its tokenizer is copied
+    /// unless the adapter's folder has one.
     base: String,
-    /// Label names in the order of the head's outputs. Default: those of the base, or `LABEL_0`, … if their number
-    /// differs.
+    /// Label names in the order of the head's outputs. Default: those of the adapter (a `config.json` in its folder), or
+    /// of the base, or `LABEL_0`, … with a warning if their number differs.
     #[serde(default)]
     labels: Option<Vec<String>>,
 }
 
+/// The names that transformers gives to labels without names begin with this.
+const UNNAMED: &str = "LABEL_";
+
 impl Stage for Merge {
     const KIND: &'static str = "merge";
-    const VERSION: u32 = 1;
+    // 2: labels and tokenizer of the adapter; `model_max_length`; the origin of the base's config is not copied.
+    const VERSION: u32 = 2;
     const MAIN: Option<&'static str> = Some("adapter");
     const INPUTS: &'static [Port] = &[];
     const OUTPUTS: &'static [Port] = &[Port::one("model", MODEL)];
@@ -47,11 +53,22 @@ impl Stage for Merge {
 
     fn run(&self, cx: &mut Context) -> anyhow::Result<()> {
         let base = cx.external("base")?.to_owned();
-        let merged = merge(&base, cx.external("adapter")?, self.labels.as_deref())?;
+        let adapter = cx.external("adapter")?.to_owned();
+        let merged = merge(&base, &adapter, self.labels.as_deref())?;
         merged.notes.into_iter().for_each(|note| cx.note(note));
         merged.warnings.into_iter().for_each(|warning| cx.warn(warning));
+        let config = merged.model.config();
+        if self.labels.is_none() && config.labels().iter().all(|label| label.starts_with(UNNAMED)) {
+            cx.warn(format!(
+                "neither the adapter nor the base names the labels, so they are {}; set `labels`",
+                config.labels().join(", ")
+            ));
+        }
         let out = cx.output("model")?;
-        merged.model.save(&out, merged.model.config().labels())?;
-        tokenizer::save(&base, &out)
+        merged.model.save(&out, config.labels())?;
+        let from = if tokenizer::is_in(&adapter) { &adapter } else { &base };
+        let remarks = tokenizer::save(from, &out, Limit::Positions(config.max_length()))?;
+        remarks.into_iter().for_each(|remark| cx.warn(remark));
+        Ok(())
     }
 }

@@ -4,7 +4,7 @@ use anyhow::Context as _;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::shared::base::copy_but_weights;
+use super::shared::base::{TAKE_THE_MODELS, check_tokenizer, copy_but_weights};
 use super::shared::types::{MODEL, TOKENS};
 use super::shared::watched::{Watched, finished};
 use pipe_engine::contract::context::Context;
@@ -79,7 +79,9 @@ impl Quantize {
             return Ok(None);
         }
         let tokens = Tokens::open(&cx.input("tokens")?.dir)?;
-        check_tokens(&Config::open(&cx.input("model")?.dir)?, &tokens)?;
+        let dir = &cx.input("model")?.dir;
+        check_tokens(&Config::open(dir)?, &tokens)?;
+        check_tokenizer(&cx.input("tokens")?.dir, dir, "the model's", TAKE_THE_MODELS)?;
         anyhow::ensure!(
             !tokens.validation.is_empty(),
             "there are no validation rows to measure layers on; set `validation` in `preprocess`, or leave out `in.tokens`"

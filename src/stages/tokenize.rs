@@ -6,19 +6,22 @@ use serde::{Deserialize, Serialize};
 use super::shared::types::{CORPUS, TOKENS};
 use super::shared::watched::{Watched, finished};
 use pipe_engine::contract::context::Context;
-use pipe_engine::contract::kind::{External, Invalid, Port, Stage, What};
+use pipe_engine::contract::kind::{External, FromReaders, Invalid, Port, Stage, What};
 use pipe_ml::text::data::Corpus;
 use pipe_ml::text::data::tokenize::tokenize;
 use pipe_ml::text::tokenizer;
+use pipe_ml::text::tokenizer::Limit;
 use pipe_ml::text::tokenizer::learn::{Learn, SMALLEST};
 
 /// Turns texts into token ids with the tokenizer of a model.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Tokenize {
-    /// The most tokens per row, including special tokens; longer texts are cut at the end.
+    /// The most tokens per row, including special tokens; longer texts are cut at the end, or at the beginning if the
+    /// tokenizer says so (`truncation_side`). Models trained on these tokens keep it as `model_max_length`.
     max_length: usize,
-    /// Folder with the tokenizer's files, or `hf:OWNER/NAME@REVISION`: usually the base model's. The files are
+    /// Folder with the tokenizer's files, or `hf:OWNER/NAME@REVISION`: usually the base model's. `"base"` takes the `base`
+    /// (of `distill` the `student`) of the stages that read the tokens, so that both change together. The files are
     /// `tokenizer.json`, or `vocab.json` with `merges.txt` (RoBERTa), `spm.model` (DeBERTa), `sentencepiece.bpe.model`
     /// (XLM-R) or `vocab.txt` (BERT).
     #[serde(default)]
@@ -30,11 +33,13 @@ pub struct Tokenize {
 
 impl Stage for Tokenize {
     const KIND: &'static str = "tokenize";
-    // 2: writes a `tokenizer.json` if the folder has none.
-    const VERSION: u32 = 2;
+    // 3: writes `model_max_length` and no truncation or padding; settings of tokenizer_config.json that transformers applies.
+    const VERSION: u32 = 3;
     const MAIN: Option<&'static str> = Some("max-length");
     const INPUTS: &'static [Port] = &[Port::one("corpus", CORPUS)];
     const OUTPUTS: &'static [Port] = &[Port::one("tokens", TOKENS)];
+    const FROM_READERS: &'static [FromReaders] =
+        &[FromReaders { key: "tokenizer", word: "base", of: &[("tokens", "base"), ("tokens", "student")] }];
 
     fn check(&self) -> Vec<Invalid> {
         let mut wrong = Vec::new();
@@ -45,7 +50,7 @@ impl Stage for Tokenize {
         match (&self.tokenizer, self.learn) {
             (None, None) => {
                 wrong.push(Invalid::new("tokenizer", "`tokenize` needs a `tokenizer`").help(
-                    "set it to the base model's folder, or set `learn = 8000` to learn one from the training rows",
+                    "set it to \"base\" or to the base model's folder, or set `learn = 8000` to learn one from the training rows",
                 ))
             }
             (Some(_), Some(_)) => {
@@ -73,8 +78,12 @@ impl Stage for Tokenize {
             Some(vocabulary) => {
                 let learn = Learn { vocabulary, min_frequency: 2 };
                 learn.write(corpus.train.iter().map(|row| row.text.as_str()), &out)?;
+                tokenizer::limit(&out, self.max_length)?;
             }
-            None => tokenizer::save(cx.external("tokenizer")?, &out)?,
+            None => {
+                let remarks = tokenizer::save(cx.external("tokenizer")?, &out, Limit::Rows(self.max_length))?;
+                remarks.into_iter().for_each(|remark| cx.warn(remark));
+            }
         }
         let (tokens, report) = finished(tokenize(&corpus, &out, self.max_length, &Watched::new(cx)))?;
         for (name, lengths) in [("train", &report.train), ("validation", &report.validation), ("test", &report.test)] {

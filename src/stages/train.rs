@@ -43,7 +43,8 @@ pub type Train = WithTraining<TrainParameters>;
 
 impl Stage for Train {
     const KIND: &'static str = "train";
-    const VERSION: u32 = 2;
+    // 3: the origin of the base's config is not copied.
+    const VERSION: u32 = 3;
     const INPUTS: &'static [Port] = &[Port::one("tokens", TOKENS)];
     const OUTPUTS: &'static [Port] = &[Port::one("model", MODEL)];
     const SEEDED: bool = true;
@@ -66,6 +67,7 @@ impl Stage for Train {
         let tokens = Tokens::open(&dir)?;
         let device = base::device(cx)?;
         let base = cx.external("base")?;
+        base::check_tokenizer(&dir, base, "the base's", base::TAKE_THE_BASES)?;
         let config = Config::open(base)?.with_labels(&tokens.labels);
         let head = self.own.head.unwrap_or(config.head());
         let config = config.with_head(head);

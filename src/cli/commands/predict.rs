@@ -98,6 +98,7 @@ impl Predict {
         let dir = self.definition.find(cx, &self.model, WANTED)?;
         let mut texts = self.texts()?.peekable();
         let predictor = Predictor::open(&dir, &self.device).map_err(|e| Error::failed(format!("{e:#}")))?;
+        predictor.remarks().iter().for_each(|remark| note(remark));
         if self.format == Format::Csv {
             cx.print_data(&header(&predictor)?)?;
         }
@@ -154,6 +155,13 @@ impl Predict {
             failed
         }
     }
+}
+
+/// Write a note to standard error; standard output has only results.
+fn note(text: &str) {
+    let head = Color::of_stderr().paint(color::WARNING, "warning:");
+    // A reader that has gone away misses a note, and nothing else.
+    let _ = secret::write(&mut std::io::stderr(), &format!("{head} {text}\n"));
 }
 
 /// The lines of a stream, without a mark at its start. Bytes that are not UTF-8 become U+FFFD: one line does not say what

@@ -43,6 +43,18 @@ pub struct Need {
     pub key: &'static str,
 }
 
+/// A parameter that can take its value from the stages that read this stage's outputs, so that a change of theirs changes
+/// both.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FromReaders {
+    /// The parameter, as written in the file.
+    pub key: &'static str,
+    /// The value that asks for it.
+    pub word: &'static str,
+    /// The ports of the readers that count, each with the parameter of theirs that holds the value.
+    pub of: &'static [(&'static str, &'static str)],
+}
+
 /// A file or folder outside the cache that a result depends on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct External {
@@ -94,6 +106,10 @@ pub trait Stage: Parameters {
     const SEEDED: bool = false;
     /// Parameters that change how a result is made but not the result; the manifest leaves them out.
     const OPERATIONAL: &'static [&'static str] = &[];
+
+    /// Parameters that can take their value from the stages that read the outputs. The pipeline is read as if the file
+    /// had that value.
+    const FROM_READERS: &'static [FromReaders] = &[];
 
     fn resource(&self) -> Resource {
         Resource::Cpu
@@ -216,6 +232,7 @@ pub struct Kind {
     pub runs_trials: bool,
     pub seeded: bool,
     pub operational: &'static [&'static str],
+    pub from_readers: &'static [FromReaders],
     /// JSON Schema of the parameters; its descriptions are the doc comments.
     pub schema: fn() -> Schema,
     pub read: Read,
@@ -233,6 +250,7 @@ impl Kind {
             runs_trials: S::RUNS_TRIALS,
             seeded: S::SEEDED,
             operational: S::OPERATIONAL,
+            from_readers: S::FROM_READERS,
             schema: S::schema,
             read: |table, owner, place| Ok(Box::new(S::read(table, owner, place)?)),
         }

@@ -10,6 +10,7 @@ pub mod instance;
 pub mod layers;
 pub(crate) mod plugs;
 pub(crate) mod ports;
+pub(crate) mod readers;
 pub mod resolve;
 pub mod templates;
 pub(crate) mod variant;

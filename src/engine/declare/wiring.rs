@@ -8,6 +8,7 @@ use super::export::Export;
 use super::layers::{take_seed, take_string};
 use super::plugs::Stages;
 use super::ports::ports_of;
+use super::readers::take_from_readers;
 use super::templates::find_runs;
 use crate::contract::kind::{Extra, Kind};
 use crate::text::diagnostic::{Diagnostic, Place, listed};
@@ -70,6 +71,7 @@ pub(crate) fn draw(stages: Table, kinds: &[Kind], problems: &mut Vec<Diagnostic>
         drawn[at].plugs = plugs;
         drawn[at].runs = find_runs(&drawn[at].told.templates, (&drawn[at], &drawn), &index, problems);
     }
+    take_from_readers(&mut drawn, problems);
     drawn
 }
 

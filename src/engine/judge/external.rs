@@ -167,7 +167,7 @@ pub struct Lookup<'a> {
 impl Externals {
     /// Find on this machine what the needed instances read; what an origin already holds locally counts as found.
     pub fn find(pipeline: &Pipeline, needed: &[bool], lookup: Lookup<'_>) -> Self {
-        let Lookup { root, origins, revision } = lookup;
+        let Lookup { root, origins, .. } = lookup;
         let mut all = Self { found: vec![Vec::new(); pipeline.instances.len()], missing: Vec::new() };
         // Thousands of instances may read the same file.
         let mut seen: HashMap<(String, What), Result<Pin, Absent>> = HashMap::new();
@@ -184,9 +184,8 @@ impl Externals {
                     }
                     continue;
                 }
-                let known = seen
-                    .entry((external.path.clone(), external.what))
-                    .or_insert_with(|| local(&external, root, revision));
+                let known =
+                    seen.entry((external.path.clone(), external.what)).or_insert_with(|| local(&external, lookup));
                 match known {
                     Ok(pin) => {
                         let path = root.join(&external.path);
@@ -336,7 +335,7 @@ fn inside(tree: &str, path: &str) -> Option<String> {
     tree.includes(name).then(|| name.to_owned())
 }
 
-fn local(external: &External, root: &Path, revision: &Revision) -> Result<Pin, Absent> {
+fn local(external: &External, Lookup { root, origins, revision }: Lookup<'_>) -> Result<Pin, Absent> {
     let written = Path::new(&external.path);
     let shown = external.path.trim_end_matches('/').to_string();
     if written.is_relative() && escapes(written) {
@@ -363,9 +362,13 @@ fn local(external: &External, root: &Path, revision: &Revision) -> Result<Pin, A
     if !is_right {
         let state =
             if path.exists() && revised.is_empty() { format!("is not a {wanted}") } else { "does not exist".into() };
-        let help = match near(&path) {
-            Some(near) => format!("did you mean `{}`?", written.with_file_name(near).display()),
-            None => format!("paths are relative to the project root, {}", root.display()),
+        let near = near(&path).map(|near| format!("`{}`", written.with_file_name(near).display()));
+        let distant =
+            named(&external.path, origins).filter(|_| external.what != What::File && !has_parent(written, root));
+        let meant: Vec<String> = near.into_iter().chain(distant.map(|name| format!("`{name}`"))).collect();
+        let help = match meant.is_empty() {
+            false => format!("did you mean {}?", meant.join(" or ")),
+            true => format!("paths are relative to the project root, {}", root.display()),
         };
         return Err(Absent { shown, state, label: format!("no such {wanted}"), help });
     }
@@ -393,6 +396,22 @@ fn tree(external: &External, root: &Path, revision: &Revision, shown: String) ->
         return Err(absent(state.into(), &format!("paths are relative to the project root, {}", root.display())));
     }
     Ok(Pin::Tree { tree, root: root.to_owned(), revised })
+}
+
+/// `hf:NAME` or `hf:OWNER/NAME` for a path that looks like such a name without its prefix.
+fn named(path: &str, origins: &[Origin]) -> Option<String> {
+    let is_plain = |part: &str| {
+        part.starts_with(|c: char| c.is_ascii_alphanumeric())
+            && part.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
+    };
+    let (name, _) = path.split_once('@').unwrap_or((path, ""));
+    let is_name = name.split('/').count() <= 2 && name.split('/').all(is_plain);
+    origins.first().filter(|_| is_name).map(|origin| format!("{}{path}", origin.prefix))
+}
+
+/// Whether the folder that a path with several parts begins with exists: then only its end is wrong.
+fn has_parent(path: &Path, root: &Path) -> bool {
+    path.components().count() > 1 && path.components().next().is_some_and(|first| root.join(first).is_dir())
 }
 
 /// The name of an existing file similar to a missing one.

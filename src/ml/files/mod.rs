@@ -2,4 +2,5 @@
 
 pub(crate) mod host;
 pub(crate) mod pickle;
+pub mod pointer;
 pub mod weights;

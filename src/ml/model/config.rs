@@ -1,17 +1,18 @@
 //! A model's `config.json`: checks the fields that affect the computation and preserves all others.
 
-use std::fs;
 use std::path::Path;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use serde_json::{Map, Value, json};
 
 use super::family;
 use super::family::Family;
 use super::fields::Fields;
 use super::head::{HeadConfig, HeadKind};
+use super::peft;
 use super::quantization;
 use super::quantization::Quantization;
+use crate::files::{pointer, weights};
 
 /// The `problem_type` of the classifiers that `pipe` trains and scores.
 const SINGLE_LABEL: &str = "single_label_classification";
@@ -41,8 +42,10 @@ impl Config {
             "model folder {} does not exist; give a folder in the Hugging Face layout or `hf:OWNER/NAME`",
             dir.display()
         );
+        // `pipe` puts a `config.json` beside an adapter, for its labels.
+        let has_weights = || weights::files(dir).is_ok_and(|files| !files.is_empty());
         ensure!(
-            path.is_file() || !dir.join("adapter_config.json").is_file(),
+            !dir.join(peft::CONFIG).is_file() || path.is_file() && has_weights(),
             "{} is an adapter, not a model; merge it into its base with a stage of `use = \"merge\"`",
             dir.display()
         );
@@ -51,7 +54,8 @@ impl Config {
             "model folder {} has no config.json; it needs config.json, model.safetensors and tokenizer files",
             dir.display()
         );
-        let text = fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
+        let text =
+            String::from_utf8(pointer::read(&path)?).map_err(|_| anyhow!("{} is not UTF-8 text", path.display()))?;
         // Some Windows editors put a byte order mark before the text.
         Self::parse(text.trim_start_matches('\u{feff}')).with_context(|| format!("in {}", path.display()))
     }
@@ -99,8 +103,11 @@ impl Config {
         fields.insert("label2id".into(), Value::Object(label2id));
         fields.insert("architectures".into(), json!([self.family.names().architecture(self.model_type())]));
         fields.insert("problem_type".into(), json!(SINGLE_LABEL));
-        // transformers derives `num_labels` from `id2label`; a stale value would contradict it.
-        fields.remove("num_labels");
+        // transformers derives `num_labels` from `id2label`; a stale value would contradict it. The other two say where
+        // the base came from and which transformers wrote its file; transformers does not copy them either.
+        for stale in ["num_labels", "_name_or_path", "transformers_version"] {
+            fields.remove(stale);
+        }
         fields.remove(quantization::FIELD);
         match self.head {
             HeadKind::Standard => drop(fields.remove(HeadKind::FIELD)),
@@ -273,7 +280,8 @@ mod tests {
     #[test]
     fn unknown_fields_survive_and_labels_are_rewritten() {
         let text = r#"{"model_type": "roberta", "made_by": [1, {"x": null}], "num_labels": 9,
-                       "id2label": {"1": "good", "0": "bad"}, "torch_dtype": "float16"}"#;
+                       "id2label": {"1": "good", "0": "bad"}, "torch_dtype": "float16",
+                       "_name_or_path": "roberta-base", "transformers_version": "4.13.0"}"#;
         let config = Config::parse(text).expect("valid");
         assert_eq!(config.labels(), ["bad", "good"]);
         let json = config.with_labels(&["a".into(), "b".into(), "c".into()]).to_json();
@@ -282,7 +290,9 @@ mod tests {
         assert_eq!(json["label2id"], json!({"a": 0, "b": 1, "c": 2}));
         assert_eq!(json["architectures"], json!(["RobertaForSequenceClassification"]));
         assert_eq!(json["torch_dtype"], json!("float32"));
-        assert!(json.get("num_labels").is_none());
+        for stale in ["num_labels", "_name_or_path", "transformers_version"] {
+            assert!(json.get(stale).is_none(), "{stale}");
+        }
     }
 
     #[test]

@@ -13,6 +13,7 @@ use super::config::Config;
 use super::init;
 use super::integer;
 use super::names::{WEIGHT, is_buffer};
+use super::part::{Part, place};
 use super::substitute::Integers;
 use super::walk;
 use super::walk::Named;
@@ -113,6 +114,7 @@ impl Model {
             return Ok(Loaded { model, initialised, non_zero, unexpected: Vec::new(), notes, warnings });
         };
         let plan = Plan::new(&model, &weights).with_context(|| format!("loading the model in {}", dir.display()))?;
+        plan.check_encoder().with_context(|| format!("loading the model in {}", dir.display()))?;
         let (usual, unusual) = plan.remarks(&model, seed);
         notes.extend(usual);
         warnings.extend(unusual);
@@ -230,6 +232,25 @@ impl<'a> Plan<'a> {
         }
         let unexpected = tensors.into_keys().filter(|name| !is_buffer(name)).collect();
         Ok(Plan { parameters, found, missing, resized, unexpected })
+    }
+
+    /// Fails if tensors of the encoder are missing and others of an encoder are left over: then names were changed in a
+    /// way that is not known, and the encoder would start from random values although the files hold it.
+    fn check_encoder(&self) -> Result<()> {
+        let of_encoder = |names: &[String]| -> Vec<String> {
+            names.iter().filter(|name| place(name).part != Part::Head).cloned().collect()
+        };
+        let (missing, left) = (of_encoder(&self.missing), of_encoder(&self.unexpected));
+        ensure!(
+            missing.is_empty() || left.is_empty(),
+            "the files lack {} tensors of the encoder ({}), but have {} others that look like an encoder's ({}); they \
+             seem to be named differently: save the model again with `save_pretrained` of transformers, or rename them",
+            missing.len(),
+            shortened(&missing),
+            left.len(),
+            shortened(&left)
+        );
+        Ok(())
     }
 
     /// Notes and warnings about the tensors that only the files or only the model has.

@@ -254,3 +254,78 @@ fn the_wrong_number_of_labels_cannot_be_saved() {
     let text = tiny().save(dir.path(), &names(3)).expect_err("refused").to_string();
     assert!(text.starts_with("3 labels for a model with 2 outputs"), "{text}");
 }
+
+/// Write the tiny model with other names, and load it.
+fn renamed(rename: impl Fn(String) -> Vec<(String, f32)>) -> (tempfile::TempDir, Result<Loaded>) {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    tiny().save(dir.path(), &names(2)).expect("saved");
+    let path = dir.path().join("model.safetensors");
+    let mut tensors = HostTensors::new();
+    for (name, tensor) in weights::read(std::slice::from_ref(&path)).expect("read") {
+        for (name, factor) in rename(name) {
+            let data = tensor.data.iter().map(|value| if factor.is_nan() { 1.0 } else { factor * value }).collect();
+            tensors.insert(name, HostTensor { shape: tensor.shape.clone(), data });
+        }
+    }
+    weights::write_f32(&path, &tensors).expect("written");
+    let loaded = Model::load(dir.path(), None, 1, &Device::flex());
+    (dir, loaded)
+}
+
+#[test]
+fn wrappers_anywhere_in_a_name_leave_the_same_model() {
+    let inside = |name: &str, part: &str, wrapper: &str| name.replace(part, &format!("{part}{wrapper}."));
+    let ways: [&dyn Fn(String) -> Vec<(String, f32)>; 6] = [
+        &|name| vec![(format!("module._orig_mod.{name}"), 1.0)],
+        &|name| vec![(inside(&inside(&name, ".layer.0.", "_orig_mod"), ".layer.1.", "_orig_mod"), 1.0)],
+        &|name| vec![(inside(&name, "roberta.encoder.", "_orig_mod"), 1.0)],
+        &|name| vec![(inside(&inside(&name, "roberta.", "_fsdp_wrapped_module"), ".layer.1.", "module"), 1.0)],
+        &|name| vec![(inside(&name, "self.query.", "base_layer"), 1.0)],
+        // torch's pruning; a NaN stands for ones.
+        &|name| match name.strip_suffix("dense.weight") {
+            Some(start) => {
+                vec![(format!("{start}dense.weight_orig"), 1.0), (format!("{start}dense.weight_mask"), f32::NAN)]
+            }
+            None => vec![(name, 1.0)],
+        },
+    ];
+    for (at, way) in ways.into_iter().enumerate() {
+        let loaded = renamed(way).1.expect("loads");
+        assert_eq!((loaded.initialised, loaded.warnings.len()), (Initialised::Nothing, 0), "{at}");
+        assert_eq!(loaded.model.to_host().expect("host"), tiny().to_host().expect("host"), "{at}");
+    }
+}
+
+#[test]
+fn an_encoder_under_unknown_names_is_refused_and_not_trained_from_random_values() {
+    let (dir, loaded) = renamed(|name| vec![(name.replace(".layer.0.", ".layer.0.secret."), 1.0)]);
+    let text = format!("{:#}", loaded.map(|_| ()).expect_err("refused"));
+    let expected = format!(
+        "loading the model in {}: the files lack 16 tensors of the encoder \
+         (roberta.encoder.layer.0.attention.self.query.weight, ",
+        dir.path().display()
+    );
+    assert!(text.starts_with(&expected), "{text}");
+    assert!(text.contains("but have 16 others that look like an encoder's (roberta.encoder.layer.0.secret."), "{text}");
+    assert!(text.ends_with("save the model again with `save_pretrained` of transformers, or rename them"), "{text}");
+    // A parametrization that cannot be computed is one of these names.
+    let (_dir, loaded) =
+        renamed(|name| vec![(name.replace("self.key.weight", "self.key.parametrizations.weight.original"), 1.0)]);
+    let text = format!("{:#}", loaded.map(|_| ()).expect_err("refused"));
+    assert!(text.contains("self.key.parametrizations.weight.original, "), "{text}");
+}
+
+#[test]
+fn git_lfs_pointers_are_named() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a214614ab2935\nsize 478\n";
+    for name in ["config.json", "model.safetensors", "pytorch_model.bin", "model.safetensors.index.json"] {
+        fs::write(dir.path().join("config.json"), TINY).expect("written");
+        let path = dir.path().join(name);
+        fs::write(&path, pointer).expect("written");
+        let text = error(dir.path());
+        let expected = "a Git LFS pointer, not the file itself; download the file with `git lfs pull`";
+        assert!(text.contains(&path.display().to_string()) && text.ends_with(expected), "{name}: {text}");
+        fs::remove_file(&path).expect("removed");
+    }
+}

@@ -42,8 +42,23 @@ pub(crate) struct Renamed {
 pub(crate) const WEIGHT: &str = ".weight";
 /// The prefix that PEFT puts before every name of the model it wraps.
 pub(crate) const PEFT: &str = "base_model.model.";
-/// Prefixes from training: `DataParallel`, `torch.compile`, and classes with the model in a field.
-const WRAPPERS: [&str; 3] = ["module.", "_orig_mod.", "model."];
+/// Fields that wrappers put in front of a whole model: classes with the model in a field, and PEFT.
+const IN_FRONT: [&str; 2] = ["model", "base_model"];
+/// Fields that wrappers put anywhere, because they can wrap any part: `DataParallel` and older FSDP, `torch.compile`,
+/// activation checkpointing, FSDP and its predecessor, DeepSpeed, Opacus, and PEFT around a layer with an adapter.
+const ANYWHERE: [&str; 8] = [
+    "module",
+    "_orig_mod",
+    "_checkpoint_wrapped_module",
+    "_fsdp_wrapped_module",
+    "_fpw_module",
+    "_forward_module",
+    "_module",
+    "base_layer",
+];
+/// PEFT's two copies of a module that is trained in full: before training, and after, followed by the adapter's name.
+const BEFORE: &str = "original_module";
+const AFTER: &str = "modules_to_save";
 /// Suffixes from before PyTorch had LayerNorm, and the current ones.
 const OLD: [(&str, &str); 2] = [("LayerNorm.gamma", "LayerNorm.weight"), ("LayerNorm.beta", "LayerNorm.bias")];
 /// Index tables that old versions of transformers saved among the weights.
@@ -64,11 +79,22 @@ impl Names {
 
     /// Maps each tensor to the name of its parameter.
     pub(crate) fn resolve<'a>(&self, weights: &'a Weights) -> Result<BTreeMap<String, &'a Stored>> {
-        let bare = !weights.tensors.keys().any(|name| begins(unwrapped(name), self.body));
+        let names = || weights.tensors.keys();
+        if let Some(name) = names().find(|name| name.split('.').any(|field| field.starts_with("lora_"))) {
+            bail!(
+                "tensor {name} belongs to an adapter that is not merged into the model; call `merge_and_unload` of \
+                 peft and save the model again, or save the adapter and merge it with `use = \"merge\"`"
+            );
+        }
+        let bare = !names().any(|name| begins(&unwrapped(name), self.body));
+        let has_copies = names().any(|name| name.split('.').any(|field| field == AFTER));
         let mut resolved = BTreeMap::new();
         let mut origins = BTreeMap::new();
         for (name, stored) in &weights.tensors {
-            let mut parameter = modern(unwrapped(name));
+            if has_copies && name.split('.').any(|field| field == BEFORE) {
+                continue;
+            }
+            let mut parameter = modern(&unwrapped(name));
             if bare && self.parts.iter().any(|part| begins(&parameter, part)) {
                 parameter = format!("{}.{parameter}", self.body);
             }
@@ -113,12 +139,19 @@ fn begins(name: &str, field: &str) -> bool {
     name.strip_prefix(field).is_some_and(|rest| rest.starts_with('.'))
 }
 
-/// Removes the prefixes that training added.
-pub(super) fn unwrapped(mut name: &str) -> &str {
-    while let Some(inner) = WRAPPERS.iter().find_map(|wrapper| name.strip_prefix(wrapper)) {
-        name = inner;
+/// Removes the fields that wrappers added.
+pub(super) fn unwrapped(name: &str) -> String {
+    let mut kept: Vec<&str> = Vec::new();
+    let mut fields = name.split('.');
+    while let Some(field) = fields.next() {
+        match field {
+            AFTER => drop(fields.next()),
+            BEFORE => {}
+            _ if ANYWHERE.contains(&field) || kept.is_empty() && IN_FRONT.contains(&field) => {}
+            _ => kept.push(field),
+        }
     }
-    name
+    kept.join(".")
 }
 
 /// Replaces an old suffix by the current one.
@@ -155,9 +188,38 @@ mod tests {
             "encoder.layer.0.output.LayerNorm.weight",
             "module.roberta.encoder.layer.0.output.LayerNorm.gamma",
             "module._orig_mod.model.encoder.layer.0.output.LayerNorm.weight",
+            "roberta.encoder._orig_mod.layer.0.output.LayerNorm.weight",
+            "roberta._orig_mod.encoder.layer.0._orig_mod.output.LayerNorm.weight",
+            "roberta.encoder.layer.0._checkpoint_wrapped_module.output.LayerNorm.weight",
+            "_fsdp_wrapped_module.roberta.encoder.layer.0._fsdp_wrapped_module.output.LayerNorm.gamma",
+            "_fsdp_wrapped_module._fpw_module.roberta.encoder.layer.0.module.output.LayerNorm.weight",
+            "_forward_module.model.roberta.encoder.layer.0.output.LayerNorm.weight",
+            "_module.roberta.encoder.layer.0.output.LayerNorm.weight",
+            "base_model.model.roberta.encoder.layer.0.output.LayerNorm.weight",
+            "base_model.model.encoder.layer.0.output.LayerNorm.base_layer.weight",
         ] {
             assert_eq!(resolved(&[name]).unwrap(), ["roberta.encoder.layer.0.output.LayerNorm.weight"], "{name}");
         }
+    }
+
+    #[test]
+    fn of_two_copies_of_a_trained_head_the_trained_one_counts() {
+        let before = "base_model.model.classifier.original_module.dense.weight";
+        let after = "base_model.model.classifier.modules_to_save.default.dense.weight";
+        assert_eq!(resolved(&[before, after]).unwrap(), ["classifier.dense.weight"]);
+        assert_eq!(resolved(&[before]).unwrap(), ["classifier.dense.weight"]);
+    }
+
+    #[test]
+    fn an_adapter_that_is_not_merged_is_refused() {
+        let name = "base_model.model.roberta.encoder.layer.0.attention.self.query.lora_A.default.weight";
+        assert_eq!(
+            resolved(&["roberta.a.weight", name]).unwrap_err().to_string(),
+            format!(
+                "tensor {name} belongs to an adapter that is not merged into the model; call `merge_and_unload` of peft \
+                 and save the model again, or save the adapter and merge it with `use = \"merge\"`"
+            )
+        );
     }
 
     #[test]

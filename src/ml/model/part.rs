@@ -68,17 +68,17 @@ pub(crate) struct Key {
 
 /// The key of a name in a checkpoint.
 pub(crate) fn key(name: &str) -> Key {
-    let name = modern(unwrapped(name));
+    let name = modern(&unwrapped(name));
     let Place { part, within } = place(&name);
     Key { part, within: within.to_owned() }
 }
 
 /// The model prefix of a name in a checkpoint, such as `roberta` in `roberta.encoder.layer.0.…`; `None` for an
 /// encoder saved alone, and for a head.
-pub(crate) fn body(name: &str) -> Option<&str> {
+pub(crate) fn body(name: &str) -> Option<String> {
     let name = unwrapped(name);
     let first = name.split('.').next()?;
-    (place(name).part != Part::Head && !["embeddings", "encoder"].contains(&first)).then_some(first)
+    (place(&name).part != Part::Head && !["embeddings", "encoder"].contains(&first)).then(|| first.to_owned())
 }
 
 impl Part {
@@ -145,6 +145,7 @@ mod tests {
         let today = key("roberta.embeddings.LayerNorm.weight");
         assert_eq!(key("embeddings.LayerNorm.gamma"), today);
         assert_eq!(key("module.roberta.embeddings.LayerNorm.weight"), today);
+        assert_eq!(key("roberta.embeddings._orig_mod.LayerNorm.weight"), today);
         assert_eq!(key("pooler.dense.bias"), key("bert.pooler.dense.bias"));
         assert_ne!(key("roberta.embeddings.LayerNorm.bias"), today);
     }

@@ -1,21 +1,58 @@
 //! The folder of an adapter as PEFT writes it: names of files, and what its config says.
 
-use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use serde_json::Value;
 
 use super::adapter::{HEAD, LoraConfig, Targets};
+use super::names::{PEFT, unwrapped};
+use crate::files::pointer;
+use crate::files::weights::Weights;
 
 pub(crate) const CONFIG: &str = "adapter_config.json";
 pub(crate) const WEIGHTS: &str = "adapter_model.safetensors";
+/// PEFT's format before safetensors. `pipe` reads it if a folder has no safetensors, and never writes it.
+pub(crate) const PICKLE: &str = "adapter_model.bin";
+
+/// The weight file of an adapter folder.
+pub(crate) fn weights(dir: &Path) -> Result<PathBuf> {
+    let found = [WEIGHTS, PICKLE].into_iter().map(|name| dir.join(name)).find(|path| path.is_file());
+    found.with_context(|| format!("adapter folder {} has neither {WEIGHTS} nor {PICKLE}", dir.display()))
+}
+
+/// The tensors of an adapter folder, by the names that PEFT writes today.
+pub(crate) fn open(dir: &Path) -> Result<Weights> {
+    let path = weights(dir)?;
+    let mut opened = Weights::default();
+    for (name, stored) in Weights::at(&path)?.tensors {
+        let current = format!("{PEFT}{}", parameter(&name));
+        if opened.tensors.insert(current.clone(), stored).is_some() {
+            bail!("{} has the tensor {current} under two names, one of them {name}", path.display());
+        }
+    }
+    Ok(opened)
+}
+
+/// The parameter of an adapted model that a tensor is, without the names of wrappers and of the adapter.
+fn parameter(name: &str) -> String {
+    let name = unwrapped(name);
+    for factor in [".lora_A.", ".lora_B."] {
+        // In a state dict, the adapter's name comes before `weight`.
+        if let Some((module, rest)) = name.split_once(factor)
+            && let Some((_, weight)) = rest.rsplit_once('.')
+        {
+            return format!("{module}{factor}{weight}");
+        }
+    }
+    name
+}
 
 /// Read and check an `adapter_config.json`.
 pub(crate) fn read_config(path: &Path) -> Result<LoraConfig> {
     ensure!(path.is_file(), "{} does not exist, but an adapter folder needs it", path.display());
-    let text = fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
-    let value: Value = serde_json::from_str(&text).with_context(|| format!("{} is not valid JSON", path.display()))?;
+    let value: Value = serde_json::from_slice(&pointer::read(path)?)
+        .with_context(|| format!("{} is not valid JSON", path.display()))?;
     parse_config(&value).with_context(|| format!("in {}", path.display()))
 }
 
@@ -98,6 +135,20 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn tensors_have_one_name_however_they_were_saved() {
+        let query = "roberta.encoder.layer.0.attention.self.query.lora_A.weight";
+        for name in [
+            "base_model.model.roberta.encoder.layer.0.attention.self.query.lora_A.weight",
+            "base_model.model.roberta.encoder.layer.0.attention.self.query.lora_A.default.weight",
+            "module.base_model.model.roberta.encoder._orig_mod.layer.0.attention.self.query.lora_A.weight",
+        ] {
+            assert_eq!(parameter(name), query);
+        }
+        let head = "base_model.model.classifier.modules_to_save.default.dense.bias";
+        assert_eq!(parameter(head), "classifier.dense.bias");
+    }
 
     #[test]
     fn what_peft_could_compute_otherwise_is_refused_by_name() {

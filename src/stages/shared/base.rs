@@ -17,6 +17,7 @@ use pipe_ml::hub::Need;
 use pipe_ml::judge::readable::check_tokens;
 use pipe_ml::model::config::Config;
 use pipe_ml::text::data::Tokens;
+use pipe_ml::text::tokenizer;
 use pipe_ml::watch::{Measured, Progress, Watch};
 
 /// `hf:OWNER/NAME@REVISION`, pinned by its commit.
@@ -112,8 +113,29 @@ pub fn tokens_for(dir: &Path, cx: &Context) -> Result<Tokens> {
     let config = Config::open(dir)?;
     check_labels(config.labels(), &tokens, "the model")?;
     check_tokens(&config, &tokens)?;
+    check_tokenizer(&cx.input("tokens")?.dir, dir, "the model's", TAKE_THE_MODELS)?;
     Ok(tokens)
 }
+
+/// Refuse tokens that another tokenizer than that of the model in `dir` made: the model would read other words. A folder
+/// without weights learns the words of the tokens, whatever its own tokenizer is.
+pub fn check_tokenizer(tokens: &Path, dir: &Path, whose: &str, help: &str) -> Result<()> {
+    if !tokenizer::is_in(dir) || weights::files(dir)?.is_empty() {
+        return Ok(());
+    }
+    match tokenizer::difference(tokens, dir)? {
+        None => Ok(()),
+        Some(difference) => {
+            bail!("the tokens were made with another tokenizer than {whose}; they differ in {difference}; {help}")
+        }
+    }
+}
+
+/// What to do about tokens of another tokenizer than a trained model's.
+pub const TAKE_THE_MODELS: &str = "make the tokens with the tokenizer that the model was trained with";
+
+/// What to do about tokens of another tokenizer than the base's.
+pub const TAKE_THE_BASES: &str = "set `tokenizer = \"base\"` in the stage that makes the tokens";
 
 /// Copy the files of a model artifact except its weights and the files in `except`.
 pub fn copy_but_weights(from: &Path, to: &Path, except: &[&str]) -> Result<()> {

@@ -24,7 +24,7 @@ pub struct Prediction {
     /// Probabilities, by label.
     pub scores: Vec<f32>,
     pub logits: Vec<f32>,
-    /// Tokens cut from the text because the model has no more positions.
+    /// Tokens cut from the text because the model has no more positions, or was trained on shorter rows.
     pub truncated: usize,
 }
 
@@ -40,13 +40,20 @@ impl Predictor {
         Ok(Self { classifier, tokenizer })
     }
 
+    /// Contradictions between the tokenizer's files, and what was decided.
+    pub fn remarks(&self) -> &[String] {
+        self.tokenizer.remarks()
+    }
+
     pub fn labels(&self) -> &[String] {
         self.classifier.labels()
     }
 
     /// Predictions in the order of the texts.
     pub fn predict<T: AsRef<str> + Sync>(&self, texts: &[T]) -> Result<Vec<Prediction>> {
-        let encoded = self.tokenizer.encode_batch(texts, self.classifier.max_length(), &Silent)?;
+        let positions = self.classifier.max_length();
+        let longest = self.tokenizer.max_length().map_or(positions, |length| length.min(positions));
+        let encoded = self.tokenizer.encode_batch(texts, longest, &Silent)?;
         let rows = self.classifier.config().vocab_size();
         // Ids may have gaps: their number does not tell the highest.
         let highest = encoded.iter().flat_map(|e| &e.ids).chain([&self.tokenizer.pad_id()]).max().copied().unwrap_or(0);

@@ -3,10 +3,10 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::files::host::HostTensors;
-use crate::files::weights;
+use crate::files::pointer;
 use crate::files::weights::Pair;
 use crate::files::weights::write::encode_f32;
 use crate::model::adapter::{HEAD, LoraConfig, Targets};
@@ -14,9 +14,10 @@ use crate::model::head::HeadKind;
 use crate::model::modules::is_end;
 use crate::model::names::PEFT;
 use crate::model::peft::{CONFIG, WEIGHTS, read_config};
-use crate::model::{Model, walk};
+use crate::model::{Model, peft, walk};
 
-/// Writes the adapter and the head in PEFT's layout.
+/// Writes the adapter and the head in PEFT's layout, and the `config.json` of the adapted model: PEFT's own files
+/// do not say how many outputs there are and what they mean.
 ///
 /// `base` identifies the adapter's base model: a folder, or `hf:OWNER/NAME@REVISION`, which becomes PEFT's
 /// `base_model_name_or_path` and `revision`.
@@ -50,14 +51,29 @@ pub fn save_adapter(model: &Model, config: &LoraConfig, base: &str, dir: &Path) 
     });
     let text = serde_json::to_string_pretty(&json).context("encoding adapter_config.json")?;
     let pair = Pair { config: dir.join(CONFIG), weights: dir.join(WEIGHTS) };
-    pair.write(&text, |file| encode_f32(file, &tensors))
+    pair.write(&text, |file| encode_f32(file, &tensors))?;
+    let path = dir.join("config.json");
+    std::fs::write(&path, serde_json::to_string_pretty(&model.config().to_json())?)
+        .with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// The labels that the `config.json` of an adapter folder names for `outputs` outputs.
+pub(super) fn labels(dir: &Path, outputs: usize) -> Result<Option<Vec<String>>> {
+    let path = dir.join("config.json");
+    if !path.is_file() {
+        return Ok(None);
+    }
+    let value: Value = serde_json::from_slice(&pointer::read(&path)?)
+        .with_context(|| format!("{} is not valid JSON", path.display()))?;
+    // Other programs may put the base's config there, with other labels or none.
+    let Some(names) = value["id2label"].as_object().filter(|names| names.len() == outputs) else { return Ok(None) };
+    let name = |id: usize| names.get(&id.to_string())?.as_str().map(str::to_owned);
+    Ok((0..outputs).map(name).collect())
 }
 
 /// The kind of the head that is stored with an adapter and its number of outputs, or `None` if there is no head.
 pub(super) fn head(dir: &Path) -> Result<Option<(HeadKind, usize)>> {
-    let file = dir.join(WEIGHTS);
-    ensure!(file.is_file(), "adapter folder {} has no {WEIGHTS}", dir.display());
-    let weights = weights::Weights::at(&file)?;
+    let weights = peft::open(dir)?;
     let last = |name: &str| weights.tensors.get(&format!("{PEFT}{name}"))?.shape.first().copied();
     let standard = || last("classifier.weight").or_else(|| last("classifier.out_proj.weight"));
     Ok(match last("classifier.layers.2.weight") {
@@ -71,10 +87,8 @@ pub fn load_adapter(mut model: Model, dir: &Path) -> Result<(Model, LoraConfig)>
     let config = without_saved(read_config(&dir.join(CONFIG))?, &mut model);
     let at = || format!("loading the adapter in {}", dir.display());
     let model = model.add_lora(&config, 0).with_context(at)?;
-    let file = dir.join(WEIGHTS);
-    ensure!(file.is_file(), "adapter folder {} has no {WEIGHTS}", dir.display());
-    let tensors = weights::read(&[file])?;
-    let tensors: HostTensors = tensors
+    let tensors: HostTensors = peft::open(dir)?
+        .read()?
         .into_iter()
         .map(|(name, tensor)| (name.strip_prefix(PEFT).map_or(name.clone(), str::to_owned), tensor))
         .collect();

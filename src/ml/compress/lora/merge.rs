@@ -7,10 +7,8 @@ use burn::tensor::Device;
 
 use super::folder;
 use super::folder::load_adapter;
-use crate::files::weights::Weights;
 use crate::model::names::PEFT;
-use crate::model::peft::WEIGHTS;
-use crate::model::{Config, Initialised, Model};
+use crate::model::{Config, Initialised, Model, peft};
 
 /// A merged model, with notes and warnings for the user.
 pub struct Merged {
@@ -21,15 +19,16 @@ pub struct Merged {
 
 /// Merge an adapter, written by PEFT or [`save_adapter`](super::save_adapter), into its base model.
 ///
-/// `labels` are those of the head that was stored with the adapter. Without them, the labels are the base's if their
-/// number matches the head, and numbered ones otherwise.
+/// `labels` are those of the head that was stored with the adapter. Without them, the labels are those of a `config.json`
+/// beside the adapter, or the base's if their number matches the head, and numbered ones otherwise.
 pub fn merge(base: &Path, adapter: &Path, labels: Option<&[String]>) -> Result<Merged> {
     let config = Config::open(base)?;
     let (head, outputs) = folder::head(adapter)?.unwrap_or((config.head(), config.labels().len()));
-    let labels = match labels {
-        Some(labels) => labels.to_vec(),
-        None if config.labels().len() == outputs => config.labels().to_vec(),
-        None => (0..outputs).map(|i| format!("LABEL_{i}")).collect(),
+    let labels = match (labels, folder::labels(adapter, outputs)?) {
+        (Some(labels), _) => labels.to_vec(),
+        (None, Some(labels)) => labels,
+        (None, None) if config.labels().len() == outputs => config.labels().to_vec(),
+        (None, None) => (0..outputs).map(|i| format!("LABEL_{i}")).collect(),
     };
     ensure!(
         labels.len() == outputs,
@@ -38,7 +37,7 @@ pub fn merge(base: &Path, adapter: &Path, labels: Option<&[String]>) -> Result<M
         adapter.display()
     );
     let loaded = Model::load_as(config.with_labels(&labels).with_head(head), base, 0, &Device::flex())?;
-    let stored = Weights::at(&adapter.join(WEIGHTS))?;
+    let stored = peft::open(adapter)?;
     let fresh: Vec<String> = match loaded.initialised {
         Initialised::Nothing => Vec::new(),
         Initialised::Part(names) => names,
@@ -84,7 +83,8 @@ mod tests {
         use crate::model::head::HeadKind;
         let fixture = Fixture::open("bert-longest");
         let device = Device::flex();
-        let config = Config::open(&fixture.dir).expect("valid").with_head(HeadKind::Mlp);
+        let labels = ["low", "middle", "high"].map(str::to_owned);
+        let config = Config::open(&fixture.dir).expect("valid").with_labels(&labels).with_head(HeadKind::Mlp);
         let lora = LoraConfig {
             rank: 2,
             alpha: 4.0,
@@ -98,6 +98,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("a folder");
         save_adapter(&model, &lora, "hf:some/base@v2", dir.path()).expect("saved");
         let merged = merge(&fixture.dir, dir.path(), None).expect("merged").model;
+        assert_eq!(merged.config().labels(), labels);
         assert!(merged.to_host().expect("host") == model.merge_lora().to_host().expect("host"));
         let config = std::fs::read_to_string(dir.path().join("adapter_config.json")).expect("read");
         let config: serde_json::Value = serde_json::from_str(&config).expect("JSON");

@@ -26,10 +26,6 @@ const LONGEST: u64 = 100_000_000;
 pub(crate) fn tensors(source: &Arc<Source>) -> Result<BTreeMap<String, Stored>> {
     let damaged = |what: &str| anyhow!("not a valid safetensors file ({what}); was it cut short?");
     ensure!(source.length >= 8, damaged("it has fewer than 8 bytes"));
-    ensure!(
-        !source.bytes(0, source.length.min(23))?.starts_with(b"version https://git-lfs"),
-        "a Git LFS pointer, not the file itself; download the file with `git lfs pull`"
-    );
     let length = u64::from_le_bytes(source.bytes(0, 8)?.try_into().unwrap_or_default());
     ensure!(length <= LONGEST, damaged("its header is too long"));
     ensure!(length <= source.length - 8, damaged("it ends within its header"));

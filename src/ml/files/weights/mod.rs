@@ -3,6 +3,7 @@
 pub(crate) mod header;
 mod open;
 pub(crate) mod pieces;
+mod rebuild;
 pub(crate) mod stored;
 pub(crate) mod write;
 

@@ -11,9 +11,10 @@ use serde_json::Value;
 
 use super::header;
 use super::header::SCALE;
+use super::rebuild;
 use super::stored::{Source, Stored};
 use crate::files::host::{HostTensor, HostTensors, Layout};
-use crate::files::pickle;
+use crate::files::{pickle, pointer};
 
 pub const SINGLE: &str = "model.safetensors";
 pub const INDEX: &str = "model.safetensors.index.json";
@@ -95,8 +96,8 @@ pub fn shard_names(index: &Path) -> Result<Vec<String>> {
 
 /// Parses an index: its file names, each with its tensor names.
 fn weight_map(index: &Path) -> Result<BTreeMap<String, BTreeSet<String>>> {
-    let text = fs::read_to_string(index).with_context(|| format!("reading {}", index.display()))?;
-    let value: Value = serde_json::from_str(&text).with_context(|| format!("{} is not valid JSON", index.display()))?;
+    let value: Value = serde_json::from_slice(&pointer::read(index)?)
+        .with_context(|| format!("{} is not valid JSON", index.display()))?;
     let map = value["weight_map"].as_object().ok_or_else(|| anyhow!("{} has no `weight_map`", index.display()))?;
     let mut files = BTreeMap::<String, BTreeSet<String>>::new();
     for (tensor, file) in map {
@@ -121,14 +122,14 @@ impl Weights {
     pub fn open(dir: &Path) -> Result<Option<Self>> {
         match find(dir) {
             None => Ok(None),
-            Some(Found::Single(path)) => Ok(Some(Weights { tensors: list(&path)? })),
+            Some(Found::Single(path)) => Self::at(&path).map(Some),
             Some(Found::Sharded(index)) => Ok(Some(Self::sharded(&index)?)),
         }
     }
 
     /// Opens one file, or all files that an index lists.
     pub fn at(path: &Path) -> Result<Self> {
-        if is_index(path) { Self::sharded(path) } else { Ok(Weights { tensors: list(path)? }) }
+        if is_index(path) { Self::sharded(path) } else { Self::of(std::slice::from_ref(&path.to_owned())) }
     }
 
     /// Opens the files that an index lists.
@@ -139,14 +140,21 @@ impl Weights {
             agree(index, &path, &named, &tensors)?;
             all.add(tensors)?;
         }
-        Ok(all)
+        all.rebuilt()
     }
 
     /// Opens these files.
     pub fn of(files: &[PathBuf]) -> Result<Self> {
         let mut all = Weights::default();
         files.iter().try_for_each(|path| all.add(list(path)?))?;
-        Ok(all)
+        all.rebuilt()
+    }
+
+    /// Computes the weights that training stored in parts.
+    fn rebuilt(mut self) -> Result<Self> {
+        rebuild::masked(&mut self.tensors)?;
+        rebuild::normed(&mut self.tensors)?;
+        Ok(self)
     }
 
     fn add(&mut self, tensors: BTreeMap<String, Stored>) -> Result<()> {
@@ -188,11 +196,15 @@ pub fn value(name: &str, stored: &Stored, layout: Layout) -> Result<Vec<f32>> {
 /// The tensors of one file.
 fn list(path: &Path) -> Result<BTreeMap<String, Stored>> {
     let source = Source::open(path)?;
-    let tensors = match path.extension() {
-        Some(extension) if extension == "bin" => pickle::tensors(&source),
-        _ => header::tensors(&source),
+    let read = || {
+        // Longer than any beginning of a pointer.
+        pointer::check_bytes(&source.bytes(0, source.length.min(64))?)?;
+        match path.extension() {
+            Some(extension) if extension == "bin" => pickle::tensors(&source),
+            _ => header::tensors(&source),
+        }
     };
-    tensors.with_context(|| format!("reading {}", path.display()))
+    read().with_context(|| format!("reading {}", path.display()))
 }
 
 /// Checks that a shard contains exactly the tensors that its index lists: shards of another model have the same file names.

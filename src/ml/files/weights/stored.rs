@@ -22,12 +22,18 @@ use crate::files::host::{HostTensor, Layout, transpose_rows};
 /// Bytes read at a time: they stay in a core's cache until they are converted to f32.
 const BLOCK: usize = 256 << 10;
 
-/// An open weight file.
+/// An open weight file, or values that were computed from the tensors of one.
 #[derive(Debug)]
 pub(crate) struct Source {
     pub path: PathBuf,
     pub length: u64,
-    file: File,
+    bytes: Bytes,
+}
+
+#[derive(Debug)]
+enum Bytes {
+    InFile(File),
+    InMemory(Vec<u8>),
 }
 
 impl Source {
@@ -39,7 +45,7 @@ impl Source {
         };
         let (file, metadata) = open().with_context(|| format!("opening {}", path.display()))?;
         ensure!(metadata.is_file(), "{} is not a file", path.display());
-        Ok(Arc::new(Source { path: path.to_owned(), length: metadata.len(), file }))
+        Ok(Arc::new(Source { path: path.to_owned(), length: metadata.len(), bytes: Bytes::InFile(file) }))
     }
 
     /// Reads bytes from offset `at`; fails before allocating if the file is too short.
@@ -52,7 +58,14 @@ impl Source {
     }
 
     fn fill(&self, at: u64, bytes: &mut [u8]) -> Result<()> {
-        self.file.read_exact_at(bytes, at).map_err(|error| match error.kind() {
+        let read = match &self.bytes {
+            Bytes::InFile(file) => file.read_exact_at(bytes, at),
+            Bytes::InMemory(all) => {
+                let from = usize::try_from(at).ok().and_then(|at| all.get(at..)?.get(..bytes.len()));
+                from.map(|from| bytes.copy_from_slice(from)).ok_or(io::ErrorKind::UnexpectedEof.into())
+            }
+        };
+        read.map_err(|error| match error.kind() {
             io::ErrorKind::UnexpectedEof => anyhow!("the file became shorter while it was read"),
             _ => error.into(),
         })
@@ -80,6 +93,23 @@ pub struct Stored {
 }
 
 impl Stored {
+    /// A tensor of these values, computed from tensors of the file at `path`.
+    pub(super) fn computed(path: &Path, shape: Vec<usize>, values: &[f32]) -> Self {
+        let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        let length = bytes.len() as u64;
+        Stored {
+            dtype: Dtype::F32,
+            shape,
+            bytes: length,
+            source: Arc::new(Source { path: path.to_owned(), length, bytes: Bytes::InMemory(bytes) }),
+            at: 0,
+            strides: None,
+            packed: false,
+            scales: None,
+            inputs: None,
+        }
+    }
+
     /// The number of its values.
     pub fn size(&self) -> usize {
         self.shape.iter().product()

@@ -73,7 +73,7 @@ impl Side {
         let mut side = Self { slots: BTreeMap::new(), body: None, config };
         for (name, stored) in weights.tensors {
             if stored.is_parameter() {
-                side.body = side.body.or_else(|| body(&name).map(str::to_owned));
+                side.body = side.body.or_else(|| body(&name));
                 let slot = Slot { name: name.clone(), stored, path: path.to_owned(), factors: None };
                 if let Some(other) = side.slots.insert(key(&name), slot) {
                     bail!(
@@ -91,7 +91,7 @@ impl Side {
     fn adapted(base: &Path, dir: &Path) -> Result<Self> {
         let mut side = Self::plain(base)?;
         let scale = peft::read_config(&dir.join(peft::CONFIG))?.scale() as f32;
-        let mut stored = Weights::of(&[dir.join(peft::WEIGHTS)])?.tensors;
+        let mut stored = peft::open(dir)?.tensors;
         let names: Vec<String> = stored.keys().filter(|name| name.ends_with(A)).cloned().collect();
         for name in names {
             let Some(module) = name.strip_suffix(A) else { continue };

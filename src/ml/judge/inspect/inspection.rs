@@ -2,11 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use rayon::prelude::*;
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::files::pointer;
 use crate::files::weights;
 use crate::files::weights::Weights;
 use crate::files::weights::stored::Stored;
@@ -41,7 +42,7 @@ impl What {
         if path.is_dir() {
             let has = |name: &str| path.join(name).is_file();
             let weights = [weights::SINGLE, weights::INDEX, weights::PICKLE, weights::PICKLE_INDEX];
-            return if has(peft::CONFIG) || has(peft::WEIGHTS) {
+            return if has(peft::CONFIG) || has(peft::WEIGHTS) || has(peft::PICKLE) {
                 Some(What::Adapter)
             } else if has("config.json") || weights.iter().any(|name| has(name)) {
                 Some(What::Model)
@@ -191,9 +192,7 @@ pub fn inspect(path: &Path, what: What, depth: Depth) -> Result<Inspection> {
                 Err(error) => found.note(format!("{error:#}")),
             }
             found.read_tokenizer(path);
-            let file = path.join(peft::WEIGHTS);
-            ensure!(file.is_file(), "adapter folder {} has no {}", path.display(), peft::WEIGHTS);
-            found.read_file(&file, depth)?;
+            found.read_file(&peft::weights(path)?, depth)?;
             found.parameters.trainable = Some(found.parameters.total);
         }
         What::Weights => found.read_file(path, depth)?,
@@ -204,7 +203,9 @@ pub fn inspect(path: &Path, what: What, depth: Depth) -> Result<Inspection> {
         What::Tokenizer => {
             let dir = if path.is_dir() { path } else { path.parent().unwrap_or(Path::new(".")) };
             // There is nothing else to show here, so a problem with the tokenizer is the error.
-            found.tokenizer = Some(Vocabulary::open(dir)?);
+            let (vocabulary, remarks) = Vocabulary::open(dir)?;
+            found.tokenizer = Some(vocabulary);
+            found.notes.extend(remarks);
         }
     }
     Ok(found)
@@ -230,17 +231,18 @@ impl Adapter {
 }
 
 impl Vocabulary {
-    fn open(dir: &Path) -> Result<Self> {
+    /// The tokenizer of a folder, and the contradictions between its files.
+    fn open(dir: &Path) -> Result<(Self, Vec<String>)> {
         let tokenizer = Tokenizer::open(dir)?;
         let files = tokenizer::files(dir);
         let names = files.iter().filter_map(|path| path.file_name()).map(|name| name.to_string_lossy().into_owned());
-        Ok(Self { files: names.collect(), ids: tokenizer.vocabulary(), pad_id: tokenizer.pad_id() })
+        let remarks = tokenizer.remarks().to_vec();
+        Ok((Self { files: names.collect(), ids: tokenizer.vocabulary(), pad_id: tokenizer.pad_id() }, remarks))
     }
 }
 
 pub(super) fn json(path: &Path) -> Result<Value> {
-    let text = std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
-    serde_json::from_str(&text).with_context(|| format!("{} is not valid JSON", path.display()))
+    serde_json::from_slice(&pointer::read(path)?).with_context(|| format!("{} is not valid JSON", path.display()))
 }
 
 impl Inspection {
@@ -307,7 +309,10 @@ impl Inspection {
             return;
         }
         match Vocabulary::open(dir) {
-            Ok(tokenizer) => self.tokenizer = Some(tokenizer),
+            Ok((vocabulary, remarks)) => {
+                self.tokenizer = Some(vocabulary);
+                self.notes.extend(remarks);
+            }
             Err(error) => self.note(format!("{error:#}")),
         }
     }

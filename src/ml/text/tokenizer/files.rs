@@ -9,10 +9,12 @@ use tokenizers::processors::roberta::RobertaProcessing;
 use tokenizers::{AddedToken, Tokenizer as Library};
 
 use super::sentencepiece::{Family, SentencePiece};
+use super::settings::{Pipeline, Settings};
 use super::special::{Special, required, verbatim};
 use super::spm::Spm;
 use super::unigram::Unigram;
 use super::wordpiece;
+use crate::files::pointer;
 
 /// The file with a complete pipeline.
 pub(super) const WHOLE: &str = "tokenizer.json";
@@ -61,6 +63,7 @@ pub(super) struct Opened {
     pub(super) pad_id: u32,
     /// Sentencepiece's own algorithm for the ids.
     pub(super) unigram: Option<Unigram>,
+    pub(super) settings: Settings,
 }
 
 /// Open the tokenizer of a folder: `tokenizer.json` if it exists, otherwise the first complete layout.
@@ -70,27 +73,37 @@ pub(super) fn read(dir: &Path) -> Result<Opened> {
     let (whole, vocab, merges, words) = (at(WHOLE), at("vocab.json"), at("merges.txt"), at("vocab.txt"));
     let families = [(DEBERTA, Family::Deberta), (XLM_ROBERTA, Family::XlmRoberta)];
     let pieces = families.into_iter().map(|(name, family)| (at(name), family)).find(|(path, _)| path.is_file());
-    let (library, unigram) = if whole.is_file() {
-        let library = Library::from_file(&whole)
+    let built = |pipeline: Pipeline| Settings::built(&special, dir, pipeline);
+    let (mut library, unigram, settings) = if whole.is_file() {
+        let mut library = Library::from_bytes(pointer::read(&whole)?)
             .map_err(|error| anyhow!("{} is not a valid tokenizer: {error}", whole.display()))?;
+        let settings = Settings::apply(&mut library, &special, dir)?;
         let unigram = match &pieces {
             Some((path, family)) => beside(&library, path, *family, &special)?,
             None => None,
         };
-        (library, unigram)
+        (library, unigram, settings)
     } else if vocab.is_file() && merges.is_file() {
-        (byte_level(&vocab, &merges, &special, dir)?, None)
+        (byte_level(&vocab, &merges, &special, dir)?, None, built(Pipeline::ByteLevel)?)
     } else if let Some((path, family)) = &pieces {
         let model = SentencePiece::new(Spm::read(path)?, path, *family, &special)?;
         let damaged = || format!("cannot use {}", path.display());
-        (model.build(&special, dir).with_context(damaged)?, model.encoder().with_context(damaged)?)
+        let unigram = model.encoder().with_context(damaged)?;
+        (model.build(&special, dir).with_context(damaged)?, unigram, built(Pipeline::AsItIs)?)
     } else if words.is_file() {
-        (wordpiece::build(&words, &special, dir)?, None)
+        (wordpiece::build(&words, &special, dir)?, None, built(Pipeline::Bert)?)
     } else {
         bail!("{} has no tokenizer: expected {LAYOUTS}; found {}", dir.display(), found(dir));
     };
+    library.set_encode_special_tokens(settings.splits_special);
     let pad_id = pad(&library, &special, dir)?;
-    Ok(Opened { library, pad_id, unigram })
+    Ok(Opened { library, pad_id, unigram, settings })
+}
+
+/// Whether a folder has the files of a tokenizer, and not only its settings.
+pub fn is_in(dir: &Path) -> bool {
+    let has = |name: &str| dir.join(name).is_file();
+    has(WHOLE) || has("vocab.json") && has("merges.txt") || [DEBERTA, XLM_ROBERTA, "vocab.txt"].into_iter().any(has)
 }
 
 /// Sentencepiece's own algorithm, if `tokenizer.json` is the pipeline of the sentencepiece model beside it.
@@ -133,6 +146,8 @@ fn byte_level(vocab: &Path, merges: &Path, special: &Special, dir: &Path) -> Res
     // Other tokenizers with the same files split words differently, such as HerBERT's.
     let known = ["RobertaTokenizer", "GPT2Tokenizer", "BartTokenizer", "LongformerTokenizer", "LEDTokenizer"];
     special.class(vocab, &known)?;
+    pointer::check(vocab)?;
+    pointer::check(merges)?;
     let (tokens, pairs) = BPE::read_file(&name(vocab)?, &name(merges)?).map_err(bad)?;
     let bpe = BPE::builder().vocab_and_merges(tokens, pairs).build().map_err(bad)?;
     let mut library = Library::new(bpe);

@@ -2,11 +2,13 @@
 
 mod cache;
 mod charsmap;
+mod compare;
 mod files;
 pub mod learn;
 mod open;
 mod save;
 mod sentencepiece;
+mod settings;
 mod special;
 mod spm;
 mod trie;
@@ -14,6 +16,7 @@ mod unigram;
 mod wordpiece;
 mod words;
 
-pub use self::files::{FILES, copy_files, files};
+pub use self::compare::difference;
+pub use self::files::{FILES, copy_files, files, is_in};
 pub use self::open::{Encoded, Tokenizer};
-pub use self::save::save;
+pub use self::save::{Limit, limit, save};

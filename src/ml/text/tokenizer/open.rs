@@ -9,6 +9,7 @@ use tokenizers::{ModelWrapper, PreTokenizerWrapper, Tokenizer as Library};
 
 use super::cache::{Cache, Caches};
 use super::files::Opened;
+use super::settings::{Settings, Side};
 use super::unigram::Unigram;
 use super::wordpiece;
 use super::words::Words;
@@ -31,6 +32,9 @@ pub struct Tokenizer {
     /// Matches texts that contain an added token literally (`</s>`); the library has to encode those.
     added: Option<Regex>,
     way: Way,
+    side: Side,
+    max_length: Option<usize>,
+    remarks: Vec<String>,
     caches: Caches,
 }
 
@@ -63,24 +67,35 @@ impl Tokenizer {
     }
 
     fn new(opened: Opened) -> Result<Self> {
-        let Opened { mut library, pad_id, unigram } = opened;
-        // This module truncates itself, to know the full length; padding happens per batch.
-        library.with_truncation(None).map_err(|error| anyhow!(error))?;
-        library.with_padding(None);
+        let Opened { library, pad_id, unigram, settings } = opened;
         let (before, after) = surroundings(&library)?;
         let is_own = |token: &str| unigram.as_ref().is_some_and(|unigram| unigram.defines(token));
         let added = library.get_added_tokens_decoder();
         let mut added: Vec<&str> = added.values().map(|token| token.content.as_str()).collect();
         added.retain(|token| !is_own(token));
         let added = added.into_iter().map(regex::escape).collect::<Vec<_>>().join("|");
-        let added = if added.is_empty() { None } else { Some(Regex::new(&added)?) };
+        let added = if added.is_empty() || settings.splits_special { None } else { Some(Regex::new(&added)?) };
         let way = match (unigram, Words::of(&library)) {
+            // How special tokens are read as text is the library's business.
+            _ if settings.splits_special => Way::Library,
             (Some(unigram), _) => Way::Unigram(Box::new(unigram)),
             (None, Some(words)) => Way::ByteLevel(Box::new(words)),
             (None, None) if wordpiece::is_chunked(&library) => Way::WordPiece,
             (None, None) => Way::Library,
         };
-        Ok(Tokenizer { library, before, after, pad_id, added, way, caches: Caches::default() })
+        let Settings { side, max_length, remarks, .. } = settings;
+        Ok(Tokenizer {
+            library,
+            before,
+            after,
+            pad_id,
+            added,
+            way,
+            side,
+            max_length,
+            remarks,
+            caches: Caches::default(),
+        })
     }
 
     /// The tokenizer's algorithm: "byte-level BPE", "WordPiece", "unigram".
@@ -108,6 +123,16 @@ impl Tokenizer {
         self.pad_id
     }
 
+    /// The longest row in tokens that the folder asks for (`model_max_length`), special tokens included.
+    pub fn max_length(&self) -> Option<usize> {
+        self.max_length
+    }
+
+    /// Contradictions between the files of the folder, and what was decided.
+    pub fn remarks(&self) -> &[String] {
+        &self.remarks
+    }
+
     /// Number of distinct ids, added tokens included.
     pub fn vocabulary(&self) -> usize {
         self.library.get_vocab_size(true)
@@ -118,7 +143,8 @@ impl Tokenizer {
         self.library.id_to_token(id)
     }
 
-    /// Encode one text into at most `max_length` ids, special tokens included.
+    /// Encode one text into at most `max_length` ids, special tokens included. A longer text is cut at its end, or at its
+    /// beginning if the folder says so (`truncation_side`).
     pub fn encode(&self, text: &str, max_length: usize) -> Result<Encoded> {
         self.check(max_length)?;
         self.encode_with(text, max_length, &mut self.caches.borrow())
@@ -177,7 +203,10 @@ impl Tokenizer {
             _ => ids.extend_from_slice(self.by_library(text)?.get_ids()),
         }
         let full = ids.len() + self.after.len();
-        ids.truncate(max_length - self.after.len());
+        match self.side {
+            Side::Right => ids.truncate(max_length - self.after.len()),
+            Side::Left => drop(ids.drain(self.before.len()..self.before.len() + full.saturating_sub(max_length))),
+        }
         ids.extend_from_slice(&self.after);
         Ok(Encoded { ids, full })
     }
@@ -190,7 +219,7 @@ impl Tokenizer {
 }
 
 /// The special tokens that the library's post-processor puts before and after a text.
-fn surroundings(library: &Library) -> Result<(Vec<u32>, Vec<u32>)> {
+pub(super) fn surroundings(library: &Library) -> Result<(Vec<u32>, Vec<u32>)> {
     let ids = |special| -> Result<Vec<u32>> {
         Ok(library.encode_fast("a", special).map_err(|error| anyhow!(error))?.get_ids().to_vec())
     };

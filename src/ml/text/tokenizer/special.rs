@@ -7,31 +7,34 @@ use serde_json::Value;
 use tokenizers::processors::template::TemplateProcessing;
 use tokenizers::{AddedToken, Tokenizer as Library};
 
+use crate::files::pointer;
+
 /// The content of `special_tokens_map.json`, `tokenizer_config.json` and `added_tokens.json`.
 pub(super) struct Special {
     map: Value,
     config: Value,
-    /// Tokens by id, including tokens of the vocabulary if the files list them.
-    added: Vec<(u64, AddedToken)>,
+    /// Tokens by id, including tokens of the vocabulary if the files list them, and whether a file says how each is
+    /// matched.
+    added: Vec<(u64, AddedToken, bool)>,
 }
 
 impl Special {
     pub(super) fn read(dir: &Path) -> Result<Self> {
         let map = json(&dir.join("special_tokens_map.json"))?;
         let config = json(&dir.join("tokenizer_config.json"))?;
-        let mut added: Vec<(u64, AddedToken)> = json(&dir.join("added_tokens.json"))?
+        let mut added: Vec<(u64, AddedToken, bool)> = json(&dir.join("added_tokens.json"))?
             .as_object()
             .into_iter()
             .flatten()
-            .filter_map(|(token, id)| Some((id.as_u64()?, AddedToken::from(token.clone(), false))))
+            .filter_map(|(token, id)| Some((id.as_u64()?, AddedToken::from(token.clone(), false), false)))
             .collect();
         // This field is newer and more detailed, so it wins.
         for (id, token) in config.get("added_tokens_decoder").and_then(Value::as_object).into_iter().flatten() {
             let Some((id, token)) = id.parse().ok().zip(as_added(token)) else { continue };
-            added.retain(|(other, _)| *other != id);
-            added.push((id, token));
+            added.retain(|(other, ..)| *other != id);
+            added.push((id, token, true));
         }
-        added.sort_by_key(|(id, _)| *id);
+        added.sort_by_key(|(id, ..)| *id);
         Ok(Special { map, config, added })
     }
 
@@ -46,6 +49,34 @@ impl Special {
 
     pub(super) fn token_or(&self, role: &str, default: &str) -> String {
         self.token(role).unwrap_or_else(|| default.to_owned())
+    }
+
+    /// A token by its role, with how it is matched.
+    pub(super) fn role(&self, role: &str) -> Option<AddedToken> {
+        let token = [&self.map, &self.config].into_iter().find_map(|file| file.get(role).filter(|it| !it.is_null()))?;
+        as_special(token)
+    }
+
+    /// The special tokens without a role.
+    pub(super) fn additional(&self) -> Vec<AddedToken> {
+        let names = ["additional_special_tokens", "extra_special_tokens"];
+        let lists = [&self.map, &self.config].into_iter().flat_map(|file| names.map(|name| file.get(name)));
+        let tokens = lists.flatten().flat_map(|list| match list {
+            Value::Array(list) => list.iter().collect(),
+            Value::Object(map) => map.values().collect(),
+            _ => Vec::new(),
+        });
+        tokens.filter_map(as_special).collect()
+    }
+
+    /// Tokens by id, and whether a file says how each is matched.
+    pub(super) fn added(&self) -> &[(u64, AddedToken, bool)] {
+        &self.added
+    }
+
+    /// `tokenizer_class` of `tokenizer_config.json`.
+    pub(super) fn class_name(&self) -> Option<String> {
+        self.setting("tokenizer_class")?.as_str().map(str::to_owned)
     }
 
     /// A setting of `tokenizer_config.json`; `None` if it is absent or null.
@@ -87,14 +118,14 @@ impl Special {
             // A special token that is not in the vocabulary would get a new id, beyond the model's embedding.
             let Some(id) = library.token_to_id(&role.content) else { continue };
             if !special.iter().any(|(other, _)| *other == id) {
-                let listed = self.added.iter().find(|(_, token)| token.content == role.content && token.special);
-                special.push((id, listed.map_or(role, |(_, token)| token).clone()));
+                let listed = self.added.iter().find(|(_, token, _)| token.content == role.content && token.special);
+                special.push((id, listed.map_or(role, |(_, token, _)| token).clone()));
             }
         }
         special.sort_by_key(|(id, _)| *id);
         let special = special.into_iter().map(|(_, token)| token);
         library.add_special_tokens(special).map_err(|error| anyhow!(error))?;
-        for (id, token) in &self.added {
+        for (id, token, _) in &self.added {
             // `added_tokens.json` does not say that `[MASK]` is special.
             let role = roles.iter().find(|role| role.content == token.content && !token.special);
             library.add_tokens([role.unwrap_or(token).clone()]).map_err(|error| anyhow!(error))?;
@@ -116,6 +147,16 @@ fn as_added(token: &Value) -> Option<AddedToken> {
     let content = token.get("content")?.as_str()?.to_owned();
     let added = AddedToken::from(content, flag("special")).normalized(flag("normalized"));
     Some(added.lstrip(flag("lstrip")).rstrip(flag("rstrip")).single_word(flag("single_word")))
+}
+
+/// Parse a special token: its text, or an object that also says how it is matched.
+fn as_special(token: &Value) -> Option<AddedToken> {
+    let mut token = match token.as_str() {
+        Some(text) => verbatim(text.to_owned()),
+        None => as_added(token)?,
+    };
+    token.special = true;
+    Some(token)
 }
 
 /// A special token that is matched in the text before normalisation.
@@ -149,9 +190,8 @@ pub(super) fn template([start, end]: &[(String, u32); 2], single: &str, pair: &s
 
 /// Parse a JSON file; null if it does not exist.
 pub(super) fn json(path: &Path) -> Result<Value> {
-    match std::fs::read(path) {
-        Ok(bytes) => serde_json::from_slice(&bytes).with_context(|| format!("{} is not valid JSON", path.display())),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Value::Null),
-        Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
+    if !path.exists() {
+        return Ok(Value::Null);
     }
+    serde_json::from_slice(&pointer::read(path)?).with_context(|| format!("{} is not valid JSON", path.display()))
 }

@@ -7,6 +7,8 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
 
+use crate::files::pointer;
+
 /// The content of a `.model` file.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Spm {
@@ -61,7 +63,7 @@ pub(super) struct Rules {
 
 impl Spm {
     pub(super) fn read(path: &Path) -> Result<Self> {
-        let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let bytes = pointer::read(path)?;
         Self::parse(&bytes).with_context(|| {
             format!("{} is not a complete sentencepiece model; download or copy it again", path.display())
         })

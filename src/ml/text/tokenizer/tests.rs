@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::*;
-use crate::text::tokenizer::{copy_files, save};
+use crate::text::tokenizer::{Limit, copy_files, save};
 use crate::watch::Silent;
 
 /// A tiny tokenizer that `scripts/make_tokenizer_fixtures.py` made, with the ids of the Python libraries.
@@ -98,9 +98,40 @@ fn a_damaged_sentencepiece_model_is_named_however_it_is_damaged() {
         assert!(message.contains("spm.model"), "{length}: {message}");
     }
     let noise: Vec<u8> = (0..4000u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
-    for bytes in [&noise[..], b"version https://git-lfs.github.com/spec/v1\n", b"{}", &[0xFF; 64]] {
+    for bytes in [&noise[..], b"{}", &[0xFF; 64]] {
         let message = refusal(changed("deberta", "spm.model", bytes).path());
         assert!(message.contains("not a complete sentencepiece model; download or copy it again"), "{message}");
+    }
+}
+
+#[test]
+fn git_lfs_pointers_are_named_in_every_file() {
+    let pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n";
+    let tiny = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../..")).join("models/tiny-roberta");
+    let cases = [
+        (fixture("bert"), "vocab.txt"),
+        (fixture("bert"), "tokenizer.json"),
+        (fixture("bert-cased"), "tokenizer_config.json"),
+        (fixture("deberta"), "spm.model"),
+        (fixture("deberta"), "added_tokens.json"),
+        (fixture("xlmr"), "sentencepiece.bpe.model"),
+        (tiny.clone(), "vocab.json"),
+        (tiny, "merges.txt"),
+    ];
+    for (from, name) in cases {
+        let dir = tempfile::tempdir().unwrap();
+        copy_files(&from, dir.path()).unwrap();
+        if name.ends_with("json") || name == "merges.txt" {
+            // Without the whole pipeline, the other layout is read.
+            std::fs::remove_file(dir.path().join("tokenizer.json")).ok();
+        }
+        std::fs::write(dir.path().join(name), pointer).unwrap();
+        let message = refusal(dir.path());
+        let expected = format!(
+            "cannot read {}: a Git LFS pointer, not the file itself; download the file with `git lfs pull`",
+            dir.path().join(name).display()
+        );
+        assert!(message.ends_with(&expected), "{name}: {message}");
     }
 }
 
@@ -177,7 +208,7 @@ fn a_vocabulary_with_a_token_twice_or_without_a_special_one_is_refused() {
 #[test]
 fn a_tokenizer_json_of_another_pipeline_decides_over_the_sentencepiece_model_beside_it() {
     let dir = tempfile::tempdir().unwrap();
-    save(&fixture("deberta"), dir.path()).unwrap();
+    save(&fixture("deberta"), dir.path(), Limit::Rows(100)).unwrap();
     let path = dir.path().join("tokenizer.json");
     let ours = std::fs::read_to_string(&path).unwrap();
     let text = "…\u{301}"; // The library loses the accent, sentencepiece does not.

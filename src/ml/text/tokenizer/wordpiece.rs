@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Result, anyhow, ensure};
 use tokenizers::models::wordpiece::WordPiece;
 use tokenizers::normalizers::BertNormalizer;
 use tokenizers::pre_tokenizers::bert::BertPreTokenizer;
@@ -11,9 +11,10 @@ use tokenizers::{ModelWrapper, NormalizerWrapper, PreTokenizerWrapper, Tokenizer
 
 use super::cache::Cache;
 use super::special::{Special, required, template, verbatim};
+use crate::files::pointer;
 
 /// Maximum number of characters of a word; a longer word becomes the unknown token. The number is BERT's.
-const LONGEST_WORD: usize = 100;
+pub(super) const LONGEST_WORD: usize = 100;
 
 /// The tokenizer of a `vocab.txt`, as `BertTokenizer` in transformers builds it.
 pub(super) fn build(vocab: &Path, special: &Special, dir: &Path) -> Result<Library> {
@@ -61,7 +62,7 @@ pub(super) fn build(vocab: &Path, special: &Special, dir: &Path) -> Result<Libra
 
 /// The tokens of a vocabulary, one per line, numbered from zero.
 fn tokens(path: &Path) -> Result<Vec<(String, u32)>> {
-    let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let bytes = pointer::read(path)?;
     let text = String::from_utf8(bytes).map_err(|_| anyhow!("{} is not UTF-8 text", path.display()))?;
     let mut lines: HashMap<&str, usize> = HashMap::new();
     let mut tokens = Vec::new();
