@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::shared::base;
+use super::shared::labels::{base_for, classifier_for, model_for};
 use super::shared::layers::Layers;
 use super::shared::training;
 use super::shared::training::{Task, WithTraining, save_model};
@@ -19,7 +20,7 @@ use pipe_ml::compute::device::Chosen;
 use pipe_ml::judge::classifier::Classifier;
 use pipe_ml::judge::metrics::{SCORING_ROWS, Scoring};
 use pipe_ml::judge::readable::check_tokens;
-use pipe_ml::model::{Config, Initialised, Model};
+use pipe_ml::model::{Initialised, Model};
 use pipe_ml::text::data::align::{NamedRows, align};
 use pipe_ml::text::data::predictions::Predictions;
 use pipe_ml::text::data::{Split, Tokens};
@@ -216,16 +217,17 @@ impl DistillParameters {
             (None, wired) => wired.first().map(|input| input.dir.clone()),
         };
         if let Some(dir) = given {
-            if self.student.is_none() {
-                base::check_labels(Config::open(&dir)?.labels(), tokens, "the student")?;
-            }
-            let loaded = Model::load(&dir, Some(&tokens.labels), cx.seed(), &device.device)?;
+            let loaded = match &self.student {
+                Some(_) => base_for(cx, &dir, None, tokens, device)?,
+                None => model_for(cx, &dir, tokens, device, "the student")?,
+            };
             loaded.notes.into_iter().for_each(|n| cx.note(n));
             loaded.warnings.into_iter().for_each(|w| cx.warn(w));
             return Ok((loaded.model, loaded.initialised));
         }
         // Load it again from its files: the running teacher may have integer weights.
-        let teacher = Model::load(&cx.input("teacher")?.dir, Some(&tokens.labels), cx.seed(), &device.device)?.model;
+        let dir = cx.input("teacher")?.dir.clone();
+        let teacher = model_for(cx, &dir, tokens, device, "the teacher")?.model;
         let all = teacher.depth();
         let kept = self.layers.clone().unwrap_or(Layers::Count(all.div_ceil(2))).of(all)?;
         cx.note(format!("the student has {} of the teacher's {all} layers: {kept:?}", kept.len()));
@@ -259,8 +261,7 @@ impl Teacher {
             return Ok(Self::Predictions(predictions));
         }
         let dir = cx.input("teacher")?.dir.clone();
-        let classifier = Classifier::open(&dir, &device.device)?;
-        base::check_labels(classifier.labels(), tokens, "the teacher")?;
+        let classifier = classifier_for(cx, &dir, tokens, device, "the teacher")?;
         let Some(input) = cx.inputs("teacher-tokens").first() else {
             check_tokens(classifier.config(), tokens).map_err(|error| {
                 anyhow::anyhow!(
@@ -277,7 +278,12 @@ impl Teacher {
             return Ok(Self::Model { classifier, tokens: None });
         };
         let theirs = Tokens::open(&input.dir)?;
-        base::check_labels(classifier.labels(), &theirs, "the teacher")?;
+        ensure!(
+            theirs.labels == tokens.labels,
+            "the teacher's tokens are labelled {}, but the tokens are labelled {}; both must come from one corpus",
+            theirs.labels.join(", "),
+            tokens.labels.join(", ")
+        );
         check_tokens(classifier.config(), &theirs)?;
         Ok(Self::Model { classifier, tokens: Some(theirs) })
     }

@@ -8,12 +8,13 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::shared::base;
+use super::shared::labels::classifier_for;
 use super::shared::types::{METRICS, MODEL, PREDICTIONS, TOKENS};
 use super::shared::watched::{Watched, finished};
 use pipe_engine::contract::context::Context;
 use pipe_engine::contract::kind::{Invalid, Port, Resource, Stage};
 use pipe_ml::compute::allocator::Watermark;
-use pipe_ml::judge::classifier::{Classifier, Size};
+use pipe_ml::judge::classifier::Size;
 use pipe_ml::judge::metrics::{Metrics, SCORING_ROWS, Scoring, Speed};
 use pipe_ml::judge::readable::check_tokens;
 use pipe_ml::text::data::outcomes::Outcomes;
@@ -142,8 +143,7 @@ impl Stage for Evaluate {
         let split = self.rows(&tokens)?;
         let device = base::device(cx)?;
         let watermark = Watermark::set();
-        let classifier = Classifier::open(&model.dir, &device.device)?;
-        base::check_labels(classifier.labels(), &tokens, "the model")?;
+        let classifier = classifier_for(cx, &model.dir, &tokens, &device, "the model")?;
         check_tokens(classifier.config(), &tokens)?;
         let forward = |ids, mask| classifier.logits(ids, mask);
         let scoring = Scoring { split, pad_id: tokens.pad_id, batch_size: self.batch_size, device: &device.device };

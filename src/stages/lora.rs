@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::shared::base;
+use super::shared::labels::base_for;
 use super::shared::training;
 use super::shared::training::{ClassWeights, Task, WithTraining, check_smoothing, save_model};
 use super::shared::types::{ADAPTER, MODEL, TOKENS};
@@ -11,7 +12,7 @@ use pipe_engine::contract::context::Context;
 use pipe_engine::contract::kind::{External, Invalid, Port, Resource, Stage};
 use pipe_ml::compress::lora::{LoraConfig, Targets, save_adapter};
 use pipe_ml::model::head::HeadKind;
-use pipe_ml::model::{Config, Initialised, Model};
+use pipe_ml::model::Initialised;
 use pipe_ml::text::data::Tokens;
 use pipe_ml::train::fit::Hyperparameters;
 use pipe_ml::train::objective::Objective;
@@ -107,10 +108,7 @@ impl Stage for Lora {
         let tokens = Tokens::open(&dir)?;
         let device = base::device(cx)?;
         let base = cx.external("base")?;
-        let config = Config::open(base)?.with_labels(&tokens.labels);
-        let head = self.own.head.unwrap_or(config.head());
-        let config = config.with_head(head);
-        let loaded = Model::load_as(config, base, cx.seed(), &device.device)?;
+        let loaded = base_for(cx, base, self.own.head, &tokens, &device)?;
         loaded.notes.into_iter().for_each(|n| cx.note(n));
         loaded.warnings.into_iter().for_each(|w| cx.warn(w));
         let own = &self.own;

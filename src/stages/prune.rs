@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::shared::base;
 use super::shared::base::copy_but_weights;
+use super::shared::labels::model_for;
 use super::shared::layers::Layers;
 use super::shared::recovery;
 use super::shared::recovery::{PrunedModel, Recovery};
@@ -19,7 +20,6 @@ use pipe_engine::contract::context::Context;
 use pipe_engine::contract::kind::{Invalid, Labels, Need, Port, Resource, Stage};
 use pipe_ml::compress::prune::{Gradual, Method, Pattern, PruneReport, Pruning, Scope, Target};
 use pipe_ml::files::weights;
-use pipe_ml::model::Model;
 use pipe_ml::model::config::Config;
 use pipe_ml::train::fit::Hyperparameters;
 
@@ -157,7 +157,7 @@ fn recovered(cx: &mut Context, pruning: Pruning, training: &Hyperparameters) -> 
     let dir = cx.input("model")?.dir.clone();
     let tokens = base::tokens_for(&dir, cx)?;
     let device = base::device(cx)?;
-    let model = Model::load(&dir, None, cx.seed(), &device.device)?.model;
+    let model = model_for(cx, &dir, &tokens, &device, "the model")?.model;
     let pruned = PrunedModel { model, tokens: &tokens, device: &device, pruning: pruning.clone() };
     let (model, recovery) = recovery::recover(cx, pruned, training)?;
     Ok(PruneReport { recovery: Some(recovery), ..pruning.report(&model.to_host()?)? })

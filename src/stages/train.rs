@@ -4,13 +4,13 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::shared::base;
+use super::shared::labels::base_for;
 use super::shared::training;
 use super::shared::training::{ClassWeights, Task, WithTraining, check_smoothing, save_model};
 use super::shared::types::{MODEL, TOKENS};
 use pipe_engine::contract::context::Context;
 use pipe_engine::contract::kind::{External, Invalid, Port, Resource, Stage};
 use pipe_ml::model::head::HeadKind;
-use pipe_ml::model::{Config, Model};
 use pipe_ml::text::data::Tokens;
 use pipe_ml::train::fit::Hyperparameters;
 use pipe_ml::train::objective::Objective;
@@ -66,10 +66,7 @@ impl Stage for Train {
         let tokens = Tokens::open(&dir)?;
         let device = base::device(cx)?;
         let base = cx.external("base")?;
-        let config = Config::open(base)?.with_labels(&tokens.labels);
-        let head = self.own.head.unwrap_or(config.head());
-        let config = config.with_head(head);
-        let loaded = Model::load_as(config, base, cx.seed(), &device.device)?;
+        let loaded = base_for(cx, base, self.own.head, &tokens, &device)?;
         loaded.notes.into_iter().for_each(|n| cx.note(n));
         loaded.warnings.into_iter().for_each(|w| cx.warn(w));
         let model = training::freeze(loaded.model, self.own.finetune_layers, &loaded.initialised, cx)?;

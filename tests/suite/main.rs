@@ -1,5 +1,6 @@
 //! One test program: every test uses the engine or the binary as a user would.
 
+mod adopted;
 mod archive;
 mod chains;
 mod cli;

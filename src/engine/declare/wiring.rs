@@ -7,7 +7,7 @@ use super::layers::{take_seed, take_string};
 use super::ports::{Told, declared_input, ports_of};
 use super::templates::{Runs, find_runs};
 use crate::contract::kind::{Arity, Extra, Kind, MorePorts, Port, Ports};
-use crate::text::diagnostic::{Diagnostic, Place, listed};
+use crate::text::diagnostic::{Diagnostic, Place, closest, listed};
 use crate::text::value::{Item, Node, Table, Value};
 
 /// A stage of the file with its kind and wiring, before it fans out.
@@ -103,7 +103,8 @@ pub(crate) fn draw(stages: Table, kinds: &[Kind], problems: &mut Vec<Diagnostic>
     }
     let index: HashMap<String, usize> = drawn.iter().enumerate().map(|(i, d)| (d.name.clone(), i)).collect();
     for (at, wire) in wires.into_iter().enumerate() {
-        let plugs = plug(&drawn, at, wire, &index, &names, problems);
+        let known = Known { stages: &index, names: &names, kinds };
+        let plugs = plug(&drawn, at, wire, known, problems);
         let known = |plug: &Plug| drawn[at].ports.input(plug.port.name).is_some();
         let inputs = plugs.iter().filter(|plug| !known(plug)).map(|plug| plug.port).collect();
         drawn[at].ports.add(&Extra { inputs, outputs: Vec::new() });
@@ -202,13 +203,39 @@ fn check_export(text: String, at: &Place, problems: &mut Vec<Diagnostic>) -> Opt
     (!bad).then_some(text)
 }
 
+/// What a source may name.
+#[derive(Clone, Copy)]
+struct Known<'a> {
+    stages: &'a HashMap<String, usize>,
+    /// All stages of the file, also those that could not be read.
+    names: &'a [String],
+    kinds: &'a [Kind],
+}
+
+impl Known<'_> {
+    /// The error that no stage has a name. A path or an address in its place is an artifact that no stage makes: if a kind
+    /// takes such artifacts in, the help says how.
+    fn no_stage(&self, stage: &str, text: &str, port: &Port) -> Diagnostic {
+        let names = || self.names.iter().map(String::as_str);
+        let error = Diagnostic::new(format!("unknown stage `{stage}`"));
+        let takes_in = |kind: &&Kind| kind.name == port.ty.0 && kind.main.is_some() && kind.inputs.is_empty();
+        let kind = self.kinds.iter().find(takes_in).filter(|_| closest(stage, names()).is_none());
+        let all = format!("stages: {}", listed(names()));
+        match kind {
+            Some(kind) => error
+                .help(format!("a {} that no stage makes enters by a stage of its own: `use = \"{}@{text}\"`", port.ty.0, kind.name))
+                .help(all),
+            None => error.suggest(stage, names()).help(all),
+        }
+    }
+}
+
 /// Check one stage's `in` table: ports, stages, outputs and types.
 fn plug(
     drawn: &[Drawn],
     at: usize,
     wire: Option<Item>,
-    index: &HashMap<String, usize>,
-    names: &[String],
+    known: Known,
     problems: &mut Vec<Diagnostic>,
 ) -> Vec<Plug> {
     let me = &drawn[at];
@@ -276,7 +303,7 @@ fn plug(
                 continue;
             }
             seen.push(text.to_string());
-            sources.extend(refer(drawn, me, &port, text, &entry.place, index, names, problems));
+            sources.extend(refer(drawn, me, &port, text, &entry.place, known, problems));
         }
         plugs.push(Plug { port, sources, is_list });
     }
@@ -310,29 +337,20 @@ fn giving(drawn: &[Drawn], port: &Port, but: &Drawn) -> String {
 }
 
 /// Resolve `stage`, `stage.port` or `stage[instance]`, and check that its type fits the port.
-#[expect(clippy::too_many_arguments, reason = "one resolution with everything its messages name")]
 fn refer(
     drawn: &[Drawn],
     me: &Drawn,
     port: &Port,
     text: &str,
     place: &Place,
-    index: &HashMap<String, usize>,
-    names: &[String],
+    known: Known,
     problems: &mut Vec<Diagnostic>,
 ) -> Option<Reference> {
     let (stage, instance, output) = reference(text);
-    let Some(&at) = index.get(stage) else {
+    let Some(&at) = known.stages.get(stage) else {
         // A stage that exists but could not be read has been reported already.
-        if !names.iter().any(|n| n == stage) {
-            let known = || names.iter().map(String::as_str);
-            problems.push(
-                Diagnostic::new(format!("unknown stage `{stage}`"))
-                    .at(place)
-                    .label("unknown stage")
-                    .suggest(stage, known())
-                    .help(format!("stages: {}", listed(known()))),
-            );
+        if !known.names.iter().any(|n| n == stage) {
+            problems.push(known.no_stage(stage, text, port).at(place).label("unknown stage"));
         }
         return None;
     };

@@ -2,6 +2,7 @@
 
 pub mod base;
 pub mod inspector;
+pub mod labels;
 pub mod layers;
 pub mod predictor;
 pub mod recovery;

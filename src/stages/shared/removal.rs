@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::base;
 use super::base::copy_but_weights;
+use super::labels::model_for;
 use super::layers::Layers;
 use super::recovery;
 use super::recovery::PrunedModel;
@@ -68,7 +69,10 @@ pub fn run(cx: &mut Context, wanted: &Wanted, training: Option<&Hyperparameters>
         (Some(share), Some(tokens)) => Some(Neurons { share, rows: rows(tokens, wanted.calibration)? }),
         _ => None,
     };
-    let model = Model::load(&dir, None, cx.seed(), &device.device)?.model;
+    let model = match &tokens {
+        Some(tokens) => model_for(cx, &dir, tokens, &device, "the model")?.model,
+        None => Model::load(&dir, None, cx.seed(), &device.device)?.model,
+    };
     let layers = wanted.layers.map(|layers| layers.of(model.config().layers())).transpose()?;
     let removal = Removal { layers: layers.as_deref(), neurons };
     let (model, removed) = finished(remove(model, &removal, &device.device, &Watched::new(cx)))?;

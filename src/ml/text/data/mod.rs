@@ -2,6 +2,7 @@
 
 pub mod align;
 pub(crate) mod clean;
+pub mod cleaning;
 pub(crate) mod corpus;
 pub(crate) mod labels;
 pub mod outcomes;
@@ -17,6 +18,7 @@ pub(crate) mod table;
 pub mod tokenize;
 pub mod tokens;
 
+pub use cleaning::Cleaning;
 pub use corpus::{Corpus, Example};
 pub use preprocess::preprocess;
 pub use report::Report;
