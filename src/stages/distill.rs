@@ -9,8 +9,9 @@ use serde::{Deserialize, Serialize};
 use super::shared::base;
 use super::shared::labels::{base_for, classifier_for, model_for};
 use super::shared::layers::Layers;
+use super::shared::lineage::{Lineage, Step};
 use super::shared::training;
-use super::shared::training::{Task, WithTraining, save_model};
+use super::shared::training::{Task, Trained, WithTraining, save_model};
 use super::shared::types::{MODEL, PREDICTIONS, TOKENS};
 use super::shared::watched::{Watched, finished};
 use pipe_engine::contract::context::Context;
@@ -24,7 +25,7 @@ use pipe_ml::model::{Initialised, Model};
 use pipe_ml::text::data::align::{NamedRows, align};
 use pipe_ml::text::data::predictions::Predictions;
 use pipe_ml::text::data::{Split, Tokens};
-use pipe_ml::train::fit::Hyperparameters;
+use pipe_ml::train::fit::{Fitted, Hyperparameters};
 use pipe_ml::train::guide::{AttentionLoss, Guide, HiddenLoss};
 use pipe_ml::train::objective::Objective;
 
@@ -79,7 +80,8 @@ pub type Distill = WithTraining<DistillParameters>;
 impl Stage for Distill {
     const KIND: &'static str = "distill";
     // 3: the teacher's logits no longer depend on eval-batch-size.
-    const VERSION: u32 = 3;
+    // 4: the folder says how texts were cleaned and how the model was made; labels are matched by name.
+    const VERSION: u32 = 4;
     const INPUTS: &'static [Port] = &[
         Port::optional("teacher", MODEL),
         Port::optional("logits", PREDICTIONS),
@@ -189,6 +191,10 @@ impl Stage for Distill {
         let tokens = Tokens::open(&dir)?;
         let device = base::device(cx)?;
         let teacher = Teacher::open(cx, &tokens, &device)?;
+        let (lineage, mut step) = (own.lineage(cx)?, Step::of(self)?);
+        if let Some(input) = cx.inputs("teacher").first() {
+            step = step.note(format!("teacher: {}", Lineage::open(&input.dir).describe()));
+        }
         let (model, initialised) = own.student(cx, &tokens, &device)?;
         let model = training::freeze(model, own.finetune_layers, &initialised, cx)?;
         let guide = match &teacher {
@@ -205,11 +211,22 @@ impl Stage for Distill {
         };
         let task = Task { model, tokens: &tokens, objective: &objective, device: &device };
         let fitted = training::run(cx, task, &self.training)?;
-        save_model(&fitted.model, &fitted.training, &tokens.labels, &dir, &cx.output("model")?)
+        let Fitted { model, training, .. } = &fitted;
+        save_model(Trained { model, training, tokens: &tokens, dir: &dir, lineage, step }, &cx.output("model")?)
     }
 }
 
 impl DistillParameters {
+    /// How the student was made before this stage.
+    fn lineage(&self, cx: &Context) -> Result<Lineage> {
+        Ok(match (&self.student, cx.inputs("student").first()) {
+            (Some(path), _) => Lineage::of_base(path, cx.external("student")?),
+            (None, Some(input)) => Lineage::open(&input.dir),
+            // Some of the teacher's layers.
+            (None, None) => cx.inputs("teacher").first().map(|input| Lineage::open(&input.dir)).unwrap_or_default(),
+        })
+    }
+
     /// The student before training, and which of its weights are random.
     fn student(&self, cx: &mut Context, tokens: &Tokens, device: &Chosen) -> Result<(Model, Initialised)> {
         let given: Option<PathBuf> = match (&self.student, cx.inputs("student")) {

@@ -20,7 +20,7 @@ use pipe_ml::judge::readable::check_tokens;
 use pipe_ml::text::data::outcomes::Outcomes;
 use pipe_ml::text::data::predictions;
 use pipe_ml::text::data::spec::Purpose;
-use pipe_ml::text::data::{Split, Tokens};
+use pipe_ml::text::data::{Cleaning, Split, Tokens};
 
 /// Scores a model on labelled rows: quality, size, speed and memory, and the outcome of each row.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
@@ -141,6 +141,7 @@ impl Stage for Evaluate {
         let model = cx.input("model")?.clone();
         let tokens = Tokens::open(&cx.input("tokens")?.dir)?;
         let split = self.rows(&tokens)?;
+        warn_of_other_cleaning(cx, &model.dir)?;
         let device = base::device(cx)?;
         let watermark = Watermark::set();
         let classifier = classifier_for(cx, &model.dir, &tokens, &device, "the model")?;
@@ -161,6 +162,24 @@ impl Stage for Evaluate {
         scores.write(&cx.output("metrics")?)?;
         predictions::write(&cx.output("predictions")?.join("predictions.parquet"), split, &logits, tokens.labels.len())
     }
+}
+
+/// Warn if the rows were not cleaned as those were that the model was trained on.
+fn warn_of_other_cleaning(cx: &Context, model: &Path) -> Result<()> {
+    if let (Some(theirs), Some(ours)) = (Cleaning::open(model)?, Cleaning::open(&cx.input("tokens")?.dir)?)
+        && theirs != ours
+    {
+        let shown = |cleaning: &Cleaning| match cleaning.describe() {
+            nothing if nothing.is_empty() => "nothing".into(),
+            done => done,
+        };
+        cx.warn(format!(
+            "these rows were cleaned otherwise ({}) than those that the model was trained on ({})",
+            shown(&ours),
+            shown(&theirs)
+        ));
+    }
+    Ok(())
 }
 
 impl Evaluate {

@@ -5,15 +5,17 @@ use serde::{Deserialize, Serialize};
 
 use super::shared::base;
 use super::shared::labels::base_for;
+use super::shared::lineage::{Lineage, Step};
 use super::shared::training;
-use super::shared::training::{ClassWeights, Task, WithTraining, check_smoothing, save_model};
+use super::shared::training::{ClassWeights, Task, Trained, WithTraining, check_smoothing, save_model};
 use super::shared::types::{ADAPTER, MODEL, TOKENS};
 use pipe_engine::contract::context::Context;
 use pipe_engine::contract::kind::{External, Invalid, Port, Resource, Stage};
 use pipe_ml::compress::lora::{LoraConfig, Targets, save_adapter};
 use pipe_ml::model::head::HeadKind;
 use pipe_ml::model::Initialised;
-use pipe_ml::text::data::Tokens;
+use pipe_ml::model::adopt::copy;
+use pipe_ml::text::data::{Cleaning, Tokens};
 use pipe_ml::train::fit::Hyperparameters;
 use pipe_ml::train::objective::Objective;
 
@@ -66,7 +68,8 @@ pub type Lora = WithTraining<LoraParameters>;
 impl Stage for Lora {
     const KIND: &'static str = "lora";
     // 3: the adapted layer is one operation, which rounds differently.
-    const VERSION: u32 = 3;
+    // 4: the folders say how texts were cleaned and how the model was made; a base's labels are matched by name.
+    const VERSION: u32 = 4;
     const MAIN: Option<&'static str> = Some("rank");
     const INPUTS: &'static [Port] = &[Port::one("tokens", TOKENS)];
     const OUTPUTS: &'static [Port] = &[Port::one("model", MODEL), Port::one("adapter", ADAPTER)];
@@ -108,6 +111,7 @@ impl Stage for Lora {
         let tokens = Tokens::open(&dir)?;
         let device = base::device(cx)?;
         let base = cx.external("base")?;
+        let (lineage, step) = (Lineage::of_base(&self.own.base, base), Step::of(self)?);
         let loaded = base_for(cx, base, self.own.head, &tokens, &device)?;
         loaded.notes.into_iter().for_each(|n| cx.note(n));
         loaded.warnings.into_iter().for_each(|w| cx.warn(w));
@@ -134,8 +138,11 @@ impl Stage for Lora {
             Objective::CrossEntropy { smoothing: own.label_smoothing, class_weights: own.class_weights.of(&tokens) };
         let task = Task { model, tokens: &tokens, objective: &objective, device: &device };
         let fitted = training::run(cx, task, &self.training.or_rate(LEARNING_RATE))?;
-        save_adapter(&fitted.model, &config, &own.base, &cx.output("adapter")?)?;
-        save_model(&fitted.model.merge_lora(), &fitted.training, &tokens.labels, &dir, &cx.output("model")?)
+        let adapter = cx.output("adapter")?;
+        save_adapter(&fitted.model, &config, &own.base, &adapter)?;
+        copy(&dir, &adapter, &[Cleaning::FILE])?;
+        let (model, training) = (&fitted.model.merge_lora(), &fitted.training);
+        save_model(Trained { model, training, tokens: &tokens, dir: &dir, lineage, step }, &cx.output("model")?)
     }
 }
 

@@ -4,10 +4,13 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::shared::base;
+use super::shared::lineage::{Lineage, Step};
 use super::shared::types::MODEL;
 use pipe_engine::contract::context::Context;
 use pipe_engine::contract::kind::{External, Invalid, Port, Stage};
 use pipe_ml::compress::lora::merge;
+use pipe_ml::model::adopt::copy;
+use pipe_ml::text::data::Cleaning;
 use pipe_ml::text::tokenizer;
 
 /// Merges an adapter in PEFT's format into its base model, so that a model adapted elsewhere can be compressed and
@@ -27,7 +30,8 @@ pub struct Merge {
 
 impl Stage for Merge {
     const KIND: &'static str = "merge";
-    const VERSION: u32 = 1;
+    // 2: the folder says how texts were cleaned and how the model was made.
+    const VERSION: u32 = 2;
     const MAIN: Option<&'static str> = Some("adapter");
     const INPUTS: &'static [Port] = &[];
     const OUTPUTS: &'static [Port] = &[Port::one("model", MODEL)];
@@ -47,11 +51,17 @@ impl Stage for Merge {
 
     fn run(&self, cx: &mut Context) -> anyhow::Result<()> {
         let base = cx.external("base")?.to_owned();
-        let merged = merge(&base, cx.external("adapter")?, self.labels.as_deref())?;
+        let adapter = cx.external("adapter")?.to_owned();
+        let merged = merge(&base, &adapter, self.labels.as_deref())?;
         merged.notes.into_iter().for_each(|note| cx.note(note));
         merged.warnings.into_iter().for_each(|warning| cx.warn(warning));
         let out = cx.output("model")?;
         merged.model.save(&out, merged.model.config().labels())?;
-        tokenizer::save(&base, &out)
+        tokenizer::save(&base, &out)?;
+        // The adapter was trained last.
+        for from in [&base, &adapter] {
+            copy(from, &out, &[Cleaning::FILE])?;
+        }
+        Lineage::of_base(&self.base, &base).then(Step::of(self)?).write(&out)
     }
 }

@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::shared::base;
+use super::shared::lineage::Lineage;
 use super::shared::types::MODEL;
 use pipe_engine::contract::context::Context;
 use pipe_engine::contract::kind::{External, Invalid, Port, Stage};
@@ -11,6 +12,7 @@ use pipe_ml::files::weights;
 use pipe_ml::model::adopt::{adopt, copy};
 use pipe_ml::model::relabel::are_numbered;
 use pipe_ml::model::shortened;
+use pipe_ml::text::data::Cleaning;
 use pipe_ml::text::tokenizer;
 
 /// Brings a model that is already trained into a pipeline, to evaluate, compress, convert, distill from or compare it.
@@ -25,8 +27,9 @@ pub struct TrainedModel {
     labels: Option<Vec<String>>,
 }
 
-/// Files besides config, weights and tokenizer that say how a model was made; they stay with it.
-const HISTORY: [&str; 4] = ["training.json", "training.parquet", "pruning.json", "quantization.json"];
+/// Files besides config, weights and tokenizer that say how a model was made, and how to use it.
+const HISTORY: [&str; 5] =
+    [Cleaning::FILE, "training.json", "training.parquet", "pruning.json", "quantization.json"];
 
 impl Stage for TrainedModel {
     const KIND: &'static str = "model";
@@ -57,6 +60,7 @@ impl Stage for TrainedModel {
             tokenizer::save(&dir, &out)?;
         }
         copy(&dir, &out, &HISTORY)?;
+        Lineage::of_base(&self.model, &dir).write(&out)?;
         if are_numbered(&adopted.labels) {
             let names = shortened(&adopted.labels);
             cx.note(format!(

@@ -31,7 +31,8 @@ pub struct Tokenize {
 impl Stage for Tokenize {
     const KIND: &'static str = "tokenize";
     // 2: writes a `tokenizer.json` if the folder has none.
-    const VERSION: u32 = 2;
+    // 3: says how texts were cleaned.
+    const VERSION: u32 = 3;
     const MAIN: Option<&'static str> = Some("max-length");
     const INPUTS: &'static [Port] = &[Port::one("corpus", CORPUS)];
     const OUTPUTS: &'static [Port] = &[Port::one("tokens", TOKENS)];
@@ -95,6 +96,9 @@ impl Stage for Tokenize {
         cx.fact("tokens", (report.train.tokens + report.validation.tokens + report.test.tokens) as f64);
         cx.fact("truncated", (report.train.truncated + report.validation.truncated + report.test.truncated) as f64);
         tokens.write(&out)?;
+        if let Some(cleaning) = &corpus.cleaning {
+            cleaning.write(&out)?;
+        }
         report.write(&out)
     }
 }

@@ -5,14 +5,15 @@ use serde::{Deserialize, Serialize};
 
 use super::shared::base;
 use super::shared::labels::base_for;
+use super::shared::lineage::{Lineage, Step};
 use super::shared::training;
-use super::shared::training::{ClassWeights, Task, WithTraining, check_smoothing, save_model};
+use super::shared::training::{ClassWeights, Task, Trained, WithTraining, check_smoothing, save_model};
 use super::shared::types::{MODEL, TOKENS};
 use pipe_engine::contract::context::Context;
 use pipe_engine::contract::kind::{External, Invalid, Port, Resource, Stage};
 use pipe_ml::model::head::HeadKind;
 use pipe_ml::text::data::Tokens;
-use pipe_ml::train::fit::Hyperparameters;
+use pipe_ml::train::fit::{Fitted, Hyperparameters};
 use pipe_ml::train::objective::Objective;
 
 /// Fine-tunes a model and keeps the best one of all evaluations on the validation rows.
@@ -43,7 +44,8 @@ pub type Train = WithTraining<TrainParameters>;
 
 impl Stage for Train {
     const KIND: &'static str = "train";
-    const VERSION: u32 = 2;
+    // 3: the folder says how texts were cleaned and how the model was made; a base's labels are matched by name.
+    const VERSION: u32 = 3;
     const INPUTS: &'static [Port] = &[Port::one("tokens", TOKENS)];
     const OUTPUTS: &'static [Port] = &[Port::one("model", MODEL)];
     const SEEDED: bool = true;
@@ -66,6 +68,7 @@ impl Stage for Train {
         let tokens = Tokens::open(&dir)?;
         let device = base::device(cx)?;
         let base = cx.external("base")?;
+        let (lineage, step) = (Lineage::of_base(&self.own.base, base), Step::of(self)?);
         let loaded = base_for(cx, base, self.own.head, &tokens, &device)?;
         loaded.notes.into_iter().for_each(|n| cx.note(n));
         loaded.warnings.into_iter().for_each(|w| cx.warn(w));
@@ -76,6 +79,7 @@ impl Stage for Train {
         };
         let task = Task { model, tokens: &tokens, objective: &objective, device: &device };
         let fitted = training::run(cx, task, &self.training)?;
-        save_model(&fitted.model, &fitted.training, &tokens.labels, &dir, &cx.output("model")?)
+        let Fitted { model, training, .. } = &fitted;
+        save_model(Trained { model, training, tokens: &tokens, dir: &dir, lineage, step }, &cx.output("model")?)
     }
 }

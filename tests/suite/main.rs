@@ -30,6 +30,7 @@ mod real;
 mod review;
 mod rooms;
 mod saved;
+mod skew;
 #[path = "../engine/state.rs"]
 mod state;
 mod structured;

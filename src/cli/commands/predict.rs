@@ -9,12 +9,13 @@ use serde::{Serialize, Serializer};
 use crate::cli::context::Context;
 use crate::cli::words::model::{Definition, Wanted};
 use crate::error::Error;
-use crate::stages::shared::predictor::{Prediction, Predictor};
+use crate::report::{Color, color, secret};
+use crate::stages::shared::predictor::{Prediction, Predictor, Texts};
 
 /// Label texts with a model.
 ///
-/// Texts come from --text, --input or standard input (one per line). They go to the tokenizer unchanged: the cleaning
-/// of `preprocess` is not applied.
+/// Texts come from --text, --input or standard input (one per line). They are cleaned as the texts were that the model
+/// was trained on, if its folder says how (preprocessing.json).
 #[derive(Debug, clap::Args)]
 pub struct Predict {
     /// A model folder, FILE:STAGE for the output of a stage, or hf:OWNER/NAME if that has been downloaded.
@@ -28,6 +29,9 @@ pub struct Predict {
     /// The column or field with the text, in .csv, .tsv and .jsonl files.
     #[arg(long, default_value = "text", value_name = "NAME")]
     column: String,
+    /// Give texts to the tokenizer as they are, however the model's training texts were cleaned.
+    #[arg(long)]
+    raw: bool,
     /// The output format.
     #[arg(long, value_enum, default_value_t = Format::Jsonl)]
     format: Format,
@@ -79,31 +83,42 @@ fn is_zero(n: &usize) -> bool {
 /// Texts per write: enough to fill batches of similar length, few enough that a pipe gets results soon.
 const CHUNK: usize = 256;
 
-type Texts = Box<dyn Iterator<Item = Result<String, Error>>>;
+type Stream = Box<dyn Iterator<Item = Result<String, Error>>>;
 
 impl Predict {
     pub fn run(self, cx: &mut Context<'_>) -> Result<(), Error> {
         let dir = self.definition.find(cx, &self.model, WANTED)?;
-        let predictor = Predictor::open(&dir, &self.device).map_err(|e| Error::failed(format!("{e:#}")))?;
+        let texts = if self.raw { Texts::Unchanged } else { Texts::AsTrained };
+        let predictor = Predictor::open(&dir, &self.device, texts).map_err(|e| Error::failed(format!("{e:#}")))?;
+        if let Some(cleaning) = predictor.cleaning() {
+            let done = cleaning.describe();
+            note(&format!("texts are cleaned as for training ({done}); --raw leaves them as they are"));
+        }
         if self.format == Format::Csv {
             cx.print_data(&header(&predictor)?)?;
         }
         let mut texts = self.texts()?.peekable();
+        let (mut before, mut empty) = (0, Empty::default());
         while texts.peek().is_some() {
             let chunk: Vec<String> = texts.by_ref().take(CHUNK).collect::<Result<_, _>>()?;
             let predictions = predictor.predict(&chunk).map_err(|e| Error::failed(format!("{e:#}")))?;
-            for (text, prediction) in chunk.iter().zip(&predictions) {
+            for (at, (text, prediction)) in chunk.iter().zip(&predictions).enumerate() {
+                if prediction.is_empty {
+                    empty.see(before + at + 1, text);
+                }
                 let line = match self.format {
                     Format::Jsonl => json(&predictor, text, prediction)?,
                     Format::Csv => csv_line(&record(text, prediction))?,
                 };
                 cx.print_data(&line)?;
             }
+            before += chunk.len();
         }
+        empty.describe().iter().for_each(|text| note(text));
         Ok(())
     }
 
-    fn texts(&self) -> Result<Texts, Error> {
+    fn texts(&self) -> Result<Stream, Error> {
         let Some(path) = &self.input else {
             return Ok(if self.text.is_empty() {
                 lines(std::io::stdin(), "standard input".into())
@@ -126,13 +141,44 @@ impl Predict {
     }
 }
 
-fn lines(from: impl Read + 'static, name: String) -> Texts {
+/// Texts that were empty when the model got them.
+#[derive(Default)]
+struct Empty {
+    count: usize,
+    /// The number of the first, from 1, and whether cleaning made it empty.
+    first: Option<(usize, bool)>,
+}
+
+impl Empty {
+    fn see(&mut self, number: usize, text: &str) {
+        self.count += 1;
+        self.first.get_or_insert((number, !text.trim().is_empty()));
+    }
+
+    fn describe(&self) -> Option<String> {
+        let (number, was_cleaned) = self.first?;
+        let how = if was_cleaned { " after cleaning" } else { "" };
+        let texts = match self.count {
+            1 => format!("text {number} is empty{how}; its label says nothing"),
+            count => format!("{count} texts are empty, the first of them text {number}{how}; their labels say nothing"),
+        };
+        Some(texts)
+    }
+}
+
+/// A line on standard error; results go to standard output.
+fn note(text: &str) {
+    // Ignore write errors: the reader has gone away, and results do not depend on it.
+    let _ = secret::write(&mut std::io::stderr(), &format!("{} {text}\n", Color::of_stderr().paint(color::HELP, "note:")));
+}
+
+fn lines(from: impl Read + 'static, name: String) -> Stream {
     Box::new(
         BufReader::new(from).lines().map(move |l| l.map_err(|e| Error::failed(format!("cannot read {name}: {e}")))),
     )
 }
 
-fn rows(file: std::fs::File, delimiter: u8, name: String, column: &str) -> Result<Texts, Error> {
+fn rows(file: std::fs::File, delimiter: u8, name: String, column: &str) -> Result<Stream, Error> {
     let mut reader = csv::ReaderBuilder::new().delimiter(delimiter).from_reader(file);
     let failed = |name: &str, e: csv::Error| Error::failed(format!("cannot read {name}: {e}"));
     let header = reader.headers().map_err(|e| failed(&name, e))?.clone();
