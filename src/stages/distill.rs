@@ -7,9 +7,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::shared::base;
+use super::shared::labels::{base_for, classifier_for, model_for};
 use super::shared::layers::Layers;
+use super::shared::lineage::{Lineage, Step};
 use super::shared::training;
-use super::shared::training::{Task, WithTraining, save_model};
+use super::shared::training::{Task, Trained, WithTraining, save_model};
 use super::shared::types::{MODEL, PREDICTIONS, TOKENS};
 use super::shared::watched::{Watched, finished};
 use pipe_engine::contract::context::Context;
@@ -19,11 +21,11 @@ use pipe_ml::compute::device::Chosen;
 use pipe_ml::judge::classifier::Classifier;
 use pipe_ml::judge::metrics::{SCORING_ROWS, Scoring};
 use pipe_ml::judge::readable::check_tokens;
-use pipe_ml::model::{Config, Initialised, Model};
+use pipe_ml::model::{Initialised, Model};
 use pipe_ml::text::data::align::{NamedRows, align};
 use pipe_ml::text::data::predictions::Predictions;
 use pipe_ml::text::data::{Split, Tokens};
-use pipe_ml::train::fit::Hyperparameters;
+use pipe_ml::train::fit::{Fitted, Hyperparameters};
 use pipe_ml::train::guide::{AttentionLoss, Guide, HiddenLoss};
 use pipe_ml::train::objective::Objective;
 
@@ -77,7 +79,9 @@ pub type Distill = WithTraining<DistillParameters>;
 
 impl Stage for Distill {
     const KIND: &'static str = "distill";
-    // 4: the origin of the base's config is not copied.
+    // 3: the teacher's logits no longer depend on eval-batch-size.
+    // 4: the folder says how texts were cleaned and how the model was made; labels are matched by name; the origin of the
+    // base's config is not copied.
     const VERSION: u32 = 4;
     const INPUTS: &'static [Port] = &[
         Port::optional("teacher", MODEL),
@@ -188,6 +192,10 @@ impl Stage for Distill {
         let tokens = Tokens::open(&dir)?;
         let device = base::device(cx)?;
         let teacher = Teacher::open(cx, &tokens, &device)?;
+        let (lineage, mut step) = (own.lineage(cx)?, Step::of(self)?);
+        if let Some(input) = cx.inputs("teacher").first() {
+            step = step.note(format!("teacher: {}", Lineage::open(&input.dir).describe()));
+        }
         let (model, initialised) = own.student(cx, &tokens, &device)?;
         let model = training::freeze(model, own.finetune_layers, &initialised, cx)?;
         let guide = match &teacher {
@@ -204,11 +212,22 @@ impl Stage for Distill {
         };
         let task = Task { model, tokens: &tokens, objective: &objective, device: &device };
         let fitted = training::run(cx, task, &self.training)?;
-        save_model(&fitted.model, &fitted.training, &tokens.labels, &dir, &cx.output("model")?)
+        let Fitted { model, training, .. } = &fitted;
+        save_model(Trained { model, training, tokens: &tokens, dir: &dir, lineage, step }, &cx.output("model")?)
     }
 }
 
 impl DistillParameters {
+    /// How the student was made before this stage.
+    fn lineage(&self, cx: &Context) -> Result<Lineage> {
+        Ok(match (&self.student, cx.inputs("student").first()) {
+            (Some(path), _) => Lineage::of_base(path, cx.external("student")?),
+            (None, Some(input)) => Lineage::open(&input.dir),
+            // Some of the teacher's layers.
+            (None, None) => cx.inputs("teacher").first().map(|input| Lineage::open(&input.dir)).unwrap_or_default(),
+        })
+    }
+
     /// The student before training, and which of its weights are random.
     fn student(&self, cx: &mut Context, tokens: &Tokens, device: &Chosen) -> Result<(Model, Initialised)> {
         let given: Option<PathBuf> = match (&self.student, cx.inputs("student")) {
@@ -216,17 +235,18 @@ impl DistillParameters {
             (None, wired) => wired.first().map(|input| input.dir.clone()),
         };
         if let Some(dir) = given {
-            if self.student.is_none() {
-                base::check_labels(Config::open(&dir)?.labels(), tokens, "the student")?;
-            }
             base::check_tokenizer(&cx.input("tokens")?.dir, &dir, "the student's", base::TAKE_THE_BASES)?;
-            let loaded = Model::load(&dir, Some(&tokens.labels), cx.seed(), &device.device)?;
+            let loaded = match &self.student {
+                Some(_) => base_for(cx, &dir, None, tokens, device)?,
+                None => model_for(cx, &dir, tokens, device, "the student")?,
+            };
             loaded.notes.into_iter().for_each(|n| cx.note(n));
             loaded.warnings.into_iter().for_each(|w| cx.warn(w));
             return Ok((loaded.model, loaded.initialised));
         }
         // Load it again from its files: the running teacher may have integer weights.
-        let teacher = Model::load(&cx.input("teacher")?.dir, Some(&tokens.labels), cx.seed(), &device.device)?.model;
+        let dir = cx.input("teacher")?.dir.clone();
+        let teacher = model_for(cx, &dir, tokens, device, "the teacher")?.model;
         let all = teacher.depth();
         let kept = self.layers.clone().unwrap_or(Layers::Count(all.div_ceil(2))).of(all)?;
         cx.note(format!("the student has {} of the teacher's {all} layers: {kept:?}", kept.len()));
@@ -260,8 +280,7 @@ impl Teacher {
             return Ok(Self::Predictions(predictions));
         }
         let dir = cx.input("teacher")?.dir.clone();
-        let classifier = Classifier::open(&dir, &device.device)?;
-        base::check_labels(classifier.labels(), tokens, "the teacher")?;
+        let classifier = classifier_for(cx, &dir, tokens, device, "the teacher")?;
         let Some(input) = cx.inputs("teacher-tokens").first() else {
             check_tokens(classifier.config(), tokens).map_err(|error| {
                 anyhow::anyhow!(
@@ -274,7 +293,12 @@ impl Teacher {
             return Ok(Self::Model { classifier, tokens: None });
         };
         let theirs = Tokens::open(&input.dir)?;
-        base::check_labels(classifier.labels(), &theirs, "the teacher")?;
+        ensure!(
+            theirs.labels == tokens.labels,
+            "the teacher's tokens are labelled {}, but the tokens are labelled {}; both must come from one corpus",
+            theirs.labels.join(", "),
+            tokens.labels.join(", ")
+        );
         check_tokens(classifier.config(), &theirs)?;
         base::check_tokenizer(&input.dir, &dir, "the teacher's", base::TAKE_THE_MODELS)?;
         Ok(Self::Model { classifier, tokens: Some(theirs) })

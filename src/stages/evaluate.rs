@@ -8,18 +8,19 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::shared::base;
+use super::shared::labels::classifier_for;
 use super::shared::types::{METRICS, MODEL, PREDICTIONS, TOKENS};
 use super::shared::watched::{Watched, finished};
 use pipe_engine::contract::context::Context;
 use pipe_engine::contract::kind::{Invalid, Port, Resource, Stage};
 use pipe_ml::compute::allocator::Watermark;
-use pipe_ml::judge::classifier::{Classifier, Size};
+use pipe_ml::judge::classifier::Size;
 use pipe_ml::judge::metrics::{Metrics, SCORING_ROWS, Scoring, Speed};
 use pipe_ml::judge::readable::check_tokens;
 use pipe_ml::text::data::outcomes::Outcomes;
 use pipe_ml::text::data::predictions;
 use pipe_ml::text::data::spec::Purpose;
-use pipe_ml::text::data::{Split, Tokens};
+use pipe_ml::text::data::{Cleaning, Split, Tokens};
 
 /// Scores a model on labelled rows: quality, size, speed and memory, and the outcome of each row.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
@@ -140,10 +141,10 @@ impl Stage for Evaluate {
         let model = cx.input("model")?.clone();
         let tokens = Tokens::open(&cx.input("tokens")?.dir)?;
         let split = self.rows(&tokens)?;
+        warn_of_other_cleaning(cx, &model.dir)?;
         let device = base::device(cx)?;
         let watermark = Watermark::set();
-        let classifier = Classifier::open(&model.dir, &device.device)?;
-        base::check_labels(classifier.labels(), &tokens, "the model")?;
+        let classifier = classifier_for(cx, &model.dir, &tokens, &device, "the model")?;
         check_tokens(classifier.config(), &tokens)?;
         base::check_tokenizer(&cx.input("tokens")?.dir, &model.dir, "the model's", base::TAKE_THE_MODELS)?;
         let forward = |ids, mask| classifier.logits(ids, mask);
@@ -162,6 +163,24 @@ impl Stage for Evaluate {
         scores.write(&cx.output("metrics")?)?;
         predictions::write(&cx.output("predictions")?.join("predictions.parquet"), split, &logits, tokens.labels.len())
     }
+}
+
+/// Warn if the rows were not cleaned as those were that the model was trained on.
+fn warn_of_other_cleaning(cx: &Context, model: &Path) -> Result<()> {
+    if let (Some(theirs), Some(ours)) = (Cleaning::open(model)?, Cleaning::open(&cx.input("tokens")?.dir)?)
+        && theirs != ours
+    {
+        let shown = |cleaning: &Cleaning| match cleaning.describe() {
+            nothing if nothing.is_empty() => "nothing".into(),
+            done => done,
+        };
+        cx.warn(format!(
+            "these rows were cleaned otherwise ({}) than those that the model was trained on ({})",
+            shown(&ours),
+            shown(&theirs)
+        ));
+    }
+    Ok(())
 }
 
 impl Evaluate {

@@ -4,15 +4,18 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::shared::base;
+use super::shared::labels::base_for;
+use super::shared::lineage::{Lineage, Step};
 use super::shared::training;
-use super::shared::training::{ClassWeights, Task, WithTraining, check_smoothing, save_model};
+use super::shared::training::{ClassWeights, Task, Trained, WithTraining, check_smoothing, save_model};
 use super::shared::types::{ADAPTER, MODEL, TOKENS};
 use pipe_engine::contract::context::Context;
 use pipe_engine::contract::kind::{External, Invalid, Port, Resource, Stage};
 use pipe_ml::compress::lora::{LoraConfig, Targets, save_adapter};
 use pipe_ml::model::head::HeadKind;
-use pipe_ml::model::{Config, Initialised, Model};
-use pipe_ml::text::data::Tokens;
+use pipe_ml::model::Initialised;
+use pipe_ml::model::adopt::copy;
+use pipe_ml::text::data::{Cleaning, Tokens};
 use pipe_ml::text::tokenizer;
 use pipe_ml::train::fit::Hyperparameters;
 use pipe_ml::train::objective::Objective;
@@ -65,7 +68,9 @@ pub type Lora = WithTraining<LoraParameters>;
 
 impl Stage for Lora {
     const KIND: &'static str = "lora";
-    // 4: the adapter has the tokenizer and the labels; the origin of the base's config is not copied.
+    // 3: the adapted layer is one operation, which rounds differently.
+    // 4: the folders say how texts were cleaned and how the model was made; a base's labels are matched by name; the adapter
+    // has the tokenizer and the labels; the origin of the base's config is not copied.
     const VERSION: u32 = 4;
     const MAIN: Option<&'static str> = Some("rank");
     const INPUTS: &'static [Port] = &[Port::one("tokens", TOKENS)];
@@ -109,10 +114,8 @@ impl Stage for Lora {
         let device = base::device(cx)?;
         let base = cx.external("base")?;
         base::check_tokenizer(&dir, base, "the base's", base::TAKE_THE_BASES)?;
-        let config = Config::open(base)?.with_labels(&tokens.labels);
-        let head = self.own.head.unwrap_or(config.head());
-        let config = config.with_head(head);
-        let loaded = Model::load_as(config, base, cx.seed(), &device.device)?;
+        let (lineage, step) = (Lineage::of_base(&self.own.base, base), Step::of(self)?);
+        let loaded = base_for(cx, base, self.own.head, &tokens, &device)?;
         loaded.notes.into_iter().for_each(|n| cx.note(n));
         loaded.warnings.into_iter().for_each(|w| cx.warn(w));
         let own = &self.own;
@@ -147,7 +150,9 @@ impl Stage for Lora {
         let adapter = cx.output("adapter")?;
         save_adapter(&fitted.model, &config, &own.base, &adapter)?;
         tokenizer::copy_files(&dir, &adapter)?;
-        save_model(&fitted.model.merge_lora(), &fitted.training, &tokens.labels, &dir, &cx.output("model")?)
+        copy(&dir, &adapter, &[Cleaning::FILE])?;
+        let (model, training) = (&fitted.model.merge_lora(), &fitted.training);
+        save_model(Trained { model, training, tokens: &tokens, dir: &dir, lineage, step }, &cx.output("model")?)
     }
 }
 

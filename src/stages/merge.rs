@@ -4,10 +4,13 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::shared::base;
+use super::shared::lineage::{Lineage, Step};
 use super::shared::types::MODEL;
 use pipe_engine::contract::context::Context;
 use pipe_engine::contract::kind::{External, Invalid, Port, Stage};
 use pipe_ml::compress::lora::merge;
+use pipe_ml::model::adopt::copy;
+use pipe_ml::text::data::Cleaning;
 use pipe_ml::text::tokenizer;
 use pipe_ml::text::tokenizer::Limit;
 
@@ -32,7 +35,8 @@ const UNNAMED: &str = "LABEL_";
 
 impl Stage for Merge {
     const KIND: &'static str = "merge";
-    // 2: labels and tokenizer of the adapter; `model_max_length`; the origin of the base's config is not copied.
+    // 2: the folder says how texts were cleaned and how the model was made; labels and tokenizer of the adapter;
+    // `model_max_length`; the origin of the base's config is not copied.
     const VERSION: u32 = 2;
     const MAIN: Option<&'static str> = Some("adapter");
     const INPUTS: &'static [Port] = &[];
@@ -69,6 +73,10 @@ impl Stage for Merge {
         let from = if tokenizer::is_in(&adapter) { &adapter } else { &base };
         let remarks = tokenizer::save(from, &out, Limit::Positions(config.max_length()))?;
         remarks.into_iter().for_each(|remark| cx.warn(remark));
-        Ok(())
+        // The adapter was trained last.
+        for from in [&base, &adapter] {
+            copy(from, &out, &[Cleaning::FILE])?;
+        }
+        Lineage::of_base(&self.base, &base).then(Step::of(self)?).write(&out)
     }
 }

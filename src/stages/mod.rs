@@ -6,6 +6,7 @@ pub mod distill;
 pub mod evaluate;
 pub mod lora;
 pub mod merge;
+pub mod model;
 pub mod preprocess;
 pub mod prune;
 pub mod quantize;
@@ -28,6 +29,7 @@ pub const KINDS: &[Kind] = &[
     Kind::of::<train::Train>(),
     Kind::of::<lora::Lora>(),
     Kind::of::<merge::Merge>(),
+    Kind::of::<model::TrainedModel>(),
     Kind::of::<prune::Prune>(),
     Kind::of::<quantize::Quantize>(),
     Kind::of::<convert::Convert>(),

@@ -20,6 +20,7 @@ pub struct Preprocess(Spec);
 
 impl Stage for Preprocess {
     const KIND: &'static str = "preprocess";
+    // 2: the corpus says how its texts were cleaned.
     const VERSION: u32 = 2;
     const INPUTS: &'static [Port] = &[];
     const OUTPUTS: &'static [Port] = &[Port::one("corpus", CORPUS)];

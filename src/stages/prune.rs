@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use super::shared::base;
 use super::shared::base::copy_but_weights;
+use super::shared::labels::model_for;
 use super::shared::layers::Layers;
+use super::shared::lineage::{Lineage, Step};
 use super::shared::recovery;
 use super::shared::recovery::{PrunedModel, Recovery};
 use super::shared::removal;
@@ -19,7 +21,6 @@ use pipe_engine::contract::context::Context;
 use pipe_engine::contract::kind::{Invalid, Labels, Need, Port, Resource, Stage};
 use pipe_ml::compress::prune::{Gradual, Method, Pattern, PruneReport, Pruning, Scope, Target};
 use pipe_ml::files::weights;
-use pipe_ml::model::Model;
 use pipe_ml::model::config::Config;
 use pipe_ml::train::fit::Hyperparameters;
 
@@ -70,7 +71,8 @@ pub type Prune = WithTraining<PruneParameters, Recovery>;
 
 impl Stage for Prune {
     const KIND: &'static str = "prune";
-    const VERSION: u32 = 2;
+    // 3: the folder says how texts were cleaned and how the model was made; labels are matched by name.
+    const VERSION: u32 = 3;
     const MAIN: Option<&'static str> = Some("sparsity");
     const INPUTS: &'static [Port] = &[Port::one("model", MODEL), Port::optional("tokens", TOKENS)];
     const OUTPUTS: &'static [Port] = &[Port::one("model", MODEL)];
@@ -121,21 +123,28 @@ impl Stage for Prune {
         let quantized = Config::open(&dir)?.quantization().is_some();
         ensure!(!quantized, "the model is quantized; prune it before `quantize`");
         if self.own.is_structured() {
-            return removal::run(cx, &self.own.wanted(), self.training.training());
+            return removal::run(cx, &self.own.wanted(), self.training.training(), Step::of(self)?);
         }
         let out = cx.output("model")?;
         let pruning = self.own.pruning();
+        let step = Step::of(self)?;
         let report = match self.training.training() {
-            None => at_once(&pruning, &dir, &out)?,
-            Some(training) => recovered(cx, pruning, training)?,
+            None => {
+                let report = at_once(&pruning, &dir, &out)?;
+                Lineage::open(&dir).then(step).write(&out)?;
+                report
+            }
+            Some(training) => recovered(cx, pruning, training, step)?,
         };
-        cx.note(format!(
+        let zeros = format!(
             "{} of {} weights in {} matrices are zero ({:.1} %)",
             report.zeroed,
             report.weights,
             report.layers.len(),
             100.0 * report.achieved
-        ));
+        );
+        Lineage::note(&out, &zeros)?;
+        cx.note(zeros);
         cx.fact("sparsity", report.achieved);
         let path = out.join("pruning.json");
         std::fs::write(&path, serde_json::to_string_pretty(&report)?)
@@ -153,12 +162,13 @@ fn at_once(pruning: &Pruning, dir: &Path, out: &Path) -> Result<PruneReport> {
 }
 
 /// Prune the model and train it.
-fn recovered(cx: &mut Context, pruning: Pruning, training: &Hyperparameters) -> Result<PruneReport> {
+fn recovered(cx: &mut Context, pruning: Pruning, training: &Hyperparameters, step: Step) -> Result<PruneReport> {
     let dir = cx.input("model")?.dir.clone();
     let tokens = base::tokens_for(&dir, cx)?;
     let device = base::device(cx)?;
-    let model = Model::load(&dir, None, cx.seed(), &device.device)?.model;
-    let pruned = PrunedModel { model, tokens: &tokens, device: &device, pruning: pruning.clone() };
+    let model = model_for(cx, &dir, &tokens, &device, "the model")?.model;
+    let lineage = Lineage::open(&dir);
+    let pruned = PrunedModel { model, tokens: &tokens, device: &device, pruning: pruning.clone(), lineage, step };
     let (model, recovery) = recovery::recover(cx, pruned, training)?;
     Ok(PruneReport { recovery: Some(recovery), ..pruning.report(&model.to_host()?)? })
 }

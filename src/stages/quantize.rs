@@ -5,6 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::shared::base::{TAKE_THE_MODELS, check_tokenizer, copy_but_weights};
+use super::shared::lineage::{Lineage, Step};
 use super::shared::types::{MODEL, TOKENS};
 use super::shared::watched::{Watched, finished};
 use pipe_engine::contract::context::Context;
@@ -34,13 +35,17 @@ pub struct Quantize {
     group_size: Option<usize>,
 }
 
+/// More rows take longer and hardly change what is found.
+pub(super) const ROWS: usize = 256;
+
 fn rows() -> usize {
-    256
+    ROWS
 }
 
 impl Stage for Quantize {
     const KIND: &'static str = "quantize";
-    const VERSION: u32 = 3;
+    // 4: the folder says how the model was made.
+    const VERSION: u32 = 4;
     const MAIN: Option<&'static str> = Some("scheme");
     const INPUTS: &'static [Port] = &[Port::one("model", MODEL), Port::optional("tokens", TOKENS)];
     const OUTPUTS: &'static [Port] = &[Port::one("model", MODEL)];
@@ -61,46 +66,48 @@ impl Stage for Quantize {
     fn run(&self, cx: &mut Context) -> anyhow::Result<()> {
         let dir = cx.input("model")?.dir.clone();
         let out = cx.output("model")?;
-        let request =
-            Request { scheme: self.scheme, calibration: self.rows(cx)?, group: self.group_size.unwrap_or(GROUP) };
+        let request = Request {
+            scheme: self.scheme,
+            calibration: calibration(cx, self.calibration)?,
+            group: self.group_size.unwrap_or(GROUP),
+        };
         let report = finished(quantize(&dir, &out, &request, &Watched::new(cx)))?;
         copy_but_weights(&dir, &out, &["config.json"])?;
-        report_results(cx, &report);
+        let notes = report_results(cx, &report);
+        Lineage::open(&dir).then(Step { notes, ..Step::of(self)? }).write(&out)?;
         let path = out.join("quantization.json");
         std::fs::write(&path, serde_json::to_string_pretty(&report)?)
             .with_context(|| format!("cannot write {}", path.display()))
     }
 }
 
-impl Quantize {
-    /// The rows to measure on, if `in.tokens` is set.
-    fn rows(&self, cx: &mut Context) -> anyhow::Result<Option<Calibration>> {
-        if cx.inputs("tokens").is_empty() {
-            return Ok(None);
-        }
-        let tokens = Tokens::open(&cx.input("tokens")?.dir)?;
-        let dir = &cx.input("model")?.dir;
-        check_tokens(&Config::open(dir)?, &tokens)?;
-        check_tokenizer(&cx.input("tokens")?.dir, dir, "the model's", TAKE_THE_MODELS)?;
-        anyhow::ensure!(
-            !tokens.validation.is_empty(),
-            "there are no validation rows to measure layers on; set `validation` in `preprocess`, or leave out `in.tokens`"
-        );
-        Ok(Some(Calibration::of(&tokens.validation, self.calibration, tokens.pad_id)))
+/// `count` rows to measure layers on, if `in.tokens` is set.
+pub(super) fn calibration(cx: &Context, count: usize) -> anyhow::Result<Option<Calibration>> {
+    if cx.inputs("tokens").is_empty() {
+        return Ok(None);
     }
+    let tokens = Tokens::open(&cx.input("tokens")?.dir)?;
+    let dir = &cx.input("model")?.dir;
+    check_tokens(&Config::open(dir)?, &tokens)?;
+    check_tokenizer(&cx.input("tokens")?.dir, dir, "the model's", TAKE_THE_MODELS)?;
+    anyhow::ensure!(
+        !tokens.validation.is_empty(),
+        "there are no validation rows to measure layers on; set `validation` in `preprocess`, or leave out `in.tokens`"
+    );
+    Ok(Some(Calibration::of(&tokens.validation, count, tokens.pad_id)))
 }
 
-/// Report the results to the user.
-fn report_results(cx: &mut Context, report: &QuantizeReport) {
+/// Report the results to the user; returns the lines that describe the model.
+fn report_results(cx: &mut Context, report: &QuantizeReport) -> Vec<String> {
     let ratio = report.bytes_after as f64 / report.bytes_before as f64;
-    cx.note(format!("{ratio:.2} of the size: {} → {} bytes", report.bytes_before, report.bytes_after));
+    let mut notes = vec![format!("{ratio:.2} of the size: {} → {} bytes", report.bytes_before, report.bytes_after)];
     cx.fact("size-ratio", ratio);
     if let Some(worst) = report.tensors.iter().max_by(|a, b| a.relative_error.total_cmp(&b.relative_error)) {
-        cx.note(format!("largest relative error {:.4} in {}", worst.relative_error, worst.name));
+        notes.push(format!("largest relative error {:.4} in {}", worst.relative_error, worst.name));
         cx.fact("largest-relative-error", worst.relative_error);
     }
     if let Some(worst) = report.layers.first() {
-        cx.note(format!("most sensitive layer: {}, whose outputs change by {:.4}", worst.name, worst.error));
+        notes.push(format!("most sensitive layer: {}, whose outputs change by {:.4}", worst.name, worst.error));
         cx.fact("largest-layer-error", worst.error);
     }
     let more = [
@@ -110,8 +117,10 @@ fn report_results(cx: &mut Context, report: &QuantizeReport) {
     for (form, what, fact) in more {
         let names = report.layers_as(form);
         if !names.is_empty() {
-            cx.note(format!("{what}: {}", pipe_ml::model::shortened(&names)));
+            notes.push(format!("{what}: {}", pipe_ml::model::shortened(&names)));
             cx.fact(fact, names.len() as f64);
         }
     }
+    notes.iter().for_each(|note| cx.note(note));
+    notes
 }

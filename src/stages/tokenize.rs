@@ -33,7 +33,9 @@ pub struct Tokenize {
 
 impl Stage for Tokenize {
     const KIND: &'static str = "tokenize";
-    // 3: writes `model_max_length` and no truncation or padding; settings of tokenizer_config.json that transformers applies.
+    // 2: writes a `tokenizer.json` if the folder has none.
+    // 3: says how texts were cleaned; writes `model_max_length` and no truncation or padding; settings of
+    // tokenizer_config.json that transformers applies.
     const VERSION: u32 = 3;
     const MAIN: Option<&'static str> = Some("max-length");
     const INPUTS: &'static [Port] = &[Port::one("corpus", CORPUS)];
@@ -104,6 +106,9 @@ impl Stage for Tokenize {
         cx.fact("tokens", (report.train.tokens + report.validation.tokens + report.test.tokens) as f64);
         cx.fact("truncated", (report.train.truncated + report.validation.truncated + report.test.truncated) as f64);
         tokens.write(&out)?;
+        if let Some(cleaning) = &corpus.cleaning {
+            cleaning.write(&out)?;
+        }
         report.write(&out)
     }
 }

@@ -4,15 +4,16 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::shared::base;
+use super::shared::labels::base_for;
+use super::shared::lineage::{Lineage, Step};
 use super::shared::training;
-use super::shared::training::{ClassWeights, Task, WithTraining, check_smoothing, save_model};
+use super::shared::training::{ClassWeights, Task, Trained, WithTraining, check_smoothing, save_model};
 use super::shared::types::{MODEL, TOKENS};
 use pipe_engine::contract::context::Context;
 use pipe_engine::contract::kind::{External, Invalid, Port, Resource, Stage};
 use pipe_ml::model::head::HeadKind;
-use pipe_ml::model::{Config, Model};
 use pipe_ml::text::data::Tokens;
-use pipe_ml::train::fit::Hyperparameters;
+use pipe_ml::train::fit::{Fitted, Hyperparameters};
 use pipe_ml::train::objective::Objective;
 
 /// Fine-tunes a model and keeps the best one of all evaluations on the validation rows.
@@ -43,7 +44,8 @@ pub type Train = WithTraining<TrainParameters>;
 
 impl Stage for Train {
     const KIND: &'static str = "train";
-    // 3: the origin of the base's config is not copied.
+    // 3: the folder says how texts were cleaned and how the model was made; a base's labels are matched by name; the origin of
+    // the base's config is not copied.
     const VERSION: u32 = 3;
     const INPUTS: &'static [Port] = &[Port::one("tokens", TOKENS)];
     const OUTPUTS: &'static [Port] = &[Port::one("model", MODEL)];
@@ -68,10 +70,8 @@ impl Stage for Train {
         let device = base::device(cx)?;
         let base = cx.external("base")?;
         base::check_tokenizer(&dir, base, "the base's", base::TAKE_THE_BASES)?;
-        let config = Config::open(base)?.with_labels(&tokens.labels);
-        let head = self.own.head.unwrap_or(config.head());
-        let config = config.with_head(head);
-        let loaded = Model::load_as(config, base, cx.seed(), &device.device)?;
+        let (lineage, step) = (Lineage::of_base(&self.own.base, base), Step::of(self)?);
+        let loaded = base_for(cx, base, self.own.head, &tokens, &device)?;
         loaded.notes.into_iter().for_each(|n| cx.note(n));
         loaded.warnings.into_iter().for_each(|w| cx.warn(w));
         let model = training::freeze(loaded.model, self.own.finetune_layers, &loaded.initialised, cx)?;
@@ -81,6 +81,7 @@ impl Stage for Train {
         };
         let task = Task { model, tokens: &tokens, objective: &objective, device: &device };
         let fitted = training::run(cx, task, &self.training)?;
-        save_model(&fitted.model, &fitted.training, &tokens.labels, &dir, &cx.output("model")?)
+        let Fitted { model, training, .. } = &fitted;
+        save_model(Trained { model, training, tokens: &tokens, dir: &dir, lineage, step }, &cx.output("model")?)
     }
 }

@@ -1,5 +1,6 @@
 //! One test program: every test uses the engine or the binary as a user would.
 
+mod adopted;
 mod archive;
 mod chains;
 mod circles;
@@ -31,6 +32,7 @@ mod real;
 mod review;
 mod rooms;
 mod saved;
+mod skew;
 #[path = "../engine/state.rs"]
 mod state;
 mod structured;

@@ -42,6 +42,29 @@ fn says(text: &str, words: &[&str], expected: &str) {
 }
 
 #[test]
+fn a_folder_where_a_stage_belongs() {
+    for path in ["models/mine", "hf:a/b@v2"] {
+        let carets = "^".repeat(path.len() + 2);
+        says(
+            &GOOD.replace("in.model = \"teacher\"", &format!("in.model = \"{path}\"")),
+            &[],
+            &format!(
+                r#"
+error: unknown stage `{path}`
+  --> p.toml:14:12
+   |
+14 | in.model = "{path}"
+   |            {carets} unknown stage
+   |
+help: a model that no stage makes enters by a stage of its own: `use = "model@{path}"`
+help: stages: corpus, tokens, teacher, int8
+"#
+            ),
+        );
+    }
+}
+
+#[test]
 fn a_wrong_type() {
     says(
         &GOOD.replace("in.model = \"teacher\"", "in.model = \"corpus\""),

@@ -184,9 +184,12 @@ fn a_pipeline_of_every_kind_runs_once_and_then_only_what_changes() {
     assert_eq!(
         names,
         [
+            "README.md",
             "config.json",
+            "lineage.json",
             "merges.txt",
             "model.safetensors",
+            "preprocessing.json",
             "special_tokens_map.json",
             "tokenizer.json",
             "tokenizer_config.json",

@@ -10,13 +10,13 @@ use crate::cli::context::Context;
 use crate::cli::words::model::{Definition, Wanted};
 use crate::error::Error;
 use crate::report::{Color, color, secret};
-use crate::stages::shared::predictor::{Prediction, Predictor};
+use crate::stages::shared::predictor::{Cleaned, Prediction, Predictor};
 use crate::stages::shared::texts::Texts;
 
 /// Label texts with a model.
 ///
-/// Texts come from --text, --input or standard input (one per line). They go to the tokenizer unchanged: the cleaning
-/// of `preprocess` is not applied.
+/// Texts come from --text, --input or standard input (one per line). They are cleaned as the texts were that the model
+/// was trained on, if its folder says how (preprocessing.json).
 #[derive(Debug, clap::Args)]
 pub struct Predict {
     /// A model folder, FILE:STAGE for the output of a stage, or hf:OWNER/NAME if that has been downloaded.
@@ -40,6 +40,9 @@ pub struct Predict {
     /// The first line of the input is a row, not the names of columns.
     #[arg(long, requires = "input")]
     no_header: bool,
+    /// Give texts to the tokenizer as they are, however the model's training texts were cleaned.
+    #[arg(long)]
+    raw: bool,
     /// The output format.
     #[arg(long, value_enum, default_value_t = Format::Jsonl)]
     format: Format,
@@ -96,23 +99,34 @@ type Source = Box<dyn Iterator<Item = Result<String, Error>>>;
 impl Predict {
     pub fn run(self, cx: &mut Context<'_>) -> Result<(), Error> {
         let dir = self.definition.find(cx, &self.model, WANTED)?;
+        let cleaned = if self.raw { Cleaned::Not } else { Cleaned::AsTrained };
         let mut texts = self.texts()?.peekable();
-        let predictor = Predictor::open(&dir, &self.device).map_err(|e| Error::failed(format!("{e:#}")))?;
-        predictor.remarks().iter().for_each(|remark| note(remark));
+        let predictor = Predictor::open(&dir, &self.device, cleaned).map_err(|e| Error::failed(format!("{e:#}")))?;
+        predictor.remarks().iter().for_each(|remark| warn(remark));
+        if let Some(cleaning) = predictor.cleaning() {
+            let done = cleaning.describe();
+            note(&format!("texts are cleaned as for training ({done}); --raw leaves them as they are"));
+        }
         if self.format == Format::Csv {
             cx.print_data(&header(&predictor)?)?;
         }
+        let (mut before, mut empty) = (0, Empty::default());
         while texts.peek().is_some() {
             let chunk: Vec<String> = texts.by_ref().take(CHUNK).collect::<Result<_, _>>()?;
             let predictions = predictor.predict(&chunk).map_err(|e| Error::failed(format!("{e:#}")))?;
-            for (text, prediction) in chunk.iter().zip(&predictions) {
+            for (at, (text, prediction)) in chunk.iter().zip(&predictions).enumerate() {
+                if prediction.is_empty {
+                    empty.see(before + at + 1, text);
+                }
                 let line = match self.format {
                     Format::Jsonl => json(&predictor, text, prediction)?,
                     Format::Csv => csv_line(&record(text, prediction))?,
                 };
                 cx.print_data(&line)?;
             }
+            before += chunk.len();
         }
+        empty.describe().iter().for_each(|text| note(text));
         Ok(())
     }
 
@@ -134,10 +148,7 @@ impl Predict {
             header: !self.no_header,
         };
         let read = wanted.read().map_err(|error| self.explained(&error))?;
-        for warning in read.warnings {
-            let head = Color::of_stderr().paint(color::WARNING, "warning:");
-            let _ = secret::write(&mut std::io::stderr(), &format!("{head} {warning}\n"));
-        }
+        read.warnings.iter().for_each(|warning| warn(warning));
         Ok(Box::new(read.texts.into_iter().map(Ok)))
     }
 
@@ -157,10 +168,10 @@ impl Predict {
     }
 }
 
-/// Write a note to standard error; standard output has only results.
-fn note(text: &str) {
+/// A warning on standard error; standard output has only results.
+fn warn(text: &str) {
     let head = Color::of_stderr().paint(color::WARNING, "warning:");
-    // A reader that has gone away misses a note, and nothing else.
+    // A reader that has gone away misses a warning, and nothing else.
     let _ = secret::write(&mut std::io::stderr(), &format!("{head} {text}\n"));
 }
 
@@ -174,6 +185,37 @@ fn lines(from: impl Read + 'static) -> Source {
         Ok(String::from_utf8_lossy(line.strip_suffix(b"\r").unwrap_or(line)).into_owned())
     };
     Box::new(BufReader::new(from).split(b'\n').enumerate().map(decoded))
+}
+
+/// Texts that were empty when the model got them.
+#[derive(Default)]
+struct Empty {
+    count: usize,
+    /// The number of the first, from 1, and whether cleaning made it empty.
+    first: Option<(usize, bool)>,
+}
+
+impl Empty {
+    fn see(&mut self, number: usize, text: &str) {
+        self.count += 1;
+        self.first.get_or_insert((number, !text.trim().is_empty()));
+    }
+
+    fn describe(&self) -> Option<String> {
+        let (number, was_cleaned) = self.first?;
+        let how = if was_cleaned { " after cleaning" } else { "" };
+        let texts = match self.count {
+            1 => format!("text {number} is empty{how}; its label says nothing"),
+            count => format!("{count} texts are empty, the first of them text {number}{how}; their labels say nothing"),
+        };
+        Some(texts)
+    }
+}
+
+/// A line on standard error; results go to standard output.
+fn note(text: &str) {
+    // Ignore write errors: the reader has gone away, and results do not depend on it.
+    let _ = secret::write(&mut std::io::stderr(), &format!("{} {text}\n", Color::of_stderr().paint(color::HELP, "note:")));
 }
 
 fn json(predictor: &Predictor, text: &str, p: &Prediction) -> Result<String, Error> {

@@ -11,7 +11,7 @@ use super::reference::{Reference, SCHEME, is_commit, is_plain};
 use super::settings::Settings;
 use super::store::Store;
 use crate::files::weights;
-use crate::text::data::card;
+use crate::text::data::{Cleaning, card};
 use crate::text::tokenizer;
 use crate::watch::Watch;
 
@@ -22,6 +22,8 @@ const ADAPTER: &str = "adapter_config.json";
 /// Sets of files from which a tokenizer can be built, most preferred first.
 const TOKENIZERS: [&[&str]; 5] =
     [&["tokenizer.json"], &["vocab.json", "merges.txt"], &["vocab.txt"], &["spm.model"], &["sentencepiece.bpe.model"]];
+/// How texts were cleaned before the model was trained, and how the model was made.
+const BESIDE: [&str; 2] = [Cleaning::FILE, "lineage.json"];
 /// How many files of a repository an error message lists.
 const LISTED: usize = 12;
 
@@ -234,6 +236,8 @@ impl Fetch<'_> {
                 let Some(kind) = kinds.into_iter().find(|name| has(name)) else {
                     return Err(self.unfit(info, &format!("{} or {}", weights::SINGLE, weights::PICKLE)));
                 };
+                // What `pipe` writes beside a model; other programs have no such files.
+                names.extend(BESIDE.into_iter().filter(|name| has(name)));
                 names.extend([CONFIG, kind]);
             }
             Need::Dataset => {}

@@ -82,6 +82,11 @@ impl Classifier {
         }
     }
 
+    /// The same with its logits in the order of `labels`: logit `i` is the one that was at `order[i]`.
+    pub fn with_label_order(self, labels: &[String], order: &[usize]) -> Result<Self> {
+        Ok(Self { model: self.model.with_label_order(labels, order)?, ..self })
+    }
+
     pub fn model(&self) -> &Model {
         &self.model
     }

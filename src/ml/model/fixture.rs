@@ -7,6 +7,9 @@ use burn::tensor::activation::log_softmax;
 use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
 use serde_json::Value;
 
+use super::HostTensors;
+use super::names::WEIGHT;
+
 /// The fixtures of the repository. A test that needs one fails if it is missing.
 const COMMITTED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures/parity");
 
@@ -128,4 +131,32 @@ fn matrix(value: &Value) -> (Vec<f64>, [usize; 2]) {
     let values: Vec<f64> = rows.iter().flat_map(row).collect();
     let shape = [rows.len(), values.len() / rows.len()];
     (values, shape)
+}
+
+/// The same function in floats, with a channel that is larger by `size` wherever the encoder's layers read it.
+/// DeBERTa-v3 has such channels: a LayerNorm adds the size, and the biases of all layers that read the channel subtract
+/// it again.
+pub(crate) fn with_outlier(host: &mut HostTensors, channel: usize, size: f32) {
+    let names: Vec<String> = host.keys().cloned().collect();
+    let layers = names.iter().filter(|name| name.ends_with("intermediate.dense.weight")).count();
+    let mut add = |name: &str, size: f32| host.get_mut(name).expect(name).data[channel] += size;
+    add("deberta.embeddings.LayerNorm.bias", size);
+    add("deberta.encoder.LayerNorm.bias", size);
+    for layer in 0..layers {
+        let at = format!("deberta.encoder.layer.{layer}");
+        add(&format!("{at}.attention.output.LayerNorm.bias"), size);
+        if layer + 1 < layers {
+            add(&format!("{at}.output.LayerNorm.bias"), size);
+        }
+        // The residual bypasses the layers and is added to their output.
+        add(&format!("{at}.attention.output.dense.bias"), -size);
+        add(&format!("{at}.output.dense.bias"), -size);
+    }
+    let readers = ["query_proj", "key_proj", "value_proj", "intermediate.dense"];
+    for weight in names.iter().filter(|name| readers.iter().any(|r| name.ends_with(&format!("{r}{WEIGHT}")))) {
+        let super::HostTensor { shape, data } = &host[weight];
+        let column: Vec<f32> = data.iter().skip(channel).step_by(shape[1]).copied().collect();
+        let bias = host.get_mut(&weight.replace(WEIGHT, ".bias")).expect("a bias");
+        bias.data.iter_mut().zip(column).for_each(|(bias, weight)| *bias -= size * weight);
+    }
 }

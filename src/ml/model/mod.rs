@@ -2,6 +2,7 @@
 
 pub(crate) mod activation;
 pub(crate) mod adapter;
+pub mod adopt;
 mod bert;
 mod classifier;
 pub mod config;
@@ -29,6 +30,7 @@ mod parity;
 pub(crate) mod part;
 pub(crate) mod peft;
 pub(crate) mod quantization;
+pub mod relabel;
 mod roberta;
 pub(crate) mod substitute;
 pub(crate) mod walk;

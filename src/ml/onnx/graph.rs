@@ -35,6 +35,8 @@ pub(super) enum Attribute<'a> {
 /// Names are those of modules and parameters in Hugging Face files, so that a reader can match the graph to them.
 pub(super) struct Graph {
     pub precision: Precision,
+    /// Linear layers that int8 would change too much, by name.
+    kept: BTreeMap<String, Kept>,
     /// `NodeProto`s.
     pub nodes: Message,
     pub tensors: Vec<Tensor>,
@@ -43,6 +45,15 @@ pub(super) struct Graph {
     names: BTreeSet<Rc<str>>,
     /// Activations that are already quantized: integers, scale and zero point.
     pub(super) quantized: BTreeMap<Value, [Value; 3]>,
+}
+
+/// What a layer keeps in a graph of integers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kept {
+    /// Its activations stay floats; its weights are integers.
+    Activations,
+    /// Its weights too, stored in this type.
+    Everything(Type),
 }
 
 /// Fields of `NodeProto`.
@@ -56,12 +67,23 @@ impl Graph {
     pub(super) fn new(precision: Precision) -> Self {
         Graph {
             precision,
+            kept: BTreeMap::new(),
             nodes: Message::default(),
             tensors: Vec::new(),
             scope: String::new(),
             names: BTreeSet::new(),
             quantized: BTreeMap::new(),
         }
+    }
+
+    /// A graph of integers in which these layers keep more.
+    pub(super) fn keeping(kept: BTreeMap<String, Kept>) -> Self {
+        Graph { kept, ..Graph::new(Precision::Int8) }
+    }
+
+    /// What a layer keeps, by its name in files.
+    pub(super) fn kept(&self, module: &str) -> Option<Kept> {
+        self.kept.get(module).copied()
     }
 
     /// Runs `build` with the module's name as the prefix of operator names.

@@ -2,7 +2,7 @@
 
 use std::f64::consts::{FRAC_2_SQRT_PI, SQRT_2};
 
-use super::graph::{Attribute, Graph, Value};
+use super::graph::{Attribute, Graph, Kept, Value};
 use super::precision::Precision;
 use super::tensor::{Form, Type};
 use crate::files::host::Layout;
@@ -31,13 +31,14 @@ impl Graph {
     /// The affine layer `module` over every token: `x` `[.., in]` → `[.., out]`.
     ///
     /// In int8 this is a product of integers: the graph converts `x` to unsigned 8-bit integers with one scale and one zero
-    /// point at run time (`DynamicQuantizeLinear`); the weight has one scale for each output.
+    /// point at run time (`DynamicQuantizeLinear`); the weight has one scale for each output. A layer that this would change
+    /// too much multiplies floats.
     pub(super) fn linear(&mut self, module: &str, x: &Value) -> Value {
-        if self.precision != Precision::Int8 {
-            return self.float_linear(module, x);
+        let module = name_in_files(module.to_owned());
+        if self.precision != Precision::Int8 || self.kept(&module).is_some() {
+            return self.float_linear(&module, x);
         }
         let [integers, scale, zero] = self.quantized(x);
-        let module = name_in_files(module.to_owned());
         let weight = format!("{module}.weight");
         self.within(&module, |g| {
             let matrix = g.weight(&weight, Form::Integers(Layout::Transposed));
@@ -58,7 +59,10 @@ impl Graph {
         let module = name_in_files(module.to_owned());
         let weight = format!("{module}.weight");
         self.within(&module, |g| {
-            let matrix = if g.precision == Precision::Int8 {
+            let matrix = if let Some(Kept::Everything(ty)) = g.kept(&module) {
+                let matrix = g.weight(&weight, Form::Float(ty, Layout::Transposed));
+                if ty == Type::Float { matrix } else { g.cast(&matrix, Type::Float) }
+            } else if g.precision == Precision::Int8 {
                 let matrix = g.weight(&weight, Form::Integers(Layout::Transposed));
                 let scales = g.weight(&weight, Form::Scales(Layout::Transposed));
                 // ONNX Runtime computes this once, when it loads the file; it would run `DequantizeLinear` every time.

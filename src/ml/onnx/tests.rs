@@ -8,12 +8,17 @@ use rten::{Value, ValueOrView};
 
 use super::convert::convert_within;
 use super::graph::Graph;
-use super::{MODEL, Precision, convert};
-use crate::compress::quantize::{Request, Scheme, quantize};
+use super::{Converted, MODEL, Precision};
+use crate::compress::quantize::{Form, MeasuredLayer, Request, Scheme, measure_batches, quantize};
 use crate::compute::dropout::Pass;
-use crate::model::fixture::Fixture;
+use crate::model::fixture::{Fixture, with_outlier};
 use crate::model::{Config, Model};
 use crate::watch::Silent;
+
+/// Measures layers on random tokens.
+fn convert(from: &Path, to: &Path, precision: Precision) -> anyhow::Result<Converted> {
+    super::convert(from, to, precision, None, &Silent)
+}
 
 /// Token ids and the mask of real tokens, `[rows, length]`.
 struct Batch {
@@ -123,6 +128,48 @@ fn int8_files_stay_close() {
     compare(Precision::Int8, 0.03);
 }
 
+/// DeBERTa with a channel that is far larger than the others, as downloaded ones have: eight bits over its range leave the
+/// others nothing.
+#[test]
+fn layers_that_int8_would_harm_keep_floats() {
+    let fixture = Fixture::open("deberta-v2");
+    let (dir, out) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+    let model = Model::load(&fixture.dir, None, 0, &Device::flex()).expect("loads").model;
+    let (labels, mut host) = (model.config().labels().to_vec(), model.to_host().expect("host"));
+    with_outlier(&mut host, 5, 200.0);
+    let model = model.from_host(host).expect("filled");
+    model.save(dir.path(), &labels).expect("saved");
+    let batch = Batch::of(&fixture);
+    let exact = batch.by_model(&model);
+    let difference = || largest_difference(&batch.by_engine(&engine(out.path())), &exact);
+
+    let converted = convert(dir.path(), out.path(), Precision::Int8).expect("converted");
+    let ours = difference();
+    let kept: Vec<&MeasuredLayer> = converted.layers.iter().filter(|layer| layer.form != Form::Int8).collect();
+    assert!(kept.len() > 5 && kept.len() < converted.layers.len(), "{:?}", converted.layers);
+    assert!(kept.iter().any(|layer| layer.name.ends_with("query_proj")), "{kept:?}");
+    let integers = |mut layer: MeasuredLayer| {
+        layer.form = Form::Int8;
+        layer
+    };
+    let all = converted.layers.iter().cloned().map(integers).collect();
+    convert_within(dir.path(), out.path(), Precision::Int8, all, u64::from(u32::MAX)).expect("converted");
+    let plain = difference();
+    println!("logits differ by {plain:.3} in integers alone, {ours:.4} as chosen");
+    assert!(plain > 0.1 && ours < 0.03, "{plain} {ours}");
+
+    // Layers in floats altogether.
+    let mut forms = converted.layers;
+    forms.iter_mut().for_each(|layer| layer.form = Form::Float16);
+    convert_within(dir.path(), out.path(), Precision::Int8, forms.clone(), u64::from(u32::MAX)).expect("converted");
+    assert!(difference() < 0.01);
+    // Without outliers, integers are everywhere.
+    let model = Model::load(&Fixture::open("roberta-tiny").dir, None, 0, &Device::flex()).expect("loads").model;
+    let calibration = crate::compress::quantize::Calibration::random(model.config());
+    let layers = measure_batches(model, &calibration, &Silent).expect("measured");
+    assert!(layers.iter().all(|layer| layer.form == Form::Int8), "{layers:?}");
+}
+
 #[test]
 fn the_same_model_gives_the_same_bytes() {
     let fixture = Fixture::open("deberta-v2");
@@ -142,7 +189,7 @@ fn what_is_too_large_for_one_file_keeps_its_weights_beside_it() {
     let (one, two) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
     let whole = convert(&fixture.dir, one.path(), Precision::F32).expect("converted");
     assert_eq!(whole.files, [MODEL]);
-    let apart = convert_within(&fixture.dir, two.path(), Precision::F32, whole.bytes_after).expect("converted");
+    let apart = convert_within(&fixture.dir, two.path(), Precision::F32, Vec::new(), whole.bytes_after).expect("converted");
     assert_eq!(apart.files, [MODEL, "model.onnx_data"]);
     let small = fs::metadata(two.path().join(MODEL)).expect("a file").len();
     assert!(small * 4 < whole.bytes_after, "{small} of {whole:?}");

@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, bail};
 
+use super::labels::label_order;
 use pipe_engine::contract::context::Context;
 use pipe_engine::contract::event::{Event, Observer};
 use pipe_engine::contract::kind::{External, What};
@@ -96,22 +97,12 @@ pub fn device(cx: &mut Context) -> Result<Chosen> {
     Ok(chosen)
 }
 
-/// Check that a model that pipe trained has the labels of `tokens`.
-pub fn check_labels(labels: &[String], tokens: &Tokens, whose: &str) -> Result<()> {
-    ensure!(
-        labels == tokens.labels,
-        "{whose} classifies into {}, but the tokens are labelled {}",
-        labels.join(", "),
-        tokens.labels.join(", ")
-    );
-    Ok(())
-}
-
-/// The tokens on the port `tokens`, after checking that they fit the model in `dir`, which pipe trained.
+/// The tokens on the port `tokens`, after checking that they fit the trained model in `dir`; `model_for` puts its labels
+/// into their order.
 pub fn tokens_for(dir: &Path, cx: &Context) -> Result<Tokens> {
     let tokens = Tokens::open(&cx.input("tokens")?.dir)?;
     let config = Config::open(dir)?;
-    check_labels(config.labels(), &tokens, "the model")?;
+    label_order(config.labels(), &tokens, "the model")?;
     check_tokens(&config, &tokens)?;
     check_tokenizer(&cx.input("tokens")?.dir, dir, "the model's", TAKE_THE_MODELS)?;
     Ok(tokens)

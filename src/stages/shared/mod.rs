@@ -1,8 +1,11 @@
 //! What several kinds, or a kind and a command, have in common.
 
 pub mod base;
+pub mod card;
 pub mod inspector;
+pub mod labels;
 pub mod layers;
+pub mod lineage;
 pub mod predictor;
 pub mod recovery;
 pub mod removal;

@@ -1,5 +1,6 @@
 //! Labels texts with a trained model: the core of `pipe predict`.
 
+use std::borrow::Cow;
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
@@ -8,13 +9,24 @@ use pipe_ml::compute::device;
 use pipe_ml::compute::numbers::{argmax, log_softmax};
 use pipe_ml::judge::classifier::Classifier;
 use pipe_ml::judge::metrics::Scoring;
-use pipe_ml::text::data::Split;
-use pipe_ml::text::tokenizer::Tokenizer;
+use pipe_ml::text::data::{Cleaning, Split};
+use pipe_ml::text::tokenizer::{Encoded, Tokenizer};
 use pipe_ml::watch::Silent;
 
 pub struct Predictor {
     classifier: Classifier,
     tokenizer: Tokenizer,
+    /// How texts are cleaned before they are tokenized; none leaves them as they are.
+    cleaning: Option<Cleaning>,
+}
+
+/// What happens to texts before the tokenizer sees them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cleaned {
+    /// What happened to the texts that the model was trained on, if its folder says it.
+    AsTrained,
+    /// Nothing.
+    Not,
 }
 
 /// The prediction for one text.
@@ -26,6 +38,8 @@ pub struct Prediction {
     pub logits: Vec<f32>,
     /// Tokens cut from the text because the model has no more positions, or was trained on shorter rows.
     pub truncated: usize,
+    /// Whether the model was given no text: it was empty, or nothing was left of it after cleaning.
+    pub is_empty: bool,
 }
 
 impl Predictor {
@@ -33,11 +47,20 @@ impl Predictor {
     const BATCH: usize = 32;
 
     /// Open a model folder with its tokenizer; `device` as in `--device`.
-    pub fn open(dir: &Path, device: &str) -> Result<Self> {
+    pub fn open(dir: &Path, device: &str, cleaned: Cleaned) -> Result<Self> {
         let device = device::open(&device.parse()?)?;
         let classifier = Classifier::open(dir, &device.device)?;
         let tokenizer = Tokenizer::open(dir)?;
-        Ok(Self { classifier, tokenizer })
+        let cleaning = match cleaned {
+            Cleaned::AsTrained => Cleaning::open(dir)?.filter(|cleaning| *cleaning != Cleaning::default()),
+            Cleaned::Not => None,
+        };
+        Ok(Self { classifier, tokenizer, cleaning })
+    }
+
+    /// How texts are cleaned before they are tokenized, if they are.
+    pub fn cleaning(&self) -> Option<&Cleaning> {
+        self.cleaning.as_ref()
     }
 
     /// Contradictions between the tokenizer's files, and what was decided.
@@ -49,11 +72,19 @@ impl Predictor {
         self.classifier.labels()
     }
 
+    fn cleaned<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        match &self.cleaning {
+            Some(cleaning) => Cow::Owned(cleaning.apply(text)),
+            None => Cow::Borrowed(text),
+        }
+    }
+
     /// Predictions in the order of the texts.
     pub fn predict<T: AsRef<str> + Sync>(&self, texts: &[T]) -> Result<Vec<Prediction>> {
+        let texts: Vec<Cow<str>> = texts.iter().map(|text| self.cleaned(text.as_ref())).collect();
         let positions = self.classifier.max_length();
         let longest = self.tokenizer.max_length().map_or(positions, |length| length.min(positions));
-        let encoded = self.tokenizer.encode_batch(texts, longest, &Silent)?;
+        let encoded = self.tokenizer.encode_batch(&texts, longest, &Silent)?;
         let rows = self.classifier.config().vocab_size();
         // Ids may have gaps: their number does not tell the highest.
         let highest = encoded.iter().flat_map(|e| &e.ids).chain([&self.tokenizer.pad_id()]).max().copied().unwrap_or(0);
@@ -70,13 +101,14 @@ impl Predictor {
             device: self.classifier.device(),
         };
         let logits = scoring.logits(&|ids, mask| self.classifier.logits(ids, mask), &Silent)?;
-        let judge = |(logits, encoded): (&[f32], &pipe_ml::text::tokenizer::Encoded)| -> Result<Prediction> {
+        let judge = |((logits, encoded), text): ((&[f32], &Encoded), &Cow<str>)| -> Result<Prediction> {
             let wide: Vec<f64> = logits.iter().map(|&v| f64::from(v)).collect();
             let label =
                 self.labels().get(argmax(&wide)).context("the model has no label for its highest logit")?.clone();
             let scores = log_softmax(&wide).iter().map(|l| l.exp() as f32).collect();
-            Ok(Prediction { label, scores, logits: logits.to_vec(), truncated: encoded.full - encoded.ids.len() })
+            let (truncated, is_empty) = (encoded.full - encoded.ids.len(), text.trim().is_empty());
+            Ok(Prediction { label, scores, logits: logits.to_vec(), truncated, is_empty })
         };
-        logits.chunks(self.labels().len()).zip(&encoded).map(judge).collect()
+        logits.chunks(self.labels().len()).zip(&encoded).zip(&texts).map(judge).collect()
     }
 }

@@ -4,8 +4,9 @@ use anyhow::Result;
 use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Serialize};
 
+use super::lineage::{Lineage, Step};
 use super::training;
-use super::training::{Task, save_model};
+use super::training::{Task, Trained, save_model};
 use pipe_engine::contract::context::Context;
 use pipe_engine::contract::kind::{Invalid, Need};
 use pipe_engine::text::diagnostic::{Diagnostic, Place};
@@ -16,7 +17,7 @@ use pipe_ml::compress::prune::Pruning;
 use pipe_ml::compute::device::Chosen;
 use pipe_ml::model::Model;
 use pipe_ml::text::data::Tokens;
-use pipe_ml::train::fit::{FitOptions, Hyperparameters};
+use pipe_ml::train::fit::{FitOptions, Fitted, Hyperparameters};
 use pipe_ml::train::objective::Objective;
 
 /// The parameter that requests it.
@@ -58,16 +59,20 @@ pub struct PrunedModel<'a> {
     pub device: &'a Chosen,
     /// Weights to prune before or during training. These and all other zeros of linear layers stay zero.
     pub pruning: Pruning,
+    /// How the model was made before this stage, and this stage.
+    pub lineage: Lineage,
+    pub step: Step,
 }
 
 /// Train the model and write the output `model`.
 pub fn recover(cx: &mut Context, pruned: PrunedModel, training: &Hyperparameters) -> Result<(Model, prune::Recovery)> {
-    let PrunedModel { model, tokens, device, pruning } = pruned;
+    let PrunedModel { model, tokens, device, pruning, lineage, step } = pruned;
     let options = FitOptions { pruning: Some(pruning), ..FitOptions::on(device, training.clone(), cx.seed())? };
     let task = Task { model, tokens, objective: &Objective::cross_entropy(), device };
     let fitted = training::run_with(cx, task, options)?;
     let (rows, out) = (cx.input("tokens")?.dir.clone(), cx.output("model")?);
-    save_model(&fitted.model, &fitted.training, &tokens.labels, &rows, &out)?;
+    let Fitted { model, training: how, .. } = &fitted;
+    save_model(Trained { model, training: how, tokens, dir: &rows, lineage, step }, &out)?;
     let recovery = prune::Recovery {
         epochs: training.epochs,
         steps: fitted.training.steps,

@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use super::base;
 use super::base::copy_but_weights;
+use super::labels::model_for;
 use super::layers::Layers;
+use super::lineage::{Lineage, Step};
 use super::recovery;
 use super::recovery::PrunedModel;
 use super::watched::{Watched, finished};
@@ -59,7 +61,7 @@ struct Report {
 }
 
 /// Remove parts of the input `model`, train the rest if requested, and write the output `model`.
-pub fn run(cx: &mut Context, wanted: &Wanted, training: Option<&Hyperparameters>) -> Result<()> {
+pub fn run(cx: &mut Context, wanted: &Wanted, training: Option<&Hyperparameters>, step: Step) -> Result<()> {
     let (dir, out) = (cx.input("model")?.dir.clone(), cx.output("model")?);
     let device = base::device(cx)?;
     let needs_rows = wanted.share.is_some() || training.is_some();
@@ -68,25 +70,32 @@ pub fn run(cx: &mut Context, wanted: &Wanted, training: Option<&Hyperparameters>
         (Some(share), Some(tokens)) => Some(Neurons { share, rows: rows(tokens, wanted.calibration)? }),
         _ => None,
     };
-    let model = Model::load(&dir, None, cx.seed(), &device.device)?.model;
+    let model = match &tokens {
+        Some(tokens) => model_for(cx, &dir, tokens, &device, "the model")?.model,
+        None => Model::load(&dir, None, cx.seed(), &device.device)?.model,
+    };
     let layers = wanted.layers.map(|layers| layers.of(model.config().layers())).transpose()?;
     let removal = Removal { layers: layers.as_deref(), neurons };
     let (model, removed) = finished(remove(model, &removal, &device.device, &Watched::new(cx)))?;
+    let lineage = Lineage::open(&dir);
     let recovery = match (training, &tokens) {
         (Some(training), Some(tokens)) => {
             // Nothing more is pruned; existing zeros stay.
             let pruning = Pruning::of(Method::Magnitude { sparsity: 0.0, scope: Scope::Local });
-            let pruned = PrunedModel { model, tokens, device: &device, pruning };
+            let pruned = PrunedModel { model, tokens, device: &device, pruning, lineage, step };
             Some(recovery::recover(cx, pruned, training)?.1)
         }
         _ => {
             model.save(&out, model.config().labels())?;
             copy_but_weights(&dir, &out, &["config.json"])?;
+            lineage.then(step).write(&out)?;
             None
         }
     };
     let report = Report { removed, recovery, bytes_before: weights::bytes(&dir)?, bytes_after: weights::bytes(&out)? };
-    report_results(cx, &report);
+    for note in report_results(cx, &report) {
+        Lineage::note(&out, note)?;
+    }
     write(&report, &out.join("pruning.json"))
 }
 
@@ -98,17 +107,18 @@ fn rows(tokens: &Tokens, most: usize) -> Result<LabelledRows<'_>> {
     Ok(LabelledRows { split: &tokens.validation, pad_id: tokens.pad_id, most })
 }
 
-/// Report the results to the user.
-fn report_results(cx: &mut Context, report: &Report) {
+/// Report the results to the user; returns the lines that describe the model.
+fn report_results(cx: &mut Context, report: &Report) -> Vec<String> {
+    let mut notes = Vec::new();
     let Report { removed, bytes_before, bytes_after, .. } = report;
     if removed.layers.len() < removed.layers_before {
         let (kept, all) = (removed.layers.len(), removed.layers_before);
-        cx.note(format!("kept {kept} of {all} layers: {:?}", removed.layers));
+        notes.push(format!("kept {kept} of {all} layers: {:?}", removed.layers));
         cx.fact("layers", kept as f64);
     }
     if let Some(neurons) = &removed.neurons {
         let lost = neurons.importance_removed();
-        cx.note(format!(
+        notes.push(format!(
             "kept {} of {} neurons of each layer; the removed ones had {:.1} % of the importance, measured on {} validation rows",
             neurons.width_after,
             neurons.width_before,
@@ -119,12 +129,14 @@ fn report_results(cx: &mut Context, report: &Report) {
         cx.fact("importance-removed", lost);
     }
     let ratio = *bytes_after as f64 / *bytes_before as f64;
-    cx.note(format!(
+    notes.push(format!(
         "kept {} of {} parameters; {ratio:.2} of the size: {bytes_before} → {bytes_after} bytes",
         removed.parameters_after, removed.parameters_before
     ));
     cx.fact("parameters", removed.parameters_after as f64);
     cx.fact("size-ratio", ratio);
+    notes.iter().for_each(|note| cx.note(note));
+    notes
 }
 
 fn write(report: &Report, path: &Path) -> Result<()> {

@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result};
 use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Serialize};
 
+use super::lineage::{Lineage, Rows, Scores, Step};
 use super::watched::{Watched, finished};
 use pipe_engine::contract::context::Context;
 use pipe_engine::contract::kind::Invalid;
@@ -14,8 +15,9 @@ use pipe_engine::text::diagnostic::{Diagnostic, Place};
 use pipe_engine::text::parameters::{Parameters, json_of_both, read_both, schema_of_both};
 use pipe_engine::text::value::Table;
 use pipe_ml::compute::device::{Chosen, is_cpu, pool_bytes};
+use pipe_ml::model::adopt::copy;
 use pipe_ml::model::{Initialised, Model};
-use pipe_ml::text::data::Tokens;
+use pipe_ml::text::data::{Cleaning, Tokens};
 use pipe_ml::text::tokenizer;
 use pipe_ml::train::fit;
 use pipe_ml::train::fit::{FitOptions, Fitted, Hyperparameters, fit};
@@ -111,14 +113,32 @@ pub fn run_with(cx: &mut Context, task: Task, options: FitOptions) -> Result<Fit
     Ok(fitted)
 }
 
-/// Write a model folder: weights, config, the tokenizer of `tokens`, and how the model was trained.
-pub fn save_model(model: &Model, training: &fit::Training, labels: &[String], tokens: &Path, out: &Path) -> Result<()> {
-    model.save(out, labels)?;
-    tokenizer::copy_files(tokens, out)?;
+/// A trained model to write.
+pub struct Trained<'a> {
+    pub model: &'a Model,
+    pub training: &'a fit::Training,
+    pub tokens: &'a Tokens,
+    /// The folder of the tokens, which has the tokenizer and how texts were cleaned.
+    pub dir: &'a Path,
+    /// How the model was made before this stage, and this stage.
+    pub lineage: Lineage,
+    pub step: Step,
+}
+
+/// Write a model folder: weights, config, the tokenizer of the tokens, and how the model was trained.
+pub fn save_model(trained: Trained, out: &Path) -> Result<()> {
+    let Trained { model, training, tokens, dir, lineage, mut step } = trained;
+    model.save(out, &tokens.labels)?;
+    tokenizer::copy_files(dir, out)?;
+    copy(dir, out, &[Cleaning::FILE])?;
     let path = out.join("training.json");
     let text = serde_json::to_string_pretty(training)?;
     std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
-    training.write_curve(&out.join("training.parquet"))
+    training.write_curve(&out.join("training.parquet"))?;
+    step.settings.entry("learning-rate".into()).or_insert_with(|| training.options.training.rate().into());
+    step.rows = Some(Rows::of(tokens));
+    step.scores = Scores::of(training);
+    lineage.then(step).write(out)
 }
 
 /// The weight of each class in the loss.

@@ -209,7 +209,7 @@ fn what_comes_next_takes_any_width() {
         assert!(difference > 0.0 && difference < 0.05 * largest.max(1.0), "{name}: {difference}");
 
         let file = tempfile::tempdir().expect("a folder");
-        onnx::convert(dir.path(), file.path(), onnx::Precision::Int8).expect("converted");
+        onnx::convert(dir.path(), file.path(), onnx::Precision::Int8, None, &Silent).expect("converted");
         rten::Model::load_file(file.path().join(onnx::MODEL)).expect("an ONNX file");
 
         let half = student::with_layers(&smaller, &[1], &Device::flex()).expect("a student");

@@ -6,4 +6,4 @@ mod scheme;
 mod sensitivity;
 
 pub use self::scheme::{GROUP, QuantizeReport, QuantizedTensor, Request, Scheme, quantize};
-pub use self::sensitivity::{Calibration, Form, MeasuredLayer};
+pub use self::sensitivity::{Calibration, Form, MeasuredLayer, measure_batches};

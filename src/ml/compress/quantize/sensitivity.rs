@@ -12,7 +12,7 @@ use super::matrix::{grouped, rounded};
 use crate::compute::dropout::Pass;
 use crate::compute::int4;
 use crate::compute::int8::weight::MOST_INPUTS;
-use crate::compute::int8::{Layer, Probe, Range, Rounded, Rounding, Weight};
+use crate::compute::int8::{Layer, OneRange, Probe, Range, Rounded, Rounding, Weight};
 use crate::judge::metrics::Scoring;
 use crate::model::Model;
 use crate::model::names::WEIGHT;
@@ -139,6 +139,45 @@ pub(super) fn measure_int4(
     Ok((model, layers))
 }
 
+/// The integer form of every linear layer that may compute in integers.
+fn integer_weights(model: &Model) -> Result<BTreeMap<String, Arc<Weight>>> {
+    let host = model.to_host()?;
+    let weight = |name: String| {
+        let tensor = host.get(&format!("{name}{WEIGHT}")).filter(|tensor| tensor.shape[1] <= MOST_INPUTS)?;
+        let (integers, scales) = rounded(tensor);
+        Some((name, Arc::new(Weight::pack(&integers, &scales, tensor.shape[1]))))
+    };
+    Ok(linears(model).into_iter().filter(|name| may_round(name)).filter_map(weight).collect())
+}
+
+/// Choose the form of every linear layer for an engine that rounds the activations of a whole batch over one range. Its
+/// only alternative is to keep them as floats ([`Form::Int8Wide`]). The most sensitive layer comes first.
+pub fn measure_batches(mut model: Model, calibration: &Calibration, watch: &dyn Watch) -> Result<Vec<MeasuredLayer>> {
+    let probe = |(name, weight): (String, Arc<Weight>)| {
+        let layer = |rounding| Box::new(Layer { weight: weight.clone(), rounding }) as Box<dyn Rounded>;
+        let tried =
+            vec![Box::new(OneRange(weight.clone())) as Box<dyn Rounded>, layer(Rounding::Token8), layer(Rounding::Token16)];
+        (name, Arc::new(Probe::new(tried)))
+    };
+    let probes: BTreeMap<String, Arc<Probe>> = integer_weights(&model)?.into_iter().map(probe).collect();
+    model.set_probes(&probes);
+    calibration.run(&model, watch)?;
+    let judge = |(name, probe): (String, Arc<Probe>)| {
+        let errors = probe.seen().errors();
+        let (error, by_token, error_of_weights) = (errors[0], errors[1], errors[2]);
+        // What `int8` gives more bits, and what one range for all rows rounds too coarsely.
+        let form = match (error <= SMALL_FIXED && by_token <= SMALL, error_of_weights <= LARGE) {
+            (true, true) => Form::Int8,
+            (false, true) => Form::Int8Wide,
+            _ => Form::Float16,
+        };
+        MeasuredLayer { name, form, error, error_of_weights, range: None }
+    };
+    let mut layers: Vec<MeasuredLayer> = probes.into_iter().map(judge).collect();
+    layers.sort_by(|a, b| b.error.total_cmp(&a.error));
+    Ok(layers)
+}
+
 /// Choose the form of every linear layer that may compute in integers. The most sensitive layer comes first.
 pub(super) fn measure(
     mut model: Model,
@@ -146,17 +185,7 @@ pub(super) fn measure(
     calibration: &Calibration,
     watch: &dyn Watch,
 ) -> Result<(Model, Vec<MeasuredLayer>)> {
-    let names: Vec<String> = linears(&model).into_iter().filter(|name| may_round(name)).collect();
-    let host = model.to_host()?;
-    let weights: BTreeMap<String, Arc<Weight>> = names
-        .into_iter()
-        .filter_map(|name| {
-            let tensor = host.get(&format!("{name}{WEIGHT}")).filter(|tensor| tensor.shape[1] <= MOST_INPUTS)?;
-            let (integers, scales) = rounded(tensor);
-            Some((name, Arc::new(Weight::pack(&integers, &scales, tensor.shape[1]))))
-        })
-        .collect();
-    drop(host);
+    let weights = integer_weights(&model)?;
     let mut look = |roundings: &dyn Fn(&str) -> Vec<Rounding>| -> Result<BTreeMap<String, Arc<Probe>>> {
         let probes = weights.iter().map(|(name, weight)| {
             let layer = |rounding| Box::new(Layer { weight: weight.clone(), rounding }) as Box<dyn Rounded>;

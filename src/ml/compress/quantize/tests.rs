@@ -7,8 +7,7 @@ use crate::compute::dropout::Pass;
 use crate::compute::int8::{Layer, Range, Rounding, Weight};
 use crate::files::weights::Weights;
 use crate::judge::classifier::Classifier;
-use crate::model::HostTensors;
-use crate::model::fixture::Fixture;
+use crate::model::fixture::{Fixture, with_outlier};
 use crate::model::substitute::Integers;
 use crate::watch::Silent;
 
@@ -217,34 +216,6 @@ fn rows_use_the_whole_range_and_zero_rows_stay_zero() {
     let tensor = HostTensor { shape: vec![2, 3], data: vec![-2.0, 1.0, 0.0, 0.0, 0.0, 0.0] };
     // 1.0 / (2 / 127) = 63.5 is a tie, which goes to the even integer.
     assert_eq!(matrix::rounded(&tensor).0, [-127, 64, 0, 0, 0, 0]);
-}
-
-/// The same function in floats, with a channel that is larger by `size` wherever the encoder's layers read it.
-/// DeBERTa-v3 has such channels: a LayerNorm adds the size, and the biases of all layers that read the channel subtract
-/// it again.
-fn with_outlier(host: &mut HostTensors, channel: usize, size: f32) {
-    let names: Vec<String> = host.keys().cloned().collect();
-    let layers = names.iter().filter(|name| name.ends_with("intermediate.dense.weight")).count();
-    let mut add = |name: &str, size: f32| host.get_mut(name).expect(name).data[channel] += size;
-    add("deberta.embeddings.LayerNorm.bias", size);
-    add("deberta.encoder.LayerNorm.bias", size);
-    for layer in 0..layers {
-        let at = format!("deberta.encoder.layer.{layer}");
-        add(&format!("{at}.attention.output.LayerNorm.bias"), size);
-        if layer + 1 < layers {
-            add(&format!("{at}.output.LayerNorm.bias"), size);
-        }
-        // The residual bypasses the layers and is added to their output.
-        add(&format!("{at}.attention.output.dense.bias"), -size);
-        add(&format!("{at}.output.dense.bias"), -size);
-    }
-    let readers = ["query_proj", "key_proj", "value_proj", "intermediate.dense"];
-    for weight in names.iter().filter(|name| readers.iter().any(|r| name.ends_with(&format!("{r}{WEIGHT}")))) {
-        let HostTensor { shape, data } = &host[weight];
-        let column: Vec<f32> = data.iter().skip(channel).step_by(shape[1]).copied().collect();
-        let bias = host.get_mut(&weight.replace(WEIGHT, ".bias")).expect("a bias");
-        bias.data.iter_mut().zip(column).for_each(|(bias, weight)| *bias -= size * weight);
-    }
 }
 
 /// Logits of a folder with all its layers in integers regardless of the error, and inputs rounded by `rounding`.

@@ -14,6 +14,6 @@ mod tile;
 pub(crate) mod weight;
 
 pub(crate) use self::layer::Layer;
-pub(crate) use self::probe::{Probe, Rounded};
+pub(crate) use self::probe::{OneRange, Probe, Rounded};
 pub(crate) use self::rows::{Range, Rounding};
 pub(crate) use self::weight::Weight;

@@ -3,7 +3,8 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::layer::Layer;
-use super::rows::Range;
+use super::rows::{Range, Rounding};
+use super::weight::Weight;
 use crate::compute::int4;
 
 /// A rounded product that approximates one in floats.
@@ -15,6 +16,17 @@ pub trait Rounded: std::fmt::Debug + Send + Sync {
 impl Rounded for Layer {
     fn forward(&self, x: &[f32], bias: &[f32]) -> Vec<f32> {
         Layer::forward(self, x, bias)
+    }
+}
+
+/// An integer layer that rounds its inputs to 8 bits over the range of all rows of a call, as ONNX's
+/// `DynamicQuantizeLinear` does.
+#[derive(Debug)]
+pub struct OneRange(pub Arc<Weight>);
+
+impl Rounded for OneRange {
+    fn forward(&self, x: &[f32], bias: &[f32]) -> Vec<f32> {
+        Layer { weight: self.0.clone(), rounding: Rounding::Fixed(Range::of(x)) }.forward(x, bias)
     }
 }
 

@@ -5,8 +5,9 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
+use super::cleaning::Cleaning;
 use super::report::Changed;
-use super::spec::{Normalise, Spec, Treatment};
+use super::spec::{Normalise, Treatment};
 
 /// Matches everything from a scheme or `www.` to the next white space.
 static URL: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"(?i)\bhttps?://\S+|\bwww\.\S+").ok());
@@ -64,7 +65,7 @@ fn windows_1252_byte(letter: char) -> Option<u8> {
 }
 
 /// Clean a text as the specification says, and count the changes.
-pub(crate) fn clean(text: &str, spec: &Spec, changed: &mut Changed) -> String {
+pub(crate) fn clean(text: &str, spec: &Cleaning, changed: &mut Changed) -> String {
     let mut text = Cow::Borrowed(text);
     if spec.repair_encoding && !text.is_ascii() {
         text = Cow::Owned(repair(&text, changed));
@@ -216,9 +217,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::text::data::Spec;
 
-    fn cleaned(text: &str, change: impl Fn(&mut Spec)) -> (String, Changed) {
-        let mut spec = Spec::new(Vec::new());
+    fn cleaned(text: &str, change: impl Fn(&mut Cleaning)) -> (String, Changed) {
+        let mut spec = Spec::new(Vec::new()).cleaning();
         change(&mut spec);
         let mut changed = Changed::default();
         (clean(text, &spec, &mut changed), changed)
@@ -318,7 +320,7 @@ mod tests {
     proptest! {
         #[test]
         fn cleaning_twice_changes_nothing_more(text in "[a-zÂâÃð€™’\u{80}-\u{9F} \r\n@:/.]{0,40}") {
-            let spec = |spec: &mut Spec| spec.repair_encoding = false;
+            let spec = |spec: &mut Cleaning| spec.repair_encoding = false;
             let once = cleaned(&text, spec).0;
             prop_assert_eq!(cleaned(&once, spec).0, once);
         }

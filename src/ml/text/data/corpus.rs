@@ -15,6 +15,7 @@ use parquet::basic::Compression;
 use parquet::file::properties::WriterProperties;
 use serde::{Deserialize, Serialize};
 
+use super::cleaning::Cleaning;
 use super::pages;
 use super::report::Report;
 use crate::compute::foreign::catch_panics;
@@ -48,6 +49,8 @@ pub struct Corpus {
     pub validation: Vec<Example>,
     pub test: Vec<Example>,
     pub report: Report,
+    /// How its texts were cleaned; none if nobody recorded it.
+    pub cleaning: Option<Cleaning>,
 }
 
 /// The content of `corpus.json`.
@@ -66,10 +69,10 @@ impl Corpus {
             .with_context(|| format!("{} is not a corpus description", path.display()))?;
         let read = |name: &str| read_split(&dir.join(name), labels.len());
         let (train, validation, test) = (read("train.parquet")?, read("validation.parquet")?, read("test.parquet")?);
-        Ok(Corpus { labels, train, validation, test, report })
+        Ok(Corpus { labels, train, validation, test, report, cleaning: Cleaning::open(dir)? })
     }
 
-    /// Write `train.parquet`, `validation.parquet`, `test.parquet` and `corpus.json`.
+    /// Write `train.parquet`, `validation.parquet`, `test.parquet`, `corpus.json` and `preprocessing.json`.
     ///
     /// The same corpus gives the same bytes: no times, no versions, a fixed compression.
     pub fn write(&self, dir: &Path) -> Result<()> {
@@ -81,7 +84,8 @@ impl Corpus {
         let description = Description { labels: self.labels.clone(), report: self.report.clone() };
         let mut text = serde_json::to_string_pretty(&description)?;
         text.push('\n');
-        std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
+        std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
+        self.cleaning.as_ref().map_or(Ok(()), |cleaning| cleaning.write(dir))
     }
 }
 
@@ -186,6 +190,7 @@ mod tests {
             validation: vec![row("train:3", "perhaps", 1)],
             test: Vec::new(),
             report: Report::default(),
+            cleaning: Some(Cleaning::default()),
         }
     }
 

@@ -3,6 +3,7 @@
 pub mod align;
 pub(crate) mod card;
 pub(crate) mod clean;
+pub mod cleaning;
 mod columnar;
 pub(crate) mod corpus;
 mod delimited;
@@ -32,6 +33,7 @@ pub mod tokenize;
 pub mod tokens;
 mod unpack;
 
+pub use cleaning::Cleaning;
 pub use corpus::{Corpus, Example};
 pub use preprocess::{preprocess, preprocess_at};
 pub use report::Report;

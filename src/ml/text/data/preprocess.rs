@@ -175,6 +175,7 @@ fn clean_rows(
     watch: &dyn Watch,
 ) -> Result<Vec<Row>> {
     let total: usize = tables.iter().map(Vec::len).sum();
+    let cleaning = spec.cleaning();
     let mut all = Vec::with_capacity(total);
     for (at, table) in tables.iter().enumerate() {
         let before = all.len();
@@ -188,7 +189,7 @@ fn clean_rows(
                     if spec.repair_encoding {
                         changed.cut_characters += raw.cut;
                     }
-                    let text = clean(&raw.text, spec, &mut changed);
+                    let text = clean(&raw.text, &cleaning, &mut changed);
                     let key = key(&text);
                     let (id, label) = (row_id(raw, &names[at]), labels.id(&raw.label));
                     let label = label.with_context(|| format!("internal error: label `{}` has no id", raw.label))?;
@@ -324,7 +325,7 @@ fn finish(
         validation: count(&validation, names.len()),
         test: count(&test, names.len()),
     };
-    Ok(Corpus { labels: names, train, validation, test, report })
+    Ok(Corpus { labels: names, train, validation, test, report, cleaning: Some(spec.cleaning()) })
 }
 
 fn learnable(train: &[Example], names: &[String], watch: &dyn Watch) -> Result<()> {

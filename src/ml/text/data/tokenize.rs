@@ -131,6 +131,7 @@ mod tests {
             validation: Vec::new(),
             test: vec![row("t", "so good", 1)],
             report: Report::default(),
+            cleaning: None,
         };
         let tiny = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../..")).join("models/tiny-roberta");
         let (tokens, report) = tokenize(&corpus, &tiny, 6, &Silent).unwrap();

@@ -1,0 +1,73 @@
+//! Brings a model that is already trained into a pipeline.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::shared::base;
+use super::shared::lineage::Lineage;
+use super::shared::types::MODEL;
+use pipe_engine::contract::context::Context;
+use pipe_engine::contract::kind::{External, Invalid, Port, Stage};
+use pipe_ml::files::weights;
+use pipe_ml::model::adopt::{adopt, copy};
+use pipe_ml::model::relabel::are_numbered;
+use pipe_ml::model::shortened;
+use pipe_ml::text::data::Cleaning;
+use pipe_ml::text::tokenizer;
+
+/// Brings a model that is already trained into a pipeline, to evaluate, compress, convert, distill from or compare it.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct TrainedModel {
+    /// The model: a folder, or `hf:OWNER/NAME@REVISION`. It needs a config, weights with a classifier, and a tokenizer.
+    model: String,
+    /// Label names in the order of the classifier's outputs, for a model whose config has none (`LABEL_0`, …) or other
+    /// ones. Default: those of its config.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    labels: Option<Vec<String>>,
+}
+
+/// Files besides config, weights and tokenizer that say how a model was made, and how to use it.
+const HISTORY: [&str; 5] =
+    [Cleaning::FILE, "training.json", "training.parquet", "pruning.json", "quantization.json"];
+
+impl Stage for TrainedModel {
+    const KIND: &'static str = "model";
+    const VERSION: u32 = 1;
+    const MAIN: Option<&'static str> = Some("model");
+    const INPUTS: &'static [Port] = &[];
+    const OUTPUTS: &'static [Port] = &[Port::one("model", MODEL)];
+
+    fn check(&self) -> Vec<Invalid> {
+        let labels = self.labels.as_deref().unwrap_or_default();
+        let twice = labels.iter().enumerate().find(|(i, label)| labels[..*i].contains(label));
+        twice.map(|(_, label)| Invalid::new("labels", format!("labels has `{label}` twice"))).into_iter().collect()
+    }
+
+    fn externals(&self) -> Vec<External> {
+        vec![base::external("model", &self.model)]
+    }
+
+    fn run(&self, cx: &mut Context) -> anyhow::Result<()> {
+        let dir = cx.external("model")?.to_owned();
+        let out = cx.output("model")?;
+        let adopted = adopt(&dir, &out, self.labels.as_deref())?;
+        adopted.notes.into_iter().for_each(|note| cx.note(note));
+        adopted.warnings.into_iter().for_each(|warning| cx.warn(warning));
+        if tokenizer::files(&dir).is_empty() {
+            cx.warn("the model has no tokenizer: `predict` cannot use it");
+        } else {
+            tokenizer::save(&dir, &out)?;
+        }
+        copy(&dir, &out, &HISTORY)?;
+        Lineage::of_base(&self.model, &dir).write(&out)?;
+        if are_numbered(&adopted.labels) {
+            let names = shortened(&adopted.labels);
+            cx.note(format!(
+                "its labels have no names, only {names}; name them with `labels = […]` in the order of its outputs"
+            ));
+        }
+        cx.fact("bytes", weights::bytes(&out)? as f64);
+        Ok(())
+    }
+}
