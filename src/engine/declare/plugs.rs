@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use super::drawn::{Drawn, Plug, Reference, reference};
 use super::ports::declared_input;
-use crate::contract::kind::{Arity, MorePorts, Port};
-use crate::text::diagnostic::{Diagnostic, Place, listed};
+use crate::contract::kind::{Arity, Kind, MorePorts, Port};
+use crate::text::diagnostic::{Diagnostic, Place, closest, listed};
 use crate::text::value::{Item, Node, Value};
 
 /// All stages of a file, to which the names in an `in` table refer.
@@ -15,6 +15,7 @@ pub(crate) struct Stages<'a> {
     pub(crate) index: &'a HashMap<String, usize>,
     /// The names in the file, also of stages that could not be read.
     pub(crate) names: &'a [String],
+    pub(crate) kinds: &'a [Kind],
 }
 
 impl Stages<'_> {
@@ -112,14 +113,7 @@ impl Stages<'_> {
         let Some(&at) = self.index.get(stage) else {
             // A stage that exists but could not be read has been reported already.
             if !self.names.iter().any(|n| n == stage) {
-                let known = || self.names.iter().map(String::as_str);
-                problems.push(
-                    Diagnostic::new(format!("unknown stage `{stage}`"))
-                        .at(place)
-                        .label("unknown stage")
-                        .suggest(stage, known())
-                        .help(format!("stages: {}", listed(known()))),
-                );
+                problems.push(self.no_stage(stage, text, port).at(place).label("unknown stage"));
             }
             return None;
         };
@@ -185,6 +179,22 @@ impl Stages<'_> {
         };
         let instance = instance.map(str::to_string);
         Some(Reference { stage: at, instance, output: found.name, place: place.clone() })
+    }
+
+    /// The error that no stage has a name. A path or an address in its place is an artifact that no stage makes: if a kind
+    /// takes such artifacts in, the help says how.
+    fn no_stage(&self, stage: &str, text: &str, port: &Port) -> Diagnostic {
+        let names = || self.names.iter().map(String::as_str);
+        let error = Diagnostic::new(format!("unknown stage `{stage}`"));
+        let takes_in = |kind: &&Kind| kind.name == port.ty.0 && kind.main.is_some() && kind.inputs.is_empty();
+        let kind = self.kinds.iter().find(takes_in).filter(|_| closest(stage, names()).is_none());
+        let all = format!("stages: {}", listed(names()));
+        match kind {
+            Some(kind) => error
+                .help(format!("a {} that no stage makes enters by a stage of its own: `use = \"{}@{text}\"`", port.ty.0, kind.name))
+                .help(all),
+            None => error.suggest(stage, names()).help(all),
+        }
     }
 }
 

@@ -64,7 +64,7 @@ pub(crate) fn draw(stages: Table, kinds: &[Kind], problems: &mut Vec<Diagnostic>
     }
     let index: HashMap<String, usize> = drawn.iter().enumerate().map(|(i, d)| (d.name.clone(), i)).collect();
     for (at, wire) in wires.into_iter().enumerate() {
-        let plugs = Stages { drawn: &drawn, index: &index, names: &names }.plug(at, wire, problems);
+        let plugs = Stages { drawn: &drawn, index: &index, names: &names, kinds }.plug(at, wire, problems);
         let known = |plug: &Plug| drawn[at].ports.input(plug.port.name).is_some();
         let inputs = plugs.iter().filter(|plug| !known(plug)).map(|plug| plug.port).collect();
         drawn[at].ports.add(&Extra { inputs, outputs: Vec::new() });
