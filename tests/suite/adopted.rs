@@ -173,7 +173,8 @@ epochs = 1
     let said = run(&p, "mine.toml");
     assert!(!said.contains("matched by name") && !said.contains("warning"), "{said}");
     let said = run(&p, "swapped.toml");
-    let matched = "in another order or spelling than the tokens; they are matched by name: CROSS → cross, Happy → happy";
+    let matched =
+        "in another order or spelling than the tokens; they are matched by name: CROSS → cross, Happy → happy";
     for whose in ["the model has its labels", "the teacher has its labels", "the base has its labels"] {
         assert!(said.contains(&format!("{whose} {matched}")), "{whose}: {said}");
     }
@@ -213,7 +214,8 @@ fn other_labels_are_refused_and_outputs_without_names_can_be_named() {
     rename(&p, "mine", ["LABEL_0", "LABEL_1"]);
     let (code, _, err) = p.pipe(&["run", "m.toml"]);
     assert_eq!(code, 1);
-    let note = "its labels have no names, only LABEL_0, LABEL_1; name them with `labels = […]` in the order of its outputs";
+    let note =
+        "its labels have no names, only LABEL_0, LABEL_1; name them with `labels = […]` in the order of its outputs";
     assert!(err.contains(note), "{err}");
     assert!(err.contains("nobody named the model's labels: if you know the order of its outputs"), "{err}");
 

@@ -26,7 +26,8 @@ fn predict(p: &Project, words: &[&str]) -> (i32, String, String) {
 fn texts(p: &Project, words: &[&str]) -> Vec<String> {
     let (code, out, err) = predict(p, words);
     assert_eq!(code, 0, "{err}");
-    let text = |line: &str| serde_json::from_str::<serde_json::Value>(line).unwrap()["text"].as_str().unwrap().to_owned();
+    let text =
+        |line: &str| serde_json::from_str::<serde_json::Value>(line).unwrap()["text"].as_str().unwrap().to_owned();
     out.lines().map(text).collect()
 }
 

@@ -62,7 +62,10 @@ fn how_texts_were_cleaned_travels_through_every_kind() {
     // Every model folder has a card; a converted one says what it was converted from.
     for stage in models {
         let card = text(&folder(&p, "p.toml", stage), "README.md");
-        assert!(card.starts_with("---\nlicense: unknown # fill in") && card.contains("| 0 | cross |"), "{stage}: {card}");
+        assert!(
+            card.starts_with("---\nlicense: unknown # fill in") && card.contains("| 0 | cross |"),
+            "{stage}: {card}"
+        );
         assert!(card.contains("mentions replaced with `@user`"), "{stage}: {card}");
         assert!(!card.contains(&p.temp.path().display().to_string()), "{stage}: {card}");
     }

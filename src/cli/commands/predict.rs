@@ -215,7 +215,8 @@ impl Empty {
 /// A line on standard error; results go to standard output.
 fn note(text: &str) {
     // Ignore write errors: the reader has gone away, and results do not depend on it.
-    let _ = secret::write(&mut std::io::stderr(), &format!("{} {text}\n", Color::of_stderr().paint(color::HELP, "note:")));
+    let _ =
+        secret::write(&mut std::io::stderr(), &format!("{} {text}\n", Color::of_stderr().paint(color::HELP, "note:")));
 }
 
 fn json(predictor: &Predictor, text: &str, p: &Prediction) -> Result<String, Error> {

@@ -191,7 +191,10 @@ impl Stages<'_> {
         let all = format!("stages: {}", listed(names()));
         match kind {
             Some(kind) => error
-                .help(format!("a {} that no stage makes enters by a stage of its own: `use = \"{}@{text}\"`", port.ty.0, kind.name))
+                .help(format!(
+                    "a {} that no stage makes enters by a stage of its own: `use = \"{}@{text}\"`",
+                    port.ty.0, kind.name
+                ))
                 .help(all),
             None => error.suggest(stage, names()).help(all),
         }

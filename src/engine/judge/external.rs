@@ -385,8 +385,9 @@ fn tree(external: &External, root: &Path, revision: &Revision, shown: String) ->
         let label = if is_pattern(&shown) { "no such files" } else { "no files" };
         Absent { shown: shown.clone(), state, label: label.into(), help: help.into() }
     };
-    let tree = Tree::of(shown.trim_start_matches("./"))
-        .map_err(|why| absent(format!("is not a pattern: {why}"), "a pattern is a path with `*`, `**`, `?`, `[ab]` or `{a,b}`"))?;
+    let tree = Tree::of(shown.trim_start_matches("./")).map_err(|why| {
+        absent(format!("is not a pattern: {why}"), "a pattern is a path with `*`, `**`, `?`, `[ab]` or `{a,b}`")
+    })?;
     let revised: Revision =
         revision.iter().filter_map(|(path, digest)| Some((inside(&shown, path)?, digest.clone()))).collect();
     let files = if tree.dir(root).is_dir() { tree.files(root) } else { Ok(Vec::new()) };

@@ -36,7 +36,8 @@ impl Texts<'_> {
         let mut source = Source::at(self.path);
         source.header = self.header;
         source.format = self.format.map(format).transpose()?;
-        source.delimiter = self.delimiter.map(|text| Delimiter::try_from(text.to_owned())).transpose().map_err(anyhow::Error::msg)?;
+        source.delimiter =
+            self.delimiter.map(|text| Delimiter::try_from(text.to_owned())).transpose().map_err(anyhow::Error::msg)?;
         source.text = Some(match self.column.parse::<usize>() {
             Ok(number) if !self.header => Column::Number(number),
             _ if source.is_covid19() && self.column == "text" => source.text_column(),

@@ -87,12 +87,14 @@ fn zip(members: &[(&str, &[u8])]) -> Vec<u8> {
 #[test]
 fn packed_files_are_known_by_their_content() {
     let rows = b"text,label\nhi,a\n";
-    let packed = [gzip(rows), zstd::encode_all(rows.as_slice(), 3).unwrap(), zip(&[("a/b.csv", rows), ("__MACOSX/x", b"")])];
+    let packed =
+        [gzip(rows), zstd::encode_all(rows.as_slice(), 3).unwrap(), zip(&[("a/b.csv", rows), ("__MACOSX/x", b"")])];
     for bytes in &packed {
         let dir = project(&[("plain.csv", bytes)]);
         assert_eq!(texts(&open(&dir, &Source::at("plain.csv")).unwrap()), ["hi"]);
     }
-    let dir = project(&[("A.TSV.GZ", &gzip(b"text\tlabel\nhi\ta\n")), ("b.zip", &packed[2]), ("c.csv", &[0x1F, 0x8B, 0, 0])]);
+    let dir =
+        project(&[("A.TSV.GZ", &gzip(b"text\tlabel\nhi\ta\n")), ("b.zip", &packed[2]), ("c.csv", &[0x1F, 0x8B, 0, 0])]);
     assert_eq!(texts(&open(&dir, &Source::at("A.TSV.GZ")).unwrap()), ["hi"]);
     assert_eq!(texts(&open(&dir, &Source::at("b.zip")).unwrap()), ["hi"]);
     let message = format!("{:#}", open(&dir, &Source::at("c.csv")).unwrap_err());
@@ -105,7 +107,10 @@ fn a_zip_with_several_files_asks_for_one() {
     let dir = project(&[("a.zip", &zip(&[("x/train.csv", rows), ("x/test.csv", b"text,label\nho,b\n")]))]);
     let mut source = Source::at("a.zip");
     let message = why(open(&dir, &source));
-    assert!(message.ends_with("a.zip holds 2 files: `x/test.csv`, `x/train.csv`; choose one with `member`"), "{message}");
+    assert!(
+        message.ends_with("a.zip holds 2 files: `x/test.csv`, `x/train.csv`; choose one with `member`"),
+        "{message}"
+    );
     source.member = Some("test.csv".to_owned());
     assert_eq!(texts(&open(&dir, &source).unwrap()), ["ho"]);
     source.member = Some("none.csv".to_owned());
@@ -207,7 +212,10 @@ fn a_quote_that_swallows_rows_is_told_with_its_lines() {
 fn a_quote_that_closes_by_chance_is_told_if_it_took_rows() {
     let table = csv(b"text,label\nfirst,good\n\"he said,bad\nthird row,good\nfourth \",bad\n");
     assert_eq!(texts(&table), ["first", "he said,bad\nthird row,good\nfourth "]);
-    assert_eq!(table.warnings, ["x.csv:3: the quote that opens here took 1 line that looks like a row: is a quote missing?"]);
+    assert_eq!(
+        table.warnings,
+        ["x.csv:3: the quote that opens here took 1 line that looks like a row: is a quote missing?"]
+    );
     assert!(csv(b"text,label\nfirst,good\n\"a,b\nc,d\ne\",bad\n").warnings.is_empty());
 }
 
@@ -217,8 +225,10 @@ fn text_after_a_closing_quote_is_told() {
     assert_eq!(texts(&table), ["quoted word", "5\" tall", "a b"]);
     assert_eq!(
         table.warnings,
-        ["x.csv:2: text follows a closing quote in 2 rows, the first here; the quotes were taken away, as other readers \
-          do: quotes inside a field are written twice, or the file is TSV"]
+        [
+            "x.csv:2: text follows a closing quote in 2 rows, the first here; the quotes were taken away, as other readers \
+          do: quotes inside a field are written twice, or the file is TSV"
+        ]
     );
 }
 
@@ -264,8 +274,10 @@ fn files_without_a_header_have_columns_by_number() {
     let table = parse(&source, rows, Cut::Remove).unwrap();
     assert_eq!(texts(&table), ["one", "two"]);
     assert_eq!(rejected(&table), [("x.csv:3", "2 fields where the first row has 3", "", 1)]);
-    assert!(why(parse(&numbered(Format::Tsv, 5, 2), rows, Cut::Remove))
-        .starts_with("the file has no column 5 for the text: it has 4 columns ("));
+    assert!(
+        why(parse(&numbered(Format::Tsv, 5, 2), rows, Cut::Remove))
+            .starts_with("the file has no column 5 for the text: it has 4 columns (")
+    );
 }
 
 #[test]
@@ -311,14 +323,29 @@ fn fields_of_json_may_be_nested() {
 
 #[test]
 fn a_json_array_has_a_row_in_each_object() {
-    let table = table(Format::Json, b"[\n  {\"text\": \"hi\", \"label\": \"a\"},\n  {\n    \"label\": true,\n    \"text\": \"ho\"},\n 3]\n");
+    let table = table(
+        Format::Json,
+        b"[\n  {\"text\": \"hi\", \"label\": \"a\"},\n  {\n    \"label\": true,\n    \"text\": \"ho\"},\n 3]\n",
+    );
     assert_eq!((texts(&table), labels(&table)), (vec!["hi", "ho"], vec!["a", "true"]));
     assert_eq!(table.rows[1].place(), "x.csv:3");
     assert_eq!(rejected(&table), [("x.csv:6", "not a JSON object", "", 1)]);
-    assert_eq!(error(Format::Json, b"{\"text\": \"a\"}\n{\"text\": \"b\"}\n"), "x.csv is not a JSON array, but has an object on each line: set format = \"jsonl\"");
-    assert_eq!(error(Format::Json, b"{\"data\": [], \"version\": 1}"), "x.csv is one JSON object with the fields `data`, `version`; the file must be an array of objects");
-    assert_eq!(error(Format::Json, b"[{\"text\": \"a\", \"label\": 1}\n"), "x.csv:1 is not a JSON array of objects: a comma or `]` must follow an element");
-    assert!(error(Format::Json, b"[{\"text\": \"a\", \"label\": 1},\n{\"text\": oops}]").starts_with("x.csv:2 is not a JSON array"));
+    assert_eq!(
+        error(Format::Json, b"{\"text\": \"a\"}\n{\"text\": \"b\"}\n"),
+        "x.csv is not a JSON array, but has an object on each line: set format = \"jsonl\""
+    );
+    assert_eq!(
+        error(Format::Json, b"{\"data\": [], \"version\": 1}"),
+        "x.csv is one JSON object with the fields `data`, `version`; the file must be an array of objects"
+    );
+    assert_eq!(
+        error(Format::Json, b"[{\"text\": \"a\", \"label\": 1}\n"),
+        "x.csv:1 is not a JSON array of objects: a comma or `]` must follow an element"
+    );
+    assert!(
+        error(Format::Json, b"[{\"text\": \"a\", \"label\": 1},\n{\"text\": oops}]")
+            .starts_with("x.csv:2 is not a JSON array")
+    );
     assert!(parse(&source(Format::Json), b" [ ] ", Cut::Remove).unwrap().rows.is_empty());
 }
 
@@ -349,10 +376,7 @@ fn a_column_says_the_split() {
     let table = parse(&source, b"text,label,split\na,x,train\nb,x,test\nc,x,dev\nd,x,extra\n", Cut::Remove).unwrap();
     let purposes: Vec<Purpose> = table.rows.iter().map(|row| row.purpose).collect();
     assert_eq!(purposes, [Purpose::Train, Purpose::Test, Purpose::Validation]);
-    assert_eq!(
-        rejected(&table),
-        [("x.csv:5", "its split is none of train, validation and test", "it is `extra`", 1)]
-    );
+    assert_eq!(rejected(&table), [("x.csv:5", "its split is none of train, validation and test", "it is `extra`", 1)]);
 }
 
 /// A batch with a text, a nested text and a label whose classes the schema names.
@@ -392,12 +416,20 @@ fn arrow_file(stream: bool) -> Vec<u8> {
 
 #[test]
 fn parquet_and_arrow_have_class_names_and_rows_without_labels() {
-    let dir = project(&[("a.arrow", &arrow_file(false)), ("stream.arrow", &arrow_file(true)), ("odd.csv", &arrow_file(false))]);
+    let dir = project(&[
+        ("a.arrow", &arrow_file(false)),
+        ("stream.arrow", &arrow_file(true)),
+        ("odd.csv", &arrow_file(false)),
+    ]);
     let (schema, columns) = batch();
     write_parquet(&dir.path().join("a.parquet"), schema, columns).unwrap();
     for name in ["a.parquet", "a.arrow", "stream.arrow", "odd.csv"] {
         let source = Source::at(name);
-        let read = if name == "odd.csv" { why(open(&dir, &Source::new(name, Format::Csv, Purpose::Train))) } else { String::new() };
+        let read = if name == "odd.csv" {
+            why(open(&dir, &Source::new(name, Format::Csv, Purpose::Train)))
+        } else {
+            String::new()
+        };
         assert!(name != "odd.csv" || read == "odd.csv is an Arrow file; set format = \"arrow\"", "{read}");
         let table = open(&dir, &source).unwrap();
         assert_eq!((texts(&table), labels(&table)), (vec!["one"], vec!["pos"]), "{name}");
@@ -406,7 +438,8 @@ fn parquet_and_arrow_have_class_names_and_rows_without_labels() {
         assert_eq!(reasons, ["no text", "the label is -1, which means that the row has none"]);
         let nested = open(&dir, &Source { text: Some("data.body".into()), ..source }).unwrap();
         assert_eq!(texts(&nested), ["x", "y"]);
-        let wrong = why(open(&dir, &Source { text: Some("label".into()), label: Some("text".into()), ..Source::at(name) }));
+        let wrong =
+            why(open(&dir, &Source { text: Some("label".into()), label: Some("text".into()), ..Source::at(name) }));
         assert_eq!(wrong, "its column `label` has no texts but values of type Int64");
     }
 }
@@ -436,7 +469,8 @@ fn parquet_of_other_libraries_may_be_packed_with_any_codec() {
 #[test]
 fn a_saved_data_set_has_its_splits() {
     let state = br#"{"_data_files": [{"filename": "data-00000-of-00001.arrow"}], "_split": "train"}"#;
-    let (rows, info) = (arrow_file(true), br#"{"features": {"label": {"names": ["neg", "pos"], "_type": "ClassLabel"}}}"#);
+    let (rows, info) =
+        (arrow_file(true), br#"{"features": {"label": {"names": ["neg", "pos"], "_type": "ClassLabel"}}}"#);
     let dir = project(&[
         ("set/dataset_dict.json", br#"{"splits": ["train", "test"]}"#),
         ("set/train/data-00000-of-00001.arrow", &rows),
@@ -460,7 +494,12 @@ fn a_saved_data_set_has_its_splits() {
 fn a_repository_has_the_files_that_its_readme_or_their_names_say() {
     let rows = b"text,label\nhi,0\nho,1\n".as_slice();
     let readme = b"---\nconfigs:\n- config_name: default\n  data_files:\n  - split: train\n    path: part-*.csv\ndataset_info:\n  features:\n  - name: label\n    dtype:\n      class_label:\n        names:\n          '0': neg\n          '1': pos\n---\n".as_slice();
-    let dir = project(&[("set/README.md", readme), ("set/part-0.csv", rows), ("set/part-1.csv", rows), ("set/old.csv", rows)]);
+    let dir = project(&[
+        ("set/README.md", readme),
+        ("set/part-0.csv", rows),
+        ("set/part-1.csv", rows),
+        ("set/old.csv", rows),
+    ]);
     let table = open(&dir, &Source::at("set")).unwrap();
     assert_eq!((table.files.len(), labels(&table)), (2, vec!["neg", "pos", "neg", "pos"]));
     assert_eq!(table.rows.iter().map(|row| row.number).collect::<Vec<_>>(), [1, 2, 3, 4]);
@@ -501,7 +540,8 @@ fn a_text_a_file_has_the_label_of_its_folder() {
 fn a_pattern_stands_for_the_files_that_it_matches() {
     let rows = b"text,label\nhi,a\n".as_slice();
     let dir = project(&[("data/b.csv", rows), ("data/a.csv", rows), ("data/x/c.csv", rows), ("data/.d.csv", rows)]);
-    let places = |path: &str| -> Vec<String> { open(&dir, &Source::at(path)).unwrap().rows.iter().map(Raw::place).collect() };
+    let places =
+        |path: &str| -> Vec<String> { open(&dir, &Source::at(path)).unwrap().rows.iter().map(Raw::place).collect() };
     assert_eq!(places("data/*.csv"), ["a.csv:2", "b.csv:2"]);
     assert_eq!(places("data/**/*.csv"), ["a.csv:2", "b.csv:2", "x/c.csv:2"]);
     assert_eq!(why(open(&dir, &Source::at("data/*.tsv"))), "no file matches `data/*.tsv`");
@@ -522,7 +562,10 @@ fn a_corpus_is_a_source() {
     corpus.write(&dir.path().join("corpus")).unwrap();
     let source = Source { split: Splitting::AsNamed, id: Some("id".into()), ..Source::at("corpus") };
     let table = open(&dir, &source).unwrap();
-    assert_eq!((labels(&table), table.labels.clone().unwrap()), (vec!["yes", "no", "no"], vec!["no".into(), "yes".into()]));
+    assert_eq!(
+        (labels(&table), table.labels.clone().unwrap()),
+        (vec!["yes", "no", "no"], vec!["no".into(), "yes".into()])
+    );
     assert_eq!(table.rows[2].purpose, Purpose::Validation);
     assert_eq!(table.rows[0].id.as_deref(), Some("a"));
 }
@@ -607,7 +650,8 @@ fn files_of_other_libraries_are_read_as_they_are() {
     let open = |source: Source| read(&source, &|path| fixtures.join(path), Cut::Remove).unwrap();
     for path in ["saved", "repository"] {
         let table = open(Source { split: Splitting::AsNamed, ..Source::at(path) });
-        let mut rows: Vec<_> = table.rows.iter().map(|row| (row.purpose.name(), row.text.as_str(), row.label.as_str())).collect();
+        let mut rows: Vec<_> =
+            table.rows.iter().map(|row| (row.purpose.name(), row.text.as_str(), row.label.as_str())).collect();
         rows.sort();
         let expected =
             [("test", "fine", "positive"), ("train", "bad day – ‘no’", "negative"), ("train", "good day", "positive")];
