@@ -32,6 +32,7 @@ mod saved;
 #[path = "../engine/state.rs"]
 mod state;
 mod structured;
+mod tokenizers;
 mod tour;
 #[path = "../engine/toys.rs"]
 #[expect(dead_code, reason = "the tests of the engine use the rest")]
