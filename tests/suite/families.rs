@@ -162,7 +162,7 @@ in.tokens = "tokens"
     fs::remove_file(project.path("theirs/adapter_model.safetensors")).unwrap();
     let (code, _, err) = project.pipe(&["run", "m.toml"]);
     assert_eq!(code, 1);
-    assert!(err.contains("has no adapter_model.safetensors"), "{err}");
+    assert!(err.contains("has neither adapter_model.safetensors nor adapter_model.bin"), "{err}");
     project.write("m.toml", "name = \"m\"\n[stage.merged]\nuse = \"merge\"\nbase = \"whole\"\nadapter = \"hf:a/b\"\n");
     let (code, _, err) = project.pipe(&["plan", "m.toml"]);
     assert_eq!(code, 2);

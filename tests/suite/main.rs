@@ -36,6 +36,7 @@ mod skew;
 #[path = "../engine/state.rs"]
 mod state;
 mod structured;
+mod tokenizers;
 mod tour;
 #[path = "../engine/toys.rs"]
 #[expect(dead_code, reason = "the tests of the engine use the rest")]
