@@ -89,7 +89,8 @@ fn kept(converted: &Converted) -> Vec<String> {
     let names = |form: Form| -> Vec<String> {
         converted.layers.iter().filter(|layer| layer.form == form).map(|layer| layer.name.clone()).collect()
     };
-    let kinds = [(Form::Int8Wide, "activations left as floats"), (Form::Float16, "weights and activations left as floats")];
+    let kinds =
+        [(Form::Int8Wide, "activations left as floats"), (Form::Float16, "weights and activations left as floats")];
     let lines = kinds.into_iter().map(|(form, what)| (names(form), what)).filter(|(names, _)| !names.is_empty());
     lines
         .map(|(names, what)| {

@@ -28,8 +28,7 @@ pub struct TrainedModel {
 }
 
 /// Files besides config, weights and tokenizer that say how a model was made, and how to use it.
-const HISTORY: [&str; 5] =
-    [Cleaning::FILE, "training.json", "training.parquet", "pruning.json", "quantization.json"];
+const HISTORY: [&str; 5] = [Cleaning::FILE, "training.json", "training.parquet", "pruning.json", "quantization.json"];
 
 impl Stage for TrainedModel {
     const KIND: &'static str = "model";

@@ -90,14 +90,14 @@ impl Predict {
         let dir = self.definition.find(cx, &self.model, WANTED)?;
         let texts = if self.raw { Texts::Unchanged } else { Texts::AsTrained };
         let predictor = Predictor::open(&dir, &self.device, texts).map_err(|e| Error::failed(format!("{e:#}")))?;
-        if let Some(cleaning) = predictor.cleaning() {
-            let done = cleaning.describe();
-            note(&format!("texts are cleaned as for training ({done}); --raw leaves them as they are"));
-        }
         if self.format == Format::Csv {
             cx.print_data(&header(&predictor)?)?;
         }
         let mut texts = self.texts()?.peekable();
+        if let Some(cleaning) = predictor.cleaning() {
+            let done = cleaning.describe();
+            note(&format!("texts are cleaned as for training ({done}); --raw leaves them as they are"));
+        }
         let (mut before, mut empty) = (0, Empty::default());
         while texts.peek().is_some() {
             let chunk: Vec<String> = texts.by_ref().take(CHUNK).collect::<Result<_, _>>()?;
@@ -169,7 +169,8 @@ impl Empty {
 /// A line on standard error; results go to standard output.
 fn note(text: &str) {
     // Ignore write errors: the reader has gone away, and results do not depend on it.
-    let _ = secret::write(&mut std::io::stderr(), &format!("{} {text}\n", Color::of_stderr().paint(color::HELP, "note:")));
+    let _ =
+        secret::write(&mut std::io::stderr(), &format!("{} {text}\n", Color::of_stderr().paint(color::HELP, "note:")));
 }
 
 fn lines(from: impl Read + 'static, name: String) -> Stream {

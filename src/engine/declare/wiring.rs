@@ -223,7 +223,10 @@ impl Known<'_> {
         let all = format!("stages: {}", listed(names()));
         match kind {
             Some(kind) => error
-                .help(format!("a {} that no stage makes enters by a stage of its own: `use = \"{}@{text}\"`", port.ty.0, kind.name))
+                .help(format!(
+                    "a {} that no stage makes enters by a stage of its own: `use = \"{}@{text}\"`",
+                    port.ty.0, kind.name
+                ))
                 .help(all),
             None => error.suggest(stage, names()).help(all),
         }
@@ -231,13 +234,7 @@ impl Known<'_> {
 }
 
 /// Check one stage's `in` table: ports, stages, outputs and types.
-fn plug(
-    drawn: &[Drawn],
-    at: usize,
-    wire: Option<Item>,
-    known: Known,
-    problems: &mut Vec<Diagnostic>,
-) -> Vec<Plug> {
+fn plug(drawn: &[Drawn], at: usize, wire: Option<Item>, known: Known, problems: &mut Vec<Diagnostic>) -> Vec<Plug> {
     let me = &drawn[at];
     let mut plugs = Vec::new();
     let items = match wire.map(|i| i.value) {

@@ -60,7 +60,8 @@ pub fn adopt(from: &Path, to: &Path, labels: Option<&[String]>) -> Result<Adopte
     let loaded = Model::load(from, None, 0, &Device::flex())?;
     loaded.model.save(to, &names)?;
     let mut notes = loaded.notes;
-    notes.push(format!("the weights were written anew as {}: 32-bit floats under their current names", weights::SINGLE));
+    notes
+        .push(format!("the weights were written anew as {}: 32-bit floats under their current names", weights::SINGLE));
     Ok(Adopted { labels: names, notes, warnings: loaded.warnings })
 }
 
@@ -163,6 +164,10 @@ mod tests {
         let mut tensors = weights::read(&weights::files(&fixture.dir).expect("files")).expect("read");
         tensors.retain(|name, _| !name.starts_with("classifier"));
         weights::write_f32(&from.path().join(weights::SINGLE), &tensors).expect("written");
-        assert!(refused().contains("cannot be used as it is: it lacks classifier.bias, classifier.weight"), "{}", refused());
+        assert!(
+            refused().contains("cannot be used as it is: it lacks classifier.bias, classifier.weight"),
+            "{}",
+            refused()
+        );
     }
 }

@@ -189,7 +189,8 @@ fn what_is_too_large_for_one_file_keeps_its_weights_beside_it() {
     let (one, two) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
     let whole = convert(&fixture.dir, one.path(), Precision::F32).expect("converted");
     assert_eq!(whole.files, [MODEL]);
-    let apart = convert_within(&fixture.dir, two.path(), Precision::F32, Vec::new(), whole.bytes_after).expect("converted");
+    let apart =
+        convert_within(&fixture.dir, two.path(), Precision::F32, Vec::new(), whole.bytes_after).expect("converted");
     assert_eq!(apart.files, [MODEL, "model.onnx_data"]);
     let small = fs::metadata(two.path().join(MODEL)).expect("a file").len();
     assert!(small * 4 < whole.bytes_after, "{small} of {whole:?}");

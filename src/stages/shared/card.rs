@@ -83,7 +83,11 @@ impl<'a> Card<'a> {
         if let Some(scores) = self.current_scores() {
             yaml += "metrics:\n- accuracy\n- f1\nmodel-index:\n- name: text-classifier\n  results:\n";
             yaml += "  - task:\n      type: text-classification\n    dataset:\n      type: custom\n";
-            let _ = writeln!(yaml, "      name: {}\n      split: validation", quoted("the training data's validation rows"));
+            let _ = writeln!(
+                yaml,
+                "      name: {}\n      split: validation",
+                quoted("the training data's validation rows")
+            );
             yaml += "    metrics:\n";
             for (name, kind, value) in scores.listed() {
                 let _ = writeln!(yaml, "    - type: {kind}\n      name: {}\n      value: {value:.4}", quoted(name));
@@ -180,7 +184,9 @@ impl<'a> Card<'a> {
         if let Some(base) = &self.lineage.base {
             let shown = match on_the_hub(base) {
                 Some((name, None)) => format!("[{name}](https://huggingface.co/{name})"),
-                Some((name, Some(revision))) => format!("[{name}](https://huggingface.co/{name}/tree/{revision}), {revision}"),
+                Some((name, Some(revision))) => {
+                    format!("[{name}](https://huggingface.co/{name}/tree/{revision}), {revision}")
+                }
                 None => format!("`{base}`"),
             };
             let _ = writeln!(text, "Base model: {shown}\n");
@@ -263,7 +269,12 @@ mod tests {
     }
 
     fn lineage() -> Lineage {
-        let rows = Rows { labels: vec!["a|b".into(), "good".into()], train: vec![70, 30], validation: vec![7, 3], test: vec![0, 0] };
+        let rows = Rows {
+            labels: vec!["a|b".into(), "good".into()],
+            train: vec![70, 30],
+            validation: vec![7, 3],
+            test: vec![0, 0],
+        };
         let scores = Scores { rows: 10, epoch: 2.5, accuracy: 0.9, macro_f1: 0.85, macro_auc: None, loss: 0.3 };
         Lineage {
             base: Some("hf:some/base@v2".into()),

@@ -43,13 +43,7 @@ fn note(cx: &Context, own: &[String], tokens: &Tokens, order: &[usize], whose: &
 }
 
 /// Open a trained model to score rows of `tokens`; its logits are in the order of their labels.
-pub fn classifier_for(
-    cx: &Context,
-    dir: &Path,
-    tokens: &Tokens,
-    device: &Chosen,
-    whose: &str,
-) -> Result<Classifier> {
+pub fn classifier_for(cx: &Context, dir: &Path, tokens: &Tokens, device: &Chosen, whose: &str) -> Result<Classifier> {
     let classifier = Classifier::open(dir, &device.device)?;
     let own = classifier.labels().to_vec();
     let Some(order) = label_order(&own, tokens, whose)? else { return Ok(classifier) };
@@ -71,13 +65,7 @@ pub fn model_for(cx: &Context, dir: &Path, tokens: &Tokens, device: &Chosen, who
 
 /// Load the model that training starts from, with a head for the tokens' labels. A head that was trained for the same
 /// labels in another order or spelling keeps what it learned.
-pub fn base_for(
-    cx: &Context,
-    dir: &Path,
-    head: Option<HeadKind>,
-    tokens: &Tokens,
-    device: &Chosen,
-) -> Result<Loaded> {
+pub fn base_for(cx: &Context, dir: &Path, head: Option<HeadKind>, tokens: &Tokens, device: &Chosen) -> Result<Loaded> {
     let config = Config::open(dir)?;
     let head = head.unwrap_or(config.head());
     let own = config.labels().to_vec();

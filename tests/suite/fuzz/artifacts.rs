@@ -19,9 +19,16 @@ fn corpus(dir: &Path) {
     };
     let rows: Vec<Example> = (0..20).map(row).collect();
     let labels = vec!["no".into(), "yes".into()];
-    Corpus { labels, train: rows.clone(), validation: rows[..2].to_vec(), test: Vec::new(), report: Report::default(), cleaning: None }
-        .write(dir)
-        .unwrap();
+    Corpus {
+        labels,
+        train: rows.clone(),
+        validation: rows[..2].to_vec(),
+        test: Vec::new(),
+        report: Report::default(),
+        cleaning: None,
+    }
+    .write(dir)
+    .unwrap();
 }
 
 fn tokens(dir: &Path) {
@@ -152,9 +159,16 @@ fn a_text_stored_once_and_used_very_often_is_not_a_corpus() {
     let dir = tempfile::tempdir().unwrap();
     let row = Example { id: "x".into(), text: "y".repeat(1 << 14), label: 0, source: "train".into() };
     let labels = vec!["no".into(), "yes".into()];
-    Corpus { labels, train: vec![row; 4000], validation: Vec::new(), test: Vec::new(), report: Report::default(), cleaning: None }
-        .write(dir.path())
-        .unwrap();
+    Corpus {
+        labels,
+        train: vec![row; 4000],
+        validation: Vec::new(),
+        test: Vec::new(),
+        report: Report::default(),
+        cleaning: None,
+    }
+    .write(dir.path())
+    .unwrap();
     let size = fs::metadata(dir.path().join("train.parquet")).unwrap().len() as usize;
     let message = format!("{:#}", bounded(size, || Corpus::open(dir.path())).unwrap_err());
     assert!(message.ends_with("it unpacks to more than a file of its size can hold"), "{message}");

@@ -155,8 +155,11 @@ fn integer_weights(model: &Model) -> Result<BTreeMap<String, Arc<Weight>>> {
 pub fn measure_batches(mut model: Model, calibration: &Calibration, watch: &dyn Watch) -> Result<Vec<MeasuredLayer>> {
     let probe = |(name, weight): (String, Arc<Weight>)| {
         let layer = |rounding| Box::new(Layer { weight: weight.clone(), rounding }) as Box<dyn Rounded>;
-        let tried =
-            vec![Box::new(OneRange(weight.clone())) as Box<dyn Rounded>, layer(Rounding::Token8), layer(Rounding::Token16)];
+        let tried = vec![
+            Box::new(OneRange(weight.clone())) as Box<dyn Rounded>,
+            layer(Rounding::Token8),
+            layer(Rounding::Token16),
+        ];
         (name, Arc::new(Probe::new(tried)))
     };
     let probes: BTreeMap<String, Arc<Probe>> = integer_weights(&model)?.into_iter().map(probe).collect();

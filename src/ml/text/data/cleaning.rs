@@ -90,7 +90,8 @@ impl Cleaning {
             Treatment::Token(token) => Some(format!("{what} replaced with `{token}`")),
         };
         let done = |is_done: bool, what: &str| is_done.then(|| what.to_owned());
-        let normalised = self.normalise.map(|Normalise::TwitterRoberta| "words rewritten as for twitter-roberta".into());
+        let normalised =
+            self.normalise.map(|Normalise::TwitterRoberta| "words rewritten as for twitter-roberta".into());
         let parts = [
             done(self.repair_encoding, "encodings repaired"),
             done(self.unescape_html, "HTML references replaced"),
@@ -134,7 +135,10 @@ mod tests {
         std::fs::write(dir.path().join(Cleaning::FILE), "{\"urls\": \"drop\"}").unwrap();
         let little = Cleaning::open(dir.path()).unwrap().unwrap();
         assert_eq!(little, Cleaning { urls: Treatment::Drop, ..Cleaning::default() });
-        assert_eq!((little.describe().as_str(), little.apply("a http://b &amp;  c")), ("URLs removed", "a  &amp;  c".into()));
+        assert_eq!(
+            (little.describe().as_str(), little.apply("a http://b &amp;  c")),
+            ("URLs removed", "a  &amp;  c".into())
+        );
         assert_eq!((Cleaning::default().describe(), Cleaning::default().apply(" x\n")), (String::new(), " x\n".into()));
         std::fs::write(dir.path().join(Cleaning::FILE), "{\"stem\": true}").unwrap();
         let error = format!("{:#}", Cleaning::open(dir.path()).unwrap_err());
