@@ -57,7 +57,7 @@ error: unknown stage `{path}`
    |            {carets} unknown stage
    |
 help: a model that no stage makes enters by a stage of its own: `use = "model@{path}"`
-help: stages: corpus, tokens, teacher, int8
+help: stages: `corpus`, `tokens`, `teacher`, `int8`
 "#
             ),
         );

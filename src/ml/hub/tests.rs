@@ -10,6 +10,9 @@ use super::*;
 use crate::hub::server::{FIRST, Files, Request, SECOND, Server};
 use crate::watch::{Interrupted, Measured, Progress, Silent};
 
+#[path = "python_tests.rs"]
+mod python;
+
 pub const TOKEN: &str = "hf_theTokenOfAnn";
 /// Bytes of the weights: more than one chunk of a download.
 pub const SIZE: usize = 700_000;
