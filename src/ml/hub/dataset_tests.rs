@@ -2,14 +2,20 @@
 
 use super::tests::{Machine, files};
 use super::*;
-use crate::hub::server::{FIRST, Server};
+use crate::hub::server::{FIRST, Files, Server};
 use crate::watch::Silent;
 
-const SET: &str = "hf:datasets/some/model";
+const SET: &str = "hf:datasets/some/data";
 const README: &[u8] = b"---\nconfigs:\n- config_name: small\n  data_files:\n  - split: train\n    path: small/train-*\n- config_name: large\n  data_files: large/*\n---\n";
 
+fn serve(files: Files) -> Server {
+    let server = Server::start(Files::new());
+    server.push_data(FIRST, files);
+    server
+}
+
 fn server() -> Server {
-    Server::start(files(&[
+    serve(files(&[
         (".gitattributes", b"x"),
         ("README.md", README),
         ("large/a.parquet", b"PAR1 large"),
@@ -31,7 +37,7 @@ fn the_files_of_a_configuration_are_downloaded_once() {
     let get = || machine.hub().resolve(&reference, Need::Dataset, &Silent).unwrap();
     let first = get();
     assert_eq!(first.commit.as_deref(), Some(FIRST));
-    assert!(first.dir.ends_with(format!("datasets--some--model/snapshots/{FIRST}")), "{}", first.dir.display());
+    assert!(first.dir.ends_with(format!("datasets--some--data/snapshots/{FIRST}")), "{}", first.dir.display());
     assert_eq!(names(&first.dir), ["README.md", "small/train-0.parquet"]);
     assert_eq!(std::fs::read(first.dir.join("small/train-0.parquet")).unwrap(), b"PAR1 small");
     server.requests();
@@ -54,7 +60,7 @@ fn what_does_not_fit_is_told() {
     assert_eq!(
         why(&machine, SET, Need::Dataset),
         format!(
-            "downloading {SET} failed: some/model: the data set has the configurations `small`, `large`; choose one with \
+            "downloading {SET} failed: some/data: the data set has the configurations `small`, `large`; choose one with \
              `config`"
         )
     );
@@ -65,12 +71,12 @@ fn what_does_not_fit_is_told() {
         text.starts_with(&format!("{SET} is not in the local cache, and HF_HUB_OFFLINE forbids downloads")),
         "{text}"
     );
-    assert!(text.contains("/datasets/some/model/tree/main"), "{text}");
+    assert!(text.contains("/datasets/some/data/tree/main"), "{text}");
 }
 
 #[test]
 fn names_that_lead_out_of_the_folder_are_refused() {
-    let server = Server::start(files(&[("a/../../train.csv", b"text,label\n")]));
+    let server = serve(files(&[("a/../../train.csv", b"text,label\n")]));
     let text = Machine::at(&server.endpoint).hub().resolve(SET, Need::Dataset, &Silent).unwrap_err().to_string();
     assert!(text.contains("the Hub listed an invalid file name: `a/../../train.csv`"), "{text}");
 }

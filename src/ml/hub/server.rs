@@ -242,9 +242,6 @@ fn refusal(status: u16, code: &str) -> Answer {
 /// The answers of the Hub itself: file lists, small files, and redirects for large files and renamed repositories.
 fn hub(state: &State, request: &Request, body: &[u8], big: &str) -> Answer {
     let (path, query) = request.path.split_once('?').unwrap_or((&request.path, ""));
-    // The repository is a model and a data set.
-    let path = path.replacen("/api/datasets/", "/api/models/", 1);
-    let path = path.strip_prefix("/datasets").unwrap_or(&path);
     if path.contains(RENAMED) {
         let headers = vec![("location", path.replace(RENAMED, REPOSITORY))];
         return Answer { status: 307, headers, body: Vec::new() };
