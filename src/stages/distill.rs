@@ -8,12 +8,14 @@ use serde::{Deserialize, Serialize};
 
 use super::shared::base;
 use super::shared::layers::Layers;
+use super::shared::other_names;
 use super::shared::training;
 use super::shared::training::{Task, WithTraining, save_model};
 use super::shared::types::{MODEL, PREDICTIONS, TOKENS};
 use super::shared::watched::{Watched, finished};
 use pipe_engine::contract::context::Context;
 use pipe_engine::contract::kind::{External, Invalid, Labels, Port, Resource, Stage};
+use pipe_engine::text::other_names::OtherName;
 use pipe_ml::compress::student;
 use pipe_ml::compute::device::Chosen;
 use pipe_ml::judge::classifier::Classifier;
@@ -79,6 +81,7 @@ impl Stage for Distill {
     const KIND: &'static str = "distill";
     // 3: the teacher's logits no longer depend on eval-batch-size.
     const VERSION: u32 = 3;
+    const OTHER_NAMES: &'static [OtherName] = other_names::STUDENT;
     const INPUTS: &'static [Port] = &[
         Port::optional("teacher", MODEL),
         Port::optional("logits", PREDICTIONS),

@@ -4,11 +4,13 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::shared::base;
+use super::shared::other_names;
 use super::shared::training;
 use super::shared::training::{ClassWeights, Task, WithTraining, check_smoothing, save_model};
 use super::shared::types::{ADAPTER, MODEL, TOKENS};
 use pipe_engine::contract::context::Context;
 use pipe_engine::contract::kind::{External, Invalid, Port, Resource, Stage};
+use pipe_engine::text::other_names::OtherName;
 use pipe_ml::compress::lora::{LoraConfig, Targets, save_adapter};
 use pipe_ml::model::head::HeadKind;
 use pipe_ml::model::{Config, Initialised, Model};
@@ -66,6 +68,7 @@ impl Stage for Lora {
     const KIND: &'static str = "lora";
     // 3: the adapted layer is one operation, which rounds differently.
     const VERSION: u32 = 3;
+    const OTHER_NAMES: &'static [OtherName] = other_names::LORA;
     const MAIN: Option<&'static str> = Some("rank");
     const INPUTS: &'static [Port] = &[Port::one("tokens", TOKENS)];
     const OUTPUTS: &'static [Port] = &[Port::one("model", MODEL), Port::one("adapter", ADAPTER)];

@@ -3,10 +3,12 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::shared::other_names;
 use super::shared::types::{CORPUS, TOKENS};
 use super::shared::watched::{Watched, finished};
 use pipe_engine::contract::context::Context;
 use pipe_engine::contract::kind::{External, Invalid, Port, Stage, What};
+use pipe_engine::text::other_names::OtherName;
 use pipe_ml::text::data::Corpus;
 use pipe_ml::text::data::tokenize::tokenize;
 use pipe_ml::text::tokenizer;
@@ -32,6 +34,7 @@ impl Stage for Tokenize {
     const KIND: &'static str = "tokenize";
     // 2: writes a `tokenizer.json` if the folder has none.
     const VERSION: u32 = 2;
+    const OTHER_NAMES: &'static [OtherName] = other_names::TOKENIZE;
     const MAIN: Option<&'static str> = Some("max-length");
     const INPUTS: &'static [Port] = &[Port::one("corpus", CORPUS)];
     const OUTPUTS: &'static [Port] = &[Port::one("tokens", TOKENS)];

@@ -4,11 +4,13 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::shared::base;
+use super::shared::other_names;
 use super::shared::training;
 use super::shared::training::{ClassWeights, Task, WithTraining, check_smoothing, save_model};
 use super::shared::types::{MODEL, TOKENS};
 use pipe_engine::contract::context::Context;
 use pipe_engine::contract::kind::{External, Invalid, Port, Resource, Stage};
+use pipe_engine::text::other_names::OtherName;
 use pipe_ml::model::head::HeadKind;
 use pipe_ml::model::{Config, Model};
 use pipe_ml::text::data::Tokens;
@@ -44,6 +46,7 @@ pub type Train = WithTraining<TrainParameters>;
 impl Stage for Train {
     const KIND: &'static str = "train";
     const VERSION: u32 = 2;
+    const OTHER_NAMES: &'static [OtherName] = other_names::TRAIN;
     const INPUTS: &'static [Port] = &[Port::one("tokens", TOKENS)];
     const OUTPUTS: &'static [Port] = &[Port::one("model", MODEL)];
     const SEEDED: bool = true;

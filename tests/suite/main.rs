@@ -17,6 +17,7 @@ mod fuzz;
 mod house;
 mod hub;
 mod inspect;
+mod labels;
 mod links;
 #[path = "../engine/memory.rs"]
 mod memory;

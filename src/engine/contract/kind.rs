@@ -9,6 +9,7 @@ use super::needs::Needs;
 pub use super::port::{Arity, Extra, MorePorts, Port, Ports, Type};
 use super::trial::Template;
 use crate::text::diagnostic::{Diagnostic, Place};
+use crate::text::other_names::{OtherName, answer};
 use crate::text::parameters::Parameters;
 use crate::text::value::Table;
 
@@ -91,6 +92,8 @@ pub trait Stage: Parameters {
     const SEEDED: bool = false;
     /// Parameters that change how a result is made but not the result; the manifest leaves them out.
     const OPERATIONAL: &'static [&'static str] = &[];
+    /// What other programs call the parameters, so that their names are answered with ours.
+    const OTHER_NAMES: &'static [OtherName] = &[];
 
     fn resource(&self) -> Resource {
         Resource::Cpu
@@ -231,7 +234,16 @@ impl Kind {
             seeded: S::SEEDED,
             operational: S::OPERATIONAL,
             schema: S::schema,
-            read: |table, owner, place| Ok(Box::new(S::read(table, owner, place)?)),
+            read: |table, owner, place| {
+                let (table, mut problems) = answer(table, owner, &S::keys(), S::OTHER_NAMES);
+                match S::read(&table, owner, place) {
+                    Ok(stage) if problems.is_empty() => Ok(Box::new(stage)),
+                    read => {
+                        problems.extend(read.err().into_iter().flatten());
+                        Err(problems)
+                    }
+                }
+            },
         }
     }
 

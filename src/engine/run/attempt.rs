@@ -128,6 +128,7 @@ fn try_attempt(job: &Job<'_>, order: &Order<'_>) -> Result<Attempt, Halt> {
         device_used: None,
         seconds: 0.0,
         trials: order.trials.as_ref().map(|trials| trials as &dyn Trials),
+        notes: Vec::new(),
         subs: Vec::new(),
     };
     match catch_unwind(AssertUnwindSafe(|| instance.work.run(&mut context))) {
@@ -142,7 +143,7 @@ fn try_attempt(job: &Job<'_>, order: &Order<'_>) -> Result<Attempt, Halt> {
         }
     }
     let (facts, curve, device, seconds) = (context.facts, context.curve, context.device_used, context.seconds);
-    let subs = context.subs;
+    let (notes, subs) = (context.notes, context.subs);
 
     let moved = match damaged_input(job, order)? {
         Some(damaged) => Some(damaged),
@@ -169,6 +170,7 @@ fn try_attempt(job: &Job<'_>, order: &Order<'_>) -> Result<Attempt, Halt> {
         version: env!("CARGO_PKG_VERSION").into(),
         facts,
         curve,
+        notes,
         subs,
     };
     let entry = Entry { kind: instance.kind.name.into(), manifest: order.manifest.clone(), outputs, made };

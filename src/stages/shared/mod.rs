@@ -3,9 +3,11 @@
 pub mod base;
 pub mod inspector;
 pub mod layers;
+pub mod other_names;
 pub mod predictor;
 pub mod recovery;
 pub mod removal;
+pub mod starter;
 pub mod training;
 pub mod types;
 pub mod watched;

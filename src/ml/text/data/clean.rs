@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
+use super::markup::strip;
 use super::report::Changed;
 use super::spec::{Normalise, Spec, Treatment};
 
@@ -65,7 +66,7 @@ fn windows_1252_byte(letter: char) -> Option<u8> {
 
 /// Clean a text as the specification says, and count the changes.
 pub(crate) fn clean(text: &str, spec: &Spec, changed: &mut Changed) -> String {
-    let mut text = Cow::Borrowed(text);
+    let mut text = strip(text, spec, changed);
     if spec.repair_encoding && !text.is_ascii() {
         text = Cow::Owned(repair(&text, changed));
     }

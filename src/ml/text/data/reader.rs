@@ -49,7 +49,7 @@ pub fn parse(source: &Source, bytes: &[u8], file: &str, cut: Cut) -> Result<Tabl
 }
 
 /// The file's bytes, unpacked if they are gzip. This checks the content, not the file name.
-fn load(path: &Path) -> Result<Vec<u8>> {
+pub(super) fn load(path: &Path) -> Result<Vec<u8>> {
     let file = File::open(path).map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound => anyhow::anyhow!("no such file: {}", path.display()),
         _ => anyhow::Error::new(error).context(format!("cannot read {}", path.display())),
@@ -99,7 +99,7 @@ pub fn shown(path: &Path) -> String {
 
 /// UTF-8 with a few truncated characters is still UTF-8. If most of the non-ASCII bytes are invalid, the file is not
 /// UTF-8.
-fn detect(bytes: &[u8]) -> Encoding {
+pub(super) fn detect(bytes: &[u8]) -> Encoding {
     if std::str::from_utf8(bytes).is_ok() {
         return Encoding::Utf8;
     }

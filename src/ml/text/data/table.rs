@@ -65,20 +65,21 @@ pub(crate) fn delimited(source: &Source, bytes: &[u8], file: &str, decoder: Deco
         let (blank, span) = span.split_at(blank);
         let line = line + line_ends(blank) as u64;
         let lines = line_ends(span);
-        let mut reject = |reason: String| unusable.push(Unusable { place: format!("{file}:{line}"), reason });
+        let mut reject = |reason: &str, detail: String| {
+            unusable.push(Unusable::new(format!("{file}:{line}"), reason).detail(detail));
+        };
         if !tsv && end >= bytes.len() && lines > 1 && span.iter().filter(|byte| **byte == b'"').count() % 2 == 1 {
-            reject(format!("a quote opens here and never closes; it swallowed the file's last {lines} lines"));
+            reject("a quote opens here and never closes", format!("it swallowed the file's last {lines} lines"));
             continue;
         }
         if span.len() > LONGEST {
-            reject(format!("a row of more than {} MiB: is a quote missing?", LONGEST >> 20));
+            reject(&format!("a row of more than {} MiB", LONGEST >> 20), "is a quote missing?".to_owned());
             continue;
         }
         if fields.len() != names.len() {
-            let hint =
-                if lines > 1 { format!(" (it spans {lines} lines: is a quote missing?)") } else { String::new() };
+            let hint = if lines > 1 { format!("it spans {lines} lines: is a quote missing?") } else { String::new() };
             let noun = if fields.len() == 1 { "field" } else { "fields" };
-            reject(format!("{} {noun} where the header names {}{hint}", fields.len(), names.len()));
+            reject(&format!("{} {noun} where the header names {}", fields.len(), names.len()), hint);
             continue;
         }
         let get = |at: usize| decoder.decode(fields[at]);
@@ -87,9 +88,9 @@ pub(crate) fn delimited(source: &Source, bytes: &[u8], file: &str, decoder: Deco
         let id = id_at.map(|at| get(at).0.trim().to_owned());
         let date = date_at.map(|at| get(at).0.trim().to_owned());
         if label.is_empty() {
-            reject("no label".to_owned());
+            reject("no label", String::new());
         } else if id.as_deref() == Some("") {
-            reject("no id".to_owned());
+            reject("no id", String::new());
         } else {
             rows.push(Raw { number, line, text, label, id, date, cut });
         }
@@ -165,15 +166,17 @@ pub(crate) fn json_lines(source: &Source, bytes: &[u8], file: &str, decoder: Dec
         }
         number += 1;
         let (line, cut) = decoder.decode(line);
-        let mut reject = |reason: String| unusable.push(Unusable { place: format!("{file}:{}", at + 1), reason });
+        let mut reject = |reason: &str, detail: String| {
+            unusable.push(Unusable::new(format!("{file}:{}", at + 1), reason).detail(detail));
+        };
         let object = match serde_json::from_str(&line) {
             Ok(Value::Object(object)) => object,
             Ok(_) => {
-                reject("not a JSON object".to_owned());
+                reject("not a JSON object", String::new());
                 continue;
             }
             Err(error) => {
-                reject(format!("not JSON: {error}"));
+                reject("not JSON", error.to_string());
                 continue;
             }
         };
@@ -186,9 +189,9 @@ pub(crate) fn json_lines(source: &Source, bytes: &[u8], file: &str, decoder: Dec
         let id = source.id.as_deref().map(|id| object.get(id).and_then(scalar));
         keys.get_or_insert_with(|| object.keys().cloned().collect::<Vec<_>>());
         match (text, label, id) {
-            (None, ..) => reject(format!("no text under `{text_key}`")),
-            (_, None, _) => reject(format!("no label under `{label_key}`")),
-            (.., Some(None)) => reject("no id".to_owned()),
+            (None, ..) => reject(&format!("no text under `{text_key}`"), String::new()),
+            (_, None, _) => reject(&format!("no label under `{label_key}`"), String::new()),
+            (.., Some(None)) => reject("no id", String::new()),
             (Some(text), Some(label), id) => {
                 rows.push(Raw { number, line: at as u64 + 1, text, label, id: id.flatten(), date: None, cut });
             }
@@ -206,7 +209,7 @@ pub(crate) fn json_lines(source: &Source, bytes: &[u8], file: &str, decoder: Dec
 }
 
 /// The text of a label or id given as string, number or boolean; `None` for null, blanks, lists and objects.
-fn scalar(value: &Value) -> Option<String> {
+pub(super) fn scalar(value: &Value) -> Option<String> {
     let text = match value {
         Value::String(text) => text.trim().to_owned(),
         Value::Number(_) | Value::Bool(_) => value.to_string(),
