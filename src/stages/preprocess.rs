@@ -1,5 +1,8 @@
 //! Reads labelled texts, cleans them, and splits them.
 
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -10,9 +13,10 @@ use pipe_engine::contract::context::Context;
 use pipe_engine::contract::kind::{External, Invalid, Port, Stage, What};
 use pipe_engine::text::other_names::OtherName;
 use pipe_ml::compute::numbers::thousands;
-use pipe_ml::text::data::{Report, Spec, preprocess};
+use pipe_ml::text::data::spec::Source;
+use pipe_ml::text::data::{Report, Spec, preprocess_at};
 
-/// Reads labelled texts from CSV, TSV or JSON lines, repairs and cleans them, and splits them.
+/// Reads labelled texts from files, folders and data sets, repairs and cleans them, and splits them.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct Preprocess(Spec);
@@ -31,17 +35,37 @@ impl Stage for Preprocess {
     }
 
     fn externals(&self) -> Vec<External> {
-        let file = |(i, source): (usize, &pipe_ml::text::data::spec::Source)| External {
-            name: format!("sources[{i}]"),
-            key: "sources",
-            path: source.path.display().to_string(),
-            what: What::File,
-        };
-        self.0.sources.iter().enumerate().map(file).collect()
+        let mut all: Vec<External> = Vec::new();
+        for (i, source) in self.0.sources.iter().enumerate() {
+            let name = |key: &str| format!("sources[{i}]{key}");
+            let mut add = |name: String, path: String, what: What| {
+                // Several sources may read one file.
+                if !all.iter().any(|known| known.path == path) {
+                    all.push(External { name, key: "sources", path, what });
+                }
+            };
+            add(name(""), reference(source), What::Tree);
+            for (key, path) in [(".labels-file", &source.labels_file), (".mapping", &source.mapping)] {
+                if let Some(path) = path {
+                    add(name(key), path.display().to_string(), What::File);
+                }
+            }
+        }
+        all
     }
 
     fn run(&self, cx: &mut Context) -> anyhow::Result<()> {
-        let corpus = finished(preprocess(&self.0, cx.seed(), cx.root(), &Watched::new(cx)))?;
+        let mut places: HashMap<PathBuf, PathBuf> = HashMap::new();
+        for external in self.externals() {
+            let written = match external.path.starts_with("hf:") {
+                true => external.path.split('#').next().unwrap_or_default(),
+                false => &external.path,
+            };
+            places.insert(written.into(), cx.external(&external.name)?.to_owned());
+        }
+        let root = cx.root().to_owned();
+        let locate = |path: &Path| places.get(path).cloned().unwrap_or_else(|| root.join(path));
+        let corpus = finished(preprocess_at(&self.0, cx.seed(), &locate, &Watched::new(cx)))?;
         let report = &corpus.report;
         let labels = report.label_lines(&corpus.labels);
         for line in summary(report).into_iter().chain(labels.iter().map(|line| format!("labels  {line}"))) {
@@ -57,6 +81,15 @@ impl Stage for Preprocess {
         cx.fact("rows", corpus.report.kept as f64);
         cx.fact("dropped", corpus.report.dropped.total() as f64);
         corpus.write(&cx.output("corpus")?)
+    }
+}
+
+/// The path of a source; with its configuration if it is on the Hub, so that only its files are downloaded.
+fn reference(source: &Source) -> String {
+    let path = source.path.display().to_string();
+    match &source.config {
+        Some(config) if path.starts_with("hf:") => format!("{path}#{config}"),
+        _ => path,
     }
 }
 

@@ -64,7 +64,7 @@ fn what_a_file_contradicts_itself_in_is_told_before_anything_runs() {
     p.write("more.csv", "text,label\n");
     let (code, _, err) = p.pipe(&["plan", "p.toml"]);
     assert_eq!(code, 2, "{err}");
-    assert!(err.contains("more.csv: text and label are both the column `text`"), "{err}");
+    assert!(err.contains("more.csv: text and label are both column `text`"), "{err}");
     assert!(err.contains("p.toml:4:"), "{err}");
 }
 
@@ -73,8 +73,8 @@ fn init_looks_at_a_file_and_never_writes_over_a_pipeline() {
     let p = Project::new();
     let (code, out, err) = p.pipe(&["init", "mine.toml", "train.csv", "test.tsv"]);
     assert_eq!(code, 0, "{err}");
-    assert!(out.starts_with("train.csv: csv, 160 rows for train, text `text`, label `label`\n"), "{out}");
-    assert!(out.contains("test.tsv: tsv, 40 rows for test, text `words`, label `class`\n"), "{out}");
+    assert!(out.starts_with("train.csv: 160 rows for train, text `text`, label `label`\n"), "{out}");
+    assert!(out.contains("test.tsv: 40 rows for test, text `words`, label `class`\n"), "{out}");
     assert!(out.contains("labels  train  cross 80  happy 80\n"), "{out}");
     let (code, _, err) = p.pipe(&["run", "mine.toml", "corpus"]);
     assert_eq!(code, 0, "{err}");

@@ -16,6 +16,7 @@ mod families;
 mod fuzz;
 mod house;
 mod hub;
+mod inputs;
 mod inspect;
 mod labels;
 mod links;

@@ -248,7 +248,11 @@ fn predict_labels_texts_from_a_folder_a_stage_and_a_file() {
     let (code, _, err) = p.pipe(&["predict", "p.toml:int8", "--input", "some.csv"]);
     assert_eq!(
         (code, err.as_str()),
-        (1, "error: some.csv has no column `text`\nhelp: columns: id, tweet; choose one with --column\n")
+        (
+            1,
+            "error: cannot use some.csv: the file has no column `text` for the text; its columns are `id`, `tweet`\n\
+             help: choose a column with --column; if the file has no header, add --no-header and give its number\n"
+        )
     );
     let (code, _, err) = p.pipe(&["predict", "p.toml:techer", "--text", "x"]);
     assert_eq!(code, 2);

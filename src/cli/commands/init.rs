@@ -182,7 +182,7 @@ mod tests {
             dir.path().join(name)
         };
         let one = Starter::of(&[write("all.csv")], dir.path()).unwrap();
-        assert_eq!(one.sources, ["{ path = \"all.csv\", format = \"csv\", text = \"review\", label = \"mood\" }"]);
+        assert_eq!(one.sources, ["{ path = \"all.csv\", text = \"review\", label = \"mood\" }"]);
         assert_eq!(one.parameters, ["strip-html = true", "validation = 0.1 # of the training rows"]);
         let text = with_data(&one);
         assert!(text.contains("split = \"validation\" # there are no test rows yet\n"), "{text}");

@@ -9,7 +9,9 @@ use serde::{Serialize, Serializer};
 use crate::cli::context::Context;
 use crate::cli::words::model::{Definition, Wanted};
 use crate::error::Error;
+use crate::report::{Color, color, secret};
 use crate::stages::shared::predictor::{Prediction, Predictor};
+use crate::stages::shared::texts::Texts;
 
 /// Label texts with a model.
 ///
@@ -22,12 +24,22 @@ pub struct Predict {
     /// A text to label; may be given several times.
     #[arg(long, short, value_name = "TEXT")]
     text: Vec<String>,
-    /// A file of texts: .csv and .tsv with a header, .jsonl, or any other file with one text per line.
+    /// A file of texts, read as `preprocess` reads its sources: .csv and .tsv with a header, .jsonl, .json, .parquet,
+    /// .arrow, or one text per line (.txt, or no ending); packed or not; also a folder or a pattern.
     #[arg(long, short, value_name = "FILE", conflicts_with = "text")]
     input: Option<PathBuf>,
-    /// The column or field with the text, in .csv, .tsv and .jsonl files.
+    /// The column or field with the text; its number from 1 with --no-header.
     #[arg(long, default_value = "text", value_name = "NAME")]
     column: String,
+    /// The format of the input, if its ending does not say it: csv, tsv, jsonl, json, lines, parquet, arrow.
+    #[arg(long, value_name = "FORMAT", requires = "input")]
+    input_format: Option<String>,
+    /// What divides the columns of the input: ";", "|", tab or auto.
+    #[arg(long, value_name = "CHARACTER", requires = "input")]
+    delimiter: Option<String>,
+    /// The first line of the input is a row, not the names of columns.
+    #[arg(long, requires = "input")]
+    no_header: bool,
     /// The output format.
     #[arg(long, value_enum, default_value_t = Format::Jsonl)]
     format: Format,
@@ -79,16 +91,16 @@ fn is_zero(n: &usize) -> bool {
 /// Texts per write: enough to fill batches of similar length, few enough that a pipe gets results soon.
 const CHUNK: usize = 256;
 
-type Texts = Box<dyn Iterator<Item = Result<String, Error>>>;
+type Source = Box<dyn Iterator<Item = Result<String, Error>>>;
 
 impl Predict {
     pub fn run(self, cx: &mut Context<'_>) -> Result<(), Error> {
         let dir = self.definition.find(cx, &self.model, WANTED)?;
+        let mut texts = self.texts()?.peekable();
         let predictor = Predictor::open(&dir, &self.device).map_err(|e| Error::failed(format!("{e:#}")))?;
         if self.format == Format::Csv {
             cx.print_data(&header(&predictor)?)?;
         }
-        let mut texts = self.texts()?.peekable();
         while texts.peek().is_some() {
             let chunk: Vec<String> = texts.by_ref().take(CHUNK).collect::<Result<_, _>>()?;
             let predictions = predictor.predict(&chunk).map_err(|e| Error::failed(format!("{e:#}")))?;
@@ -103,59 +115,57 @@ impl Predict {
         Ok(())
     }
 
-    fn texts(&self) -> Result<Texts, Error> {
+    /// The texts of standard input come one by one; those of a file after all of it was read, so that a row that cannot be
+    /// used is told before the first prediction.
+    fn texts(&self) -> Result<Source, Error> {
         let Some(path) = &self.input else {
             return Ok(if self.text.is_empty() {
-                lines(std::io::stdin(), "standard input".into())
+                lines(std::io::stdin().lock())
             } else {
                 Box::new(self.text.clone().into_iter().map(Ok))
             });
         };
-        let file =
-            std::fs::File::open(path).map_err(|e| Error::failed(format!("cannot read {}: {e}", path.display())))?;
-        let (name, column) = (path.display().to_string(), self.column.clone());
-        match path.extension().and_then(|e| e.to_str()) {
-            Some("csv") => rows(file, b',', name, &column),
-            Some("tsv") => rows(file, b'\t', name, &column),
-            Some("jsonl") => {
-                let place = name.clone();
-                Ok(Box::new(lines(file, name).enumerate().map(move |(i, line)| field(&line?, &column, &place, i + 1))))
-            }
-            _ => Ok(lines(file, name)),
+        let wanted = Texts {
+            path,
+            column: &self.column,
+            format: self.input_format.as_deref(),
+            delimiter: self.delimiter.as_deref(),
+            header: !self.no_header,
+        };
+        let read = wanted.read().map_err(|error| self.explained(&error))?;
+        for warning in read.warnings {
+            let head = Color::of_stderr().paint(color::WARNING, "warning:");
+            let _ = secret::write(&mut std::io::stderr(), &format!("{head} {warning}\n"));
+        }
+        Ok(Box::new(read.texts.into_iter().map(Ok)))
+    }
+
+    /// An error of the reader, with the options that may help.
+    fn explained(&self, error: &anyhow::Error) -> Error {
+        let text = format!("{error:#}");
+        let failed = Error::failed(text.clone());
+        if text.contains("says no format") || text.contains("cannot be read: it is") {
+            failed.help("if it is text, name its format with --input-format, such as `--input-format lines`")
+        } else if text.contains("seems to divide") {
+            failed.help("options: --delimiter \";\", --input-format tsv")
+        } else if text.contains("no column") {
+            failed.help("choose a column with --column; if the file has no header, add --no-header and give its number")
+        } else {
+            failed
         }
     }
 }
 
-fn lines(from: impl Read + 'static, name: String) -> Texts {
-    Box::new(
-        BufReader::new(from).lines().map(move |l| l.map_err(|e| Error::failed(format!("cannot read {name}: {e}")))),
-    )
-}
-
-fn rows(file: std::fs::File, delimiter: u8, name: String, column: &str) -> Result<Texts, Error> {
-    let mut reader = csv::ReaderBuilder::new().delimiter(delimiter).from_reader(file);
-    let failed = |name: &str, e: csv::Error| Error::failed(format!("cannot read {name}: {e}"));
-    let header = reader.headers().map_err(|e| failed(&name, e))?.clone();
-    let at = header.iter().position(|h| h == column).ok_or_else(|| {
-        let known: Vec<&str> = header.iter().collect();
-        Error::failed(format!("{name} has no column `{column}`"))
-            .help(format!("columns: {}; choose one with --column", known.join(", ")))
-    })?;
-    Ok(Box::new(
-        reader
-            .into_records()
-            .map(move |row| row.map(|r| r.get(at).unwrap_or_default().to_string()).map_err(|e| failed(&name, e))),
-    ))
-}
-
-fn field(line: &str, column: &str, name: &str, number: usize) -> Result<String, Error> {
-    let value: serde_json::Value =
-        serde_json::from_str(line).map_err(|e| Error::failed(format!("{name}:{number}: not JSON: {e}")))?;
-    let text = value.get(column).and_then(|v| v.as_str());
-    text.map(str::to_string).ok_or_else(|| {
-        Error::failed(format!("{name}:{number}: the field `{column}` is missing or not a string"))
-            .help("choose another field with --column")
-    })
+/// The lines of a stream, without a mark at its start. Bytes that are not UTF-8 become U+FFFD: one line does not say what
+/// else they could be.
+fn lines(from: impl Read + 'static) -> Source {
+    let failed = |e: std::io::Error| Error::failed(format!("cannot read standard input: {e}"));
+    let decoded = move |(at, line): (usize, std::io::Result<Vec<u8>>)| {
+        let line = line.map_err(failed)?;
+        let line = if at == 0 { line.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(&line) } else { &line };
+        Ok(String::from_utf8_lossy(line.strip_suffix(b"\r").unwrap_or(line)).into_owned())
+    };
+    Box::new(BufReader::new(from).split(b'\n').enumerate().map(decoded))
 }
 
 fn json(predictor: &Predictor, text: &str, p: &Prediction) -> Result<String, Error> {

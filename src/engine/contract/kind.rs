@@ -63,6 +63,9 @@ pub enum What {
     Folder,
     /// A folder of which only these files count, if they exist.
     Files(&'static [&'static str]),
+    /// A file; or a folder, of which every file at any depth counts unless a name on the way begins with a dot; or a
+    /// pattern such as `data/*.csv`.
+    Tree,
 }
 
 /// The two usual answers to what a running stage occupies.

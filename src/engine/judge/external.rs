@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Component, Path, PathBuf};
 
+use super::tree::{Tree, is_pattern};
 use crate::contract::event::{Event, Observer};
 use crate::contract::kind::{External, What};
 use crate::contract::origin::{Fetched, Origin};
@@ -12,6 +13,9 @@ use crate::store::digest::StatCache;
 use crate::store::manifest::Manifest;
 use crate::text::diagnostic::{Diagnostic, Diagnostics, Place, closest};
 use crate::text::value::{Node, Value};
+
+/// Files of a tree that are in the manifest one by one; more are one line together.
+const MOST_LINES: usize = 500;
 
 /// One external input of one instance.
 #[derive(Debug, Clone)]
@@ -40,6 +44,8 @@ enum Pin {
         /// Files of a revision, in place of those on disk.
         revised: Revision,
     },
+    /// Files at any depth below a folder.
+    Tree { tree: Tree, root: PathBuf, revised: Revision },
     /// The origin pins the content, for example by a commit.
     Identity(String),
     /// Not on this machine; its content is unknown until it is downloaded.
@@ -79,6 +85,27 @@ impl Found {
         match &self.pin {
             Pin::Identity(identity) => lines.push(self.content_label(), identity.clone()),
             Pin::Distant { .. } => {}
+            Pin::Tree { tree, root, revised } => {
+                let mut all = revised.clone();
+                for name in if tree.dir(root).is_dir() { tree.files(root)? } else { Vec::new() } {
+                    if !revised.contains_key(&name) {
+                        let digest = stats.digest(&tree.dir(root).join(&name))?;
+                        all.insert(name, Some(digest));
+                    }
+                }
+                all.retain(|_, digest| digest.is_some());
+                let digests = all.iter().filter_map(|(name, digest)| Some((name, digest.as_ref()?)));
+                if all.len() <= MOST_LINES {
+                    digests.for_each(|(name, digest)| lines.push(format!("file {}", tree.shown(name)), digest.clone()));
+                } else {
+                    let mut whole = blake3::Hasher::new();
+                    for (name, digest) in digests {
+                        whole.update(name.as_bytes()).update(b"\0").update(digest.as_bytes()).update(b"\n");
+                    }
+                    let label = format!("file {} ({} files)", tree.shown("**"), all.len());
+                    lines.push(label, whole.finalize().to_hex().to_string());
+                }
+            }
             Pin::File { shown, digest } => {
                 let digest = digest.clone().map_or_else(|| stats.digest(&self.path), Ok)?;
                 lines.push(format!("file {shown}"), digest);
@@ -297,8 +324,16 @@ pub(crate) fn reads(external: &External, path: &str) -> bool {
         (What::File, _) => mine == theirs,
         (What::Folder, Some((name, dir))) => mine == dir && !name.starts_with('.'),
         (What::Files(names), Some((name, dir))) => mine == dir && names.contains(name),
+        (What::Tree, _) => mine == theirs || inside(&external.path, path).is_some(),
         (_, None) => false,
     }
+}
+
+/// The name in a tree of the file at this path from the project root.
+fn inside(tree: &str, path: &str) -> Option<String> {
+    let tree = Tree::of(tree.trim_start_matches("./")).ok()?;
+    let name = if tree.base.is_empty() { path } else { path.strip_prefix(&tree.base)?.strip_prefix('/')? };
+    tree.includes(name).then(|| name.to_owned())
 }
 
 fn local(external: &External, root: &Path, revision: &Revision) -> Result<Pin, Absent> {
@@ -313,12 +348,16 @@ fn local(external: &External, root: &Path, revision: &Revision) -> Result<Pin, A
         });
     }
     let path = root.join(written);
+    let several = external.what == What::Tree && (path.is_dir() || (is_pattern(&external.path) && !path.exists()));
+    if several {
+        return tree(external, root, revision, shown);
+    }
     let name = |path: &String| path.rsplit('/').next().unwrap_or_default().to_string();
     let revised: Revision =
         revision.iter().filter(|(p, _)| reads(external, p)).map(|(p, digest)| (name(p), digest.clone())).collect();
     let is_revised = revised.values().any(Option::is_some);
     let (is_right, wanted) = match external.what {
-        What::File => (is_revised || (revised.is_empty() && path.is_file()), "file"),
+        What::File | What::Tree => (is_revised || (revised.is_empty() && path.is_file()), "file"),
         What::Folder | What::Files(_) => (is_revised || path.is_dir(), "folder"),
     };
     if !is_right {
@@ -331,10 +370,30 @@ fn local(external: &External, root: &Path, revision: &Revision) -> Result<Pin, A
         return Err(Absent { shown, state, label: format!("no such {wanted}"), help });
     }
     Ok(match external.what {
-        What::File => Pin::File { shown, digest: revised.into_values().next().flatten() },
+        What::File | What::Tree => Pin::File { shown, digest: revised.into_values().next().flatten() },
         What::Folder => Pin::Folder { shown, names: &[], revised },
         What::Files(names) => Pin::Folder { shown, names, revised },
     })
+}
+
+/// A folder with all its files, or the files of a pattern.
+fn tree(external: &External, root: &Path, revision: &Revision, shown: String) -> Result<Pin, Absent> {
+    let absent = |state: String, help: &str| {
+        let label = if is_pattern(&shown) { "no such files" } else { "no files" };
+        Absent { shown: shown.clone(), state, label: label.into(), help: help.into() }
+    };
+    let tree = Tree::of(shown.trim_start_matches("./")).map_err(|why| {
+        absent(format!("is not a pattern: {why}"), "a pattern is a path with `*`, `**`, `?`, `[ab]` or `{a,b}`")
+    })?;
+    let revised: Revision =
+        revision.iter().filter_map(|(path, digest)| Some((inside(&shown, path)?, digest.clone()))).collect();
+    let files = if tree.dir(root).is_dir() { tree.files(root) } else { Ok(Vec::new()) };
+    let files = files.map_err(|error| absent(format!("cannot be read: {error}"), "check its permissions"))?;
+    if files.is_empty() && !revised.values().any(Option::is_some) {
+        let state = if is_pattern(&shown) { "matches no file" } else { "is an empty folder" };
+        return Err(absent(state.into(), &format!("paths are relative to the project root, {}", root.display())));
+    }
+    Ok(Pin::Tree { tree, root: root.to_owned(), revised })
 }
 
 /// The name of an existing file similar to a missing one.

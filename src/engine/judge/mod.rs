@@ -6,5 +6,6 @@ pub mod history;
 pub mod job;
 pub mod plan;
 pub mod project;
+mod tree;
 pub mod trial;
 pub mod verdict;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::checksum::Checksum;
 use super::client::{Client, Content, Head, TRIES, broken_body};
 use super::failure::{At, Failure};
-use super::reference::{Reference, is_plain};
+use super::reference::{Reference, is_inside, is_plain};
 use super::store::{Store, make_dir};
 use crate::watch::{Interrupted, Progress, Watch};
 
@@ -45,7 +45,7 @@ impl Download<'_> {
     /// Requests the etag and size of a file.
     fn announce<'n>(&self, name: &'n str) -> Result<Remote<'n>, Failure> {
         let unfit = |what: String| Err(Failure::Unfit(format!("{what}; if HF_ENDPOINT names a mirror, try another")));
-        if !is_plain(name) {
+        if !is_inside(name) || (!self.reference.is_dataset && name.contains('/')) {
             return unfit(format!("the Hub listed an invalid file name: `{name}`"));
         }
         let path = self.path(name);

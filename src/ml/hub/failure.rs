@@ -64,8 +64,9 @@ pub(super) struct Asked<'a> {
 impl Asked<'_> {
     /// Says what went wrong and what to do.
     pub(super) fn explain(&self, failure: &Failure) -> String {
-        let Self { reference: Reference { repository, revision }, settings, pin, by_hand } = self;
-        let page = format!("{}/{repository}", shown(&settings.endpoint));
+        let Self { reference, settings, pin, by_hand } = self;
+        let Reference { repository, revision, .. } = reference;
+        let page = format!("{}/{}", shown(&settings.endpoint), reference.page());
         match failure {
             Failure::Refused { host, .. } if *host != shown(origin(&settings.endpoint)) => format!(
                 "{failure} (the Hub stores the file on this host); a firewall may block {host}: try another network, or {by_hand}"

@@ -1,4 +1,4 @@
-//! Resolves models named `hf:OWNER/NAME[@REVISION]` to a folder of the Hugging Face cache, downloading them if needed.
+//! Resolves models and data sets named `hf:OWNER/NAME[@REVISION]` to a folder of the Hugging Face cache, downloading them if needed.
 
 use std::path::{Path, PathBuf};
 
@@ -6,15 +6,17 @@ use anyhow::{Result, anyhow, ensure};
 
 use super::client::{Client, RepoInfo};
 use super::download::Download;
-use super::failure::{Asked, Failure, shown};
+use super::failure::{Asked, At, Failure, shown};
 use super::reference::{Reference, SCHEME, is_commit, is_plain};
 use super::settings::Settings;
 use super::store::Store;
 use crate::files::weights;
+use crate::text::data::card;
 use crate::text::tokenizer;
 use crate::watch::Watch;
 
 const CONFIG: &str = "config.json";
+const README: &str = "README.md";
 /// The config of a repository that holds only an adapter; such a repository has no `config.json`.
 const ADAPTER: &str = "adapter_config.json";
 /// Sets of files from which a tokenizer can be built, most preferred first.
@@ -30,6 +32,8 @@ pub enum Need {
     Model,
     /// Only the tokenizer: its files are small, weights are not.
     Tokenizer,
+    /// The files of a data set, or of one configuration of it.
+    Dataset,
 }
 
 /// A Hub model in the local cache.
@@ -94,6 +98,9 @@ impl Hub {
 
     fn held(&self, text: &str, need: Need) -> Result<Option<Resolved>> {
         let reference = Reference::parse(text)?;
+        let is_set = need == Need::Dataset;
+        let (kind, other) = if reference.is_dataset { ("data set", "model") } else { ("model", "data set") };
+        ensure!(reference.is_dataset == is_set, "{text} names a {kind}, but a {other} is needed here");
         let found = self.cached(&reference, need);
         let variable = self.settings.offline.filter(|_| found.is_none());
         ensure!(
@@ -111,23 +118,32 @@ impl Hub {
         let pinned = store.pinned(&reference.revision);
         [Some(reference.revision.clone()), pinned].into_iter().flatten().find_map(|revision| {
             let dir = store.snapshot(&revision);
-            is_complete(&dir, need).then(|| Resolved { dir, commit: is_commit(&revision).then_some(revision) })
+            let is_held = match need {
+                // Without a list, files may be missing that only the Hub can name; without the Hub they are all there are.
+                Need::Dataset => match store.listed(&revision, reference.config.as_deref()) {
+                    Some(names) => names.iter().all(|name| dir.join(name).is_file()),
+                    None => (self.settings.offline.is_some() || !is_commit(&revision)) && dir.is_dir(),
+                },
+                need => is_complete(&dir, need),
+            };
+            is_held.then(|| Resolved { dir, commit: is_commit(&revision).then_some(revision) })
         })
     }
 
     /// Says how to install the files without a network; fits after "or".
     fn by_hand(&self, reference: &Reference, need: Need) -> String {
-        let Reference { repository, revision } = reference;
+        let revision = &reference.revision;
         let dir = Store::new(&self.settings.cache, reference).snapshot(revision);
         let layouts: Vec<String> = TOKENIZERS.iter().map(|names| names.join(" with ")).collect();
         let beside = aside().collect::<Vec<_>>().join(", ");
         let tokenizer = format!("{}, and those of {beside} that exist", layouts.join(" or "));
         let files = match need {
+            Need::Dataset => "README.md and those of its rows".to_owned(),
             Need::Tokenizer => tokenizer,
             Need::Model => format!("{CONFIG}, {} or {}, and {tokenizer}", weights::SINGLE, weights::PICKLE),
         };
         let page = shown(&self.settings.endpoint);
-        format!("put its files into {}: {files} (from {page}/{repository}/tree/{revision})", dir.display())
+        format!("put its files into {}: {files} (from {page}/{}/tree/{revision})", dir.display(), reference.page())
     }
 }
 
@@ -142,6 +158,7 @@ fn is_complete(dir: &Path, need: Need) -> bool {
     match need {
         Need::Model => has(&CONFIG) && weights::files(dir).is_ok_and(|files| !files.is_empty()),
         Need::Tokenizer => TOKENIZERS.iter().any(|layout| layout.iter().all(has)),
+        Need::Dataset => dir.is_dir(),
     }
 }
 
@@ -163,10 +180,13 @@ impl Fetch<'_> {
         if !is_plain(commit) {
             return Err(Failure::Unfit(format!("the Hub sent an invalid commit: `{commit}`")));
         }
-        let names = self.names(&info)?;
+        let mut names = if self.need == Need::Dataset { Vec::new() } else { self.names(&info)? };
         // From here on, request files by commit: a push in between cannot mix two versions.
         let Self { store, reference, watch, .. } = *self;
         let mut download = Download { client: &client, store, reference, commit, watch, done: 0, total: 0 };
+        if self.need == Need::Dataset {
+            names = self.rows(&info, &mut download)?;
+        }
         let mut files = download.fetch(&names)?;
         let index = files.iter().find(|(name, _)| [weights::INDEX, weights::PICKLE_INDEX].contains(&name.as_str()));
         if let Some((_, index)) = index {
@@ -177,8 +197,27 @@ impl Fetch<'_> {
         for (name, blob) in &files {
             store.link(blob, commit, name)?;
         }
+        if self.need == Need::Dataset {
+            store.list(commit, reference.config.as_deref(), &names)?;
+        }
         store.pin(&reference.revision, commit)?;
         Ok(Resolved { dir: store.snapshot(commit), commit: Some(info.sha.clone()) })
+    }
+
+    /// The files of a data set to download: its README, and those that the README or their names say.
+    fn rows(&self, info: &RepoInfo, download: &mut Download) -> Result<Vec<String>, Failure> {
+        let all: Vec<String> = info.siblings.iter().map(|file| file.rfilename.clone()).collect();
+        let mut names: Vec<String> = all.iter().filter(|name| *name == README).cloned().collect();
+        let readme = match download.fetch(&names)?.first() {
+            Some((_, blob)) => Some(std::fs::read(blob).at("read", blob)?),
+            None => None,
+        };
+        let readme = readme.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+        let chosen = card::choose(&all, readme.as_deref(), self.reference.config.as_deref());
+        let chosen = chosen.map_err(|error| Failure::Unfit(format!("{}: {error:#}", self.reference.repository)))?;
+        names.extend(chosen.files.into_iter().map(|(name, _)| name));
+        names.dedup();
+        Ok(names)
     }
 
     /// The files to download. Files that supplement a tokenizer come before the ones it is built from.
@@ -197,6 +236,7 @@ impl Fetch<'_> {
                 };
                 names.extend([CONFIG, kind]);
             }
+            Need::Dataset => {}
             Need::Tokenizer if TOKENIZERS.iter().any(|layout| layout.iter().all(|name| has(name))) => {}
             Need::Tokenizer => {
                 let layouts: Vec<String> = TOKENIZERS.iter().map(|names| names.join(" with ")).collect();
@@ -227,6 +267,9 @@ impl Fetch<'_> {
     }
 }
 
+#[cfg(test)]
+#[path = "dataset_tests.rs"]
+mod dataset_tests;
 #[cfg(test)]
 #[path = "tests.rs"]
 mod tests;

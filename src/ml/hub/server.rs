@@ -210,7 +210,9 @@ fn refusal(status: u16, code: &str) -> Answer {
 
 /// The answers of the Hub itself: file lists, small files, and redirects for large files and renamed repositories.
 fn hub(state: &State, request: &Request, big: &str) -> Answer {
-    let path = request.path.split('?').next().unwrap_or_default();
+    // The repository is a model and a data set.
+    let path = request.path.split('?').next().unwrap_or_default().replacen("/api/datasets/", "/api/models/", 1);
+    let path = path.strip_prefix("/datasets").unwrap_or(&path);
     if path.contains(RENAMED) {
         let headers = vec![("location", path.replace(RENAMED, REPOSITORY))];
         return Answer { status: 307, headers, body: Vec::new() };
@@ -261,7 +263,7 @@ fn cdn(state: &State, request: &Request) -> Answer {
 
 /// Whether a file is stored in git LFS.
 fn is_big(name: &str) -> bool {
-    [".safetensors", ".bin", ".model"].iter().any(|end| name.ends_with(end))
+    [".safetensors", ".bin", ".model", ".parquet"].iter().any(|end| name.ends_with(end))
 }
 
 fn hex(bytes: &[u8]) -> String {

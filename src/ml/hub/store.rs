@@ -64,18 +64,40 @@ impl Store {
         if path.is_file() {
             return Ok(());
         }
-        make_dir(&self.snapshot(commit))?;
+        make_dir(path.parent().unwrap_or(&path))?;
         if path.is_symlink() {
             // The link dangles: its blob was deleted.
             fs::remove_file(&path).at("remove", &path)?;
         }
         let etag = blob.file_name().unwrap_or_default();
-        let linked = std::os::unix::fs::symlink(Path::new("../../blobs").join(etag), &path);
+        let up = "../".repeat(name.matches('/').count());
+        let linked = std::os::unix::fs::symlink(Path::new(&format!("{up}../../blobs")).join(etag), &path);
         if linked.is_ok() || path.is_file() {
             return Ok(());
         }
         // Some file systems have no symbolic links; move the blob itself there.
         fs::rename(blob, &path).at("write", &path)
+    }
+
+    /// The file that records which files of a data set's snapshot were downloaded, so that what is missing is seen.
+    fn list_file(&self, commit: &str, config: Option<&str>) -> PathBuf {
+        let name = config.map_or_else(String::new, |config| format!("-{}", config.replace('/', "-")));
+        self.dir.join("pipe").join(format!("{commit}{name}.json"))
+    }
+
+    /// The files of a data set that were downloaded together.
+    pub(super) fn listed(&self, commit: &str, config: Option<&str>) -> Option<Vec<String>> {
+        serde_json::from_slice(&fs::read(self.list_file(commit, config)).ok()?).ok()
+    }
+
+    /// Records the files of a data set.
+    pub(super) fn list(&self, commit: &str, config: Option<&str>, names: &[String]) -> Result<(), Failure> {
+        let path = self.list_file(commit, config);
+        let text = serde_json::to_vec(names).unwrap_or_default();
+        weights::write_whole(&path, &text).map_err(|error| {
+            let source = error.downcast::<io::Error>().unwrap_or_else(io::Error::other);
+            Failure::Disk { verb: "write", path, source }
+        })
     }
 
     /// Waits until no other process downloads this blob. Dropping the returned file, or exiting, releases the lock.

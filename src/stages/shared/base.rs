@@ -36,6 +36,8 @@ fn need(reference: &str, what: What) -> Result<Need> {
     match what {
         What::Folder => Ok(Need::Model),
         What::Files(_) => Ok(Need::Tokenizer),
+        What::Tree if reference.starts_with("hf:datasets/") => Ok(Need::Dataset),
+        What::Tree => bail!("{reference} names a model; a data set is hf:datasets/OWNER/NAME"),
         What::File => bail!("{reference} names a model on the Hub, but a file is needed here"),
     }
 }

@@ -8,6 +8,7 @@ pub mod predictor;
 pub mod recovery;
 pub mod removal;
 pub mod starter;
+pub mod texts;
 pub mod training;
 pub mod types;
 pub mod watched;

@@ -6,7 +6,7 @@ use anyhow::Result;
 use toml_writer::{ToTomlValue, TomlStringBuilder};
 
 use pipe_ml::compute::numbers::thousands;
-use pipe_ml::text::data::spec::{Format, OnUnusable, Purpose, Source, Spec};
+use pipe_ml::text::data::spec::{OnUnusable, Purpose, Source, Spec};
 use pipe_ml::text::data::{Corpus, look, preprocess};
 use pipe_ml::watch::Silent;
 
@@ -38,11 +38,11 @@ impl Starter {
         let mut sources = Vec::new();
         for file in files {
             let mut source = look(file)?;
-            source.split = purpose(file);
+            source.split = purpose(file).into();
             sources.push(source);
         }
-        if !sources.iter().any(|source| source.split == Purpose::Train) {
-            sources.iter_mut().for_each(|source| source.split = Purpose::Train);
+        if !sources.iter().any(|source| source.split.may_be(Purpose::Train)) {
+            sources.iter_mut().for_each(|source| source.split = Purpose::Train.into());
         }
         let mut spec = Spec::new(sources);
         (spec.validation, spec.unusable) = (Some(0.0), Some(OnUnusable::Drop));
@@ -51,9 +51,8 @@ impl Starter {
         let mut lines = Vec::new();
         for (source, account) in spec.sources.iter().zip(&report.sources) {
             lines.push(format!(
-                "{}: {}, {} rows for {}, text `{}`, label `{}`",
+                "{}: {} rows for {}, text {}, label {}",
                 source.path.display(),
-                format_name(source.format),
                 thousands(account.rows),
                 account.split,
                 source.text_column(),
@@ -106,27 +105,24 @@ fn purpose(file: &Path) -> Purpose {
     }
 }
 
-fn format_name(format: Format) -> &'static str {
-    match format {
-        Format::Covid19 => "covid19",
-        Format::Csv => "csv",
-        Format::Tsv => "tsv",
-        Format::Jsonl => "jsonl",
-    }
-}
-
 /// A source as a table on one line, its path relative to the root.
 fn toml(source: &Source, root: &Path, limit: bool) -> String {
-    let path = relative(&source.path, root);
     let quoted = |text: &str| TomlStringBuilder::new(text).as_basic().to_toml_value();
-    let mut parts = vec![format!("path = {}", quoted(&path)), format!("format = \"{}\"", format_name(source.format))];
-    parts.extend(source.text.as_ref().map(|text| format!("text = {}", quoted(text))));
-    parts.extend(source.label.as_ref().map(|label| format!("label = {}", quoted(label))));
-    if source.split != Purpose::Train {
-        parts.push(format!("split = \"{}\"", source.split.name()));
+    let mut parts = vec![format!("path = {}", quoted(&relative(&source.path, root)))];
+    let values = serde_json::to_value(source).unwrap_or_default();
+    let set = |key: &&str| values.get(key).filter(|value| !value.is_null());
+    for key in ["format", "header", "delimiter", "text", "label"] {
+        parts.extend(set(&key).map(|value| match value.as_str() {
+            Some(text) => format!("{key} = {}", quoted(text)),
+            None => format!("{key} = {value}"),
+        }));
+    }
+    let purpose = source.split.purpose().unwrap_or_default();
+    if purpose != Purpose::Train {
+        parts.push(format!("split = \"{}\"", purpose.name()));
     }
     if limit {
-        parts.push(format!("limit = {}", if source.split == Purpose::Train { 200 } else { 50 }));
+        parts.push(format!("limit = {}", if purpose == Purpose::Train { 200 } else { 50 }));
     }
     format!("{{ {} }}", parts.join(", "))
 }

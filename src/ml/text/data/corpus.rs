@@ -25,6 +25,8 @@ const BATCH_ROWS: usize = 1024;
 /// texts stored once, takes a tenth of its rows; no stage writes a file that would take a hundredth.
 const EXPANDED: usize = 100;
 const FLAT: usize = 16 << 20;
+/// What a page may unpack to beyond a multiple of its size.
+const PAGE: usize = 64;
 
 /// One labelled text.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -122,7 +124,7 @@ pub(crate) fn read_parquet(path: &Path, mut see: impl FnMut(&RecordBatch) -> Res
     let read = || -> Result<()> {
         let builder = ParquetRecordBatchReaderBuilder::try_new(File::open(path)?)?;
         let bytes = std::fs::read(path)?;
-        pages::check(&bytes, builder.metadata())?;
+        pages::check(&bytes, builder.metadata(), PAGE)?;
         let mut room = bytes.len().saturating_mul(EXPANDED).saturating_add(FLAT);
         drop(bytes);
         for batch in builder.with_batch_size(BATCH_ROWS).build()? {

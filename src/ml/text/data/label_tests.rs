@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use tempfile::TempDir;
 
 use super::preprocess;
-use super::spec::{Format, OnUnusable, Purpose, Source, Spec};
+use super::spec::{Format, OnUnusable, Purpose, Source, Spec, Wanted};
 use super::{Corpus, Report};
 use crate::watch::Silent;
 
@@ -167,7 +167,7 @@ fn declared_labels_name_ids_by_order() {
 #[test]
 fn a_label_that_a_split_lacks_is_told() {
     let (dir, mut spec) = project(&[("train.csv", "text,label\na,x\nb,y\nc,z\n"), ("test.csv", "text,label\nd,x\n")]);
-    spec.sources[1].split = Purpose::Test;
+    spec.sources[1].split = Purpose::Test.into();
     spec.labels = names(&["x", "y", "z", "w"]);
     let corpus = preprocess(&spec, 42, dir.path(), &Silent).unwrap();
     assert_eq!(corpus.report.warnings, ["label `w` has no training rows", "labels `y`, `z`, `w` have no test rows"]);
@@ -215,4 +215,22 @@ fn many_unusable_rows_are_an_error_and_few_are_one_warning_for_each_reason() {
     assert_eq!((dropped.report.dropped.unusable, dropped.report.kept), (7, 100));
     let message = error(&[("train.csv", &few)], |spec| spec.unusable = Some(OnUnusable::Error));
     assert!(message.starts_with("3 of the 103 rows of "), "{message}");
+}
+
+#[test]
+fn where_keeps_the_rows_with_these_values_and_counts_the_others() {
+    let text = "text,label,lang,year\na,x,en,2020\nb,y,en,2020\nc,x,de,2020\nd,y,en,2021\ne,y,de,2020.0\n";
+    let kept = |only: &[(&str, &[&str])]| {
+        run(&[("train.csv", text)], |spec| {
+            let wanted = |values: &[&str]| Wanted(values.iter().map(|value| value.to_string()).collect());
+            spec.sources[0].only = Some(only.iter().map(|(name, values)| (name.to_string(), wanted(values))).collect());
+        })
+    };
+    let corpus = kept(&[("lang", &["en"]), ("year", &["2020"])]).unwrap();
+    assert_eq!(corpus.train.iter().map(|row| row.text.as_str()).collect::<Vec<_>>(), ["a", "b"]);
+    assert_eq!((corpus.report.dropped.filtered, corpus.report.dropped.total()), (3, 3));
+    assert_eq!(kept(&[("lang", &["en", "de"]), ("year", &["2020"])]).unwrap().train.len(), 4);
+    let message = format!("{:#}", kept(&[("lang", &["fr"])]).unwrap_err());
+    assert_eq!(message, "none of the 5 rows of train.csv has the values that `where` asks for");
+    assert!(kept(&[("land", &["en"])]).is_err());
 }

@@ -44,10 +44,13 @@ pub(crate) struct Remarks {
 impl Labels {
     /// The declared labels, or those of the training sources. Rows get the names that `label-map` and `labels` give
     /// their labels. Fails if a row has a label that is not among them, or if the sources do not belong together.
+    ///
+    /// `declared` are the class names of each source's files, if they have any: their order is that of the ids.
     pub(crate) fn settle(
         spec: &Spec,
         sources: &[String],
         tables: &mut [Vec<Raw>],
+        declared: &[Option<Vec<String>>],
         remarks: &mut Remarks,
     ) -> Result<Self> {
         for (table, source) in tables.iter_mut().zip(&spec.sources) {
@@ -55,13 +58,14 @@ impl Labels {
             by_order(source, spec, table, remarks);
         }
         same_numbers(spec, tables, remarks);
-        let known = spec.known_labels();
+        let is_mapped = spec.sources.iter().any(|source| source.label_map.is_some());
+        let known = spec.known_labels().or_else(|| agreed(declared).filter(|_| !is_mapped));
         let is_found = known.is_none();
-        let names = known.unwrap_or_else(|| found(spec, tables));
+        let names = known.unwrap_or_else(|| found(tables));
         let ids = names.iter().enumerate().map(|(id, name)| (name.clone(), id as u32)).collect();
         let labels = Labels { names, ids };
         if is_found {
-            merge::check(spec, sources, tables)?;
+            merge::check(sources, tables)?;
             labels.suspect(tables, remarks);
         }
         labels.check(spec, tables)?;
@@ -80,10 +84,10 @@ impl Labels {
         // Each undeclared label with the place of its first row and its number of rows.
         let mut strange: Vec<(&str, String, u64)> = Vec::new();
         let mut known: HashMap<&str, usize> = HashMap::new();
-        for (table, source) in tables.iter().zip(&spec.sources) {
+        for table in tables {
             for row in table.iter().filter(|row| self.id(&row.label).is_none()) {
                 let at = *known.entry(&row.label).or_insert_with(|| {
-                    strange.push((&row.label, place(source, row), 0));
+                    strange.push((&row.label, row.place(), 0));
                     strange.len() - 1
                 });
                 strange[at].2 += 1;
@@ -154,10 +158,6 @@ impl Labels {
     }
 }
 
-pub(super) fn place(source: &Source, row: &Raw) -> String {
-    format!("{}:{}", shown(&source.path), row.line)
-}
-
 /// `1 row at`, `137 rows, the first at`.
 pub(super) fn rows_at(count: u64) -> String {
     if count == 1 { "1 row at".to_owned() } else { format!("{} rows, the first at", thousands(count)) }
@@ -182,7 +182,7 @@ fn map(source: &Source, spec: &Spec, table: &mut [Raw], remarks: &mut Remarks) -
                 row.label.clone_from(&map[key]);
             }
             None if results.contains(&row.label) => {}
-            None => strange.entry(row.label.clone()).or_insert_with(|| (place(source, row), 0)).1 += 1,
+            None => strange.entry(row.label.clone()).or_insert_with(|| (row.place(), 0)).1 += 1,
         }
     }
     let file = shown(&source.path);
@@ -243,13 +243,11 @@ fn same_numbers(spec: &Spec, tables: &mut [Vec<Raw>], remarks: &mut Remarks) {
     let declared: BTreeSet<&str> = spec.labels.iter().flatten().map(String::as_str).collect();
     // Each spelling with its number of rows and the place of the first.
     let mut seen: BTreeMap<String, (u64, String)> = BTreeMap::new();
-    for (table, source) in tables.iter().zip(&spec.sources) {
-        for row in table {
-            match seen.get_mut(&row.label) {
-                Some((count, _)) => *count += 1,
-                None => {
-                    seen.insert(row.label.clone(), (1, place(source, row)));
-                }
+    for row in tables.iter().flatten() {
+        match seen.get_mut(&row.label) {
+            Some((count, _)) => *count += 1,
+            None => {
+                seen.insert(row.label.clone(), (1, row.place()));
             }
         }
     }
@@ -289,10 +287,16 @@ fn same_numbers(spec: &Spec, tables: &mut [Vec<Raw>], remarks: &mut Remarks) {
     remarks.warnings.push(format!("labels that are the same number are one label: {}{more}", parts.join("; ")));
 }
 
+/// The class names, if all files have the same.
+fn agreed(declared: &[Option<Vec<String>>]) -> Option<Vec<String>> {
+    let first = declared.first()?.as_ref()?;
+    declared.iter().all(|names| names.as_ref() == Some(first)).then(|| first.clone())
+}
+
 /// Distinct labels of the training rows, sorted as numbers if all are numbers, otherwise as text.
-fn found(spec: &Spec, tables: &[Vec<Raw>]) -> Vec<String> {
-    let training = tables.iter().zip(&spec.sources).filter(|(_, source)| source.split == Purpose::Train);
-    let distinct: BTreeSet<&str> = training.flat_map(|(table, _)| table.iter().map(|row| row.label.as_str())).collect();
+fn found(tables: &[Vec<Raw>]) -> Vec<String> {
+    let training = tables.iter().flatten().filter(|row| row.purpose == Purpose::Train);
+    let distinct: BTreeSet<&str> = training.map(|row| row.label.as_str()).collect();
     let mut names: Vec<String> = distinct.into_iter().map(str::to_owned).collect();
     if names.iter().all(|name| number(name).is_some()) {
         names.sort_by(|one, two| number(one).unwrap_or(0.0).total_cmp(&number(two).unwrap_or(0.0)).then(one.cmp(two)));

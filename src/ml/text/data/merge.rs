@@ -6,18 +6,20 @@ use anyhow::{Result, bail};
 
 use super::labels::LISTED;
 use super::raw::Raw;
-use super::spec::{Purpose, Spec};
+use super::spec::Purpose;
 use super::spelling::{listed, quoted, toml};
 use crate::compute::numbers;
 
 /// Fail if the training sources fall into groups that have no label in common: `0, 1` and `negative, positive`.
-pub(super) fn check(spec: &Spec, names: &[String], tables: &[Vec<Raw>]) -> Result<()> {
-    let sets: Vec<(&str, BTreeSet<&str>)> = tables
+pub(super) fn check<'a>(names: &'a [String], tables: &'a [Vec<Raw>]) -> Result<()> {
+    let set = |table: &'a [Raw]| -> BTreeSet<&'a str> {
+        table.iter().filter(|row| row.purpose == Purpose::Train).map(|row| row.label.as_str()).collect()
+    };
+    let sets: Vec<(&str, BTreeSet<&str>)> = names
         .iter()
-        .zip(&spec.sources)
-        .zip(names)
-        .filter(|((table, source), _)| source.split == Purpose::Train && !table.is_empty())
-        .map(|((table, _), name)| (name.as_str(), table.iter().map(|row| row.label.as_str()).collect()))
+        .zip(tables)
+        .map(|(name, table)| (name.as_str(), set(table)))
+        .filter(|(_, set)| !set.is_empty())
         .collect();
     // Everything that is connected with the first source by shared labels.
     let mut joined: BTreeSet<&str> = sets.first().map(|(_, set)| set.clone()).unwrap_or_default();

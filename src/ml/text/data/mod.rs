@@ -1,22 +1,36 @@
 //! Text data: from raw files to a clean corpus, and from a corpus to token ids.
 
 pub mod align;
+pub(crate) mod card;
 pub(crate) mod clean;
+mod columnar;
 pub(crate) mod corpus;
+mod delimited;
+mod encoding;
+mod features;
+mod format;
+mod ipc;
+mod json;
 #[cfg(test)]
 mod label_tests;
 pub(crate) mod labels;
+pub(crate) mod layout;
+mod lines;
 mod look;
 mod markup;
 mod merge;
+mod names;
 pub mod outcomes;
 mod pages;
 pub mod predictions;
 pub(crate) mod preprocess;
 mod problems;
+mod quotes;
 pub mod raw;
 pub mod reader;
 pub(crate) mod report;
+mod sniff;
+pub mod source;
 mod sources;
 pub mod spec;
 pub(crate) mod spelling;
@@ -24,10 +38,12 @@ pub(crate) mod split;
 pub(crate) mod table;
 pub mod tokenize;
 pub mod tokens;
+mod unpack;
+mod wanted;
 
 pub use corpus::{Corpus, Example};
 pub use look::look;
-pub use preprocess::preprocess;
+pub use preprocess::{preprocess, preprocess_at};
 pub use report::Report;
 pub use spec::Spec;
 pub use tokenize::{TokenReport, tokenize};

@@ -9,8 +9,8 @@ const RATIO: usize = 64;
 /// Maximum nesting of headers; the format has three levels.
 const DEEPEST: usize = 8;
 
-/// Compare the declared size of every page with the bytes that it has.
-pub(super) fn check(bytes: &[u8], metadata: &ParquetMetaData) -> Result<()> {
+/// Compare the declared size of every page with the bytes that it has; any page may have `flat` bytes more.
+pub(super) fn check(bytes: &[u8], metadata: &ParquetMetaData, flat: usize) -> Result<()> {
     let damaged = || anyhow!("the file is damaged or was cut short");
     let size = |number: i64| usize::try_from(number).ok();
     for column in metadata.row_groups().iter().flat_map(|group| group.columns()) {
@@ -22,7 +22,7 @@ pub(super) fn check(bytes: &[u8], metadata: &ParquetMetaData) -> Result<()> {
             let (header, data) = Header::read(rest).ok_or_else(damaged)?;
             let (packed, unpacked) = size(header.packed).zip(size(header.unpacked)).ok_or_else(damaged)?;
             ensure!(
-                unpacked <= packed.saturating_mul(RATIO).saturating_add(RATIO),
+                unpacked <= packed.saturating_mul(RATIO).saturating_add(flat),
                 "a page of {packed} bytes claims to unpack to {unpacked}"
             );
             rest = data.get(packed..).ok_or_else(damaged)?;

@@ -11,9 +11,12 @@ use super::corpus::{Corpus, Example};
 use super::labels::{LISTED, Labels, Remarks};
 use super::markup::look;
 use super::merge;
+use super::names;
+use super::problems::two_validations;
 use super::raw::Raw;
+use super::reader::Locate;
 use super::report::{Changed, Dropped, Left, Report, SplitReport, Splits};
-use super::sources::{read, row_id, source_names};
+use super::sources::{read, row_id};
 use super::spec::{DEFAULT_VALIDATION, Purpose, Spec};
 use super::spelling::{listed, quoted};
 use super::split;
@@ -36,20 +39,27 @@ struct Row {
 ///
 /// Every row ends in a split or is counted under one reason in [`Report`].
 pub fn preprocess(spec: &Spec, seed: u64, root: &Path, watch: &dyn Watch) -> Result<Corpus> {
+    preprocess_at(spec, seed, &|path| root.join(path), watch)
+}
+
+/// As [`preprocess`]; `locate` turns a path of the specification into one on this machine.
+pub fn preprocess_at(spec: &Spec, seed: u64, locate: Locate, watch: &dyn Watch) -> Result<Corpus> {
     if let Some(problem) = spec.problems().into_iter().next() {
         bail!(problem.to_string());
     }
-    let names = source_names(&spec.sources);
+    let names = names::of_sources(&spec.sources);
     let mut report = Report::default();
-    let mut tables = Vec::new();
+    let (mut tables, mut declared) = (Vec::new(), Vec::new());
     for (source, name) in spec.sources.iter().zip(&names) {
         stop(watch)?;
         let said = report.warnings.len();
-        tables.push(read(source, name, spec, seed, root, &mut report)?);
+        let (rows, classes) = read(source, name, spec, seed, locate, &mut report)?;
+        tables.push(rows);
+        declared.push(classes);
         report.warnings[said..].iter().for_each(|text| watch.warn(text.clone()));
     }
     let mut remarks = Remarks::default();
-    let labels = Labels::settle(spec, &names, &mut tables, &mut remarks);
+    let labels = Labels::settle(spec, &names, &mut tables, &declared, &mut remarks);
     // Also if they are not settled: the warnings may say why.
     remarks.warnings.iter().for_each(|text| watch.warn(text.clone()));
     report.warnings.extend(remarks.warnings);
@@ -57,7 +67,10 @@ pub fn preprocess(spec: &Spec, seed: u64, root: &Path, watch: &dyn Watch) -> Res
     let labels = labels?;
     let mut rows = clean_rows(spec, &names, &tables, &labels, &mut report, watch)?;
     drop(tables);
-    unique_ids(&rows)?;
+    if let Some(warning) = names::make_unique(rows.iter_mut().map(|row| &mut row.example.id)) {
+        watch.warn(warning.clone());
+        report.warnings.push(warning);
+    }
     drop_empty(&mut rows, &mut report);
     if spec.leakage {
         drop_leaked(&mut rows, &mut report);
@@ -85,7 +98,7 @@ fn clean_rows(
 ) -> Result<Vec<Row>> {
     let total: usize = tables.iter().map(Vec::len).sum();
     let (mut all, mut all_left) = (Vec::with_capacity(total), Left::default());
-    for (at, (table, source)) in tables.iter().zip(&spec.sources).enumerate() {
+    for (at, table) in tables.iter().enumerate() {
         let before = all.len();
         let chunks: Vec<(Vec<Row>, Changed, Left)> = table
             .par_chunks(CHUNK)
@@ -103,7 +116,7 @@ fn clean_rows(
                     let (id, label) = (row_id(raw, &names[at]), labels.id(&raw.label));
                     let label = label.with_context(|| format!("internal error: label `{}` has no id", raw.label))?;
                     let example = Example { id, text, label, source: names[at].clone() };
-                    rows.push(Row { example, key, source: at, purpose: source.split });
+                    rows.push(Row { example, key, source: at, purpose: raw.purpose });
                 }
                 Ok((rows, changed, left))
             })
@@ -119,20 +132,6 @@ fn clean_rows(
     }
     report.notes.extend(all_left.describe(total as u64));
     Ok(all)
-}
-
-fn unique_ids(rows: &[Row]) -> Result<()> {
-    let mut seen = HashSet::with_capacity(rows.len());
-    for row in rows {
-        if !seen.insert(row.example.id.as_str()) {
-            bail!(
-                "two rows have the id `{}` (one of them in source `{}`); ids must be unique over all sources",
-                row.example.id,
-                row.example.source
-            );
-        }
-    }
-    Ok(())
 }
 
 /// Keep the rows that `keep` accepts, and count the others under `reason`.
@@ -216,10 +215,12 @@ fn finish(
 ) -> Result<Corpus> {
     let names = labels.into_names();
     report.sources.iter_mut().for_each(|source| source.labels = vec![0; names.len()]);
+    let mut learned = vec![vec![0; names.len()]; report.sources.len()];
     for row in &rows {
         let source = &mut report.sources[row.source];
         source.kept += 1;
         source.labels[row.example.label as usize] += 1;
+        learned[row.source][row.example.label as usize] += u64::from(row.purpose == Purpose::Train);
     }
     for source in &report.sources {
         report.rows += source.rows;
@@ -236,7 +237,13 @@ fn finish(
         }
     }
     learnable(&train, &names, &report, spec)?;
-    let share = spec.validation.unwrap_or(if spec.has_validation() { 0.0 } else { DEFAULT_VALIDATION });
+    let share = match spec.validation {
+        // A source that says row by row what its rows are for.
+        Some(share) if share > 0.0 && !validation.is_empty() => bail!(two_validations(share)),
+        Some(share) => share,
+        None if spec.has_validation() || !validation.is_empty() => 0.0,
+        None => DEFAULT_VALIDATION,
+    };
     if share > 0.0 {
         let ids: Vec<&str> = train.iter().map(|row| row.id.as_str()).collect();
         let of: Vec<u32> = train.iter().map(|row| row.label).collect();
@@ -248,7 +255,7 @@ fn finish(
         validation: count(&validation, names.len()),
         test: count(&test, names.len()),
     };
-    let warnings = surprises(spec, &names, &report);
+    let warnings = surprises(&names, &report, &learned);
     warnings.iter().for_each(|text| watch.warn(text.clone()));
     report.warnings.extend(warnings);
     Ok(Corpus { labels: names, train, validation, test, report })
@@ -260,7 +267,7 @@ fn learnable(train: &[Example], names: &[String], report: &Report, spec: &Spec) 
     let mut present = names.iter().zip(&counts).filter(|(_, count)| **count > 0).map(|(name, _)| name);
     let (mut dropped, mut rows) = (Dropped::default(), 0);
     for (account, source) in report.sources.iter().zip(&spec.sources) {
-        if source.split == Purpose::Train {
+        if source.split.may_be(Purpose::Train) {
             dropped.add(&account.dropped);
             rows += account.rows;
         }
@@ -279,7 +286,7 @@ fn learnable(train: &[Example], names: &[String], report: &Report, spec: &Spec) 
 }
 
 /// What about the labels of the finished splits is probably not as the user expects.
-fn surprises(spec: &Spec, names: &[String], report: &Report) -> Vec<String> {
+fn surprises(names: &[String], report: &Report, learned: &[Vec<u64>]) -> Vec<String> {
     let mut warnings = Vec::new();
     let splits = &report.splits;
     for (name, split) in [("training", &splits.train), ("validation", &splits.validation), ("test", &splits.test)] {
@@ -292,10 +299,8 @@ fn surprises(spec: &Spec, names: &[String], report: &Report) -> Vec<String> {
             warnings.push(format!("{noun} {labels} {has} no {name} rows"));
         }
     }
-    let training = report.sources.iter().zip(&spec.sources).filter(|(_, source)| source.split == Purpose::Train);
-    let (sources, rows): (Vec<&str>, Vec<Vec<u64>>) =
-        training.map(|(account, _)| (account.name.as_str(), account.labels.clone())).unzip();
-    warnings.extend(merge::one_sided(&sources, names, &rows));
+    let sources: Vec<&str> = report.sources.iter().map(|account| account.name.as_str()).collect();
+    warnings.extend(merge::one_sided(&sources, names, learned));
     warnings
 }
 

@@ -75,7 +75,8 @@ fn every_reason_to_drop_a_row_is_counted() {
     assert_eq!(ids(&corpus.validation), ["validation:1", "validation:3"]);
     assert_eq!(ids(&corpus.test), ["test:1", "test:2"]);
     let report = &corpus.report;
-    let expected = Dropped { unusable: 1, over_limit: 0, empty: 1, leaked: 3, conflicting: 2, duplicate: 1 };
+    let expected =
+        Dropped { unusable: 1, filtered: 0, over_limit: 0, empty: 1, leaked: 3, conflicting: 2, duplicate: 1 };
     assert_eq!(report.dropped, expected);
     assert_eq!((report.rows, report.kept, report.test_duplicates), (14, 6, 1));
     let reason = Reason {
@@ -203,7 +204,11 @@ fn a_specification_that_contradicts_itself_is_an_error() {
     assert!(error(&[], &Spec::new(vec![source("test.csv", Purpose::Test)])).starts_with("no source has training rows"));
     let mut spec = only_train();
     spec.sources[0].label = Some("text".into());
-    assert_eq!(error(&[], &spec), "train.csv: text and label are both the column `text`; name two columns");
+    assert_eq!(
+        error(&[], &spec),
+        "train.csv: text and label are both column `text`; name two columns; if the file has only one, its delimiter may be another: \
+         delimiter = \"auto\""
+    );
     let mut spec = only_train();
     spec.labels = Some(vec!["a".to_owned(), "b".to_owned()]);
     spec.sources[0].label_map = Some(BTreeMap::from([("0".to_owned(), "c".to_owned())]));
@@ -214,11 +219,11 @@ fn a_specification_that_contradicts_itself_is_an_error() {
 }
 
 #[test]
-fn row_ids_are_unique_or_an_error() {
-    let text = "text,label,key\na,x,1\nb,y,1\n";
+fn row_ids_are_unique() {
+    let text = "text,label,key\na,x,1\nb,y,1\nc,y,2\n";
     let mut spec = only_train();
-    spec.sources[0].id = Some("key".to_owned());
-    assert!(error(&[("train.csv", text)], &spec).starts_with("two rows have the id `1`"));
+    spec.sources[0].id = Some("key".into());
+    assert_eq!(ids(&run(&project(&[("train.csv", text)]), &spec).unwrap().train), ["1", "1#2", "2"]);
     // Files of the same name are distinguished by their folders.
     let spec = Spec::new(vec![source("one/data.csv", Purpose::Train), source("two/data.csv", Purpose::Test)]);
     let dir = project(&[("one/data.csv", "text,label\na,x\nb,y\nc,x\nd,y\n"), ("two/data.csv", "text,label\ne,x\n")]);

@@ -13,7 +13,7 @@ pub struct Problem {
     pub key: &'static str,
     pub message: String,
     /// What to do.
-    pub help: &'static str,
+    pub help: String,
 }
 
 impl fmt::Display for Problem {
@@ -22,17 +22,21 @@ impl fmt::Display for Problem {
     }
 }
 
+pub(super) fn two_validations(share: f64) -> String {
+    format!("validation is {share}, but a source already provides validation rows")
+}
+
 impl Spec {
     /// Whether a source has rows for validation.
     pub fn has_validation(&self) -> bool {
-        self.sources.iter().any(|source| source.split == Purpose::Validation)
+        self.sources.iter().any(|source| source.split.purpose() == Some(Purpose::Validation))
     }
 
     /// All problems that can be known without reading a file.
     pub fn problems(&self) -> Vec<Problem> {
         let mut all = Vec::new();
-        let mut say = |key, message: String, help| all.push(Problem { key, message, help });
-        if !self.sources.iter().any(|source| source.split == Purpose::Train) {
+        let mut say = |key, message: String, help: &str| all.push(Problem { key, message, help: help.to_owned() });
+        if !self.sources.iter().any(|source| source.split.may_be(Purpose::Train)) {
             say("sources", "no source has training rows".into(), "leave out `split` of at least one source");
         }
         if let Some(labels) = &self.labels {
@@ -46,23 +50,22 @@ impl Spec {
                 let message = format!("validation is {share}; it must be at least 0 and below 1");
                 say("validation", message, "0.1 sets a tenth of the training rows aside");
             } else if share > 0.0 && self.has_validation() {
-                let message = format!("validation is {share}, but a source already provides validation rows");
-                say("validation", message, "remove `validation`, or set it to 0");
+                say("validation", two_validations(share), "remove `validation`, or set it to 0");
             }
         }
         for source in &self.sources {
-            if let Some((message, help)) = self.problem(source) {
-                say("sources", format!("{}: {message}", source.path.display()), help);
+            let at = |message: &str| format!("{}: {message}", source.path.display());
+            for mistake in source.mistakes() {
+                say("sources", at(&mistake.what), &mistake.help);
+            }
+            if let Some((message, help)) = self.label_map_problem(source) {
+                say("sources", at(&message), help);
             }
         }
         all
     }
 
-    fn problem(&self, source: &Source) -> Option<(String, &'static str)> {
-        if source.text_column() == source.label_column() {
-            let column = quoted(source.text_column());
-            return Some((format!("text and label are both the column {column}"), "name two columns"));
-        }
+    fn label_map_problem(&self, source: &Source) -> Option<(String, &'static str)> {
         let map = source.label_map.as_ref()?;
         if map.is_empty() {
             return Some((

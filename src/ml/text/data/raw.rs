@@ -1,6 +1,9 @@
 //! A row as it is in a file, and the characters that the bytes of its fields are.
 
+use std::sync::Arc;
+
 use super::clean::windows_1252;
+use super::spec::Purpose;
 
 /// Longest row that is accepted, in bytes: far longer than any text that a model sees, so a longer line is not a row.
 pub const LONGEST: usize = 16 << 20;
@@ -8,16 +11,30 @@ pub const LONGEST: usize = 16 << 20;
 /// A row as in the file, decoded but not cleaned.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Raw {
-    /// Counted from 1, unusable rows included.
+    /// Counted from 1, unusable rows included, over all files of the source.
     pub number: u64,
-    /// The line where the row begins, counted from 1.
+    /// The name of the file, for messages.
+    pub file: Arc<str>,
+    /// The line where the row begins, or the number of the row in a file without lines; counted from 1.
     pub line: u64,
+    pub purpose: Purpose,
     pub text: String,
+    /// The second text of a pair.
+    pub pair: Option<String>,
     pub label: String,
     pub id: Option<String>,
     pub date: Option<String>,
+    /// The values of [`Source::other_columns`](super::spec::Source::other_columns); empty if the row lacks one.
+    pub others: Vec<String>,
     /// Number of truncated characters in the text.
     pub cut: u64,
+}
+
+impl Raw {
+    /// `FILE:LINE`.
+    pub fn place(&self) -> String {
+        format!("{}:{}", self.file, self.line)
+    }
 }
 
 /// The encoding of a file's bytes.
@@ -25,6 +42,8 @@ pub struct Raw {
 pub enum Encoding {
     Utf8,
     Windows1252,
+    Utf16Le,
+    Utf16Be,
 }
 
 impl Encoding {
@@ -32,6 +51,8 @@ impl Encoding {
         match self {
             Encoding::Utf8 => "utf-8",
             Encoding::Windows1252 => "windows-1252",
+            Encoding::Utf16Le => "utf-16le",
+            Encoding::Utf16Be => "utf-16be",
         }
     }
 }

@@ -1,95 +1,194 @@
-//! Reads a file into rows of text and label: gzip, byte order marks, encodings, and the four formats.
+//! Reads a source into rows of text and label: all formats, encodings and layouts.
 
-use std::fs::File;
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use anyhow::{Context, Result, bail};
-use flate2::read::MultiGzDecoder;
+use anyhow::{Context, Result, bail, ensure};
 
-use super::raw::{Cut, Decoder, Encoding, LONGEST, Raw};
+use super::layout::{Layout, Place, layout};
+use super::raw::{Cut, Decoder, Encoding, Raw};
 use super::report::Unusable;
-use super::spec::{Format, Source};
-use super::table;
+use super::spec::{Format, Purpose, Source};
+pub use super::table::Want;
+use super::table::{Part, Sink};
+use super::{columnar, delimited, encoding, format, json, lines, sniff, unpack};
 
-/// Limit for unpacked gzip: this many bytes for any file, and for larger files a multiple of their size. Text shrinks
-/// to a fifth; a file that shrinks to a thousandth was made to exhaust memory.
-const UNPACKED: usize = 16 << 20;
-const RATIO: usize = 50;
-/// Bytes read at a time.
-const PIECE: usize = 1 << 16;
+/// Turns a path of a specification into one on this machine.
+pub type Locate<'a> = &'a dyn Fn(&Path) -> PathBuf;
 
-/// The content of a file.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// The content of a source.
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Table {
-    pub encoding: Encoding,
+    pub files: Vec<FileRead>,
     pub rows: Vec<Raw>,
-    /// Rows without a usable text or label. Together with `rows` these are all rows of the file.
+    /// Rows without a usable text or label. Together with `rows` these are all rows of the files.
     pub unusable: Vec<Unusable>,
+    /// The names of the classes in the order of their ids, if the files or a mapping have them.
+    pub labels: Option<Vec<String>>,
+    /// What was understood, and what is probably a mistake; one sentence each.
+    pub notes: Vec<String>,
+    pub warnings: Vec<String>,
 }
 
-/// Read all rows of a source's file.
-pub fn read(source: &Source, path: &Path, cut: Cut) -> Result<Table> {
-    let bytes = load(path)?;
-    parse(source, &bytes, &shown(path), cut).with_context(|| format!("cannot use {}", path.display()))
+/// How a file was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileRead {
+    pub name: String,
+    pub format: Format,
+    /// `None` if the format has an encoding of its own.
+    pub encoding: Option<Encoding>,
+    pub delimiter: Option<u8>,
 }
 
-/// As [`read`], but from bytes; `file` is their name in messages.
-pub fn parse(source: &Source, bytes: &[u8], file: &str, cut: Cut) -> Result<Table> {
-    let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
-    if bytes.starts_with(b"\xFF\xFE") || bytes.starts_with(b"\xFE\xFF") {
-        bail!("the file is UTF-16; save it as UTF-8");
+impl Table {
+    /// The encodings of the files: `utf-8`.
+    pub fn encoding(&self) -> String {
+        let mut names: Vec<&str> =
+            self.files.iter().map(|file| file.encoding.unwrap_or(Encoding::Utf8).name()).collect();
+        names.sort();
+        names.dedup();
+        names.join(", ")
     }
-    let decoder = Decoder { encoding: detect(bytes), cut };
-    let (rows, unusable) = match source.format {
-        Format::Covid19 | Format::Csv | Format::Tsv => table::delimited(source, bytes, file, decoder)?,
-        Format::Jsonl => table::json_lines(source, bytes, file, decoder)?,
+}
+
+/// Read all rows of a source.
+pub fn read(source: &Source, locate: Locate, cut: Cut) -> Result<Table> {
+    read_as(source, locate, cut, Want::Rows)
+}
+
+/// As [`read`], with or without labels.
+pub fn read_as(source: &Source, locate: Locate, cut: Cut, want: Want) -> Result<Table> {
+    let path = locate(&source.path);
+    let Layout { files, mut names, notes } = layout(source, &path, want)?;
+    let mut sink = Sink::default();
+    sink.notes = notes;
+    if let Some(mapping) = &source.mapping {
+        names = Some(lines::mapping(&locate(mapping))?);
+    }
+    let labels = match &source.labels_file {
+        Some(labels) if want == Want::Rows => {
+            ensure!(files.len() == 1, "`labels-file` has the labels of one file, but the source has {}", files.len());
+            Some(lines::labels(&locate(labels))?)
+        }
+        _ => None,
     };
-    Ok(Table { encoding: decoder.encoding, rows, unusable })
-}
-
-/// The file's bytes, unpacked if they are gzip. This checks the content, not the file name.
-pub(super) fn load(path: &Path) -> Result<Vec<u8>> {
-    let file = File::open(path).map_err(|error| match error.kind() {
-        std::io::ErrorKind::NotFound => anyhow::anyhow!("no such file: {}", path.display()),
-        _ => anyhow::Error::new(error).context(format!("cannot read {}", path.display())),
-    })?;
-    let bytes = gather(file, usize::MAX, path).with_context(|| format!("cannot read {}", path.display()))?;
-    if !bytes.starts_with(&[0x1F, 0x8B]) {
-        return Ok(bytes);
+    let mut table = Table::default();
+    for place in &files {
+        sink.begin();
+        let given = Given { source, want, cut, names: names.as_deref(), labels: labels.as_deref() };
+        let (file, classes) = given.read(place, &mut sink).with_context(|| match files.len() {
+            1 => format!("cannot use {}", place.path.display()),
+            _ => format!("cannot use {} of {}", place.name, source.path.display()),
+        })?;
+        table.files.push(file);
+        match (&table.labels, classes) {
+            (Some(known), Some(classes)) if *known != classes => {
+                bail!("the files of {} name their classes differently", source.path.display())
+            }
+            (None, classes) => table.labels = classes,
+            _ => {}
+        }
     }
-    let most = bytes.len().saturating_mul(RATIO).max(UNPACKED);
-    gather(MultiGzDecoder::new(bytes.as_slice()), most, path)
-        .with_context(|| format!("{} is damaged gzip", path.display()))
+    table.labels = table.labels.or(names);
+    let Sink { rows, unusable, notes, warnings, .. } = sink;
+    Ok(Table { rows, unusable, notes, warnings, ..table })
 }
 
-/// Read all bytes, but fail if a line is endless or there are more than `most` bytes. This is checked while reading,
-/// before they fill the memory.
-fn gather(mut from: impl Read, most: usize, path: &Path) -> Result<Vec<u8>> {
+/// What is known of a source before a file of it is read.
+struct Given<'a> {
+    source: &'a Source,
+    want: Want,
+    cut: Cut,
+    names: Option<&'a [String]>,
+    labels: Option<&'a [String]>,
+}
+
+impl Given<'_> {
+    /// Read a file; also returns the class names that it has itself.
+    fn read(&self, place: &Place, sink: &mut Sink) -> Result<(FileRead, Option<Vec<String>>)> {
+        let start = beginning(&place.path)?;
+        let named = |name: &str| place.format.map_or_else(|| format::by_name(name), |format| Ok(Some(format)));
+        let mut part = self.part(place, Encoding::Utf8);
+        let name = place.name.clone();
+        let whole = |format| FileRead { name: name.clone(), format, encoding: None, delimiter: None };
+        if start.starts_with(columnar::PARQUET) {
+            self.fits(place, Format::Parquet)?;
+            let classes = columnar::parquet(&part, &place.path, sink)?;
+            return Ok((whole(Format::Parquet), classes));
+        }
+        if start.starts_with(columnar::ARROW) || matches!(named(&shown(&place.path)), Ok(Some(Format::Arrow))) {
+            self.fits(place, Format::Arrow)?;
+            let bytes = std::fs::read(&place.path).with_context(|| format!("cannot read {}", place.path.display()))?;
+            return Ok((whole(Format::Arrow), columnar::arrow(&part, &bytes, sink)?));
+        }
+        let loaded = unpack::load(&place.path, self.source.member.as_deref())?;
+        let format = match (named(&loaded.name)?, self.want) {
+            (Some(format), _) => format,
+            (None, Want::Texts) => Format::Lines,
+            (None, Want::Rows) => bail!("{} has no ending that says its format; set `format`", loaded.name),
+        };
+        let (bytes, encoding) = encoding::decode(&loaded.bytes)?;
+        if encoding != Encoding::Utf8 {
+            sink.notes.push(format!("read {} as {}", place.name, encoding.name()));
+        }
+        part.decoder.encoding = match encoding {
+            Encoding::Windows1252 => Encoding::Windows1252,
+            _ => Encoding::Utf8,
+        };
+        let mut delimiter = None;
+        match format {
+            Format::Covid19 | Format::Csv | Format::Tsv => {
+                let used = delimited::delimited(&part, format, &bytes, sink)?;
+                delimiter = Some(used);
+                if self.source.delimiter == Some(super::spec::Delimiter::Auto) {
+                    sink.notes.push(format!("the columns of {} are divided by {}", place.name, sniff::name(used)));
+                }
+            }
+            Format::Jsonl => json::lines(&part, &bytes, sink)?,
+            Format::Json => json::array(&part, &bytes, sink)?,
+            Format::Lines if self.want == Want::Rows && self.labels.is_none() => bail!(
+                "{} has one text per line and no labels; name the file of its labels with `labels-file`",
+                place.name
+            ),
+            Format::Lines => lines::texts(&part, &bytes, sink)?,
+            Format::Folders if place.label.is_some() || self.want == Want::Texts => lines::whole(&part, &bytes, sink),
+            Format::Folders | Format::Dataset => bail!("{} is a file, but its format is that of a folder", place.name),
+            Format::Parquet => bail!("{} is not a parquet file", place.name),
+            Format::Arrow => bail!("{} is not an Arrow file", place.name),
+        }
+        Ok((FileRead { name: place.name.clone(), format, encoding: Some(encoding), delimiter }, None))
+    }
+
+    fn part<'b>(&'b self, place: &'b Place, encoding: Encoding) -> Part<'b> {
+        let by_name = || place.split.as_deref().and_then(Purpose::named);
+        Part {
+            source: self.source,
+            want: self.want,
+            name: Arc::from(place.name.as_str()),
+            decoder: Decoder { encoding, cut: self.cut },
+            // A column says it row by row, if the source has one.
+            purpose: self.source.split.purpose().or_else(by_name).unwrap_or_default(),
+            label: place.label.as_deref(),
+            labels: self.labels,
+            names: self.names,
+        }
+    }
+
+    /// Whether the source's format, if it gives one, is what the file is.
+    fn fits(&self, place: &Place, found: Format) -> Result<()> {
+        let given = place.format.filter(|format| *format != found && *format != Format::Dataset);
+        let (what, name) = if found == Format::Parquet { ("a parquet", "parquet") } else { ("an Arrow", "arrow") };
+        ensure!(given.is_none(), "{} is {what} file; set format = \"{name}\"", place.name);
+        Ok(())
+    }
+}
+
+/// The first bytes of a file.
+fn beginning(path: &Path) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    // The unfinished line at the end of what was read: its number and its start.
-    let (mut line, mut start) = (1, 0);
-    loop {
-        let before = bytes.len();
-        from.by_ref().take(PIECE as u64).read_to_end(&mut bytes)?;
-        if bytes.len() == before {
-            return Ok(bytes);
-        }
-        for (at, _) in bytes[before..].iter().enumerate().filter(|(_, byte)| b"\n\r".contains(byte)) {
-            line += u64::from(bytes[before + at] == b'\n');
-            start = before + at + 1;
-        }
-        if bytes.len() - start > LONGEST {
-            bail!("{}:{line}: the line is longer than {}, the limit for a row", shown(path), mib(LONGEST));
-        }
-        if bytes.len() > most {
-            bail!("it unpacks to more than {}, over {RATIO} times its size, so it is not gzipped text", mib(most));
-        }
-    }
-}
-
-fn mib(bytes: usize) -> String {
-    format!("{} MiB", bytes >> 20)
+    unpack::open(path)?.take(8).read_to_end(&mut bytes).with_context(|| format!("cannot read {}", path.display()))?;
+    Ok(bytes)
 }
 
 /// A file's name in messages and reports: without its folders, which differ between machines.
@@ -97,103 +196,6 @@ pub fn shown(path: &Path) -> String {
     path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
 }
 
-/// UTF-8 with a few truncated characters is still UTF-8. If most of the non-ASCII bytes are invalid, the file is not
-/// UTF-8.
-pub(super) fn detect(bytes: &[u8]) -> Encoding {
-    if std::str::from_utf8(bytes).is_ok() {
-        return Encoding::Utf8;
-    }
-    let (mut right, mut wrong) = (0, 0);
-    for chunk in bytes.utf8_chunks() {
-        right += chunk.valid().chars().filter(|letter| !letter.is_ascii()).count();
-        wrong += usize::from(!chunk.invalid().is_empty());
-    }
-    if wrong > right { Encoding::Windows1252 } else { Encoding::Utf8 }
-}
-
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::text::data::spec::Purpose;
-
-    fn source(format: Format) -> Source {
-        Source::new("x", format, Purpose::Train)
-    }
-
-    fn csv(bytes: &[u8]) -> Table {
-        parse(&source(Format::Csv), bytes, "x.csv", Cut::Remove).unwrap()
-    }
-
-    fn texts(table: &Table) -> Vec<&str> {
-        table.rows.iter().map(|row| row.text.as_str()).collect()
-    }
-
-    #[test]
-    fn gzip_is_known_by_its_content() {
-        use std::io::Write;
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("plain.csv");
-        let mut gzip = flate2::write::GzEncoder::new(std::fs::File::create(&path).unwrap(), Default::default());
-        gzip.write_all(b"text,label\nhi,a\n").unwrap();
-        gzip.finish().unwrap();
-        assert_eq!(texts(&read(&source(Format::Csv), &path, Cut::Remove).unwrap()), ["hi"]);
-        std::fs::write(&path, [0x1F, 0x8B, 0, 0]).unwrap();
-        let message = format!("{:#}", read(&source(Format::Csv), &path, Cut::Remove).unwrap_err());
-        assert!(message.contains("plain.csv is damaged gzip"), "{message}");
-    }
-
-    #[test]
-    fn a_missing_file_is_named() {
-        let message = read(&source(Format::Csv), Path::new("data/none.csv"), Cut::Remove).unwrap_err().to_string();
-        assert_eq!(message, "no such file: data/none.csv");
-    }
-
-    #[test]
-    fn a_cut_character_before_a_comma_or_quote_is_removed_and_counted() {
-        let bytes = b"text,label\r\nabc\xC2,a\r\n\"d\xC3\xA9f, \xC2\xA3 g\xC2\",a\r\n";
-        let table = csv(bytes);
-        assert_eq!(texts(&table), ["abc", "déf, £ g"]);
-        assert_eq!(table.rows.iter().map(|row| row.cut).collect::<Vec<_>>(), [1, 1]);
-        let marked = parse(&source(Format::Csv), bytes, "x", Cut::Mark).unwrap();
-        assert_eq!(texts(&marked), ["abc\u{FFFD}", "déf, £ g\u{FFFD}"]);
-    }
-
-    #[test]
-    fn a_windows_1252_file_is_recognised() {
-        let table = csv(b"text,label\ndon\x92t caf\xE9 \x80 5,a\n");
-        assert_eq!((table.encoding, texts(&table)), (Encoding::Windows1252, vec!["don’t café € 5"]));
-    }
-
-    #[test]
-    fn utf16_says_what_to_do() {
-        let message = parse(&source(Format::Csv), b"\xFF\xFEt\0", "x", Cut::Remove).unwrap_err().to_string();
-        assert_eq!(message, "the file is UTF-16; save it as UTF-8");
-    }
-
-    proptest! {
-        #[test]
-        fn no_bytes_make_the_reader_panic(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
-            for format in [Format::Covid19, Format::Csv, Format::Tsv, Format::Jsonl] {
-                // With and without a matching header, so that rows are reached too.
-                let mut whole = b"text,label\tOriginalTweet,Sentiment\n".to_vec();
-                whole.extend(&bytes);
-                let _ = parse(&source(format), &bytes, "x", Cut::Remove);
-                let _ = parse(&source(format), &whole, "x", Cut::Mark);
-                whole.splice(..0, *b"text,label\n");
-                let _ = parse(&source(format), &whole, "x", Cut::Remove);
-            }
-        }
-
-        #[test]
-        fn every_row_is_either_usable_or_listed(rows in proptest::collection::vec("[ab\",\r]{1,6}", 0..20)) {
-            // Without quotes, each line is a row, except for blank lines.
-            let lines: Vec<String> = rows.iter().map(|row| row.replace('"', "")).collect();
-            let text = format!("text,label\n{}\n", lines.join("\n"));
-            let table = csv(text.as_bytes());
-            let expected = lines.iter().filter(|line| !line.trim_end_matches('\r').is_empty()).count();
-            prop_assert_eq!(table.rows.len() + table.unusable.len(), expected);
-        }
-    }
-}
+#[path = "reader_tests.rs"]
+mod tests;

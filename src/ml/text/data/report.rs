@@ -59,6 +59,9 @@ pub struct SourceReport {
 pub struct Dropped {
     /// Unreadable rows: a wrong number of fields, no label, broken JSON.
     pub unusable: u64,
+    /// Rows without the values that the source's `where` asks for.
+    #[serde(default)]
+    pub filtered: u64,
     /// Rows beyond the source's `limit`.
     pub over_limit: u64,
     /// Rows whose text is empty after cleaning.
@@ -73,13 +76,14 @@ pub struct Dropped {
 
 impl Dropped {
     pub fn total(&self) -> u64 {
-        self.unusable + self.over_limit + self.empty + self.leaked + self.conflicting + self.duplicate
+        self.unusable + self.filtered + self.over_limit + self.empty + self.leaked + self.conflicting + self.duplicate
     }
 
     /// `4 unusable, 10 repeated`; empty if nothing was dropped.
     pub fn describe(&self) -> String {
         let counts = [
             (self.unusable, "unusable"),
+            (self.filtered, "not asked for by `where`"),
             (self.over_limit, "over the limit"),
             (self.empty, "empty"),
             (self.leaked, "also in test"),
@@ -92,6 +96,7 @@ impl Dropped {
 
     pub fn add(&mut self, other: &Dropped) {
         self.unusable += other.unusable;
+        self.filtered += other.filtered;
         self.over_limit += other.over_limit;
         self.empty += other.empty;
         self.leaked += other.leaked;
@@ -223,17 +228,33 @@ pub struct Unusable {
     /// The same words for every row with the same mistake: rows are counted by them.
     pub reason: String,
     /// What is particular to this row; may be empty.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub detail: String,
+    /// How many rows it stands for: the lines that an unclosed quote took.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub rows: u64,
+}
+
+fn one() -> u64 {
+    1
+}
+
+fn is_one(rows: &u64) -> bool {
+    *rows == 1
 }
 
 impl Unusable {
     pub fn new(place: impl Into<String>, reason: impl Into<String>) -> Self {
-        Unusable { place: place.into(), reason: reason.into(), detail: String::new() }
+        Unusable { place: place.into(), reason: reason.into(), detail: String::new(), rows: 1 }
     }
 
     pub fn detail(mut self, detail: impl Into<String>) -> Self {
         self.detail = detail.into();
+        self
+    }
+
+    pub fn rows(mut self, rows: u64) -> Self {
+        self.rows = rows;
         self
     }
 }
@@ -260,7 +281,7 @@ impl Reason {
                 reasons.push(Reason { reason, rows: 0, first, detail });
                 reasons.len() - 1
             });
-            reasons[at].rows += 1;
+            reasons[at].rows += row.rows;
         }
         reasons
     }

@@ -1,11 +1,9 @@
-//! Reads the sources of a corpus: their names, their usable rows within the limit, and what is wrong with the others.
-
-use std::path::Path;
+//! Reads the sources of a corpus: their usable rows within the limit, and what is wrong with the others.
 
 use anyhow::{Result, bail};
 
 use super::raw::{Cut, Raw};
-use super::reader;
+use super::reader::{self, Locate};
 use super::report::{Dates, Reason, Report, SourceReport, Unusable};
 use super::spec::{OnUnusable, Source, Spec};
 use super::spelling::tidy;
@@ -15,72 +13,68 @@ use crate::compute::numbers::thousands;
 /// A larger share of unusable rows means that the file is not what the source says, such as another delimiter.
 const MOST_UNUSABLE: f64 = 0.05;
 
-/// A short name for each source: its file name without extensions, with its folder if two would be equal.
-pub(super) fn source_names(sources: &[Source]) -> Vec<String> {
-    let stem = |source: &Source| {
-        let name = reader::shown(&source.path);
-        let name = name.strip_suffix(".gz").unwrap_or(&name);
-        name.rsplit_once('.').map_or(name, |(stem, _)| if stem.is_empty() { name } else { stem }).to_owned()
-    };
-    let stems: Vec<String> = sources.iter().map(stem).collect();
-    let clash = |name: &String| stems.iter().filter(|other| *other == name).count() > 1;
-    let longer = |(source, stem): (&Source, &String)| match source.path.parent().and_then(Path::file_name) {
-        Some(folder) if clash(stem) => format!("{}/{stem}", folder.to_string_lossy()),
-        _ => stem.clone(),
-    };
-    sources.iter().zip(&stems).map(longer).collect()
-}
-
-/// The usable rows of a source within its limit. Its report begins here, and warnings about unusable rows.
+/// The usable rows of a source within its limit, and the class names of its files. Its report begins here, and warnings
+/// about unusable rows.
 pub(super) fn read(
     source: &Source,
     name: &str,
     spec: &Spec,
     seed: u64,
-    root: &Path,
+    locate: Locate,
     report: &mut Report,
-) -> Result<Vec<Raw>> {
-    let path = root.join(&source.path);
-    let table = reader::read(source, &path, if spec.repair_encoding { Cut::Remove } else { Cut::Mark })?;
-    let file = reader::shown(&path);
+) -> Result<(Vec<Raw>, Option<Vec<String>>)> {
+    let table = reader::read(source, locate, if spec.repair_encoding { Cut::Remove } else { Cut::Mark })?;
+    report.notes.extend(table.notes.iter().cloned());
+    report.warnings.extend(table.warnings.iter().cloned());
+    let (encoding, path) = (table.encoding(), source.path.display());
+    let file = reader::shown(&source.path);
     let (mut rows, mut unusable) = (table.rows, table.unusable);
-    without_label(&mut rows, &mut unusable, &file);
+    without_label(&mut rows, &mut unusable);
+    let broken: u64 = unusable.iter().map(|row| row.rows).sum();
     let mut account = SourceReport {
         name: name.to_owned(),
-        split: source.split.name().to_owned(),
-        encoding: table.encoding.name().to_owned(),
-        rows: (rows.len() + unusable.len()) as u64,
+        split: source.split.name(),
+        encoding,
+        rows: rows.len() as u64 + broken,
         unusable: Reason::count(&unusable),
         dates: dates(&rows),
         ..SourceReport::default()
     };
-    account.dropped.unusable = unusable.len() as u64;
+    account.dropped.unusable = broken;
     let reasons: Vec<String> = account.unusable.iter().map(|reason| reason.describe(&file)).collect();
     if rows.is_empty() {
         let total = thousands(account.rows);
         let why = if reasons.is_empty() { String::new() } else { format!(" ({})", reasons.join("; ")) };
-        bail!("{} has no usable rows among the {total} that were read{why}", path.display());
+        bail!("{path} has no usable rows among the {total} that were read{why}");
     }
-    let share = unusable.len() as f64 / account.rows as f64;
+    let share = broken as f64 / account.rows as f64;
     let accepted = match spec.unusable {
         Some(OnUnusable::Drop) => 1.0,
         Some(OnUnusable::Error) => 0.0,
         None => MOST_UNUSABLE,
     };
     if share > accepted {
-        let counted = format!(
-            "{} of the {} rows of {} cannot be used ({:.1} %)",
-            thousands(account.dropped.unusable),
-            thousands(account.rows),
-            path.display(),
-            share * 100.0
-        );
         bail!(
-            "{counted}:\n  {}\ncorrect the file or the source, or leave these rows out with `unusable = \"drop\"`",
+            "{} of the {} rows of {path} cannot be used ({:.1} %):\n  {}\n\
+             correct the file or the source, or leave these rows out with `unusable = \"drop\"`",
+            thousands(broken),
+            thousands(account.rows),
+            share * 100.0,
             reasons.join("\n  ")
         );
     }
     report.warnings.extend(reasons);
+    if let Some(only) = &source.only {
+        let before = rows.len();
+        // The columns are in the order of the map; a row that lacks one is not wanted.
+        rows.retain(|row| {
+            row.others.len() == only.len() && only.values().zip(&row.others).all(|(wanted, value)| wanted.has(value))
+        });
+        account.dropped.filtered = (before - rows.len()) as u64;
+        if rows.is_empty() {
+            bail!("none of the {} rows of {path} has the values that `where` asks for", thousands(before as u64));
+        }
+    }
     if let Some(limit) = source.limit.filter(|limit| *limit < rows.len()) {
         let ids: Vec<String> = rows.iter().map(|row| row_id(row, name)).collect();
         let drawn = split::draw(&ids.iter().map(String::as_str).collect::<Vec<_>>(), limit, seed);
@@ -89,17 +83,17 @@ pub(super) fn read(
         rows.retain(|_| drawn.next() == Some(true));
     }
     report.sources.push(account);
-    Ok(rows)
+    Ok((rows, table.labels))
 }
 
 /// Trim the labels; rows of which nothing remains are unusable.
-fn without_label(rows: &mut Vec<Raw>, unusable: &mut Vec<Unusable>, file: &str) {
+fn without_label(rows: &mut Vec<Raw>, unusable: &mut Vec<Unusable>) {
     rows.retain_mut(|row| {
         if tidy(&row.label).len() < row.label.len() {
             row.label = tidy(&row.label).to_owned();
         }
         if row.label.is_empty() {
-            unusable.push(Unusable::new(format!("{file}:{}", row.line), "no label"));
+            unusable.push(Unusable::new(row.place(), "no label"));
         }
         !row.label.is_empty()
     });

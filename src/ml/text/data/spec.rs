@@ -1,10 +1,13 @@
 //! The user's specification of a corpus: its files, and how to clean and split them.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+pub use super::source::{Column, Delimiter, Splitting};
+pub use super::wanted::Wanted;
 
 /// Share of the training rows that is set aside by default.
 pub const DEFAULT_VALIDATION: f64 = 0.1;
@@ -71,32 +74,57 @@ pub struct Spec {
     pub unusable: Option<OnUnusable>,
 }
 
-/// One file of labelled texts; gzip is recognised by its content.
+/// A file of labelled texts, or several: a folder, a pattern, a data set. gzip, zip and zstd are recognised by the content.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Source {
-    /// The file, relative to the project's root.
+    /// The file, relative to the project's root; or a folder, a pattern such as `data/*.csv`, or
+    /// `hf:datasets/OWNER/NAME@REVISION`.
     pub path: PathBuf,
-    /// The format of the file.
-    pub format: Format,
-    /// What its rows are used for.
-    #[serde(default)]
-    pub split: Purpose,
-    /// Column with the text. Default: `text`; for covid19 `OriginalTweet`.
+    /// The format of the file. Default: what its ending says (`.csv`, `.csv.gz`, `.TSV`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub text: Option<String>,
+    pub format: Option<Format>,
+    /// What its rows are used for: `"train"`, `"validation"`, `"test"`, or `{ column = "split" }`. Of a data set with
+    /// splits of its own also which split is read; `"as-named"` reads all.
+    #[serde(default)]
+    pub split: Splitting,
+    /// Column with the text, by name or by number counted from 1; in JSON also a path such as `data.text`. Default:
+    /// `text`; for covid19 `OriginalTweet`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<Column>,
     /// Column with the label. Default: `label`; for covid19 `Sentiment`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub label: Option<String>,
-    /// Column with a unique id for each row. Default: none; rows get the id `FILE:NUMBER`, counted from 1.
+    pub label: Option<Column>,
+    /// Column with an id for each row. Default: none; rows get the id `FILE:NUMBER`, counted from 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub id: Option<String>,
+    pub id: Option<Column>,
+    /// Whether the first line of CSV or TSV names the columns. If not, name `text` and `label` by number.
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    pub header: bool,
+    /// What divides the fields: `";"`, `"|"`, `"tab"`, or `"auto"` to look at the lines. Default: a comma, a tab for TSV.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delimiter: Option<Delimiter>,
+    /// A file with one label a line, for `lines`: the label of each text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub labels_file: Option<PathBuf>,
+    /// A file that names the labels: `0`, a tab or spaces, `negative` on each line.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mapping: Option<PathBuf>,
+    /// The configuration of a data set that has several: `sentiment`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config: Option<String>,
+    /// The file to read of a zip archive that holds several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub member: Option<String>,
     /// Use only this many rows of the file, drawn with the seed (the same rows on every machine).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<usize>,
     /// New names for the labels of this source: `{ 0 = "negative", 1 = "positive" }`. Two labels may get one name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub label_map: Option<BTreeMap<String, String>>,
+    /// Use only the rows whose columns have these values: `{ lang = "en" }`, `{ lang = ["en", "de"] }`.
+    #[serde(rename = "where", default, skip_serializing_if = "Option::is_none")]
+    pub only: Option<BTreeMap<String, Wanted>>,
 }
 
 /// What to do if rows of a source cannot be used.
@@ -115,12 +143,24 @@ pub enum OnUnusable {
 pub enum Format {
     /// The Kaggle file of COVID-19 tweets (`OriginalTweet`, `Sentiment`, `TweetAt`).
     Covid19,
-    /// Comma-separated with a header line, quoted as in RFC 4180.
+    /// Comma-separated (or by `delimiter`) with a header line, quoted as in RFC 4180.
     Csv,
     /// Tab-separated with a header line; quotes have no special meaning.
     Tsv,
     /// One JSON object per line.
     Jsonl,
+    /// One JSON array of objects.
+    Json,
+    /// One text per line; the labels are in `labels-file`.
+    Lines,
+    /// A parquet file.
+    Parquet,
+    /// An Arrow IPC file or stream, also Feather.
+    Arrow,
+    /// A text per file; the folder that a file is in names its label (`train/pos/0_9.txt`).
+    Folders,
+    /// A data set as the Hugging Face libraries lay it out: a repository, or a folder of `save_to_disk`.
+    Dataset,
 }
 
 /// What the rows of a source are used for.
@@ -177,6 +217,10 @@ fn is_no(value: &bool) -> bool {
     !value
 }
 
+fn is_yes(value: &bool) -> bool {
+    *value
+}
+
 impl Spec {
     /// A specification with every default.
     pub fn new(sources: Vec<Source>) -> Self {
@@ -199,28 +243,60 @@ impl Spec {
         }
     }
 
-    /// The files that the specification reads, so that the caller can digest them.
-    pub fn files(&self, root: &Path) -> Vec<PathBuf> {
-        self.sources.iter().map(|source| root.join(&source.path)).collect()
-    }
-
     /// The labels, if they are known before any file is read.
     pub fn known_labels(&self) -> Option<Vec<String>> {
-        let covid = !self.sources.is_empty() && self.sources.iter().all(|source| source.format == Format::Covid19);
+        let covid = !self.sources.is_empty() && self.sources.iter().all(|source| source.is_covid19());
         self.labels.clone().or_else(|| covid.then(|| COVID19_LABELS.map(str::to_owned).to_vec()))
     }
 }
 
 impl Source {
     pub fn new(path: impl Into<PathBuf>, format: Format, split: Purpose) -> Self {
-        Source { path: path.into(), format, split, text: None, label: None, id: None, limit: None, label_map: None }
+        Source { format: Some(format), split: split.into(), ..Source::at(path) }
     }
 
-    pub fn text_column(&self) -> &str {
-        self.text.as_deref().unwrap_or(if self.format == Format::Covid19 { "OriginalTweet" } else { "text" })
+    /// A source with every default.
+    pub fn at(path: impl Into<PathBuf>) -> Self {
+        Source {
+            path: path.into(),
+            format: None,
+            split: Splitting::Train,
+            text: None,
+            label: None,
+            id: None,
+            header: true,
+            delimiter: None,
+            labels_file: None,
+            mapping: None,
+            config: None,
+            member: None,
+            limit: None,
+            label_map: None,
+            only: None,
+        }
     }
 
-    pub fn label_column(&self) -> &str {
-        self.label.as_deref().unwrap_or(if self.format == Format::Covid19 { "Sentiment" } else { "label" })
+    pub fn is_covid19(&self) -> bool {
+        self.format == Some(Format::Covid19)
+    }
+
+    pub fn text_column(&self) -> Column {
+        let default = if self.is_covid19() { "OriginalTweet" } else { "text" };
+        self.text.clone().unwrap_or_else(|| default.into())
+    }
+
+    pub fn label_column(&self) -> Column {
+        let default = if self.is_covid19() { "Sentiment" } else { "label" };
+        self.label.clone().unwrap_or_else(|| default.into())
+    }
+
+    /// The column with the second text of a pair.
+    pub fn pair_column(&self) -> Option<Column> {
+        None
+    }
+
+    /// Further columns whose values are wanted, in [`Raw::others`](super::raw::Raw::others).
+    pub fn other_columns(&self) -> Vec<Column> {
+        self.only.iter().flatten().map(|(name, _)| name.as_str().into()).collect()
     }
 }

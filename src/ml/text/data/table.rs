@@ -1,18 +1,15 @@
-//! Parses rows of delimited text and of JSON lines.
+//! What all formats share: finding the columns, and turning the values of a row into a row or into a reason why not.
+
+use std::sync::Arc;
 
 use anyhow::{Result, bail};
-use csv::{ByteRecord, ReaderBuilder, Terminator};
-use serde_json::Value;
 
-use super::raw::{Decoder, LONGEST, Raw};
+use super::raw::{Decoder, Raw};
 use super::report::Unusable;
-use super::spec::{Format, Source};
+use super::spec::{Column, Purpose, Source, Splitting};
 
-/// The date column of the COVID-19 tweets; the only column read beyond text, label and id.
+/// The date column of the COVID-19 tweets.
 const DATE: &str = "TweetAt";
-
-/// The maximum number of columns: more than any table of texts has, so a longer header is not a header.
-const MOST_COLUMNS: usize = 10_000;
 
 /// Number of letters of a name or label that a message shows.
 const SHOWN: usize = 60;
@@ -20,123 +17,206 @@ const SHOWN: usize = 60;
 /// Number of columns that a message lists; it only counts the rest.
 const LISTED_COLUMNS: usize = 20;
 
-type Rows = (Vec<Raw>, Vec<Unusable>);
+/// What to read of a source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Want {
+    /// Texts and labels.
+    Rows,
+    /// Texts alone; a row needs no label.
+    Texts,
+}
 
-/// Parse CSV and TSV with a header line.
-///
-/// Records end at LF or CR LF, never at a lone CR: the COVID-19 files have CR CR LF inside quotes and bare CRs before
-/// closing quotes. So the parser ends a record only at LF, and this function removes the CR before it.
-pub(crate) fn delimited(source: &Source, bytes: &[u8], file: &str, decoder: Decoder) -> Result<Rows> {
-    let only_cr = !bytes.contains(&b'\n') && bytes.contains(&b'\r');
-    let tsv = source.format == Format::Tsv;
-    let mut reader = ReaderBuilder::new()
-        .delimiter(if tsv { b'\t' } else { b',' })
-        .quoting(!tsv)
-        .has_headers(false)
-        .flexible(true)
-        .terminator(Terminator::Any(if only_cr { b'\r' } else { b'\n' }))
-        .from_reader(bytes);
-    let mut record = ByteRecord::new();
-    if !reader.read_byte_record(&mut record)? {
-        bail!("the file is empty; its first line must name the columns");
-    }
-    if record.len() > MOST_COLUMNS {
-        bail!("{file}:1 names {} columns, more than {MOST_COLUMNS}; check the `format` of the source", record.len());
-    }
-    let names: Vec<String> = fields(&record).iter().map(|name| decoder.decode(name).0.trim().to_owned()).collect();
-    let text_at = column(&names, source.text_column(), "text")?;
-    let label_at = column(&names, source.label_column(), "label")?;
-    let id_at = source.id.as_deref().map(|id| column(&names, id, "id")).transpose()?;
-    let date_at = names.iter().position(|name| source.format == Format::Covid19 && name == DATE);
+/// The file that is being read, and what its name says about all its rows.
+#[derive(Debug, Clone)]
+pub(crate) struct Part<'a> {
+    pub source: &'a Source,
+    pub want: Want,
+    pub name: Arc<str>,
+    pub decoder: Decoder,
+    pub purpose: Purpose,
+    /// The label of all rows.
+    pub label: Option<&'a str>,
+    /// The labels of the rows, one each.
+    pub labels: Option<&'a [String]>,
+    /// The names of labels that are numbers.
+    pub names: Option<&'a [String]>,
+}
 
-    let (mut rows, mut unusable) = (Vec::new(), Vec::new());
-    let mut number = 0;
-    while reader.read_byte_record(&mut record)? {
-        let fields = fields(&record);
-        if fields.len() == 1 && fields[0].is_empty() {
-            continue; // A blank line.
-        }
-        number += 1;
-        let (start, line) = record.position().map_or((0, 0), |at| (at.byte() as usize, at.line()));
-        let end = reader.position().byte() as usize;
-        let span = bytes.get(start..end).unwrap_or_default();
-        // The parser counts blank lines before a record as part of it.
-        let blank = span.iter().take_while(|byte| b"\r\n".contains(byte)).count();
-        let (blank, span) = span.split_at(blank);
-        let line = line + line_ends(blank) as u64;
-        let lines = line_ends(span);
-        let mut reject = |reason: &str, detail: String| {
-            unusable.push(Unusable::new(format!("{file}:{line}"), reason).detail(detail));
+/// A column for each role; `T` is how a format refers to one.
+#[derive(Debug, Clone)]
+pub(crate) struct Roles<T> {
+    pub text: T,
+    pub pair: Option<T>,
+    pub label: Option<T>,
+    pub id: Option<T>,
+    pub date: Option<T>,
+    pub split: Option<T>,
+    pub others: Vec<T>,
+}
+
+/// The values of a row, by role.
+#[derive(Debug, Default)]
+pub(crate) struct Values {
+    pub text: Option<String>,
+    pub pair: Option<String>,
+    pub label: Option<String>,
+    pub id: Option<String>,
+    pub date: Option<String>,
+    pub split: Option<String>,
+    pub others: Vec<String>,
+    /// Number of truncated characters in the text.
+    pub cut: u64,
+}
+
+impl<T> Roles<T> {
+    /// Find the columns that a source wants; `find` gets a column and its role.
+    pub(crate) fn find(part: &Part, mut find: impl FnMut(&Column, &'static str) -> Result<T>) -> Result<Self> {
+        let source = part.source;
+        let labelled = part.want == Want::Rows && part.label.is_none() && part.labels.is_none();
+        let text = find(&source.text_column(), "text")?;
+        let pair = source.pair_column().map(|column| find(&column, "text-pair")).transpose()?;
+        let label = labelled.then(|| find(&source.label_column(), "label")).transpose()?;
+        let is_used = part.want == Want::Rows;
+        let id = source.id.as_ref().filter(|_| is_used).map(|column| find(column, "id")).transpose()?;
+        let date = match is_used && source.is_covid19() {
+            true => find(&DATE.into(), "date").ok(),
+            false => None,
         };
-        if !tsv && end >= bytes.len() && lines > 1 && span.iter().filter(|byte| **byte == b'"').count() % 2 == 1 {
-            reject("a quote opens here and never closes", format!("it swallowed the file's last {lines} lines"));
-            continue;
+        let split = match &source.split {
+            Splitting::Column(column) if is_used => Some(find(column, "split")?),
+            _ => None,
+        };
+        let others = if is_used { source.other_columns() } else { Vec::new() };
+        let others = others.iter().map(|column| find(column, "where")).collect::<Result<_>>()?;
+        Ok(Roles { text, pair, label, id, date, split, others })
+    }
+}
+
+/// Takes the rows of a source, file by file.
+#[derive(Debug, Default)]
+pub(crate) struct Sink {
+    pub rows: Vec<Raw>,
+    pub unusable: Vec<Unusable>,
+    pub notes: Vec<String>,
+    pub warnings: Vec<String>,
+    /// Rows so far, unusable ones included.
+    number: u64,
+    /// Rows of this file so far.
+    within: usize,
+}
+
+impl Sink {
+    /// Begin the next file.
+    pub(crate) fn begin(&mut self) {
+        self.within = 0;
+    }
+
+    /// A row that cannot be read, or several that cannot be told from each other.
+    pub(crate) fn reject(&mut self, part: &Part, line: u64, reason: &str, detail: String, rows: u64) {
+        self.number += rows;
+        self.within += rows as usize;
+        self.unusable.push(Unusable::new(format!("{}:{line}", part.name), reason).detail(detail).rows(rows));
+    }
+
+    /// A row's values.
+    pub(crate) fn take(&mut self, part: &Part, roles: &Roles<impl Sized>, line: u64, values: Values) {
+        let label = match (part.want, part.label, part.labels) {
+            (Want::Texts, ..) => Some(String::new()),
+            (_, Some(label), _) => Some(label.to_owned()),
+            (.., Some(labels)) => labels.get(self.within).cloned(),
+            _ => values.label,
+        };
+        let label = label.map(|label| named(label, part.names));
+        let purpose = match (&roles.split, &values.split) {
+            (None, _) => Some(part.purpose),
+            (Some(_), Some(split)) => Purpose::named(split),
+            (Some(_), None) => None,
+        };
+        let wants_label = part.want == Want::Rows;
+        let lacks = match (&values.text, &label, purpose) {
+            (None, ..) => Some("no text"),
+            (_, None, _) => Some("no label"),
+            (_, Some(label), _) if wants_label && label.is_empty() => Some("no label"),
+            (_, Some(label), _) if wants_label && part.names.is_some() && label == "-1" => {
+                Some("the label is -1, which means that the row has none")
+            }
+            _ if roles.pair.is_some() && values.pair.is_none() => Some("no second text"),
+            _ if roles.id.is_some() && values.id.as_deref().is_none_or(str::is_empty) => Some("no id"),
+            (.., None) => Some("its split is none of train, validation and test"),
+            _ => None,
+        };
+        let (Some(text), Some(label), Some(purpose), None) = (values.text, label, purpose, lacks) else {
+            let detail = match (lacks, &values.split) {
+                (Some(reason), Some(split)) if reason.starts_with("its split") => format!("it is `{}`", short(split)),
+                _ => String::new(),
+            };
+            return self.reject(part, line, lacks.unwrap_or("no text"), detail, 1);
+        };
+        self.number += 1;
+        self.within += 1;
+        let Values { pair, id, date, others, cut, .. } = values;
+        let (number, file) = (self.number, part.name.clone());
+        self.rows.push(Raw { number, file, line, purpose, text, pair, label, id, date, others, cut });
+    }
+}
+
+/// The name of a label that is a number, or the label itself.
+fn named(label: String, names: Option<&[String]>) -> String {
+    let Some(names) = names else { return label };
+    let whole = label.strip_suffix(".0").unwrap_or(&label);
+    match whole.parse::<usize>().ok().and_then(|number| names.get(number)) {
+        Some(name) => name.clone(),
+        None => label,
+    }
+}
+
+/// The error about a column that is not there; `divided` is what seems to divide a header of one column.
+pub(crate) fn missing(names: &[String], wanted: &Column, role: &str) -> String {
+    let known = listed(names);
+    match wanted {
+        Column::Number(number) => {
+            let noun = if names.len() == 1 { "column" } else { "columns" };
+            format!(
+                "the file has no column {number} for the {role}: it has {} {noun} ({known}), counted from 1",
+                names.len()
+            )
         }
-        if span.len() > LONGEST {
-            reject(&format!("a row of more than {} MiB", LONGEST >> 20), "is a quote missing?".to_owned());
-            continue;
-        }
-        if fields.len() != names.len() {
-            let hint = if lines > 1 { format!("it spans {lines} lines: is a quote missing?") } else { String::new() };
-            let noun = if fields.len() == 1 { "field" } else { "fields" };
-            reject(&format!("{} {noun} where the header names {}", fields.len(), names.len()), hint);
-            continue;
-        }
-        let get = |at: usize| decoder.decode(fields[at]);
-        let (text, cut) = get(text_at);
-        let label = get(label_at).0.trim().to_owned();
-        let id = id_at.map(|at| get(at).0.trim().to_owned());
-        let date = date_at.map(|at| get(at).0.trim().to_owned());
-        if label.is_empty() {
-            reject("no label", String::new());
-        } else if id.as_deref() == Some("") {
-            reject("no id", String::new());
-        } else {
-            rows.push(Raw { number, line, text, label, id, date, cut });
+        Column::Name(wanted) => {
+            let hint = closest(wanted, names.iter().map(String::as_str))
+                .map_or_else(String::new, |name| format!("; did you mean {role} = \"{}\"?", short(name)));
+            format!("the file has no column `{wanted}` for the {role}; its columns are {known}{hint}")
         }
     }
-    Ok((rows, unusable))
 }
 
-fn line_ends(bytes: &[u8]) -> usize {
-    bytes.iter().filter(|byte| **byte == b'\n').count()
-}
-
-/// A record's fields; the last one is without the CR of the line end.
-fn fields(record: &ByteRecord) -> Vec<&[u8]> {
-    let mut fields: Vec<&[u8]> = record.iter().collect();
-    if let Some(last) = fields.last_mut() {
-        while let Some(shorter) = last.strip_suffix(b"\r") {
-            *last = shorter;
-        }
+/// The first names.
+pub(crate) fn listed(names: &[String]) -> String {
+    let listed: Vec<String> = names.iter().take(LISTED_COLUMNS).map(|name| format!("`{}`", short(name))).collect();
+    let listed = listed.join(", ");
+    match names.len().saturating_sub(LISTED_COLUMNS) {
+        0 => listed,
+        more => format!("{listed} and {more} more"),
     }
-    fields
 }
 
-/// The position of a column, or an error that lists the columns.
-fn column(names: &[String], wanted: &str, role: &str) -> Result<usize> {
-    match names.iter().position(|name| name == wanted) {
+/// The position of a column by name or number.
+pub(crate) fn position(names: &[String], wanted: &Column, role: &str) -> Result<usize> {
+    let found = match wanted {
+        Column::Name(wanted) => names.iter().position(|name| name == wanted),
+        Column::Number(number) => number.checked_sub(1).filter(|at| *at < names.len()),
+    };
+    match found {
         Some(at) => Ok(at),
         None => bail!(missing(names, wanted, role)),
     }
 }
 
-fn missing(names: &[String], wanted: &str, role: &str) -> String {
-    let mut listed =
-        names.iter().take(LISTED_COLUMNS).map(|name| format!("`{}`", short(name))).collect::<Vec<_>>().join(", ");
-    if names.len() > LISTED_COLUMNS {
-        listed = format!("{listed} and {} more", names.len() - LISTED_COLUMNS);
-    }
-    let hint = closest(wanted, names.iter().map(String::as_str))
-        .map_or_else(String::new, |name| format!("; did you mean {role} = \"{}\"?", short(name)));
-    format!("the file has no column `{wanted}` for the {role}; its columns are {listed}{hint}")
-}
-
-/// The beginning of a name. A name as long as a text would hide the message.
+/// The beginning of a name, fit for a terminal. A name as long as a text would hide the message.
 pub(crate) fn short(name: &str) -> String {
+    let clean = |part: &str| part.replace(|letter: char| letter.is_control(), "\u{FFFD}");
     match name.char_indices().nth(SHOWN) {
-        Some((at, _)) => format!("{}…", &name[..at]),
-        None => name.to_owned(),
+        Some((at, _)) => format!("{}…", clean(&name[..at])),
+        None => clean(name),
     }
 }
 
@@ -150,169 +230,4 @@ pub(crate) fn closest<'a>(wanted: &str, names: impl Iterator<Item = &'a str>) ->
         .filter(|(score, _)| *score > 0.8)
         .max_by(|one, two| one.0.total_cmp(&two.0))
         .map(|(_, name)| name)
-}
-
-/// Parse one JSON object per line.
-pub(crate) fn json_lines(source: &Source, bytes: &[u8], file: &str, decoder: Decoder) -> Result<Rows> {
-    let (text_key, label_key) = (source.text_column(), source.label_column());
-    let (mut rows, mut unusable) = (Vec::new(), Vec::new());
-    let mut number = 0;
-    // Keys of the first object, and which of the required keys occurred at all.
-    let (mut keys, mut seen) = (None, [false; 3]);
-    for (at, line) in bytes.split(|byte| *byte == b'\n').enumerate() {
-        let line = line.trim_ascii();
-        if line.is_empty() {
-            continue;
-        }
-        number += 1;
-        let (line, cut) = decoder.decode(line);
-        let mut reject = |reason: &str, detail: String| {
-            unusable.push(Unusable::new(format!("{file}:{}", at + 1), reason).detail(detail));
-        };
-        let object = match serde_json::from_str(&line) {
-            Ok(Value::Object(object)) => object,
-            Ok(_) => {
-                reject("not a JSON object", String::new());
-                continue;
-            }
-            Err(error) => {
-                reject("not JSON", error.to_string());
-                continue;
-            }
-        };
-        let wanted = [Some(text_key), Some(label_key), source.id.as_deref()];
-        for (seen, key) in seen.iter_mut().zip(wanted) {
-            *seen |= key.is_none_or(|key| object.contains_key(key));
-        }
-        let text = object.get(text_key).and_then(Value::as_str).map(str::to_owned);
-        let label = object.get(label_key).and_then(scalar);
-        let id = source.id.as_deref().map(|id| object.get(id).and_then(scalar));
-        keys.get_or_insert_with(|| object.keys().cloned().collect::<Vec<_>>());
-        match (text, label, id) {
-            (None, ..) => reject(&format!("no text under `{text_key}`"), String::new()),
-            (_, None, _) => reject(&format!("no label under `{label_key}`"), String::new()),
-            (.., Some(None)) => reject("no id", String::new()),
-            (Some(text), Some(label), id) => {
-                rows.push(Raw { number, line: at as u64 + 1, text, label, id: id.flatten(), date: None, cut });
-            }
-        }
-    }
-    if let Some(keys) = keys {
-        let roles = [(text_key, "text"), (label_key, "label"), (source.id.as_deref().unwrap_or_default(), "id")];
-        for (seen, (key, role)) in seen.into_iter().zip(roles) {
-            if !seen {
-                bail!(missing(&keys, key, role));
-            }
-        }
-    }
-    Ok((rows, unusable))
-}
-
-/// The text of a label or id given as string, number or boolean; `None` for null, blanks, lists and objects.
-pub(super) fn scalar(value: &Value) -> Option<String> {
-    let text = match value {
-        Value::String(text) => text.trim().to_owned(),
-        Value::Number(_) | Value::Bool(_) => value.to_string(),
-        Value::Null | Value::Array(_) | Value::Object(_) => return None,
-    };
-    (!text.is_empty()).then_some(text)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::text::data::raw::Cut;
-    use crate::text::data::reader::{Table, parse};
-    use crate::text::data::spec::Purpose;
-
-    fn table(format: Format, bytes: &[u8]) -> Table {
-        parse(&Source::new("x", format, Purpose::Train), bytes, "x.csv", Cut::Remove).unwrap()
-    }
-
-    fn error(format: Format, bytes: &[u8]) -> String {
-        parse(&Source::new("x", format, Purpose::Train), bytes, "x.csv", Cut::Remove).unwrap_err().to_string()
-    }
-
-    #[test]
-    fn carriage_returns_inside_quotes_do_not_end_a_record() {
-        let bytes = b"UserName,ScreenName,Location,TweetAt,OriginalTweet,Sentiment\r\n\
-            1,2,\"a\r\r\nb\",16-03-2020,\"one\r\r\ntwo \"\"x\"\"\r\",Positive\r\n3,4,,17-03-2020,three,Neutral\r\n";
-        let table = table(Format::Covid19, bytes);
-        assert!(table.unusable.is_empty());
-        assert_eq!(table.rows[0].text, "one\r\r\ntwo \"x\"\r");
-        assert_eq!(table.rows[0].label, "Positive");
-        assert_eq!(table.rows[0].date.as_deref(), Some("16-03-2020"));
-        assert_eq!((table.rows[1].number, table.rows[1].line), (2, 5));
-        assert_eq!((table.rows[1].text.as_str(), table.rows[1].label.as_str()), ("three", "Neutral"));
-    }
-
-    #[test]
-    fn a_quoted_last_column_loses_the_line_ends_carriage_return() {
-        let table = table(Format::Csv, b"label,text\r\n\"a\",\"b, c\"\r\nd,e\r\n");
-        assert_eq!(table.rows[0].text, "b, c");
-        assert_eq!(table.rows[1].text, "e");
-    }
-
-    #[test]
-    fn a_byte_order_mark_is_no_part_of_the_first_name() {
-        assert_eq!(table(Format::Csv, b"\xEF\xBB\xBFtext,label\nhi,a\n").rows.len(), 1);
-    }
-
-    #[test]
-    fn files_of_old_macs_have_rows_too() {
-        assert_eq!(table(Format::Csv, b"text,label\rhi,a\rho,b\r").rows.len(), 2);
-    }
-
-    #[test]
-    fn quotes_mean_nothing_in_tsv() {
-        let table = table(Format::Tsv, b"text\tlabel\n\"hi\t1\nho\" \"\t0\n");
-        assert_eq!(table.rows[0].text, "\"hi");
-        assert_eq!(table.rows[1].text, "ho\" \"");
-    }
-
-    #[test]
-    fn rows_that_cannot_be_used_are_listed_with_their_line() {
-        let table = table(Format::Csv, b"text,label\na,x\nb\nc,\nd,x,y\n\n\"e\nf,x\n");
-        assert_eq!(table.rows.len(), 1);
-        let found: Vec<(&str, &str)> =
-            table.unusable.iter().map(|row| (row.place.as_str(), row.reason.as_str())).collect();
-        assert_eq!(
-            found,
-            [
-                ("x.csv:3", "1 field where the header names 2"),
-                ("x.csv:4", "no label"),
-                ("x.csv:5", "3 fields where the header names 2"),
-                ("x.csv:7", "a quote opens here and never closes; it swallowed the file's last 2 lines"),
-            ]
-        );
-    }
-
-    #[test]
-    fn a_missing_column_names_those_there_are() {
-        assert_eq!(
-            error(Format::Covid19, b"UserName,originaltweet,Sentiment\n"),
-            "the file has no column `OriginalTweet` for the text; its columns are `UserName`, `originaltweet`, `Sentiment`; \
-             did you mean text = \"originaltweet\"?"
-        );
-        assert_eq!(
-            error(Format::Csv, b"text,class\n"),
-            "the file has no column `label` for the label; its columns are `text`, `class`"
-        );
-        assert_eq!(error(Format::Csv, b""), "the file is empty; its first line must name the columns");
-    }
-
-    #[test]
-    fn json_lines_take_numbers_as_labels_and_report_the_rest() {
-        let table = table(
-            Format::Jsonl,
-            b"{\"text\": \"don\xE2\x80\x99t\", \"label\": 1}\r\n\n[1]\n{\"text\": 3, \"label\": 1}\n{\"text\": \"x\", \"label\": null}\nno\n",
-        );
-        assert_eq!((table.rows[0].text.as_str(), table.rows[0].label.as_str()), ("don’t", "1"));
-        let places: Vec<&str> = table.unusable.iter().map(|row| row.place.as_str()).collect();
-        assert_eq!(places, ["x.csv:3", "x.csv:4", "x.csv:5", "x.csv:6"]);
-        assert_eq!(
-            error(Format::Jsonl, b"{\"txt\": \"x\", \"label\": 1}\n"),
-            "the file has no column `text` for the text; its columns are `label`, `txt`; did you mean text = \"txt\"?"
-        );
-    }
 }

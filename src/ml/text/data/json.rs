@@ -1,0 +1,173 @@
+//! Parses JSON: one object per line, or an array of objects.
+
+use anyhow::{Result, bail};
+use serde_json::Value;
+
+use super::spec::Column;
+use super::table::{Part, Roles, Sink, Values, missing, short};
+
+/// How many fields of an object a message names.
+const NAMED: usize = 8;
+
+/// Parse one JSON object per line.
+pub(crate) fn lines(part: &Part, bytes: &[u8], sink: &mut Sink) -> Result<()> {
+    let mut objects = Objects::new(part)?;
+    for (at, line) in bytes.split(|byte| *byte == b'\n').enumerate() {
+        let line = line.trim_ascii();
+        if !line.is_empty() {
+            let (text, cut) = part.decoder.decode(line);
+            objects.object(at as u64 + 1, serde_json::from_str(&text), cut, sink);
+        }
+    }
+    objects.finish()
+}
+
+/// Parse one JSON array of objects, over any number of lines.
+pub(crate) fn array(part: &Part, bytes: &[u8], sink: &mut Sink) -> Result<()> {
+    let (text, cut) = part.decoder.decode(bytes);
+    let bytes = text.as_bytes();
+    let blank = |at: usize| at + bytes[at..].iter().take_while(|byte| byte.is_ascii_whitespace()).count();
+    let mut at = blank(0);
+    if bytes.get(at) != Some(&b'[') {
+        bail!("{}", not_an_array(part, &text));
+    }
+    let mut objects = Objects::new(part)?;
+    let (mut seen, mut line) = (0, 1);
+    let broken = |line: u64, why: &str| format!("{}:{line} is not a JSON array of objects: {why}", part.name);
+    at = blank(at + 1);
+    let mut is_empty = true;
+    loop {
+        line += bytes[seen..at].iter().filter(|byte| **byte == b'\n').count() as u64;
+        seen = at;
+        if is_empty && bytes.get(at) == Some(&b']') {
+            break;
+        }
+        is_empty = false;
+        let mut elements = serde_json::Deserializer::from_slice(&bytes[at..]).into_iter::<Value>();
+        match elements.next() {
+            Some(Ok(value)) => objects.object(line, Ok(value), cut.min(1), sink),
+            Some(Err(error)) => bail!(broken(line + error.line() as u64 - 1, &error.to_string())),
+            None => bail!(broken(line, "it ends before its `]`")),
+        }
+        at = blank(at + elements.byte_offset());
+        match bytes.get(at) {
+            Some(b',') => at = blank(at + 1),
+            Some(b']') => break,
+            _ => bail!(broken(line, "a comma or `]` must follow an element")),
+        }
+    }
+    if blank(at + 1) != bytes.len() {
+        bail!(broken(line, "text follows the array"));
+    }
+    objects.finish()
+}
+
+fn not_an_array(part: &Part, text: &str) -> String {
+    let name = &part.name;
+    let first = text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
+    if serde_json::from_str::<serde_json::Map<String, Value>>(first).is_ok() && text.trim().lines().count() > 1 {
+        return format!("{name} is not a JSON array, but has an object on each line: set format = \"jsonl\"");
+    }
+    match serde_json::from_str::<serde_json::Map<String, Value>>(text) {
+        Ok(object) => {
+            let fields: Vec<String> = object.keys().take(NAMED).map(|key| format!("`{}`", short(key))).collect();
+            let fields = fields.join(", ");
+            format!("{name} is one JSON object with the fields {fields}; the file must be an array of objects")
+        }
+        Err(error) => format!("{name}:{} is not a JSON array of objects: {error}", error.line()),
+    }
+}
+
+/// The objects of a file while they are read.
+struct Objects<'a> {
+    part: &'a Part<'a>,
+    roles: Roles<Key>,
+    /// The fields of the first object.
+    keys: Option<Vec<String>>,
+    /// Whether the text, the label and the id occurred at all.
+    seen: [bool; 3],
+}
+
+/// A field: its name, or the names on the way to it.
+struct Key {
+    whole: String,
+    role: &'static str,
+}
+
+impl Key {
+    /// The value under the name; if there is none, under the parts of the name between dots, in objects and arrays.
+    fn get<'v>(&self, object: &'v serde_json::Map<String, Value>) -> Option<&'v Value> {
+        if let Some(value) = object.get(&self.whole) {
+            return Some(value);
+        }
+        let mut parts = self.whole.split('.');
+        let first = object.get(parts.next()?)?;
+        parts.try_fold(first, |value, part| match value {
+            Value::Object(inner) => inner.get(part),
+            Value::Array(inner) => inner.get(part.parse::<usize>().ok()?),
+            _ => None,
+        })
+    }
+}
+
+impl<'a> Objects<'a> {
+    fn new(part: &'a Part<'a>) -> Result<Self> {
+        let roles = Roles::find(part, |column, role| match column {
+            Column::Name(name) => Ok(Key { whole: name.clone(), role }),
+            Column::Number(number) => {
+                bail!("JSON has no columns by number: write the name of a field for {role}, instead of {number}")
+            }
+        })?;
+        Ok(Self { part, roles, keys: None, seen: [false; 3] })
+    }
+
+    fn object(&mut self, line: u64, value: serde_json::Result<Value>, cut: u64, sink: &mut Sink) {
+        let part = self.part;
+        let object = match value {
+            Ok(Value::Object(object)) => object,
+            Ok(_) => return sink.reject(part, line, "not a JSON object", String::new(), 1),
+            Err(error) => return sink.reject(part, line, "not JSON", error.to_string(), 1),
+        };
+        self.keys.get_or_insert_with(|| object.keys().cloned().collect());
+        let roles = &self.roles;
+        let wanted = [Some(&roles.text), roles.label.as_ref(), roles.id.as_ref()];
+        for (seen, key) in self.seen.iter_mut().zip(wanted) {
+            *seen |= key.is_none_or(|key| key.get(&object).is_some());
+        }
+        let text = |key: &Key| key.get(&object).and_then(Value::as_str).map(str::to_owned);
+        let value = |key: &Key| key.get(&object).and_then(scalar);
+        let values = Values {
+            text: text(&roles.text),
+            pair: roles.pair.as_ref().and_then(text),
+            label: roles.label.as_ref().and_then(value),
+            id: roles.id.as_ref().and_then(value),
+            date: roles.date.as_ref().and_then(value),
+            split: roles.split.as_ref().and_then(value),
+            others: roles.others.iter().map(|key| value(key).unwrap_or_default()).collect(),
+            cut,
+        };
+        sink.take(part, roles, line, values);
+    }
+
+    fn finish(self) -> Result<()> {
+        let Some(keys) = self.keys else { return Ok(()) };
+        let roles = &self.roles;
+        let wanted = [Some(&roles.text), roles.label.as_ref(), roles.id.as_ref()];
+        for (seen, key) in self.seen.into_iter().zip(wanted) {
+            if let (false, Some(key)) = (seen, key) {
+                bail!(missing(&keys, &key.whole.as_str().into(), key.role));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The text of a label or id given as string, number or boolean; `None` for null, blanks, lists and objects.
+fn scalar(value: &Value) -> Option<String> {
+    let text = match value {
+        Value::String(text) => text.trim().to_owned(),
+        Value::Number(_) | Value::Bool(_) => value.to_string(),
+        Value::Null | Value::Array(_) | Value::Object(_) => return None,
+    };
+    (!text.is_empty()).then_some(text)
+}

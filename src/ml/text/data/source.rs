@@ -1,0 +1,244 @@
+//! The parts of a source: its columns, its delimiter, and what its rows are used for.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::de::{self, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::spec::{Format, Purpose, Source};
+
+/// A column, by its name in the header or by its number, counted from 1.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Column {
+    Name(String),
+    Number(usize),
+}
+
+impl fmt::Display for Column {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            Column::Name(name) => write!(f, "`{name}`"),
+            Column::Number(number) => write!(f, "number {number}"),
+        }
+    }
+}
+
+impl From<&str> for Column {
+    fn from(name: &str) -> Self {
+        Column::Name(name.to_owned())
+    }
+}
+
+impl Serialize for Column {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Column::Name(name) => serializer.serialize_str(name),
+            Column::Number(number) => serializer.serialize_u64(*number as u64),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Column {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ColumnVisitor)
+    }
+}
+
+struct ColumnVisitor;
+
+impl Visitor<'_> for ColumnVisitor {
+    type Value = Column;
+
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("the name of a column, or its number counted from 1")
+    }
+
+    fn visit_str<E: de::Error>(self, name: &str) -> Result<Column, E> {
+        Ok(Column::Name(name.to_owned()))
+    }
+
+    fn visit_u64<E: de::Error>(self, number: u64) -> Result<Column, E> {
+        match usize::try_from(number) {
+            Ok(number) if number > 0 => Ok(Column::Number(number)),
+            _ => Err(E::custom(format!("columns are counted from 1, so there is no column {number}"))),
+        }
+    }
+
+    fn visit_i64<E: de::Error>(self, number: i64) -> Result<Column, E> {
+        let wrong = || E::custom(format!("columns are counted from 1, so there is no column {number}"));
+        u64::try_from(number).map_err(|_| wrong()).and_then(|number| self.visit_u64(number))
+    }
+}
+
+impl JsonSchema for Column {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Column".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "anyOf": [{ "type": "string" }, { "type": "integer", "minimum": 1 }] })
+    }
+}
+
+/// What divides the fields of a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum Delimiter {
+    /// The one of `,`, `;`, tab and `|` that divides the lines most evenly.
+    Auto,
+    Byte(u8),
+}
+
+impl TryFrom<String> for Delimiter {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        match (text.as_str(), text.as_bytes()) {
+            ("auto", _) => Ok(Delimiter::Auto),
+            ("tab", _) => Ok(Delimiter::Byte(b'\t')),
+            (_, &[byte]) if byte.is_ascii() && !byte.is_ascii_alphanumeric() && !b"\"\r\n\0".contains(&byte) => {
+                Ok(Delimiter::Byte(byte))
+            }
+            _ => Err(format!(
+                "`{text}` is not a delimiter; write one character such as \";\" or \"|\", or \"tab\" or \"auto\""
+            )),
+        }
+    }
+}
+
+impl From<Delimiter> for String {
+    fn from(delimiter: Delimiter) -> String {
+        match delimiter {
+            Delimiter::Auto => "auto".to_owned(),
+            Delimiter::Byte(b'\t') => "tab".to_owned(),
+            Delimiter::Byte(byte) => char::from(byte).to_string(),
+        }
+    }
+}
+
+impl JsonSchema for Delimiter {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Delimiter".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        String::json_schema(generator)
+    }
+}
+
+/// What the rows of a source are used for. Of a data set that has splits of its own, `"train"`, `"validation"` and
+/// `"test"` also choose the split that is read.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Splitting {
+    /// Training (and the share set aside for validation).
+    #[default]
+    Train,
+    /// Choosing the best epoch.
+    Validation,
+    /// The final scores.
+    Test,
+    /// Every split of the data set, each for what its name says.
+    AsNamed,
+    /// What the value of this column says: `{ column = "split" }`.
+    Column(Column),
+}
+
+impl From<Purpose> for Splitting {
+    fn from(purpose: Purpose) -> Self {
+        match purpose {
+            Purpose::Train => Splitting::Train,
+            Purpose::Validation => Splitting::Validation,
+            Purpose::Test => Splitting::Test,
+        }
+    }
+}
+
+impl Splitting {
+    /// What all rows are used for; `None` if that is different from row to row.
+    pub fn purpose(&self) -> Option<Purpose> {
+        match self {
+            Splitting::Train => Some(Purpose::Train),
+            Splitting::Validation => Some(Purpose::Validation),
+            Splitting::Test => Some(Purpose::Test),
+            Splitting::AsNamed | Splitting::Column(_) => None,
+        }
+    }
+
+    /// Whether rows of this purpose may come out.
+    pub fn may_be(&self, purpose: Purpose) -> bool {
+        self.purpose().is_none_or(|certain| certain == purpose)
+    }
+
+    pub fn name(&self) -> String {
+        match self {
+            Splitting::AsNamed => "as named".to_owned(),
+            Splitting::Column(column) => format!("by column {column}"),
+            other => other.purpose().map_or("", Purpose::name).to_owned(),
+        }
+    }
+}
+
+/// What is wrong with a source, as far as that can be seen without its file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mistake {
+    pub what: String,
+    pub help: String,
+}
+
+impl Source {
+    /// All mistakes that can be seen without reading a file.
+    pub fn mistakes(&self) -> Vec<Mistake> {
+        let mut all = Vec::new();
+        let mut add = |what: String, help: &str| all.push(Mistake { what, help: help.to_owned() });
+        let (text, label) = (self.text_column(), self.label_column());
+        let is_read = self.labels_file.is_none() && self.format != Some(Format::Folders);
+        if text == label && is_read {
+            add(
+                format!("text and label are both column {text}"),
+                "name two columns; if the file has only one, its delimiter may be another: delimiter = \"auto\"",
+            );
+        }
+        if !self.header {
+            let roles = [(Some(&text), "text"), (Some(&label).filter(|_| is_read), "label"), (self.id.as_ref(), "id")];
+            for (column, role) in roles {
+                if let Some(Column::Name(name)) = column {
+                    add(
+                        format!("`{role}` is the column `{name}`, but with `header = false` columns have no names"),
+                        &format!("write the number of the column, counted from 1: {role} = 1"),
+                    );
+                }
+            }
+        }
+        let fits = |formats: &[Format]| self.format.is_none_or(|format| formats.contains(&format));
+        if (self.delimiter.is_some() || !self.header) && !fits(&[Format::Csv, Format::Tsv, Format::Covid19]) {
+            add("`delimiter` and `header` are for CSV and TSV".to_owned(), "leave them out");
+        }
+        if self.labels_file.is_some() && !fits(&[Format::Lines]) {
+            add("`labels-file` is for files with one text per line".to_owned(), "set format = \"lines\"");
+        }
+        all
+    }
+}
+
+impl Purpose {
+    /// The purpose of a split with this name, as data sets call them.
+    pub fn named(name: &str) -> Option<Self> {
+        match name.trim().to_ascii_lowercase().as_str() {
+            "train" | "training" => Some(Purpose::Train),
+            "validation" | "valid" | "val" | "dev" | "development" => Some(Purpose::Validation),
+            "test" | "testing" | "eval" | "evaluation" => Some(Purpose::Test),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! Reads the texts of `pipe predict` as `preprocess` reads its sources: the same formats, dialects and encodings.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail};
+
+use pipe_ml::text::data::raw::Cut;
+use pipe_ml::text::data::reader::{self, Want};
+use pipe_ml::text::data::spec::{Column, Delimiter, Format, Source};
+
+/// How many rows without a text a message lists.
+const LISTED: usize = 3;
+
+/// A file of texts, or several, and how to read them.
+#[derive(Debug, Clone)]
+pub struct Texts<'a> {
+    pub path: &'a Path,
+    /// The column with the text, by name or, if there is no header, by number.
+    pub column: &'a str,
+    /// The name of a format, as in a pipeline file.
+    pub format: Option<&'a str>,
+    pub delimiter: Option<&'a str>,
+    pub header: bool,
+}
+
+/// The texts, one for each row, and what to say about the files.
+#[derive(Debug)]
+pub struct Read {
+    pub texts: Vec<String>,
+    pub warnings: Vec<String>,
+}
+
+impl Texts<'_> {
+    /// Read all texts. Fails if a row has none: the number of predictions must be that of the rows.
+    pub fn read(&self) -> Result<Read> {
+        let mut source = Source::at(self.path);
+        source.header = self.header;
+        source.format = self.format.map(format).transpose()?;
+        source.delimiter =
+            self.delimiter.map(|text| Delimiter::try_from(text.to_owned())).transpose().map_err(anyhow::Error::msg)?;
+        source.text = Some(match self.column.parse::<usize>() {
+            Ok(number) if !self.header => Column::Number(number),
+            _ if source.is_covid19() && self.column == "text" => source.text_column(),
+            _ => self.column.into(),
+        });
+        let table = reader::read_as(&source, &|path: &Path| -> PathBuf { path.to_owned() }, Cut::Remove, Want::Texts)?;
+        if !table.unusable.is_empty() {
+            let rows: u64 = table.unusable.iter().map(|row| row.rows).sum();
+            let listed: Vec<String> = table
+                .unusable
+                .iter()
+                .take(LISTED)
+                .map(|row| match row.detail.as_str() {
+                    "" => format!("{}: {}", row.place, row.reason),
+                    detail => format!("{}: {} ({detail})", row.place, row.reason),
+                })
+                .collect();
+            let noun = if rows == 1 { "1 row has".to_owned() } else { format!("{rows} rows have") };
+            bail!("nothing was predicted, because {noun} no text:\n{}", listed.join("\n"));
+        }
+        let texts = table.rows.into_iter().map(|row| row.text).collect();
+        Ok(Read { texts, warnings: table.warnings })
+    }
+}
+
+/// A format by its name in a pipeline file.
+fn format(name: &str) -> Result<Format> {
+    serde_json::from_value(serde_json::Value::String(name.to_owned())).with_context(|| {
+        format!(
+            "`{name}` is not a format; formats are csv, tsv, jsonl, json, lines, parquet, arrow, folders, dataset, covid19"
+        )
+    })
+}
