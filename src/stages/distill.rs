@@ -10,12 +10,14 @@ use super::shared::base;
 use super::shared::labels::{base_for, classifier_for, model_for};
 use super::shared::layers::Layers;
 use super::shared::lineage::{Lineage, Step};
+use super::shared::other_names;
 use super::shared::training;
 use super::shared::training::{Task, Trained, WithTraining, save_model};
 use super::shared::types::{MODEL, PREDICTIONS, TOKENS};
 use super::shared::watched::{Watched, finished};
 use pipe_engine::contract::context::Context;
 use pipe_engine::contract::kind::{External, Invalid, Labels, Port, Resource, Stage};
+use pipe_engine::text::other_names::OtherName;
 use pipe_ml::compress::student;
 use pipe_ml::compute::device::Chosen;
 use pipe_ml::judge::classifier::Classifier;
@@ -83,6 +85,7 @@ impl Stage for Distill {
     // 4: the folder says how texts were cleaned and how the model was made; labels are matched by name; the origin of the
     // base's config is not copied.
     const VERSION: u32 = 4;
+    const OTHER_NAMES: &'static [OtherName] = other_names::STUDENT;
     const INPUTS: &'static [Port] = &[
         Port::optional("teacher", MODEL),
         Port::optional("logits", PREDICTIONS),

@@ -6,11 +6,13 @@ use serde::{Deserialize, Serialize};
 use super::shared::base;
 use super::shared::labels::base_for;
 use super::shared::lineage::{Lineage, Step};
+use super::shared::other_names;
 use super::shared::training;
 use super::shared::training::{ClassWeights, Task, Trained, WithTraining, check_smoothing, save_model};
 use super::shared::types::{ADAPTER, MODEL, TOKENS};
 use pipe_engine::contract::context::Context;
 use pipe_engine::contract::kind::{External, Invalid, Port, Resource, Stage};
+use pipe_engine::text::other_names::OtherName;
 use pipe_ml::compress::lora::{LoraConfig, Targets, save_adapter};
 use pipe_ml::model::Initialised;
 use pipe_ml::model::adopt::copy;
@@ -72,6 +74,7 @@ impl Stage for Lora {
     // 4: the folders say how texts were cleaned and how the model was made; a base's labels are matched by name; the adapter
     // has the tokenizer and the labels; the origin of the base's config is not copied.
     const VERSION: u32 = 4;
+    const OTHER_NAMES: &'static [OtherName] = other_names::LORA;
     const MAIN: Option<&'static str> = Some("rank");
     const INPUTS: &'static [Port] = &[Port::one("tokens", TOKENS)];
     const OUTPUTS: &'static [Port] = &[Port::one("model", MODEL), Port::one("adapter", ADAPTER)];

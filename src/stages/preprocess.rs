@@ -6,11 +6,14 @@ use std::path::{Path, PathBuf};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::shared::other_names;
 use super::shared::types::CORPUS;
 use super::shared::watched::{Watched, finished};
 use pipe_engine::contract::context::Context;
 use pipe_engine::contract::kind::{External, Invalid, Port, Stage, What};
-use pipe_ml::text::data::spec::{Purpose, Source};
+use pipe_engine::text::other_names::OtherName;
+use pipe_ml::compute::numbers::thousands;
+use pipe_ml::text::data::spec::Source;
 use pipe_ml::text::data::{Report, Spec, preprocess_at};
 
 /// Reads labelled texts from files, folders and data sets, repairs and cleans them, and splits them.
@@ -22,27 +25,14 @@ impl Stage for Preprocess {
     const KIND: &'static str = "preprocess";
     // 2: the corpus says how its texts were cleaned.
     const VERSION: u32 = 2;
+    const OTHER_NAMES: &'static [OtherName] = other_names::PREPROCESS;
     const INPUTS: &'static [Port] = &[];
     const OUTPUTS: &'static [Port] = &[Port::one("corpus", CORPUS)];
     const SEEDED: bool = true;
 
     fn check(&self) -> Vec<Invalid> {
-        let mut wrong = Vec::new();
-        for source in &self.0.sources {
-            wrong.extend(source.mistakes().into_iter().map(|mistake| {
-                let invalid = Invalid::new("sources", format!("{}: {}", source.path.display(), mistake.what));
-                invalid.help(mistake.help)
-            }));
-        }
-        if !self.0.sources.iter().any(|s| s.split.may_be(Purpose::Train)) {
-            wrong.push(
-                Invalid::new("sources", "no source has training rows").help("leave out `split` of at least one source"),
-            );
-        }
-        if let Some(share) = self.0.validation.filter(|v| !(0.0..1.0).contains(v)) {
-            wrong.push(Invalid::new("validation", format!("validation is {share}; it must be at least 0 and below 1")));
-        }
-        wrong
+        let problems = self.0.problems().into_iter();
+        problems.map(|problem| Invalid::new(problem.key, problem.message).help(problem.help)).collect()
     }
 
     fn externals(&self) -> Vec<External> {
@@ -77,12 +67,17 @@ impl Stage for Preprocess {
         let root = cx.root().to_owned();
         let locate = |path: &Path| places.get(path).cloned().unwrap_or_else(|| root.join(path));
         let corpus = finished(preprocess_at(&self.0, cx.seed(), &locate, &Watched::new(cx)))?;
-        for line in summary(&corpus.report) {
+        let report = &corpus.report;
+        let labels = report.label_lines(&corpus.labels);
+        for line in summary(report).into_iter().chain(labels.iter().map(|line| format!("labels  {line}"))) {
             cx.note(line);
         }
-        for row in &corpus.report.unusable {
-            let detail = if row.detail.is_empty() { String::new() } else { format!(" ({})", row.detail) };
-            cx.warn(format!("{}: {}{detail}", row.place, row.reason));
+        // Others than those who watch this run see these in `pipe show`.
+        for line in report.notes.iter().chain(&labels) {
+            cx.keep(line);
+        }
+        for text in &report.warnings {
+            cx.keep(format!("warning: {text}"));
         }
         cx.fact("rows", corpus.report.kept as f64);
         cx.fact("dropped", corpus.report.dropped.total() as f64);
@@ -99,33 +94,31 @@ fn reference(source: &Source) -> String {
     }
 }
 
-/// What was read, changed and dropped, one line each.
+/// What was read, understood, changed and dropped, one line each.
 fn summary(report: &Report) -> Vec<String> {
-    let d = &report.dropped;
-    let counts = [
-        (d.unusable, "unusable"),
-        (d.over_limit, "over the limit"),
-        (d.empty, "empty"),
-        (d.leaked, "also in test"),
-        (d.conflicting, "repeated with another label"),
-        (d.duplicate, "repeated"),
-    ];
-    let dropped: Vec<String> = counts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
     let splits = &report.splits;
     let mut lines = vec![format!(
         "{} rows: {} train, {} validation, {} test",
-        report.rows, splits.train.rows, splits.validation.rows, splits.test.rows
+        thousands(report.rows),
+        thousands(splits.train.rows),
+        thousands(splits.validation.rows),
+        thousands(splits.test.rows)
     )];
+    let dropped = report.dropped.describe();
     if !dropped.is_empty() {
-        lines.push(format!("dropped {}", dropped.join(", ")));
+        lines.push(format!("dropped {dropped}"));
     }
     let c = &report.changed;
     let repaired = c.cut_characters + c.control_characters + c.wrongly_decoded;
     if repaired > 0 {
         lines.push(format!(
-            "repaired {repaired} characters: {} control characters, {} wrongly decoded, {} cut in half",
-            c.control_characters, c.wrongly_decoded, c.cut_characters
+            "repaired {} characters: {} control characters, {} wrongly decoded, {} cut in half",
+            thousands(repaired),
+            thousands(c.control_characters),
+            thousands(c.wrongly_decoded),
+            thousands(c.cut_characters)
         ));
     }
+    lines.extend(report.notes.iter().cloned());
     lines
 }

@@ -11,6 +11,7 @@ use super::shared::base::copy_but_weights;
 use super::shared::labels::model_for;
 use super::shared::layers::Layers;
 use super::shared::lineage::{Lineage, Step};
+use super::shared::other_names;
 use super::shared::recovery;
 use super::shared::recovery::{PrunedModel, Recovery};
 use super::shared::removal;
@@ -19,6 +20,7 @@ use super::shared::training::WithTraining;
 use super::shared::types::{MODEL, TOKENS};
 use pipe_engine::contract::context::Context;
 use pipe_engine::contract::kind::{Invalid, Labels, Need, Port, Resource, Stage};
+use pipe_engine::text::other_names::OtherName;
 use pipe_ml::compress::prune::{Gradual, Method, Pattern, PruneReport, Pruning, Scope, Target};
 use pipe_ml::files::weights;
 use pipe_ml::model::config::Config;
@@ -73,6 +75,7 @@ impl Stage for Prune {
     const KIND: &'static str = "prune";
     // 3: the folder says how texts were cleaned and how the model was made; labels are matched by name.
     const VERSION: u32 = 3;
+    const OTHER_NAMES: &'static [OtherName] = other_names::STUDENT;
     const MAIN: Option<&'static str> = Some("sparsity");
     const INPUTS: &'static [Port] = &[Port::one("model", MODEL), Port::optional("tokens", TOKENS)];
     const OUTPUTS: &'static [Port] = &[Port::one("model", MODEL)];

@@ -3,10 +3,12 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::shared::other_names;
 use super::shared::types::{CORPUS, TOKENS};
 use super::shared::watched::{Watched, finished};
 use pipe_engine::contract::context::Context;
 use pipe_engine::contract::kind::{External, FromReaders, Invalid, Port, Stage, What};
+use pipe_engine::text::other_names::OtherName;
 use pipe_ml::text::data::Corpus;
 use pipe_ml::text::data::tokenize::tokenize;
 use pipe_ml::text::tokenizer;
@@ -37,6 +39,7 @@ impl Stage for Tokenize {
     // 3: says how texts were cleaned; writes `model_max_length` and no truncation or padding; settings of
     // tokenizer_config.json that transformers applies.
     const VERSION: u32 = 3;
+    const OTHER_NAMES: &'static [OtherName] = other_names::TOKENIZE;
     const MAIN: Option<&'static str> = Some("max-length");
     const INPUTS: &'static [Port] = &[Port::one("corpus", CORPUS)];
     const OUTPUTS: &'static [Port] = &[Port::one("tokens", TOKENS)];

@@ -6,11 +6,13 @@ use serde::{Deserialize, Serialize};
 use super::shared::base;
 use super::shared::labels::base_for;
 use super::shared::lineage::{Lineage, Step};
+use super::shared::other_names;
 use super::shared::training;
 use super::shared::training::{ClassWeights, Task, Trained, WithTraining, check_smoothing, save_model};
 use super::shared::types::{MODEL, TOKENS};
 use pipe_engine::contract::context::Context;
 use pipe_engine::contract::kind::{External, Invalid, Port, Resource, Stage};
+use pipe_engine::text::other_names::OtherName;
 use pipe_ml::model::head::HeadKind;
 use pipe_ml::text::data::Tokens;
 use pipe_ml::train::fit::{Fitted, Hyperparameters};
@@ -47,6 +49,7 @@ impl Stage for Train {
     // 3: the folder says how texts were cleaned and how the model was made; a base's labels are matched by name; the origin of
     // the base's config is not copied.
     const VERSION: u32 = 3;
+    const OTHER_NAMES: &'static [OtherName] = other_names::TRAIN;
     const INPUTS: &'static [Port] = &[Port::one("tokens", TOKENS)];
     const OUTPUTS: &'static [Port] = &[Port::one("model", MODEL)];
     const SEEDED: bool = true;

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use pipe::stages::KINDS;
 use pipe_engine::contract::kind::{Arity, Kind, Port};
+use pipe_engine::text::diagnostic::{Place, Source};
 use serde_json::{Map, Value};
 
 fn read(below: &str) -> String {
@@ -105,6 +106,28 @@ fn the_table_of_training_parameters_is_that_of_the_struct() {
     }
     right.extend(rows.iter().map(|(name, text)| format!("| `{name}` | {text} | none |")));
     assert_table("docs/training.md", &found, &right);
+}
+
+#[test]
+fn a_file_with_the_names_of_the_trainer_is_answered() {
+    let page = read("docs/training.md");
+    let mut checked = 0;
+    for row in table(&page, "| parameter | default | what it does | in the Trainer |").iter().skip(2) {
+        let cells = cells(row);
+        let theirs = cells[cells.len() - 1].split('`').skip(1).step_by(2);
+        for name in theirs.filter(|name| name.contains('_') && !name.contains('.')) {
+            let answers = |kind: &str| {
+                let source = Source::new("x", format!("{name} = 1"));
+                let table = pipe_engine::text::value::parse(&source).unwrap_or_default();
+                let problems =
+                    (self::kind(kind).read)(&table, kind, &Place::new(&source, 0..0)).err().unwrap_or_default();
+                problems.iter().any(|problem| problem.label == "another program's name")
+            };
+            assert!(answers("train"), "{name}");
+            checked += 1;
+        }
+    }
+    assert!(checked > 20, "{checked}");
 }
 
 #[test]

@@ -20,6 +20,7 @@ mod house;
 mod hub;
 mod inputs;
 mod inspect;
+mod labels;
 mod links;
 #[path = "../engine/memory.rs"]
 mod memory;

@@ -100,6 +100,50 @@ help: kinds: `preprocess`, `tokenize`, `train`, `lora`, `merge`, `prune`, `quant
 }
 
 #[test]
+fn names_of_other_programs_are_answered_with_ours() {
+    says(
+        &GOOD.replace(
+            "base = \"m\"",
+            "model_name_or_path = \"m\"\nnum_train_epochs = 3\nper_device_train_batch_size = 8\nfp16 = true",
+        ),
+        &[],
+        r#"
+error: `train` has no parameter `model_name_or_path`
+  --> p.toml:11:1
+   |
+11 | model_name_or_path = "m"
+   | ^^^^^^^^^^^^^^^^^^ another program's name
+   |
+help: write `base`
+
+error: `train` has no parameter `num_train_epochs`
+  --> p.toml:12:1
+   |
+12 | num_train_epochs = 3
+   | ^^^^^^^^^^^^^^^^ another program's name
+   |
+help: write `epochs`
+
+error: `train` has no parameter `per_device_train_batch_size`
+  --> p.toml:13:1
+   |
+13 | per_device_train_batch_size = 8
+   | ^^^^^^^^^^^^^^^^^^^^^^^^^^^ another program's name
+   |
+help: write `batch-size`
+
+error: `train` has no parameter `fp16`
+  --> p.toml:14:1
+   |
+14 | fp16 = true
+   | ^^^^ another program's name
+   |
+help: write `precision = "bf16"`; float16 is not offered
+"#,
+    );
+}
+
+#[test]
 fn an_unknown_key_a_string_for_a_number_and_a_missing_input_all_at_once() {
     says(
         &GOOD

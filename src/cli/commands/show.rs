@@ -73,6 +73,9 @@ fn artifacts(name: &str, fingerprint: &str, entry: &Entry) -> String {
     for sub in &made.subs {
         text.push_str(&format!("  trial {}  {}\n", sub.stage, sub.fingerprint));
     }
+    for note in &made.notes {
+        text.push_str(&format!("  {note}\n"));
+    }
     for (name, value) in &made.facts {
         text.push_str(&format!("  {name} {}\n", format::fact(name, *value)));
     }

@@ -42,6 +42,7 @@ pub struct Context<'a> {
     pub(crate) observer: &'a dyn Observer,
     pub(crate) facts: BTreeMap<String, f64>,
     pub(crate) curve: Curve,
+    pub(crate) notes: Vec<String>,
     pub(crate) device_used: Option<String>,
     pub(crate) seconds: f64,
     /// None for a stage of a trial.
@@ -155,6 +156,11 @@ impl Context<'_> {
         let finite = |row: Vec<Option<f64>>| row.into_iter().map(|x| x.filter(|x| x.is_finite())).collect();
         let columns = columns.iter().map(|&name| name.into()).collect();
         self.curve = Curve { columns, rows: rows.into_iter().map(finite).collect() };
+    }
+
+    /// Keep a line about the result in the entry; `pipe show` prints it. Nobody sees it now: see [`Context::note`].
+    pub fn keep(&mut self, text: impl Into<String>) {
+        self.notes.push(relative_to_root(self.root, &text.into()));
     }
 
     /// Record in the entry which device the stage computed on.

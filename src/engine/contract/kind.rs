@@ -9,6 +9,7 @@ use super::needs::Needs;
 pub use super::port::{Arity, Extra, MorePorts, Port, Ports, Type};
 use super::trial::Template;
 use crate::text::diagnostic::{Diagnostic, Place};
+use crate::text::other_names::{OtherName, answer};
 use crate::text::parameters::Parameters;
 use crate::text::value::Table;
 
@@ -106,6 +107,8 @@ pub trait Stage: Parameters {
     const SEEDED: bool = false;
     /// Parameters that change how a result is made but not the result; the manifest leaves them out.
     const OPERATIONAL: &'static [&'static str] = &[];
+    /// What other programs call the parameters, so that their names are answered with ours.
+    const OTHER_NAMES: &'static [OtherName] = &[];
 
     /// Parameters that can take their value from the stages that read the outputs. The pipeline is read as if the file
     /// had that value.
@@ -252,7 +255,16 @@ impl Kind {
             operational: S::OPERATIONAL,
             from_readers: S::FROM_READERS,
             schema: S::schema,
-            read: |table, owner, place| Ok(Box::new(S::read(table, owner, place)?)),
+            read: |table, owner, place| {
+                let (table, mut problems) = answer(table, owner, &S::keys(), S::OTHER_NAMES);
+                match S::read(&table, owner, place) {
+                    Ok(stage) if problems.is_empty() => Ok(Box::new(stage)),
+                    read => {
+                        problems.extend(read.err().into_iter().flatten());
+                        Err(problems)
+                    }
+                }
+            },
         }
     }
 

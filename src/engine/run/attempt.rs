@@ -113,6 +113,7 @@ fn try_attempt(job: &Job<'_>, order: &Order<'_>) -> Result<Attempt, Halt> {
         device_used: None,
         seconds: 0.0,
         trials: order.trials.as_deref().map(|trials| trials as &dyn Trials),
+        notes: Vec::new(),
         subs: Vec::new(),
     };
     match catch_unwind(AssertUnwindSafe(|| instance.work.run(&mut context))) {
@@ -127,7 +128,7 @@ fn try_attempt(job: &Job<'_>, order: &Order<'_>) -> Result<Attempt, Halt> {
         }
     }
     let (facts, curve, device, seconds) = (context.facts, context.curve, context.device_used, context.seconds);
-    let subs = context.subs;
+    let (notes, subs) = (context.notes, context.subs);
 
     let moved = match damaged_input(job, order)? {
         Some(damaged) => Some(damaged),
@@ -154,6 +155,7 @@ fn try_attempt(job: &Job<'_>, order: &Order<'_>) -> Result<Attempt, Halt> {
         version: env!("CARGO_PKG_VERSION").into(),
         facts,
         curve,
+        notes,
         subs,
     };
     let entry = Entry { kind: instance.kind.name.into(), manifest: order.manifest.clone(), outputs, made };

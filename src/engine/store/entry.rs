@@ -27,6 +27,9 @@ pub struct Made {
     pub facts: BTreeMap<String, f64>,
     #[serde(default, skip_serializing_if = "Curve::is_empty")]
     pub curve: Curve,
+    /// Lines that say what is in the result, such as the rows of each label.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
     /// The results of the trials that the stage ran.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub subs: Vec<Sub>,

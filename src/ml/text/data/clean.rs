@@ -6,6 +6,7 @@ use std::sync::LazyLock;
 use regex::Regex;
 
 use super::cleaning::Cleaning;
+use super::markup::strip;
 use super::report::Changed;
 use super::spec::{Normalise, Treatment};
 
@@ -66,7 +67,7 @@ fn windows_1252_byte(letter: char) -> Option<u8> {
 
 /// Clean a text as the specification says, and count the changes.
 pub(crate) fn clean(text: &str, spec: &Cleaning, changed: &mut Changed) -> String {
-    let mut text = Cow::Borrowed(text);
+    let mut text = strip(text, spec, changed);
     if spec.repair_encoding && !text.is_ascii() {
         text = Cow::Owned(repair(&text, changed));
     }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::clean::clean;
 use super::report::Changed;
-use super::spec::{Normalise, Spec, Treatment};
+use super::spec::{Normalise, Spec, Treatment, is_no};
 
 /// The parameters of `preprocess` that change texts, under their names in a pipeline file.
 ///
@@ -20,6 +20,12 @@ pub struct Cleaning {
     pub mentions: Treatment,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub normalise: Option<Normalise>,
+    #[serde(skip_serializing_if = "is_no")]
+    pub strip_html: bool,
+    #[serde(skip_serializing_if = "is_no")]
+    pub unescape_unicode: bool,
+    #[serde(skip_serializing_if = "is_no")]
+    pub unwrap_quotes: bool,
     pub unescape_html: bool,
     pub repair_encoding: bool,
     pub collapse_whitespace: bool,
@@ -36,16 +42,23 @@ impl Spec {
             urls,
             mentions,
             normalise,
+            strip_html,
+            unescape_unicode,
+            unwrap_quotes,
             unescape_html,
             repair_encoding,
             collapse_whitespace,
             dedupe: _,
             leakage: _,
+            unusable: _,
         } = self;
         Cleaning {
             urls: urls.clone(),
             mentions: mentions.clone(),
             normalise: *normalise,
+            strip_html: *strip_html,
+            unescape_unicode: *unescape_unicode,
+            unwrap_quotes: *unwrap_quotes,
             unescape_html: *unescape_html,
             repair_encoding: *repair_encoding,
             collapse_whitespace: *collapse_whitespace,
@@ -93,6 +106,9 @@ impl Cleaning {
         let normalised =
             self.normalise.map(|Normalise::TwitterRoberta| "words rewritten as for twitter-roberta".into());
         let parts = [
+            done(self.unwrap_quotes, "quotes around texts removed"),
+            done(self.unescape_unicode, "`\\u` escapes replaced"),
+            done(self.strip_html, "HTML tags removed"),
             done(self.repair_encoding, "encodings repaired"),
             done(self.unescape_html, "HTML references replaced"),
             treated("URLs", &self.urls),

@@ -8,13 +8,19 @@ use rayon::prelude::*;
 
 use super::clean::{clean, key};
 use super::corpus::{Corpus, Example};
-use super::labels::Labels;
+use super::labels::{LISTED, Labels, Remarks};
+use super::markup::look;
+use super::merge;
 use super::names;
-use super::raw::{Cut, Raw};
-use super::reader::{self, Locate, Table};
-use super::report::{Changed, Dates, Dropped, LISTED, Report, SourceReport, SplitReport, Splits, Unusable};
-use super::spec::{DEFAULT_VALIDATION, Purpose, Source, Spec};
+use super::problems::two_validations;
+use super::raw::Raw;
+use super::reader::Locate;
+use super::report::{Changed, Dropped, Left, Report, SplitReport, Splits};
+use super::sources::{read, row_id};
+use super::spec::{DEFAULT_VALIDATION, Purpose, Spec};
+use super::spelling::{listed, quoted};
 use super::split;
+use crate::compute::numbers::thousands;
 use crate::watch::{Interrupted, Progress, Watch};
 
 /// Rows to clean before checking the watch again.
@@ -38,25 +44,32 @@ pub fn preprocess(spec: &Spec, seed: u64, root: &Path, watch: &dyn Watch) -> Res
 
 /// As [`preprocess`]; `locate` turns a path of the specification into one on this machine.
 pub fn preprocess_at(spec: &Spec, seed: u64, locate: Locate, watch: &dyn Watch) -> Result<Corpus> {
-    check(spec)?;
+    if let Some(problem) = spec.problems().into_iter().next() {
+        bail!(problem.to_string());
+    }
     let names = names::of_sources(&spec.sources);
     let mut report = Report::default();
     let (mut tables, mut declared) = (Vec::new(), Vec::new());
     for (source, name) in spec.sources.iter().zip(&names) {
         stop(watch)?;
-        let (table, account) = read(source, name, spec, seed, locate, &mut report.unusable)?;
-        table.notes.iter().for_each(|note| watch.note(note.clone()));
-        table.warnings.iter().for_each(|warning| watch.warn(warning.clone()));
-        report.sources.push(account);
-        tables.push(table.rows);
-        declared.push(table.labels);
+        let said = report.warnings.len();
+        let (rows, classes) = read(source, name, spec, seed, locate, &mut report)?;
+        tables.push(rows);
+        declared.push(classes);
+        report.warnings[said..].iter().for_each(|text| watch.warn(text.clone()));
     }
-    let labels = Labels::settle(spec, &tables, &declared)?;
+    let mut remarks = Remarks::default();
+    let labels = Labels::settle(spec, &names, &mut tables, &declared, &mut remarks);
+    // Also if they are not settled: the warnings may say why.
+    remarks.warnings.iter().for_each(|text| watch.warn(text.clone()));
+    report.warnings.extend(remarks.warnings);
+    report.notes.extend(remarks.notes);
+    let labels = labels?;
     let mut rows = clean_rows(spec, &names, &tables, &labels, &mut report, watch)?;
     drop(tables);
-    let repeated_ids = names::make_unique(rows.iter_mut().map(|row| &mut row.example.id));
-    if let Some(warning) = repeated_ids {
-        watch.warn(warning);
+    if let Some(warning) = names::make_unique(rows.iter_mut().map(|row| &mut row.example.id)) {
+        watch.warn(warning.clone());
+        report.warnings.push(warning);
     }
     drop_empty(&mut rows, &mut report);
     if spec.leakage {
@@ -74,97 +87,6 @@ fn stop(watch: &dyn Watch) -> Result<()> {
     if watch.stopped() { Err(Interrupted.into()) } else { Ok(()) }
 }
 
-/// The checks that need no file.
-fn check(spec: &Spec) -> Result<()> {
-    if !spec.sources.iter().any(|source| source.split.may_be(Purpose::Train)) {
-        bail!(
-            "none of the {} sources is for training; remove `split` from one, or set it to \"train\"",
-            spec.sources.len()
-        );
-    }
-    if let Some(labels) = &spec.labels {
-        let distinct: HashSet<&String> = labels.iter().collect();
-        if distinct.len() < 2 || distinct.len() < labels.len() {
-            bail!("labels must name at least two different labels, each once");
-        }
-    }
-    if let Some(share) = spec.validation {
-        if !(0.0..1.0).contains(&share) {
-            bail!("validation is {share}; it must be at least 0 and below 1");
-        }
-        if share > 0.0 && has_validation(spec) {
-            bail!(two_validations(share));
-        }
-    }
-    Ok(())
-}
-
-fn has_validation(spec: &Spec) -> bool {
-    spec.sources.iter().any(|source| source.split.purpose() == Some(Purpose::Validation))
-}
-
-fn two_validations(share: f64) -> String {
-    format!("validation is {share}, but a source already provides validation rows; remove `validation`, or set it to 0")
-}
-
-/// The usable rows of a source within its limit, and the start of its report.
-fn read(
-    source: &Source,
-    name: &str,
-    spec: &Spec,
-    seed: u64,
-    locate: Locate,
-    listed: &mut Vec<Unusable>,
-) -> Result<(Table, SourceReport)> {
-    let mut table = reader::read(source, locate, if spec.repair_encoding { Cut::Remove } else { Cut::Mark })?;
-    let unusable: u64 = table.unusable.iter().map(|row| row.rows).sum();
-    let mut account = SourceReport {
-        name: name.to_owned(),
-        split: source.split.name(),
-        encoding: table.encoding(),
-        rows: table.rows.len() as u64 + unusable,
-        dates: dates(&table.rows),
-        ..SourceReport::default()
-    };
-    account.dropped.unusable = unusable;
-    if table.rows.is_empty() {
-        let why = table.unusable.first().map_or_else(String::new, |row| format!(" ({}: {})", row.place, row.reason));
-        bail!("{} has no usable rows among the {} that were read{why}", source.path.display(), account.rows);
-    }
-    let room = LISTED.saturating_sub(listed.len());
-    listed.extend(table.unusable.drain(..).take(room));
-    if let Some(limit) = source.limit.filter(|limit| *limit < table.rows.len()) {
-        let ids: Vec<String> = table.rows.iter().map(|row| row_id(row, name)).collect();
-        let drawn = split::draw(&ids.iter().map(String::as_str).collect::<Vec<_>>(), limit, seed);
-        account.dropped.over_limit = (table.rows.len() - limit) as u64;
-        let mut drawn = drawn.into_iter();
-        table.rows.retain(|_| drawn.next() == Some(true));
-    }
-    Ok((table, account))
-}
-
-fn row_id(row: &Raw, source: &str) -> String {
-    row.id.clone().unwrap_or_else(|| format!("{source}:{}", row.number))
-}
-
-/// First and last day of `DD-MM-YYYY` dates, with any separator.
-fn dates(rows: &[Raw]) -> Option<Dates> {
-    let read = |date: &str| {
-        let mut parts = date.split(['-', '.', '/']).map(|part| part.parse::<u32>().ok());
-        let (day, month, year) = (parts.next()??, parts.next()??, parts.next()??);
-        let real = (1..=31).contains(&day) && (1..=12).contains(&month) && (1000..=9999).contains(&year);
-        (real && parts.next().is_none()).then_some((year, month, day))
-    };
-    let written: Vec<&str> = rows.iter().filter_map(|row| row.date.as_deref()).collect();
-    let known: Vec<(u32, u32, u32)> = written.iter().filter_map(|date| read(date)).collect();
-    let show = |(year, month, day): &(u32, u32, u32)| format!("{year}-{month:02}-{day:02}");
-    Some(Dates {
-        first: known.iter().min().map(show)?,
-        last: known.iter().max().map(show)?,
-        unreadable: (written.len() - known.len()) as u64,
-    })
-}
-
 /// Clean all texts on all cores; keeps the order of sources and rows.
 fn clean_rows(
     spec: &Spec,
@@ -176,37 +98,40 @@ fn clean_rows(
 ) -> Result<Vec<Row>> {
     let total: usize = tables.iter().map(Vec::len).sum();
     let cleaning = spec.cleaning();
-    let mut all = Vec::with_capacity(total);
+    let (mut all, mut all_left) = (Vec::with_capacity(total), Left::default());
     for (at, table) in tables.iter().enumerate() {
         let before = all.len();
-        let chunks: Vec<(Vec<Row>, Changed)> = table
+        let chunks: Vec<(Vec<Row>, Changed, Left)> = table
             .par_chunks(CHUNK)
             .map(|chunk| {
                 stop(watch)?;
-                let mut changed = Changed::default();
+                let (mut changed, mut left) = (Changed::default(), Left::default());
                 let mut rows = Vec::with_capacity(chunk.len());
                 for raw in chunk {
                     if spec.repair_encoding {
                         changed.cut_characters += raw.cut;
                     }
                     let text = clean(&raw.text, &cleaning, &mut changed);
+                    look(&text, &cleaning, &mut left);
                     let key = key(&text);
                     let (id, label) = (row_id(raw, &names[at]), labels.id(&raw.label));
                     let label = label.with_context(|| format!("internal error: label `{}` has no id", raw.label))?;
                     let example = Example { id, text, label, source: names[at].clone() };
                     rows.push(Row { example, key, source: at, purpose: raw.purpose });
                 }
-                Ok((rows, changed))
+                Ok((rows, changed, left))
             })
             .collect::<Result<_>>()?;
-        for (rows, changed) in chunks {
+        for (rows, changed, left) in chunks {
             all.extend(rows);
+            all_left.add(&left);
             report.sources[at].changed.add(&changed);
         }
         let done = all.len() as u64;
         debug_assert_eq!(all.len() - before, table.len());
         watch.progress(Progress { done, total: total as u64, unit: "row", ..Progress::default() });
     }
+    report.notes.extend(all_left.describe(total as u64));
     Ok(all)
 }
 
@@ -289,8 +214,14 @@ fn finish(
     mut report: Report,
     watch: &dyn Watch,
 ) -> Result<Corpus> {
+    let names = labels.into_names();
+    report.sources.iter_mut().for_each(|source| source.labels = vec![0; names.len()]);
+    let mut learned = vec![vec![0; names.len()]; report.sources.len()];
     for row in &rows {
-        report.sources[row.source].kept += 1;
+        let source = &mut report.sources[row.source];
+        source.kept += 1;
+        source.labels[row.example.label as usize] += 1;
+        learned[row.source][row.example.label as usize] += u64::from(row.purpose == Purpose::Train);
     }
     for source in &report.sources {
         report.rows += source.rows;
@@ -306,12 +237,12 @@ fn finish(
             Purpose::Test => test.push(row.example),
         }
     }
-    let names = labels.into_names();
-    learnable(&train, &names, watch)?;
+    learnable(&train, &names, &report, spec)?;
     let share = match spec.validation {
+        // A source that says row by row what its rows are for.
         Some(share) if share > 0.0 && !validation.is_empty() => bail!(two_validations(share)),
         Some(share) => share,
-        None if has_validation(spec) || !validation.is_empty() => 0.0,
+        None if spec.has_validation() || !validation.is_empty() => 0.0,
         None => DEFAULT_VALIDATION,
     };
     if share > 0.0 {
@@ -325,23 +256,53 @@ fn finish(
         validation: count(&validation, names.len()),
         test: count(&test, names.len()),
     };
+    let warnings = surprises(&names, &report, &learned);
+    warnings.iter().for_each(|text| watch.warn(text.clone()));
+    report.warnings.extend(warnings);
     Ok(Corpus { labels: names, train, validation, test, report, cleaning: Some(spec.cleaning()) })
 }
 
-fn learnable(train: &[Example], names: &[String], watch: &dyn Watch) -> Result<()> {
+/// Fail if there is nothing to learn from the training rows.
+fn learnable(train: &[Example], names: &[String], report: &Report, spec: &Spec) -> Result<()> {
     let counts = count(train, names.len()).labels;
     let mut present = names.iter().zip(&counts).filter(|(_, count)| **count > 0).map(|(name, _)| name);
-    match (present.next(), present.next()) {
-        (None, _) => bail!("no training rows are left after cleaning"),
-        (Some(only), None) => {
-            bail!("all {} training rows have the label `{only}`; a classifier needs at least two labels", train.len())
+    let (mut dropped, mut rows) = (Dropped::default(), 0);
+    for (account, source) in report.sources.iter().zip(&spec.sources) {
+        if source.split.may_be(Purpose::Train) {
+            dropped.add(&account.dropped);
+            rows += account.rows;
         }
-        _ => {}
     }
-    for (name, _) in names.iter().zip(counts).filter(|(_, count)| *count == 0) {
-        watch.warn(format!("label `{name}` has no training rows"));
+    let why = dropped.describe();
+    let why = if why.is_empty() { String::new() } else { format!(" (of {} rows: {why})", thousands(rows)) };
+    match (present.next(), present.next()) {
+        (None, _) => bail!("no training rows are left{why}"),
+        (Some(only), None) => bail!(
+            "all {} training rows have the label {}{why}; a classifier needs at least two labels",
+            thousands(train.len() as u64),
+            quoted(only)
+        ),
+        _ => Ok(()),
     }
-    Ok(())
+}
+
+/// What about the labels of the finished splits is probably not as the user expects.
+fn surprises(names: &[String], report: &Report, learned: &[Vec<u64>]) -> Vec<String> {
+    let mut warnings = Vec::new();
+    let splits = &report.splits;
+    for (name, split) in [("training", &splits.train), ("validation", &splits.validation), ("test", &splits.test)] {
+        let absent = |(label, rows): (&String, &u64)| (*rows == 0).then_some(label.clone());
+        let absent: Vec<String> = names.iter().zip(&split.labels).filter_map(absent).collect();
+        if split.rows > 0 && !absent.is_empty() {
+            let noun = if absent.len() == 1 { "label" } else { "labels" };
+            let has = if absent.len() == 1 { "has" } else { "have" };
+            let labels = listed(absent.iter().map(String::as_str), LISTED);
+            warnings.push(format!("{noun} {labels} {has} no {name} rows"));
+        }
+    }
+    let sources: Vec<&str> = report.sources.iter().map(|account| account.name.as_str()).collect();
+    warnings.extend(merge::one_sided(&sources, names, learned));
+    warnings
 }
 
 fn count(rows: &[Example], classes: usize) -> SplitReport {

@@ -1,10 +1,13 @@
 //! Tests of [`super::preprocess`]: whole corpora from small files.
 
+use std::collections::BTreeMap;
+
 use proptest::prelude::*;
 use tempfile::TempDir;
 
 use super::*;
-use crate::text::data::spec::{Format, Treatment};
+use crate::text::data::report::{Reason, SourceReport};
+use crate::text::data::spec::{Format, OnUnusable, Source, Treatment};
 use crate::watch::Silent;
 
 fn project(files: &[(&str, &str)]) -> TempDir {
@@ -60,21 +63,30 @@ fn every_reason_to_drop_a_row_is_counted() {
         ("validation.csv", "text,label\nin validation,n\nIn test,n\nfine,p\n"),
         ("test.csv", "text,label\nin test,n\nin test,n\n"),
     ]);
-    let spec = Spec::new(vec![
+    let mut spec = Spec::new(vec![
         source("train.csv", Purpose::Train),
         source("validation.csv", Purpose::Validation),
         source("test.csv", Purpose::Test),
     ]);
+    spec.unusable = Some(OnUnusable::Drop);
     let corpus = run(&dir, &spec).unwrap();
     assert_eq!(corpus.labels, ["n", "p"]);
     assert_eq!(ids(&corpus.train), ["train:1", "train:8"]);
     assert_eq!(ids(&corpus.validation), ["validation:1", "validation:3"]);
     assert_eq!(ids(&corpus.test), ["test:1", "test:2"]);
     let report = &corpus.report;
-    let expected = Dropped { unusable: 1, over_limit: 0, empty: 1, leaked: 3, conflicting: 2, duplicate: 1 };
+    let expected =
+        Dropped { unusable: 1, filtered: 0, over_limit: 0, empty: 1, leaked: 3, conflicting: 2, duplicate: 1 };
     assert_eq!(report.dropped, expected);
     assert_eq!((report.rows, report.kept, report.test_duplicates), (14, 6, 1));
-    assert_eq!(report.unusable[0].place, "train.csv:10");
+    let reason = Reason {
+        reason: "1 field where the header names 2".into(),
+        rows: 1,
+        first: "train.csv:10".into(),
+        detail: String::new(),
+    };
+    assert_eq!(report.sources[0].unusable, [reason]);
+    assert_eq!(report.sources[0].labels, [1, 1]);
     assert_eq!(report.splits.train, SplitReport { rows: 2, labels: vec![1, 1] });
     assert_accounted(report);
 }
@@ -134,7 +146,7 @@ fn labels_that_are_not_declared_are_listed_with_place_and_suggestion() {
         error(&[("train.csv", rows)], &spec),
         "label `Postive` is not declared: 2 rows, the first at train.csv:3; did you mean `Positive`?\n\
          label `meh` is not declared: 1 row at train.csv:5\n\
-         the declared labels are `Negative`, `Positive`; correct the rows, or set `labels`"
+         the declared labels are `Negative`, `Positive`; correct the rows, set `labels`, or give the source a `label-map`"
     );
 }
 
@@ -151,6 +163,12 @@ fn data_that_cannot_be_learned_from_is_an_error() {
     let spec = only_train();
     let message = error(&[("train.csv", "text,label\na,x\nb,x\n")], &spec);
     assert_eq!(message, "all 2 training rows have the label `x`; a classifier needs at least two labels");
+    let message = error(&[("train.csv", "text,label\na,x\nb,y\nB ,x\nc,x\n")], &spec);
+    assert_eq!(
+        message,
+        "all 2 training rows have the label `x` (of 4 rows: 2 repeated with another label); a classifier needs at least \
+         two labels"
+    );
     let message = error(&[("train.csv", "text,label\n")], &spec);
     assert!(message.ends_with("train.csv has no usable rows among the 0 that were read"), "{message}");
     let message = error(&[("train.csv", "text,label\nx\n")], &spec);
@@ -159,7 +177,7 @@ fn data_that_cannot_be_learned_from_is_an_error() {
         "{message}"
     );
     let message = error(&[("train.csv", "text,label\n ,x\n ,y\n")], &spec);
-    assert_eq!(message, "no training rows are left after cleaning");
+    assert_eq!(message, "no training rows are left (of 2 rows: 2 empty)");
     let message = error(&[], &spec);
     assert!(message.starts_with("no such file: ") && message.ends_with("train.csv"), "{message}");
     let message = error(&[("train.csv", "tweet,label\na,x\n")], &spec);
@@ -183,7 +201,21 @@ fn a_specification_that_contradicts_itself_is_an_error() {
     assert!(error(&[], &spec).starts_with("validation is 0.1, but a source already provides validation rows"));
     spec.validation = Some(1.0);
     assert!(error(&[], &spec).starts_with("validation is 1; it must be at least 0"));
-    assert!(error(&[], &Spec::new(vec![source("test.csv", Purpose::Test)])).contains("is for training"));
+    assert!(error(&[], &Spec::new(vec![source("test.csv", Purpose::Test)])).starts_with("no source has training rows"));
+    let mut spec = only_train();
+    spec.sources[0].label = Some("text".into());
+    assert_eq!(
+        error(&[], &spec),
+        "train.csv: text and label are both column `text`; name two columns; if the file has only one, its delimiter may be another: \
+         delimiter = \"auto\""
+    );
+    let mut spec = only_train();
+    spec.labels = Some(vec!["a".to_owned(), "b".to_owned()]);
+    spec.sources[0].label_map = Some(BTreeMap::from([("0".to_owned(), "c".to_owned())]));
+    assert_eq!(
+        error(&[], &spec),
+        "train.csv: its `label-map` gives `c`, which `labels` does not list; use one name in both"
+    );
 }
 
 #[test]
@@ -301,7 +333,7 @@ proptest! {
         ]);
         let mut spec = Spec::new(vec![source("train.csv", Purpose::Train), source("test.csv", Purpose::Test)]);
         spec.labels = Some(vec!["x".to_owned(), "y".to_owned()]);
-        spec.validation = Some(0.0);
+        (spec.validation, spec.unusable) = (Some(0.0), Some(OnUnusable::Drop));
         match run(&dir, &spec) {
             Ok(corpus) => assert_accounted(&corpus.report),
             Err(error) => prop_assert!(error.to_string().contains("is not declared"), "{error:#}"),

@@ -1,9 +1,17 @@
 //! The report of preprocessing, which accounts for every row: read, changed, dropped or kept.
 
+use std::collections::HashMap;
+
 use serde::{Deserialize, Serialize};
 
-/// Unusable rows that are listed one by one; the rest is only counted.
-pub(crate) const LISTED: usize = 20;
+use super::spelling::shown;
+use crate::compute::numbers::thousands;
+
+/// Markup in fewer than one of this many texts is not worth a line.
+const RARE: u64 = 200;
+
+/// Labels that a line shows with their rows; it only counts the rest.
+const MOST_LABELS: usize = 30;
 
 /// The report of a whole `preprocess` run: `rows == kept + dropped.total()`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -18,8 +26,12 @@ pub struct Report {
     pub test_duplicates: u64,
     pub sources: Vec<SourceReport>,
     pub splits: Splits,
-    /// The first unusable rows; `dropped.unusable` counts all of them.
-    pub unusable: Vec<Unusable>,
+    /// What was understood about the labels, one sentence each.
+    #[serde(default)]
+    pub notes: Vec<String>,
+    /// What is probably a mistake, one sentence each.
+    #[serde(default)]
+    pub warnings: Vec<String>,
 }
 
 /// The report of one source: `rows == kept + dropped.total()`.
@@ -32,7 +44,13 @@ pub struct SourceReport {
     pub rows: u64,
     pub kept: u64,
     pub dropped: Dropped,
+    /// The unusable rows by reason; together these are `dropped.unusable`.
+    #[serde(default)]
+    pub unusable: Vec<Reason>,
     pub changed: Changed,
+    /// Kept rows per label in the order of the label ids.
+    #[serde(default)]
+    pub labels: Vec<u64>,
     pub dates: Option<Dates>,
 }
 
@@ -41,6 +59,9 @@ pub struct SourceReport {
 pub struct Dropped {
     /// Unreadable rows: a wrong number of fields, no label, broken JSON.
     pub unusable: u64,
+    /// Rows without the values that the source's `where` asks for.
+    #[serde(default)]
+    pub filtered: u64,
     /// Rows beyond the source's `limit`.
     pub over_limit: u64,
     /// Rows whose text is empty after cleaning.
@@ -55,11 +76,27 @@ pub struct Dropped {
 
 impl Dropped {
     pub fn total(&self) -> u64 {
-        self.unusable + self.over_limit + self.empty + self.leaked + self.conflicting + self.duplicate
+        self.unusable + self.filtered + self.over_limit + self.empty + self.leaked + self.conflicting + self.duplicate
+    }
+
+    /// `4 unusable, 10 repeated`; empty if nothing was dropped.
+    pub fn describe(&self) -> String {
+        let counts = [
+            (self.unusable, "unusable"),
+            (self.filtered, "not asked for by `where`"),
+            (self.over_limit, "over the limit"),
+            (self.empty, "empty"),
+            (self.leaked, "also in test"),
+            (self.conflicting, "repeated with another label"),
+            (self.duplicate, "repeated"),
+        ];
+        let dropped = counts.iter().filter(|(rows, _)| *rows > 0);
+        dropped.map(|(rows, what)| format!("{} {what}", thousands(*rows))).collect::<Vec<_>>().join(", ")
     }
 
     pub fn add(&mut self, other: &Dropped) {
         self.unusable += other.unusable;
+        self.filtered += other.filtered;
         self.over_limit += other.over_limit;
         self.empty += other.empty;
         self.leaked += other.leaked;
@@ -77,6 +114,15 @@ pub struct Changed {
     pub control_characters: u64,
     /// Characters that were decoded with the wrong encoding (`Â’`, `â€™`, `Ã©`).
     pub wrongly_decoded: u64,
+    /// HTML tags and comments removed.
+    #[serde(default)]
+    pub html_tags: u64,
+    /// Escapes replaced (`\u2019`).
+    #[serde(default)]
+    pub unicode_escapes: u64,
+    /// Texts whose quotes around them were removed.
+    #[serde(default)]
+    pub unwrapped_texts: u64,
     /// HTML character references replaced (`&amp;`).
     pub html_references: u64,
     /// URLs dropped or replaced by a token.
@@ -87,15 +133,67 @@ pub struct Changed {
     pub collapsed_texts: u64,
 }
 
+impl Report {
+    /// The labels with their rows, one line for each split that has rows: `train  negative 3,310  positive 3,607`.
+    pub fn label_lines(&self, labels: &[String]) -> Vec<String> {
+        let splits =
+            [("train", &self.splits.train), ("validation", &self.splits.validation), ("test", &self.splits.test)];
+        let filled: Vec<_> = splits.into_iter().filter(|(_, split)| split.rows > 0).collect();
+        let wide = filled.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+        let line = |(name, split): &(&str, &SplitReport)| {
+            let counts = labels.iter().zip(&split.labels).take(MOST_LABELS);
+            let counts: Vec<String> =
+                counts.map(|(label, rows)| format!("{} {}", shown(label), thousands(*rows))).collect();
+            let more = labels.len().saturating_sub(MOST_LABELS);
+            let more = if more > 0 { format!("  and {more} more labels") } else { String::new() };
+            format!("{name:wide$}  {}{more}", counts.join("  "))
+        };
+        filled.iter().map(line).collect()
+    }
+}
+
 impl Changed {
     pub fn add(&mut self, other: &Changed) {
         self.cut_characters += other.cut_characters;
         self.control_characters += other.control_characters;
         self.wrongly_decoded += other.wrongly_decoded;
+        self.html_tags += other.html_tags;
+        self.unicode_escapes += other.unicode_escapes;
+        self.unwrapped_texts += other.unwrapped_texts;
         self.html_references += other.html_references;
         self.urls += other.urls;
         self.mentions += other.mentions;
         self.collapsed_texts += other.collapsed_texts;
+    }
+}
+
+/// Texts with markup that cleaning was not told to remove.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Left {
+    /// HTML tags.
+    pub html: u64,
+    /// Escapes such as `\u2019`.
+    pub escapes: u64,
+    /// Quotes of a CSV writer around the text.
+    pub wrapped: u64,
+}
+
+impl Left {
+    pub fn add(&mut self, other: &Left) {
+        self.html += other.html;
+        self.escapes += other.escapes;
+        self.wrapped += other.wrapped;
+    }
+
+    /// What a user may want to do about it, if more than one text in `1 / RARE` has it.
+    pub fn describe(&self, rows: u64) -> Vec<String> {
+        let found = [
+            (self.html, "HTML tags, such as `<br />`; `strip-html = true` removes them"),
+            (self.escapes, "escapes such as `\\u2019`; `unescape-unicode = true` replaces them"),
+            (self.wrapped, "quotes around them that a CSV writer added; `unwrap-quotes = true` removes them"),
+        ];
+        let counted = found.iter().filter(|(texts, _)| *texts > 0 && texts * RARE >= rows);
+        counted.map(|(texts, what)| format!("{} texts have {what}", thousands(*texts))).collect()
     }
 }
 
@@ -158,5 +256,43 @@ impl Unusable {
     pub fn rows(mut self, rows: u64) -> Self {
         self.rows = rows;
         self
+    }
+}
+
+/// Unusable rows of a source that have one reason.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reason {
+    pub reason: String,
+    pub rows: u64,
+    /// The place of the first, `FILE:LINE`, and what is particular to it.
+    pub first: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub detail: String,
+}
+
+impl Reason {
+    /// Count rows by reason, in the order in which the reasons occur.
+    pub fn count(rows: &[Unusable]) -> Vec<Self> {
+        let mut reasons: Vec<Self> = Vec::new();
+        let mut known: HashMap<&str, usize> = HashMap::new();
+        for row in rows {
+            let at = *known.entry(&row.reason).or_insert_with(|| {
+                let (reason, first, detail) = (row.reason.clone(), row.place.clone(), row.detail.clone());
+                reasons.push(Reason { reason, rows: 0, first, detail });
+                reasons.len() - 1
+            });
+            reasons[at].rows += row.rows;
+        }
+        reasons
+    }
+
+    /// `train.csv:12: no label`, or `train.csv: 137 rows cannot be used: no label; the first is train.csv:12`.
+    pub fn describe(&self, file: &str) -> String {
+        let Reason { reason, rows, first, detail } = self;
+        let detail = if detail.is_empty() { String::new() } else { format!(" ({detail})") };
+        match rows {
+            1 => format!("{first}: {reason}{detail}"),
+            _ => format!("{file}: {} rows cannot be used: {reason}; the first is {first}{detail}", thousands(*rows)),
+        }
     }
 }

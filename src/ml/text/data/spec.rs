@@ -1,11 +1,13 @@
 //! The user's specification of a corpus: its files, and how to clean and split them.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use super::source::{Column, Delimiter, Splitting};
+pub use super::wanted::Wanted;
 
 /// Share of the training rows that is set aside by default.
 pub const DEFAULT_VALIDATION: f64 = 0.1;
@@ -19,8 +21,9 @@ pub const COVID19_LABELS: [&str; 5] = ["Extremely Negative", "Negative", "Neutra
 pub struct Spec {
     /// The files to read: `{ path = "data/train.csv", format = "covid19" }`. At least one must be for training.
     pub sources: Vec<Source>,
-    /// The labels, in the order of their ids. Default: the five of the COVID-19 tweets if every source has that
-    /// format, otherwise the distinct labels of the training sources, sorted (as numbers if all are numbers).
+    /// The labels, in the order of their ids; a source whose labels are numbers from 0 gets these names by order.
+    /// Default: the five of the COVID-19 tweets if every source has that format, otherwise the distinct labels of the
+    /// training sources, sorted (as numbers if all are numbers).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub labels: Option<Vec<String>>,
     /// Share of the training rows set aside for validation, stratified by label and seeded. Default: 0.1, or 0 if a
@@ -36,6 +39,17 @@ pub struct Spec {
     /// Rewrite texts as a model's authors did before its training, after all other cleaning: `"twitter-roberta"`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub normalise: Option<Normalise>,
+    /// Remove HTML tags and comments: `<br />` and other breaks become white space, `<b>` nothing. Only names of HTML
+    /// elements count, so `<user>` and `<3` stay.
+    #[serde(default, skip_serializing_if = "is_no")]
+    pub strip_html: bool,
+    /// Replace escapes of characters that are in the text as such: `\\u2019` becomes `’`.
+    #[serde(default, skip_serializing_if = "is_no")]
+    pub unescape_unicode: bool,
+    /// Unwrap texts that a CSV writer put in quotes: `"a ""b"" c"` becomes `a "b" c`. For files without CSV's quoting,
+    /// such as TSV. A text in quotes that has no doubled quotes stays.
+    #[serde(default, skip_serializing_if = "is_no")]
+    pub unwrap_quotes: bool,
     /// Replace HTML character references: `&amp;` becomes `&`.
     #[serde(default = "yes")]
     pub unescape_html: bool,
@@ -53,6 +67,11 @@ pub struct Spec {
     /// Drop training rows whose text is also in a test or validation source, and validation rows that are in test.
     #[serde(default = "yes")]
     pub leakage: bool,
+    /// What to do if rows cannot be used (a wrong number of fields, no label, broken JSON): `"drop"` leaves out any
+    /// number of them, `"error"` accepts none. Default: they are left out with a warning, but more than 5 % of a source
+    /// are an error.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unusable: Option<OnUnusable>,
 }
 
 /// A file of labelled texts, or several: a folder, a pattern, a data set. gzip, zip and zstd are recognised by the content.
@@ -100,6 +119,22 @@ pub struct Source {
     /// Use only this many rows of the file, drawn with the seed (the same rows on every machine).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<usize>,
+    /// New names for the labels of this source: `{ 0 = "negative", 1 = "positive" }`. Two labels may get one name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label_map: Option<BTreeMap<String, String>>,
+    /// Use only the rows whose columns have these values: `{ lang = "en" }`, `{ lang = ["en", "de"] }`.
+    #[serde(rename = "where", default, skip_serializing_if = "Option::is_none")]
+    pub only: Option<BTreeMap<String, Wanted>>,
+}
+
+/// What to do if rows of a source cannot be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnUnusable {
+    /// Leave them out, however many they are.
+    Drop,
+    /// Refuse the source.
+    Error,
 }
 
 /// File formats.
@@ -178,6 +213,10 @@ fn yes() -> bool {
     true
 }
 
+pub(super) fn is_no(value: &bool) -> bool {
+    !value
+}
+
 fn is_yes(value: &bool) -> bool {
     *value
 }
@@ -192,11 +231,15 @@ impl Spec {
             urls: Treatment::Keep,
             mentions: Treatment::Keep,
             normalise: None,
+            strip_html: false,
+            unescape_unicode: false,
+            unwrap_quotes: false,
             unescape_html: true,
             repair_encoding: true,
             collapse_whitespace: true,
             dedupe: true,
             leakage: true,
+            unusable: None,
         }
     }
 
@@ -228,6 +271,8 @@ impl Source {
             config: None,
             member: None,
             limit: None,
+            label_map: None,
+            only: None,
         }
     }
 
@@ -252,6 +297,6 @@ impl Source {
 
     /// Further columns whose values are wanted, in [`Raw::others`](super::raw::Raw::others).
     pub fn other_columns(&self) -> Vec<Column> {
-        Vec::new()
+        self.only.iter().flatten().map(|(name, _)| name.as_str().into()).collect()
     }
 }

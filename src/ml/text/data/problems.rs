@@ -1,0 +1,81 @@
+//! Contradictions in a specification, found before any file is read.
+
+use std::collections::HashSet;
+use std::fmt;
+
+use super::spec::{Purpose, Source, Spec};
+use super::spelling::quoted;
+
+/// A parameter with a value that cannot be right.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// The parameter of the stage.
+    pub key: &'static str,
+    pub message: String,
+    /// What to do.
+    pub help: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "{}; {}", self.message, self.help)
+    }
+}
+
+pub(super) fn two_validations(share: f64) -> String {
+    format!("validation is {share}, but a source already provides validation rows")
+}
+
+impl Spec {
+    /// Whether a source has rows for validation.
+    pub fn has_validation(&self) -> bool {
+        self.sources.iter().any(|source| source.split.purpose() == Some(Purpose::Validation))
+    }
+
+    /// All problems that can be known without reading a file.
+    pub fn problems(&self) -> Vec<Problem> {
+        let mut all = Vec::new();
+        let mut say = |key, message: String, help: &str| all.push(Problem { key, message, help: help.to_owned() });
+        if !self.sources.iter().any(|source| source.split.may_be(Purpose::Train)) {
+            say("sources", "no source has training rows".into(), "leave out `split` of at least one source");
+        }
+        if let Some(labels) = &self.labels {
+            let distinct: HashSet<&String> = labels.iter().collect();
+            if distinct.len() < 2 || distinct.len() < labels.len() {
+                say("labels", "labels must be at least two different names".into(), "list each label once");
+            }
+        }
+        if let Some(share) = self.validation {
+            if !(0.0..1.0).contains(&share) {
+                let message = format!("validation is {share}; it must be at least 0 and below 1");
+                say("validation", message, "0.1 sets a tenth of the training rows aside");
+            } else if share > 0.0 && self.has_validation() {
+                say("validation", two_validations(share), "remove `validation`, or set it to 0");
+            }
+        }
+        for source in &self.sources {
+            let at = |message: &str| format!("{}: {message}", source.path.display());
+            for mistake in source.mistakes() {
+                say("sources", at(&mistake.what), &mistake.help);
+            }
+            if let Some((message, help)) = self.label_map_problem(source) {
+                say("sources", at(&message), help);
+            }
+        }
+        all
+    }
+
+    fn label_map_problem(&self, source: &Source) -> Option<(String, &'static str)> {
+        let map = source.label_map.as_ref()?;
+        if map.is_empty() {
+            return Some((
+                "its `label-map` is empty".into(),
+                "write `label-map = { 0 = \"negative\" }`, or leave it out",
+            ));
+        }
+        let labels = self.labels.as_ref()?;
+        let strange = map.values().find(|name| !labels.contains(name))?;
+        let message = format!("its `label-map` gives {}, which `labels` does not list", quoted(strange));
+        Some((message, "use one name in both"))
+    }
+}

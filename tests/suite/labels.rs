@@ -1,0 +1,97 @@
+//! What users see of the labels: after `preprocess`, in `show`, as errors before and after the first stage; and `init`.
+
+use std::path::Path;
+
+use crate::real::Project;
+
+const CORPUS: &str = r#"
+[stage.corpus]
+use = "preprocess"
+sources = [{ path = "train.csv", format = "csv" }, { path = "more.csv", format = "csv" }]
+validation = 0
+"#;
+
+fn project(train: &str, more: &str) -> Project {
+    let p = Project::new();
+    p.write("p.toml", CORPUS);
+    p.write("train.csv", train);
+    p.write("more.csv", more);
+    p
+}
+
+/// The lines of a run about the corpus, without its first word's column.
+fn said(p: &Project) -> (i32, Vec<String>) {
+    let (code, _, err) = p.pipe(&["run", "p.toml"]);
+    let about = |line: &str| ["note ", "warn ", "fail "].iter().any(|word| line.starts_with(word));
+    (code, err.lines().filter(|line| about(line) || line.starts_with("   ")).map(str::to_owned).collect())
+}
+
+#[test]
+fn labels_are_shown_after_the_stage_and_by_show() {
+    let train: String = (0..1500).map(|n| format!("a {n},{}\n", ["down", "up"][n % 2])).collect();
+    let p = project(&format!("text,label\n{train}"), "text,label\nb 1,up\nb 2,sideways\n");
+    let (code, lines) = said(&p);
+    assert_eq!(code, 0);
+    let warning = "label `sideways` comes from source `more` alone (1 row): a model can learn to tell the sources apart instead \
+                   of the classes";
+    let other = "the sources have different labels: `more` lacks `down`";
+    assert!(lines.contains(&"note corpus  1,502 rows: 1,502 train, 0 validation, 0 test".to_owned()), "{lines:#?}");
+    let labels = "train  down 750  sideways 1  up 751";
+    assert!(lines.contains(&format!("note corpus  labels  {labels}")), "{lines:#?}");
+    assert!(lines.contains(&format!("warn corpus  {warning}")), "{lines:#?}");
+    let (_, shown, _) = p.pipe(&["show", "p.toml", "corpus"]);
+    assert!(shown.contains(&format!("\n  labels  {labels}\n")), "{shown}");
+    assert!(shown.contains(&format!("\n  warning: {warning}\n")), "{shown}");
+    assert!(!shown.contains(other) && !lines.concat().contains(other), "{shown}");
+    let (_, _, events) = p.pipe(&["run", "p.toml", "--json", "--force", "corpus"]);
+    assert!(events.contains(&format!("\"text\":\"labels  {labels}\"")), "{events}");
+}
+
+#[test]
+fn sources_that_do_not_belong_together_fail_the_stage() {
+    let p = project("text,label\na,positive\nb,negative\n", "text,label\nc,0\nd,1\n");
+    let (code, lines) = said(&p);
+    assert_eq!(code, 1);
+    let text = lines.join("\n");
+    assert!(text.contains("the sources have no labels in common:"), "{text}");
+    assert!(text.contains("train: `negative`, `positive`") && text.contains("more: `0`, `1`"), "{text}");
+}
+
+#[test]
+fn what_a_file_contradicts_itself_in_is_told_before_anything_runs() {
+    let p = Project::new();
+    p.write("p.toml", &CORPUS.replace("format = \"csv\" }]", "format = \"csv\", label = \"text\" }]"));
+    p.write("more.csv", "text,label\n");
+    let (code, _, err) = p.pipe(&["plan", "p.toml"]);
+    assert_eq!(code, 2, "{err}");
+    assert!(err.contains("more.csv: text and label are both column `text`"), "{err}");
+    assert!(err.contains("p.toml:4:"), "{err}");
+}
+
+#[test]
+fn init_looks_at_a_file_and_never_writes_over_a_pipeline() {
+    let p = Project::new();
+    let (code, out, err) = p.pipe(&["init", "mine.toml", "train.csv", "test.tsv"]);
+    assert_eq!(code, 0, "{err}");
+    assert!(out.starts_with("train.csv: 160 rows for train, text `text`, label `label`\n"), "{out}");
+    assert!(out.contains("test.tsv: 40 rows for test, text `words`, label `class`\n"), "{out}");
+    assert!(out.contains("labels  train  cross 80  happy 80\n"), "{out}");
+    let (code, _, err) = p.pipe(&["run", "mine.toml", "corpus"]);
+    assert_eq!(code, 0, "{err}");
+    assert_eq!(p.pipe(&["init", "mine.toml", "train.csv"]).0, 2);
+    let (code, _, err) = p.pipe(&["init", "other.toml", "none.csv"]);
+    assert!(code == 1 && err.contains("no such file: none.csv"), "{err}");
+    assert!(!p.path("other.toml").exists());
+}
+
+#[test]
+fn the_sample_of_init_runs_without_a_network() {
+    let p = Project::new();
+    let (code, _, err) = p.pipe(&["init", "--sample", "sample.toml"]);
+    assert_eq!(code, 0, "{err}");
+    // Written twice, the same files are no mistake.
+    assert_eq!(p.pipe(&["init", "--sample", "again.toml"]).0, 0);
+    let (code, _, err) = p.pipe(&["run", "sample.toml", "tokens"]);
+    assert_eq!(code, 0, "{err}");
+    assert!(Path::new(&p.path("data/sample/test.csv")).exists());
+}
