@@ -224,7 +224,9 @@ epochs = 1
     );
     let said = failure(&p, "student");
     assert!(
-        said.contains("the tokens were made with another tokenizer than the teacher's; they differ in the vocabulary: id "),
+        said.contains(
+            "the tokens were made with another tokenizer than the teacher's; they differ in the vocabulary: id "
+        ),
         "{said}"
     );
     assert!(said.contains("; set `in.teacher-tokens` to tokens of the teacher's tokenizer"), "{said}");

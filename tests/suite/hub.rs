@@ -141,3 +141,20 @@ fn files_put_where_the_message_says_are_used_and_watched() {
     fs::write(p.path(dir).join("config.json"), config + "\n").unwrap();
     assert_eq!(p.run(&["teacher"]), ["teacher"]);
 }
+
+#[test]
+fn a_trained_model_enters_by_its_name_with_what_belongs_to_it() {
+    let p = Project::new();
+    let files = trained(&p);
+    let server = Server::start(files.clone());
+    p.write("m.toml", "[stage.theirs]\nuse = \"model@hf:some/model\"\n");
+    let (code, said) = online(&p, &server, &["run", "m.toml"]);
+    assert!(code == 0 && said.contains(&format!("got  hf:some/model  {FIRST}")), "{said}");
+    let dir = p.pipe(&["cache", "path", "m.toml", "theirs"]).1;
+    for name in ["config.json", "model.safetensors", "preprocessing.json", "lineage.json", "README.md"] {
+        let found = fs::read(std::path::Path::new(dir.trim()).join(name)).unwrap();
+        assert!(found == files[name], "{name}");
+    }
+    let asked = server.requests();
+    assert!(asked.iter().all(|r| !r.path.ends_with("training.parquet") && !r.path.ends_with("README.md")), "{asked:?}");
+}

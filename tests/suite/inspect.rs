@@ -671,7 +671,10 @@ fn what_is_no_model_is_said_so() {
     assert!(said.starts_with("error: cut/config.json is not valid JSON: "), "{said}");
     fs::remove_file(bench.path("adapter/adapter_model.safetensors")).unwrap();
     let (code, said) = bench.refuses(&["inspect", "adapter"]);
-    assert_eq!((code, said.as_str()), (1, "error: adapter folder adapter has neither adapter_model.safetensors nor adapter_model.bin\n"));
+    assert_eq!(
+        (code, said.as_str()),
+        (1, "error: adapter folder adapter has neither adapter_model.safetensors nor adapter_model.bin\n")
+    );
 }
 
 #[test]

@@ -82,9 +82,7 @@ fn one_set_of_the_base_moves_the_tokenizer_with_it() {
 
 #[test]
 fn readers_that_disagree_or_have_no_base_are_named() {
-    let p = project(&format!(
-        "{TEACHER}[stage.second]\nuse = \"lora@4\"\nin.tokens = \"tokens\"\nbase = \"other\"\n"
-    ));
+    let p = project(&format!("{TEACHER}[stage.second]\nuse = \"lora@4\"\nin.tokens = \"tokens\"\nbase = \"other\"\n"));
     let err = refused(&p, &["plan", "p.toml"]);
     let expected = r#"error: `tokenizer` of stage `tokens` is "base", but the stages that read `tokens` disagree
   --> p.toml:12:13
@@ -98,8 +96,7 @@ help: use one stage for each, such as a second one like `tokens`, or write the v
     let tokens = &TEACHER[..TEACHER.find("[stage.teacher]").unwrap()];
     p.write("p.toml", &format!("{HEAD}{tokens}"));
     let err = refused(&p, &["plan", "p.toml"]);
-    let expected =
-        "error: `tokenizer` of stage `tokens` is \"base\", but no stage that reads `tokens` has a parameter `base` or `student`\n";
+    let expected = "error: `tokenizer` of stage `tokens` is \"base\", but no stage that reads `tokens` has a parameter `base` or `student`\n";
     assert!(err.contains(expected), "{err}");
 }
 
@@ -236,14 +233,16 @@ fn the_adapter_of_a_stage_is_complete_and_merges_with_its_labels() {
     // Without them, nobody knows the labels.
     fs::remove_file(p.path("mood/config.json")).unwrap();
     let (code, _, err) = p.pipe(&["run", "p.toml"]);
-    let expected =
-        "neither the adapter nor the base names the labels, so they are LABEL_0, LABEL_1; set `labels`";
+    let expected = "neither the adapter nor the base names the labels, so they are LABEL_0, LABEL_1; set `labels`";
     assert!(code == 0 && err.contains(expected), "{err}");
     // An adapter with a config.json is no base.
     p.write("p.toml", &format!("{HEAD}{}", TEACHER.replace("base = \"tiny\"", "base = \"mood\"")));
     copy(&adapter, &p.path("mood"));
     let err = refused(&p, &["run", "p.toml"]);
-    assert!(err.contains("mood is an adapter, not a model; merge it into its base with a stage of `use = \"merge\"`"), "{err}");
+    assert!(
+        err.contains("mood is an adapter, not a model; merge it into its base with a stage of `use = \"merge\"`"),
+        "{err}"
+    );
 }
 
 #[test]

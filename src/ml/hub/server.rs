@@ -247,9 +247,12 @@ fn hub(state: &State, request: &Request, body: &[u8], big: &str) -> Answer {
         return Answer { status: 307, headers, body: Vec::new() };
     }
     let path = path.replace("%2F", "/");
-    for (kind, prefix, name, history) in
-        [("models", "", REPOSITORY, &state.model), ("datasets", "datasets/", DATA, &state.data)]
-    {
+    // The model's repository is a data set too, under its own name.
+    for (kind, prefix, name, history) in [
+        ("models", "", REPOSITORY, &state.model),
+        ("datasets", "datasets/", REPOSITORY, &state.model),
+        ("datasets", "datasets/", DATA, &state.data),
+    ] {
         if history.head.is_empty() {
             continue;
         }
@@ -356,13 +359,13 @@ fn sent(history: &History, (revision, name): (&str, &str), is_known: bool, big: 
 /// The answers of the port for large files.
 fn cdn(state: &State, request: &Request) -> Answer {
     let path = request.path.split('?').next().unwrap_or_default().trim_start_matches('/');
-    let (history, path) = match path.strip_prefix("datasets/") {
-        Some(path) => (&state.data, path),
-        None => (&state.model, path),
+    let path = path.strip_prefix("datasets/").unwrap_or(path);
+    let in_history = |history: &'_ History| -> Option<Vec<u8>> {
+        path.split_once('/').and_then(|(commit, name)| history.commits.get(commit)?.get(name).cloned())
     };
-    let file = path.split_once('/').and_then(|(commit, name)| history.commits.get(commit)?.get(name));
+    let file = in_history(&state.model).or_else(|| in_history(&state.data));
     match file {
-        Some(body) => Answer { status: 200, headers: vec![("etag", "\"of-the-cdn\"".into())], body: body.clone() },
+        Some(body) => Answer { status: 200, headers: vec![("etag", "\"of-the-cdn\"".into())], body },
         None => refusal(403, ""),
     }
 }
