@@ -5,8 +5,8 @@ use std::sync::LazyLock;
 
 use regex::{Captures, Regex};
 
-use super::report::{Changed, Left};
 use super::cleaning::Cleaning;
+use super::report::{Changed, Left};
 
 /// The elements of HTML that texts have; `<user>` and `<3` are not markup.
 static TAG: LazyLock<Option<Regex>> = LazyLock::new(|| {
