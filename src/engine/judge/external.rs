@@ -350,7 +350,7 @@ fn local(external: &External, root: &Path, revision: &Revision) -> Result<Pin, A
     let path = root.join(written);
     let several = external.what == What::Tree && (path.is_dir() || (is_pattern(&external.path) && !path.exists()));
     if several {
-        return tree(external, root, revision, shown);
+        return tree(root, revision, shown);
     }
     let name = |path: &String| path.rsplit('/').next().unwrap_or_default().to_string();
     let revised: Revision =
@@ -377,13 +377,14 @@ fn local(external: &External, root: &Path, revision: &Revision) -> Result<Pin, A
 }
 
 /// A folder with all its files, or the files of a pattern.
-fn tree(external: &External, root: &Path, revision: &Revision, shown: String) -> Result<Pin, Absent> {
+fn tree(root: &Path, revision: &Revision, shown: String) -> Result<Pin, Absent> {
     let absent = |state: String, help: &str| {
         let label = if is_pattern(&shown) { "no such files" } else { "no files" };
         Absent { shown: shown.clone(), state, label: label.into(), help: help.into() }
     };
-    let tree = Tree::of(shown.trim_start_matches("./"))
-        .map_err(|why| absent(format!("is not a pattern: {why}"), "a pattern is a path with `*`, `**`, `?`, `[ab]` or `{a,b}`"))?;
+    let tree = Tree::of(shown.trim_start_matches("./")).map_err(|why| {
+        absent(format!("is not a pattern: {why}"), "a pattern is a path with `*`, `**`, `?`, `[ab]` or `{a,b}`")
+    })?;
     let revised: Revision =
         revision.iter().filter_map(|(path, digest)| Some((inside(&shown, path)?, digest.clone()))).collect();
     let files = if tree.dir(root).is_dir() { tree.files(root) } else { Ok(Vec::new()) };

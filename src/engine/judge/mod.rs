@@ -6,6 +6,6 @@ pub mod history;
 pub mod job;
 pub mod plan;
 pub mod project;
-pub mod trial;
 mod tree;
+pub mod trial;
 pub mod verdict;

@@ -48,7 +48,9 @@ fn the_files_of_a_configuration_are_downloaded_once() {
 fn what_does_not_fit_is_told() {
     let server = server();
     let mut machine = Machine::at(&server.endpoint);
-    let why = |machine: &Machine, reference: &str, need| machine.hub().resolve(reference, need, &Silent).unwrap_err().to_string();
+    let why = |machine: &Machine, reference: &str, need| {
+        machine.hub().resolve(reference, need, &Silent).unwrap_err().to_string()
+    };
     assert_eq!(
         why(&machine, SET, Need::Dataset),
         format!(
@@ -56,13 +58,13 @@ fn what_does_not_fit_is_told() {
              `config`"
         )
     );
-    assert_eq!(
-        why(&machine, SET, Need::Model),
-        format!("{SET} names a data set, but a model is needed here")
-    );
+    assert_eq!(why(&machine, SET, Need::Model), format!("{SET} names a data set, but a model is needed here"));
     machine.offline = Some("HF_HUB_OFFLINE");
     let text = why(&machine, SET, Need::Dataset);
-    assert!(text.starts_with(&format!("{SET} is not in the local cache, and HF_HUB_OFFLINE forbids downloads")), "{text}");
+    assert!(
+        text.starts_with(&format!("{SET} is not in the local cache, and HF_HUB_OFFLINE forbids downloads")),
+        "{text}"
+    );
     assert!(text.contains("/datasets/some/model/tree/main"), "{text}");
 }
 

@@ -33,10 +33,7 @@ impl Reference {
         let parts: Vec<&str> = repository.split('/').collect();
         let is_valid = parts.len() <= 2 && parts.iter().all(|part| is_plain(part)) && revision.split('/').all(is_plain);
         let (what, kind) = if is_dataset { ("datasets/", "data set") } else { ("", "model") };
-        ensure!(
-            is_valid,
-            "`{text}` is not a {kind} name; write hf:{what}OWNER/NAME or hf:{what}OWNER/NAME@REVISION"
-        );
+        ensure!(is_valid, "`{text}` is not a {kind} name; write hf:{what}OWNER/NAME or hf:{what}OWNER/NAME@REVISION");
         Ok(Self { repository: repository.into(), revision: revision.into(), is_dataset, config })
     }
 
@@ -74,7 +71,9 @@ pub(super) fn is_plain(part: &str) -> bool {
 /// Whether a file's name, sent by a server, leads to a place below its folder; data sets have files in folders.
 pub(super) fn is_inside(name: &str) -> bool {
     let is_sound = |part: &str| {
-        !part.is_empty() && !part.starts_with('.') && !part.contains(|letter: char| letter.is_control() || letter == '\\')
+        !part.is_empty()
+            && !part.starts_with('.')
+            && !part.contains(|letter: char| letter.is_control() || letter == '\\')
     };
     name.split('/').all(is_sound)
 }

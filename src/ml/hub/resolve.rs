@@ -268,11 +268,11 @@ impl Fetch<'_> {
 }
 
 #[cfg(test)]
-#[path = "tests.rs"]
-mod tests;
-#[cfg(test)]
 #[path = "dataset_tests.rs"]
 mod dataset_tests;
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;
 #[cfg(test)]
 #[path = "trouble_tests.rs"]
 mod trouble_tests;

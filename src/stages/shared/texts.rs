@@ -36,7 +36,8 @@ impl Texts<'_> {
         let mut source = Source::at(self.path);
         source.header = self.header;
         source.format = self.format.map(format).transpose()?;
-        source.delimiter = self.delimiter.map(|text| Delimiter::try_from(text.to_owned())).transpose().map_err(anyhow::Error::msg)?;
+        source.delimiter =
+            self.delimiter.map(|text| Delimiter::try_from(text.to_owned())).transpose().map_err(anyhow::Error::msg)?;
         source.text = Some(match self.column.parse::<usize>() {
             Ok(number) if !self.header => Column::Number(number),
             _ if source.is_covid19() && self.column == "text" => source.text_column(),
@@ -54,8 +55,8 @@ impl Texts<'_> {
                     detail => format!("{}: {} ({detail})", row.place, row.reason),
                 })
                 .collect();
-            let noun = if rows == 1 { "1 row has".to_owned() } else { format!("{rows} rows have") };
-            bail!("nothing was predicted, because {noun} no text:\n{}", listed.join("\n"));
+            let noun = if rows == 1 { "1 row".to_owned() } else { format!("{rows} rows") };
+            bail!("nothing was predicted, because {noun} cannot be used:\n{}", listed.join("\n"));
         }
         let texts = table.rows.into_iter().map(|row| row.text).collect();
         Ok(Read { texts, warnings: table.warnings })
