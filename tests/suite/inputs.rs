@@ -75,7 +75,7 @@ fn predict_prints_nothing_of_a_file_that_it_cannot_read_whole() {
     assert_eq!((code, out.as_str()), (1, ""), "{err}");
     assert_eq!(
         err,
-        "error: nothing was predicted, because 1 row has no text:\nlong.csv:602: a quote opens here and never closes\n"
+        "error: nothing was predicted, because 1 row cannot be used:\nlong.csv:602: a quote opens here and never closes\n"
     );
     fs::write(p.path("a.xlsx"), b"PK").unwrap();
     let (code, out, err) = predict(&p, &["--input", "a.xlsx"]);

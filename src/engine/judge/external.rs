@@ -349,7 +349,7 @@ fn local(external: &External, Lookup { root, origins, revision }: Lookup<'_>) ->
     let path = root.join(written);
     let several = external.what == What::Tree && (path.is_dir() || (is_pattern(&external.path) && !path.exists()));
     if several {
-        return tree(external, root, revision, shown);
+        return tree(root, revision, shown);
     }
     let name = |path: &String| path.rsplit('/').next().unwrap_or_default().to_string();
     let revised: Revision =
@@ -380,7 +380,7 @@ fn local(external: &External, Lookup { root, origins, revision }: Lookup<'_>) ->
 }
 
 /// A folder with all its files, or the files of a pattern.
-fn tree(external: &External, root: &Path, revision: &Revision, shown: String) -> Result<Pin, Absent> {
+fn tree(root: &Path, revision: &Revision, shown: String) -> Result<Pin, Absent> {
     let absent = |state: String, help: &str| {
         let label = if is_pattern(&shown) { "no such files" } else { "no files" };
         Absent { shown: shown.clone(), state, label: label.into(), help: help.into() }

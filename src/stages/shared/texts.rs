@@ -55,8 +55,8 @@ impl Texts<'_> {
                     detail => format!("{}: {} ({detail})", row.place, row.reason),
                 })
                 .collect();
-            let noun = if rows == 1 { "1 row has".to_owned() } else { format!("{rows} rows have") };
-            bail!("nothing was predicted, because {noun} no text:\n{}", listed.join("\n"));
+            let noun = if rows == 1 { "1 row".to_owned() } else { format!("{rows} rows") };
+            bail!("nothing was predicted, because {noun} cannot be used:\n{}", listed.join("\n"));
         }
         let texts = table.rows.into_iter().map(|row| row.text).collect();
         Ok(Read { texts, warnings: table.warnings })

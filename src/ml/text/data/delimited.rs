@@ -61,7 +61,7 @@ pub(crate) fn delimited(part: &Part, format: Format, bytes: &[u8], sink: &mut Si
         bail!("{name}:1 {what} {} columns, more than {MOST_COLUMNS}; check the `format` of the source", first.len());
     }
     let line: Vec<String> = first.iter().map(|name| part.decoder.decode(name).0.trim().to_owned()).collect();
-    let width = if source.header { line.len() } else { filled(&first).max(1) };
+    let filled_first = filled(&first);
     let roles = Roles::find(part, |column, role| match (source.header, column) {
         (true, _) => position(&line, column, role)
             .map_err(|error| anyhow::anyhow!("{error}{}", sniff::hint(&line, delimiter, column))),
@@ -75,7 +75,11 @@ pub(crate) fn delimited(part: &Part, format: Format, bytes: &[u8], sink: &mut Si
     if source.header {
         warn_of_twins(part, &line, &roles, sink);
     }
-    let mut table = Table { part, roles, width, quoting, delimiter, sink, suspects: Vec::new(), repaired: None };
+    // The first row may have no label: the columns that are wanted count nevertheless.
+    let width = if source.header { line.len() } else { filled_first.max(roles.highest() + 1) };
+    let header = source.header.then_some(line.as_slice());
+    let mut table =
+        Table { part, roles, width, quoting, delimiter, sink, header, suspects: Vec::new(), repaired: None };
     if !source.header {
         table.row(bytes, &record, &reader);
     }
@@ -94,6 +98,7 @@ struct Table<'a> {
     quoting: bool,
     delimiter: u8,
     sink: &'a mut Sink,
+    header: Option<&'a [String]>,
     suspects: Vec<Suspect>,
     /// The first line with text after a closing quote, and how many there are.
     repaired: Option<(u64, u64)>,
@@ -156,6 +161,11 @@ impl Table<'_> {
         let get = |at: usize| part.decoder.decode(fields.get(at).copied().unwrap_or_default());
         let trimmed = |at: usize| get(at).0.trim().to_owned();
         let (text, cut) = get(self.roles.text);
+        if let Some(header) = self.header.filter(|header| text.trim() == header[self.roles.text] && self.width > 1) {
+            if (0..self.width).all(|at| trimmed(at) == header[at]) {
+                return self.reject(line, "the header again", String::new(), 1);
+            }
+        }
         let values = Values {
             text: Some(text),
             pair: self.roles.pair.map(|at| get(at).0),

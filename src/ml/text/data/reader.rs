@@ -197,5 +197,8 @@ pub fn shown(path: &Path) -> String {
 }
 
 #[cfg(test)]
+#[path = "layout_tests.rs"]
+mod layout_tests;
+#[cfg(test)]
 #[path = "reader_tests.rs"]
 mod tests;

@@ -92,6 +92,15 @@ impl<T> Roles<T> {
     }
 }
 
+impl Roles<usize> {
+    /// The last column that is wanted.
+    pub(crate) fn highest(&self) -> usize {
+        let Roles { text, pair, label, id, date, split, others } = self;
+        let optional = [pair, label, id, date, split].into_iter().flatten();
+        optional.chain(others).copied().max().unwrap_or(0).max(*text)
+    }
+}
+
 /// Takes the rows of a source, file by file.
 #[derive(Debug, Default)]
 pub(crate) struct Sink {
