@@ -47,6 +47,7 @@ def by_transformers(folder, adapter, texts):
         model = PeftModel.from_pretrained(model, adapter[0])
     model.eval().float()
     longest = model.config.max_position_embeddings - (2 if "roberta" in model.config.model_type else 0)
+    longest = min(longest, tokenizer.model_max_length)
     rows = []
     with torch.no_grad():
         for text in texts:
