@@ -11,9 +11,10 @@ use pipe_engine::contract::kind::{External, Invalid, Port, Stage};
 use pipe_ml::files::weights;
 use pipe_ml::model::adopt::{adopt, copy};
 use pipe_ml::model::relabel::are_numbered;
-use pipe_ml::model::shortened;
+use pipe_ml::model::{Config, shortened};
 use pipe_ml::text::data::Cleaning;
 use pipe_ml::text::tokenizer;
+use pipe_ml::text::tokenizer::Limit;
 
 /// Brings a model that is already trained into a pipeline, to evaluate, compress, convert, distill from or compare it.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
@@ -56,7 +57,9 @@ impl Stage for TrainedModel {
         if tokenizer::files(&dir).is_empty() {
             cx.warn("the model has no tokenizer: `predict` cannot use it");
         } else {
-            tokenizer::save(&dir, &out)?;
+            let length = Config::open(&out)?.max_length();
+            let remarks = tokenizer::save(&dir, &out, Limit::Positions(length))?;
+            remarks.into_iter().for_each(|remark| cx.warn(remark));
         }
         copy(&dir, &out, &HISTORY)?;
         Lineage::of_base(&self.model, &dir).write(&out)?;

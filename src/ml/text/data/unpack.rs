@@ -10,6 +10,7 @@ use zip::ZipArchive;
 
 use super::raw::LONGEST;
 use super::reader::shown;
+use crate::files::pointer;
 
 /// Limit for unpacked bytes: this many for any file, and for larger files a multiple of their size. Text shrinks to a
 /// fifth; a file that shrinks to a thousandth was made to exhaust memory.
@@ -45,6 +46,7 @@ pub(crate) fn load(path: &Path, member: Option<&str>) -> Result<Loaded> {
     let file = open(path)?;
     let name = shown(path);
     let bytes = gather(file, usize::MAX, &name).with_context(|| format!("cannot read {}", path.display()))?;
+    pointer::check_bytes(&bytes).with_context(|| format!("cannot read {}", path.display()))?;
     let most = bytes.len().saturating_mul(RATIO).max(UNPACKED);
     if let Some((_, what)) = OTHERS.iter().find(|(start, _)| bytes.starts_with(start)) {
         bail!("{} is {what}", path.display());
