@@ -1,5 +1,6 @@
 //! Tests of [`super::read`]: small files in every format, dialect, encoding and layout.
 
+use std::collections::HashMap;
 use std::io::Write;
 use std::sync::Arc;
 
@@ -388,7 +389,7 @@ fn batch() -> (Arc<Schema>, Vec<ArrayRef>) {
         Field::new("label", DataType::Int64, true),
         Field::new("data", DataType::Struct(vec![inner.clone()].into()), true),
     ];
-    let schema = Schema::new_with_metadata(fields, [("huggingface".to_owned(), info.to_owned())].into());
+    let schema = Schema::new_with_metadata(fields, HashMap::from([("huggingface".to_owned(), info.to_owned())]));
     let nested: ArrayRef = Arc::new(StringArray::from(vec!["x", "y", "z"]));
     let columns: Vec<ArrayRef> = vec![
         Arc::new(StringArray::from(vec![Some("one"), None, Some("three")])),
