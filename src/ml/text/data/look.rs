@@ -163,7 +163,7 @@ fn text_and_label(columns: &[Seen]) -> Result<(usize, usize)> {
     // A column of which each value occurs a few times.
     let may_be_label = |at: &usize| {
         let (kinds, rows) = (distinct(*at), columns[*at].values.len());
-        Some(*at) != text && kinds > 1 && kinds * 4 <= rows.max(8)
+        Some(*at) != text && kinds > 1 && kinds < rows && kinds * 4 <= rows.max(8)
     };
     let label = named(columns, &LABELS).filter(|at| Some(*at) != text);
     let label = label.or_else(|| (0..columns.len()).filter(may_be_label).min_by_key(|at| distinct(*at)));

@@ -1,6 +1,7 @@
 //! How labels are spelt: what is trimmed from them, and which two probably mean one class.
 
-use super::table::short;
+/// Letters of a label that a message shows.
+const SHOWN: usize = 60;
 
 /// A typing error changes this many letters of a name of this length; in shorter names, other letters are other names.
 const TYPO: [(usize, usize); 2] = [(4, 1), (9, 2)];
@@ -26,12 +27,15 @@ pub(crate) fn quoted(label: &str) -> String {
 /// A label short enough for a line, and with invisible characters as `\u{200b}`.
 pub(crate) fn shown(label: &str) -> String {
     let mut out = String::new();
-    for letter in short(label).chars() {
+    for letter in label.chars().take(SHOWN) {
         if letter.is_control() || is_invisible(letter) || (letter.is_whitespace() && letter != ' ') {
             out.extend(letter.escape_unicode());
         } else {
             out.push(letter);
         }
+    }
+    if label.chars().nth(SHOWN).is_some() {
+        out.push('…');
     }
     out
 }
