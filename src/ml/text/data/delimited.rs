@@ -63,8 +63,16 @@ pub(crate) fn delimited(part: &Part, format: Format, bytes: &[u8], sink: &mut Si
     let line: Vec<String> = first.iter().map(|name| part.decoder.decode(name).0.trim().to_owned()).collect();
     let filled_first = filled(&first);
     let roles = Roles::find(part, |column, role| match (source.header, column) {
-        (true, _) => position(&line, column, role)
-            .map_err(|error| anyhow::anyhow!("{error}{}", sniff::hint(&line, delimiter, column))),
+        (true, _) => position(&line, column, role).map_err(|error| {
+            let text = error.to_string();
+            match sniff::hint(&line, delimiter, column) {
+                // Who followed a similar name would follow the wrong advice.
+                hint if hint.starts_with(':') => {
+                    anyhow::anyhow!("{}{hint}", text.split("; did you mean").next().unwrap_or(&text))
+                }
+                hint => anyhow::anyhow!("{text}{hint}"),
+            }
+        }),
         // A column beyond those of the first row may be filled in others.
         (false, Column::Number(_)) => position(&line, column, role),
         (false, Column::Name(name)) => bail!(
