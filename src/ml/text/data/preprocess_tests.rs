@@ -207,7 +207,7 @@ fn a_specification_reads_as_users_write_it() {
     )
     .unwrap();
     assert_eq!((spec.urls, spec.mentions), (Treatment::Drop, Treatment::Token("@user".to_owned())));
-    assert_eq!((spec.sources[1].split, spec.sources[1].limit), (Purpose::Test, Some(9)));
+    assert_eq!((spec.sources[1].split.purpose(), spec.sources[1].limit), (Some(Purpose::Test), Some(9)));
     assert!(!spec.unescape_html && spec.dedupe);
     assert!(toml::from_str::<Spec>("sources = []\nvalidaton = 0.1").is_err());
 }
