@@ -61,10 +61,18 @@ pub(crate) fn delimited(part: &Part, format: Format, bytes: &[u8], sink: &mut Si
         bail!("{name}:1 {what} {} columns, more than {MOST_COLUMNS}; check the `format` of the source", first.len());
     }
     let line: Vec<String> = first.iter().map(|name| part.decoder.decode(name).0.trim().to_owned()).collect();
-    let filled_first = filled(&first);
+    let (filled_first, physical) = (filled(&first), first.len());
     let roles = Roles::find(part, |column, role| match (source.header, column) {
-        (true, _) => position(&line, column, role)
-            .map_err(|error| anyhow::anyhow!("{error}{}", sniff::hint(&line, delimiter, column))),
+        (true, _) => position(&line, column, role).map_err(|error| {
+            let text = error.to_string();
+            match sniff::hint(&line, delimiter, column) {
+                // Who followed a similar name would follow the wrong advice.
+                hint if hint.starts_with(':') => {
+                    anyhow::anyhow!("{}{hint}", text.split("; did you mean").next().unwrap_or(&text))
+                }
+                hint => anyhow::anyhow!("{text}{hint}"),
+            }
+        }),
         // A column beyond those of the first row may be filled in others.
         (false, Column::Number(_)) => position(&line, column, role),
         (false, Column::Name(name)) => bail!(
@@ -79,7 +87,7 @@ pub(crate) fn delimited(part: &Part, format: Format, bytes: &[u8], sink: &mut Si
     let width = if source.header { line.len() } else { filled_first.max(roles.highest() + 1) };
     let header = source.header.then_some(line.as_slice());
     let mut table =
-        Table { part, roles, width, quoting, delimiter, sink, header, suspects: Vec::new(), repaired: None };
+        Table { part, roles, width, physical, quoting, delimiter, sink, header, suspects: Vec::new(), repaired: None };
     if !source.header {
         table.row(bytes, &record, &reader);
     }
@@ -95,6 +103,8 @@ struct Table<'a> {
     part: &'a Part<'a>,
     roles: Roles<usize>,
     width: usize,
+    /// The fields of the first line, empty ones at its end included: others may fill them.
+    physical: usize,
     quoting: bool,
     delimiter: u8,
     sink: &'a mut Sink,
@@ -148,7 +158,11 @@ impl Table<'_> {
             return self.reject(line, &format!("a row of more than {} MiB", LONGEST >> 20), detail, 1);
         }
         // An empty field at the end is a delimiter too many.
-        let count = if fields.len() > self.width { filled(&fields).max(self.width) } else { fields.len() };
+        let count = match fields.len() {
+            count if count > self.width && count == self.physical => self.width,
+            count if count > self.width => filled(&fields).max(self.width),
+            count => count,
+        };
         if count != self.width {
             let hint = if lines > 1 { format!("it spans {lines} lines: is a quote missing?") } else { String::new() };
             let noun = if count == 1 { "field" } else { "fields" };

@@ -20,7 +20,10 @@ fn batch() -> (Arc<Schema>, Vec<ArrayRef>) {
         Field::new("label", DataType::Int64, true),
         Field::new("data", DataType::Struct(vec![inner.clone()].into()), true),
     ];
-    let schema = Schema::new_with_metadata(fields, [("huggingface".to_owned(), info.to_owned())].into());
+    let schema = Schema::new_with_metadata(
+        fields,
+        std::collections::HashMap::from([("huggingface".to_owned(), info.to_owned())]),
+    );
     let nested: ArrayRef = Arc::new(StringArray::from(vec!["x", "y", "z"]));
     let columns: Vec<ArrayRef> = vec![
         Arc::new(StringArray::from(vec![Some("one"), None, Some("three")])),

@@ -264,8 +264,8 @@ fn files_without_a_header_have_columns_by_number() {
     let rows = b"a stirring , funny\t1\n\"apparently\t0\n";
     let table = parse(&numbered(Format::Tsv, 1, 2), rows, Cut::Remove).unwrap();
     assert_eq!((texts(&table), labels(&table)), (vec!["a stirring , funny", "\"apparently"], vec!["1", "0"]));
-    // A tab at the end of every line, ids that repeat, and a row with too few fields.
-    let rows = b"17\tneutral\tone\t\n17\tpositive\ttwo\t\n18\tneutral\n";
+    // A tab at the end of every line with a date after some, ids that repeat, and a row with too few fields.
+    let rows = b"17\tneutral\tone\t\n17\tpositive\ttwo\tWed\n18\tneutral\n";
     let source = Source { id: Some(Column::Number(1)), ..numbered(Format::Tsv, 3, 2) };
     let table = parse(&source, rows, Cut::Remove).unwrap();
     assert_eq!(texts(&table), ["one", "two"]);
