@@ -22,7 +22,7 @@ impl Rounded for Layer {
 /// An integer layer that rounds its inputs to 8 bits over the range of all rows of a call, as ONNX's
 /// `DynamicQuantizeLinear` does.
 #[derive(Debug)]
-pub struct OneRange(pub Arc<Weight>);
+pub(crate) struct OneRange(pub Arc<Weight>);
 
 impl Rounded for OneRange {
     fn forward(&self, x: &[f32], bias: &[f32]) -> Vec<f32> {

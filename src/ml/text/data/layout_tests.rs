@@ -187,6 +187,7 @@ fn a_corpus_is_a_source() {
     use crate::text::data::{Corpus, Example, Report};
     let row = |text: &str, label| Example { id: text.into(), text: text.into(), label, source: "s".into() };
     let corpus = Corpus {
+        cleaning: None,
         labels: vec!["no".into(), "yes".into()],
         train: vec![row("a", 1), row("b", 0)],
         validation: vec![row("c", 0)],

@@ -169,7 +169,7 @@ impl Changed {
 
 /// Texts with markup that cleaning was not told to remove.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Left {
+pub(super) struct Left {
     /// HTML tags.
     pub html: u64,
     /// Escapes such as `\u2019`.
@@ -179,14 +179,14 @@ pub struct Left {
 }
 
 impl Left {
-    pub fn add(&mut self, other: &Left) {
+    pub(super) fn add(&mut self, other: &Left) {
         self.html += other.html;
         self.escapes += other.escapes;
         self.wrapped += other.wrapped;
     }
 
     /// What a user may want to do about it, if more than one text in `1 / RARE` has it.
-    pub fn describe(&self, rows: u64) -> Vec<String> {
+    pub(super) fn describe(&self, rows: u64) -> Vec<String> {
         let found = [
             (self.html, "HTML tags, such as `<br />`; `strip-html = true` removes them"),
             (self.escapes, "escapes such as `\\u2019`; `unescape-unicode = true` replaces them"),
