@@ -96,6 +96,8 @@ def downloads(model):
     check(COMMIT in hub.hf_hub_download("some/model", "config.json", revision=COMMIT), "a commit can be named")
     check(hub.model_info("some/model").sha == COMMIT, "model_info has the commit")
     check(sorted(hub.list_repo_files("some/model")) == files, "list_repo_files has the files")
+    found = hub.get_paths_info("some/model", ["config.json", "nothing"])
+    check([(one.path, one.size) for one in found] == [("config.json", (Path(model) / "config.json").stat().st_size)], "get_paths_info")
     check(hub.file_exists("some/model", "config.json") and not hub.file_exists("some/model", "nothing"), "file_exists")
     for error, name, call in [
         (errors.EntryNotFoundError, "EntryNotFoundError", lambda: hub.hf_hub_download("some/model", "nothing.json")),

@@ -184,8 +184,14 @@ fn cached_logits_give_the_same_student_to_the_bit_and_serve_many() {
     let p = project(TWO_WAYS);
     base_in("other", &p, BERT, "bert");
     p.run(&[]);
-    assert_eq!(p.digest("live"), p.digest("again"));
-    assert_eq!(p.digest("other-live"), p.digest("other-again[temperature=2]"));
+    // Only the model itself: predictions do not say how the teacher was made, so lineage and card differ.
+    let digest = |stage: &str| {
+        let mut all = p.digest(stage);
+        all.retain(|(name, _)| !["README.md", "lineage.json"].contains(&name.as_str()));
+        all
+    };
+    assert_eq!(digest("live"), digest("again"));
+    assert_eq!(digest("other-live"), digest("other-again[temperature=2]"));
     assert_ne!(p.digest("other-live"), p.digest("other-again[temperature=5]"));
 
     // The validation batch size does not change the teacher's logits.
@@ -399,7 +405,7 @@ in.tokens = "tokens"
     );
     let teacher = "the teacher classifies into cross, happy, so-so, but the tokens are labelled cross, happy";
     assert!(failure(&p, "by-model").contains(teacher));
-    let own = "the teacher classifies into cross, happy, but the tokens are labelled cross, happy, so-so";
+    let own = "the teacher's tokens are labelled cross, happy, so-so, but the tokens are labelled cross, happy;";
     assert!(failure(&p, "by-tokens").contains(own));
     let logits = "cached2 gives 3 logits per row, but the tokens have 2 labels: cross, happy";
     assert!(failure(&p, "by-logits").contains(logits));

@@ -212,7 +212,7 @@ fn serve(mut stream: TcpStream, name: &str, state: &Mutex<State>, big: &str) -> 
     let mut head = format!("HTTP/1.1 {status} X\r\nconnection: close\r\ncontent-length: {promised}\r\n");
     answer.headers.iter().for_each(|(name, value)| head.push_str(&format!("{name}: {value}\r\n")));
     stream.write_all(format!("{head}\r\n").as_bytes()).ok()?;
-    if method == "GET" {
+    if method != "HEAD" {
         stream.write_all(&answer.body).ok()?;
     }
     if matches!(fault, Some(Fault::Stall(_))) { hold(stream) } else { Some(()) }

@@ -165,7 +165,7 @@ mod tests {
         tensors.retain(|name, _| !name.starts_with("classifier"));
         weights::write_f32(&from.path().join(weights::SINGLE), &tensors).expect("written");
         assert!(
-            refused().contains("cannot be used as it is: it lacks classifier.bias, classifier.weight"),
+            refused().contains("cannot be used as it is: it lacks classifier.weight, classifier.bias"),
             "{}",
             refused()
         );
