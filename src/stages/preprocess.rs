@@ -68,8 +68,9 @@ impl Stage for Preprocess {
         let locate = |path: &Path| places.get(path).cloned().unwrap_or_else(|| root.join(path));
         let corpus = finished(preprocess_at(&self.0, cx.seed(), &locate, &Watched::new(cx)))?;
         let report = &corpus.report;
-        let labels = report.label_lines(&corpus.labels);
-        for line in summary(report).into_iter().chain(labels.iter().map(|line| format!("labels  {line}"))) {
+        let labels: Vec<String> =
+            report.label_lines(&corpus.labels).iter().map(|line| format!("labels  {line}")).collect();
+        for line in summary(report).iter().chain(&labels) {
             cx.note(line);
         }
         // Others than those who watch this run see these in `pipe show`.

@@ -8,6 +8,9 @@ use super::rooms::{code, is_test, sources};
 /// The only circle: a schedule runs stages, a stage may run trials, and trials are scheduled like any stages.
 const ALLOWED: [&str; 2] = ["engine/run/schedule.rs", "engine/run/subrun.rs"];
 
+/// Whether a file is of the crate.
+type Ours<'a> = &'a dyn Fn(&Path) -> bool;
+
 type Imports = BTreeMap<PathBuf, BTreeSet<PathBuf>>;
 
 /// The paths that a `use` names, each whole: `a::{b, c::{d, e}}` gives `a::b`, `a::c::d` and `a::c::e`.
@@ -44,7 +47,7 @@ fn paths(code: &str) -> Vec<String> {
 }
 
 /// Which file imports which, without `mod.rs` files, which only pass names on.
-fn imports(below: &Path, is_ours: &dyn Fn(&Path) -> bool) -> Imports {
+fn imports(below: &Path, is_ours: Ours<'_>) -> Imports {
     let all: Vec<(PathBuf, String)> =
         sources(below).into_iter().filter(|(path, _)| is_ours(path) && !is_test(path)).collect();
     let files: BTreeSet<PathBuf> = all.iter().map(|(path, _)| path.with_extension("")).collect();
@@ -94,7 +97,7 @@ fn in_circles(imports: &Imports) -> Vec<PathBuf> {
 fn files_import_each_other_in_one_circle_only() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let of_program = |path: &Path| !path.starts_with("engine") && !path.starts_with("ml");
-    let crates: [(&str, &dyn Fn(&Path) -> bool); 3] = [("engine", &|_| true), ("ml", &|_| true), ("", &of_program)];
+    let crates: [(&str, Ours<'_>); 3] = [("engine", &|_| true), ("ml", &|_| true), ("", &of_program)];
     let mut found = Vec::new();
     for (folder, is_ours) in crates {
         let all = imports(&root.join(folder), is_ours);

@@ -162,12 +162,14 @@ const NAMED: [(&str, &str, &str, &str); 8] = [
 
 /// Lines that have the word, but name no value that a parameter of a kind has by default. Some are about options of
 /// commands.
-const OTHER: [(&str, &str); 11] = [
+const OTHER: [(&str, &str); 13] = [
     ("README.md", "by default one slot of `--jobs`"),
     ("docs/architecture.md", "`Device::default()`"),
     ("docs/archive.md", "--archive-mode"),
     ("docs/archive.md", "--archive-wait"),
     ("docs/compare.md", "Default: all except the baseline"),
+    ("docs/data.md", "`split` is `\"train\"` (the default)"),
+    ("docs/data.md", "Defaults are `text` and `label`"),
     ("docs/diff.md", "with defaults filled in"),
     ("docs/distill.md", "`evaluate`'s default `batch-size`"),
     ("docs/executors.md", "`pipe run --executor threads` (the default)"),

@@ -102,8 +102,8 @@ fn a_quote_that_takes_rows_is_told_with_file_and_line() {
     let (_, text) = preprocessed(&p, r#"{ path = "a.csv" }"#);
     assert!(
         text.contains(
-            "a.csv:3: a quote opens here and is not closed on its line (it took 4 lines, to a.csv:6, where text follows the \
-             closing quote)"
+            "a.csv: 4 rows cannot be used: a quote opens here and is not closed on its line; the first is a.csv:3 (it took 4 \
+             lines, to a.csv:6, where text follows the closing quote)"
         ),
         "{text}"
     );

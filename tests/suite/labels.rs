@@ -43,7 +43,7 @@ fn labels_are_shown_after_the_stage_and_by_show() {
     assert!(shown.contains(&format!("\n  labels  {labels}\n")), "{shown}");
     assert!(shown.contains(&format!("\n  warning: {warning}\n")), "{shown}");
     assert!(!shown.contains(other) && !lines.concat().contains(other), "{shown}");
-    let (_, _, events) = p.pipe(&["run", "p.toml", "--json", "--force", "corpus"]);
+    let (_, events, _) = p.pipe(&["run", "p.toml", "--json", "--force", "corpus"]);
     assert!(events.contains(&format!("\"text\":\"labels  {labels}\"")), "{events}");
 }
 

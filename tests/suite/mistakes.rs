@@ -139,6 +139,8 @@ error: `train` has no parameter `fp16`
    | ^^^^ another program's name
    |
 help: write `precision = "bf16"`; float16 is not offered
+
+error: 4 problems in p.toml
 "#,
     );
 }

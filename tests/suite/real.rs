@@ -253,7 +253,8 @@ fn predict_labels_texts_from_a_folder_a_stage_and_a_file() {
         (code, err.as_str()),
         (
             1,
-            "error: cannot use some.csv: the file has no column `text` for the text; its columns are `id`, `tweet`\n\
+            "error: cannot use some.csv: the file has no column `text` for the text; its columns are `id`, `tweet`; did you \
+             mean text = \"tweet\"?\n\
              help: choose a column with --column; if the file has no header, add --no-header and give its number\n"
         )
     );

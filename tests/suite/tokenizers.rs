@@ -217,6 +217,7 @@ fn the_adapter_of_a_stage_is_complete_and_merges_with_its_labels() {
             "adapter_model.safetensors",
             "config.json",
             "merges.txt",
+            "preprocessing.json",
             "special_tokens_map.json",
             "tokenizer.json",
             "tokenizer_config.json",

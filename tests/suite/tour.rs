@@ -9,9 +9,11 @@ use std::process::{Command, Output};
 const PIPELINE: &str = "pipelines/roberta_full.toml";
 
 /// Transcripts that another test holds, or that cannot be repeated here: the page, how the block begins, and why.
-const ELSEWHERE: [(&str, &str, &str); 6] = [
+const ELSEWHERE: [(&str, &str, &str); 8] = [
     ("docs/archive.md", "plan roberta-full: 9 stages", "a plan beside an archive that holds most of it"),
     ("docs/diff.md", "diff roberta-full: ", "review.rs compares it whole"),
+    ("docs/labels.md", "note corpus           4,600 rows", "lines of a run that docs/tour.md shows whole"),
+    ("docs/labels.md", "error: `train` has no parameter", "mistakes.rs has it with its place"),
     ("docs/compare.md", "fail gate ", "compare.rs has a gate that fails"),
     ("docs/plan.md", "error: plan.json no longer matches", "real.rs has such a plan"),
     ("docs/training.md", "note teacher  step 720", "a training on tweets that are not in the repository"),

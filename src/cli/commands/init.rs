@@ -189,7 +189,9 @@ mod tests {
         for profile in [None, Some("quick")] {
             assert_eq!(resolved(text.clone(), profile).instances.len(), 9);
         }
-        let two = Starter::of(&[write("my-train.csv"), write("my-test.csv")], dir.path()).unwrap();
+        let test = dir.path().join("my-test.csv");
+        fs::write(&test, format!("review,mood\n{}", rows.replace("words", "other words"))).unwrap();
+        let two = Starter::of(&[write("my-train.csv"), test], dir.path()).unwrap();
         assert!(two.sources[1].ends_with("split = \"test\" }"), "{:?}", two.sources);
         assert_eq!(resolved(with_data(&two), Some("quick")).instances.len(), 9);
     }

@@ -93,11 +93,11 @@ impl<'a> RunLog<'a> {
     }
 
     fn append(&self, open: &mut Open, at: f64, event: &Event) -> Result<(), CacheError> {
-        let mut lines = wire::line(&self.id, at, event).unwrap_or_default();
+        let mut lines = wire::line(self.id, at, event).unwrap_or_default();
         if open.written + lines.len() > FULL && !open.is_full {
             open.is_full = true;
             let text = "the log of this run is full: only the states of stages follow".into();
-            lines += &wire::line(&self.id, at, &Event::Warning { stage: None, text }).unwrap_or_default();
+            lines += &wire::line(self.id, at, &Event::Warning { stage: None, text }).unwrap_or_default();
         }
         open.written += lines.len();
         open.to.append((self.mask)(&lines).as_bytes())

@@ -9,10 +9,12 @@ use super::family;
 use super::family::Family;
 use super::fields::Fields;
 use super::head::{HeadConfig, HeadKind};
-use super::peft;
 use super::quantization;
 use super::quantization::Quantization;
 use crate::files::{pointer, weights};
+
+/// The file that makes a folder an adapter.
+pub(crate) const ADAPTER: &str = "adapter_config.json";
 
 /// The `problem_type` of the classifiers that `pipe` trains and scores.
 const SINGLE_LABEL: &str = "single_label_classification";
@@ -45,7 +47,7 @@ impl Config {
         // `pipe` puts a `config.json` beside an adapter, for its labels.
         let has_weights = || weights::files(dir).is_ok_and(|files| !files.is_empty());
         ensure!(
-            !dir.join(peft::CONFIG).is_file() || path.is_file() && has_weights(),
+            !dir.join(ADAPTER).is_file() || path.is_file() && has_weights(),
             "{} is an adapter, not a model; merge it into its base with a stage of `use = \"merge\"`",
             dir.display()
         );

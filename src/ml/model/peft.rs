@@ -6,11 +6,12 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use serde_json::Value;
 
 use super::adapter::{HEAD, LoraConfig, Targets};
+use super::config::ADAPTER;
 use super::names::{PEFT, unwrapped};
 use crate::files::pointer;
 use crate::files::weights::Weights;
 
-pub(crate) const CONFIG: &str = "adapter_config.json";
+pub(crate) const CONFIG: &str = ADAPTER;
 pub(crate) const WEIGHTS: &str = "adapter_model.safetensors";
 /// PEFT's format before safetensors. `pipe` reads it if a folder has no safetensors, and never writes it.
 pub(crate) const PICKLE: &str = "adapter_model.bin";

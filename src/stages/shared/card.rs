@@ -249,6 +249,16 @@ fn toml(value: &Value) -> String {
     }
 }
 
+impl Lineage {
+    /// Write `lineage.json` and the model card into a model artifact, whose other files are there.
+    pub fn write(&self, dir: &Path) -> Result<()> {
+        let path = dir.join(Self::FILE);
+        let text = serde_json::to_string_pretty(self)? + "\n";
+        std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
+        Card::of(self, dir)?.write(dir)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;

@@ -3,11 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::card::Card;
 use pipe_engine::contract::kind::Stage;
 use pipe_ml::hub;
 use pipe_ml::text::data::{Split, Tokens};
@@ -130,7 +129,7 @@ impl Rows {
 }
 
 impl Lineage {
-    const FILE: &str = "lineage.json";
+    pub(super) const FILE: &str = "lineage.json";
 
     /// That of a model artifact; empty if nothing recorded it.
     pub fn open(dir: &Path) -> Self {
@@ -180,14 +179,6 @@ impl Lineage {
             step.notes.push(text.into());
         }
         lineage.write(dir)
-    }
-
-    /// Write `lineage.json` and the model card into a model artifact, whose other files are there.
-    pub fn write(&self, dir: &Path) -> Result<()> {
-        let path = dir.join(Self::FILE);
-        let text = serde_json::to_string_pretty(self)? + "\n";
-        std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
-        Card::of(self, dir)?.write(dir)
     }
 }
 

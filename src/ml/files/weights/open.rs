@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::header;
 use super::header::SCALE;
 use super::rebuild;
-use super::stored::{Source, Stored};
+use super::stored::{Source, Stored, value};
 use crate::files::host::{HostTensor, HostTensors, Layout};
 use crate::files::{pickle, pointer};
 
@@ -186,11 +186,6 @@ impl Weights {
 /// Reads every tensor of the files as f32; multiplies `pipe`'s int8 weights by their scales.
 pub fn read(files: &[PathBuf]) -> Result<HostTensors> {
     Weights::of(files)?.read()
-}
-
-/// Reads one tensor; errors name it and its file.
-pub fn value(name: &str, stored: &Stored, layout: Layout) -> Result<Vec<f32>> {
-    stored.read(layout).with_context(|| format!("reading {}: tensor {name}", stored.path().display()))
 }
 
 /// The tensors of one file.

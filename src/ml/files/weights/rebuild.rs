@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Result, ensure};
 
-use super::open::value;
-use super::stored::Stored;
+use super::stored::{Stored, value};
 use crate::files::host::Layout;
 
 /// The suffixes of `torch.nn.utils.prune` after the name of the weight: the values before pruning, and zeros and ones.

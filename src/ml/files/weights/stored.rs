@@ -353,3 +353,8 @@ where
         some[..values.len()].convert_to_f32_slice(values);
     }
 }
+
+/// Reads one tensor; errors name it and its file.
+pub fn value(name: &str, stored: &Stored, layout: Layout) -> Result<Vec<f32>> {
+    stored.read(layout).with_context(|| format!("reading {}: tensor {name}", stored.path().display()))
+}

@@ -65,6 +65,13 @@ fn windows_1252_byte(letter: char) -> Option<u8> {
     }
 }
 
+impl Cleaning {
+    /// A text as training saw it.
+    pub fn apply(&self, text: &str) -> String {
+        clean(text, self, &mut Changed::default())
+    }
+}
+
 /// Clean a text as the specification says, and count the changes.
 pub(crate) fn clean(text: &str, spec: &Cleaning, changed: &mut Changed) -> String {
     let mut text = strip(text, spec, changed);

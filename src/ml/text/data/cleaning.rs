@@ -6,8 +6,6 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
-use super::clean::clean;
-use super::report::Changed;
 use super::spec::{Normalise, Spec, Treatment, is_no};
 
 /// The parameters of `preprocess` that change texts, under their names in a pipeline file.
@@ -90,11 +88,6 @@ impl Cleaning {
         std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
     }
 
-    /// A text as training saw it.
-    pub fn apply(&self, text: &str) -> String {
-        clean(text, self, &mut Changed::default())
-    }
-
     /// What it does to texts, in words; empty if nothing.
     pub fn describe(&self) -> String {
         let treated = |what: &str, treatment: &Treatment| match treatment {
@@ -123,6 +116,8 @@ impl Cleaning {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::text::data::clean::clean;
+    use crate::text::data::report::Changed;
 
     #[test]
     fn it_is_written_and_read_under_the_names_of_the_parameters() {

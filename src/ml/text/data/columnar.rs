@@ -58,13 +58,20 @@ pub(crate) fn parquet(part: &Part, path: &Path, sink: &mut Sink) -> Result<Optio
 /// A file is a stream between two marks with an index of its batches at the end, so both are read as streams.
 pub(crate) fn arrow(part: &Part, bytes: &[u8], sink: &mut Sink) -> Result<Option<Vec<String>>> {
     catch_panics(|| {
-        let stream = if bytes.starts_with(ARROW) { bytes.get(8..).unwrap_or_default() } else { bytes };
-        let stream = ipc::check(stream)?;
+        let stream = ipc::check(stream_of(bytes))?;
         let reader = StreamReader::try_new(Cursor::new(stream), None).context("it is not an Arrow file or stream")?;
         let columns = Columns::find(part, &reader.schema())?;
         columns.rows(reader.map(|batch| Ok(batch?)), bytes.len(), sink)
     })
     .with_context(|| format!("cannot read {}", part.name))
+}
+
+/// The stream in a file. Writers fill up the mark with zeros to 8 bytes or to a multiple of them.
+fn stream_of(bytes: &[u8]) -> &[u8] {
+    let Some(rest) = bytes.strip_prefix(ARROW) else { return bytes };
+    let zeros = rest.iter().take_while(|byte| **byte == 0).count();
+    let start = (ARROW.len() + zeros) / 8 * 8;
+    bytes.get(start.max(8)..).unwrap_or_default()
 }
 
 /// The columns that are wanted: the names on the way to each.

@@ -175,10 +175,10 @@ impl Table<'_> {
         let get = |at: usize| part.decoder.decode(fields.get(at).copied().unwrap_or_default());
         let trimmed = |at: usize| get(at).0.trim().to_owned();
         let (text, cut) = get(self.roles.text);
-        if let Some(header) = self.header.filter(|header| text.trim() == header[self.roles.text] && self.width > 1) {
-            if (0..self.width).all(|at| trimmed(at) == header[at]) {
-                return self.reject(line, "the header again", String::new(), 1);
-            }
+        if let Some(header) = self.header.filter(|header| text.trim() == header[self.roles.text] && self.width > 1)
+            && (0..self.width).all(|at| trimmed(at) == header[at])
+        {
+            return self.reject(line, "the header again", String::new(), 1);
         }
         let values = Values {
             text: Some(text),

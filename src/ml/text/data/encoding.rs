@@ -37,7 +37,14 @@ fn unmarked(bytes: &[u8]) -> Option<Encoding> {
     let (even, odd) = (nuls(0), nuls(1));
     let (more, less) = (even.max(odd), even.min(odd));
     // A twentieth of the characters are white space, digits or delimiters in any script.
-    if more < 2 || more * 40 < start.len() || less * 20 > more {
+    if more < 2 || more * 40 < start.len() || less * 8 > more {
+        return None;
+    }
+    // NULs in UTF-8 do not make its line ends wide.
+    let side = usize::from(odd < even);
+    let ends = start.iter().filter(|byte| **byte == b'\n').count();
+    let wide = start.chunks_exact(2).filter(|unit| unit[side] == b'\n' && unit[1 - side] == 0).count();
+    if wide * 2 < ends + usize::from(ends > 0) {
         return None;
     }
     Some(if odd > even { Encoding::Utf16Le } else { Encoding::Utf16Be })

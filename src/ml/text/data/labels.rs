@@ -6,15 +6,12 @@ use anyhow::{Result, bail};
 
 use super::merge;
 use super::raw::Raw;
-use super::reader::shown;
 use super::spec::{Purpose, Source, Spec};
-use super::spelling::{alike, listed, number, quoted, toml};
+use super::spelling::{LISTED, alike, listed, number, quoted, toml};
 use super::table::closest;
+use super::unpack::shown;
 use crate::compute::numbers;
 use crate::compute::numbers::thousands;
-
-/// Number of labels that a message names; it only counts the rest.
-pub(super) const LISTED: usize = 10;
 
 /// Labels that rows as many as these do not fill: with more than `MANY` labels, fewer than `FEW` rows for each.
 const MANY: usize = 20;

@@ -57,7 +57,7 @@ pub(crate) fn labels(path: &Path) -> Result<Vec<String>> {
 /// The names of labels by number, from lines such as `0<TAB>negative`. Numbers must be those from 0 on.
 pub(crate) fn mapping(path: &Path) -> Result<Vec<String>> {
     let text = decoded(path)?;
-    let name = super::reader::shown(path);
+    let name = unpack::shown(path);
     let mut names: Vec<(usize, String)> = Vec::new();
     for (at, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
         let (number, label) = line

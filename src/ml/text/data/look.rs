@@ -8,8 +8,8 @@ use csv::{ByteRecord, ReaderBuilder};
 use serde_json::Value;
 
 use super::raw::{Cut, Decoder, Encoding};
-use super::reader::shown;
 use super::spec::{Column, Delimiter, Format, Source};
+use super::unpack::shown;
 use super::{encoding, format, sniff, unpack};
 
 /// Rows that are looked at: enough to tell texts from labels.

@@ -4,10 +4,9 @@ use std::collections::BTreeSet;
 
 use anyhow::{Result, bail};
 
-use super::labels::LISTED;
 use super::raw::Raw;
 use super::spec::Purpose;
-use super::spelling::{listed, quoted, toml};
+use super::spelling::{LISTED, listed, quoted, toml};
 use crate::compute::numbers;
 
 /// Fail if the training sources fall into groups that have no label in common: `0, 1` and `negative, positive`.

@@ -8,7 +8,7 @@ use rayon::prelude::*;
 
 use super::clean::{clean, key};
 use super::corpus::{Corpus, Example};
-use super::labels::{LISTED, Labels, Remarks};
+use super::labels::{Labels, Remarks};
 use super::markup::look;
 use super::merge;
 use super::names;
@@ -18,7 +18,7 @@ use super::reader::Locate;
 use super::report::{Changed, Dropped, Left, Report, SplitReport, Splits};
 use super::sources::{read, row_id};
 use super::spec::{DEFAULT_VALIDATION, Purpose, Spec};
-use super::spelling::{listed, quoted};
+use super::spelling::{LISTED, listed, quoted};
 use super::split;
 use crate::compute::numbers::thousands;
 use crate::watch::{Interrupted, Progress, Watch};

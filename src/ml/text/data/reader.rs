@@ -117,7 +117,7 @@ impl Given<'_> {
             let classes = columnar::parquet(&part, &place.path, sink)?;
             return Ok((whole(Format::Parquet), classes));
         }
-        if start.starts_with(columnar::ARROW) || matches!(named(&shown(&place.path)), Ok(Some(Format::Arrow))) {
+        if start.starts_with(columnar::ARROW) || matches!(named(&unpack::shown(&place.path)), Ok(Some(Format::Arrow))) {
             self.fits(place, Format::Arrow)?;
             let bytes = std::fs::read(&place.path).with_context(|| format!("cannot read {}", place.path.display()))?;
             return Ok((whole(Format::Arrow), columnar::arrow(&part, &bytes, sink)?));
@@ -189,11 +189,6 @@ fn beginning(path: &Path) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     unpack::open(path)?.take(8).read_to_end(&mut bytes).with_context(|| format!("cannot read {}", path.display()))?;
     Ok(bytes)
-}
-
-/// A file's name in messages and reports: without its folders, which differ between machines.
-pub fn shown(path: &Path) -> String {
-    path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
 }
 
 #[cfg(test)]

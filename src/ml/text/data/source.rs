@@ -7,7 +7,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::spec::{Format, Purpose, Source};
+use super::purpose::Purpose;
 
 /// A column, by its name in the header or by its number, counted from 1.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -185,60 +185,6 @@ impl Splitting {
             Splitting::AsNamed => "as named".to_owned(),
             Splitting::Column(column) => format!("by column {column}"),
             other => other.purpose().map_or("", Purpose::name).to_owned(),
-        }
-    }
-}
-
-/// What is wrong with a source, as far as that can be seen without its file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Mistake {
-    pub what: String,
-    pub help: String,
-}
-
-impl Source {
-    /// All mistakes that can be seen without reading a file.
-    pub fn mistakes(&self) -> Vec<Mistake> {
-        let mut all = Vec::new();
-        let mut add = |what: String, help: &str| all.push(Mistake { what, help: help.to_owned() });
-        let (text, label) = (self.text_column(), self.label_column());
-        let is_read = self.labels_file.is_none() && self.format != Some(Format::Folders);
-        if text == label && is_read {
-            add(
-                format!("text and label are both column {text}"),
-                "name two columns; if the file has only one, its delimiter may be another: delimiter = \"auto\"",
-            );
-        }
-        if !self.header {
-            let roles = [(Some(&text), "text"), (Some(&label).filter(|_| is_read), "label"), (self.id.as_ref(), "id")];
-            for (column, role) in roles {
-                if let Some(Column::Name(name)) = column {
-                    add(
-                        format!("`{role}` is the column `{name}`, but with `header = false` columns have no names"),
-                        &format!("write the number of the column, counted from 1: {role} = 1"),
-                    );
-                }
-            }
-        }
-        let fits = |formats: &[Format]| self.format.is_none_or(|format| formats.contains(&format));
-        if (self.delimiter.is_some() || !self.header) && !fits(&[Format::Csv, Format::Tsv, Format::Covid19]) {
-            add("`delimiter` and `header` are for CSV and TSV".to_owned(), "leave them out");
-        }
-        if self.labels_file.is_some() && !fits(&[Format::Lines]) {
-            add("`labels-file` is for files with one text per line".to_owned(), "set format = \"lines\"");
-        }
-        all
-    }
-}
-
-impl Purpose {
-    /// The purpose of a split with this name, as data sets call them.
-    pub fn named(name: &str) -> Option<Self> {
-        match name.trim().to_ascii_lowercase().as_str() {
-            "train" | "training" => Some(Purpose::Train),
-            "validation" | "valid" | "val" | "dev" | "development" => Some(Purpose::Validation),
-            "test" | "testing" | "eval" | "evaluation" => Some(Purpose::Test),
-            _ => None,
         }
     }
 }

@@ -8,6 +8,7 @@ use super::report::{Dates, Reason, Report, SourceReport, Unusable};
 use super::spec::{OnUnusable, Source, Spec};
 use super::spelling::tidy;
 use super::split;
+use super::unpack;
 use crate::compute::numbers::thousands;
 
 /// A larger share of unusable rows means that the file is not what the source says, such as another delimiter.
@@ -27,7 +28,7 @@ pub(super) fn read(
     report.notes.extend(table.notes.iter().cloned());
     report.warnings.extend(table.warnings.iter().cloned());
     let (encoding, path) = (table.encoding(), source.path.display());
-    let file = reader::shown(&source.path);
+    let file = unpack::shown(&source.path);
     let (mut rows, mut unusable) = (table.rows, table.unusable);
     without_label(&mut rows, &mut unusable);
     let broken: u64 = unusable.iter().map(|row| row.rows).sum();

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use super::purpose::Purpose;
 pub use super::source::{Column, Delimiter, Splitting};
 pub use super::wanted::Wanted;
 
@@ -161,29 +162,6 @@ pub enum Format {
     Folders,
     /// A data set as the Hugging Face libraries lay it out: a repository, or a folder of `save_to_disk`.
     Dataset,
-}
-
-/// What the rows of a source are used for.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Purpose {
-    /// Training (and the share set aside for validation).
-    #[default]
-    Train,
-    /// Choosing the best epoch.
-    Validation,
-    /// The final scores.
-    Test,
-}
-
-impl Purpose {
-    pub fn name(self) -> &'static str {
-        match self {
-            Purpose::Train => "train",
-            Purpose::Validation => "validation",
-            Purpose::Test => "test",
-        }
-    }
 }
 
 /// What to do with URLs or mentions.

@@ -9,7 +9,6 @@ use flate2::read::MultiGzDecoder;
 use zip::ZipArchive;
 
 use super::raw::LONGEST;
-use super::reader::shown;
 use crate::files::pointer;
 
 /// Limit for unpacked bytes: this many for any file, and for larger files a multiple of their size. Text shrinks to a
@@ -34,6 +33,11 @@ const OTHERS: [(&[u8], &str); 6] = [
     (b"%PDF", "a PDF; save its texts as CSV or as a text per line"),
     (b"SQLite format 3\0", "an SQLite database; export a table as CSV"),
 ];
+
+/// A file's name in messages and reports: without its folders, which differ between machines.
+pub(super) fn shown(path: &Path) -> String {
+    path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
+}
 
 /// The bytes of a file, and its name without the ending of a packed file.
 pub(crate) struct Loaded {

@@ -51,7 +51,7 @@ fn compare(one: &Opened, other: &Opened) -> Result<Option<String>> {
             return Ok(Some(format!("{what}: {a} instead of {b}")));
         }
     }
-    let (ends, others) = (super::open::surroundings(a)?, super::open::surroundings(b)?);
+    let (ends, others) = (super::special::surroundings(a)?, super::special::surroundings(b)?);
     if ends != others {
         return Ok(Some(format!(
             "the special tokens around a text: {:?} and {:?} instead of {:?} and {:?}",

@@ -10,6 +10,7 @@ use tokenizers::{ModelWrapper, PreTokenizerWrapper, Tokenizer as Library};
 use super::cache::{Cache, Caches};
 use super::files::Opened;
 use super::settings::{Settings, Side};
+use super::special::surroundings;
 use super::unigram::Unigram;
 use super::wordpiece;
 use super::words::Words;
@@ -215,19 +216,6 @@ impl Tokenizer {
     fn by_library(&self, text: &str) -> Result<tokenizers::Encoding> {
         catch_panics(|| self.library.encode_fast(text, false).map_err(|error| anyhow!(error)))
             .context("the tokenizer cannot encode a text")
-    }
-}
-
-/// The special tokens that the library's post-processor puts before and after a text.
-pub(super) fn surroundings(library: &Library) -> Result<(Vec<u32>, Vec<u32>)> {
-    let ids = |special| -> Result<Vec<u32>> {
-        Ok(library.encode_fast("a", special).map_err(|error| anyhow!(error))?.get_ids().to_vec())
-    };
-    let (bare, whole) = (ids(false)?, ids(true)?);
-    let at = whole.windows(bare.len().max(1)).position(|window| window == bare);
-    match at {
-        Some(at) => Ok((whole[..at].to_vec(), whole[at + bare.len()..].to_vec())),
-        None => bail!("it puts special tokens elsewhere than before and after a text, which `pipe` does not support"),
     }
 }
 

@@ -8,7 +8,7 @@ use tokenizers::models::bpe::BPE;
 use tokenizers::utils::truncation::TruncationDirection;
 use tokenizers::{AddedToken, ModelWrapper, NormalizerWrapper, PreTokenizerWrapper, Tokenizer as Library};
 
-use super::special::{Special, json};
+use super::special::{Special, json, surroundings};
 use super::wordpiece::LONGEST_WORD;
 
 /// From this value on, `model_max_length` means "no limit" (transformers writes 10^30).
@@ -280,7 +280,7 @@ fn is_pipeline(pipeline: Pipeline, library: &Library, special: &Special) -> Resu
     let (start, end) = if pipeline == Pipeline::Bert { ("[CLS]", "[SEP]") } else { ("<s>", "</s>") };
     let id = |role: &str, default: &str| library.token_to_id(&special.token_or(role, default));
     let ends = (id("cls_token", start), id("sep_token", end));
-    let (before, after) = super::open::surroundings(library)?;
+    let (before, after) = surroundings(library)?;
     Ok(usual && ends.0.is_some_and(|id| before == [id]) && ends.1.is_some_and(|id| after == [id]))
 }
 

@@ -195,3 +195,16 @@ pub(super) fn json(path: &Path) -> Result<Value> {
     }
     serde_json::from_slice(&pointer::read(path)?).with_context(|| format!("{} is not valid JSON", path.display()))
 }
+
+/// The special tokens that the library's post-processor puts before and after a text.
+pub(super) fn surroundings(library: &Library) -> Result<(Vec<u32>, Vec<u32>)> {
+    let ids = |special| -> Result<Vec<u32>> {
+        Ok(library.encode_fast("a", special).map_err(|error| anyhow!(error))?.get_ids().to_vec())
+    };
+    let (bare, whole) = (ids(false)?, ids(true)?);
+    let at = whole.windows(bare.len().max(1)).position(|window| window == bare);
+    match at {
+        Some(at) => Ok((whole[..at].to_vec(), whole[at + bare.len()..].to_vec())),
+        None => bail!("it puts special tokens elsewhere than before and after a text, which `pipe` does not support"),
+    }
+}
