@@ -215,7 +215,7 @@ fn other_labels_are_refused_and_outputs_without_names_can_be_named() {
     let note =
         "its labels have no names, only LABEL_0, LABEL_1; name them with `labels = […]` in the order of its outputs";
     assert!(err.contains(note), "{err}");
-    assert!(err.contains("nobody named the model's labels: if you know the order of its outputs"), "{err}");
+    assert!(err.contains("the model's labels have no names: if you know the order of its outputs"), "{err}");
 
     p.write("m.toml", &file("labels = [\"cross\", \"happy\"]"));
     run(&p, "m.toml");

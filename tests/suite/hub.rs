@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use super::real::{PIPELINE, Project};
 
-// The server's other faults are used by the tests of its module.
-#[allow(dead_code)]
+#[expect(dead_code, reason = "the tests of its module use the rest")]
 #[path = "../../src/ml/hub/server.rs"]
 mod server;
 

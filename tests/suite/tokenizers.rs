@@ -231,7 +231,7 @@ fn the_adapter_of_a_stage_is_complete_and_merges_with_its_labels() {
     let merged = &folders(&p, "merged")[0];
     assert_eq!(json(&merged.join("config.json"))["id2label"], serde_json::json!({"0": "cross", "1": "happy"}));
     assert_eq!(json(&merged.join("tokenizer_config.json"))["model_max_length"], 9);
-    // Without them, nobody knows the labels.
+    // Without them, the names of the labels are unknown.
     fs::remove_file(p.path("mood/config.json")).unwrap();
     let (code, _, err) = p.pipe(&["run", "p.toml"]);
     let expected = "neither the adapter nor the base names the labels, so they are LABEL_0, LABEL_1; set `labels`";

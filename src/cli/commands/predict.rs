@@ -131,7 +131,7 @@ impl Predict {
     }
 
     /// The texts of standard input come one by one; those of a file after all of it was read, so that a row that cannot be
-    /// used is told before the first prediction.
+    /// used is reported before the first prediction.
     fn texts(&self) -> Result<Source, Error> {
         let Some(path) = &self.input else {
             return Ok(if self.text.is_empty() {

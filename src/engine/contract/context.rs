@@ -158,7 +158,7 @@ impl Context<'_> {
         self.curve = Curve { columns, rows: rows.into_iter().map(finite).collect() };
     }
 
-    /// Keep a line about the result in the entry; `pipe show` prints it. Nobody sees it now: see [`Context::note`].
+    /// Keep a line about the result in its entry, which `pipe show` prints. The run itself does not show it; [`Context::note`] does.
     pub fn keep(&mut self, text: impl Into<String>) {
         self.notes.push(relative_to_root(self.root, &text.into()));
     }

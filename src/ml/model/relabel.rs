@@ -47,7 +47,7 @@ fn matched(own: &[String], wanted: &[String], key: impl Fn(&String) -> String) -
     all.iter().copied().eq(0..own.len()).then_some(order)
 }
 
-/// Whether nobody named these labels: `LABEL_0`, `LABEL_1`, …, which transformers writes.
+/// Whether these are the numbered names that transformers gives to labels without names: `LABEL_0`, `LABEL_1`, ….
 pub fn are_numbered(labels: &[String]) -> bool {
     labels.iter().enumerate().all(|(id, label)| *label == format!("LABEL_{id}"))
 }

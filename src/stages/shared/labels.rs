@@ -21,7 +21,7 @@ pub fn label_order(labels: &[String], tokens: &Tokens, whose: &str) -> Result<Op
         Correspondence::ByName(order) => Ok(Some(order)),
         Correspondence::Different => {
             let advice = if are_numbered(labels) && labels.len() == tokens.labels.len() {
-                "; nobody named the model's labels: if you know the order of its outputs, name them with `labels = […]` \
+                "; the model's labels have no names: if you know the order of its outputs, name them with `labels = […]` \
                  in the stage that gives the model (`model` and `merge` have it)"
             } else {
                 ""

@@ -1,4 +1,4 @@
-//! Writes a pipeline for data files that nobody has described yet, by looking at them.
+//! Writes a pipeline for data files, whose formats and columns it finds by looking at them.
 
 use std::path::{Path, PathBuf};
 

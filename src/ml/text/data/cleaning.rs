@@ -68,7 +68,7 @@ impl Cleaning {
     /// The file of a corpus, tokens or a model that says how its texts were cleaned.
     pub const FILE: &str = "preprocessing.json";
 
-    /// Read it from an artifact; none if nobody recorded it.
+    /// Read it from an artifact; None if the artifact has no such file.
     pub fn open(dir: &Path) -> Result<Option<Self>> {
         let path = dir.join(Self::FILE);
         if !path.is_file() {

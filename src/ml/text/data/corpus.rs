@@ -49,7 +49,7 @@ pub struct Corpus {
     pub validation: Vec<Example>,
     pub test: Vec<Example>,
     pub report: Report,
-    /// How its texts were cleaned; none if nobody recorded it.
+    /// How its texts were cleaned; None if the artifact does not say it.
     pub cleaning: Option<Cleaning>,
 }
 

@@ -1,4 +1,4 @@
-//! Looks at a data file that nobody has described yet: its format, and which columns are text and label.
+//! Looks at a data file without a description: finds its format, and which columns are text and label.
 
 use std::collections::BTreeSet;
 use std::path::Path;
