@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context, Result};
-use pipe_ml::text::data::spec::{Format, Purpose, Source};
+use pipe_ml::text::data::declare::spec::{Format, Purpose, Source};
 use pipe_ml::text::data::{Spec, preprocess, tokenize};
 use pipe_ml::watch::Silent;
 

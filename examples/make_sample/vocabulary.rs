@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use pipe_ml::text::data::spec::{Format, Purpose, Source};
+use pipe_ml::text::data::declare::spec::{Format, Purpose, Source};
 use pipe_ml::text::data::{Spec, preprocess};
 use pipe_ml::text::tokenizer::learn::Learn;
 use pipe_ml::watch::Silent;

@@ -17,9 +17,9 @@ use pipe_ml::compute::allocator::Watermark;
 use pipe_ml::judge::classifier::Size;
 use pipe_ml::judge::metrics::{Metrics, SCORING_ROWS, Scoring, Speed};
 use pipe_ml::judge::readable::check_tokens;
+use pipe_ml::text::data::declare::spec::Purpose;
 use pipe_ml::text::data::outcomes::Outcomes;
 use pipe_ml::text::data::predictions;
-use pipe_ml::text::data::spec::Purpose;
 use pipe_ml::text::data::{Cleaning, Split, Tokens};
 
 /// Scores a model on labelled rows: quality, size, speed and memory, and the outcome of each row.

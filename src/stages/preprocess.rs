@@ -13,7 +13,7 @@ use pipe_engine::contract::context::Context;
 use pipe_engine::contract::kind::{External, Invalid, Port, Stage, What};
 use pipe_engine::text::other_names::OtherName;
 use pipe_ml::compute::numbers::thousands;
-use pipe_ml::text::data::spec::Source;
+use pipe_ml::text::data::declare::spec::Source;
 use pipe_ml::text::data::{Report, Spec, preprocess_at};
 
 /// Reads labelled texts from files, folders and data sets, repairs and cleans them, and splits them.

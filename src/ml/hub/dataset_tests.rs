@@ -26,7 +26,7 @@ fn server() -> Server {
 }
 
 fn names(dir: &std::path::Path) -> Vec<String> {
-    crate::text::data::layout::below(dir).unwrap()
+    crate::text::data::read::layout::below(dir).unwrap()
 }
 
 #[test]

@@ -11,7 +11,8 @@ use super::reference::{Reference, SCHEME, is_commit, is_plain};
 use super::settings::Settings;
 use super::store::Store;
 use crate::files::weights;
-use crate::text::data::{Cleaning, card};
+use crate::text::data::Cleaning;
+use crate::text::data::read::card;
 use crate::text::tokenizer;
 use crate::watch::Watch;
 

@@ -6,7 +6,7 @@ use anyhow::Result;
 use toml_writer::{ToTomlValue, TomlStringBuilder};
 
 use pipe_ml::compute::numbers::thousands;
-use pipe_ml::text::data::spec::{OnUnusable, Purpose, Source, Spec};
+use pipe_ml::text::data::declare::spec::{OnUnusable, Purpose, Source, Spec};
 use pipe_ml::text::data::{Corpus, look, preprocess};
 use pipe_ml::watch::Silent;
 

@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 
-use pipe_ml::text::data::raw::Cut;
-use pipe_ml::text::data::reader::{self, Want};
-use pipe_ml::text::data::spec::{Column, Delimiter, Format, Source};
+use pipe_ml::text::data::declare::spec::{Column, Delimiter, Format, Source};
+use pipe_ml::text::data::read::raw::Cut;
+use pipe_ml::text::data::read::reader::{self, Want};
 
 /// How many rows without a text a message lists.
 const LISTED: usize = 3;

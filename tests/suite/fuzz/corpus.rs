@@ -3,9 +3,9 @@
 use std::fs;
 use std::io::Write;
 
-use pipe_ml::text::data::raw::Cut;
-use pipe_ml::text::data::reader::{self, Table};
-use pipe_ml::text::data::spec::{Format, Purpose, Source};
+use pipe_ml::text::data::declare::spec::{Format, Purpose, Source};
+use pipe_ml::text::data::read::raw::Cut;
+use pipe_ml::text::data::read::reader::{self, Table};
 use pipe_ml::text::data::{Spec, preprocess};
 use pipe_ml::watch::Silent;
 use proptest::prelude::*;

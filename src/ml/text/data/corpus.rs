@@ -15,10 +15,10 @@ use parquet::basic::Compression;
 use parquet::file::properties::WriterProperties;
 use serde::{Deserialize, Serialize};
 
-use super::cleaning::Cleaning;
-use super::pages;
 use super::report::Report;
 use crate::compute::foreign::catch_panics;
+use crate::text::data::clean::cleaning::Cleaning;
+use crate::text::data::read::pages;
 
 /// Rows decoded at a time before their size is known.
 const BATCH_ROWS: usize = 1024;

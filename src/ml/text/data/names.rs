@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
-use super::spec::Source;
+use crate::text::data::declare::spec::Source;
 
 /// A short name for each source: its file name without endings, with as many of its folders as tell it from others.
 pub(crate) fn of_sources(sources: &[Source]) -> Vec<String> {
@@ -94,7 +94,7 @@ pub(crate) fn make_unique<'a>(ids: impl Iterator<Item = &'a mut String>) -> Opti
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::text::data::spec::{Format, Purpose};
+    use crate::text::data::declare::spec::{Format, Purpose};
 
     fn names(paths: &[&str]) -> Vec<String> {
         of_sources(&paths.iter().map(|path| Source::at(*path)).collect::<Vec<_>>())

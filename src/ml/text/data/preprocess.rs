@@ -6,21 +6,21 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use rayon::prelude::*;
 
-use super::clean::{clean, key};
 use super::corpus::{Corpus, Example};
-use super::labels::{Labels, Remarks};
-use super::markup::look;
-use super::merge;
 use super::names;
-use super::problems::two_validations;
-use super::raw::Raw;
-use super::reader::Locate;
 use super::report::{Changed, Dropped, Left, Report, SplitReport, Splits};
-use super::sources::{read, row_id};
-use super::spec::{DEFAULT_VALIDATION, Purpose, Spec};
-use super::spelling::{LISTED, listed, quoted};
 use super::split;
 use crate::compute::numbers::thousands;
+use crate::text::data::clean::markup::look;
+use crate::text::data::clean::text::{clean, key};
+use crate::text::data::declare::problems::two_validations;
+use crate::text::data::declare::spec::{DEFAULT_VALIDATION, Purpose, Spec};
+use crate::text::data::labels::merge;
+use crate::text::data::labels::set::{Labels, Remarks};
+use crate::text::data::labels::spelling::{LISTED, listed, quoted};
+use crate::text::data::read::raw::Raw;
+use crate::text::data::read::reader::Locate;
+use crate::text::data::read::sources::{read, row_id};
 use crate::watch::{Interrupted, Progress, Watch};
 
 /// Rows to clean before checking the watch again.

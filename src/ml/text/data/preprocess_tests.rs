@@ -6,8 +6,8 @@ use proptest::prelude::*;
 use tempfile::TempDir;
 
 use super::*;
+use crate::text::data::declare::spec::{Format, OnUnusable, Source, Treatment};
 use crate::text::data::report::{Reason, SourceReport};
-use crate::text::data::spec::{Format, OnUnusable, Source, Treatment};
 use crate::watch::Silent;
 
 fn project(files: &[(&str, &str)]) -> TempDir {

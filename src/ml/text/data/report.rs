@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::spelling::shown;
 use crate::compute::numbers::thousands;
+use crate::text::data::labels::spelling::shown;
 
 /// Markup in fewer than one of this many texts is not worth a line.
 const RARE: u64 = 200;
@@ -169,7 +169,7 @@ impl Changed {
 
 /// Texts with markup that cleaning was not told to remove.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Left {
+pub(crate) struct Left {
     /// HTML tags.
     pub html: u64,
     /// Escapes such as `\u2019`.
@@ -179,14 +179,14 @@ pub(super) struct Left {
 }
 
 impl Left {
-    pub(super) fn add(&mut self, other: &Left) {
+    pub(crate) fn add(&mut self, other: &Left) {
         self.html += other.html;
         self.escapes += other.escapes;
         self.wrapped += other.wrapped;
     }
 
     /// What a user may want to do about it, if more than one text in `1 / RARE` has it.
-    pub(super) fn describe(&self, rows: u64) -> Vec<String> {
+    pub(crate) fn describe(&self, rows: u64) -> Vec<String> {
         let found = [
             (self.html, "HTML tags, such as `<br />`; `strip-html = true` removes them"),
             (self.escapes, "escapes such as `\\u2019`; `unescape-unicode = true` replaces them"),

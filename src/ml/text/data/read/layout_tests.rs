@@ -9,7 +9,7 @@ use arrow_schema::{DataType, Field, Schema};
 use super::tests::{labels, open, project, texts, why};
 use super::*;
 use crate::text::data::corpus::write_parquet;
-use crate::text::data::spec::Splitting;
+use crate::text::data::declare::spec::Splitting;
 
 /// A batch with a text, a nested text and a label whose classes the schema names.
 fn batch() -> (Arc<Schema>, Vec<ArrayRef>) {

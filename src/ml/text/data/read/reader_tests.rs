@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use tempfile::TempDir;
 
 use super::*;
-use crate::text::data::spec::{Column, Delimiter, Splitting};
+use crate::text::data::declare::spec::{Column, Delimiter, Splitting};
 
 /// A folder with these files.
 pub(super) fn project(files: &[(&str, &[u8])]) -> TempDir {

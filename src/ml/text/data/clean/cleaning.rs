@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
-use super::spec::{Normalise, Spec, Treatment, is_no};
+use crate::text::data::declare::spec::{Normalise, Spec, Treatment, is_no};
 
 /// The parameters of `preprocess` that change texts, under their names in a pipeline file.
 ///
@@ -116,7 +116,7 @@ impl Cleaning {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::text::data::clean::clean;
+    use crate::text::data::clean::text::clean;
     use crate::text::data::report::Changed;
 
     #[test]

@@ -4,13 +4,13 @@ use std::collections::BTreeSet;
 
 use anyhow::{Result, bail};
 
-use super::raw::Raw;
-use super::spec::Purpose;
 use super::spelling::{LISTED, listed, quoted, toml};
 use crate::compute::numbers;
+use crate::text::data::declare::spec::Purpose;
+use crate::text::data::read::raw::Raw;
 
 /// Fail if the training sources fall into groups that have no label in common: `0, 1` and `negative, positive`.
-pub(super) fn check<'a>(names: &'a [String], tables: &'a [Vec<Raw>]) -> Result<()> {
+pub(crate) fn check<'a>(names: &'a [String], tables: &'a [Vec<Raw>]) -> Result<()> {
     let set = |table: &'a [Raw]| -> BTreeSet<&'a str> {
         table.iter().filter(|row| row.purpose == Purpose::Train).map(|row| row.label.as_str()).collect()
     };
@@ -54,7 +54,7 @@ pub(super) fn check<'a>(names: &'a [String], tables: &'a [Vec<Raw>]) -> Result<(
 
 /// Warnings about training sources whose labels differ: a model can learn the source instead of the label.
 /// `rows[source][label]` are the rows that were kept.
-pub(super) fn one_sided(sources: &[&str], labels: &[String], rows: &[Vec<u64>]) -> Vec<String> {
+pub(crate) fn one_sided(sources: &[&str], labels: &[String], rows: &[Vec<u64>]) -> Vec<String> {
     let filled: Vec<usize> = (0..sources.len()).filter(|&source| rows[source].iter().any(|n| *n > 0)).collect();
     if filled.len() < 2 {
         return Vec::new();

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use anyhow::{Result, bail};
 
 use super::raw::{Decoder, Raw};
-use super::report::Unusable;
-use super::spec::{Column, Purpose, Source, Splitting};
+use crate::text::data::declare::spec::{Column, Purpose, Source, Splitting};
+use crate::text::data::report::Unusable;
 
 /// The date column of the COVID-19 tweets.
 const DATE: &str = "TweetAt";

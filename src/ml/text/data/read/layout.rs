@@ -8,9 +8,9 @@ use serde_json::Value;
 
 use super::card::{self, split_of};
 use super::features::class_names;
-use super::spec::{Column, Format, Purpose, Source, Splitting};
 use super::table::Want;
 use super::unpack::shown;
+use crate::text::data::declare::spec::{Column, Format, Purpose, Source, Splitting};
 
 /// Limits for a folder: more files than the largest sets of single texts have, and deeper than people nest folders.
 const MOST_FILES: usize = 2_000_000;

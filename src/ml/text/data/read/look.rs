@@ -8,9 +8,12 @@ use csv::{ByteRecord, ReaderBuilder};
 use serde_json::Value;
 
 use super::raw::{Cut, Decoder, Encoding};
-use super::spec::{Column, Delimiter, Format, Source};
 use super::unpack::shown;
-use super::{encoding, format, sniff, unpack};
+use crate::text::data::declare::spec::{Column, Delimiter, Format, Source};
+use crate::text::data::read::encoding;
+use crate::text::data::read::format;
+use crate::text::data::read::sniff;
+use crate::text::data::read::unpack;
 
 /// Rows that are looked at: enough to tell texts from labels.
 const ROWS: usize = 2000;

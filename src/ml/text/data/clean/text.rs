@@ -7,8 +7,8 @@ use regex::Regex;
 
 use super::cleaning::Cleaning;
 use super::markup::strip;
-use super::report::Changed;
-use super::spec::{Normalise, Treatment};
+use crate::text::data::declare::spec::{Normalise, Treatment};
+use crate::text::data::report::Changed;
 
 /// Matches everything from a scheme or `www.` to the next white space.
 static URL: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"(?i)\bhttps?://\S+|\bwww\.\S+").ok());

@@ -8,8 +8,8 @@ use csv::{ByteRecord, Reader, ReaderBuilder, Terminator};
 use super::quotes::{Quotes, quotes};
 use super::raw::LONGEST;
 use super::sniff;
-use super::spec::{Column, Delimiter, Format};
 use super::table::{Part, Roles, Sink, Values, position, short};
+use crate::text::data::declare::spec::{Column, Delimiter, Format};
 
 /// The maximum number of columns: more than any table of texts has, so a longer header is not a header.
 const MOST_COLUMNS: usize = 10_000;

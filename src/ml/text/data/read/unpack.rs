@@ -35,7 +35,7 @@ const OTHERS: [(&[u8], &str); 6] = [
 ];
 
 /// A file's name in messages and reports: without its folders, which differ between machines.
-pub(super) fn shown(path: &Path) -> String {
+pub(crate) fn shown(path: &Path) -> String {
     path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
 }
 

@@ -5,13 +5,13 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use anyhow::{Result, bail};
 
 use super::merge;
-use super::raw::Raw;
-use super::spec::{Purpose, Source, Spec};
 use super::spelling::{LISTED, alike, listed, number, quoted, toml};
-use super::table::closest;
-use super::unpack::shown;
 use crate::compute::numbers;
 use crate::compute::numbers::thousands;
+use crate::text::data::declare::spec::{Purpose, Source, Spec};
+use crate::text::data::read::raw::Raw;
+use crate::text::data::read::table::closest;
+use crate::text::data::read::unpack::shown;
 
 /// Labels that rows as many as these do not fill: with more than `MANY` labels, fewer than `FEW` rows for each.
 const MANY: usize = 20;
@@ -156,7 +156,7 @@ impl Labels {
 }
 
 /// `1 row at`, `137 rows, the first at`.
-pub(super) fn rows_at(count: u64) -> String {
+pub(crate) fn rows_at(count: u64) -> String {
     if count == 1 { "1 row at".to_owned() } else { format!("{} rows, the first at", thousands(count)) }
 }
 

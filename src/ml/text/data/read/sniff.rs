@@ -2,8 +2,8 @@
 
 use csv::{ByteRecord, ReaderBuilder, Terminator};
 
-use super::spec::Column;
 use super::table::short;
+use crate::text::data::declare::spec::Column;
 
 /// The delimiters to choose from, the usual ones first.
 const DELIMITERS: [u8; 4] = [b',', b'\t', b';', b'|'];

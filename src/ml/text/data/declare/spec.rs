@@ -191,7 +191,7 @@ fn yes() -> bool {
     true
 }
 
-pub(super) fn is_no(value: &bool) -> bool {
+pub(crate) fn is_no(value: &bool) -> bool {
     !value
 }
 
@@ -273,7 +273,7 @@ impl Source {
         None
     }
 
-    /// Further columns whose values are wanted, in [`Raw::others`](super::raw::Raw::others).
+    /// Further columns whose values are wanted, in [`Raw::others`](crate::text::data::read::raw::Raw::others).
     pub fn other_columns(&self) -> Vec<Column> {
         self.only.iter().flatten().map(|(name, _)| name.as_str().into()).collect()
     }

@@ -3,8 +3,8 @@
 use anyhow::{Result, bail};
 use serde_json::Value;
 
-use super::spec::Column;
 use super::table::{Part, Roles, Sink, Values, missing, short};
+use crate::text::data::declare::spec::Column;
 
 /// How many fields of an object a message names.
 const NAMED: usize = 8;

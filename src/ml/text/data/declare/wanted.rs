@@ -7,7 +7,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{self, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::spelling::number;
+use crate::text::data::labels::spelling::number;
 
 /// One value or several; numbers are compared as numbers.
 #[derive(Debug, Clone, PartialEq, Eq)]

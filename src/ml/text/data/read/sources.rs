@@ -4,19 +4,19 @@ use anyhow::{Result, bail};
 
 use super::raw::{Cut, Raw};
 use super::reader::{self, Locate};
-use super::report::{Dates, Reason, Report, SourceReport, Unusable};
-use super::spec::{OnUnusable, Source, Spec};
-use super::spelling::tidy;
-use super::split;
 use super::unpack;
 use crate::compute::numbers::thousands;
+use crate::text::data::declare::spec::{OnUnusable, Source, Spec};
+use crate::text::data::labels::spelling::tidy;
+use crate::text::data::report::{Dates, Reason, Report, SourceReport, Unusable};
+use crate::text::data::split;
 
 /// A larger share of unusable rows means that the file is not what the source says, such as another delimiter.
 const MOST_UNUSABLE: f64 = 0.05;
 
 /// The usable rows of a source within its limit, and the class names of its files. Its report begins here, and warnings
 /// about unusable rows.
-pub(super) fn read(
+pub(crate) fn read(
     source: &Source,
     name: &str,
     spec: &Spec,
@@ -100,7 +100,7 @@ fn without_label(rows: &mut Vec<Raw>, unusable: &mut Vec<Unusable>) {
     });
 }
 
-pub(super) fn row_id(row: &Raw, source: &str) -> String {
+pub(crate) fn row_id(row: &Raw, source: &str) -> String {
     row.id.clone().unwrap_or_else(|| format!("{source}:{}", row.number))
 }
 

@@ -2,7 +2,7 @@
 
 use anyhow::{Result, bail};
 
-use super::spec::Format;
+use crate::text::data::declare::spec::Format;
 
 /// Endings of packed files; the ending of the format stands before them.
 const PACKED: [&str; 5] = ["gz", "gzip", "zst", "zstd", "zip"];

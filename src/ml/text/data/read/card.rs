@@ -6,7 +6,7 @@ use saphyr_parser::{Event, Parser};
 use serde_json::{Map, Value};
 
 use super::format;
-use super::spec::{Format, Purpose};
+use crate::text::data::declare::spec::{Format, Purpose};
 
 /// The longest front matter of a README that is read, and its deepest nesting.
 const LONGEST: usize = 1 << 20;

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::fmt;
 
 use super::spec::{Purpose, Source, Spec};
-use super::spelling::quoted;
+use crate::text::data::labels::spelling::quoted;
 
 /// A parameter with a value that cannot be right.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,7 +22,7 @@ impl fmt::Display for Problem {
     }
 }
 
-pub(super) fn two_validations(share: f64) -> String {
+pub(crate) fn two_validations(share: f64) -> String {
     format!("validation is {share}, but a source already provides validation rows")
 }
 

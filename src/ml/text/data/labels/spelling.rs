@@ -1,7 +1,7 @@
 //! How labels are spelt: what is trimmed from them, and which two probably mean one class.
 
 /// Number of labels that a message names; it only counts the rest.
-pub(super) const LISTED: usize = 10;
+pub(crate) const LISTED: usize = 10;
 
 /// Letters of a label that a message shows.
 const SHOWN: usize = 60;

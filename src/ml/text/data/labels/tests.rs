@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use tempfile::TempDir;
 
-use super::preprocess;
-use super::spec::{Format, OnUnusable, Purpose, Source, Spec, Wanted};
-use super::{Corpus, Report};
+use crate::text::data::declare::spec::{Format, OnUnusable, Purpose, Source, Spec, Wanted};
+use crate::text::data::preprocess;
+use crate::text::data::{Corpus, Report};
 use crate::watch::Silent;
 
 /// Sources for training with these names and contents; nothing is set aside for validation.

@@ -15,11 +15,12 @@ use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use super::features::class_names;
-use super::spec::Column;
 use super::table::{Part, Roles, Sink, Values, missing, short};
 use super::unpack;
-use super::{ipc, pages};
 use crate::compute::foreign::catch_panics;
+use crate::text::data::declare::spec::Column;
+use crate::text::data::read::ipc;
+use crate::text::data::read::pages;
 
 /// Rows decoded at a time.
 const BATCH_ROWS: usize = 1024;

@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use regex::{Captures, Regex};
 
 use super::cleaning::Cleaning;
-use super::report::{Changed, Left};
+use crate::text::data::report::{Changed, Left};
 
 /// The elements of HTML that texts have; `<user>` and `<3` are not markup.
 static TAG: LazyLock<Option<Regex>> = LazyLock::new(|| {
@@ -27,7 +27,7 @@ static ESCAPES: LazyLock<Option<Regex>> =
     LazyLock::new(|| Regex::new(r"(?:\\u[0-9a-fA-F]{4})+|\\U[0-9a-fA-F]{8}").ok());
 
 /// Remove what the specification says is markup.
-pub(super) fn strip<'a>(text: &'a str, spec: &Cleaning, changed: &mut Changed) -> Cow<'a, str> {
+pub(crate) fn strip<'a>(text: &'a str, spec: &Cleaning, changed: &mut Changed) -> Cow<'a, str> {
     let mut text = Cow::Borrowed(text);
     if spec.unwrap_quotes
         && let Some(inner) = unwrapped(&text)
@@ -45,7 +45,7 @@ pub(super) fn strip<'a>(text: &'a str, spec: &Cleaning, changed: &mut Changed) -
 }
 
 /// Count what looks like markup and is left because the specification does not mention it.
-pub(super) fn look(text: &str, spec: &Cleaning, left: &mut Left) {
+pub(crate) fn look(text: &str, spec: &Cleaning, left: &mut Left) {
     let has = |pattern: &LazyLock<Option<Regex>>| pattern.as_ref().is_some_and(|pattern| pattern.is_match(text));
     left.html += u64::from(!spec.strip_html && text.contains('<') && has(&TAG));
     left.escapes += u64::from(!spec.unescape_unicode && text.contains("\\u") && has(&ESCAPES));

@@ -8,11 +8,18 @@ use anyhow::{Context, Result, bail, ensure};
 
 use super::layout::{Layout, Place, layout};
 use super::raw::{Cut, Decoder, Encoding, Raw};
-use super::report::Unusable;
-use super::spec::{Format, Purpose, Source};
 pub use super::table::Want;
 use super::table::{Part, Sink};
-use super::{columnar, delimited, encoding, format, json, lines, sniff, unpack};
+use crate::text::data::declare::spec::{Format, Purpose, Source};
+use crate::text::data::read::columnar;
+use crate::text::data::read::delimited;
+use crate::text::data::read::encoding;
+use crate::text::data::read::format;
+use crate::text::data::read::json;
+use crate::text::data::read::lines;
+use crate::text::data::read::sniff;
+use crate::text::data::read::unpack;
+use crate::text::data::report::Unusable;
 
 /// Turns a path of a specification into one on this machine.
 pub type Locate<'a> = &'a dyn Fn(&Path) -> PathBuf;
@@ -141,7 +148,7 @@ impl Given<'_> {
             Format::Covid19 | Format::Csv | Format::Tsv => {
                 let used = delimited::delimited(&part, format, &bytes, sink)?;
                 delimiter = Some(used);
-                if self.source.delimiter == Some(super::spec::Delimiter::Auto) {
+                if self.source.delimiter == Some(crate::text::data::declare::spec::Delimiter::Auto) {
                     sink.notes.push(format!("the columns of {} are divided by {}", place.name, sniff::name(used)));
                 }
             }

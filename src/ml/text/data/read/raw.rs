@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::clean::windows_1252;
-use super::spec::Purpose;
+use crate::text::data::clean::text::windows_1252;
+use crate::text::data::declare::spec::Purpose;
 
 /// Longest row that is accepted, in bytes: far longer than any text that a model sees, so a longer line is not a row.
 pub const LONGEST: usize = 16 << 20;
@@ -24,7 +24,7 @@ pub struct Raw {
     pub label: String,
     pub id: Option<String>,
     pub date: Option<String>,
-    /// The values of [`Source::other_columns`](super::spec::Source::other_columns); empty if the row lacks one.
+    /// The values of [`Source::other_columns`](crate::text::data::declare::spec::Source::other_columns); empty if the row lacks one.
     pub others: Vec<String>,
     /// Number of truncated characters in the text.
     pub cut: u64,
