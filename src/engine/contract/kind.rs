@@ -7,7 +7,7 @@ use schemars::Schema;
 use super::context::Context;
 use super::needs::Needs;
 pub use super::port::{Arity, Extra, MorePorts, Port, Ports, Type};
-use super::trial::Template;
+use super::trial::{Target, Template};
 use crate::text::diagnostic::{Diagnostic, Place};
 use crate::text::other_names::{OtherName, answer};
 use crate::text::parameters::Parameters;
@@ -141,6 +141,11 @@ pub trait Stage: Parameters {
         Vec::new()
     }
 
+    /// All problems with what a template refers to; asked for only if `RUNS_TRIALS` is set.
+    fn check_target(&self, _target: &Target) -> Vec<Invalid> {
+        Vec::new()
+    }
+
     /// All problems with the parameter values.
     fn check(&self) -> Vec<Invalid> {
         Vec::new()
@@ -170,6 +175,7 @@ pub trait Erased: Send + Sync {
     fn is_seeded(&self) -> bool;
     fn ports(&self) -> Extra;
     fn templates(&self) -> Vec<Template>;
+    fn check_target(&self, target: &Target) -> Vec<Invalid>;
     fn check(&self) -> Vec<Invalid>;
     fn check_inputs(&self, labels: &Labels) -> Vec<Invalid>;
     fn needs(&self) -> Vec<Need>;
@@ -194,6 +200,10 @@ impl<S: Stage> Erased for S {
 
     fn templates(&self) -> Vec<Template> {
         Stage::templates(self)
+    }
+
+    fn check_target(&self, target: &Target) -> Vec<Invalid> {
+        Stage::check_target(self, target)
     }
 
     fn check(&self) -> Vec<Invalid> {
