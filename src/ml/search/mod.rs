@@ -6,6 +6,8 @@ mod history;
 mod importance;
 mod journal;
 mod normal;
+#[cfg(test)]
+mod parity_tests;
 mod parzen;
 mod problem;
 mod random;
