@@ -2,7 +2,8 @@
 //!
 //! The rooms: `compute` (devices, numbers, kernels), `files` (weights on disk), `text` (data, tokenizers, batches), `model`
 //! (the families and what they share), `hub` (downloads), `train` (the one loop), `compress` (LoRA, pruning, quantization),
-//! `judge` (metrics, inference, inspection) and `onnx`. Long work reports to a [`watch::Watch`].
+//! `judge` (metrics, inference, inspection), `onnx` and `search` (which hyper-parameters to try next). Long work reports to a
+//! [`watch::Watch`].
 
 // What the crate does not offer to others is not `pub`; helpers of tests may be.
 #![cfg_attr(not(test), warn(unreachable_pub))]
@@ -14,6 +15,7 @@ pub mod hub;
 pub mod judge;
 pub mod model;
 pub mod onnx;
+pub mod search;
 pub mod text;
 pub mod train;
 pub mod watch;

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 /// The rooms of a crate in the order of their imports: a room may use those before it. `diff` and `run` use nothing of each other.
 const ENGINE: [&str; 7] = ["text", "store", "contract", "declare", "judge", "run", "diff"];
-const ML: [&str; 10] = ["watch", "compute", "files", "text", "model", "hub", "judge", "compress", "train", "onnx"];
+const ML: [&str; 11] =
+    ["watch", "compute", "files", "text", "model", "hub", "judge", "compress", "train", "onnx", "search"];
 
 /// Files that are compiled only for tests, which may use anything.
 pub fn is_test(path: &Path) -> bool {
