@@ -327,7 +327,11 @@ fn values_that_trials_cannot_have_are_found_when_the_file_is_read() {
     let said = |file: &str| -> Vec<String> {
         let Err(problems) = Dir::new(file).resolve(None, &[]) else { return Vec::new() };
         let place = |p: &pipe_engine::text::diagnostic::Place| p.source.text[p.span.clone()].to_string();
-        problems.0.iter().map(|d| format!("{} @ {}", d.message, d.place.as_ref().map_or(String::new(), place))).collect()
+        problems
+            .0
+            .iter()
+            .map(|d| format!("{} @ {}", d.message, d.place.as_ref().map_or(String::new(), place)))
+            .collect()
     };
     let file = format!("{PLAIN}{}", GRID.replace("[1, 2, 3]", "[1, -2]"));
     assert_eq!(said(&file), ["`shout`: times: expected a whole number from 0 to 4294967295, found -2 @ -2"]);

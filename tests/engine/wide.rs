@@ -169,7 +169,7 @@ impl Stage for Hunt {
             Tried::Failed { .. } => 0,
         };
         let (mut k, mut all) = (0, Vec::new());
-        let tried = cx.series(self.parallel, &mut |known| {
+        let tried = cx.series(self.parallel, &mut |_, known| {
             if k == self.count {
                 return None;
             }

@@ -10,7 +10,7 @@ use super::event::{Event, Observer};
 use super::measured::Measured;
 use super::port::Port;
 use super::progress::Progress;
-use super::trial::{Next, Trial, Trials, Tried};
+use super::trial::{Trial, Trials, Tried};
 use crate::store::artifact::Artifact;
 use crate::store::entry::{Curve, Sub};
 use crate::store::partial::Partial;
@@ -188,8 +188,13 @@ impl Context<'_> {
     /// The same for a series of trials of which `parallel` run at a time. `next` gives each trial from how those ended
     /// that are at least `parallel` before it, whatever the order in which trials end: so the series is the same for
     /// every number of slots. It ends when `next` gives None.
-    pub fn series(&mut self, parallel: usize, next: &mut Next) -> anyhow::Result<Vec<Tried>> {
-        let (tried, subs) = self.trials()?.series(parallel, next)?;
+    pub fn series(
+        &mut self,
+        parallel: usize,
+        next: &mut dyn FnMut(&Self, &[Tried]) -> Option<Trial>,
+    ) -> anyhow::Result<Vec<Tried>> {
+        let me: &Self = self;
+        let (tried, subs) = me.trials()?.series(parallel, &mut |known| next(me, known))?;
         self.refer(subs);
         Ok(tried)
     }

@@ -98,7 +98,7 @@ pub struct Found {
 }
 
 /// How the trials so far ended, and which is next; None ends the series.
-pub type Next<'a> = dyn FnMut(&[Tried]) -> Option<Trial> + 'a;
+pub(crate) type Next<'a> = dyn FnMut(&[Tried]) -> Option<Trial> + 'a;
 
 /// Runs trials for one running stage.
 pub(crate) trait Trials: Sync {

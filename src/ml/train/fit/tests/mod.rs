@@ -287,7 +287,8 @@ fn a_fit_in_rungs_ends_in_the_same_bits() {
         for until in [Some(1), Some(2), None] {
             let options = FitOptions::from(Hyperparameters { until, ..whole.clone() });
             let fitted =
-                fit(model(0.1, 4), &tokens, &objective, &options, Some(folder.path()), &Device::flex(), &Silent).unwrap();
+                fit(model(0.1, 4), &tokens, &objective, &options, Some(folder.path()), &Device::flex(), &Silent)
+                    .unwrap();
             let stop = if until.is_some() { Stop::Until } else { Stop::Finished };
             let steps = u64::from(until.unwrap_or(3)) * 6;
             assert_eq!((fitted.training.stop, fitted.training.steps), (stop, steps));
