@@ -16,7 +16,7 @@ use super::shared::training::{Task, Trained, WithTraining, save_model};
 use super::shared::types::{MODEL, PREDICTIONS, TOKENS};
 use super::shared::watched::{Watched, finished};
 use pipe_engine::contract::context::Context;
-use pipe_engine::contract::kind::{Extra, External, Invalid, Labels, MorePorts, Port, Resource, Stage};
+use pipe_engine::contract::kind::{External, Extra, Invalid, Labels, MorePorts, Port, Resource, Stage};
 use pipe_engine::text::other_names::OtherName;
 use pipe_ml::compress::student;
 use pipe_ml::compute::device::Chosen;

@@ -11,7 +11,7 @@ use super::shared::training;
 use super::shared::training::{ClassWeights, Task, Trained, WithTraining, check_smoothing, save_model};
 use super::shared::types::{ADAPTER, MODEL, TOKENS};
 use pipe_engine::contract::context::Context;
-use pipe_engine::contract::kind::{Extra, External, Invalid, MorePorts, Port, Resource, Stage};
+use pipe_engine::contract::kind::{External, Extra, Invalid, MorePorts, Port, Resource, Stage};
 use pipe_engine::text::other_names::OtherName;
 use pipe_ml::compress::lora::{LoraConfig, Targets, save_adapter};
 use pipe_ml::model::Initialised;

@@ -144,7 +144,9 @@ impl Stage for Search {
             Ok(varied) => {
                 if let Some(size) = varied.space.size().filter(|size| *size < trials as u64) {
                     let message = format!("`over` has only {size} combinations, fewer than the {trials} trials");
-                    wrong.push(Invalid::new("trials", message).help(format!("write `use = \"search@{size}\"`, or vary more")));
+                    wrong.push(
+                        Invalid::new("trials", message).help(format!("write `use = \"search@{size}\"`, or vary more")),
+                    );
                 }
             }
         }
@@ -196,8 +198,7 @@ impl Search {
         let direction = self.direction.or_else(|| objective.direction(&parameters));
         let first = values_of_file(cx, &varied)?;
         let maximize = direction.context("internal error: the direction was not checked")? == Direction::Maximize;
-        let sampler =
-            Sampler { method: self.sampler.method(), startup: self.startup, seed: cx.seed(), maximize };
+        let sampler = Sampler { method: self.sampler.method(), startup: self.startup, seed: cx.seed(), maximize };
         Ok(Plan {
             objective,
             varied,

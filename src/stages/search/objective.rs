@@ -14,7 +14,7 @@ use crate::stages::shared::types::MODEL;
 /// Whether more or less of the objective is better.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-pub enum Direction {
+pub(super) enum Direction {
     Maximize,
     Minimize,
 }
@@ -28,19 +28,19 @@ const VALIDATION: &str = "validation";
 
 /// `scores.macro-f1`: a stage, or one instance of it, and a figure of its result.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Objective<'a> {
+pub(super) struct Objective<'a> {
     pub target: &'a str,
     pub figure: &'a str,
 }
 
 impl<'a> Objective<'a> {
-    pub fn of(text: &'a str) -> Option<Self> {
+    pub(super) fn of(text: &'a str) -> Option<Self> {
         let (target, figure) = text.rsplit_once('.')?;
         (!target.is_empty() && !figure.is_empty() && !figure.contains(']')).then_some(Self { target, figure })
     }
 
     /// The direction, unless the figure does not say. `parameters` are those of the target.
-    pub fn direction(&self, parameters: &Value) -> Option<Direction> {
+    pub(super) fn direction(&self, parameters: &Value) -> Option<Direction> {
         let name = match self.figure {
             VALIDATION => parameters.get("metric").and_then(Value::as_str)?,
             figure => figure,
@@ -55,7 +55,7 @@ impl<'a> Objective<'a> {
     }
 
     /// What is wrong with the objective, seen from the stage that it names.
-    pub fn check(&self, target: &Target, direction: Option<Direction>) -> Vec<Invalid> {
+    pub(super) fn check(&self, target: &Target, direction: Option<Direction>) -> Vec<Invalid> {
         let Self { target: name, figure } = self;
         let wrong = |message: String| Invalid::new("objective", message);
         let mut problems = Vec::new();
@@ -88,7 +88,7 @@ impl<'a> Objective<'a> {
     }
 
     /// The value that a trial gave, or why there is none.
-    pub fn value(&self, found: &Found) -> Result<f64, String> {
+    pub(super) fn value(&self, found: &Found) -> Result<f64, String> {
         if let Some(value) = found.entry.made.facts.get(self.figure) {
             return Ok(*value);
         }

@@ -11,11 +11,11 @@ use serde_json::{Number, Value};
 use super::range::{Range, Values, When};
 
 /// By stage and parameter.
-pub type Over = BTreeMap<String, BTreeMap<String, Range>>;
+pub(super) type Over = BTreeMap<String, BTreeMap<String, Range>>;
 
 /// What the trials vary.
 #[derive(Debug)]
-pub struct Varied {
+pub(super) struct Varied {
     pub space: Space,
     /// The stage and the parameter of each parameter of the space.
     pub keys: Vec<(String, String)>,
@@ -32,7 +32,7 @@ struct Flat<'a> {
 
 impl Varied {
     /// The space of all parameters; one that depends on another comes after it. The order in the file plays no part.
-    pub fn of(over: &Over) -> Result<Self, Invalid> {
+    pub(super) fn of(over: &Over) -> Result<Self, Invalid> {
         let flat = |(stage, keys): (&'_ String, &'_ BTreeMap<String, Range>)| -> Vec<(String, String)> {
             keys.keys().map(|key| (stage.clone(), key.clone())).collect()
         };
@@ -41,7 +41,8 @@ impl Varied {
             all.iter().map(|(stage, key)| Flat { stage, key, range: &over[stage.as_str()][key.as_str()] }).collect();
         let mut varied = Self { space: Space { parameters: Vec::new() }, keys: Vec::new(), choices: Vec::new() };
         while !left.is_empty() {
-            let is_ready = |flat: &Flat| parents(&flat.range.when).iter().all(|parent| varied.position(*parent).is_some());
+            let is_ready =
+                |flat: &Flat| parents(&flat.range.when).iter().all(|parent| varied.position(*parent).is_some());
             let Some(at) = left.iter().position(is_ready) else { return Err(no_parent(&left, &all)) };
             let next = left.remove(at);
             varied.push(next)?;
@@ -65,10 +66,17 @@ impl Varied {
             }
             Values::Between { low, high, step, log } => (between(low, high, *step, *log).map_err(wrong)?, Vec::new()),
         };
-        let when = match range.when.iter().flat_map(|(s, keys)| keys.iter().map(move |(k, v)| (s, k, v))).collect::<Vec<_>>()[..] {
+        let when = match range
+            .when
+            .iter()
+            .flat_map(|(s, keys)| keys.iter().map(move |(k, v)| (s, k, v)))
+            .collect::<Vec<_>>()[..]
+        {
             [] => None,
             [(stage, key, wanted)] => {
-                let Some(parent) = self.position((stage, key)) else { return Err(wrong("`when` has no parent".into())) };
+                let Some(parent) = self.position((stage, key)) else {
+                    return Err(wrong("`when` has no parent".into()));
+                };
                 let wanted: &[Value] = match wanted {
                     Value::Array(all) => all,
                     one => std::slice::from_ref(one),
@@ -88,14 +96,14 @@ impl Varied {
     }
 
     /// What is wrong with the space for a method.
-    pub fn problem(&self, method: Method) -> Option<Invalid> {
+    pub(super) fn problem(&self, method: Method) -> Option<Invalid> {
         let problem = self.space.problem(method)?;
         let name = self.space.parameters.get(problem.parameter).map(|p| format!(".{}", p.name)).unwrap_or_default();
         Some(Invalid::new("over", format!("over{name}: {}", problem.fault)))
     }
 
     /// The ends of each range and each value of each list, for a look at them before anything runs.
-    pub fn samples(&self) -> Vec<Sample> {
+    pub(super) fn samples(&self) -> Vec<Sample> {
         let mut samples = Vec::new();
         for (at, (stage, key)) in self.keys.iter().enumerate() {
             let path = |more: String| vec!["over".into(), stage.clone(), key.clone(), more];
@@ -121,7 +129,7 @@ impl Varied {
     }
 
     /// The values that a point sets.
-    pub fn overrides(&self, point: &Point) -> Vec<Override> {
+    pub(super) fn overrides(&self, point: &Point) -> Vec<Override> {
         let set = |(at, (stage, key)): (usize, &(String, String))| {
             let value = self.value(at, point[at]?);
             Some(Override { stage: stage.clone(), key: key.clone(), value })
@@ -130,7 +138,7 @@ impl Varied {
     }
 
     /// A value of the space as the file would have it.
-    pub fn value(&self, at: usize, value: search::Value) -> Value {
+    pub(super) fn value(&self, at: usize, value: search::Value) -> Value {
         match value {
             search::Value::Float(x) => x.into(),
             search::Value::Integer(n) => n.into(),
@@ -140,7 +148,7 @@ impl Varied {
 
     /// The point of the values that the file has; a parameter has no value in it if the file leaves it to the stage, or if
     /// its value is none of the list.
-    pub fn point(&self, value_of: impl Fn(&str, &str) -> Option<Value>) -> Point {
+    pub(super) fn point(&self, value_of: impl Fn(&str, &str) -> Option<Value>) -> Point {
         let mut point = Point::new();
         for (at, (stage, key)) in self.keys.iter().enumerate() {
             let value = value_of(stage, key).filter(|_| self.space.is_active(at, &point));
@@ -182,7 +190,10 @@ fn no_parent(left: &[Flat], all: &[(String, String)]) -> Invalid {
     for flat in left {
         let name = format!("{}.{}", flat.stage, flat.key);
         if let Some((stage, key)) = parents(&flat.range.when).into_iter().find(|parent| !is_known(parent)) {
-            return Invalid::new("over", format!("over.{name}: `when` names `{stage}.{key}`, which the search does not vary"));
+            return Invalid::new(
+                "over",
+                format!("over.{name}: `when` names `{stage}.{key}`, which the search does not vary"),
+            );
         }
     }
     let names: Vec<String> = left.iter().map(|flat| format!("{}.{}", flat.stage, flat.key)).collect();

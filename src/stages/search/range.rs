@@ -11,20 +11,25 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Number, Value};
 
 /// By stage and parameter: the values that one of them must have.
-pub type When = BTreeMap<String, BTreeMap<String, Value>>;
+pub(super) type When = BTreeMap<String, BTreeMap<String, Value>>;
 
 /// The values that the trials may give a parameter.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Range {
+pub(super) struct Range {
     pub values: Values,
     /// Vary it only in trials in which another parameter has one of these values.
     pub when: When,
 }
 
 #[derive(Debug, Clone, PartialEq)]
-pub enum Values {
+pub(super) enum Values {
     /// Whole numbers if both ends are, else real numbers; the ends are included.
-    Between { low: Number, high: Number, step: Option<i64>, log: bool },
+    Between {
+        low: Number,
+        high: Number,
+        step: Option<i64>,
+        log: bool,
+    },
     Of(Vec<Value>),
 }
 
@@ -70,7 +75,9 @@ impl Serialize for Range {
         let when = self.when.clone();
         match &self.values {
             Values::Of(values) if when.is_empty() => values.serialize(serializer),
-            Values::Of(values) => Written { values: Some(values.clone()), when, ..Written::default() }.serialize(serializer),
+            Values::Of(values) => {
+                Written { values: Some(values.clone()), when, ..Written::default() }.serialize(serializer)
+            }
             Values::Between { low, high, step, log } => {
                 let (low, high) = (Some(low.clone()), Some(high.clone()));
                 Written { low, high, step: *step, log: *log, values: None, when }.serialize(serializer)

@@ -12,14 +12,14 @@ use serde_json::{Value, json};
 use super::trials::{Attempt, Plan};
 
 /// A finished search. Its files hold no times: equal searches give equal bytes.
-pub struct Report<'a> {
+pub(super) struct Report<'a> {
     pub name: &'a str,
     pub plan: &'a Plan<'a>,
     pub attempts: &'a [Attempt],
 }
 
 impl Report<'_> {
-    pub fn write(&self, dir: &Path) -> Result<()> {
+    pub(super) fn write(&self, dir: &Path) -> Result<()> {
         let put = |name: &str, bytes: &[u8]| {
             let path = dir.join(name);
             std::fs::write(&path, bytes).with_context(|| format!("cannot write {}", path.display()))
@@ -122,7 +122,8 @@ impl Report<'_> {
             let attempt = &self.attempts[k];
             let value = Self::last(attempt).map_or("–".into(), |value| format!("{value:.4}"));
             let mark = if best == Some(k) { "**" } else { "" };
-            let values = (0..self.space().parameters.len()).map(|at| self.value(at, &attempt.point).map_or("–".into(), shown));
+            let values =
+                (0..self.space().parameters.len()).map(|at| self.value(at, &attempt.point).map_or("–".into(), shown));
             let cells: Vec<String> =
                 [format!("{mark}{k}{mark}"), format!("{mark}{value}{mark}")].into_iter().chain(values).collect();
             let _ = writeln!(out, "| {} | {} |", cells.join(" | "), Self::state(attempt));
@@ -159,7 +160,7 @@ impl Report<'_> {
 }
 
 /// A value as people write it.
-pub fn shown(value: Value) -> String {
+pub(super) fn shown(value: Value) -> String {
     match value {
         Value::String(text) => text,
         Value::Number(number) => match number.as_f64() {

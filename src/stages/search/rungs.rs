@@ -15,7 +15,7 @@ const STATE: &str = "state";
 /// `rungs` as the file has it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct RungParameters {
+pub(super) struct RungParameters {
     /// The epochs after which trials are compared, ascending; those that are left then train to their last epoch.
     epochs: Vec<u32>,
     /// The share of trials that go on at each rung, rounded up.
@@ -32,14 +32,14 @@ fn half() -> f64 {
 
 /// The rungs of a search.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Rungs {
+pub(super) struct Rungs {
     pub stage: String,
     pub epochs: Vec<u32>,
     keep: f64,
 }
 
 impl RungParameters {
-    pub fn check(&self, over: &Over) -> Vec<Invalid> {
+    pub(super) fn check(&self, over: &Over) -> Vec<Invalid> {
         let mut problems = Vec::new();
         let mut wrong = |message: String| problems.push(Invalid::new("rungs", message));
         if self.epochs.is_empty() || self.epochs.contains(&0) || !self.epochs.is_sorted_by(|a, b| a < b) {
@@ -70,7 +70,7 @@ impl RungParameters {
         }
     }
 
-    pub fn of(&self, over: &Over) -> Option<Rungs> {
+    pub(super) fn of(&self, over: &Over) -> Option<Rungs> {
         let stage = self.stage(over)?.to_owned();
         Some(Rungs { stage, epochs: self.epochs.clone(), keep: self.keep })
     }
@@ -78,27 +78,27 @@ impl RungParameters {
 
 impl Rungs {
     /// The fewest trials of which one is left at the end.
-    pub fn bracket(&self) -> usize {
+    pub(super) fn bracket(&self) -> usize {
         self.epochs.iter().fold(1.0, |trials: f64, _| (trials / self.keep).ceil()).min(1e6) as usize
     }
 
     /// How many of some trials go on.
-    pub fn kept(&self, trials: usize) -> usize {
+    pub(super) fn kept(&self, trials: usize) -> usize {
         ((trials as f64 * self.keep).ceil() as usize).min(trials)
     }
 
-    pub fn stop_at(&self, until: u32) -> Override {
+    pub(super) fn stop_at(&self, until: u32) -> Override {
         Override { stage: self.stage.clone(), key: UNTIL.into(), value: until.into() }
     }
 
     /// The state from which the next rung goes on.
-    pub fn state(&self, found: &Found) -> Option<Artifact> {
+    pub(super) fn state(&self, found: &Found) -> Option<Artifact> {
         let of_other = found.others.get(&self.stage).and_then(|entry| entry.outputs.get(STATE));
         of_other.or_else(|| found.entry.outputs.get(STATE)).cloned()
     }
 
     /// Each rung, for a look at it before anything runs.
-    pub fn samples(&self) -> impl Iterator<Item = Sample> + '_ {
+    pub(super) fn samples(&self) -> impl Iterator<Item = Sample> + '_ {
         self.epochs.iter().enumerate().map(|(at, until)| Sample {
             path: vec!["rungs".into(), "epochs".into(), at.to_string()],
             set: self.stop_at(*until),

@@ -14,7 +14,7 @@ use super::over::Varied;
 use super::rungs::Rungs;
 
 /// A search with all that is fixed before its first trial.
-pub struct Plan<'a> {
+pub(super) struct Plan<'a> {
     pub objective: Objective<'a>,
     pub varied: Varied,
     pub sampler: Sampler,
@@ -32,7 +32,7 @@ pub struct Plan<'a> {
 
 /// A trial that was run.
 #[derive(Debug)]
-pub struct Attempt {
+pub(super) struct Attempt {
     pub point: Point,
     pub outcome: Outcome,
     /// Why there is no value.
@@ -50,7 +50,7 @@ impl Attempt {
         Self { point, outcome: Outcome::Pending, error: None, found: None, reports: Vec::new(), seconds: 0.0 }
     }
 
-    pub fn value(&self) -> Option<f64> {
+    pub(super) fn value(&self) -> Option<f64> {
         match self.outcome {
             Outcome::Value(value) => Some(value),
             _ => None,
@@ -80,7 +80,7 @@ impl Attempt {
 
 impl Plan<'_> {
     /// Run all trials; in order.
-    pub fn run(&self, cx: &mut Context) -> Result<Vec<Attempt>> {
+    pub(super) fn run(&self, cx: &mut Context) -> Result<Vec<Attempt>> {
         match &self.rungs {
             Some(rungs) => self.in_brackets(cx, rungs),
             None => self.in_series(cx),
@@ -196,7 +196,7 @@ impl Plan<'_> {
     }
 
     /// The best trial that ran to its end; of equal ones the first.
-    pub fn best<'a>(&self, attempts: &'a [Attempt]) -> Option<(usize, &'a Attempt, f64)> {
+    pub(super) fn best<'a>(&self, attempts: &'a [Attempt]) -> Option<(usize, &'a Attempt, f64)> {
         let mut best: Option<(usize, &Attempt, f64)> = None;
         for (k, attempt) in attempts.iter().enumerate() {
             let Some(value) = attempt.value() else { continue };
@@ -245,7 +245,7 @@ impl Plan<'_> {
 }
 
 /// The values of the file: the parameters of each varied stage.
-pub fn values_of_file(cx: &Context, varied: &Varied) -> Result<Point> {
+pub(super) fn values_of_file(cx: &Context, varied: &Varied) -> Result<Point> {
     let mut stages: BTreeMap<&str, Value> = BTreeMap::new();
     for (stage, _) in &varied.keys {
         if !stages.contains_key(stage.as_str()) {
