@@ -154,6 +154,12 @@ impl Stage for Search {
         wrong
     }
 
+    fn foresee(&self, cx: &mut Context) -> Option<usize> {
+        // An error says that a trial has no result yet, which is an answer too.
+        let _ = self.plan(cx).ok()?.run(cx);
+        Some(self.trials)
+    }
+
     fn check_target(&self, target: &Target) -> Vec<Invalid> {
         Objective::of(&self.objective).map_or_else(Vec::new, |objective| objective.check(target, self.direction))
     }
