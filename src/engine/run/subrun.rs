@@ -157,7 +157,7 @@ impl<'a> SubRuns<'a> {
     ) -> anyhow::Result<(Vec<Tried>, Vec<Sub>)> {
         let (send, receive) = mpsc::channel::<(usize, anyhow::Result<(Vec<Tried>, Vec<Sub>)>)>();
         let mut ended: Vec<Option<Tried>> = Vec::new();
-        let (mut over, mut subs, mut is_last, mut running) = (Vec::new(), Vec::new(), false, 0);
+        let (mut over, mut subs, mut is_last, mut running) = (Vec::new(), BTreeMap::new(), false, 0);
         let mut error = None;
         thread::scope(|scope| {
             loop {
@@ -184,7 +184,7 @@ impl<'a> SubRuns<'a> {
                 match ran {
                     Ok((mut tried, of_trial)) => {
                         ended[k] = tried.pop();
-                        subs.extend(of_trial);
+                        subs.insert(k, of_trial);
                     }
                     Err(failed) => error = Some(failed),
                 }
@@ -193,7 +193,8 @@ impl<'a> SubRuns<'a> {
         });
         match error {
             Some(error) => Err(error),
-            None => Ok((over, subs)),
+            // In the order of the trials, whichever ended first.
+            None => Ok((over, subs.into_values().flatten().collect())),
         }
     }
 
