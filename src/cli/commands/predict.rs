@@ -157,10 +157,8 @@ impl Predict {
                 Err(Error::failed("the model was trained on pairs of texts, but it is given single texts")
                     .help("give the second text with --pair, or its column with --pair-column"))
             }
-            (Some(false), true) => {
-                Err(Error::failed("the model was trained on single texts, but it is given pairs")
-                    .help("leave out --pair and --pair-column"))
-            }
+            (Some(false), true) => Err(Error::failed("the model was trained on single texts, but it is given pairs")
+                .help("leave out --pair and --pair-column")),
             _ => Ok(()),
         }
     }

@@ -114,11 +114,13 @@ impl<'a> Card<'a> {
         );
         if self.is_onnx {
             let types = self.reads_pairs() && self.config.token_types() > 1;
-            let inputs = if types { "`input_ids`, `attention_mask` and `token_type_ids`" } else { "`input_ids` and `attention_mask`" };
-            let _ = writeln!(
-                text,
-                "`model.onnx` takes {inputs} and gives `logits`, in the order of the labels below.\n"
-            );
+            let inputs = if types {
+                "`input_ids`, `attention_mask` and `token_type_ids`"
+            } else {
+                "`input_ids` and `attention_mask`"
+            };
+            let _ =
+                writeln!(text, "`model.onnx` takes {inputs} and gives `logits`, in the order of the labels below.\n");
         } else if self.config.head() == HeadKind::Mlp {
             text += "Its head has three layers, which `transformers` does not know: use `pipe predict`.\n\n";
         } else {
@@ -338,7 +340,11 @@ mod tests {
         let lineage = lineage();
         let text = || Card::of(&lineage, dir.path()).unwrap().text();
         assert!(text().contains("with 2 layers that gives a pair of texts one of 2 labels."), "{}", text());
-        assert!(text().contains("\nclassify({\"text\": \"a text\", \"text_pair\": \"its second text\"}, top_k=None)\n```\n\n"));
+        assert!(
+            text().contains(
+                "\nclassify({\"text\": \"a text\", \"text_pair\": \"its second text\"}, top_k=None)\n```\n\n"
+            )
+        );
         assert!(text().contains("## Texts\n\nTexts were used as they are.\n"), "{}", text());
         std::fs::write(dir.path().join("model.onnx"), "").unwrap();
         assert!(text().contains("takes `input_ids`, `attention_mask` and `token_type_ids` and gives"), "{}", text());

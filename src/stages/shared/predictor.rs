@@ -94,8 +94,7 @@ impl Predictor {
     pub fn predict(&self, texts: &[Texts]) -> Result<Vec<Prediction>> {
         let cleaned = |row: &Texts| (self.cleaned(row.first), row.second.map(|second| self.cleaned(second)));
         let texts: Vec<(Cow<str>, Option<Cow<str>>)> = texts.iter().map(cleaned).collect();
-        let rows: Vec<Texts> =
-            texts.iter().map(|(first, second)| Texts { first, second: second.as_deref() }).collect();
+        let rows: Vec<Texts> = texts.iter().map(|(first, second)| Texts { first, second: second.as_deref() }).collect();
         let positions = self.classifier.max_length();
         let longest = self.tokenizer.max_length().map_or(positions, |length| length.min(positions));
         let encoded = self.tokenizer.encode_rows(&rows, longest, &Silent)?;

@@ -139,8 +139,7 @@ fn relative(path: &Path, root: &Path) -> String {
 fn lengths(corpus: &Corpus) -> (usize, String) {
     let rows = corpus.train.iter().chain(&corpus.validation).chain(&corpus.test);
     let letters = |text: &String| text.chars().count();
-    let mut lengths: Vec<usize> =
-        rows.map(|row| letters(&row.text) + row.pair.as_ref().map_or(0, letters)).collect();
+    let mut lengths: Vec<usize> = rows.map(|row| letters(&row.text) + row.pair.as_ref().map_or(0, letters)).collect();
     lengths.sort_unstable();
     let at = |share: f64| lengths.get((lengths.len() as f64 * share) as usize).or(lengths.last()).copied().unwrap_or(0);
     let (median, most) = (at(0.5), at(0.95));

@@ -61,8 +61,7 @@ pub fn tokenize(
 }
 
 fn encode(tokenizer: &Tokenizer, rows: &[Example], max_length: usize, watch: &dyn Watch) -> Result<(Split, Lengths)> {
-    let texts: Vec<Texts> =
-        rows.iter().map(|row| Texts { first: &row.text, second: row.pair.as_deref() }).collect();
+    let texts: Vec<Texts> = rows.iter().map(|row| Texts { first: &row.text, second: row.pair.as_deref() }).collect();
     let encoded = tokenizer.encode_rows(&texts, max_length, watch)?;
     let lengths = Lengths::of(encoded.iter().map(|row| row.full).collect(), max_length);
     let mut split = Split::default();

@@ -234,10 +234,9 @@ fn read_split(path: &Path, classes: usize) -> Result<Split> {
             for row in 0..batch.num_rows() {
                 let types = types.map(|types| types.value(row));
                 let types = match &types {
-                    Some(types) => types
-                        .as_primitive_opt::<UInt8Type>()
-                        .context("its `token_type_ids` are not bytes")?
-                        .values(),
+                    Some(types) => {
+                        types.as_primitive_opt::<UInt8Type>().context("its `token_type_ids` are not bytes")?.values()
+                    }
                     None => &[][..],
                 };
                 let list = lists.value(row);

@@ -113,7 +113,9 @@ fn longest_first([a, b]: [usize; 2], room: usize) -> [usize; 2] {
 
 #[cfg(test)]
 mod tests {
-    use tokenizers::utils::truncation::{TruncationDirection, TruncationParams, TruncationStrategy, truncate_encodings};
+    use tokenizers::utils::truncation::{
+        TruncationDirection, TruncationParams, TruncationStrategy, truncate_encodings,
+    };
 
     use super::*;
 

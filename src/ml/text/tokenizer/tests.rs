@@ -99,10 +99,7 @@ fn rows_without_room_for_two_texts_are_refused() {
     let tokenizer = tiny();
     let pair = [Texts { first: "a", second: Some("b") }];
     let error = tokenizer.encode_rows(&pair, 5, &Silent).unwrap_err().to_string();
-    assert_eq!(
-        error,
-        "max-length 5 leaves no room for two texts: each pair has 4 special tokens; use at least 6"
-    );
+    assert_eq!(error, "max-length 5 leaves no room for two texts: each pair has 4 special tokens; use at least 6");
     assert_eq!(tokenizer.encode_rows(&pair, 6, &Silent).unwrap()[0].ids.len(), 6);
     // An empty second text is a pair with nothing between its last two special tokens.
     let [empty] = &tokenizer.encode_rows(&[Texts { first: "a", second: Some("") }], 9, &Silent).unwrap()[..] else {
@@ -122,7 +119,10 @@ fn model_input_names_decide_about_types() {
     assert_eq!(types("{}").unwrap(), [0, 0, 0, 1, 1]);
     assert_eq!(types(r#"{"model_input_names": ["input_ids", "attention_mask"]}"#).unwrap(), [0u8; 0]);
     let error = format!("{:#}", types(r#"{"model_input_names": 2}"#).unwrap_err());
-    assert!(error.ends_with("`model_input_names` in tokenizer_config.json is 2; it must be a list of names"), "{error}");
+    assert!(
+        error.ends_with("`model_input_names` in tokenizer_config.json is 2; it must be a list of names"),
+        "{error}"
+    );
 }
 
 #[test]

@@ -36,7 +36,12 @@ impl Source {
             );
         }
         if !self.header {
-            let roles = [(Some(&text), "text"), (pair, "text-pair"), (Some(&label).filter(|_| is_read), "label"), (self.id.as_ref(), "id")];
+            let roles = [
+                (Some(&text), "text"),
+                (pair, "text-pair"),
+                (Some(&label).filter(|_| is_read), "label"),
+                (self.id.as_ref(), "id"),
+            ];
             for (column, role) in roles {
                 if let Some(Column::Name(name)) = column {
                     add(

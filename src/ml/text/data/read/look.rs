@@ -108,8 +108,8 @@ pub fn look(path: &Path) -> Result<Source> {
         columns.iter_mut().for_each(|column| column.values.insert(0, column.name.clone()));
     }
     let pair = source.header.then(|| pair(&columns)).flatten();
-    let (text, label) =
-        text_and_label(&columns, pair.map(|(first, _)| first)).with_context(|| format!("cannot use {}", path.display()))?;
+    let (text, label) = text_and_label(&columns, pair.map(|(first, _)| first))
+        .with_context(|| format!("cannot use {}", path.display()))?;
     let column = |at: usize| match source.header {
         true => Column::Name(columns[at].name.clone()),
         false => Column::Number(at + 1),
