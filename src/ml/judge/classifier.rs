@@ -70,6 +70,7 @@ impl Classifier {
     /// `ids` `[B, T]`, `mask` `[B, T]` (true = a real token), both on [`Classifier::device`] → logits
     /// `[B, C]`, row by row.
     pub fn logits(&self, ids: impl Into<Ids>, mask: Tensor<2, Bool>) -> Result<Vec<f32>> {
+        let ids = ids.into();
         // Run inside the thread pool. From outside, each parallel loop would wait for a pool thread to wake up.
         let logits = rayon::scope(|_| self.model.forward(ids, mask, &mut Pass::Off));
         match logits.try_into_data().map(|data| data.convert::<f32>().try_into_vec()) {
