@@ -2,7 +2,7 @@
 """Write small random classifiers of every family with what transformers computes from them.
 
     pip install torch transformers peft safetensors
-    python scripts/parity/make_cases.py tests/fixtures/parity [--seed 7] [--random 12]
+    python scripts/parity/make_cases.py tests/fixtures/parity [--seed 7] [--random 12] [--only NAME…]
 
 Each case is a folder in the Hugging Face layout with an expected.json: a batch (input_ids, attention_mask, labels), and in
 f32 and without dropout the logits, the loss, the L2 norm of each parameter's gradient, and the losses and final logits of
@@ -68,6 +68,9 @@ CASES = {
     "deberta-absolute": ("deberta", dict(V3, relative_attention=False, position_biased_input=True, type_vocab_size=2,
                                          norm_rel_ebd="none"), 3, 12, {}),
     "deberta-v2": ("deberta", dict(V3, position_biased_input=True, pooler_hidden_act="tanh", position_buckets=-1), 2, 23, {}),
+    # Rows are pairs of texts: the second half of each has token type 1, which the folder's preprocessing.json says.
+    "bert-pairs": ("bert", dict(max_position_embeddings=32, type_vocab_size=2), 4, 15, dict(pairs=True)),
+    "deberta-pairs": ("deberta", dict(V3, type_vocab_size=2), 3, 16, dict(pairs=True)),
 }
 
 # name: (case of the base model, options of peft's LoraConfig)
@@ -90,7 +93,14 @@ def batch(generator, config, rows, width, how):
         if how.get("empty") and row == rows - 1:
             length = 0
         ids[row, length:], mask[row, length:] = pad, 0
-    return ids, mask, torch.randint(0, config.num_labels, (rows,), generator=generator)
+    labels = torch.randint(0, config.num_labels, (rows,), generator=generator)
+    return ids, mask, labels, types_of_pairs(mask) if how.get("pairs") else None
+
+
+def types_of_pairs(mask):
+    """1 for the second half of the real tokens of each row, 0 for the rest and for padding."""
+    lengths = mask.sum(1, keepdim=True)
+    return (torch.arange(mask.shape[1])[None] >= lengths // 2).long() * mask
 
 
 def randomise(model, generator):
@@ -112,14 +122,16 @@ def groups(model):
             dict(params=[p for p in model.parameters() if p.dim() == 1], weight_decay=0.0)]
 
 
-def expected(model, ids, mask, labels):
+def expected(model, ids, mask, labels, types=None):
     model.eval()
-    run = lambda: model(input_ids=ids, attention_mask=mask, labels=labels)
+    more = {} if types is None else dict(token_type_ids=types)
+    run = lambda: model(input_ids=ids, attention_mask=mask, labels=labels, **more)
     out = run()
     out.loss.backward()
     data = dict(input_ids=ids.tolist(), attention_mask=mask.tolist(), labels=labels.tolist(), logits=out.logits.tolist(),
                 loss=out.loss.item(),
-                grad_norms={n: p.grad.norm().item() for n, p in model.named_parameters() if p.grad is not None})
+                grad_norms={n: p.grad.norm().item() for n, p in model.named_parameters() if p.grad is not None},
+                **{name: values.tolist() for name, values in more.items()})
     optimizer = torch.optim.AdamW(groups(model), lr=1e-3, betas=(0.9, 0.999), eps=1e-8)
     losses = []
     for _ in range(5):
@@ -152,6 +164,9 @@ def write(folder, case, seed):
     model, generator = build(case, seed)
     os.makedirs(folder, exist_ok=True)
     save(model, folder, how)
+    if how.get("pairs"):
+        with open(os.path.join(folder, "preprocessing.json"), "w") as file:
+            file.write('{\n  "pairs": true\n}\n')
     data = expected(model, *batch(generator, model.config, rows, width, how))
     with open(os.path.join(folder, "expected.json"), "w") as file:
         json.dump(data, file)
@@ -189,7 +204,7 @@ def write_lora(folder, base, options, seed):
     _, _, rows, width, how = CASES[base]
     model, generator = build(CASES[base], seed)
     model.save_pretrained(os.path.join(folder, "base"))
-    ids, mask, labels = batch(generator, model.config, rows, width, how)
+    ids, mask, labels, _ = batch(generator, model.config, rows, width, how)
     model = get_peft_model(model, LoraConfig(task_type="SEQ_CLS", lora_dropout=0.0, **options))
     with torch.no_grad():
         for name, p in model.named_parameters():
@@ -247,6 +262,7 @@ def main():
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--random", type=int, default=0)
     parser.add_argument("--folders", nargs="+", default=[])
+    parser.add_argument("--only", nargs="+", default=[], help="names of cases to write")
     args = parser.parse_args()
     for i, folder in enumerate(args.folders):
         name = os.path.basename(os.path.normpath(folder))
@@ -259,9 +275,11 @@ def main():
         rng = random.Random(args.seed)
         cases = {f"random-{i}": random_case(rng) for i in range(args.random)}
     for i, (name, case) in enumerate(cases.items()):
+        if args.only and name not in args.only:
+            continue
         write(os.path.join(args.out, name), case, args.seed + i)
         print(name)
-    if not args.random:
+    if not args.random and not args.only:
         with open(os.path.join(args.out, "log_buckets.json"), "w") as file:
             json.dump(log_buckets(), file)
         for i, (name, (base, options)) in enumerate(LORA.items()):

@@ -296,6 +296,7 @@ impl Teacher {
                      tokenizer"
                 )
             })?;
+            base::check_pairs(&cx.input("tokens")?.dir, &dir, "the teacher")?;
             let help = "set `in.teacher-tokens` to tokens of the teacher's tokenizer";
             base::check_tokenizer(&cx.input("tokens")?.dir, &dir, "the teacher's", help)?;
             return Ok(Self::Model { classifier, tokens: None });
@@ -308,7 +309,7 @@ impl Teacher {
             tokens.labels.join(", ")
         );
         check_tokens(classifier.config(), &theirs)?;
-        base::check_tokenizer(&input.dir, &dir, "the teacher's", base::TAKE_THE_MODELS)?;
+        base::check_rows(&input.dir, &dir, "the teacher")?;
         Ok(Self::Model { classifier, tokens: Some(theirs) })
     }
 

@@ -146,7 +146,7 @@ impl Stage for Evaluate {
         let watermark = Watermark::set();
         let classifier = classifier_for(cx, &model.dir, &tokens, &device, "the model")?;
         check_tokens(classifier.config(), &tokens)?;
-        base::check_tokenizer(&cx.input("tokens")?.dir, &model.dir, "the model's", base::TAKE_THE_MODELS)?;
+        base::check_rows(&cx.input("tokens")?.dir, &model.dir, "the model")?;
         let forward = |ids, mask| classifier.logits(ids, mask);
         let scoring = Scoring { split, pad_id: tokens.pad_id, batch_size: self.batch_size, device: &device.device };
         let logits = finished(scoring.logits(&forward, &Watched::new(cx)))?;

@@ -4,7 +4,7 @@ use anyhow::Context as _;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::shared::base::{TAKE_THE_MODELS, check_tokenizer, copy_but_weights};
+use super::shared::base::{check_rows, copy_but_weights};
 use super::shared::lineage::{Lineage, Step};
 use super::shared::types::{MODEL, TOKENS};
 use super::shared::watched::{Watched, finished};
@@ -89,7 +89,7 @@ pub(super) fn calibration(cx: &Context, count: usize) -> anyhow::Result<Option<C
     let tokens = Tokens::open(&cx.input("tokens")?.dir)?;
     let dir = &cx.input("model")?.dir;
     check_tokens(&Config::open(dir)?, &tokens)?;
-    check_tokenizer(&cx.input("tokens")?.dir, dir, "the model's", TAKE_THE_MODELS)?;
+    check_rows(&cx.input("tokens")?.dir, dir, "the model")?;
     anyhow::ensure!(
         !tokens.validation.is_empty(),
         "there are no validation rows to measure layers on; set `validation` in `preprocess`, or leave out `in.tokens`"

@@ -20,7 +20,7 @@ use pipe_ml::text::tokenizer::learn::{Learn, SMALLEST};
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Tokenize {
     /// The most tokens per row, including special tokens; longer texts are cut at the end, or at the beginning if the
-    /// tokenizer says so (`truncation_side`). Models trained on these tokens keep it as `model_max_length`.
+    /// tokenizer says so (`truncation_side`). Of a pair of texts, the longer one is cut first. Models trained on these tokens keep it as `model_max_length`.
     max_length: usize,
     /// Folder with the tokenizer's files, or `hf:OWNER/NAME@REVISION`: usually the base model's. `"base"` takes the `base`
     /// (of `distill` the `student`) of the stages that read the tokens, so that both change together. The files are
@@ -82,7 +82,8 @@ impl Stage for Tokenize {
         match self.learn {
             Some(vocabulary) => {
                 let learn = Learn { vocabulary, min_frequency: 2 };
-                learn.write(corpus.train.iter().map(|row| row.text.as_str()), &out)?;
+                let texts = corpus.train.iter().flat_map(|row| std::iter::once(&row.text).chain(&row.pair));
+                learn.write(texts.map(String::as_str), &out)?;
                 tokenizer::limit(&out, self.max_length)?;
             }
             None => {

@@ -1,35 +1,17 @@
 //! A model that is already trained enters a pipeline, whatever its labels' order.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use pipe_ml::files::weights;
 
-use super::real::{PIPELINE, Project};
-
-/// The corpus and the tokens of `PIPELINE`.
-fn rows() -> &'static str {
-    PIPELINE.split("[stage.teacher]").next().unwrap()
-}
-
-/// The folder of a stage's output.
-pub fn folder(p: &Project, file: &str, stage: &str) -> PathBuf {
-    let (code, out, err) = p.pipe(&["cache", "path", file, stage]);
-    assert_eq!(code, 0, "{err}");
-    out.trim().into()
-}
-
-pub fn run(p: &Project, file: &str) -> String {
-    let (code, _, err) = p.pipe(&["run", file]);
-    assert_eq!(code, 0, "{err}");
-    err
-}
+use super::project::{Project, ROWS};
 
 /// Copy the teacher into the project under another name, as a user who got it from elsewhere has it.
 fn exported(p: &Project, name: &str) {
     p.run(&["teacher"]);
     fs::create_dir(p.path(name)).unwrap();
-    for file in fs::read_dir(folder(p, "p.toml", "teacher")).unwrap().map(|file| file.unwrap().path()) {
+    for file in fs::read_dir(p.folder("p.toml", "teacher")).unwrap().map(|file| file.unwrap().path()) {
         fs::write(p.path(name).join(file.file_name().unwrap()), fs::read(&file).unwrap()).unwrap();
     }
 }
@@ -91,28 +73,28 @@ use = "compare"
 in.metrics = "scores"
 export = "out"
 "#;
-    p.write("m.toml", &format!("{}{stages}", rows()));
-    let said = run(&p, "m.toml");
+    p.write("m.toml", &format!("{}{stages}", ROWS));
+    let said = p.run_file("m.toml");
     assert!(!said.contains("warning"), "{said}");
     // Weights and config are those of the folder, and so is the score.
-    let entered = folder(&p, "m.toml", "mine");
+    let entered = p.folder("m.toml", "mine");
     for name in ["model.safetensors", "config.json", "tokenizer.json", "training.json"] {
         assert!(bytes(&entered, name) == bytes(&p.path("mine"), name), "{name}");
     }
     p.run(&["scores[teacher]"]);
-    let scored = |file: &str, stage: &str| bytes(&folder(&p, file, stage), "predictions.parquet");
+    let scored = |file: &str, stage: &str| bytes(&p.folder(file, stage), "predictions.parquet");
     assert!(scored("m.toml", "scores[mine].predictions") == scored("p.toml", "scores[teacher].predictions"));
     assert!(p.path("out/comparison.csv").is_file());
 
     // An integer model stays one.
-    let int8 = folder(&p, "m.toml", "int8");
+    let int8 = p.folder("m.toml", "int8");
     fs::create_dir(p.path("int8")).unwrap();
     for file in fs::read_dir(&int8).unwrap().map(|file| file.unwrap().path()) {
         fs::write(p.path("int8").join(file.file_name().unwrap()), fs::read(&file).unwrap()).unwrap();
     }
     p.write("again.toml", "[stage.again]\nuse = \"model@int8\"\n");
-    run(&p, "again.toml");
-    assert!(bytes(&folder(&p, "again.toml", "again"), "model.safetensors") == bytes(&int8, "model.safetensors"));
+    p.run_file("again.toml");
+    assert!(bytes(&p.folder("again.toml", "again"), "model.safetensors") == bytes(&int8, "model.safetensors"));
 
     // A change of a file in the folder is seen.
     let (_, plan, _) = p.pipe(&["plan", "m.toml"]);
@@ -166,22 +148,21 @@ base = "mine"
 in.tokens = "tokens"
 epochs = 1
 "#;
-    p.write("mine.toml", &format!("{}{stages}", rows()));
-    p.write("swapped.toml", &format!("{}{}", rows(), stages.replace("mine\"", "swapped\"")));
-    let said = run(&p, "mine.toml");
+    p.write("mine.toml", &format!("{}{stages}", ROWS));
+    p.write("swapped.toml", &format!("{}{}", ROWS, stages.replace("mine\"", "swapped\"")));
+    let said = p.run_file("mine.toml");
     assert!(!said.contains("matched by name") && !said.contains("warning"), "{said}");
-    let said = run(&p, "swapped.toml");
+    let said = p.run_file("swapped.toml");
     let matched =
         "in another order or spelling than the tokens; they are matched by name: CROSS → cross, Happy → happy";
     for whose in ["the model has its labels", "the teacher has its labels", "the base has its labels"] {
         assert!(said.contains(&format!("{whose} {matched}")), "{whose}: {said}");
     }
     assert!(!said.contains("warning"), "{said}");
-    let (mine, swapped) =
-        (folder(&p, "mine.toml", "scores.predictions"), folder(&p, "swapped.toml", "scores.predictions"));
+    let (mine, swapped) = (p.folder("mine.toml", "scores.predictions"), p.folder("swapped.toml", "scores.predictions"));
     assert!(bytes(&mine, "predictions.parquet") == bytes(&swapped, "predictions.parquet"));
     for stage in ["pruned", "narrow", "student", "further", "adapted.model"] {
-        let (mine, swapped) = (folder(&p, "mine.toml", stage), folder(&p, "swapped.toml", stage));
+        let (mine, swapped) = (p.folder("mine.toml", stage), p.folder("swapped.toml", stage));
         assert!(bytes(&mine, "model.safetensors") == bytes(&swapped, "model.safetensors"), "{stage}");
         let labels = |dir: &Path| {
             let config: serde_json::Value = serde_json::from_slice(&bytes(dir, "config.json")).unwrap();
@@ -201,7 +182,7 @@ fn other_labels_are_refused_and_outputs_without_names_can_be_named() {
         format!(
             "{}[stage.mine]\nuse = \"model@mine\"\n{labels}\n[stage.scores]\nuse = \"evaluate\"\nin.model = \"mine\"\n\
              in.tokens = \"tokens\"\nspeed-seconds = 0\n",
-            rows()
+            ROWS
         )
     };
     p.write("m.toml", &file(""));
@@ -218,9 +199,9 @@ fn other_labels_are_refused_and_outputs_without_names_can_be_named() {
     assert!(err.contains("the model's labels have no names: if you know the order of its outputs"), "{err}");
 
     p.write("m.toml", &file("labels = [\"cross\", \"happy\"]"));
-    run(&p, "m.toml");
+    p.run_file("m.toml");
     p.run(&["scores[teacher]"]);
-    let scored = |file: &str, stage: &str| bytes(&folder(&p, file, stage), "predictions.parquet");
+    let scored = |file: &str, stage: &str| bytes(&p.folder(file, stage), "predictions.parquet");
     assert!(scored("m.toml", "scores.predictions") == scored("p.toml", "scores[teacher].predictions"));
 
     p.write("m.toml", &file("labels = [\"a\", \"b\", \"c\"]"));

@@ -6,57 +6,13 @@ use std::path::{Path, PathBuf};
 use safetensors::SafeTensors;
 
 use crate::families::{BERT, DEBERTA, base_in, tensors};
-use crate::real::Project;
+use crate::project::{Project, trained};
 
-/// A corpus, its tokens for a RoBERTa, and that RoBERTa trained on them.
-const TEACHER: &str = r#"
-name = "chain"
-seed = 7
-[stage.corpus]
-use = "preprocess"
-sources = [
-  { path = "train.csv", format = "csv" },
-  { path = "test.tsv", format = "tsv", split = "test", text = "words", label = "class" },
-]
-validation = 0.2
-[stage.tokens]
-use = "tokenize@32"
-in.corpus = "corpus"
-tokenizer = "tiny"
-[stage.teacher]
-use = "train"
-in.tokens = "tokens"
-base = "tiny"
-epochs = 1
-learning-rate = 2e-3
-"#;
-
-/// A project with the pipeline `TEACHER` and these stages.
+/// A project with a trained RoBERTa and these stages.
 fn project(stages: &str) -> Project {
     let p = Project::new();
-    p.write("p.toml", &format!("{TEACHER}{stages}"));
+    p.write("p.toml", &format!("{}{stages}", trained(1)));
     p
-}
-
-/// The folder of a stage's only or first output.
-fn folder(p: &Project, stage: &str) -> PathBuf {
-    let (code, out, err) = p.pipe(&["cache", "path", "p.toml", stage]);
-    assert_eq!(code, 0, "{err}");
-    Path::new(out.lines().next().unwrap()).to_owned()
-}
-
-fn metrics(p: &Project, stage: &str) -> serde_json::Value {
-    let dir = p.pipe(&["cache", "path", "p.toml", stage]).1;
-    let file = dir.lines().map(|dir| Path::new(dir).join("metrics.json")).find(|file| file.is_file()).unwrap();
-    serde_json::from_slice(&fs::read(file).unwrap()).unwrap()
-}
-
-/// The standard error of a run that fails.
-fn failure(p: &Project, stage: &str) -> String {
-    let (code, _, err) = p.pipe(&["run", "p.toml", stage]);
-    assert_eq!(code, 1, "{err}");
-    assert!(!err.contains("panicked"), "{err}");
-    err
 }
 
 #[test]
@@ -86,7 +42,7 @@ speed-seconds = 0
 "#,
     );
     assert_eq!(p.run(&["scores"]).len(), 8);
-    let of = |variant: &str, name: &str| metrics(&p, &format!("scores[{variant}]"))[name].as_f64().unwrap();
+    let of = |variant: &str, name: &str| p.metrics(&format!("scores[{variant}]"))[name].as_f64().unwrap();
     let zeros = |variant: &str| of(variant, "parameters") - of(variant, "non_zero");
     assert!(zeros("pruned") > 0.2 * of("pruned", "parameters") && zeros("int8") >= zeros("pruned"));
     assert!(of("int8", "bytes") < 0.45 * of("pruned", "bytes"));
@@ -125,8 +81,8 @@ speed-seconds = 0
         assert_eq!(p.run(&[]).len(), 8);
         assert_eq!(p.run(&[]), [""; 0]);
         assert!(tensors(&p, "student").iter().any(|name| name.starts_with(family)), "{family}");
-        let difference = metrics(&p, "scores[student]")["loss"].as_f64().unwrap()
-            - metrics(&p, "scores[int8]")["loss"].as_f64().unwrap();
+        let difference = p.metrics("scores[student]")["loss"].as_f64().unwrap()
+            - p.metrics("scores[int8]")["loss"].as_f64().unwrap();
         assert!(difference.abs() < 0.02, "{family} {difference}");
         let (code, out, err) = p.pipe(&["predict", "p.toml:int8", "--text", "the queue was awful"]);
         assert!(code == 0 && out.contains("\"label\""), "{out}{err}");
@@ -134,7 +90,7 @@ speed-seconds = 0
         // Without its own tokens the teacher has to read the student's.
         let text = fs::read_to_string(p.path("p.toml")).unwrap();
         p.write("p.toml", &text.replace("in.teacher-tokens = \"tokens\"\n", ""));
-        let said = failure(&p, "student");
+        let said = p.failure("student");
         assert!(said.contains("or set `in.teacher-tokens` to tokens of the teacher's tokenizer"), "{said}");
     }
 }
@@ -198,7 +154,7 @@ fn cached_logits_give_the_same_student_to_the_bit_and_serve_many() {
     let text = fs::read_to_string(p.path("p.toml")).unwrap();
     p.write("p.toml", &text.replace("[stage.live]\n", "[stage.live]\neval-batch-size = 7\n"));
     p.run(&["live", "--force", "live"]);
-    let weights = |stage: &str| fs::read(folder(&p, stage).join("model.safetensors")).unwrap();
+    let weights = |stage: &str| fs::read(p.folder("p.toml", stage).join("model.safetensors")).unwrap();
     assert!(weights("live") == weights("again"));
 
     // Another temperature does not run the teacher again.
@@ -207,7 +163,7 @@ fn cached_logits_give_the_same_student_to_the_bit_and_serve_many() {
 
     // Predictions on other rows are refused; the error names the missing rows.
     p.write("p.toml", &text.replace("split = \"train\"", "split = \"test\""));
-    let said = failure(&p, "again");
+    let said = p.failure("again");
     assert!(said.contains("the predictions lack 128 of the 128 train rows of the tokens, such as `train:"), "{said}");
     assert!(said.contains("the tokens lack 40 of the 40 train rows of the predictions, such as `"), "{said}");
 }
@@ -228,7 +184,7 @@ student = "tiny"
 epochs = 1
 "#,
     );
-    let said = failure(&p, "student");
+    let said = p.failure("student");
     assert!(
         said.contains(
             "the tokens were made with another tokenizer than the teacher's; they differ in the vocabulary: id "
@@ -307,7 +263,7 @@ in.model = "narrow"
         &fs::read_to_string(p.path("p.toml")).unwrap().replace("hidden = { loss = \"mse\" }", "attention = {}"),
     );
     p.write("narrow/config.json", &config.replace("_heads\": 4", "_heads\": 2"));
-    let said = failure(&p, "narrow");
+    let said = p.failure("narrow");
     assert!(said.contains("the student has 2 heads and the teacher 4; remove `attention`"), "{said}");
 }
 
@@ -343,7 +299,7 @@ speed-seconds = 0
     );
     p.run(&[]);
     // The weights come from the teacher, not from the placeholders of its integer layers.
-    let bytes = |stage: &str| fs::read(folder(&p, stage).join("model.safetensors")).unwrap();
+    let bytes = |stage: &str| fs::read(p.folder("p.toml", stage).join("model.safetensors")).unwrap();
     let (teacher, student) = (bytes("teacher"), bytes("student"));
     let weight = |bytes: &[u8]| -> Vec<f32> {
         let file = SafeTensors::deserialize(bytes).unwrap();
@@ -352,7 +308,7 @@ speed-seconds = 0
     };
     let near = weight(&teacher).iter().zip(weight(&student)).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
     assert!(near < 0.02, "the student's weights are {near} from the teacher's");
-    let config = fs::read_to_string(folder(&p, "student").join("config.json")).unwrap();
+    let config = fs::read_to_string(p.folder("p.toml", "student").join("config.json")).unwrap();
     assert!(!config.contains("quantization_config") && config.contains("\"num_hidden_layers\": 1"), "{config}");
 }
 
@@ -404,13 +360,13 @@ in.tokens = "tokens"
         &Project::csv(60).replace("day 7\",cross", "day 7\",so-so").replace("day 9\",cross", "day 9\",so-so"),
     );
     let teacher = "the teacher classifies into cross, happy, so-so, but the tokens are labelled cross, happy";
-    assert!(failure(&p, "by-model").contains(teacher));
+    assert!(p.failure("by-model").contains(teacher));
     let own = "the teacher's tokens are labelled cross, happy, so-so, but the tokens are labelled cross, happy;";
-    assert!(failure(&p, "by-tokens").contains(own));
+    assert!(p.failure("by-tokens").contains(own));
     let logits = "cached2 gives 3 logits per row, but the tokens have 2 labels: cross, happy";
-    assert!(failure(&p, "by-logits").contains(logits));
+    assert!(p.failure("by-logits").contains(logits));
     let student = "the student classifies into cross, happy, so-so, but the tokens are labelled cross, happy";
-    assert!(failure(&p, "by-student").contains(student));
+    assert!(p.failure("by-student").contains(student));
 }
 
 #[test]
@@ -433,7 +389,7 @@ in.tokens = "tokens"
 "#,
     );
     p.write("fewer.csv", &Project::csv(100));
-    let said = failure(&p, "student");
+    let said = p.failure("student");
     assert!(
         said.contains("the teacher's tokens lack ") && said.contains(" of the 128 train rows of the tokens"),
         "{said}"
@@ -500,6 +456,6 @@ fn what_cannot_be_distilled_is_said_before_anything_runs() {
     let p = project(
         "[stage.student]\nuse = \"distill\"\nin.teacher = \"teacher\"\nin.tokens = \"tokens\"\nlayers = [0, 2]\n",
     );
-    let said = failure(&p, "student");
+    let said = p.failure("student");
     assert!(said.contains("cannot keep the layers [0, 2]: the model has 2, numbered 0 to 1"), "{said}");
 }

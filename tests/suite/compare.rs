@@ -3,49 +3,18 @@
 use std::fs;
 use std::path::Path;
 
-use super::real::Project;
+use super::project::{Project, scored, trained};
 
 /// A model, two smaller ones, and the comparison.
-const PIPELINE: &str = r#"
-name = "compared"
-seed = 7
-[stage.corpus]
-use = "preprocess"
-sources = [
-  { path = "train.csv", format = "csv" },
-  { path = "test.tsv", format = "tsv", split = "test", text = "words", label = "class" },
-]
-validation = 0.2
-[stage.tokens]
-use = "tokenize@32"
-in.corpus = "corpus"
-tokenizer = "tiny"
-[stage.teacher]
-use = "train"
-in.tokens = "tokens"
-base = "tiny"
-epochs = 2
-learning-rate = 2e-3
-[stage.pruned]
-use = "prune@0.9"
-in.model = "teacher"
-[stage.int8]
-use = "quantize@int8"
-in.model = "teacher"
-[stage.scores]
-use = "evaluate"
-in.model = ["teacher", "pruned", "int8"]
-in.tokens = "tokens"
-speed-seconds = 0
-[stage.comparison]
-use = "compare"
-in.metrics = "scores"
-export = "out"
-"#;
+fn pipeline() -> String {
+    let smaller = "[stage.pruned]\nuse = \"prune@0.9\"\nin.model = \"teacher\"\n[stage.int8]\nuse = \"quantize@int8\"\nin.model = \"teacher\"\n";
+    let comparison = "[stage.comparison]\nuse = \"compare\"\nin.metrics = \"scores\"\nexport = \"out\"\n";
+    [&trained(2), smaller, &scored(&["teacher", "pruned", "int8"]), comparison].concat()
+}
 
 fn project(more: &str) -> Project {
     let project = Project::new();
-    project.write("p.toml", &format!("{PIPELINE}{more}"));
+    project.write("p.toml", &format!("{}{more}", pipeline()));
     project
 }
 
@@ -62,7 +31,7 @@ fn a_gate_that_is_broken_fails_the_run_with_figure_limit_and_tables() {
     assert_eq!(message.matches("| teacher ").count(), 2, "both tables: {message}");
     assert!(!p.path("out").exists(), "a failed stage gives nothing away");
     // A gate that passes changes nothing, and the scores are cached.
-    p.write("p.toml", &format!("{PIPELINE}gate = {{ size-ratio = 0.5, variants = [\"int8\"] }}\n"));
+    p.write("p.toml", &format!("{}gate = {{ size-ratio = 0.5, variants = [\"int8\"] }}\n", pipeline()));
     assert_eq!(p.run(&[]), ["comparison"]);
     let text = fs::read_to_string(p.path("out/comparison.md")).unwrap();
     assert!(text.contains("| teacher ") && text.contains(" – |"), "no speed was asked for: {text}");
@@ -96,7 +65,7 @@ fn a_comparison_has_the_memory_and_the_time_that_each_variant_took() {
     assert_eq!(change, (number(1, "gained") - number(1, "lost")) / 40.0);
     // The duration is not part of the model: if it is forced to run again, nothing downstream runs.
     assert_eq!(p.run(&["--force", "teacher"]), ["teacher"]);
-    p.write("p.toml", &format!("{PIPELINE}baseline = \"int8\"\n"));
+    p.write("p.toml", &(pipeline() + "baseline = \"int8\"\n"));
     assert_eq!(p.run(&[]), ["comparison"]);
     let folder = p.pipe(&["cache", "path", "p.toml", "scores[int8].metrics"]).1;
     assert!(Path::new(folder.trim()).join("outcomes.parquet").is_file());
@@ -105,7 +74,7 @@ fn a_comparison_has_the_memory_and_the_time_that_each_variant_took() {
 #[test]
 fn scores_of_other_rows_are_refused() {
     let p = project("");
-    let two = PIPELINE.replace("in.metrics = \"scores\"", "in.metrics = [\"scores[teacher]\", \"others\"]")
+    let two = pipeline().replace("in.metrics = \"scores\"", "in.metrics = [\"scores[teacher]\", \"others\"]")
         + "[stage.others]\nuse = \"evaluate\"\nin.model = \"teacher\"\nin.tokens = \"tokens\"\nsplit = \"validation\"\nspeed-seconds = 0\n";
     p.write("p.toml", &two);
     let (code, _, err) = p.pipe(&["run", "p.toml"]);

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use crate::real::{PIPELINE, Project};
+use crate::project::{PIPELINE, Project};
 
 pub const DEBERTA: &str = r#"{"model_type": "deberta-v2", "vocab_size": 640, "hidden_size": 24, "num_hidden_layers": 2,
     "num_attention_heads": 2, "intermediate_size": 48, "max_position_embeddings": 40, "relative_attention": true,

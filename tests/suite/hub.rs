@@ -4,7 +4,7 @@ use std::fs;
 use std::process::Output;
 use std::time::Duration;
 
-use super::real::{PIPELINE, Project};
+use super::project::{PIPELINE, Project};
 
 #[expect(dead_code, reason = "the tests of its module use the rest")]
 #[path = "../../src/ml/hub/server.rs"]

@@ -3,12 +3,12 @@
 use std::fs;
 use std::process::Output;
 
-use super::real::Project;
+use super::project::Project;
 
 /// A project with a small trained model.
 fn trained() -> Project {
     let p = Project::new();
-    p.write("p.toml", &super::real::PIPELINE.replace("epochs = 2\n", "epochs = 1\n"));
+    p.write("p.toml", &super::project::PIPELINE.replace("epochs = 2\n", "epochs = 1\n"));
     p.run(&["teacher"]);
     p
 }

@@ -9,7 +9,7 @@ use safetensors::{Dtype, SafeTensors, View};
 use serde_json::Value;
 
 use super::memory;
-use super::real::Project;
+use super::project::Project;
 
 /// A folder with the fixtures under short names.
 struct Bench {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::real::Project;
+use crate::project::Project;
 
 const CORPUS: &str = r#"
 [stage.corpus]

@@ -1,9 +1,8 @@
 //! Converts models to ONNX through the binary.
 
 use std::fs;
-use std::path::PathBuf;
 
-use crate::real::{PIPELINE, Project};
+use crate::project::{PIPELINE, Project};
 
 /// The pipeline with a stage for each precision.
 fn project() -> Project {
@@ -16,23 +15,17 @@ fn project() -> Project {
     project
 }
 
-fn folder(project: &Project, stage: &str) -> PathBuf {
-    let (code, out, err) = project.pipe(&["cache", "path", "p.toml", stage]);
-    assert_eq!(code, 0, "{err}");
-    PathBuf::from(out.trim())
-}
-
 #[test]
 fn a_model_becomes_a_file_with_its_labels_and_tokenizer_beside_it() {
     let project = project();
     let ran = project.run(&["onnx-f32", "onnx-f16", "onnx-int8"]);
     assert!(ran.contains(&"onnx-int8".to_owned()), "{ran:?}");
     assert_eq!(project.run(&["onnx-f32", "onnx-f16", "onnx-int8"]), [""; 0]);
-    let size = |stage: &str| fs::metadata(folder(&project, stage).join("model.onnx")).unwrap().len();
+    let size = |stage: &str| fs::metadata(project.folder("p.toml", stage).join("model.onnx")).unwrap().len();
     let [f32, f16, int8] = ["onnx-f32", "onnx-f16", "onnx-int8"].map(size);
     assert!(f16 < f32 * 6 / 10 && int8 < f32 * 4 / 10, "{f32} {f16} {int8}");
     for stage in ["onnx-f32", "onnx-f16", "onnx-int8"] {
-        let dir = folder(&project, stage);
+        let dir = project.folder("p.toml", stage);
         let config = fs::read_to_string(dir.join("config.json")).unwrap();
         assert!(config.contains("\"cross\"") && config.contains("\"happy\""), "{config}");
         assert!(dir.join("tokenizer.json").is_file() && !dir.join("model.safetensors").exists(), "{stage}");

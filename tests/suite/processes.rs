@@ -5,38 +5,8 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use super::real::{PIPELINE, Project};
+use super::project::{PIPELINE, Project, scored, trained};
 use super::state::assert_sound;
-
-const SMALL: &str = r#"
-name = "small"
-seed = 7
-[stage.corpus]
-use = "preprocess"
-sources = [
-  { path = "train.csv", format = "csv" },
-  { path = "test.tsv", format = "tsv", split = "test", text = "words", label = "class" },
-]
-validation = 0.2
-[stage.tokens]
-use = "tokenize@32"
-in.corpus = "corpus"
-tokenizer = "tiny"
-[stage.teacher]
-use = "train"
-in.tokens = "tokens"
-base = "tiny"
-epochs = 3
-learning-rate = 2e-3
-[stage.int8]
-use = "quantize@int8"
-in.model = "teacher"
-[stage.scores]
-use = "evaluate"
-in.model = ["teacher", "int8"]
-in.tokens = "tokens"
-speed-seconds = 0
-"#;
 
 /// Artifacts that have the same bytes in every run; metrics hold the time that a model took to make.
 const ARTIFACTS: [&str; 6] =
@@ -44,7 +14,8 @@ const ARTIFACTS: [&str; 6] =
 
 fn project() -> Project {
     let project = Project::new();
-    project.write("p.toml", SMALL);
+    let int8 = "[stage.int8]\nuse = \"quantize@int8\"\nin.model = \"teacher\"\n";
+    project.write("p.toml", &format!("{}{int8}{}", trained(3), scored(&["teacher", "int8"])));
     project
 }
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
-use super::real::{PIPELINE, Project};
+use super::project::{PIPELINE, Project};
 use super::training::{kill_at, start};
 
 const PRUNED: &str = "use = \"prune@0.3\"\nin.model = \"teacher\"\n";
@@ -20,9 +20,7 @@ pub fn project(pruned: &str) -> Project {
 }
 
 pub fn file(p: &Project, stage: &str, name: &str) -> PathBuf {
-    let (code, out, err) = p.pipe(&["cache", "path", "p.toml", stage]);
-    assert_eq!(code, 0, "{err}");
-    PathBuf::from(out.trim()).join(name)
+    p.folder("p.toml", stage).join(name)
 }
 
 /// The weights of all linear layers by name, in the layout `[out, in]`.

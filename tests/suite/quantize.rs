@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::real::Project;
+use crate::project::Project;
 
 fn pipeline(stages: &str) -> Project {
     let project = Project::new();

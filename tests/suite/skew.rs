@@ -3,8 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use super::adopted::{folder, run};
-use super::real::{PIPELINE, Project};
+use super::project::{PIPELINE, Project};
 
 /// The pipeline with texts cleaned in a way that changes many, and every kind that writes a model.
 fn pipeline() -> String {
@@ -41,27 +40,27 @@ fn copy(p: &Project, from: &Path, to: &str) {
 fn how_texts_were_cleaned_travels_through_every_kind() {
     let p = Project::new();
     p.write("p.toml", &pipeline());
-    run(&p, "p.toml");
+    p.run_file("p.toml");
     let expected = "{\n  \"urls\": \"drop\",\n  \"mentions\": {\n    \"token\": \"@user\"\n  },\n  \"unescape-html\": true,\n  \
                     \"repair-encoding\": true,\n  \"collapse-whitespace\": true\n}\n";
     let models = ["teacher", "adapted.model", "pruned", "recovered", "narrow", "int8", "student", "onnx"];
     for stage in ["corpus", "tokens", "adapted.adapter"].iter().chain(&models) {
-        assert_eq!(text(&folder(&p, "p.toml", stage), "preprocessing.json"), expected, "{stage}");
+        assert_eq!(text(&p.folder("p.toml", stage), "preprocessing.json"), expected, "{stage}");
     }
-    copy(&p, &folder(&p, "p.toml", "adapted.adapter"), "adapter");
-    copy(&p, &folder(&p, "p.toml", "teacher"), "mine");
+    copy(&p, &p.folder("p.toml", "adapted.adapter"), "adapter");
+    copy(&p, &p.folder("p.toml", "teacher"), "mine");
     p.write(
         "m.toml",
         "[stage.merged]\nuse = \"merge@adapter\"\nbase = \"mine\"\n[stage.entered]\nuse = \"model@mine\"\n",
     );
-    run(&p, "m.toml");
+    p.run_file("m.toml");
     for stage in ["merged", "entered"] {
-        assert_eq!(text(&folder(&p, "m.toml", stage), "preprocessing.json"), expected, "{stage}");
+        assert_eq!(text(&p.folder("m.toml", stage), "preprocessing.json"), expected, "{stage}");
     }
 
     // Every model folder has a card; a converted one says what it was converted from.
     for stage in models {
-        let card = text(&folder(&p, "p.toml", stage), "README.md");
+        let card = text(&p.folder("p.toml", stage), "README.md");
         assert!(
             card.starts_with("---\nlicense: unknown # fill in") && card.contains("| 0 | cross |"),
             "{stage}: {card}"
@@ -69,17 +68,17 @@ fn how_texts_were_cleaned_travels_through_every_kind() {
         assert!(card.contains("mentions replaced with `@user`"), "{stage}: {card}");
         assert!(!card.contains(&p.temp.path().display().to_string()), "{stage}: {card}");
     }
-    let card = text(&folder(&p, "p.toml", "teacher"), "README.md");
+    let card = text(&p.folder("p.toml", "teacher"), "README.md");
     assert!(card.contains("Made with pipe: train from tiny.") && card.contains("Base model: `tiny`\n"), "{card}");
     assert!(card.contains("   epochs = 2\n") && card.contains("   learning-rate = 0.002\n"), "{card}");
     let scores = "validation rows, after epoch ";
     assert!(card.contains(scores) && card.contains("model-index:") && card.contains("| macro F1 | "), "{card}");
-    let card = text(&folder(&p, "p.toml", "onnx"), "README.md");
+    let card = text(&p.folder("p.toml", "onnx"), "README.md");
     assert!(card.contains("library_name: onnx\n") && card.contains("train from tiny, then convert."), "{card}");
     assert!(!card.contains("model-index:") && card.contains("They are those of step 1 below"), "{card}");
-    let card = text(&folder(&p, "p.toml", "student"), "README.md");
+    let card = text(&p.folder("p.toml", "student"), "README.md");
     assert!(card.contains("   - teacher: train from tiny\n"), "{card}");
-    let card = text(&folder(&p, "m.toml", "entered"), "README.md");
+    let card = text(&p.folder("m.toml", "entered"), "README.md");
     assert!(card.contains("train from tiny.") && card.contains("model-index:"), "{card}");
 
     // The same in a folder of another name gives the same bytes.
@@ -87,7 +86,7 @@ fn how_texts_were_cleaned_travels_through_every_kind() {
     q.write("p.toml", &pipeline());
     q.pipe(&["run", "p.toml", "int8"]);
     for name in ["README.md", "lineage.json"] {
-        assert_eq!(text(&folder(&p, "p.toml", "int8"), name), text(&folder(&q, "p.toml", "int8"), name), "{name}");
+        assert_eq!(text(&p.folder("p.toml", "int8"), name), text(&q.folder("p.toml", "int8"), name), "{name}");
     }
 }
 
@@ -126,7 +125,7 @@ fn predict_cleans_as_training_did() {
     assert_eq!(said, "note: text 1 is empty; its label says nothing\n");
 
     // A model from elsewhere says nothing about texts.
-    copy(&p, &folder(&p, "p.toml", "teacher"), "mine");
+    copy(&p, &p.folder("p.toml", "teacher"), "mine");
     fs::remove_file(p.path("mine/preprocessing.json")).unwrap();
     let (mine, said) = logits(&["mine", "--text", cleaned, "--text", written]);
     assert_eq!((mine, said.as_str()), (raw, ""));
@@ -139,12 +138,12 @@ fn predict_cleans_as_training_did() {
 fn rows_cleaned_otherwise_than_those_of_training_are_told() {
     let p = Project::new();
     p.run(&["teacher"]);
-    copy(&p, &folder(&p, "p.toml", "teacher"), "mine");
+    copy(&p, &p.folder("p.toml", "teacher"), "mine");
     let rows = pipeline().split("[stage.teacher]").next().unwrap().to_owned();
     let scores = "[stage.mine]\nuse = \"model@mine\"\n[stage.scores]\nuse = \"evaluate\"\nin.model = \"mine\"\n\
                   in.tokens = \"tokens\"\nspeed-seconds = 0\n";
     p.write("m.toml", &format!("{rows}{scores}"));
-    let said = run(&p, "m.toml");
+    let said = p.run_file("m.toml");
     let expected = "these rows were cleaned otherwise (encodings repaired, HTML references replaced, URLs removed, mentions \
                     replaced with `@user`, white space collapsed) than those that the model was trained on (encodings \
                     repaired, HTML references replaced, white space collapsed)";

@@ -5,8 +5,8 @@ use std::fs;
 use serde_json::Value;
 
 use super::families::{BERT, DEBERTA, DISTILBERT, base};
+use super::project::Project;
 use super::prune::{fails, file, project, refused, report};
-use super::real::Project;
 use super::training::{kill_at, start};
 
 fn json(p: &Project, stage: &str, name: &str) -> Value {

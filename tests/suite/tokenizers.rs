@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use crate::families::{BERT, base_in};
-use crate::real::Project;
+use crate::project::Project;
 
 const HEAD: &str = r#"
 name = "t"
@@ -33,13 +33,6 @@ fn project(stages: &str) -> Project {
     let p = Project::new();
     p.write("p.toml", &format!("{HEAD}{stages}"));
     p
-}
-
-/// The folders of a stage's outputs.
-fn folders(p: &Project, stage: &str) -> Vec<PathBuf> {
-    let (code, out, err) = p.pipe(&["cache", "path", "p.toml", stage]);
-    assert_eq!(code, 0, "{err}");
-    out.lines().map(PathBuf::from).collect()
 }
 
 fn json(path: &Path) -> Value {
@@ -105,7 +98,7 @@ fn tokens_of_another_tokenizer_than_the_bases_are_refused() {
     let p = project(TEACHER);
     p.run(&[]);
     // A trained base, and tokens of a tokenizer of the same size whose vocabulary is another.
-    copy(&folders(&p, "teacher")[0], &p.path("trained"));
+    copy(&p.folders("p.toml", "teacher")[0], &p.path("trained"));
     copy(&p.path("trained"), &p.path("swapped"));
     let path = p.path("swapped/tokenizer.json");
     let mut whole = json(&path);
@@ -166,7 +159,7 @@ epochs = 1
     fs::write(&path, whole.to_string()).unwrap();
     p.run(&[]);
     for stage in ["tokens", "teacher", "pruned", "int8", "onnx", "adapted", "student"] {
-        for dir in folders(&p, stage) {
+        for dir in p.folders("p.toml", stage) {
             let whole = json(&dir.join("tokenizer.json"));
             assert_eq!((&whole["truncation"], &whole["padding"]), (&Value::Null, &Value::Null), "{stage}");
             assert_eq!(json(&dir.join("tokenizer_config.json"))["model_max_length"], 9, "{stage}");
@@ -193,7 +186,7 @@ fn the_adapter_of_a_stage_is_complete_and_merges_with_its_labels() {
     let p = project(TEACHER);
     p.run(&[]);
     // A base that classified something else.
-    copy(&folders(&p, "teacher")[0], &p.path("trained"));
+    copy(&p.folders("p.toml", "teacher")[0], &p.path("trained"));
     let path = p.path("trained/config.json");
     let mut config = json(&path);
     (config["id2label"], config["label2id"]) = (Value::Null, Value::Null);
@@ -206,7 +199,8 @@ fn the_adapter_of_a_stage_is_complete_and_merges_with_its_labels() {
         ),
     );
     p.run(&[]);
-    let adapter = folders(&p, "teacher").into_iter().find(|dir| dir.join("adapter_config.json").is_file()).unwrap();
+    let adapter =
+        p.folders("p.toml", "teacher").into_iter().find(|dir| dir.join("adapter_config.json").is_file()).unwrap();
     let mut names: Vec<String> =
         fs::read_dir(&adapter).unwrap().map(|file| file.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
@@ -228,7 +222,7 @@ fn the_adapter_of_a_stage_is_complete_and_merges_with_its_labels() {
     p.write("p.toml", "[stage.merged]\nuse = \"merge\"\nbase = \"trained\"\nadapter = \"mood\"\n");
     let (code, _, err) = p.pipe(&["run", "p.toml"]);
     assert!(code == 0 && !err.contains("LABEL_"), "{err}");
-    let merged = &folders(&p, "merged")[0];
+    let merged = &p.folders("p.toml", "merged")[0];
     assert_eq!(json(&merged.join("config.json"))["id2label"], serde_json::json!({"0": "cross", "1": "happy"}));
     assert_eq!(json(&merged.join("tokenizer_config.json"))["model_max_length"], 9);
     // Without them, the names of the labels are unknown.
@@ -293,7 +287,7 @@ fn settings_that_contradict_tokenizer_json_are_applied_and_told() {
     base_in("bert", &p, BERT, "bert");
     p.run(&[]);
     let dir = p.path("model");
-    copy(&folders(&p, "teacher")[0], &dir);
+    copy(&p.folders("p.toml", "teacher")[0], &dir);
     let path = dir.join("tokenizer_config.json");
     let mut config = json(&path);
     config["do_lower_case"] = false.into();

@@ -10,7 +10,7 @@ use pipe_engine::contract::wire::Record;
 use pipe_engine::run::follow::{follow, runs};
 use pipe_engine::store::cache::Cache;
 
-use super::real::{PIPELINE, Project};
+use super::project::{PIPELINE, Project};
 
 /// A project whose teacher has dropout, and these parameters instead of two epochs.
 fn project(teacher: &str) -> Project {

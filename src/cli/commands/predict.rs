@@ -11,7 +11,8 @@ use crate::cli::words::model::{Definition, Wanted};
 use crate::error::Error;
 use crate::report::{Color, color, secret};
 use crate::stages::shared::predictor::{Cleaned, Prediction, Predictor};
-use crate::stages::shared::texts::Texts;
+use crate::stages::shared::texts::File;
+use pipe_ml::text::tokenizer::Texts;
 
 /// Label texts with a model.
 ///
@@ -24,6 +25,9 @@ pub struct Predict {
     /// A text to label; may be given several times.
     #[arg(long, short, value_name = "TEXT")]
     text: Vec<String>,
+    /// The second text, for a model of pairs; as many as there are of --text.
+    #[arg(long, value_name = "TEXT", requires = "text")]
+    pair: Vec<String>,
     /// A file of texts, read as `preprocess` reads its sources: .csv and .tsv with a header, .jsonl, .json, .parquet,
     /// .arrow, or one text per line (.txt, or no ending); packed or not; also a folder or a pattern.
     #[arg(long, short, value_name = "FILE", conflicts_with = "text")]
@@ -31,6 +35,9 @@ pub struct Predict {
     /// The column or field with the text; its number from 1 with --no-header.
     #[arg(long, default_value = "text", value_name = "NAME")]
     column: String,
+    /// The column or field with the second text, for a model of pairs.
+    #[arg(long, value_name = "NAME", requires = "input")]
+    pair_column: Option<String>,
     /// The format of the input, if its ending does not say it: csv, tsv, jsonl, json, lines, parquet, arrow.
     #[arg(long, value_name = "FORMAT", requires = "input")]
     input_format: Option<String>,
@@ -67,10 +74,13 @@ enum Format {
 #[derive(Serialize)]
 struct Line<'a> {
     text: &'a str,
+    /// The second text of a pair.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    text_pair: Option<&'a str>,
     label: &'a str,
     scores: Scores<'a>,
     logits: &'a [f32],
-    /// Tokens cut from the end of the text.
+    /// Tokens cut from the end of the text, or of both of a pair.
     #[serde(skip_serializing_if = "is_zero")]
     truncated: usize,
 }
@@ -94,7 +104,10 @@ fn is_zero(n: &usize) -> bool {
 /// Texts per write: enough to fill batches of similar length, few enough that a pipe gets results soon.
 const CHUNK: usize = 256;
 
-type Source = Box<dyn Iterator<Item = Result<String, Error>>>;
+/// A text, and the second one of a pair.
+type Row = (String, Option<String>);
+
+type Source = Box<dyn Iterator<Item = Result<Row, Error>>>;
 
 impl Predict {
     pub fn run(self, cx: &mut Context<'_>) -> Result<(), Error> {
@@ -102,25 +115,28 @@ impl Predict {
         let cleaned = if self.raw { Cleaned::Not } else { Cleaned::AsTrained };
         let mut texts = self.texts()?.peekable();
         let predictor = Predictor::open(&dir, &self.device, cleaned).map_err(|e| Error::failed(format!("{e:#}")))?;
+        self.check_pairs(&predictor)?;
         predictor.remarks().iter().for_each(|remark| warn(remark));
         if let Some(cleaning) = predictor.cleaning() {
             let done = cleaning.describe();
             note(&format!("texts are cleaned as for training ({done}); --raw leaves them as they are"));
         }
         if self.format == Format::Csv {
-            cx.print_data(&header(&predictor)?)?;
+            cx.print_data(&header(&predictor, self.has_pairs())?)?;
         }
         let (mut before, mut empty) = (0, Empty::default());
         while texts.peek().is_some() {
-            let chunk: Vec<String> = texts.by_ref().take(CHUNK).collect::<Result<_, _>>()?;
-            let predictions = predictor.predict(&chunk).map_err(|e| Error::failed(format!("{e:#}")))?;
-            for (at, (text, prediction)) in chunk.iter().zip(&predictions).enumerate() {
+            let chunk: Vec<Row> = texts.by_ref().take(CHUNK).collect::<Result<_, _>>()?;
+            let rows: Vec<Texts> =
+                chunk.iter().map(|(first, second)| Texts { first, second: second.as_deref() }).collect();
+            let predictions = predictor.predict(&rows).map_err(|e| Error::failed(format!("{e:#}")))?;
+            for (at, (row, prediction)) in rows.into_iter().zip(&predictions).enumerate() {
                 if prediction.is_empty {
-                    empty.see(before + at + 1, text);
+                    empty.see(before + at + 1, row.first);
                 }
                 let line = match self.format {
-                    Format::Jsonl => json(&predictor, text, prediction)?,
-                    Format::Csv => csv_line(&record(text, prediction))?,
+                    Format::Jsonl => json(&predictor, row, prediction)?,
+                    Format::Csv => csv_line(&record(row, prediction))?,
                 };
                 cx.print_data(&line)?;
             }
@@ -130,19 +146,43 @@ impl Predict {
         Ok(())
     }
 
+    fn has_pairs(&self) -> bool {
+        !self.pair.is_empty() || self.pair_column.is_some()
+    }
+
+    /// Refuse pairs for a model of single texts, and the other way round.
+    fn check_pairs(&self, predictor: &Predictor) -> Result<(), Error> {
+        match (predictor.reads_pairs(), self.has_pairs()) {
+            (Some(true), false) => {
+                Err(Error::failed("the model was trained on pairs of texts, but it is given single texts")
+                    .help("give the second text with --pair, or its column with --pair-column"))
+            }
+            (Some(false), true) => Err(Error::failed("the model was trained on single texts, but it is given pairs")
+                .help("leave out --pair and --pair-column")),
+            _ => Ok(()),
+        }
+    }
+
     /// The texts of standard input come one by one; those of a file after all of it was read, so that a row that cannot be
     /// used is reported before the first prediction.
     fn texts(&self) -> Result<Source, Error> {
         let Some(path) = &self.input else {
+            if self.has_pairs() && self.pair.len() != self.text.len() {
+                let (texts, pairs) = (self.text.len(), self.pair.len());
+                return Err(Error::usage(format!("--text is given {texts} times and --pair {pairs} times"))
+                    .help("write one --pair for each --text, in the same order"));
+            }
+            let mut pairs = self.pair.clone().into_iter();
             return Ok(if self.text.is_empty() {
                 lines(std::io::stdin().lock())
             } else {
-                Box::new(self.text.clone().into_iter().map(Ok))
+                Box::new(self.text.clone().into_iter().map(move |text| Ok((text, pairs.next()))))
             });
         };
-        let wanted = Texts {
+        let wanted = File {
             path,
             column: &self.column,
+            pair: self.pair_column.as_deref(),
             format: self.input_format.as_deref(),
             delimiter: self.delimiter.as_deref(),
             header: !self.no_header,
@@ -161,7 +201,7 @@ impl Predict {
         } else if text.contains("seems to divide") {
             failed.help("options: --delimiter \";\", --input-format tsv")
         } else if text.contains("no column") {
-            failed.help("choose a column with --column; if the file has no header, add --no-header and give its number")
+            failed.help("choose a column with --column (of second texts with --pair-column); if the file has no header, add --no-header and give its number")
         } else {
             failed
         }
@@ -182,7 +222,7 @@ fn lines(from: impl Read + 'static) -> Source {
     let decoded = move |(at, line): (usize, std::io::Result<Vec<u8>>)| {
         let line = line.map_err(failed)?;
         let line = if at == 0 { line.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(&line) } else { &line };
-        Ok(String::from_utf8_lossy(line.strip_suffix(b"\r").unwrap_or(line)).into_owned())
+        Ok((String::from_utf8_lossy(line.strip_suffix(b"\r").unwrap_or(line)).into_owned(), None))
     };
     Box::new(BufReader::new(from).split(b'\n').enumerate().map(decoded))
 }
@@ -219,22 +259,25 @@ fn note(text: &str) {
         secret::write(&mut std::io::stderr(), &format!("{} {text}\n", Color::of_stderr().paint(color::HELP, "note:")));
 }
 
-fn json(predictor: &Predictor, text: &str, p: &Prediction) -> Result<String, Error> {
+fn json(predictor: &Predictor, row: Texts, p: &Prediction) -> Result<String, Error> {
     let scores = Scores { labels: predictor.labels(), values: &p.scores };
-    let line = Line { text, label: &p.label, scores, logits: &p.logits, truncated: p.truncated };
+    let Texts { first: text, second: text_pair } = row;
+    let line = Line { text, text_pair, label: &p.label, scores, logits: &p.logits, truncated: p.truncated };
     serde_json::to_string(&line).map(|l| l + "\n").map_err(|e| Error::failed(format!("cannot write JSON: {e}")))
 }
 
-fn header(predictor: &Predictor) -> Result<String, Error> {
+fn header(predictor: &Predictor, has_pairs: bool) -> Result<String, Error> {
     let column = |kind: &'static str| predictor.labels().iter().map(move |l| format!("{kind}:{l}"));
+    let texts: &[&str] = if has_pairs { &["text", "text_pair", "label"] } else { &["text", "label"] };
     let fields: Vec<String> =
-        ["text".to_string(), "label".to_string()].into_iter().chain(column("score")).chain(column("logit")).collect();
+        texts.iter().map(|name| name.to_string()).chain(column("score")).chain(column("logit")).collect();
     csv_line(&fields)
 }
 
-fn record(text: &str, p: &Prediction) -> Vec<String> {
+fn record(row: Texts, p: &Prediction) -> Vec<String> {
     let numbers = p.scores.iter().chain(&p.logits).map(f32::to_string);
-    [text.to_string(), p.label.clone()].into_iter().chain(numbers).collect()
+    let texts = [Some(row.first), row.second, Some(&p.label)].into_iter().flatten().map(str::to_owned);
+    texts.chain(numbers).collect()
 }
 
 fn csv_line(fields: &[String]) -> Result<String, Error> {

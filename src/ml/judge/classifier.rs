@@ -4,12 +4,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use burn::tensor::{Bool, Device, Int, Tensor};
+use burn::tensor::{Bool, Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 use crate::compute::dropout::Pass;
 use crate::files::weights;
 use crate::model::{Config, Initialised, Model};
+use crate::text::ids::Ids;
 
 /// A model opened from a folder, without autodiff and dropout. Float, f16 and int8 folders all work.
 #[derive(Debug)]
@@ -68,7 +69,8 @@ impl Classifier {
 
     /// `ids` `[B, T]`, `mask` `[B, T]` (true = a real token), both on [`Classifier::device`] → logits
     /// `[B, C]`, row by row.
-    pub fn logits(&self, ids: Tensor<2, Int>, mask: Tensor<2, Bool>) -> Result<Vec<f32>> {
+    pub fn logits(&self, ids: impl Into<Ids>, mask: Tensor<2, Bool>) -> Result<Vec<f32>> {
+        let ids = ids.into();
         // Run inside the thread pool. From outside, each parallel loop would wait for a pool thread to wake up.
         let logits = rayon::scope(|_| self.model.forward(ids, mask, &mut Pass::Off));
         match logits.try_into_data().map(|data| data.convert::<f32>().try_into_vec()) {

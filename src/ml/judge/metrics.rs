@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow, ensure};
-use burn::tensor::{Bool, Device, Int, Tensor};
+use burn::tensor::{Bool, Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 use crate::compute::dropout::Pass;
@@ -12,6 +12,7 @@ use crate::model::Model;
 use crate::text::batch;
 use crate::text::batch::{Batch, Padding};
 use crate::text::data::tokens::Split;
+use crate::text::ids::Ids;
 use crate::watch::{Interrupted, Progress, Watch};
 
 /// Quality of classification results.
@@ -129,10 +130,10 @@ fn auc(scores: &[f64], labels: &[u32], class: u32) -> Option<f64> {
 }
 
 /// A model as a function: `ids` `[B, T]`, `mask` `[B, T]` → B · C logits.
-pub type Forward<'a> = &'a dyn Fn(Tensor<2, Int>, Tensor<2, Bool>) -> Result<Vec<f32>>;
+pub type Forward<'a> = &'a dyn Fn(Ids, Tensor<2, Bool>) -> Result<Vec<f32>>;
 
 /// Turn a model into such a function, with dropout off.
-pub fn forward(model: &Model) -> impl Fn(Tensor<2, Int>, Tensor<2, Bool>) -> Result<Vec<f32>> {
+pub fn forward(model: &Model) -> impl Fn(Ids, Tensor<2, Bool>) -> Result<Vec<f32>> {
     |ids, mask| {
         let data = model.forward(ids, mask, &mut Pass::Off).try_into_data()?;
         data.try_into_vec::<f32>().map_err(|error| anyhow!("cannot read the logits as f32: {error:?}"))
@@ -331,9 +332,9 @@ mod tests {
         let device = Device::flex();
         let scoring = Scoring { split: &split, pad_id: 99, batch_size: 8, device: &device };
         // The fake logits are the first token and the number of real tokens.
-        let forward = |ids: Tensor<2, Int>, mask: Tensor<2, Bool>| {
+        let forward = |ids: Ids, mask: Tensor<2, Bool>| {
             let rows = ids.dims()[0];
-            let first = ids.slice([0..rows, 0..1]).float();
+            let first = ids.tokens.slice([0..rows, 0..1]).float();
             Ok(Tensor::cat(vec![first, mask.float().sum_dim(1)], 1).into_data().try_into_vec().unwrap())
         };
         let logits: Vec<f32> = scoring.logits(&forward, &Silent).unwrap();

@@ -5,6 +5,18 @@ use anyhow::{Result, bail, ensure};
 use crate::model::Config;
 use crate::text::data::tokens::Tokens;
 
+/// Check that a model with a table of token types has a row for the highest type. A model without the table, such as
+/// DistilBERT, ignores types.
+pub fn check_types(config: &Config, highest: u8) -> Result<()> {
+    let types = config.token_types();
+    ensure!(
+        types == 0 || usize::from(highest) < types,
+        "the rows are pairs of texts with token types 0 to {highest}, but the model has only {types} \
+         (`type_vocab_size` of its config.json); use a model that was made for pairs"
+    );
+    Ok(())
+}
+
 /// Check that a model can read these tokens. Without this check it would panic, or give wrong results.
 pub fn check_tokens(config: &Config, tokens: &Tokens) -> Result<()> {
     // A model masks its padding id everywhere: a real token with that id would get no position and no training.
@@ -30,6 +42,7 @@ pub fn check_tokens(config: &Config, tokens: &Tokens) -> Result<()> {
                 );
             }
         }
+        check_types(config, split.highest_type())?;
     }
     Ok(())
 }

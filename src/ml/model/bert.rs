@@ -4,7 +4,7 @@
 
 use anyhow::{Result, ensure};
 use burn::module::Module;
-use burn::tensor::{Bool, Device, Int, Tensor};
+use burn::tensor::{Bool, Device, Tensor};
 use serde_json::json;
 
 use super::activation::Activation;
@@ -16,6 +16,7 @@ use super::linear::Linear;
 use super::names::Names;
 use super::network::{FamilyConfig, Network};
 use crate::compute::dropout::Pass;
+use crate::text::ids::Ids;
 
 /// The fields of `config.json` that a BERT is built from.
 #[derive(Debug, Clone, PartialEq)]
@@ -102,7 +103,7 @@ impl Network for Bert {
         &self.bert.encoder
     }
 
-    fn embed(&self, ids: Tensor<2, Int>, _: &Tensor<2, Bool>, pass: &mut Pass) -> Tensor<2> {
+    fn embed(&self, ids: Ids, _: &Tensor<2, Bool>, pass: &mut Pass) -> Tensor<2> {
         self.bert.embeddings.forward(ids, pass)
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Result, ensure};
 use burn::module::Module;
-use burn::tensor::{Bool, Device, Gradients, Int, Tensor};
+use burn::tensor::{Bool, Device, Gradients, Tensor};
 
 use super::config::Config;
 use super::encoder::Layers;
@@ -17,6 +17,7 @@ use super::walk;
 use super::walk::{Named, Parameters};
 use crate::compute::dropout::Pass;
 use crate::files::host::HostTensors;
+use crate::text::ids::Ids;
 
 /// The input of a layer.
 #[derive(Debug, Clone)]
@@ -70,7 +71,8 @@ impl Model {
     /// For gradients, create the model and the batch on `device.autodiff()`. For evaluation,
     /// use [`Module::valid`] and [`Pass::Off`], which also uses the fused kernels. The caller must cut tokens
     /// beyond [`Config::max_length`], which have no position.
-    pub fn forward(&self, ids: Tensor<2, Int>, mask: Tensor<2, Bool>, pass: &mut Pass) -> Tensor<2> {
+    pub fn forward(&self, ids: impl Into<Ids>, mask: Tensor<2, Bool>, pass: &mut Pass) -> Tensor<2> {
+        let ids = ids.into();
         each!(AnyNetwork, &self.network, network => network.forward(ids, mask, pass))
     }
 
@@ -140,7 +142,7 @@ impl Model {
     }
 
     /// `ids` `[B, T]` → the input of the first layer.
-    pub fn embed(&self, ids: Tensor<2, Int>, mask: &Tensor<2, Bool>, pass: &mut Pass) -> Hidden {
+    pub fn embed(&self, ids: Ids, mask: &Tensor<2, Bool>, pass: &mut Pass) -> Hidden {
         let [_, length] = ids.dims();
         each!(AnyNetwork, &self.network, network => {
             Hidden { x: network.embed(ids, mask, pass), rows: network.encoder().rows(length) }

@@ -204,6 +204,11 @@ impl Config {
         self.family.encoder().pad_token_id as u32
     }
 
+    /// The rows of the table of token types; 0 if the model has none.
+    pub fn token_types(&self) -> usize {
+        self.family.encoder().type_vocab_size
+    }
+
     pub fn vocab_size(&self) -> usize {
         self.family.encoder().vocab_size
     }

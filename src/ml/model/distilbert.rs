@@ -6,7 +6,7 @@
 use anyhow::Result;
 use burn::module::Module;
 use burn::tensor::activation::relu;
-use burn::tensor::{Bool, Device, Int, Tensor};
+use burn::tensor::{Bool, Device, Tensor};
 
 use super::activation::Activation;
 use super::embedding::{Embeddings, Positions};
@@ -17,6 +17,7 @@ use super::linear::Linear;
 use super::names::{Names, Renamed};
 use super::network::{FamilyConfig, Network};
 use crate::compute::dropout::Pass;
+use crate::text::ids::Ids;
 
 /// The fields of `config.json` that a DistilBERT is built from.
 #[derive(Debug, Clone, PartialEq)]
@@ -115,7 +116,7 @@ impl Network for DistilBert {
         &self.distilbert.encoder
     }
 
-    fn embed(&self, ids: Tensor<2, Int>, _: &Tensor<2, Bool>, pass: &mut Pass) -> Tensor<2> {
+    fn embed(&self, ids: Ids, _: &Tensor<2, Bool>, pass: &mut Pass) -> Tensor<2> {
         self.distilbert.embeddings.forward(ids, pass)
     }
 

@@ -7,6 +7,7 @@ use super::encoder::EncoderConfig;
 use super::linear::empty;
 use super::norm::LayerNorm;
 use crate::compute::dropout::Pass;
+use crate::text::ids::Ids;
 
 /// A table `[V, H]`, one row per id.
 #[derive(Module, Debug)]
@@ -48,7 +49,7 @@ pub(crate) enum Positions {
 pub(crate) struct Embeddings {
     pub word_embeddings: Embedding,
     pub position_embeddings: Option<Embedding>,
-    /// Each row is a single text, so all tokens have the first type. `None` if `type_vocab_size` is 0.
+    /// All tokens of single texts have the first type. `None` if `type_vocab_size` is 0.
     pub token_type_embeddings: Option<Embedding>,
     pub layer_norm: LayerNorm,
     pub dropout: f64,
@@ -73,12 +74,12 @@ impl Embeddings {
     }
 
     /// `ids` `[B, T]` → `[B·T, H]`.
-    pub(crate) fn forward(&self, ids: Tensor<2, Int>, pass: &mut Pass) -> Tensor<2> {
+    pub(crate) fn forward(&self, ids: Ids, pass: &mut Pass) -> Tensor<2> {
         pass.dropout(self.normalized(ids), self.dropout)
     }
 
     /// Like [`forward`](Self::forward), without dropout.
-    pub(crate) fn normalized(&self, ids: Tensor<2, Int>) -> Tensor<2> {
+    pub(crate) fn normalized(&self, Ids { tokens: ids, types }: Ids) -> Tensor<2> {
         let [batch, length] = ids.dims();
         let mut x = self.word_embeddings.forward(ids.clone()); // [B, T, H]
         let is_padding = ids.clone().equal_elem(self.pad_id as i64);
@@ -90,8 +91,10 @@ impl Embeddings {
             (Some(table), _) => x = constant_at(x, is_padding) + table.first(length),
             (None, _) => x = constant_at(x, is_padding),
         }
-        if let Some(table) = &self.token_type_embeddings {
-            x = x + table.first(1);
+        match (&self.token_type_embeddings, types) {
+            (Some(table), Some(types)) => x = x + table.forward(types),
+            (Some(table), None) => x = x + table.first(1),
+            (None, _) => {}
         }
         let [_, _, hidden] = x.dims();
         self.layer_norm.forward(x.reshape([batch * length, hidden]))

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::HostTensors;
 use super::names::WEIGHT;
+use crate::text::ids::Ids;
 
 /// The fixtures of the repository. A test that needs one fails if it is missing.
 const COMMITTED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures/parity");
@@ -81,15 +82,20 @@ impl Fixture {
     }
 
     /// The batch: ids and mask `[B, T]`.
-    pub fn batch(&self, device: &Device) -> (Tensor<2, Int>, Tensor<2, Bool>) {
+    pub fn batch(&self, device: &Device) -> (Ids, Tensor<2, Bool>) {
         let (ids, shape) = self.matrix("input_ids");
         let (mask, _) = self.matrix("attention_mask");
-        let ids: Vec<i64> = ids.into_iter().map(|v| v as i64).collect();
+        let numbers = |values: Vec<f64>| values.into_iter().map(|v| v as u32).collect();
         let mask: Vec<bool> = mask.into_iter().map(|v| v > 0.0).collect();
         (
-            Tensor::from_data(TensorData::new(ids, shape), device),
+            Ids::on(device, shape, numbers(ids), numbers(self.types().unwrap_or_default())),
             Tensor::from_data(TensorData::new(mask, shape), device),
         )
+    }
+
+    /// The token types, row by row, if the rows are pairs.
+    pub fn types(&self) -> Option<Vec<f64>> {
+        self.expected.get("token_type_ids").map(|types| matrix(types).0)
     }
 
     /// `labels` `[B]`.

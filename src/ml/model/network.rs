@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use burn::module::Module;
-use burn::tensor::{Bool, Device, Int, Tensor};
+use burn::tensor::{Bool, Device, Tensor};
 
 use super::encoder::{EncoderConfig, Layers};
 use super::fields::Fields;
@@ -10,6 +10,7 @@ use super::head::HeadConfig;
 use super::linear::Linear;
 use super::names::Names;
 use crate::compute::dropout::Pass;
+use crate::text::ids::Ids;
 
 /// The fields of `config.json` that a family is built from.
 pub(super) trait FamilyConfig: Sized {
@@ -41,7 +42,7 @@ pub(super) trait Network: Module {
     fn encoder(&self) -> &Self::Encoder;
 
     /// `ids` `[B, T]`, `mask` `[B, T]` (true = a real token) → `[B·T, H]`.
-    fn embed(&self, ids: Tensor<2, Int>, mask: &Tensor<2, Bool>, pass: &mut Pass) -> Tensor<2>;
+    fn embed(&self, ids: Ids, mask: &Tensor<2, Bool>, pass: &mut Pass) -> Tensor<2>;
 
     /// The encoder's output `x` `[B·T, H]` → logits `[B, C]`.
     fn head(&self, x: Tensor<2>, batch: usize, pass: &mut Pass) -> Tensor<2>;
@@ -50,7 +51,7 @@ pub(super) trait Network: Module {
     fn map_linears(&mut self, change: &mut dyn FnMut(&str, &mut Linear));
 
     /// `ids` `[B, T]`, `mask` `[B, T]` (true = a real token) → logits `[B, C]`.
-    fn forward(&self, ids: Tensor<2, Int>, mask: Tensor<2, Bool>, pass: &mut Pass) -> Tensor<2> {
+    fn forward(&self, ids: Ids, mask: Tensor<2, Bool>, pass: &mut Pass) -> Tensor<2> {
         let [batch, length] = ids.dims();
         let encoder = self.encoder();
         let mut x = self.embed(ids, &mask, pass); // [B·T, H]

@@ -8,6 +8,7 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 use super::fixture::{Fixture, cross_entropy, device};
 use super::{Config, Initialised, Model};
 use crate::compute::dropout::Pass;
+use crate::text::ids::Ids;
 use crate::train::optimizer::{Accumulated, AdamW, AdamWSettings};
 
 fn load(fixture: &Fixture, device: &Device) -> Model {
@@ -100,7 +101,7 @@ fn padding_changes_nothing() {
     for name in ["roberta-tiny", "bert-empty-row", "deberta-conv"] {
         let fixture = Fixture::open(name);
         let model = load(&fixture, &device);
-        let (ids, mask) = fixture.batch(&device);
+        let (Ids { tokens: ids, .. }, mask) = fixture.batch(&device);
         // Skip the last row: it may be all padding, and then attends to all of it.
         let (rows, width) = (ids.dims()[0] - 1, ids.dims()[1]);
         let (ids, mask) = (ids.narrow(0, 0, rows), mask.narrow(0, 0, rows));

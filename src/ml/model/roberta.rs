@@ -4,7 +4,7 @@
 
 use anyhow::{Result, ensure};
 use burn::module::Module;
-use burn::tensor::{Bool, Device, Int, Tensor};
+use burn::tensor::{Bool, Device, Tensor};
 use serde_json::json;
 
 use super::activation::Activation;
@@ -16,6 +16,7 @@ use super::linear::Linear;
 use super::names::Names;
 use super::network::{FamilyConfig, Network};
 use crate::compute::dropout::Pass;
+use crate::text::ids::Ids;
 
 /// The fields of `config.json` that a RoBERTa is built from.
 #[derive(Debug, Clone, PartialEq)]
@@ -114,7 +115,7 @@ impl Network for Roberta {
         &self.roberta.encoder
     }
 
-    fn embed(&self, ids: Tensor<2, Int>, _: &Tensor<2, Bool>, pass: &mut Pass) -> Tensor<2> {
+    fn embed(&self, ids: Ids, _: &Tensor<2, Bool>, pass: &mut Pass) -> Tensor<2> {
         self.roberta.embeddings.forward(ids, pass)
     }
 

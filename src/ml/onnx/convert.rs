@@ -19,6 +19,7 @@ use crate::files::weights;
 use crate::files::weights::{Weights, write_whole};
 use crate::model::names::WEIGHT;
 use crate::model::{Config, Match, Model};
+use crate::text::data::Cleaning;
 use crate::watch::Watch;
 
 /// What each layer keeps that integers would change too much. A weight that is too large for f16 stays f32.
@@ -58,7 +59,8 @@ pub struct Converted {
 /// Reads the model folder `from` and writes `model.onnx` and `config.json` into `to`.
 ///
 /// The graph takes `input_ids` and `attention_mask`, 64-bit integers `[batch, sequence]` with sequences of up to
-/// [`Config::max_length`] tokens, and returns `logits` `[batch, labels]` as f32. The weights of a model of more than 2 GB go to
+/// [`Config::max_length`] tokens, and returns `logits` `[batch, labels]` as f32. It also takes `token_type_ids`, of the same
+/// shape, if the model was trained on pairs of texts (`preprocessing.json`) and has a table of types. The weights of a model of more than 2 GB go to
 /// `model.onnx_data`, which must stay in the same folder.
 ///
 /// For int8, the model reads the rows of `calibration` (random tokens without it), and layers that integers would change too
@@ -110,6 +112,9 @@ pub(super) fn convert_within(
         Precision::Int8 => Graph::keeping(kept(&layers, &sources)?),
         _ => Graph::new(precision),
     };
+    if Cleaning::open(from)?.is_some_and(|cleaning| cleaning.pairs) && config.token_types() > 1 {
+        graph = graph.with_types();
+    }
     graph.classifier(&config);
     let paths = file::write(&to.join(MODEL), &graph, &sources, limit)?;
     let mut json = config.to_json();

@@ -1,6 +1,6 @@
 //! Builds the graph of each family from its inputs to the logits: embeddings, encoder, head.
 
-use super::graph::{Attribute, Graph, INPUTS, LOGITS, Value};
+use super::graph::{Attribute, Graph, INPUTS, LOGITS, TYPES, Value};
 use super::tensor::Type;
 use crate::model::activation::Activation;
 use crate::model::embedding::Positions;
@@ -12,6 +12,8 @@ use crate::model::{Config, Family};
 pub(super) struct Batch {
     /// `[B, T]`
     pub ids: Value,
+    /// `[B, T]`, the rows of the table of token types; `None` if all are 0.
+    pub types: Option<Value>,
     /// `[B, T]`, 1 for a real token and 0 for padding, in the graph's float type.
     pub real: Value,
     /// T, as `[1]`.
@@ -19,7 +21,7 @@ pub(super) struct Batch {
 }
 
 impl Graph {
-    /// Adds everything from [`INPUTS`] to [`LOGITS`].
+    /// Adds everything from the inputs to [`LOGITS`].
     pub(super) fn classifier(&mut self, config: &Config) {
         let batch = self.batch();
         let logits = match &config.family {
@@ -49,10 +51,11 @@ impl Graph {
 
     fn batch(&mut self) -> Batch {
         let [ids, mask] = INPUTS.map(|name| self.input(name));
+        let types = self.inputs.contains(&TYPES).then(|| self.input(TYPES));
         let shape = self.op("Shape", &[&ids]);
         let second = self.axes(&[1]);
         let length = self.op("Gather", &[&shape, &second]);
-        Batch { real: self.cast(&mask, self.precision.float()), length, ids }
+        Batch { real: self.cast(&mask, self.precision.float()), length, ids, types }
     }
 
     /// Adds a BERT, or a family with the same structure; returns the first token's vector `[B, H]`.
@@ -81,9 +84,9 @@ impl Graph {
             x = self.within(&at, |g| g.op("Add", &[&x, &rows]));
         }
         if c.type_vocab_size > 0 {
-            // Each row is a single text, so all tokens have the first type.
-            let first = self.index(0);
-            let row = self.embedding(&format!("{at}.token_type_embeddings"), &first);
+            // All tokens of single texts have the first type.
+            let types = batch.types.clone().unwrap_or_else(|| self.index(0));
+            let row = self.embedding(&format!("{at}.token_type_embeddings"), &types);
             x = self.within(&at, |g| g.op("Add", &[&x, &row]));
         }
         self.layer_norm(&format!("{at}.LayerNorm"), c.layer_norm_eps, &x)

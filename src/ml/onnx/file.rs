@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, ensure};
 
-use super::graph::{Graph, INPUTS, LOGITS};
+use super::graph::{Graph, LOGITS};
 use super::protobuf::Message;
 use super::tensor::{Content, Tensor, Type};
 use crate::files::weights::stored::Stored;
@@ -128,7 +128,7 @@ fn write_model(out: &mut impl Write, graph: &Graph, tensors: &[Placed], sources:
     let initializer = |tensor: &Placed| Message::default().announce(5, tensor.length());
     let (batch, sequence, labels) = ("batch", "sequence", "labels");
     let mut rest = Message::default();
-    for name in INPUTS {
+    for name in &graph.inputs {
         rest = rest.message(11, &value_info(name, Type::Int64, [batch, sequence]));
     }
     rest = rest.message(12, &value_info(LOGITS, Type::Float, [batch, labels]));

@@ -8,8 +8,10 @@ use super::precision::Precision;
 use super::protobuf::Message;
 use super::tensor::{Content, Form, Tensor, Type};
 
-/// The inputs of a graph, named as in Optimum's exports; 64-bit integers `[batch, sequence]`.
+/// The inputs of every graph, named as in Optimum's exports; 64-bit integers `[batch, sequence]`.
 pub(super) const INPUTS: [&str; 2] = ["input_ids", "attention_mask"];
+/// A third input of the graphs of models that read pairs of texts, if they have a table of token types.
+pub(super) const TYPES: &str = "token_type_ids";
 /// The output of a graph, `[batch, labels]`.
 pub(super) const LOGITS: &str = "logits";
 
@@ -35,6 +37,8 @@ pub(super) enum Attribute<'a> {
 /// Names are those of modules and parameters in Hugging Face files, so that a reader can match the graph to them.
 pub(super) struct Graph {
     pub precision: Precision,
+    /// The names of its inputs.
+    pub inputs: Vec<&'static str>,
     /// Linear layers that int8 would change too much, by name.
     kept: BTreeMap<String, Kept>,
     /// `NodeProto`s.
@@ -67,6 +71,7 @@ impl Graph {
     pub(super) fn new(precision: Precision) -> Self {
         Graph {
             precision,
+            inputs: INPUTS.to_vec(),
             kept: BTreeMap::new(),
             nodes: Message::default(),
             tensors: Vec::new(),
@@ -79,6 +84,12 @@ impl Graph {
     /// A graph of integers in which these layers keep more.
     pub(super) fn keeping(kept: BTreeMap<String, Kept>) -> Self {
         Graph { kept, ..Graph::new(Precision::Int8) }
+    }
+
+    /// The same graph with an input for token types.
+    pub(super) fn with_types(mut self) -> Self {
+        self.inputs.push(TYPES);
+        self
     }
 
     /// What a layer keeps, by its name in files.

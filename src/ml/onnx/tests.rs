@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
+use burn::tensor::{Bool, Device, Tensor, TensorData};
 use rten::{Value, ValueOrView};
 
 use super::convert::convert_within;
@@ -13,6 +13,7 @@ use crate::compress::quantize::{Form, MeasuredLayer, Request, Scheme, measure_ba
 use crate::compute::dropout::Pass;
 use crate::model::fixture::{Fixture, with_outlier};
 use crate::model::{Config, Model};
+use crate::text::ids::Ids;
 use crate::watch::Silent;
 
 /// Measures layers on random tokens.
@@ -24,6 +25,8 @@ fn convert(from: &Path, to: &Path, precision: Precision) -> anyhow::Result<Conve
 struct Batch {
     ids: Vec<i32>,
     mask: Vec<i32>,
+    /// Empty for single texts.
+    types: Vec<i32>,
     shape: [usize; 2],
 }
 
@@ -31,14 +34,15 @@ impl Batch {
     fn of(fixture: &Fixture) -> Self {
         let (ids, shape) = fixture.matrix("input_ids");
         let (mask, _) = fixture.matrix("attention_mask");
+        let types = fixture.types().unwrap_or_default();
         let numbers = |values: Vec<f64>| values.into_iter().map(|v| v as i32).collect();
-        Batch { ids: numbers(ids), mask: numbers(mask), shape }
+        Batch { ids: numbers(ids), mask: numbers(mask), types: numbers(types), shape }
     }
 
     /// Rows of decreasing lengths, padded to `length`.
     fn made(model: &Model, [rows, length]: [usize; 2]) -> Self {
         let (pad, vocabulary) = (model.config().pad_id() as i32, model.config().vocab_size() as i32);
-        let mut batch = Batch { ids: Vec::new(), mask: Vec::new(), shape: [rows, length] };
+        let mut batch = Batch { ids: Vec::new(), mask: Vec::new(), types: Vec::new(), shape: [rows, length] };
         for row in 0..rows {
             let real = length.saturating_sub(row * 3).max(1);
             for place in 0..length {
@@ -52,7 +56,8 @@ impl Batch {
 
     fn by_model(&self, model: &Model) -> Vec<f32> {
         let device = Device::flex();
-        let ids: Tensor<2, Int> = Tensor::from_data(TensorData::new(self.ids.clone(), self.shape), &device);
+        let unsigned = |numbers: &[i32]| numbers.iter().map(|number| *number as u32).collect();
+        let ids = Ids::on(&device, self.shape, unsigned(&self.ids), unsigned(&self.types));
         let mask: Vec<bool> = self.mask.iter().map(|real| *real > 0).collect();
         let mask: Tensor<2, Bool> = Tensor::from_data(TensorData::new(mask, self.shape), &device);
         model.forward(ids, mask, &mut Pass::Off).into_data().try_into_vec().expect("f32")
@@ -63,7 +68,12 @@ impl Batch {
             let value = Value::from_shape(self.shape, values.to_vec()).expect("a tensor");
             (engine.node_id(name).expect("an input"), value.into())
         };
-        let inputs = vec![input("input_ids", &self.ids), input("attention_mask", &self.mask)];
+        let mut inputs = vec![input("input_ids", &self.ids), input("attention_mask", &self.mask)];
+        if let Some(types) = engine.find_node("token_type_ids") {
+            let zeros = vec![0; self.ids.len()];
+            let values = if self.types.is_empty() { zeros } else { self.types.clone() };
+            inputs.push((types, Value::from_shape(self.shape, values).expect("a tensor").into()));
+        }
         let logits = engine.node_id("logits").expect("the output");
         let [logits] = engine.run_n(inputs, [logits], None).expect("runs");
         let ([_, labels], values) = logits.into_shape_vec::<f32, 2>().expect("a matrix of f32");
@@ -114,6 +124,15 @@ fn f32_files_compute_what_the_models_compute() {
 #[test]
 fn f16_files_differ_by_their_rounded_weights() {
     compare(Precision::F16, 2e-3);
+}
+
+#[test]
+fn only_models_of_pairs_take_token_types() {
+    for (name, takes) in [("bert-pairs", true), ("deberta-pairs", true), ("bert-longest", false)] {
+        let dir = tempfile::tempdir().expect("a folder");
+        convert(&Fixture::open(name).dir, dir.path(), Precision::F32).expect("converted");
+        assert_eq!(engine(dir.path()).find_node("token_type_ids").is_some(), takes, "{name}");
+    }
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Groups rows of tokens into padded batches of about equal length.
 
-use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
+use burn::tensor::{Bool, Device, Tensor, TensorData};
 use rand::SeedableRng;
 use rand::rngs::ChaCha8Rng;
 use rand::seq::SliceRandom;
@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::data::tokens::Split;
+use super::ids::Ids;
 
 /// How a batch is padded.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -29,6 +30,8 @@ pub struct Batch {
     pub labels: Vec<u32>,
     /// `[B, T]`, row by row. Burn converts them to the device's type of integer.
     pub ids: Vec<u32>,
+    /// `[B, T]`, which text of a pair each token belongs to; empty if all are 0, as padding is.
+    pub types: Vec<u32>,
     /// `[B, T]`, true for a real token.
     pub mask: Vec<bool>,
     /// T.
@@ -46,10 +49,15 @@ impl Batch {
         };
         let mut ids = Vec::with_capacity(rows.len() * width);
         let mut mask = Vec::with_capacity(rows.len() * width);
-        let mut tokens = 0;
+        let (mut types, mut tokens) = (Vec::new(), 0);
         for &row in rows {
+            let of_tokens = split.types(row);
             let row = split.row(row);
             let row = &row[..row.len().min(width)];
+            if !of_tokens.is_empty() {
+                types.extend(of_tokens[..row.len()].iter().map(|kind| u32::from(*kind)));
+                types.resize(types.len() + width - row.len(), 0);
+            }
             tokens += row.len();
             ids.extend_from_slice(row);
             ids.resize(ids.len() + width - row.len(), pad_id);
@@ -57,7 +65,7 @@ impl Batch {
             mask.resize(mask.len() + width - row.len(), false);
         }
         let labels = rows.iter().map(|&row| split.label(row)).collect();
-        Self { rows: rows.to_vec(), labels, ids, mask, width, tokens }
+        Self { rows: rows.to_vec(), labels, ids, types, mask, width, tokens }
     }
 
     /// Number of rows in the batch.
@@ -76,10 +84,10 @@ impl Batch {
     }
 
     /// `ids` `[B, T]` and `mask` `[B, T]` on `device`.
-    pub fn to_device(&self, device: &Device) -> (Tensor<2, Int>, Tensor<2, Bool>) {
+    pub fn to_device(&self, device: &Device) -> (Ids, Tensor<2, Bool>) {
         let shape = [self.len(), self.width];
         (
-            Tensor::from_data(TensorData::new(self.ids.clone(), shape), device),
+            Ids::on(device, shape, self.ids.clone(), self.types.clone()),
             Tensor::from_data(TensorData::new(self.mask.clone(), shape), device),
         )
     }
@@ -118,6 +126,7 @@ pub fn by_length(split: &Split, size: usize) -> Vec<Vec<usize>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::text::data::TokenRow;
 
     /// Rows of 1 to 30 tokens; row `i` begins with the token `i`.
     fn split(rows: usize) -> Split {
@@ -138,6 +147,18 @@ mod tests {
         assert_eq!(batch.mask, [true, true, true, true, true, true, false, false, false, false]);
         assert_eq!((batch.labels, batch.width, batch.tokens), (vec![2, 0], 5, 6));
         assert_eq!(Batch::collect(&split, &[2], 99, Padding::Fixed(8)).width, 8);
+    }
+
+    #[test]
+    fn types_of_pairs_are_padded_with_0() {
+        let mut split = split(1);
+        split.push_row(TokenRow { ids: &[1, 2, 3], types: &[0, 1, 1], label: 0, row_id: "p".into() });
+        split.push_row(TokenRow { ids: &[4, 5], types: &[0, 1], label: 0, row_id: "q".into() });
+        let batch = Batch::collect(&split, &[1, 2, 0], 99, Padding::Bucketed);
+        assert_eq!(batch.types, [0, 1, 1, 0, 1, 0, 0, 0, 0]);
+        assert_eq!(Batch::collect(&split, &[1], 99, Padding::Fixed(2)).types, [0, 1]);
+        let (ids, _) = batch.to_device(&Device::flex());
+        assert_eq!(ids.types.map(|types| types.dims()), Some([3, 3]));
     }
 
     #[test]

@@ -2,4 +2,5 @@
 
 pub mod batch;
 pub mod data;
+pub mod ids;
 pub mod tokenizer;

@@ -148,7 +148,15 @@ mod tests {
     use burn::tensor::Device;
 
     fn batch() -> Batch {
-        Batch { rows: vec![0, 1], labels: vec![2, 1], ids: vec![0, 0], mask: vec![true, true], width: 1, tokens: 2 }
+        Batch {
+            rows: vec![0, 1],
+            labels: vec![2, 1],
+            ids: vec![0, 0],
+            types: vec![],
+            mask: vec![true, true],
+            width: 1,
+            tokens: 2,
+        }
     }
 
     const LOGITS: [[f32; 3]; 2] = [[1.0, -0.5, 0.25], [0.0, 2.0, -1.0]];

@@ -17,7 +17,7 @@ use pipe_ml::hub;
 use pipe_ml::hub::Need;
 use pipe_ml::judge::readable::check_tokens;
 use pipe_ml::model::config::Config;
-use pipe_ml::text::data::Tokens;
+use pipe_ml::text::data::{Cleaning, Tokens};
 use pipe_ml::text::tokenizer;
 use pipe_ml::watch::{Measured, Progress, Watch};
 
@@ -104,8 +104,32 @@ pub fn tokens_for(dir: &Path, cx: &Context) -> Result<Tokens> {
     let config = Config::open(dir)?;
     label_order(config.labels(), &tokens, "the model")?;
     check_tokens(&config, &tokens)?;
-    check_tokenizer(&cx.input("tokens")?.dir, dir, "the model's", TAKE_THE_MODELS)?;
+    check_rows(&cx.input("tokens")?.dir, dir, "the model")?;
     Ok(tokens)
+}
+
+/// Refuse tokens that the trained model in `dir` cannot judge: of another tokenizer than its own, or of pairs of texts if
+/// it was trained on single ones, or the other way round. `whose` is what messages call the model: `the teacher`.
+pub fn check_rows(tokens: &Path, dir: &Path, whose: &str) -> Result<()> {
+    check_pairs(tokens, dir, whose)?;
+    check_tokenizer(tokens, dir, &format!("{whose}'s"), TAKE_THE_MODELS)
+}
+
+/// Refuse pairs of texts for a model that was trained on single ones, and the other way round. A model that does not say
+/// what it was trained on takes both.
+pub fn check_pairs(tokens: &Path, dir: &Path, whose: &str) -> Result<()> {
+    let (Some(rows), Some(trained)) = (Cleaning::open(tokens)?, Cleaning::open(dir)?) else { return Ok(()) };
+    match (trained.pairs, rows.pairs) {
+        (true, false) => bail!(
+            "{whose} was trained on pairs of texts, but the tokens are of single texts; name the second text with \
+             `text-pair` in the sources of `preprocess`"
+        ),
+        (false, true) => bail!(
+            "{whose} was trained on single texts, but the tokens are of pairs; leave out `text-pair` in the sources of \
+             `preprocess`, or train a model on pairs"
+        ),
+        _ => Ok(()),
+    }
 }
 
 /// Refuse tokens that another tokenizer than that of the model in `dir` made: the model would read other words. A folder

@@ -96,24 +96,43 @@ impl<'a> Card<'a> {
         yaml + "---\n\n"
     }
 
+    fn reads_pairs(&self) -> bool {
+        self.cleaning.as_ref().is_some_and(|cleaning| cleaning.pairs)
+    }
+
     fn opening(&self) -> String {
         let labels = self.config.labels();
+        let input = if self.reads_pairs() { "a pair of texts" } else { "a text" };
         let mut text = format!("# Text classifier: {}\n\n", escaped(&pipe_ml::model::shortened(labels)));
         let _ = writeln!(
             text,
-            "A `{}` model with {} layers that gives a text one of {} labels. Made with pipe: {}.\n",
+            "A `{}` model with {} layers that gives {input} one of {} labels. Made with pipe: {}.\n",
             self.config.model_type(),
             self.config.layers(),
             labels.len(),
             escaped(&self.lineage.describe())
         );
         if self.is_onnx {
-            text += "`model.onnx` takes `input_ids` and `attention_mask` and gives `logits`, in the order of the labels below.\n\n";
+            let types = self.reads_pairs() && self.config.token_types() > 1;
+            let inputs = if types {
+                "`input_ids`, `attention_mask` and `token_type_ids`"
+            } else {
+                "`input_ids` and `attention_mask`"
+            };
+            let _ =
+                writeln!(text, "`model.onnx` takes {inputs} and gives `logits`, in the order of the labels below.\n");
         } else if self.config.head() == HeadKind::Mlp {
             text += "Its head has three layers, which `transformers` does not know: use `pipe predict`.\n\n";
         } else {
-            text += "```python\nfrom transformers import pipeline\n\nclassify = pipeline(\"text-classification\", model=\"THIS_FOLDER\")\n\
-                     classify([\"a text\"], top_k=None)\n```\n\n";
+            let call = match self.reads_pairs() {
+                true => r#"classify({"text": "a text", "text_pair": "its second text"}, top_k=None)"#,
+                false => r#"classify(["a text"], top_k=None)"#,
+            };
+            let _ = writeln!(
+                text,
+                "```python\nfrom transformers import pipeline\n\nclassify = pipeline(\"text-classification\", model=\"THIS_FOLDER\")\n\
+                 {call}\n```\n"
+            );
             if self.config.quantization().is_some() {
                 text += "`transformers` needs the library `compressed-tensors` for these weights.\n\n";
             }
@@ -310,6 +329,25 @@ mod tests {
             assert!(text.contains(part), "{part}\n\n{text}");
         }
         assert_eq!(card(&lineage()), text);
+    }
+
+    #[test]
+    fn the_card_of_a_model_of_pairs_shows_how_to_give_both_texts() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = r#"{"model_type": "bert", "num_hidden_layers": 2, "id2label": {"0": "no", "1": "yes"}}"#;
+        std::fs::write(dir.path().join("config.json"), config).unwrap();
+        Cleaning { pairs: true, ..Cleaning::default() }.write(dir.path()).unwrap();
+        let lineage = lineage();
+        let text = || Card::of(&lineage, dir.path()).unwrap().text();
+        assert!(text().contains("with 2 layers that gives a pair of texts one of 2 labels."), "{}", text());
+        assert!(
+            text().contains(
+                "\nclassify({\"text\": \"a text\", \"text_pair\": \"its second text\"}, top_k=None)\n```\n\n"
+            )
+        );
+        assert!(text().contains("## Texts\n\nTexts were used as they are.\n"), "{}", text());
+        std::fs::write(dir.path().join("model.onnx"), "").unwrap();
+        assert!(text().contains("takes `input_ids`, `attention_mask` and `token_type_ids` and gives"), "{}", text());
     }
 
     #[test]

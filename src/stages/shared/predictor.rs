@@ -9,8 +9,9 @@ use pipe_ml::compute::device;
 use pipe_ml::compute::numbers::{argmax, log_softmax};
 use pipe_ml::judge::classifier::Classifier;
 use pipe_ml::judge::metrics::Scoring;
-use pipe_ml::text::data::{Cleaning, Split};
-use pipe_ml::text::tokenizer::{Encoded, Tokenizer};
+use pipe_ml::judge::readable::check_types;
+use pipe_ml::text::data::{Cleaning, Split, TokenRow};
+use pipe_ml::text::tokenizer::{Encoded, Texts, Tokenizer};
 use pipe_ml::watch::Silent;
 
 pub struct Predictor {
@@ -18,6 +19,8 @@ pub struct Predictor {
     tokenizer: Tokenizer,
     /// How texts are cleaned before they are tokenized; none leaves them as they are.
     cleaning: Option<Cleaning>,
+    /// Whether the model was trained on pairs of texts; none if its folder does not say it.
+    reads_pairs: Option<bool>,
 }
 
 /// What happens to texts before the tokenizer sees them.
@@ -38,7 +41,8 @@ pub struct Prediction {
     pub logits: Vec<f32>,
     /// Tokens cut from the text because the model has no more positions, or was trained on shorter rows.
     pub truncated: usize,
-    /// Whether the model was given no text: it was empty, or nothing was left of it after cleaning.
+    /// Whether the model was given no text, or no first text of a pair: it was empty, or nothing was left of it after
+    /// cleaning.
     pub is_empty: bool,
 }
 
@@ -51,11 +55,18 @@ impl Predictor {
         let device = device::open(&device.parse()?)?;
         let classifier = Classifier::open(dir, &device.device)?;
         let tokenizer = Tokenizer::open(dir)?;
+        let stored = Cleaning::open(dir)?;
+        let reads_pairs = stored.as_ref().map(|cleaning| cleaning.pairs);
         let cleaning = match cleaned {
-            Cleaned::AsTrained => Cleaning::open(dir)?.filter(|cleaning| *cleaning != Cleaning::default()),
+            Cleaned::AsTrained => stored.filter(Cleaning::is_effective),
             Cleaned::Not => None,
         };
-        Ok(Self { classifier, tokenizer, cleaning })
+        Ok(Self { classifier, tokenizer, cleaning, reads_pairs })
+    }
+
+    /// Whether the model was trained on pairs of texts; none if its folder does not say it.
+    pub fn reads_pairs(&self) -> Option<bool> {
+        self.reads_pairs
     }
 
     /// How texts are cleaned before they are tokenized, if they are.
@@ -80,20 +91,25 @@ impl Predictor {
     }
 
     /// Predictions in the order of the texts.
-    pub fn predict<T: AsRef<str> + Sync>(&self, texts: &[T]) -> Result<Vec<Prediction>> {
-        let texts: Vec<Cow<str>> = texts.iter().map(|text| self.cleaned(text.as_ref())).collect();
+    pub fn predict(&self, texts: &[Texts]) -> Result<Vec<Prediction>> {
+        let cleaned = |row: &Texts| (self.cleaned(row.first), row.second.map(|second| self.cleaned(second)));
+        let texts: Vec<(Cow<str>, Option<Cow<str>>)> = texts.iter().map(cleaned).collect();
+        let rows: Vec<Texts> = texts.iter().map(|(first, second)| Texts { first, second: second.as_deref() }).collect();
         let positions = self.classifier.max_length();
         let longest = self.tokenizer.max_length().map_or(positions, |length| length.min(positions));
-        let encoded = self.tokenizer.encode_batch(&texts, longest, &Silent)?;
-        let rows = self.classifier.config().vocab_size();
+        let encoded = self.tokenizer.encode_rows(&rows, longest, &Silent)?;
+        let known = self.classifier.config().vocab_size();
         // Ids may have gaps: their number does not tell the highest.
         let highest = encoded.iter().flat_map(|e| &e.ids).chain([&self.tokenizer.pad_id()]).max().copied().unwrap_or(0);
         anyhow::ensure!(
-            (highest as usize) < rows,
-            "the tokenizer gives id {highest}, but the model has only {rows} ids: the tokenizer belongs to another model"
+            (highest as usize) < known,
+            "the tokenizer gives id {highest}, but the model has only {known} ids: the tokenizer belongs to another model"
         );
         let mut split = Split::default();
-        encoded.iter().for_each(|e| split.push(&e.ids, 0, String::new()));
+        for Encoded { ids, types, .. } in &encoded {
+            split.push_row(TokenRow { ids, types, label: 0, row_id: String::new() });
+        }
+        check_types(self.classifier.config(), split.highest_type())?;
         let scoring = Scoring {
             split: &split,
             pad_id: self.tokenizer.pad_id(),
@@ -101,14 +117,14 @@ impl Predictor {
             device: self.classifier.device(),
         };
         let logits = scoring.logits(&|ids, mask| self.classifier.logits(ids, mask), &Silent)?;
-        let judge = |((logits, encoded), text): ((&[f32], &Encoded), &Cow<str>)| -> Result<Prediction> {
+        let judge = |((logits, encoded), row): ((&[f32], &Encoded), &Texts)| -> Result<Prediction> {
             let wide: Vec<f64> = logits.iter().map(|&v| f64::from(v)).collect();
             let label =
                 self.labels().get(argmax(&wide)).context("the model has no label for its highest logit")?.clone();
             let scores = log_softmax(&wide).iter().map(|l| l.exp() as f32).collect();
-            let (truncated, is_empty) = (encoded.full - encoded.ids.len(), text.trim().is_empty());
+            let (truncated, is_empty) = (encoded.full - encoded.ids.len(), row.first.trim().is_empty());
             Ok(Prediction { label, scores, logits: logits.to_vec(), truncated, is_empty })
         };
-        logits.chunks(self.labels().len()).zip(&encoded).zip(&texts).map(judge).collect()
+        logits.chunks(self.labels().len()).zip(&encoded).zip(&rows).map(judge).collect()
     }
 }

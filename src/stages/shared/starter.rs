@@ -50,8 +50,9 @@ impl Starter {
         let report = &corpus.report;
         let mut lines = Vec::new();
         for (source, account) in spec.sources.iter().zip(&report.sources) {
+            let pair = source.pair_column().map_or_else(String::new, |column| format!(" and {column}"));
             lines.push(format!(
-                "{}: {} rows for {}, text {}, label {}",
+                "{}: {} rows for {}, text {}{pair}, label {}",
                 source.path.display(),
                 thousands(account.rows),
                 account.split,
@@ -111,7 +112,7 @@ fn toml(source: &Source, root: &Path, limit: bool) -> String {
     let mut parts = vec![format!("path = {}", quoted(&relative(&source.path, root)))];
     let values = serde_json::to_value(source).unwrap_or_default();
     let set = |key: &&str| values.get(key).filter(|value| !value.is_null());
-    for key in ["format", "header", "delimiter", "text", "label"] {
+    for key in ["format", "header", "delimiter", "text", "text-pair", "label"] {
         parts.extend(set(&key).map(|value| match value.as_str() {
             Some(text) => format!("{key} = {}", quoted(text)),
             None => format!("{key} = {value}"),
@@ -137,7 +138,8 @@ fn relative(path: &Path, root: &Path) -> String {
 /// A length in tokens for the texts, and a line about their letters.
 fn lengths(corpus: &Corpus) -> (usize, String) {
     let rows = corpus.train.iter().chain(&corpus.validation).chain(&corpus.test);
-    let mut lengths: Vec<usize> = rows.map(|row| row.text.chars().count()).collect();
+    let letters = |text: &String| text.chars().count();
+    let mut lengths: Vec<usize> = rows.map(|row| letters(&row.text) + row.pair.as_ref().map_or(0, letters)).collect();
     lengths.sort_unstable();
     let at = |share: f64| lengths.get((lengths.len() as f64 * share) as usize).or(lengths.last()).copied().unwrap_or(0);
     let (median, most) = (at(0.5), at(0.95));

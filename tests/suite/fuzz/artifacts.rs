@@ -4,16 +4,25 @@ use std::fs;
 use std::path::Path;
 
 use pipe_ml::text::data::predictions::{self, Predictions};
-use pipe_ml::text::data::{Corpus, Example, Report, Split, Tokens};
+use pipe_ml::text::data::{Corpus, Example, Report, Split, TokenRow, Tokens};
 use pipe_ml::train::checkpoint::{Checkpoints, Tensors};
 use proptest::prelude::*;
 
 use super::changes::{bounded, changed, changes, config};
 
 fn corpus(dir: &Path) {
+    write_corpus(dir, None);
+}
+
+fn corpus_of_pairs(dir: &Path) {
+    write_corpus(dir, Some("second".into()));
+}
+
+fn write_corpus(dir: &Path, pair: Option<String>) {
     let row = |i: usize| Example {
         id: format!("train:{i}"),
         text: format!("text {}", "é".repeat(i)),
+        pair: pair.clone(),
         label: (i % 2) as u32,
         source: "train".into(),
     };
@@ -34,6 +43,19 @@ fn corpus(dir: &Path) {
 fn tokens(dir: &Path) {
     let mut train = Split::default();
     (0..20u32).for_each(|i| train.push(&(0..i).collect::<Vec<_>>(), i % 2, format!("train:{i}")));
+    let labels = vec!["no".into(), "yes".into()];
+    Tokens { labels, pad_id: 1, max_length: 20, test: train.clone(), validation: Split::default(), train }
+        .write(dir)
+        .unwrap();
+}
+
+/// Tokens of pairs, whose second halves have type 1.
+fn typed_tokens(dir: &Path) {
+    let mut train = Split::default();
+    for i in 0..20u32 {
+        let (ids, types): (Vec<u32>, Vec<u8>) = (0..i).map(|at| (at, u8::from(at * 2 > i))).unzip();
+        train.push_row(TokenRow { ids: &ids, types: &types, label: i % 2, row_id: format!("train:{i}") });
+    }
     let labels = vec!["no".into(), "yes".into()];
     Tokens { labels, pad_id: 1, max_length: 20, test: train.clone(), validation: Split::default(), train }
         .write(dir)
@@ -67,6 +89,8 @@ fn use_tokens(tokens: &Tokens) {
     for split in [&tokens.train, &tokens.validation, &tokens.test] {
         let all: usize = (0..split.len()).map(|i| split.row(i).len()).sum();
         assert_eq!(all, split.tokens());
+        let types = (0..split.len()).map(|i| (split.types(i).len(), split.row(i).len()));
+        assert!(types.clone().all(|(types, ids)| types == ids) || types.clone().all(|(types, _)| types == 0));
         assert!(split.labels().iter().all(|l| (*l as usize) < tokens.labels.len()));
     }
 }
@@ -75,16 +99,18 @@ proptest! {
     #![proptest_config(config(200))]
 
     #[test]
-    fn a_changed_corpus(name in prop::sample::select(vec!["train.parquet", "test.parquet", "corpus.json"]), changes in changes()) {
-        let (dir, size) = damaged(corpus, name, |good| changed(good, &changes));
+    fn a_changed_corpus(name in prop::sample::select(vec!["train.parquet", "test.parquet", "corpus.json"]), pairs in any::<bool>(), changes in changes()) {
+        let make = if pairs { corpus_of_pairs } else { corpus };
+        let (dir, size) = damaged(make, name, |good| changed(good, &changes));
         if let Ok(corpus) = bounded(size, || Corpus::open(dir.path())) {
             assert!(corpus.train.iter().all(|row| (row.label as usize) < corpus.labels.len()));
         }
     }
 
     #[test]
-    fn changed_tokens(name in prop::sample::select(vec!["train.arrow", "validation.arrow", "tokens.json"]), changes in changes()) {
-        let (dir, size) = damaged(tokens, name, |good| changed(good, &changes));
+    fn changed_tokens(name in prop::sample::select(vec!["train.arrow", "validation.arrow", "tokens.json"]), typed in any::<bool>(), changes in changes()) {
+        let make = if typed { typed_tokens } else { tokens };
+        let (dir, size) = damaged(make, name, |good| changed(good, &changes));
         if let Ok(tokens) = bounded(size, || Tokens::open(dir.path())) {
             use_tokens(&tokens);
         }
@@ -157,7 +183,7 @@ fn sizes_that_a_parquet_page_declares_are_held_against_the_file() {
 #[test]
 fn a_text_stored_once_and_used_very_often_is_not_a_corpus() {
     let dir = tempfile::tempdir().unwrap();
-    let row = Example { id: "x".into(), text: "y".repeat(1 << 14), label: 0, source: "train".into() };
+    let row = Example { id: "x".into(), text: "y".repeat(1 << 14), pair: None, label: 0, source: "train".into() };
     let labels = vec!["no".into(), "yes".into()];
     Corpus {
         labels,

@@ -17,7 +17,7 @@ use crate::judge::metrics::Scoring;
 use crate::model::Model;
 use crate::model::names::WEIGHT;
 use crate::model::quantization::Activations;
-use crate::text::data::Split;
+use crate::text::data::{Split, TokenRow};
 use crate::watch::Watch;
 
 /// Rows whose activations are measured.
@@ -69,7 +69,10 @@ impl Calibration {
     pub fn of(split: &Split, count: usize, pad_id: u32) -> Self {
         let mut rows = Split::default();
         let count = count.min(split.len());
-        (0..count).map(|i| i * split.len() / count).for_each(|row| rows.push(split.row(row), 0, String::new()));
+        for row in (0..count).map(|i| i * split.len() / count) {
+            let (ids, types) = (split.row(row), split.types(row));
+            rows.push_row(TokenRow { ids, types, label: 0, row_id: String::new() });
+        }
         Calibration { rows, pad_id }
     }
 

@@ -5,7 +5,7 @@
 
 use anyhow::Result;
 use burn::module::Module;
-use burn::tensor::{Bool, Device, Int, Tensor};
+use burn::tensor::{Bool, Device, Tensor};
 use serde_json::json;
 
 use super::distance::RelativeConfig;
@@ -20,6 +20,7 @@ use crate::model::head::{Head, HeadConfig};
 use crate::model::linear::Linear;
 use crate::model::names::Names;
 use crate::model::network::{FamilyConfig, Network};
+use crate::text::ids::Ids;
 
 /// The fields of `config.json` that a DeBERTa is built from.
 #[derive(Debug, Clone, PartialEq)]
@@ -128,7 +129,7 @@ impl Network for Deberta {
     }
 
     /// Sets padding to zero, because the attention mask has no effect in a row that is all padding.
-    fn embed(&self, ids: Tensor<2, Int>, mask: &Tensor<2, Bool>, pass: &mut Pass) -> Tensor<2> {
+    fn embed(&self, ids: Ids, mask: &Tensor<2, Bool>, pass: &mut Pass) -> Tensor<2> {
         let [batch, length] = ids.dims();
         let embeddings = &self.deberta.embeddings;
         let real = mask.clone().float().reshape([batch * length, 1]);

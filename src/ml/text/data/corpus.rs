@@ -35,6 +35,8 @@ pub struct Example {
     /// Unique in the corpus and equal on every machine: `train:17`, or the value of the id column.
     pub id: String,
     pub text: String,
+    /// The second text of a pair. All examples of a corpus have one, or none has.
+    pub pair: Option<String>,
     /// Index into [`Corpus::labels`].
     pub label: u32,
     /// Name of the source that the text comes from.
@@ -72,14 +74,21 @@ impl Corpus {
         Ok(Corpus { labels, train, validation, test, report, cleaning: Cleaning::open(dir)? })
     }
 
+    /// Whether its rows are pairs of texts.
+    pub fn has_pairs(&self) -> bool {
+        let says_so = self.cleaning.as_ref().is_some_and(|cleaning| cleaning.pairs);
+        says_so || [&self.train, &self.validation, &self.test].into_iter().flatten().any(|row| row.pair.is_some())
+    }
+
     /// Write `train.parquet`, `validation.parquet`, `test.parquet`, `corpus.json` and `preprocessing.json`.
     ///
     /// The same corpus gives the same bytes: no times, no versions, a fixed compression.
     pub fn write(&self, dir: &Path) -> Result<()> {
         std::fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
-        write_split(&dir.join("train.parquet"), &self.train)?;
-        write_split(&dir.join("validation.parquet"), &self.validation)?;
-        write_split(&dir.join("test.parquet"), &self.test)?;
+        let pairs = self.has_pairs();
+        write_split(&dir.join("train.parquet"), &self.train, pairs)?;
+        write_split(&dir.join("validation.parquet"), &self.validation, pairs)?;
+        write_split(&dir.join("test.parquet"), &self.test, pairs)?;
         let path = dir.join("corpus.json");
         let description = Description { labels: self.labels.clone(), report: self.report.clone() };
         let mut text = serde_json::to_string_pretty(&description)?;
@@ -89,25 +98,29 @@ impl Corpus {
     }
 }
 
-fn schema() -> Arc<Schema> {
-    Arc::new(Schema::new(vec![
+/// The column with the second texts, which only a corpus of pairs has.
+const PAIR: &str = "text_pair";
+
+fn write_split(path: &Path, rows: &[Example], pairs: bool) -> Result<()> {
+    let text =
+        |column: fn(&Example) -> &str| -> ArrayRef { Arc::new(StringArray::from_iter_values(rows.iter().map(column))) };
+    let mut fields = vec![
         Field::new("text", DataType::Utf8, false),
         Field::new("label", DataType::Int32, false),
         Field::new("source", DataType::Utf8, false),
         Field::new("id", DataType::Utf8, false),
-    ]))
-}
-
-fn write_split(path: &Path, rows: &[Example]) -> Result<()> {
-    let text =
-        |column: fn(&Example) -> &str| -> ArrayRef { Arc::new(StringArray::from_iter_values(rows.iter().map(column))) };
-    let columns: Vec<ArrayRef> = vec![
+    ];
+    let mut columns: Vec<ArrayRef> = vec![
         text(|row| &row.text),
         Arc::new(Int32Array::from_iter_values(rows.iter().map(|row| row.label as i32))),
         text(|row| &row.source),
         text(|row| &row.id),
     ];
-    write_parquet(path, schema(), columns)
+    if pairs {
+        fields.insert(1, Field::new(PAIR, DataType::Utf8, false));
+        columns.insert(1, text(|row| row.pair.as_deref().unwrap_or_default()));
+    }
+    write_parquet(path, Arc::new(Schema::new(fields)), columns)
 }
 
 /// Write one parquet file; the same columns give the same bytes.
@@ -151,6 +164,7 @@ fn read_split(path: &Path, classes: usize) -> Result<Vec<Example>> {
             column(batch, name)?.as_string_opt().with_context(|| format!("its column `{name}` is not text"))
         };
         let (texts, sources, ids) = (text("text")?, text("source")?, text("id")?);
+        let pairs = if batch.column_by_name(PAIR).is_some() { Some(text(PAIR)?) } else { None };
         let labels = column(batch, "label")?
             .as_primitive_opt::<Int32Type>()
             .context("its column `label` is not 32-bit integers")?;
@@ -160,10 +174,13 @@ fn read_split(path: &Path, classes: usize) -> Result<Vec<Example>> {
             if label < 0 || label as usize >= classes || texts.is_null(row) {
                 bail!("row {} has label {label}; corpus.json declares {classes} labels", rows.len());
             }
+            let pair = pairs.map(|pairs| pairs.value(row).to_owned());
+            size += pair.as_ref().map_or(0, String::len);
             size += texts.value(row).len() + sources.value(row).len() + ids.value(row).len() + size_of::<Example>();
             rows.push(Example {
                 id: ids.value(row).to_owned(),
                 text: texts.value(row).to_owned(),
+                pair,
                 label: label as u32,
                 source: sources.value(row).to_owned(),
             });
@@ -181,6 +198,7 @@ mod tests {
         let row = |id: &str, text: &str, label| Example {
             id: id.to_owned(),
             text: text.to_owned(),
+            pair: None,
             label,
             source: "train".to_owned(),
         };
@@ -199,6 +217,27 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         corpus().write(dir.path()).unwrap();
         assert_eq!(Corpus::open(dir.path()).unwrap(), corpus());
+    }
+
+    #[test]
+    fn only_a_corpus_of_pairs_has_the_column_of_second_texts() {
+        let dir = tempfile::tempdir().unwrap();
+        let columns = |name: &str| {
+            let file = File::open(dir.path().join(name)).unwrap();
+            let schema = ParquetRecordBatchReaderBuilder::try_new(file).unwrap().schema().clone();
+            schema.fields().iter().map(|field| field.name().clone()).collect::<Vec<_>>()
+        };
+        corpus().write(dir.path()).unwrap();
+        assert_eq!(columns("train.parquet"), ["text", "label", "source", "id"]);
+        let mut pairs = corpus();
+        for (at, row) in pairs.train.iter_mut().chain(&mut pairs.validation).enumerate() {
+            row.pair = Some(["second", "", "other"][at].to_owned());
+        }
+        pairs.write(dir.path()).unwrap();
+        for name in ["train.parquet", "test.parquet"] {
+            assert_eq!(columns(name), ["text", "text_pair", "label", "source", "id"], "{name}");
+        }
+        assert_eq!(Corpus::open(dir.path()).unwrap(), pairs);
     }
 
     #[test]

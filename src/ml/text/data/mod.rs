@@ -22,4 +22,4 @@ pub use preprocess::{preprocess, preprocess_at};
 pub use read::look::look;
 pub use report::Report;
 pub use tokenize::{TokenReport, tokenize};
-pub use tokens::{Split, Tokens};
+pub use tokens::{Split, TokenRow, Tokens};

@@ -12,7 +12,7 @@ use super::report::{Changed, Dropped, Left, Report, SplitReport, Splits};
 use super::split;
 use crate::compute::numbers::thousands;
 use crate::text::data::clean::markup::look;
-use crate::text::data::clean::text::{clean, key};
+use crate::text::data::clean::text::{clean, key as text_key};
 use crate::text::data::declare::problems::two_validations;
 use crate::text::data::declare::spec::{DEFAULT_VALIDATION, Purpose, Spec};
 use crate::text::data::labels::merge;
@@ -29,7 +29,7 @@ const CHUNK: usize = 2048;
 /// A cleaned row on its way into a split.
 struct Row {
     example: Example,
-    /// Equal for texts that count as the same.
+    /// Equal for texts, or pairs of texts, that count as the same.
     key: String,
     source: usize,
     purpose: Purpose,
@@ -78,6 +78,7 @@ pub fn preprocess_at(spec: &Spec, seed: u64, locate: Locate, watch: &dyn Watch) 
     if spec.dedupe {
         drop_duplicates(&mut rows, &mut report);
     }
+    report.notes.extend(empty_seconds(&rows));
     report.test_duplicates = repeated(rows.iter().filter(|row| row.purpose == Purpose::Test));
     stop(watch)?;
     finish(spec, seed, labels, rows, report, watch)
@@ -113,10 +114,16 @@ fn clean_rows(
                     }
                     let text = clean(&raw.text, &cleaning, &mut changed);
                     look(&text, &cleaning, &mut left);
-                    let key = key(&text);
+                    let mut key = text_key(&text);
+                    let pair = raw.pair.as_ref().map(|pair| clean(pair, &cleaning, &mut changed));
+                    if let Some(pair) = &pair {
+                        look(pair, &cleaning, &mut left);
+                        // With the length of the first, pairs are equal only if both of their texts are.
+                        key = format!("{} {key}{}", key.len(), text_key(pair));
+                    }
                     let (id, label) = (row_id(raw, &names[at]), labels.id(&raw.label));
                     let label = label.with_context(|| format!("internal error: label `{}` has no id", raw.label))?;
-                    let example = Example { id, text, label, source: names[at].clone() };
+                    let example = Example { id, text, pair, label, source: names[at].clone() };
                     rows.push(Row { example, key, source: at, purpose: raw.purpose });
                 }
                 Ok((rows, changed, left))
@@ -148,6 +155,14 @@ fn retain(rows: &mut Vec<Row>, report: &mut Report, reason: fn(&mut Dropped) -> 
 
 fn drop_empty(rows: &mut Vec<Row>, report: &mut Report) {
     retain(rows, report, |dropped| &mut dropped.empty, |row| !row.example.text.trim().is_empty());
+}
+
+/// A note about pairs without a second text. They stay: the first may be enough, as it is for models of single texts.
+fn empty_seconds(rows: &[Row]) -> Option<String> {
+    let is_empty = |row: &&Row| row.example.pair.as_ref().is_some_and(|pair| pair.trim().is_empty());
+    let count = rows.iter().filter(is_empty).count() as u64;
+    let noun = if count == 1 { "pair has" } else { "pairs have" };
+    (count > 0).then(|| format!("{} {noun} an empty second text; they are kept", thousands(count)))
 }
 
 /// Drop training rows that are in validation or test, and validation rows that are in test.

@@ -64,7 +64,7 @@ pub struct Dropped {
     pub filtered: u64,
     /// Rows beyond the source's `limit`.
     pub over_limit: u64,
-    /// Rows whose text is empty after cleaning.
+    /// Rows whose text, or the first of a pair, is empty after cleaning.
     pub empty: u64,
     /// The text is also in test (or, for training rows, in validation).
     pub leaked: u64,

@@ -6,8 +6,8 @@ use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
 use super::corpus::{Corpus, Example};
-use super::tokens::{Split, Tokens};
-use crate::text::tokenizer::Tokenizer;
+use super::tokens::{Split, TokenRow, Tokens};
+use crate::text::tokenizer::{Texts, Tokenizer};
 use crate::watch::Watch;
 
 /// Lengths of the texts in tokens, per split; written as `lengths.json`.
@@ -61,12 +61,13 @@ pub fn tokenize(
 }
 
 fn encode(tokenizer: &Tokenizer, rows: &[Example], max_length: usize, watch: &dyn Watch) -> Result<(Split, Lengths)> {
-    let texts: Vec<&str> = rows.iter().map(|row| row.text.as_str()).collect();
-    let encoded = tokenizer.encode_batch(&texts, max_length, watch)?;
+    let texts: Vec<Texts> = rows.iter().map(|row| Texts { first: &row.text, second: row.pair.as_deref() }).collect();
+    let encoded = tokenizer.encode_rows(&texts, max_length, watch)?;
     let lengths = Lengths::of(encoded.iter().map(|row| row.full).collect(), max_length);
     let mut split = Split::default();
     for (row, encoded) in rows.iter().zip(encoded) {
-        split.push(&encoded.ids, row.label, row.id.clone());
+        let (label, row_id) = (row.label, row.id.clone());
+        split.push_row(TokenRow { ids: &encoded.ids, types: &encoded.types, label, row_id });
     }
     Ok((split, lengths))
 }
@@ -122,6 +123,7 @@ mod tests {
         let row = |id: &str, text: &str, label| Example {
             id: id.to_owned(),
             text: text.to_owned(),
+            pair: None,
             label,
             source: "train".to_owned(),
         };

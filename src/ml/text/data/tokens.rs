@@ -7,7 +7,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use arrow_array::builder::{ListBuilder, UInt8Builder, UInt32Builder};
 use arrow_array::cast::AsArray;
-use arrow_array::types::UInt32Type;
+use arrow_array::types::{UInt8Type, UInt32Type};
 use arrow_array::{ArrayRef, RecordBatch, StringArray, UInt32Array};
 use arrow_ipc::convert::try_fb_to_schema;
 use arrow_ipc::reader::{FileDecoder, read_footer_length};
@@ -41,15 +41,37 @@ struct Rows {
     /// Row `i` is `ids[offsets[i]..offsets[i + 1]]`; empty, or one entry more than there are rows.
     offsets: Vec<u64>,
     ids: Vec<u32>,
+    /// The type of each token, the second text of a pair having 1; empty if all are 0.
+    types: Vec<u8>,
     labels: Vec<u32>,
     row_ids: Vec<String>,
 }
 
+/// One row to add to a [`Split`].
+#[derive(Debug, Clone)]
+pub struct TokenRow<'a> {
+    pub ids: &'a [u32],
+    /// As many as there are ids; or none, which means that all are 0.
+    pub types: &'a [u8],
+    pub label: u32,
+    pub row_id: String,
+}
+
 impl Split {
+    /// Add a row whose tokens all have type 0.
     pub fn push(&mut self, ids: &[u32], label: u32, row_id: String) {
+        self.push_row(TokenRow { ids, types: &[], label, row_id });
+    }
+
+    pub fn push_row(&mut self, TokenRow { ids, types, label, row_id }: TokenRow) {
         let rows = Arc::make_mut(&mut self.0);
         if rows.offsets.is_empty() {
             rows.offsets.push(0);
+        }
+        if !rows.types.is_empty() || types.iter().any(|kind| *kind > 0) {
+            rows.types.resize(rows.ids.len(), 0);
+            rows.types.extend_from_slice(types);
+            rows.types.resize(rows.ids.len() + ids.len(), 0);
         }
         rows.ids.extend_from_slice(ids);
         rows.offsets.push(rows.ids.len() as u64);
@@ -68,6 +90,19 @@ impl Split {
     /// Token ids of row `i`.
     pub fn row(&self, i: usize) -> &[u32] {
         &self.0.ids[self.0.offsets[i] as usize..self.0.offsets[i + 1] as usize]
+    }
+
+    /// The types of the tokens of row `i`; empty if no token of the split has another type than 0.
+    pub fn types(&self, i: usize) -> &[u8] {
+        match self.0.types.as_slice() {
+            [] => &[],
+            types => &types[self.0.offsets[i] as usize..self.0.offsets[i + 1] as usize],
+        }
+    }
+
+    /// The highest type of a token.
+    pub fn highest_type(&self) -> u8 {
+        self.0.types.iter().max().copied().unwrap_or(0)
     }
 
     pub fn label(&self, i: usize) -> u32 {
@@ -128,19 +163,28 @@ impl Tokens {
     }
 }
 
-fn schema() -> Arc<Schema> {
+/// The column with the types of the tokens, which is there only if a type is not 0.
+const TYPES: &str = "token_type_ids";
+
+fn schema(has_types: bool) -> Arc<Schema> {
     let list = |kind| DataType::List(Arc::new(Field::new_list_field(kind, true)));
-    Arc::new(Schema::new(vec![
+    let mut fields = vec![
         Field::new("input_ids", list(DataType::UInt32), false),
         Field::new("attention_mask", list(DataType::UInt8), false),
         Field::new("label", DataType::UInt32, false),
         Field::new("id", DataType::Utf8, false),
-    ]))
+    ];
+    if has_types {
+        fields.push(Field::new(TYPES, list(DataType::UInt8), false));
+    }
+    Arc::new(Schema::new(fields))
 }
 
 fn write_split(path: &Path, split: &Split) -> Result<()> {
+    let has_types = split.highest_type() > 0;
+    let schema = schema(has_types);
     let write = || -> Result<()> {
-        let mut writer = FileWriter::try_new_buffered(File::create(path)?, &schema())?;
+        let mut writer = FileWriter::try_new_buffered(File::create(path)?, &schema)?;
         for start in (0..split.len()).step_by(BATCH_ROWS) {
             let rows = start..(start + BATCH_ROWS).min(split.len());
             let mut ids = ListBuilder::new(UInt32Builder::new());
@@ -153,13 +197,21 @@ fn write_split(path: &Path, split: &Split) -> Result<()> {
                 mask.values().append_slice(&ones[..split.row(row).len()]);
                 mask.append(true);
             }
-            let columns: Vec<ArrayRef> = vec![
+            let mut columns: Vec<ArrayRef> = vec![
                 Arc::new(ids.finish()),
                 Arc::new(mask.finish()),
                 Arc::new(UInt32Array::from_iter_values(split.labels()[rows.clone()].iter().copied())),
-                Arc::new(StringArray::from_iter_values(split.0.row_ids[rows].iter())),
+                Arc::new(StringArray::from_iter_values(split.0.row_ids[rows.clone()].iter())),
             ];
-            writer.write(&RecordBatch::try_new(schema(), columns)?)?;
+            if has_types {
+                let mut types = ListBuilder::new(UInt8Builder::new());
+                for row in rows {
+                    types.values().append_slice(split.types(row));
+                    types.append(true);
+                }
+                columns.push(Arc::new(types.finish()));
+            }
+            writer.write(&RecordBatch::try_new(schema.clone(), columns)?)?;
         }
         writer.finish()?;
         Ok(())
@@ -175,14 +227,33 @@ fn read_split(path: &Path, classes: usize) -> Result<Split> {
             let lists = column("input_ids")?.as_list_opt::<i32>().context("its `input_ids` are not lists")?;
             let labels = column("label")?.as_primitive_opt::<UInt32Type>().context("its `label` is not a number")?;
             let ids: &StringArray = column("id")?.as_string_opt().context("its `id` is not text")?;
+            let types = match batch.column_by_name(TYPES) {
+                Some(types) => Some(types.as_list_opt::<i32>().context("its `token_type_ids` are not lists")?),
+                None => None,
+            };
             for row in 0..batch.num_rows() {
+                let types = types.map(|types| types.value(row));
+                let types = match &types {
+                    Some(types) => {
+                        types.as_primitive_opt::<UInt8Type>().context("its `token_type_ids` are not bytes")?.values()
+                    }
+                    None => &[][..],
+                };
                 let list = lists.value(row);
                 let values = list.as_primitive_opt::<UInt32Type>().context("its `input_ids` are not 32-bit numbers")?;
                 let label = labels.value(row);
                 if label as usize >= classes {
                     bail!("row {} has label {label}; tokens.json declares {classes} labels", split.len());
                 }
-                split.push(values.values(), label, ids.value(row).to_owned());
+                let (ids, row_id) = (values.values(), ids.value(row).to_owned());
+                ensure!(
+                    types.is_empty() || types.len() == ids.len(),
+                    "row {} has {} tokens and {} token types",
+                    split.len(),
+                    ids.len(),
+                    types.len()
+                );
+                split.push_row(TokenRow { ids, types, label, row_id });
             }
         }
         Ok(split)
@@ -200,9 +271,11 @@ fn batches(bytes: &[u8]) -> Result<Vec<RecordBatch>> {
     let footer = body.len().checked_sub(read_footer_length(*tail)?).ok_or_else(damaged)?;
     let footer = root_as_footer(&body[footer..]).map_err(|_| damaged())?;
     let found = Arc::new(try_fb_to_schema(footer.schema().ok_or_else(damaged)?)?);
-    ensure!(found.fields() == schema().fields(), "its columns are not those of tokens");
+    let has_types = found.fields() == schema(true).fields();
+    ensure!(has_types || found.fields() == schema(false).fields(), "its columns are not those of tokens");
     // The attention mask (column 1) adds nothing to the offsets.
-    let decoder = FileDecoder::new(found, footer.version()).with_projection(vec![0, 2, 3]);
+    let wanted = if has_types { vec![0, 2, 3, 4] } else { vec![0, 2, 3] };
+    let decoder = FileDecoder::new(found, footer.version()).with_projection(wanted);
     let mut batches = Vec::new();
     for block in footer.recordBatches().ok_or_else(damaged)? {
         let bytes = block_of(block, bytes).ok_or_else(damaged)?;
@@ -262,6 +335,25 @@ mod tests {
             let (one, two) = (std::fs::read(one.path().join(name)), std::fs::read(two.path().join(name)));
             assert_eq!(one.unwrap(), two.unwrap(), "{name}");
         }
+    }
+
+    #[test]
+    fn types_are_stored_only_if_one_is_not_0() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut typed = tokens();
+        typed.train.push_row(TokenRow { ids: &[0, 2], types: &[0, 0], label: 0, row_id: "train:3".into() });
+        assert_eq!(typed.train.types(2), [0u8; 0]);
+        typed.train.push_row(TokenRow { ids: &[0, 7, 2], types: &[0, 1, 1], label: 1, row_id: "train:4".into() });
+        typed.train.push(&[0, 8], 1, "train:5".into());
+        let types: Vec<&[u8]> = (0..5).map(|row| typed.train.types(row)).collect();
+        assert_eq!(types, [&[0, 0, 0, 0][..], &[0, 0], &[0, 0], &[0, 1, 1], &[0, 0]]);
+        typed.write(dir.path()).unwrap();
+        assert_eq!(Tokens::open(dir.path()).unwrap(), typed);
+        let has_column = |name: &str| {
+            let bytes = std::fs::read(dir.path().join(name)).unwrap();
+            bytes.windows(TYPES.len()).any(|window| window == TYPES.as_bytes())
+        };
+        assert_eq!((has_column("train.arrow"), has_column("test.arrow")), (true, false));
     }
 
     #[test]

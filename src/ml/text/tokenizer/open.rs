@@ -9,6 +9,7 @@ use tokenizers::{ModelWrapper, PreTokenizerWrapper, Tokenizer as Library};
 
 use super::cache::{Cache, Caches};
 use super::files::Opened;
+use super::pair::{PairEnds, Texts};
 use super::settings::{Settings, Side};
 use super::special::surroundings;
 use super::unigram::Unigram;
@@ -29,6 +30,8 @@ pub struct Tokenizer {
     /// Special tokens that precede a text.
     before: Vec<u32>,
     after: Vec<u32>,
+    /// The special tokens around a pair; an error says why there are none.
+    pair: Result<PairEnds, String>,
     pad_id: u32,
     /// Matches texts that contain an added token literally (`</s>`); the library has to encode those.
     added: Option<Regex>,
@@ -51,10 +54,13 @@ enum Way {
     Unigram(Box<Unigram>),
 }
 
-/// One encoded text.
+/// One encoded text, or pair of texts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Encoded {
     pub ids: Vec<u32>,
+    /// The type of each token: 1 if it belongs to the second text of a pair. Empty if all are 0, or if the model has no
+    /// token types.
+    pub types: Vec<u8>,
     /// Number of ids before truncation, special tokens included.
     pub full: usize,
 }
@@ -84,11 +90,13 @@ impl Tokenizer {
             (None, None) if wordpiece::is_chunked(&library) => Way::WordPiece,
             (None, None) => Way::Library,
         };
-        let Settings { side, max_length, remarks, .. } = settings;
+        let Settings { side, max_length, has_types, remarks, .. } = settings;
+        let pair = PairEnds::of(&library, has_types).map_err(|error| format!("{error:#}"));
         Ok(Tokenizer {
             library,
             before,
             after,
+            pair,
             pad_id,
             added,
             way,
@@ -158,7 +166,17 @@ impl Tokenizer {
         max_length: usize,
         watch: &dyn Watch,
     ) -> Result<Vec<Encoded>> {
+        let texts: Vec<Texts> = texts.iter().map(|text| Texts { first: text.as_ref(), second: None }).collect();
+        self.encode_rows(&texts, max_length, watch)
+    }
+
+    /// Encode many texts or pairs of texts on all cores. Of a pair that is too long, the longer text is cut first, as
+    /// transformers does by default (`longest_first`).
+    pub fn encode_rows(&self, texts: &[Texts], max_length: usize, watch: &dyn Watch) -> Result<Vec<Encoded>> {
         self.check(max_length)?;
+        if texts.iter().any(|row| row.second.is_some()) {
+            self.pair_ends()?.check(max_length)?;
+        }
         let done = std::sync::atomic::AtomicU64::new(0);
         let chunks: Vec<Vec<Encoded>> = texts
             .par_chunks(CHUNK)
@@ -168,7 +186,7 @@ impl Tokenizer {
                 }
                 let mut cache = self.caches.borrow();
                 let encoded: Result<Vec<Encoded>> =
-                    chunk.iter().map(|text| self.encode_with(text.as_ref(), max_length, &mut cache)).collect();
+                    chunk.iter().map(|row| self.encode_row(*row, max_length, &mut cache)).collect();
                 let chunk = chunk.len() as u64;
                 let done = done.fetch_add(chunk, std::sync::atomic::Ordering::Relaxed) + chunk;
                 watch.progress(Progress { done, total: texts.len() as u64, unit: "row", ..Progress::default() });
@@ -190,26 +208,44 @@ impl Tokenizer {
         Ok(())
     }
 
+    fn pair_ends(&self) -> Result<&PairEnds> {
+        self.pair.as_ref().map_err(|error| anyhow!("the tokenizer cannot encode pairs of texts: {error}"))
+    }
+
+    fn encode_row(&self, row: Texts, max_length: usize, cache: &mut Cache) -> Result<Encoded> {
+        let Some(second) = row.second else { return self.encode_with(row.first, max_length, cache) };
+        let (mut first_ids, mut second_ids) = (Vec::new(), Vec::new());
+        self.append(row.first, cache, &mut first_ids)?;
+        self.append(second, cache, &mut second_ids)?;
+        Ok(self.pair_ends()?.join(first_ids, second_ids, max_length, self.side))
+    }
+
     fn encode_with(&self, text: &str, max_length: usize, cache: &mut Cache) -> Result<Encoded> {
         let special = self.before.len() + self.after.len();
         let mut ids = Vec::with_capacity(max_length.min(special + text.len() / 2));
         ids.extend_from_slice(&self.before);
-        let spelled = self.added.as_ref().is_some_and(|added| added.is_match(text));
-        match &self.way {
-            Way::ByteLevel(words) if !spelled && Words::knows(text) => {
-                words.encode(&self.library, text, cache, &mut ids)?;
-            }
-            Way::WordPiece if !spelled => wordpiece::encode(&self.library, text, cache, &mut ids)?,
-            Way::Unigram(unigram) if !spelled => unigram.encode(text, &mut ids),
-            _ => ids.extend_from_slice(self.by_library(text)?.get_ids()),
-        }
+        self.append(text, cache, &mut ids)?;
         let full = ids.len() + self.after.len();
         match self.side {
             Side::Right => ids.truncate(max_length - self.after.len()),
             Side::Left => drop(ids.drain(self.before.len()..self.before.len() + full.saturating_sub(max_length))),
         }
         ids.extend_from_slice(&self.after);
-        Ok(Encoded { ids, full })
+        Ok(Encoded { ids, types: Vec::new(), full })
+    }
+
+    /// Append the ids of a text, without special tokens around it.
+    fn append(&self, text: &str, cache: &mut Cache, ids: &mut Vec<u32>) -> Result<()> {
+        let spelled = self.added.as_ref().is_some_and(|added| added.is_match(text));
+        match &self.way {
+            Way::ByteLevel(words) if !spelled && Words::knows(text) => {
+                words.encode(&self.library, text, cache, ids)?;
+            }
+            Way::WordPiece if !spelled => wordpiece::encode(&self.library, text, cache, ids)?,
+            Way::Unigram(unigram) if !spelled => unigram.encode(text, ids),
+            _ => ids.extend_from_slice(self.by_library(text)?.get_ids()),
+        }
+        Ok(())
     }
 
     /// Encode with the library, without special tokens.

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use tokenizers::{NormalizerWrapper, PreTokenizerWrapper, Tokenizer as Library};
 
 use super::files::{CONFIG, Opened, WHOLE, copy_files, read};
-use super::settings::{Pipeline, Settings, Side};
+use super::settings::{Pipeline, Settings, Side, WITHOUT_TYPES};
 use super::special::json;
 use crate::compute::foreign::catch_panics;
 
@@ -24,9 +24,6 @@ const ROLES: [(&str, [&str; 2]); 7] = [
 
 /// The class of transformers that takes a `tokenizer.json` as it is.
 const AS_IT_IS: &str = "PreTrainedTokenizerFast";
-
-/// Classes of models that have no token types. A class that is named for them must not produce any.
-const WITHOUT_TYPES: [&str; 3] = ["RobertaTokenizer", "XLMRobertaTokenizer", "DistilBertTokenizer"];
 
 /// What the truncation and the padding of a `tokenizer.json` leave in `tokenizer_config.json`.
 const LEFTOVERS: [&str; 5] = ["max_length", "stride", "truncation_strategy", "pad_to_multiple_of", "padding_strategy"];

@@ -41,6 +41,8 @@ pub(super) struct Settings {
     pub(super) side: Side,
     /// `model_max_length`.
     pub(super) max_length: Option<usize>,
+    /// Whether the model is told which text of a pair a token belongs to (`token_type_ids`).
+    pub(super) has_types: bool,
     /// Whether special tokens in a text are read as ordinary text.
     pub(super) splits_special: bool,
     /// Whether the opened tokenizer differs from the `tokenizer.json` on disk.
@@ -63,6 +65,8 @@ const OF_MODEL: [(&str, &str); 6] = [
     ("deberta-v2", "DebertaV2Tokenizer"),
     ("xlm-roberta", "XLMRobertaTokenizer"),
 ];
+/// Classes of models that have no token types. A class that is named for them must not produce any.
+pub(super) const WITHOUT_TYPES: [&str; 3] = ["RobertaTokenizer", "XLMRobertaTokenizer", "DistilBertTokenizer"];
 const ROLES: [&str; 7] = ["bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"];
 
 impl Settings {
@@ -118,6 +122,7 @@ impl Settings {
         };
         let length = special.setting("model_max_length").and_then(Value::as_f64);
         Ok(Self {
+            has_types: has_types(special, without_fast(class.as_deref()))?,
             class,
             pipeline: Pipeline::AsItIs,
             side,
@@ -130,8 +135,7 @@ impl Settings {
 
     /// The class without `Fast`, which says nothing about ids.
     pub(super) fn class(&self) -> &str {
-        let class = self.class.as_deref().unwrap_or_default();
-        class.strip_suffix("Fast").unwrap_or(class)
+        without_fast(self.class.as_deref())
     }
 
     fn expected(&self) -> Pipeline {
@@ -254,6 +258,20 @@ impl Settings {
             }
         }
         Ok(())
+    }
+}
+
+fn without_fast(class: Option<&str>) -> &str {
+    let class = class.unwrap_or_default();
+    class.strip_suffix("Fast").unwrap_or(class)
+}
+
+/// Whether the model gets token types: `model_input_names` says it, or else the class.
+fn has_types(special: &Special, class: &str) -> Result<bool> {
+    match special.setting("model_input_names") {
+        None => Ok(!WITHOUT_TYPES.contains(&class)),
+        Some(Value::Array(names)) => Ok(names.iter().any(|name| name == "token_type_ids")),
+        Some(other) => bail!("`model_input_names` in tokenizer_config.json is {other}; it must be a list of names"),
     }
 }
 

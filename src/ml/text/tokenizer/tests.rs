@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::*;
-use crate::text::tokenizer::{Limit, copy_files, save};
+use crate::text::tokenizer::{Limit, Texts, copy_files, save};
 use crate::watch::Silent;
 
 /// A tiny tokenizer that `scripts/make_tokenizer_fixtures.py` made, with the ids of the Python libraries.
@@ -50,6 +50,79 @@ fn ids_are_those_of_bert_tokenizer_and_of_sentencepiece() {
         let ids: Vec<u32> = tokenizer.special_tokens().into_iter().map(|(id, _)| id).collect();
         assert_eq!((tokenizer.kind(), ids), (kind, special.to_vec()), "{name}");
     }
+}
+
+/// The rows of `scripts/make_pair_fixtures.py`.
+#[derive(serde::Deserialize)]
+struct PairRow {
+    folder: String,
+    kind: String,
+    side: String,
+    max_length: usize,
+    first: String,
+    second: String,
+    ids: Vec<u32>,
+    types: Option<Vec<u8>>,
+}
+
+#[test]
+fn pairs_have_the_ids_and_types_of_transformers() {
+    let text = std::fs::read_to_string(fixture("pairs.jsonl")).unwrap();
+    let rows: Vec<PairRow> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let mut seen = std::collections::BTreeSet::new();
+    for rows in rows.chunk_by(|a, b| (&a.folder, &a.kind, &a.side) == (&b.folder, &b.kind, &b.side)) {
+        let PairRow { folder, kind, side, .. } = &rows[0];
+        let models = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../models")).join(folder);
+        let from = if models.exists() { models } else { fixture(folder) };
+        let (dir, saved) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        copy_files(&from, dir.path()).unwrap();
+        let config = format!(r#"{{"tokenizer_class": "{kind}", "truncation_side": "{side}"}}"#);
+        std::fs::write(dir.path().join("tokenizer_config.json"), config).unwrap();
+        save(dir.path(), saved.path(), Limit::Rows(64)).unwrap();
+        for dir in [dir.path(), saved.path()] {
+            let tokenizer = Tokenizer::open(dir).unwrap();
+            for row in rows {
+                let texts = [Texts { first: &row.first, second: Some(&row.second) }];
+                let encoded = &tokenizer.encode_rows(&texts, row.max_length, &Silent).unwrap()[0];
+                assert_eq!(encoded.ids, row.ids, "{kind} {side} {} {:?}", row.max_length, texts);
+                assert_eq!(encoded.types, row.types.clone().unwrap_or_default(), "{kind} {side} {:?}", texts);
+                assert!(encoded.full >= encoded.ids.len() && encoded.ids.len() <= row.max_length);
+            }
+        }
+        seen.insert((kind, side, rows[0].types.is_some()));
+    }
+    assert_eq!(seen.len(), 10, "{seen:?}");
+}
+
+#[test]
+fn rows_without_room_for_two_texts_are_refused() {
+    let tokenizer = tiny();
+    let pair = [Texts { first: "a", second: Some("b") }];
+    let error = tokenizer.encode_rows(&pair, 5, &Silent).unwrap_err().to_string();
+    assert_eq!(error, "max-length 5 leaves no room for two texts: each pair has 4 special tokens; use at least 6");
+    assert_eq!(tokenizer.encode_rows(&pair, 6, &Silent).unwrap()[0].ids.len(), 6);
+    // An empty second text is a pair with nothing between its last two special tokens.
+    let [empty] = &tokenizer.encode_rows(&[Texts { first: "a", second: Some("") }], 9, &Silent).unwrap()[..] else {
+        panic!("one row")
+    };
+    assert_eq!((empty.ids.len(), &empty.ids[2..]), (5, &[2, 2, 2][..]));
+}
+
+#[test]
+fn model_input_names_decide_about_types() {
+    let types = |config: &str| {
+        let dir = changed("bert", "tokenizer_config.json", config.as_bytes());
+        let tokenizer = Tokenizer::open(dir.path())?;
+        let pair = [Texts { first: "a", second: Some("a") }];
+        Ok::<_, anyhow::Error>(tokenizer.encode_rows(&pair, 9, &Silent)?.remove(0).types)
+    };
+    assert_eq!(types("{}").unwrap(), [0, 0, 0, 1, 1]);
+    assert_eq!(types(r#"{"model_input_names": ["input_ids", "attention_mask"]}"#).unwrap(), [0u8; 0]);
+    let error = format!("{:#}", types(r#"{"model_input_names": 2}"#).unwrap_err());
+    assert!(
+        error.ends_with("`model_input_names` in tokenizer_config.json is 2; it must be a list of names"),
+        "{error}"
+    );
 }
 
 #[test]

@@ -3,17 +3,18 @@
 
 use anyhow::{Context as _, Result};
 use burn::module::Module;
-use burn::tensor::{Bool, Gradients, Int, Tensor};
+use burn::tensor::{Bool, Gradients, Tensor};
 
 use crate::compute::dropout::Pass;
 use crate::model::Hidden;
 use crate::model::Model;
+use crate::text::ids::Ids;
 use crate::train::guide::TeacherTargets;
 
 /// A micro-batch on the model's device, with autodiff.
 pub(super) struct Inputs<'a> {
     /// `[B, T]`
-    pub ids: Tensor<2, Int>,
+    pub ids: Ids,
     /// `[B, T]`, true = a real token.
     pub mask: Tensor<2, Bool>,
     /// Logits `[B, C]` → loss `[1]`.
@@ -119,7 +120,7 @@ struct Kept {
 
 impl Kept {
     /// Run `ids` and `mask` `[B, T]` through embeddings and layers, without a graph.
-    fn of(model: &Model, (ids, mask): (Tensor<2, Int>, Tensor<2, Bool>), pass: &mut Pass) -> Self {
+    fn of(model: &Model, (ids, mask): (Ids, Tensor<2, Bool>), pass: &mut Pass) -> Self {
         let (model, mask) = (model.valid(), mask.inner());
         let Hidden { x, rows } = model.embed(ids.inner(), &mask, pass);
         let mut kept = Kept { xs: vec![x.clone()], rows, passes: Vec::new() };

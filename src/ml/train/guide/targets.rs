@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use burn::tensor::{Bool, Int, Tensor};
+use burn::tensor::{Bool, Tensor};
 
 use super::teacher::{Guide, Measure, Pairs};
 use crate::compute::dropout::Pass;
 use crate::model::linear::Linear;
 use crate::model::{Hidden, Model};
 use crate::text::batch::Batch;
+use crate::text::ids::Ids;
 
 /// The denominators of a step's means; padding does not count.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -49,7 +50,7 @@ impl Guide {
     /// the step.
     pub fn targets<'a>(
         &'a self,
-        ids: &Tensor<2, Int>,
+        ids: &Ids,
         mask: &Tensor<2, Bool>,
         counts: Counts,
         projection: Option<&'a Linear>,

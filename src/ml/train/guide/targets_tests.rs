@@ -19,7 +19,15 @@ fn wave<const D: usize>(shape: [usize; D], seed: u64) -> Tensor<D> {
 /// Rows of three and two tokens.
 fn batch() -> Batch {
     let mask = vec![true, true, true, true, true, false];
-    Batch { rows: vec![0, 1], labels: vec![0, 1], ids: vec![5, 6, 7, 8, 9, 0], mask, width: 3, tokens: 5 }
+    Batch {
+        rows: vec![0, 1],
+        labels: vec![0, 1],
+        ids: vec![5, 6, 7, 8, 9, 0],
+        types: vec![],
+        mask,
+        width: 3,
+        tokens: 5,
+    }
 }
 
 fn teacher() -> Model {

@@ -27,6 +27,9 @@ pub struct Cleaning {
     pub unescape_html: bool,
     pub repair_encoding: bool,
     pub collapse_whitespace: bool,
+    /// Whether each row is a pair of texts; both are cleaned alike.
+    #[serde(skip_serializing_if = "is_no")]
+    pub pairs: bool,
 }
 
 impl Spec {
@@ -34,7 +37,7 @@ impl Spec {
     pub fn cleaning(&self) -> Cleaning {
         // Every field is named here: the compiler asks whether a new one belongs to the cleaning.
         let Spec {
-            sources: _,
+            sources,
             labels: _,
             validation: _,
             urls,
@@ -60,6 +63,7 @@ impl Spec {
             unescape_html: *unescape_html,
             repair_encoding: *repair_encoding,
             collapse_whitespace: *collapse_whitespace,
+            pairs: sources.iter().any(|source| source.text_pair.is_some()),
         }
     }
 }
@@ -79,6 +83,11 @@ impl Cleaning {
         read.map(Some).with_context(|| {
             format!("{} does not say how texts were cleaned, or a later version of pipe wrote it", path.display())
         })
+    }
+
+    /// Whether it changes texts.
+    pub fn is_effective(&self) -> bool {
+        *self != Cleaning { pairs: self.pairs, ..Cleaning::default() }
     }
 
     /// Write it into an artifact.

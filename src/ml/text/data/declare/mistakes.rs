@@ -3,6 +3,8 @@
 use super::source::Column;
 use super::spec::{Format, Source};
 
+pub(crate) const NO_PAIRS: &str = "a file with one text per line, or one text as a whole, has no second text";
+
 /// What is wrong with a source, as far as that can be seen without its file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mistake {
@@ -17,6 +19,16 @@ impl Source {
         let mut add = |what: String, help: &str| all.push(Mistake { what, help: help.to_owned() });
         let (text, label) = (self.text_column(), self.label_column());
         let is_read = self.labels_file.is_none() && self.format != Some(Format::Folders);
+        let pair = self.text_pair.as_ref();
+        if pair == Some(&text) {
+            add(format!("text and text-pair are both column {text}"), "name the column of the second text");
+        }
+        if pair == Some(&label) && is_read {
+            add(format!("text-pair and label are both column {label}"), "name the column of the second text");
+        }
+        if pair.is_some() && matches!(self.format, Some(Format::Lines | Format::Folders)) {
+            add(NO_PAIRS.to_owned(), "leave out `text-pair`, or use a file with columns");
+        }
         if text == label && is_read {
             add(
                 format!("text and label are both column {text}"),
@@ -24,7 +36,12 @@ impl Source {
             );
         }
         if !self.header {
-            let roles = [(Some(&text), "text"), (Some(&label).filter(|_| is_read), "label"), (self.id.as_ref(), "id")];
+            let roles = [
+                (Some(&text), "text"),
+                (pair, "text-pair"),
+                (Some(&label).filter(|_| is_read), "label"),
+                (self.id.as_ref(), "id"),
+            ];
             for (column, role) in roles {
                 if let Some(Column::Name(name)) = column {
                     add(

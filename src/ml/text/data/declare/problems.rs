@@ -53,6 +53,10 @@ impl Spec {
                 say("validation", two_validations(share), "remove `validation`, or set it to 0");
             }
         }
+        if let Some(single) = self.sources.iter().find(|source| source.text_pair.is_none() && self.has_pairs()) {
+            let message = format!("{} has no `text-pair`, but another source has", single.path.display());
+            say("sources", message, "all rows of a corpus are pairs, or none is: set it in every source or in none");
+        }
         for source in &self.sources {
             let at = |message: &str| format!("{}: {message}", source.path.display());
             for mistake in source.mistakes() {

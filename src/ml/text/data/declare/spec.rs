@@ -93,6 +93,9 @@ pub struct Source {
     /// `text`; for covid19 `OriginalTweet`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<Column>,
+    /// Column with the second text of a pair (premise and hypothesis, question and answer). Default: rows have one text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text_pair: Option<Column>,
     /// Column with the label. Default: `label`; for covid19 `Sentiment`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub label: Option<Column>,
@@ -221,6 +224,11 @@ impl Spec {
         }
     }
 
+    /// Whether its rows are pairs of texts.
+    pub fn has_pairs(&self) -> bool {
+        self.sources.iter().any(|source| source.text_pair.is_some())
+    }
+
     /// The labels, if they are known before any file is read.
     pub fn known_labels(&self) -> Option<Vec<String>> {
         let covid = !self.sources.is_empty() && self.sources.iter().all(|source| source.is_covid19());
@@ -240,6 +248,7 @@ impl Source {
             format: None,
             split: Splitting::Train,
             text: None,
+            text_pair: None,
             label: None,
             id: None,
             header: true,
@@ -270,7 +279,7 @@ impl Source {
 
     /// The column with the second text of a pair.
     pub fn pair_column(&self) -> Option<Column> {
-        None
+        self.text_pair.clone()
     }
 
     /// Further columns whose values are wanted, in [`Raw::others`](crate::text::data::read::raw::Raw::others).

@@ -175,6 +175,7 @@ impl Table<'_> {
         let get = |at: usize| part.decoder.decode(fields.get(at).copied().unwrap_or_default());
         let trimmed = |at: usize| get(at).0.trim().to_owned();
         let (text, cut) = get(self.roles.text);
+        let (pair, cut_in_pair) = self.roles.pair.map(get).unzip();
         if let Some(header) = self.header.filter(|header| text.trim() == header[self.roles.text] && self.width > 1)
             && (0..self.width).all(|at| trimmed(at) == header[at])
         {
@@ -182,13 +183,13 @@ impl Table<'_> {
         }
         let values = Values {
             text: Some(text),
-            pair: self.roles.pair.map(|at| get(at).0),
+            pair,
             label: self.roles.label.map(trimmed),
             id: self.roles.id.map(trimmed),
             date: self.roles.date.map(trimmed),
             split: self.roles.split.map(trimmed),
             others: self.roles.others.iter().map(|at| trimmed(*at)).collect(),
-            cut,
+            cut: cut + cut_in_pair.unwrap_or(0),
         };
         self.sink.take(part, &self.roles, line, values);
     }

@@ -84,8 +84,8 @@ struct Objects<'a> {
     roles: Roles<Key>,
     /// The fields of the first object.
     keys: Option<Vec<String>>,
-    /// Whether the text, the label and the id occurred at all.
-    seen: [bool; 3],
+    /// Whether the text, the second text, the label and the id occurred at all.
+    seen: [bool; 4],
 }
 
 /// A field: its name, or the names on the way to it.
@@ -118,7 +118,7 @@ impl<'a> Objects<'a> {
                 bail!("JSON has no columns by number: write the name of a field for {role}, instead of {number}")
             }
         })?;
-        Ok(Self { part, roles, keys: None, seen: [false; 3] })
+        Ok(Self { part, roles, keys: None, seen: [false; 4] })
     }
 
     fn object(&mut self, line: u64, value: serde_json::Result<Value>, cut: u64, sink: &mut Sink) {
@@ -130,7 +130,7 @@ impl<'a> Objects<'a> {
         };
         self.keys.get_or_insert_with(|| object.keys().cloned().collect());
         let roles = &self.roles;
-        let wanted = [Some(&roles.text), roles.label.as_ref(), roles.id.as_ref()];
+        let wanted = [Some(&roles.text), roles.pair.as_ref(), roles.label.as_ref(), roles.id.as_ref()];
         for (seen, key) in self.seen.iter_mut().zip(wanted) {
             *seen |= key.is_none_or(|key| key.get(&object).is_some());
         }
@@ -152,7 +152,7 @@ impl<'a> Objects<'a> {
     fn finish(self) -> Result<()> {
         let Some(keys) = self.keys else { return Ok(()) };
         let roles = &self.roles;
-        let wanted = [Some(&roles.text), roles.label.as_ref(), roles.id.as_ref()];
+        let wanted = [Some(&roles.text), roles.pair.as_ref(), roles.label.as_ref(), roles.id.as_ref()];
         for (seen, key) in self.seen.into_iter().zip(wanted) {
             if let (false, Some(key)) = (seen, key) {
                 bail!(missing(&keys, &key.whole.as_str().into(), key.role));

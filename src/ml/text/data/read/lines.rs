@@ -9,6 +9,7 @@ use super::raw::{Cut, Decoder};
 use super::sniff;
 use super::table::{Part, Roles, Sink, Values};
 use super::unpack;
+use crate::text::data::declare::mistakes::NO_PAIRS;
 
 /// The lines of a file, without their ends; not what follows the last line end.
 pub(crate) fn of(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
@@ -20,6 +21,9 @@ pub(crate) fn of(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
 
 /// One text per line. A blank line is an empty text: the line after it keeps its label.
 pub(crate) fn texts(part: &Part, bytes: &[u8], sink: &mut Sink) -> Result<()> {
+    if part.source.text_pair.is_some() {
+        bail!("{}: {NO_PAIRS}", part.name);
+    }
     let roles = Roles { text: (), pair: None, label: None, id: None, date: None, split: None, others: Vec::new() };
     if let Some(labels) = part.labels {
         let rows = of(bytes).count();

@@ -52,6 +52,22 @@ const LABELS: [&str; 14] = [
     "label_text",
 ];
 
+/// What the two columns of pairs of texts are called.
+const PAIRS: [(&str, &str); 12] = [
+    ("sentence1", "sentence2"),
+    ("sentence_1", "sentence_2"),
+    ("premise", "hypothesis"),
+    ("text1", "text2"),
+    ("text_1", "text_2"),
+    ("text_a", "text_b"),
+    ("question1", "question2"),
+    ("text", "text_pair"),
+    ("question", "sentence"),
+    ("question", "answer"),
+    ("query", "passage"),
+    ("claim", "evidence"),
+];
+
 /// A column with the values of the first rows.
 struct Seen {
     name: String,
@@ -91,12 +107,15 @@ pub fn look(path: &Path) -> Result<Source> {
     if !source.header {
         columns.iter_mut().for_each(|column| column.values.insert(0, column.name.clone()));
     }
-    let (text, label) = text_and_label(&columns).with_context(|| format!("cannot use {}", path.display()))?;
+    let pair = source.header.then(|| pair(&columns)).flatten();
+    let (text, label) = text_and_label(&columns, pair.map(|(first, _)| first))
+        .with_context(|| format!("cannot use {}", path.display()))?;
     let column = |at: usize| match source.header {
         true => Column::Name(columns[at].name.clone()),
         false => Column::Number(at + 1),
     };
     let (text, label) = (column(text), column(label));
+    source.text_pair = pair.map(|(_, second)| column(second)).filter(|second| *second != label);
     source.text = Some(text).filter(|text| *text != source.text_column());
     source.label = Some(label).filter(|label| *label != source.label_column());
     Ok(source)
@@ -105,6 +124,12 @@ pub fn look(path: &Path) -> Result<Source> {
 /// The first column that has one of these names.
 fn named(columns: &[Seen], names: &[&str]) -> Option<usize> {
     names.iter().find_map(|name| columns.iter().position(|column| column.name.to_lowercase() == *name))
+}
+
+/// The columns of pairs of texts. All the words of their names have to match: a file with `sentence2` alone has single
+/// texts.
+fn pair(columns: &[Seen]) -> Option<(usize, usize)> {
+    PAIRS.iter().find_map(|(first, second)| Some((named(columns, &[first])?, named(columns, &[second])?)))
 }
 
 fn delimited_columns(bytes: &[u8], decoder: Decoder, delimiter: u8, quoting: bool) -> Result<Vec<Seen>> {
@@ -155,12 +180,13 @@ fn scalar(value: &Value) -> Option<String> {
 }
 
 /// The columns with the usual names; otherwise the one with the longest texts, and the one with the fewest values.
-fn text_and_label(columns: &[Seen]) -> Result<(usize, usize)> {
+/// `first` is the column with the first text, if it is known.
+fn text_and_label(columns: &[Seen], first: Option<usize>) -> Result<(usize, usize)> {
     let length = |at: &usize| {
         let values = &columns[*at].values;
         values.iter().map(String::len).sum::<usize>() / values.len().max(1)
     };
-    let text = named(columns, &TEXTS).or_else(|| (0..columns.len()).max_by_key(length));
+    let text = first.or_else(|| named(columns, &TEXTS)).or_else(|| (0..columns.len()).max_by_key(length));
     let distinct =
         |at: usize| columns[at].values.iter().filter(|value| !value.is_empty()).collect::<BTreeSet<_>>().len();
     // A column of which each value occurs a few times.
@@ -201,6 +227,10 @@ mod tests {
         assert_eq!(columns("a.csv", &format!("n,mood,words,year\n{rows}")), own("`words`", "`mood`"));
         let rows: String = (0..9).map(|n| format!("{{\"body\": \"text {n}\", \"class\": {}}}\n", n % 3)).collect();
         assert_eq!(columns("a.jsonl", &rows), own("`body`", "`class`"));
+        let pairs = seen("a.tsv", "id\tPremise\thypothesis\tlabel\n1\ta\tb\tyes\n2\tc\td\tno\n").unwrap();
+        assert_eq!((pairs.text, pairs.text_pair), (Some("Premise".into()), Some("hypothesis".into())));
+        let single = seen("a.csv", "sentence,answer,label\na,b,yes\nc,d,no\n").unwrap();
+        assert_eq!((single.text, single.text_pair), (Some("sentence".into()), None));
         let covid = seen("a.csv", "UserName,OriginalTweet,Sentiment\n1,a,Positive\n").unwrap();
         assert_eq!((covid.format, covid.text), (Some(Format::Covid19), None));
         let rows: String = (0..20).map(|n| format!("this is the text of row {n}\t{}\n", n % 2)).collect();

@@ -26,7 +26,7 @@ pub struct Raw {
     pub date: Option<String>,
     /// The values of [`Source::other_columns`](crate::text::data::declare::spec::Source::other_columns); empty if the row lacks one.
     pub others: Vec<String>,
-    /// Number of truncated characters in the text.
+    /// Number of truncated characters in the text, or in both.
     pub cut: u64,
 }
 

@@ -10,6 +10,7 @@ use super::layout::{Layout, Place, layout};
 use super::raw::{Cut, Decoder, Encoding, Raw};
 pub use super::table::Want;
 use super::table::{Part, Sink};
+use crate::text::data::declare::mistakes::NO_PAIRS;
 use crate::text::data::declare::spec::{Format, Purpose, Source};
 use crate::text::data::read::columnar;
 use crate::text::data::read::delimited;
@@ -159,6 +160,7 @@ impl Given<'_> {
                 place.name
             ),
             Format::Lines => lines::texts(&part, &bytes, sink)?,
+            Format::Folders if part.source.text_pair.is_some() => bail!("{}: {NO_PAIRS}", part.name),
             Format::Folders if place.label.is_some() || self.want == Want::Texts => lines::whole(&part, &bytes, sink),
             Format::Folders | Format::Dataset => bail!("{} is a file, but its format is that of a folder", place.name),
             Format::Parquet => bail!("{} is not a parquet file", place.name),

@@ -64,7 +64,7 @@ pub(crate) struct Values {
     pub date: Option<String>,
     pub split: Option<String>,
     pub others: Vec<String>,
-    /// Number of truncated characters in the text.
+    /// Number of truncated characters in the text, or in both.
     pub cut: u64,
 }
 
