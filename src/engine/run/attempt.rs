@@ -95,6 +95,7 @@ fn try_attempt(job: &Job<'_>, order: &Order<'_>) -> Result<Attempt, Halt> {
     }
     let partial = job.cache.partial(&order.fingerprint);
     partial.prepare()?;
+    partial.claim(job.root)?;
 
     let started = Instant::now();
     let mut context = Context {
