@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use arrow_array::types::{Int16Type, Int32Type};
 use arrow_array::{
-    ArrayRef, BooleanArray, DictionaryArray, Float64Array, Int8Array, Int64Array, LargeStringArray, RecordBatch,
-    StringArray, StringViewArray, StructArray,
+    ArrayRef, BooleanArray, DictionaryArray, Float64Array, Int8Array, Int32Array, Int64Array, LargeStringArray,
+    RecordBatch, StringArray, StringViewArray, StructArray,
 };
 use arrow_ipc::CompressionType;
 use arrow_ipc::writer::{FileWriter, IpcWriteOptions, StreamWriter};
@@ -188,9 +188,8 @@ proptest! {
 fn a_value_stored_once_and_used_very_often_does_not_fill_the_memory() {
     let dir = tempfile::tempdir().unwrap();
     let count = 200_000;
-    let long: DictionaryArray<Int32Type> = (0..count).map(|_| Some("y".repeat(1 << 14))).take(1).collect();
-    let keys = arrow_array::Int32Array::from(vec![0; count]);
-    let long: ArrayRef = Arc::new(DictionaryArray::new(keys, long.values().clone()));
+    let values = Arc::new(StringArray::from(vec!["y".repeat(1 << 14)]));
+    let long: ArrayRef = Arc::new(DictionaryArray::new(Int32Array::from(vec![0; count]), values));
     let short: ArrayRef = Arc::new(StringArray::from(vec!["x"; count]));
     for (text, label) in [(&short, &long), (&long, &short)] {
         let fields = vec![

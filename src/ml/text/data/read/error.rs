@@ -23,7 +23,7 @@ pub enum ReadError {
     #[error("{name} is not a JSON array, but has an object on each line: set format = \"jsonl\"")]
     ObjectPerLine { name: String },
     /// The file lacks a column that the source wants.
-    #[error("{0}")]
+    #[error(transparent)]
     MissingColumn(#[from] MissingColumn),
     /// A column by name, of a file without a header.
     #[error(

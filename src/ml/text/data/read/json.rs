@@ -41,7 +41,7 @@ pub(crate) fn array(part: &Part, bytes: &[u8], sink: &mut Sink) -> Result<()> {
 /// Give the elements of a JSON array one by one, each with the line that it begins on; `take` says when it is enough.
 pub(crate) fn elements(name: &str, text: &str, mut take: impl FnMut(u64, Value) -> ControlFlow<()>) -> Result<()> {
     let bytes = text.as_bytes();
-    let blank = |at: usize| at + bytes[at..].iter().take_while(|byte| byte.is_ascii_whitespace()).count();
+    let blank = |at: usize| at + bytes[at..].iter().take_while(|byte| b" \t\n\r".contains(byte)).count();
     let mut at = blank(0);
     if bytes.get(at) != Some(&b'[') {
         return Err(not_an_array(name, text));
