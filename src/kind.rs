@@ -2,6 +2,7 @@
 //! exchange. `docs/extending.md` explains it, and says what of it stays stable.
 
 pub use crate::stages::shared::types;
+pub use pipe_engine::contract::ahead::Ahead;
 pub use pipe_engine::contract::context::{Context, Input, Interrupted};
 pub use pipe_engine::contract::kind::{External, FromReaders, Invalid, Kind, Labels, Need, Resource, Stage, What};
 pub use pipe_engine::contract::measured::Measured;

@@ -11,10 +11,12 @@ use super::shared::labels::{base_for, classifier_for, model_for};
 use super::shared::layers::Layers;
 use super::shared::lineage::{Lineage, Step};
 use super::shared::other_names;
+use super::shared::tokenizers;
 use super::shared::training;
 use super::shared::training::{Task, Trained, WithTraining, save_model};
 use super::shared::types::{MODEL, PREDICTIONS, TOKENS};
 use super::shared::watched::{Watched, finished};
+use pipe_engine::contract::ahead::Ahead;
 use pipe_engine::contract::context::Context;
 use pipe_engine::contract::kind::{External, Extra, Invalid, Labels, MorePorts, Port, Resource, Stage};
 use pipe_engine::text::other_names::OtherName;
@@ -188,6 +190,15 @@ impl Stage for Distill {
             }));
         }
         wrong
+    }
+
+    fn check_ahead(&self, stage: &Ahead) -> Vec<Invalid> {
+        let read = if stage.input("teacher-tokens").is_some() { "teacher-tokens" } else { "tokens" };
+        let student = match self.own.student {
+            Some(_) => tokenizers::check_base(stage, "student"),
+            None => tokenizers::check_model(stage, "student", "tokens"),
+        };
+        student.into_iter().chain(tokenizers::check_model(stage, "teacher", read)).collect()
     }
 
     fn externals(&self) -> Vec<External> {

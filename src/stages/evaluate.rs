@@ -9,8 +9,10 @@ use serde::{Deserialize, Serialize};
 
 use super::shared::base;
 use super::shared::labels::classifier_for;
+use super::shared::tokenizers;
 use super::shared::types::{METRICS, MODEL, PREDICTIONS, TOKENS};
 use super::shared::watched::{Watched, finished};
+use pipe_engine::contract::ahead::Ahead;
 use pipe_engine::contract::context::Context;
 use pipe_engine::contract::kind::{Invalid, Port, Resource, Stage};
 use pipe_ml::compute::allocator::Watermark;
@@ -135,6 +137,10 @@ impl Stage for Evaluate {
             wrong.push(Invalid::new("speed-seconds", message));
         }
         wrong
+    }
+
+    fn check_ahead(&self, stage: &Ahead) -> Vec<Invalid> {
+        tokenizers::check_model(stage, "model", "tokens").into_iter().collect()
     }
 
     fn run(&self, cx: &mut Context) -> Result<()> {

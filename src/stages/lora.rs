@@ -7,9 +7,11 @@ use super::shared::base;
 use super::shared::labels::base_for;
 use super::shared::lineage::{Lineage, Step};
 use super::shared::other_names;
+use super::shared::tokenizers;
 use super::shared::training;
 use super::shared::training::{ClassWeights, Task, Trained, WithTraining, check_smoothing, save_model};
 use super::shared::types::{ADAPTER, MODEL, TOKENS};
+use pipe_engine::contract::ahead::Ahead;
 use pipe_engine::contract::context::Context;
 use pipe_engine::contract::kind::{External, Extra, Invalid, MorePorts, Port, Resource, Stage};
 use pipe_engine::text::other_names::OtherName;
@@ -110,6 +112,10 @@ impl Stage for Lora {
             wrong.push(Invalid::new("targets", "targets is empty; name at least one layer, such as \"query\""));
         }
         wrong
+    }
+
+    fn check_ahead(&self, stage: &Ahead) -> Vec<Invalid> {
+        tokenizers::check_base(stage, "base").into_iter().collect()
     }
 
     fn externals(&self) -> Vec<External> {

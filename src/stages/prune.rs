@@ -16,8 +16,10 @@ use super::shared::recovery;
 use super::shared::recovery::{PrunedModel, Recovery};
 use super::shared::removal;
 use super::shared::removal::{Structure, Wanted};
+use super::shared::tokenizers;
 use super::shared::training::WithTraining;
 use super::shared::types::{MODEL, TOKENS};
+use pipe_engine::contract::ahead::Ahead;
 use pipe_engine::contract::context::Context;
 use pipe_engine::contract::kind::{Invalid, Labels, Need, Port, Resource, Stage};
 use pipe_engine::text::other_names::OtherName;
@@ -114,6 +116,10 @@ impl Stage for Prune {
                 .help(format!("add `{} = 1` to train the pruned model, or leave out `in.tokens`", recovery::KEY))
         };
         is_idle.then(invalid).into_iter().collect()
+    }
+
+    fn check_ahead(&self, stage: &Ahead) -> Vec<Invalid> {
+        tokenizers::check_model(stage, "model", "tokens").into_iter().collect()
     }
 
     fn needs(&self) -> Vec<Need> {

@@ -6,8 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use super::shared::base::{check_rows, copy_but_weights};
 use super::shared::lineage::{Lineage, Step};
+use super::shared::tokenizers;
 use super::shared::types::{MODEL, TOKENS};
 use super::shared::watched::{Watched, finished};
+use pipe_engine::contract::ahead::Ahead;
 use pipe_engine::contract::context::Context;
 use pipe_engine::contract::kind::{Invalid, Port, Stage};
 use pipe_ml::compress::quantize::{Calibration, Form, GROUP, QuantizeReport, Request, Scheme, quantize};
@@ -61,6 +63,10 @@ impl Stage for Quantize {
             (other, _) => Some(format!("group-size applies only to int4, not to {other}")),
         });
         rows.into_iter().chain(group.map(|text| Invalid::new("group-size", text))).collect()
+    }
+
+    fn check_ahead(&self, stage: &Ahead) -> Vec<Invalid> {
+        tokenizers::check_model(stage, "model", "tokens").into_iter().collect()
     }
 
     fn run(&self, cx: &mut Context) -> anyhow::Result<()> {

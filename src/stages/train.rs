@@ -7,9 +7,11 @@ use super::shared::base;
 use super::shared::labels::base_for;
 use super::shared::lineage::{Lineage, Step};
 use super::shared::other_names;
+use super::shared::tokenizers;
 use super::shared::training;
 use super::shared::training::{ClassWeights, Task, Trained, WithTraining, check_smoothing, save_model};
 use super::shared::types::{MODEL, TOKENS};
+use pipe_engine::contract::ahead::Ahead;
 use pipe_engine::contract::context::Context;
 use pipe_engine::contract::kind::{External, Extra, Invalid, MorePorts, Port, Resource, Stage};
 use pipe_engine::text::other_names::OtherName;
@@ -66,6 +68,10 @@ impl Stage for Train {
 
     fn check(&self) -> Vec<Invalid> {
         training::check(&self.training).into_iter().chain(check_smoothing(self.own.label_smoothing)).collect()
+    }
+
+    fn check_ahead(&self, stage: &Ahead) -> Vec<Invalid> {
+        tokenizers::check_base(stage, "base").into_iter().collect()
     }
 
     fn externals(&self) -> Vec<External> {

@@ -1,5 +1,6 @@
 //! The tests of the engine alone: toy kinds in a temporary project, no machine learning, no program.
 
+mod ahead;
 mod archive;
 mod damage;
 mod disks;

@@ -5,6 +5,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use pipe_engine::contract::event::Event;
+use pipe_engine::contract::run_id::RunId;
+use pipe_engine::judge::project::Project;
+use pipe_engine::run::executor::Threads;
+use pipe_engine::run::schedule::{RunOptions, run};
 use pipe_engine::store::collect::Mode;
 use pipe_engine::store::entry::Entry;
 
@@ -162,6 +166,51 @@ fn unfinished_work_is_kept_for_the_file_that_goes_on_with_it() {
     assert_eq!(count(&dir, "cache/partial"), 1);
     gc(&dir, "p.toml");
     assert_eq!(count(&dir, "cache/partial"), 0);
+}
+
+#[test]
+fn unfinished_work_of_other_projects_is_kept() {
+    let (one, two) = (Dir::new(CHAIN), Dir::new("[stage.a]\nuse = \"wait@60\"\n"));
+    let shared = tempfile::tempdir().unwrap();
+    let on_shared = |dir: &Dir, words: &str| on(dir, &format!("--cache-dir {} {words}", shared.path().display()));
+    let root = fs::canonicalize(two.path("")).unwrap();
+    // Started elsewhere, and not finished.
+    let project = Project::open(&root, Some(shared.path())).unwrap();
+    let pipeline = two.resolve(None, &[]).unwrap();
+    let prepared = project.prepare(&pipeline, &[], &[], &[]).unwrap();
+    static STOP: AtomicBool = AtomicBool::new(false);
+    let log = Log { stop_on_note: Some(&STOP), ..Log::default() };
+    let options = RunOptions {
+        id: &RunId::now(),
+        jobs: 1,
+        keep_going: true,
+        device: "cpu",
+        gpus: 0,
+        memory: None,
+        plan: None,
+        executor: &Threads,
+    };
+    run(&prepared.job(), &options, &log, &STOP).unwrap();
+    let unfinished = || {
+        fs::read_dir(shared.path().join("partial"))
+            .unwrap()
+            .filter(|entry| entry.as_ref().unwrap().path().is_dir())
+            .count()
+    };
+    assert_eq!(unfinished(), 1);
+    on_shared(&one, "run p.toml");
+    let kept = on_shared(&one, "cache gc p.toml");
+    assert!(
+        kept.ends_with(&format!(
+            "kept 1 unfinished result of the project {}; --other-projects removes such results\n",
+            root.display()
+        )),
+        "{kept}"
+    );
+    assert_eq!(unfinished(), 1);
+    let removed = on_shared(&one, "cache gc p.toml --other-projects");
+    assert!(!removed.contains("unfinished"), "{removed}");
+    assert_eq!(unfinished(), 0);
 }
 
 #[test]

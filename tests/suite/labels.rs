@@ -84,6 +84,68 @@ fn init_looks_at_a_file_and_never_writes_over_a_pipeline() {
     assert!(!p.path("other.toml").exists());
 }
 
+/// What `init` says and writes about a file; the pipeline must plan, and its corpus must be made.
+fn initialised(p: &Project, name: &str, data: &[&str]) -> (String, String) {
+    let file = format!("{name}.toml");
+    let (code, out, err) = p.pipe(&[&["init", &file], data].concat());
+    assert_eq!(code, 0, "{name}: {err}");
+    let text = fs::read_to_string(p.path(&file)).unwrap();
+    for words in
+        [&["plan", &file, "corpus"][..], &["plan", &file, "corpus", "--profile", "quick"], &["run", &file, "corpus"]]
+    {
+        let (code, _, err) = p.pipe(words);
+        assert_eq!(code, 0, "{name} {words:?}: {err}\n{text}");
+    }
+    let sources = text.lines().find(|line| line.starts_with("  { path")).unwrap().trim().to_owned();
+    (out, sources)
+}
+
+#[test]
+fn init_sees_splits_and_columns_of_every_format() {
+    let p = Project::new();
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/data");
+    let absolute = |name: &str| fixtures.join(name).display().to_string();
+    for name in ["pandas.zstd.parquet", "pandas.feather"] {
+        fs::copy(fixtures.join(name), p.path(name)).unwrap();
+        let (_, source) = initialised(&p, name, &[name]);
+        assert_eq!(source, format!("{{ path = \"{name}\" }},"));
+    }
+    for name in ["repository", "saved"] {
+        let (out, source) = initialised(&p, name, &[&absolute(name)]);
+        assert_eq!(source, format!("{{ path = \"{}\", split = \"as-named\" }},", absolute(name)));
+        assert!(out.contains(" rows for the splits that they are in, text `text`, label `label`\n"), "{out}");
+        // The names of the schema, not the numbers of the rows.
+        assert!(out.contains("negative") && !out.contains("  0 "), "{out}");
+    }
+    let rows: Vec<String> =
+        (0..60).map(|n| format!("{{\"data\": {{\"text\": \"some words {n}\"}}, \"label\": {}}}", n % 2)).collect();
+    p.write("array.json", &format!("[{}]", rows.join(",\n")));
+    let (_, source) = initialised(&p, "array", &["array.json"]);
+    assert_eq!(source, "{ path = \"array.json\", text = \"data.text\" },");
+    let split = |n: usize| ["train", "train", "train", "test"][n % 4];
+    let rows: String = (0..60).map(|n| format!("\"words {n}\",{},{}\n", n % 2, split(n / 2))).collect();
+    p.write("splits.csv", &format!("review,sentiment,split\n{rows}"));
+    let (out, source) = initialised(&p, "splits", &["splits.csv"]);
+    assert_eq!(
+        source,
+        "{ path = \"splits.csv\", text = \"review\", label = \"sentiment\", split = { column = \"split\" } },"
+    );
+    assert!(
+        out.starts_with("splits.csv: 60 rows for what column `split` says, text `review`, label `sentiment`\n"),
+        "{out}"
+    );
+    assert!(fs::read_to_string(p.path("splits.toml")).unwrap().contains("validation = 0.1 # of the training rows\n"));
+    p.write("a_text.txt", &(0..30).map(|n| format!("words {n}\n")).collect::<String>());
+    p.write("a_labels.txt", &(0..30).map(|n| format!("{}\n", n % 2)).collect::<String>());
+    p.write("mapping.txt", "0\tdown\n1\tup\n");
+    let (out, source) = initialised(&p, "lines", &["a_text.txt"]);
+    assert_eq!(source, "{ path = \"a_text.txt\", labels-file = \"a_labels.txt\", mapping = \"mapping.txt\" },");
+    assert!(
+        out.contains("30 rows for train, one text per line, labels in a_labels.txt\nlabels  train  down 15  up 15\n"),
+        "{out}"
+    );
+}
+
 #[test]
 fn the_sample_of_init_runs_without_a_network() {
     let p = Project::new();

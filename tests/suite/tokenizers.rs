@@ -112,10 +112,35 @@ fn tokens_of_another_tokenizer_than_the_bases_are_refused() {
     fs::write(&path, whole.to_string()).unwrap();
     let stages = TEACHER.replace("\"base\"", "\"swapped\"").replace("base = \"tiny\"", "base = \"trained\"");
     p.write("p.toml", &format!("{HEAD}{stages}"));
-    let err = refused(&p, &["run", "p.toml"]);
+    // Before the first stage, with both places.
+    let expected = format!(
+        "error: stage `tokens` gives tokens of another tokenizer (`swapped`, p.toml:12) than that of the base of stage \
+         `teacher` (`trained`, p.toml:16); they differ in the vocabulary: id 40 is `{two}` instead of `{one}`\n  --> p.toml:16:8\n"
+    );
+    let help = "help: set `tokenizer = \"base\"` in stage `tokens`\n";
+    for words in [&["plan", "p.toml"][..], &["run", "p.toml"], &["run", "p.toml", "--dry-run"]] {
+        let (code, _, err) = p.pipe(words);
+        assert!(code == 2 && err.contains(&expected) && err.contains(help), "{code} {err}\n{expected}");
+        assert!(!err.contains("corpus"), "{err}");
+    }
+    // The stage itself refuses them too.
+    let err = refused(&p, &["run", "p.toml", "--keep-going"]);
     let expected = format!(
         "the tokens were made with another tokenizer than the base's; they differ in the vocabulary: id 40 is `{two}` instead \
          of `{one}`; set `tokenizer = \"base\"` in the stage that makes the tokens"
+    );
+    assert!(err.contains(&expected), "{err}\n{expected}");
+    // Where tokens meet a model from upstream, it is the model's tokenizer that counts.
+    let met = format!(
+        "{HEAD}{stages}[stage.other]\nuse = \"tokenize@9\"\nin.corpus = \"corpus\"\ntokenizer = \"trained\"\n[stage.known]\nuse = \
+         \"model@trained\"\n[stage.int8]\nuse = \"quantize@int8\"\nin.model = \"known\"\n[stage.scores]\nuse = \"evaluate\"\nin.model \
+         = \"int8\"\nin.tokens = \"tokens\"\n"
+    );
+    p.write("met.toml", &met.replace("in.tokens = \"tokens\"\nbase", "in.tokens = \"other\"\nbase"));
+    let err = refused(&p, &["plan", "met.toml"]);
+    let expected = format!(
+        "error: stage `scores` gets tokens of stage `tokens` and the model of stage `int8`, which have different tokenizers \
+         (`swapped`, met.toml:12; `trained`, met.toml:23); they differ in the vocabulary: id 40 is `{two}` instead of `{one}`\n"
     );
     assert!(err.contains(&expected), "{err}\n{expected}");
     let (code, _, err) = p.pipe(&["run", "p.toml", "--set", "stage.tokens.tokenizer=base"]);

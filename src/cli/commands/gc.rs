@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use crate::cli::context::Context;
@@ -21,8 +21,8 @@ use pipe_engine::store::collect::{Collected, Gone, Mode};
 /// Remove results that nothing named here needs; keep what FILEs would take from the cache, under each of their
 /// profiles.
 ///
-/// Results that a running `pipe run` uses are always kept, and so are those of other projects that share the cache, unless
-/// `--other-projects` is given. Files that were moved away as damaged and the event logs of runs
+/// Results that a running `pipe run` uses are always kept, and so are those of other projects that share the cache and their
+/// unfinished work, unless `--other-projects` is given. Files that were moved away as damaged and the event logs of runs
 /// that have ended are removed too; `--older-than` also keeps logs younger than that.
 #[derive(Debug, clap::Args)]
 pub struct Gc {
@@ -35,7 +35,7 @@ pub struct Gc {
     /// Also keep results used within this time, such as 30d, 12h or 2w; without FILEs, remove everything else.
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     older_than: Option<Duration>,
-    /// Also remove results that only other projects used, which share this cache.
+    /// Also remove results and unfinished work that only other projects use, which share this cache.
     #[arg(long)]
     other_projects: bool,
     /// Report what would be removed, without removing it.
@@ -63,8 +63,8 @@ impl Gc {
             Err(_) => HashMap::new(),
         };
         let recent = self.older_than.map(|age| Recent { since: before_now(age), uses: &uses });
-        let others = Others { root: &project.root, uses: &uses };
-        let foreign = |fingerprint: &str| !self.other_projects && others.needs(fingerprint).is_some();
+        let others = Others { project: &project, uses: &uses };
+        let foreign = |fingerprint: &str| !self.other_projects && others.owner(fingerprint).is_some();
         let of_others = RefCell::new(Vec::new());
         let keeps = |fingerprint: &str, made: u64| {
             let is_kept = !before.contains(fingerprint)
@@ -135,31 +135,39 @@ impl Recent<'_> {
 
 /// The other projects that use this cache.
 struct Others<'a> {
-    root: &'a Path,
+    project: &'a Project,
     uses: &'a HashMap<String, Vec<Use>>,
 }
 
 impl Others<'_> {
-    /// The use of a result by another project that still exists, if this project does not use it.
-    fn needs(&self, fingerprint: &str) -> Option<&Use> {
-        let uses = self.uses.get(fingerprint)?;
-        if uses.iter().any(|used| used.root.as_deref() == Some(self.root)) {
+    /// The root of another project that still exists and used a result or has unfinished work at it, if this project did
+    /// not use it.
+    fn owner(&self, fingerprint: &str) -> Option<PathBuf> {
+        let uses = || self.uses.get(fingerprint).into_iter().flatten().filter_map(|used| used.root.clone());
+        let unfinished = self.project.cache.partial(fingerprint).owner();
+        let mut all = uses().chain(unfinished);
+        if all.clone().any(|root| root == self.project.root) {
             return None;
         }
-        uses.iter().find(|used| used.root.as_ref().is_some_and(|root| root.is_dir()))
+        all.find(|root| root.is_dir())
     }
 
-    /// A line for each other project of which results were kept.
+    /// A line for each other project of which results or unfinished work were kept.
     fn describe(&self, kept: &[String]) -> String {
-        let mut by_root: BTreeMap<&Path, BTreeSet<&str>> = BTreeMap::new();
+        // Finished results first.
+        let mut by_root: BTreeMap<PathBuf, [BTreeSet<&str>; 2]> = BTreeMap::new();
         for fingerprint in kept {
-            if let Some(Use { root: Some(root), .. }) = self.needs(fingerprint) {
-                by_root.entry(root).or_default().insert(fingerprint);
+            let is_unfinished = self.project.cache.manifest(fingerprint).is_none();
+            if let Some(root) = self.owner(fingerprint) {
+                by_root.entry(root).or_default()[usize::from(is_unfinished)].insert(fingerprint);
             }
         }
-        let line = |(root, all): (&Path, BTreeSet<&str>)| {
-            let results = format::plural(all.len(), "result");
-            format!("kept {results} of the project {}; --other-projects removes such results\n", root.display())
+        let line = |(root, [results, unfinished]): (PathBuf, [BTreeSet<&str>; 2])| {
+            let nouns = [(results.len(), "result"), (unfinished.len(), "unfinished result")];
+            let counted = nouns.into_iter().filter(|(count, _)| *count > 0);
+            let what: Vec<String> = counted.map(|(count, noun)| format::plural(count, noun)).collect();
+            let (what, root) = (what.join(" and "), root.display());
+            format!("kept {what} of the project {root}; --other-projects removes such results\n")
         };
         by_root.into_iter().map(line).collect()
     }

@@ -57,6 +57,9 @@ impl Plan {
             print(cx, &plan)?
         }
         prepared.complete()?;
+        if let Some(problems) = prepared.job().foreseen()? {
+            return Err(problems.into());
+        }
         // A plan does not know the device of the run, so it judges no GPUs.
         if let Some(large) = prepared.job().too_large(&machine(&pipeline, None, usize::MAX))? {
             return Err(large.into());

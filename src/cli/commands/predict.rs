@@ -11,7 +11,7 @@ use crate::cli::words::model::{Definition, Wanted};
 use crate::error::Error;
 use crate::report::{Color, color, secret};
 use crate::stages::shared::predictor::{Cleaned, Prediction, Predictor};
-use crate::stages::shared::texts::File;
+use crate::stages::shared::texts::{File, Hint, MissingColumn, ReadError};
 use pipe_ml::text::tokenizer::Texts;
 
 /// Label texts with a model.
@@ -194,17 +194,26 @@ impl Predict {
 
     /// An error of the reader, with the options that may help.
     fn explained(&self, error: &anyhow::Error) -> Error {
-        let text = format!("{error:#}");
-        let failed = Error::failed(text.clone());
-        if text.contains("says no format") || text.contains("cannot be read: it is") {
-            failed.help("if it is text, name its format with --input-format, such as `--input-format lines`")
-        } else if text.contains("seems to divide") {
-            failed.help("options: --delimiter \";\", --input-format tsv")
-        } else if text.contains("no column") {
-            failed.help("choose a column with --column (of second texts with --pair-column); if the file has no header, add --no-header and give its number")
-        } else {
-            failed
+        let failed = Error::failed(format!("{error:#}"));
+        match error.downcast_ref().and_then(advice) {
+            Some(advice) => failed.help(advice),
+            None => failed,
         }
+    }
+}
+
+/// The options that may help against an error of the reader.
+fn advice(error: &ReadError) -> Option<&'static str> {
+    let format = "if it is text, name its format with --input-format, such as `--input-format lines`";
+    let column = "choose a column with --column (of second texts with --pair-column); if the file has no header, add --no-header and give its number";
+    match error {
+        ReadError::UnknownEnding { .. } | ReadError::OtherFormat { .. } | ReadError::NoEnding { .. } => Some(format),
+        ReadError::ObjectPerLine { .. } => Some("option: --input-format jsonl"),
+        ReadError::MissingColumn(MissingColumn { hint: Some(Hint::Delimiter(_)), .. }) => {
+            Some("options: --delimiter \";\", --input-format tsv")
+        }
+        ReadError::MissingColumn(_) | ReadError::NoHeader { .. } | ReadError::NumberInJson { .. } => Some(column),
+        ReadError::Configurations { .. } => None,
     }
 }
 

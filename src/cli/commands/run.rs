@@ -16,6 +16,7 @@ use crate::error::Error;
 use crate::report::{Mode, reporter, secret};
 use pipe_engine::contract::event::{Event, Observer, Outcome, Tee};
 use pipe_engine::contract::run_id::RunId;
+use pipe_engine::judge::job::Job;
 use pipe_engine::judge::plan::{Plan, Request};
 use pipe_engine::judge::project::Project;
 use pipe_engine::run::executor::{Executor, Threads};
@@ -122,12 +123,18 @@ impl Run {
         if self.dry_run {
             let plan = prepared.job().plan(request())?;
             archive::warn(&project);
-            return if self.json { cx.print_json(&plan) } else { plan::print(cx, &plan) };
+            if self.json {
+                cx.print_json(&plan)?
+            } else {
+                plan::print(cx, &plan)?
+            };
+            return self.foreseen(&prepared.job());
         }
         prepared.fetch(cx.build.origins, &observer);
         if !self.keep_going {
             prepared.complete()?;
         }
+        self.foreseen(&prepared.job())?;
         let stop = interrupt::listen(&reporter)?;
         let plan = planned.map(|(_, plan)| plan);
         let processes = self.processes(&project, request())?;
@@ -146,6 +153,14 @@ impl Run {
             executor,
         };
         ended(&schedule::run(&prepared.job(), &options, &observer, stop)?)
+    }
+
+    /// Whether the kinds tell that a stage cannot succeed. With --keep-going only such stages fail.
+    fn foreseen(&self, job: &Job<'_>) -> Result<(), Error> {
+        match job.foreseen()? {
+            Some(problems) if !self.keep_going => Err(problems.into()),
+            _ => Ok(()),
+        }
     }
 
     /// Starts `pipe stage run - STAGE` for each stage.

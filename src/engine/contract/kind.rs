@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use schemars::Schema;
 
+use super::ahead::Ahead;
 use super::context::Context;
 use super::needs::Needs;
 pub use super::port::{Arity, Extra, MorePorts, Port, Ports, Type};
@@ -163,6 +164,12 @@ pub trait Stage: Parameters {
         Vec::new()
     }
 
+    /// All problems that can be told before the first stage runs, when all parameters are known and the files outside the
+    /// cache are found: [`Invalid::key`] is a parameter of this stage.
+    fn check_ahead(&self, _stage: &Ahead) -> Vec<Invalid> {
+        Vec::new()
+    }
+
     /// Optional ports that these parameter values require.
     fn needs(&self) -> Vec<Need> {
         Vec::new()
@@ -186,6 +193,7 @@ pub trait Erased: Send + Sync {
     fn check_target(&self, target: &Target) -> Vec<Invalid>;
     fn check(&self) -> Vec<Invalid>;
     fn check_inputs(&self, labels: &Labels) -> Vec<Invalid>;
+    fn check_ahead(&self, stage: &Ahead) -> Vec<Invalid>;
     fn needs(&self) -> Vec<Need>;
     fn externals(&self) -> Vec<External>;
     /// The parameters in canonical form, with defaults, as `name = value` leaves.
@@ -224,6 +232,10 @@ impl<S: Stage> Erased for S {
 
     fn check_inputs(&self, labels: &Labels) -> Vec<Invalid> {
         Stage::check_inputs(self, labels)
+    }
+
+    fn check_ahead(&self, stage: &Ahead) -> Vec<Invalid> {
+        Stage::check_ahead(self, stage)
     }
 
     fn needs(&self) -> Vec<Need> {

@@ -1,5 +1,6 @@
 //! The contract between the engine and a kind: what a kind declares, what a running stage may use, and what it reports.
 
+pub mod ahead;
 pub mod context;
 pub mod event;
 pub mod kind;

@@ -1,5 +1,6 @@
 //! Hit or run, and why: a pipeline held against the cache, the files around it and its history.
 
+mod ahead;
 pub mod external;
 mod fit;
 mod foresee;

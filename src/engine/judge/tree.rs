@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use globset::{GlobBuilder, GlobMatcher};
+use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
 /// Deeper than people nest folders: a link in a circle ends here.
 const DEEPEST: usize = 16;
@@ -14,7 +14,7 @@ pub(crate) struct Tree {
     /// As in the pipeline file; empty for the project's root.
     pub base: String,
     /// Relative to the folder.
-    pub pattern: Option<GlobMatcher>,
+    pub pattern: Option<GlobSet>,
 }
 
 /// Whether a path is a pattern such as `data/*.csv`.
@@ -32,8 +32,10 @@ impl Tree {
         let parts: Vec<&str> = path.split('/').collect();
         let first = parts.iter().position(|part| is_pattern(part)).unwrap_or(0);
         let glob = GlobBuilder::new(&parts[first..].join("/")).literal_separator(true).build();
+        // The matcher of a single pattern panics if the pattern is too large to compile; a set returns an error.
+        let glob = glob.and_then(|glob| GlobSetBuilder::new().add(glob).build());
         let glob = glob.map_err(|error| error.kind().to_string())?;
-        Ok(Self { base: parts[..first].join("/"), pattern: Some(glob.compile_matcher()) })
+        Ok(Self { base: parts[..first].join("/"), pattern: Some(glob) })
     }
 
     /// The folder of the tree.

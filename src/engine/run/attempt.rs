@@ -98,6 +98,7 @@ fn try_attempt(job: &Job<'_>, order: &Order<'_>) -> Result<Attempt, Halt> {
     }
     let partial = job.cache.partial(&order.fingerprint);
     partial.prepare()?;
+    partial.claim(job.root)?;
     if let Some(files) = &order.begin_with {
         partial.begin_with(files)?;
     }

@@ -1,8 +1,10 @@
 //! `partial/FINGERPRINT`: the working folder of a stage until its result is committed; kept if the stage stops or is
 //! killed.
 
+use std::ffi::OsString;
 use std::fs;
 use std::io;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -52,6 +54,27 @@ impl Partial {
     pub(crate) fn referred(&self) -> Vec<String> {
         let found = fs::read_dir(self.trials()).into_iter().flatten().flatten();
         found.map(|file| file.file_name().to_string_lossy().into_owned()).collect()
+    }
+
+    /// The root of the project that works here.
+    fn project(&self) -> PathBuf {
+        self.dir.join("project")
+    }
+
+    /// Record whose work this is, for collections of other projects that share the cache.
+    pub(crate) fn claim(&self, root: &Path) -> Result<(), CacheError> {
+        let (path, bytes) = (&self.project(), root.as_os_str().as_bytes());
+        if fs::read(path).is_ok_and(|found| found == bytes) && !path.is_symlink() {
+            return Ok(());
+        }
+        self.remove(path)?;
+        self.disk.change(Change::Write { path, bytes }).map_err(|e| CacheError::io("write", path, e))
+    }
+
+    /// The root of the project that worked here last; None if an older program did.
+    pub fn owner(&self) -> Option<PathBuf> {
+        let bytes = fs::read(self.project()).ok().filter(|bytes| !bytes.is_empty())?;
+        Some(PathBuf::from(OsString::from_vec(bytes)))
     }
 
     /// The entry is written here before it is renamed into place.

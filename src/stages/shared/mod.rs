@@ -12,6 +12,7 @@ pub mod recovery;
 pub mod removal;
 pub mod starter;
 pub mod texts;
+pub mod tokenizers;
 pub mod training;
 pub mod types;
 pub mod watched;

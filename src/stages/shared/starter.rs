@@ -3,11 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
+use serde_json::Value;
 use toml_writer::{ToTomlValue, TomlStringBuilder};
 
 use pipe_ml::compute::numbers::thousands;
-use pipe_ml::text::data::declare::spec::{OnUnusable, Purpose, Source, Spec};
-use pipe_ml::text::data::{Corpus, look, preprocess};
+use pipe_ml::text::data::declare::spec::{Format, OnUnusable, Purpose, Source, Spec, Splitting};
+use pipe_ml::text::data::{Corpus, Looked, SourceReport, look, preprocess};
 use pipe_ml::watch::Silent;
 
 /// Letters of a token, on the safe side for tweets and reviews in English.
@@ -35,10 +36,14 @@ pub struct Starter {
 impl Starter {
     /// Look at files; the pipeline is relative to `root`.
     pub fn of(files: &[PathBuf], root: &Path) -> Result<Self> {
-        let mut sources = Vec::new();
+        let (mut sources, mut warnings) = (Vec::new(), Vec::new());
         for file in files {
-            let mut source = look(file)?;
-            source.split = purpose(file).into();
+            let Looked { mut source, notes } = look(file)?;
+            warnings.extend(notes.iter().map(|note| format!("{}: {note}", file.display())));
+            // Data that has splits says it better than its name.
+            if source.split == Splitting::Train {
+                source.split = purpose(file).into();
+            }
             sources.push(source);
         }
         if !sources.iter().any(|source| source.split.may_be(Purpose::Train)) {
@@ -49,34 +54,21 @@ impl Starter {
         let corpus = preprocess(&spec, 0, Path::new(""), &Silent)?;
         let report = &corpus.report;
         let mut lines = Vec::new();
-        for (source, account) in spec.sources.iter().zip(&report.sources) {
-            let pair = source.pair_column().map_or_else(String::new, |column| format!(" and {column}"));
-            lines.push(format!(
-                "{}: {} rows for {}, text {}{pair}, label {}",
-                source.path.display(),
-                thousands(account.rows),
-                account.split,
-                source.text_column(),
-                source.label_column()
-            ));
-        }
+        lines.extend(spec.sources.iter().zip(&report.sources).map(|(source, account)| found(source, account)));
         lines.extend(report.label_lines(&corpus.labels).iter().map(|line| format!("labels  {line}")));
         let (max_length, length) = lengths(&corpus);
         lines.push(length);
         let mut parameters = Vec::new();
-        for (note, parameter) in [("strip-html", "strip-html = true"), ("unescape-unicode", "unescape-unicode = true")]
-        {
-            if report.notes.iter().any(|text| text.contains(note)) {
-                parameters.push(parameter.to_owned());
-            }
-        }
+        parameters.extend(report.advised.iter().map(|parameter| format!("{parameter} = true")));
         let share = report.sources.iter().any(|source| source.dropped.unusable * 20 > source.rows);
         parameters.extend(share.then(|| "unusable = \"drop\" # more than 5 % of a file's rows".to_owned()));
-        let has_validation = spec.has_validation();
+        let has_validation = report.splits.validation.rows > 0;
         // A label with one row cannot be on both sides.
         let can_split = report.splits.train.labels.iter().all(|rows| *rows > 1);
         let validation = match (has_validation, can_split) {
-            (true, _) => None,
+            // Without the line a column or the names of splits may leave it open.
+            (true, _) if spec.has_validation() => None,
+            (true, _) => Some("validation = 0 # the data has validation rows".to_owned()),
             (false, true) => Some("validation = 0.1 # of the training rows".to_owned()),
             (false, false) => Some("validation = 0 # a label has one row".to_owned()),
         };
@@ -88,8 +80,28 @@ impl Starter {
         let written =
             |limit: bool| -> Vec<String> { spec.sources.iter().map(|source| toml(source, root, limit)).collect() };
         let (sources, few) = (written(false), written(true));
-        Ok(Self { lines, warnings: report.warnings.clone(), sources, few, parameters, max_length, scored })
+        warnings.extend(report.warnings.iter().cloned());
+        Ok(Self { lines, warnings, sources, few, parameters, max_length, scored })
     }
+}
+
+/// A line about what a source holds.
+fn found(source: &Source, account: &SourceReport) -> String {
+    let rows = thousands(account.rows);
+    let purpose = match &source.split {
+        Splitting::AsNamed => "for the splits that they are in".to_owned(),
+        Splitting::Column(column) => format!("for what column {column} says"),
+        _ => format!("for {}", account.split),
+    };
+    let columns = match &source.labels_file {
+        Some(labels) => format!("one text per line, labels in {}", labels.display()),
+        None if source.format == Some(Format::Folders) => "one text per file, labels by folder".to_owned(),
+        None => {
+            let pair = source.pair_column().map_or_else(String::new, |column| format!(" and {column}"));
+            format!("text {}{pair}, label {}", source.text_column(), source.label_column())
+        }
+    };
+    format!("{}: {rows} rows {purpose}, {columns}", source.path.display())
 }
 
 /// What a file is for, by its name.
@@ -112,16 +124,24 @@ fn toml(source: &Source, root: &Path, limit: bool) -> String {
     let mut parts = vec![format!("path = {}", quoted(&relative(&source.path, root)))];
     let values = serde_json::to_value(source).unwrap_or_default();
     let set = |key: &&str| values.get(key).filter(|value| !value.is_null());
-    for key in ["format", "header", "delimiter", "text", "text-pair", "label"] {
-        parts.extend(set(&key).map(|value| match value.as_str() {
-            Some(text) => format!("{key} = {}", quoted(text)),
-            None => format!("{key} = {value}"),
-        }));
+    let written = |value: &Value| match value.as_str() {
+        Some(text) => quoted(text),
+        None => value.to_string(),
+    };
+    for key in ["format", "config", "header", "delimiter", "text", "text-pair", "label"] {
+        parts.extend(set(&key).map(|value| format!("{key} = {}", written(value))));
     }
+    for (key, path) in [("labels-file", &source.labels_file), ("mapping", &source.mapping)] {
+        parts.extend(path.as_ref().map(|path| format!("{key} = {}", quoted(&relative(path, root)))));
+    }
+    parts.extend(match &source.split {
+        Splitting::Train => None,
+        Splitting::Column(_) => {
+            values.pointer("/split/column").map(|of| format!("split = {{ column = {} }}", written(of)))
+        }
+        _ => set(&"split").map(|split| format!("split = {}", written(split))),
+    });
     let purpose = source.split.purpose().unwrap_or_default();
-    if purpose != Purpose::Train {
-        parts.push(format!("split = \"{}\"", purpose.name()));
-    }
     if limit {
         parts.push(format!("limit = {}", if purpose == Purpose::Train { 200 } else { 50 }));
     }

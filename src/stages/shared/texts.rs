@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail, ensure};
 
 use pipe_ml::text::data::declare::spec::{Column, Delimiter, Format, Source};
+pub use pipe_ml::text::data::read::error::ReadError;
+pub use pipe_ml::text::data::read::missing::{Hint, MissingColumn};
 use pipe_ml::text::data::read::raw::Cut;
 use pipe_ml::text::data::read::reader::{self, Want};
 

@@ -7,8 +7,13 @@
 mod artifacts;
 #[path = "../../engine/fuzz/changes.rs"]
 mod changes;
+mod columns;
 mod corpus;
+mod json;
+mod layouts;
 mod nesting;
+mod packed;
 mod pickle;
 mod pipeline;
+mod source;
 mod weights;

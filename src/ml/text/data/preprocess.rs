@@ -138,7 +138,10 @@ fn clean_rows(
         debug_assert_eq!(all.len() - before, table.len());
         watch.progress(Progress { done, total: total as u64, unit: "row", ..Progress::default() });
     }
-    report.notes.extend(all_left.describe(total as u64));
+    for (parameter, note) in all_left.advice(total as u64) {
+        report.advised.push(parameter);
+        report.notes.push(note);
+    }
     Ok(all)
 }
 

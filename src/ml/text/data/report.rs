@@ -32,6 +32,9 @@ pub struct Report {
     /// What is probably a mistake, one sentence each.
     #[serde(default)]
     pub warnings: Vec<String>,
+    /// Parameters of cleaning that are off and that many texts need; the notes say why.
+    #[serde(skip)]
+    pub advised: Vec<&'static str>,
 }
 
 /// The report of one source: `rows == kept + dropped.total()`.
@@ -185,15 +188,18 @@ impl Left {
         self.wrapped += other.wrapped;
     }
 
-    /// What a user may want to do about it, if more than one text in `1 / RARE` has it.
-    pub(crate) fn describe(&self, rows: u64) -> Vec<String> {
+    /// The parameters that remove it, if more than one text in `1 / RARE` has it, each with a sentence for the user.
+    pub(crate) fn advice(&self, rows: u64) -> Vec<(&'static str, String)> {
         let found = [
-            (self.html, "HTML tags, such as `<br />`; `strip-html = true` removes them"),
-            (self.escapes, "escapes such as `\\u2019`; `unescape-unicode = true` replaces them"),
-            (self.wrapped, "quotes around them that a CSV writer added; `unwrap-quotes = true` removes them"),
+            (self.html, "strip-html", "HTML tags, such as `<br />`", "removes"),
+            (self.escapes, "unescape-unicode", "escapes such as `\\u2019`", "replaces"),
+            (self.wrapped, "unwrap-quotes", "quotes around them that a CSV writer added", "removes"),
         ];
-        let counted = found.iter().filter(|(texts, _)| *texts > 0 && texts * RARE >= rows);
-        counted.map(|(texts, what)| format!("{} texts have {what}", thousands(*texts))).collect()
+        let counted = found.into_iter().filter(|(texts, ..)| *texts > 0 && texts * RARE >= rows);
+        let say = |(texts, key, what, does): (u64, &'static str, &str, &str)| {
+            (key, format!("{} texts have {what}; `{key} = true` {does} them", thousands(texts)))
+        };
+        counted.map(say).collect()
     }
 }
 

@@ -9,8 +9,8 @@ use super::spelling::{LISTED, alike, listed, number, quoted, toml};
 use crate::compute::numbers;
 use crate::compute::numbers::thousands;
 use crate::text::data::declare::spec::{Purpose, Source, Spec};
+use crate::text::data::read::listed::closest;
 use crate::text::data::read::raw::Raw;
-use crate::text::data::read::table::closest;
 use crate::text::data::read::unpack::shown;
 
 /// Labels that rows as many as these do not fill: with more than `MANY` labels, fewer than `FEW` rows for each.

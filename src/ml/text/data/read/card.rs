@@ -1,18 +1,19 @@
 //! Which files of a data set's repository belong to which split: what its README says, or else what their names say.
 
-use anyhow::{Result, bail, ensure};
-use globset::GlobBuilder;
+use anyhow::{Context, Result, bail, ensure};
 use saphyr_parser::{Event, Parser};
 use serde_json::{Map, Value};
 
+use super::error::ReadError;
+use super::features::Classes;
 use super::format;
+use super::glob::compiled;
+use super::listed::{listed, short};
 use crate::text::data::declare::spec::{Format, Purpose};
 
 /// The longest front matter of a README that is read, and its deepest nesting.
 const LONGEST: usize = 1 << 20;
 const DEEPEST: usize = 32;
-/// How many names a message lists.
-const LISTED: usize = 10;
 
 /// The files of a data set.
 #[derive(Debug, Default, PartialEq)]
@@ -20,7 +21,7 @@ pub(crate) struct Chosen {
     /// Names in the repository, with their split if they have one.
     pub files: Vec<(String, Option<String>)>,
     /// Columns with their class names.
-    pub classes: Vec<(String, Vec<String>)>,
+    pub classes: Classes,
     pub notes: Vec<String>,
 }
 
@@ -48,10 +49,9 @@ pub(crate) fn choose(names: &[String], readme: Option<&str>, config: Option<&str
             None => with_files.iter().find(is_default),
         };
         let Some(entry) = entry else {
-            let listed = listed(&all);
             match config {
-                Some(wanted) => bail!("the data set has no configuration `{wanted}`; it has {listed}"),
-                None => bail!("the data set has the configurations {listed}; choose one with `config`"),
+                Some(wanted) => bail!("the data set has no configuration `{wanted}`; it has {}", listed(&all)),
+                None => return Err(ReadError::Configurations { names: all }.into()),
             }
         };
         let base = entry.get("data_dir").and_then(Value::as_str);
@@ -73,13 +73,6 @@ pub(crate) fn choose(names: &[String], readme: Option<&str>, config: Option<&str
 
 fn is_true(value: Option<&Value>) -> bool {
     value.and_then(Value::as_str) == Some("true")
-}
-
-fn listed(names: &[String]) -> String {
-    let listed: Vec<String> = names.iter().take(LISTED).map(|name| format!("`{name}`")).collect();
-    let more = names.len().saturating_sub(LISTED);
-    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-    format!("{}{more}", listed.join(", "))
 }
 
 /// Splits and patterns of `data_files`: a pattern, a list of them, a list of splits with theirs, or a table by split.
@@ -114,7 +107,7 @@ fn patterns(files: &Value) -> Vec<(Option<String>, String)> {
 /// The names that a pattern matches, sorted.
 fn matching(names: &[String], pattern: &str) -> Result<Vec<String>> {
     let pattern = pattern.trim_start_matches("./");
-    let glob = GlobBuilder::new(pattern).literal_separator(true).build()?.compile_matcher();
+    let glob = compiled(pattern).with_context(|| format!("README.md names the files `{}`", short(pattern)))?;
     // A folder stands for all that is in it.
     let folder = format!("{}/", pattern.trim_end_matches('/'));
     let mut found: Vec<String> =
@@ -179,7 +172,7 @@ pub(crate) fn split_of(name: &str) -> Option<String> {
 }
 
 /// The class names of the columns in `dataset_info`.
-fn classes(card: &Value, config: Option<&str>) -> Vec<(String, Vec<String>)> {
+fn classes(card: &Value, config: Option<&str>) -> Classes {
     let info = match card.get("dataset_info") {
         Some(Value::Array(all)) => {
             let is_wanted = |info: &&Value| {

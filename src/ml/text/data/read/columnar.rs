@@ -1,21 +1,26 @@
 //! Reads rows of parquet and Arrow files: only the columns that are wanted, some rows at a time.
 
+use std::fs::File;
 use std::io::Cursor;
 use std::path::Path;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use arrow_array::cast::AsArray;
 use arrow_array::types::{
     Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
 };
 use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_ipc::reader::StreamReader;
-use arrow_schema::{DataType, Schema};
+use arrow_schema::{DataType, Field, Schema};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
-use super::features::class_names;
-use super::table::{Part, Roles, Sink, Values, missing, short};
+use super::error::ReadError;
+use super::features::{Classes, class_names, classes};
+use super::listed::short;
+use super::missing::MissingColumn;
+use super::seen::Seen;
+use super::table::{Part, Roles, Sink, Values};
 use super::unpack;
 use crate::compute::foreign::catch_panics;
 use crate::text::data::declare::spec::Column;
@@ -24,6 +29,8 @@ use crate::text::data::read::pages;
 
 /// Rows decoded at a time.
 const BATCH_ROWS: usize = 1024;
+/// The same to see what columns hold.
+const FIRST_BATCH: usize = 64;
 /// The first bytes of an Arrow file; a stream has none.
 pub(crate) const ARROW: &[u8] = b"ARROW1";
 pub(crate) const PARQUET: &[u8] = b"PAR1";
@@ -38,33 +45,107 @@ const METADATA: &str = "huggingface";
 /// The rows of a parquet file; returns the names of its classes.
 pub(crate) fn parquet(part: &Part, path: &Path, sink: &mut Sink) -> Result<Option<Vec<String>>> {
     let read = || -> Result<Option<Vec<String>>> {
-        let bytes = std::fs::read(path)?;
-        ensure!(bytes.starts_with(PARQUET), "it is not a parquet file");
-        let builder = ParquetRecordBatchReaderBuilder::try_new(unpack::open(path)?)?;
-        pages::check(&bytes, builder.metadata(), PAGE)?;
-        let room = bytes.len();
-        drop(bytes);
+        let (builder, size) = open_parquet(path)?;
         let schema = builder.schema().clone();
         let columns = Columns::find(part, &schema)?;
         let roots: Vec<usize> = columns.wanted().filter_map(|path| schema.index_of(&path[0]).ok()).collect();
         let mask = ProjectionMask::roots(builder.parquet_schema(), roots);
         let batches = builder.with_projection(mask).with_batch_size(BATCH_ROWS).build()?;
-        columns.rows(batches.map(|batch| Ok(batch?)), room, sink)
+        columns.rows(batches.map(|batch| Ok(batch?)), size, sink)
     };
     catch_panics(read).with_context(|| format!("cannot read {}", path.display()))
 }
 
+/// A parquet file whose pages claim no more than they can hold, and its size.
+fn open_parquet(path: &Path) -> Result<(ParquetRecordBatchReaderBuilder<File>, usize)> {
+    let bytes = std::fs::read(path)?;
+    ensure!(bytes.starts_with(PARQUET), "it is not a parquet file");
+    let builder = ParquetRecordBatchReaderBuilder::try_new(unpack::open(path)?)?;
+    pages::check(&bytes, builder.metadata(), PAGE)?;
+    Ok((builder, bytes.len()))
+}
+
 /// The rows of an Arrow IPC file or stream; returns the names of its classes.
-///
-/// A file is a stream between two marks with an index of its batches at the end, so both are read as streams.
 pub(crate) fn arrow(part: &Part, bytes: &[u8], sink: &mut Sink) -> Result<Option<Vec<String>>> {
     catch_panics(|| {
-        let stream = ipc::check(stream_of(bytes))?;
-        let reader = StreamReader::try_new(Cursor::new(stream), None).context("it is not an Arrow file or stream")?;
+        let reader = open_arrow(bytes)?;
         let columns = Columns::find(part, &reader.schema())?;
         columns.rows(reader.map(|batch| Ok(batch?)), bytes.len(), sink)
     })
     .with_context(|| format!("cannot read {}", part.name))
+}
+
+/// A file is a stream between two marks with an index of its batches at the end, so both are read as streams.
+fn open_arrow(bytes: &[u8]) -> Result<StreamReader<Cursor<&[u8]>>> {
+    let stream = ipc::check(stream_of(bytes))?;
+    StreamReader::try_new(Cursor::new(stream), None).context("it is not an Arrow file or stream")
+}
+
+/// The first rows of a parquet file, or of an Arrow file or stream if its bytes are given.
+pub(crate) fn first_rows(path: &Path, arrow: Option<&[u8]>, rows: usize) -> Result<FirstRows> {
+    let read = || -> Result<FirstRows> {
+        match arrow {
+            Some(bytes) => {
+                let reader = open_arrow(bytes)?;
+                let schema = reader.schema();
+                FirstRows::gather(&schema, reader.map(|batch| Ok(batch?)), rows)
+            }
+            None => {
+                let (builder, _) = open_parquet(path)?;
+                let schema = builder.schema().clone();
+                let batches = builder.with_batch_size(FIRST_BATCH).build()?;
+                FirstRows::gather(&schema, batches.map(|batch| Ok(batch?)), rows)
+            }
+        }
+    };
+    catch_panics(read).with_context(|| format!("cannot read {}", path.display()))
+}
+
+/// The columns of a file that can be texts or labels, with the values of its first rows.
+#[derive(Debug, Default)]
+pub(crate) struct FirstRows {
+    pub columns: Vec<Seen>,
+    pub classes: Classes,
+}
+
+impl FirstRows {
+    fn gather(schema: &Schema, batches: impl Iterator<Item = Result<RecordBatch>>, rows: usize) -> Result<Self> {
+        let classes = schema.metadata().get(METADATA).map(|metadata| classes(metadata)).unwrap_or_default();
+        let mut paths = Vec::new();
+        schema.fields().iter().for_each(|field| leaves(field, &mut Vec::new(), &mut paths));
+        let seen = |(path, has_texts): &(Vec<String>, bool)| Seen::new(path.join("."), *has_texts);
+        let mut columns: Vec<Seen> = paths.iter().map(seen).collect();
+        let (mut read, mut bytes) = (0, 0);
+        for batch in batches {
+            let batch = batch?;
+            let arrays: Vec<ArrayRef> = paths.iter().map(|(path, _)| column(&batch, path)).collect::<Result<_>>()?;
+            for row in 0..batch.num_rows() {
+                if read == rows || bytes > FLAT {
+                    return Ok(Self { columns, classes });
+                }
+                read += 1;
+                for (seen, array) in columns.iter_mut().zip(&arrays) {
+                    let value = value(array, row).unwrap_or_default();
+                    bytes += size_of::<String>() + value.len();
+                    seen.values.push(value.trim().to_owned());
+                }
+            }
+        }
+        Ok(Self { columns, classes })
+    }
+}
+
+/// The fields with single values, in other fields too: the names on the way to each, and whether it has texts.
+fn leaves(field: &Field, way: &mut Vec<String>, found: &mut Vec<(Vec<String>, bool)>) {
+    way.push(field.name().clone());
+    match field.data_type() {
+        DataType::Struct(fields) => fields.iter().for_each(|field| leaves(field, way, found)),
+        data if is_text(data) => found.push((way.clone(), true)),
+        data if data.is_numeric() || *data == DataType::Boolean => found.push((way.clone(), false)),
+        DataType::Dictionary(..) => found.push((way.clone(), false)),
+        _ => {}
+    }
+    way.pop();
 }
 
 /// The stream in a file. Writers fill up the mark with zeros to 8 bytes or to a multiple of them.
@@ -100,10 +181,11 @@ impl<'a> Columns<'a> {
                     }
                 }
             }
-            bail!(missing(&names, column, role))
+            Err(ReadError::from(MissingColumn::new(&names, column, role)).into())
         };
         let roles = Roles::find(part, find)?;
-        let classes = roles.label.as_ref().and_then(|path| class_names(schema.metadata().get(METADATA)?, path.last()?));
+        let known = schema.metadata().get(METADATA).map(|metadata| classes(metadata)).unwrap_or_default();
+        let classes = roles.label.as_ref().and_then(|path| class_names(&known, path.last()?));
         Ok(Self { part: part.clone(), roles, classes })
     }
 
@@ -126,6 +208,7 @@ impl<'a> Columns<'a> {
         let classes = self.classes.clone();
         let mut part = self.part.clone();
         part.names = classes.as_deref().or(part.names);
+        let longest = part.names.into_iter().flatten().map(String::len).max().unwrap_or(0);
         let mut number = 0;
         for batch in batches {
             let batch = batch?;
@@ -156,7 +239,8 @@ impl<'a> Columns<'a> {
                     others: others.iter().map(|array| value(array, row).unwrap_or_default()).collect(),
                     cut: 0,
                 };
-                let taken = size_of::<super::raw::Raw>() + values.text.as_ref().map_or(0, String::len);
+                // A value that is stored once may be in every row.
+                let taken = size_of::<super::raw::Raw>() + values.bytes() + longest;
                 room = room.checked_sub(taken).context("it unpacks to more than a file of its size can hold")?;
                 sink.take(&part, roles, number, values);
             }

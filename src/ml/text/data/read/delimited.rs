@@ -5,10 +5,13 @@ use std::collections::HashSet;
 use anyhow::{Result, bail};
 use csv::{ByteRecord, Reader, ReaderBuilder, Terminator};
 
+use super::error::ReadError;
+use super::listed::short;
+use super::missing::MissingColumn;
 use super::quotes::{Quotes, quotes};
 use super::raw::LONGEST;
 use super::sniff;
-use super::table::{Part, Roles, Sink, Values, position, short};
+use super::table::{Part, Roles, Sink, Values, position};
 use crate::text::data::declare::spec::{Column, Delimiter, Format};
 
 /// The maximum number of columns: more than any table of texts has, so a longer header is not a header.
@@ -63,22 +66,13 @@ pub(crate) fn delimited(part: &Part, format: Format, bytes: &[u8], sink: &mut Si
     let line: Vec<String> = first.iter().map(|name| part.decoder.decode(name).0.trim().to_owned()).collect();
     let (filled_first, physical) = (filled(&first), first.len());
     let roles = Roles::find(part, |column, role| match (source.header, column) {
-        (true, _) => position(&line, column, role).map_err(|error| {
-            let text = error.to_string();
-            match sniff::hint(&line, delimiter, column) {
-                // Who followed a similar name would follow the wrong advice.
-                hint if hint.starts_with(':') => {
-                    anyhow::anyhow!("{}{hint}", text.split("; did you mean").next().unwrap_or(&text))
-                }
-                hint => anyhow::anyhow!("{text}{hint}"),
-            }
+        (true, _) => position(&line, column, role).map_err(|missing| {
+            let hint = sniff::hint(&line, delimiter, column);
+            ReadError::from(MissingColumn { hint, ..missing }).into()
         }),
         // A column beyond those of the first row may be filled in others.
-        (false, Column::Number(_)) => position(&line, column, role),
-        (false, Column::Name(name)) => bail!(
-            "the source has no header (`header = false`), so `{name}` names no column; write the number of the {role} \
-             column, counted from 1: {role} = 1"
-        ),
+        (false, Column::Number(_)) => position(&line, column, role).map_err(|missing| ReadError::from(missing).into()),
+        (false, Column::Name(name)) => Err(ReadError::NoHeader { name: name.clone(), role }.into()),
     })?;
     if source.header {
         warn_of_twins(part, &line, &roles, sink);

@@ -1,7 +1,8 @@
 //! The format of a file, as its name says it.
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 
+use super::error::ReadError;
 use crate::text::data::declare::spec::Format;
 
 /// Endings of packed files; the ending of the format stands before them.
@@ -26,13 +27,12 @@ pub(crate) fn by_name(name: &str) -> Result<Option<Format>> {
     if let Some(format) = by_ending(ending) {
         return Ok(Some(format));
     }
-    let known = "known endings are .csv, .tsv, .jsonl, .json, .txt, .parquet and .arrow, also packed (.gz, .zip, .zst)";
-    match OTHERS.iter().find(|(endings, _)| endings.contains(ending)) {
-        Some((_, advice)) => bail!("{name} cannot be read: {advice}; {known}"),
-        None => bail!(
-            "{name} has the ending `.{ending}`, which says no format; give the format, or rename the file; {known}"
-        ),
+    let name = name.to_owned();
+    Err(match OTHERS.iter().find(|(endings, _)| endings.contains(ending)) {
+        Some((_, advice)) => ReadError::OtherFormat { name, advice },
+        None => ReadError::UnknownEnding { name, ending: (*ending).to_owned() },
     }
+    .into())
 }
 
 /// The format of an ending.

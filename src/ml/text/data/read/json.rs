@@ -1,9 +1,14 @@
 //! Parses JSON: one object per line, or an array of objects.
 
-use anyhow::{Result, bail};
+use std::ops::ControlFlow;
+
+use anyhow::{Error, Result, anyhow, bail};
 use serde_json::Value;
 
-use super::table::{Part, Roles, Sink, Values, missing, short};
+use super::error::ReadError;
+use super::listed::short;
+use super::missing::MissingColumn;
+use super::table::{Part, Roles, Sink, Values};
 use crate::text::data::declare::spec::Column;
 
 /// How many fields of an object a message names.
@@ -25,15 +30,24 @@ pub(crate) fn lines(part: &Part, bytes: &[u8], sink: &mut Sink) -> Result<()> {
 /// Parse one JSON array of objects, over any number of lines.
 pub(crate) fn array(part: &Part, bytes: &[u8], sink: &mut Sink) -> Result<()> {
     let (text, cut) = part.decoder.decode(bytes);
+    let mut objects = Objects::new(part)?;
+    elements(&part.name, &text, |line, value| {
+        objects.object(line, Ok(value), cut.min(1), sink);
+        ControlFlow::Continue(())
+    })?;
+    objects.finish()
+}
+
+/// Give the elements of a JSON array one by one, each with the line that it begins on; `take` says when it is enough.
+pub(crate) fn elements(name: &str, text: &str, mut take: impl FnMut(u64, Value) -> ControlFlow<()>) -> Result<()> {
     let bytes = text.as_bytes();
-    let blank = |at: usize| at + bytes[at..].iter().take_while(|byte| byte.is_ascii_whitespace()).count();
+    let blank = |at: usize| at + bytes[at..].iter().take_while(|byte| b" \t\n\r".contains(byte)).count();
     let mut at = blank(0);
     if bytes.get(at) != Some(&b'[') {
-        bail!("{}", not_an_array(part, &text));
+        return Err(not_an_array(name, text));
     }
-    let mut objects = Objects::new(part)?;
     let (mut seen, mut line) = (0, 1);
-    let broken = |line: u64, why: &str| format!("{}:{line} is not a JSON array of objects: {why}", part.name);
+    let broken = |line: u64, why: &str| format!("{name}:{line} is not a JSON array of objects: {why}");
     at = blank(at + 1);
     let mut is_empty = true;
     loop {
@@ -45,7 +59,11 @@ pub(crate) fn array(part: &Part, bytes: &[u8], sink: &mut Sink) -> Result<()> {
         is_empty = false;
         let mut elements = serde_json::Deserializer::from_slice(&bytes[at..]).into_iter::<Value>();
         match elements.next() {
-            Some(Ok(value)) => objects.object(line, Ok(value), cut.min(1), sink),
+            Some(Ok(value)) => {
+                if take(line, value).is_break() {
+                    return Ok(());
+                }
+            }
             Some(Err(error)) => bail!(broken(line + error.line() as u64 - 1, &error.to_string())),
             None => bail!(broken(line, "it ends before its `]`")),
         }
@@ -59,22 +77,21 @@ pub(crate) fn array(part: &Part, bytes: &[u8], sink: &mut Sink) -> Result<()> {
     if blank(at + 1) != bytes.len() {
         bail!(broken(line, "text follows the array"));
     }
-    objects.finish()
+    Ok(())
 }
 
-fn not_an_array(part: &Part, text: &str) -> String {
-    let name = &part.name;
+fn not_an_array(name: &str, text: &str) -> Error {
     let first = text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
     if serde_json::from_str::<serde_json::Map<String, Value>>(first).is_ok() && text.trim().lines().count() > 1 {
-        return format!("{name} is not a JSON array, but has an object on each line: set format = \"jsonl\"");
+        return ReadError::ObjectPerLine { name: name.to_owned() }.into();
     }
     match serde_json::from_str::<serde_json::Map<String, Value>>(text) {
         Ok(object) => {
             let fields: Vec<String> = object.keys().take(NAMED).map(|key| format!("`{}`", short(key))).collect();
             let fields = fields.join(", ");
-            format!("{name} is one JSON object with the fields {fields}; the file must be an array of objects")
+            anyhow!("{name} is one JSON object with the fields {fields}; the file must be an array of objects")
         }
-        Err(error) => format!("{name}:{} is not a JSON array of objects: {error}", error.line()),
+        Err(error) => anyhow!("{name}:{} is not a JSON array of objects: {error}", error.line()),
     }
 }
 
@@ -114,9 +131,7 @@ impl<'a> Objects<'a> {
     fn new(part: &'a Part<'a>) -> Result<Self> {
         let roles = Roles::find(part, |column, role| match column {
             Column::Name(name) => Ok(Key { whole: name.clone(), role }),
-            Column::Number(number) => {
-                bail!("JSON has no columns by number: write the name of a field for {role}, instead of {number}")
-            }
+            Column::Number(number) => Err(ReadError::NumberInJson { number: *number, role }.into()),
         })?;
         Ok(Self { part, roles, keys: None, seen: [false; 4] })
     }
@@ -155,7 +170,7 @@ impl<'a> Objects<'a> {
         let wanted = [Some(&roles.text), roles.pair.as_ref(), roles.label.as_ref(), roles.id.as_ref()];
         for (seen, key) in self.seen.into_iter().zip(wanted) {
             if let (false, Some(key)) = (seen, key) {
-                bail!(missing(&keys, &key.whole.as_str().into(), key.role));
+                return Err(ReadError::from(MissingColumn::new(&keys, &key.whole.as_str().into(), key.role)).into());
             }
         }
         Ok(())
@@ -163,7 +178,7 @@ impl<'a> Objects<'a> {
 }
 
 /// The text of a label or id given as string, number or boolean; `None` for null, blanks, lists and objects.
-fn scalar(value: &Value) -> Option<String> {
+pub(crate) fn scalar(value: &Value) -> Option<String> {
     let text = match value {
         Value::String(text) => text.trim().to_owned(),
         Value::Number(_) | Value::Bool(_) => value.to_string(),

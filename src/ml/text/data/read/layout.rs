@@ -3,11 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
-use globset::GlobBuilder;
 use serde_json::Value;
 
 use super::card::{self, split_of};
-use super::features::class_names;
+use super::features::{Classes, class_names, classes};
+use super::glob::compiled;
 use super::table::Want;
 use super::unpack::shown;
 use crate::text::data::declare::spec::{Column, Format, Purpose, Source, Splitting};
@@ -35,9 +35,19 @@ pub(crate) struct Place {
 #[derive(Debug, Default)]
 pub(crate) struct Layout {
     pub files: Vec<Place>,
-    /// The names of the classes, if a description beside the files has them.
-    pub names: Option<Vec<String>>,
+    /// The names of the classes, if a description beside the files has them, by column.
+    pub classes: Classes,
     pub notes: Vec<String>,
+}
+
+impl Layout {
+    /// The names of the label's classes.
+    pub(crate) fn names(&self, source: &Source) -> Option<Vec<String>> {
+        match source.label_column() {
+            Column::Name(label) => class_names(&self.classes, &label),
+            Column::Number(_) => None,
+        }
+    }
 }
 
 /// Find the files of a source; `path` is its path on this machine.
@@ -95,8 +105,7 @@ fn pattern(source: &Source, path: &Path) -> Result<Layout> {
     let base = path.ancestors().nth(parts.len() - first).unwrap_or(path);
     let wanted: PathBuf = parts[first..].iter().collect();
     let wanted = wanted.to_string_lossy();
-    let glob = GlobBuilder::new(&wanted).literal_separator(true).build();
-    let glob = glob.with_context(|| format!("`{}` is not a pattern", source.path.display()))?.compile_matcher();
+    let glob = compiled(&wanted).with_context(|| format!("`{}` is not a pattern", source.path.display()))?;
     let names = if base.is_dir() { below(base)? } else { Vec::new() };
     let names: Vec<String> = names.into_iter().filter(|name| glob.is_match(name)).collect();
     if names.is_empty() {
@@ -133,7 +142,7 @@ fn folder(source: &Source, dir: &Path) -> Result<Layout> {
         return corpus(dir);
     }
     if has("dataset_dict.json") || has("state.json") {
-        return saved(source, dir);
+        return saved(dir);
     }
     let names = below(dir)?;
     let is_text = |name: &&String| name.to_ascii_lowercase().ends_with(".txt") && name.contains('/');
@@ -149,9 +158,7 @@ fn folder(source: &Source, dir: &Path) -> Result<Layout> {
     let chosen = card::choose(&names, readme.as_deref(), source.config.as_deref())
         .with_context(|| format!("cannot use the folder {}", source.path.display()))?;
     let mut layout = plain(source, dir, chosen.files.into_iter());
-    if let Column::Name(label) = source.label_column() {
-        layout.names = chosen.classes.into_iter().find(|(column, _)| *column == label).map(|(_, names)| names);
-    }
+    layout.classes = chosen.classes;
     layout.notes = chosen.notes;
     Ok(layout)
 }
@@ -198,6 +205,7 @@ fn single_texts(dir: &Path, names: &[String]) -> Result<Layout> {
 fn corpus(dir: &Path) -> Result<Layout> {
     let description = json(&dir.join("corpus.json"))?;
     let names = description.get("labels").and_then(Value::as_array).cloned().unwrap_or_default();
+    let names: Option<Vec<String>> = names.iter().map(|name| name.as_str().map(str::to_owned)).collect();
     let place = |split: &str| Place {
         path: dir.join(format!("{split}.parquet")),
         name: format!("{split}.parquet"),
@@ -207,13 +215,13 @@ fn corpus(dir: &Path) -> Result<Layout> {
     };
     Ok(Layout {
         files: ["train", "validation", "test"].map(place).to_vec(),
-        names: names.iter().map(|name| name.as_str().map(str::to_owned)).collect(),
+        classes: names.map(|names| ("label".to_owned(), names)).into_iter().collect(),
         notes: Vec::new(),
     })
 }
 
 /// A folder that `save_to_disk` of the `datasets` library wrote: one set, or one per split.
-fn saved(source: &Source, dir: &Path) -> Result<Layout> {
+fn saved(dir: &Path) -> Result<Layout> {
     let mut layout = Layout::default();
     let splits: Vec<Option<String>> = if dir.join("dataset_dict.json").is_file() {
         let dict = json(&dir.join("dataset_dict.json"))?;
@@ -233,10 +241,10 @@ fn saved(source: &Source, dir: &Path) -> Result<Layout> {
             let path = dir.join(&name);
             layout.files.push(Place { path, name, format: Some(Format::Arrow), split: split.clone(), label: None });
         }
-        if let (Column::Name(label), Ok(info)) =
-            (source.label_column(), std::fs::read_to_string(dir.join(format!("{inner}dataset_info.json"))))
+        if let (true, Ok(info)) =
+            (layout.classes.is_empty(), std::fs::read_to_string(dir.join(format!("{inner}dataset_info.json"))))
         {
-            layout.names = layout.names.or_else(|| class_names(&info, &label));
+            layout.classes = classes(&info);
         }
     }
     Ok(layout)

@@ -1,6 +1,5 @@
 //! Reads a source into rows of text and label: all formats, encodings and layouts.
 
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -13,13 +12,12 @@ use super::table::{Part, Sink};
 use crate::text::data::declare::mistakes::NO_PAIRS;
 use crate::text::data::declare::spec::{Format, Purpose, Source};
 use crate::text::data::read::columnar;
+use crate::text::data::read::content::{self, Content};
 use crate::text::data::read::delimited;
-use crate::text::data::read::encoding;
-use crate::text::data::read::format;
+use crate::text::data::read::error::ReadError;
 use crate::text::data::read::json;
 use crate::text::data::read::lines;
 use crate::text::data::read::sniff;
-use crate::text::data::read::unpack;
 use crate::text::data::report::Unusable;
 
 /// Turns a path of a specification into one on this machine.
@@ -68,7 +66,9 @@ pub fn read(source: &Source, locate: Locate, cut: Cut) -> Result<Table> {
 /// As [`read`], with or without labels.
 pub fn read_as(source: &Source, locate: Locate, cut: Cut, want: Want) -> Result<Table> {
     let path = locate(&source.path);
-    let Layout { files, mut names, notes } = layout(source, &path, want)?;
+    let layout = layout(source, &path, want)?;
+    let mut names = layout.names(source);
+    let Layout { files, notes, .. } = layout;
     let mut sink = Sink::default();
     sink.notes = notes;
     if let Some(mapping) = &source.mapping {
@@ -115,53 +115,45 @@ struct Given<'a> {
 impl Given<'_> {
     /// Read a file; also returns the class names that it has itself.
     fn read(&self, place: &Place, sink: &mut Sink) -> Result<(FileRead, Option<Vec<String>>)> {
-        let start = beginning(&place.path)?;
-        let named = |name: &str| place.format.map_or_else(|| format::by_name(name), |format| Ok(Some(format)));
         let mut part = self.part(place, Encoding::Utf8);
         let name = place.name.clone();
         let whole = |format| FileRead { name: name.clone(), format, encoding: None, delimiter: None };
-        if start.starts_with(columnar::PARQUET) {
-            self.fits(place, Format::Parquet)?;
-            let classes = columnar::parquet(&part, &place.path, sink)?;
-            return Ok((whole(Format::Parquet), classes));
-        }
-        if start.starts_with(columnar::ARROW) || matches!(named(&unpack::shown(&place.path)), Ok(Some(Format::Arrow))) {
-            self.fits(place, Format::Arrow)?;
-            let bytes = std::fs::read(&place.path).with_context(|| format!("cannot read {}", place.path.display()))?;
-            return Ok((whole(Format::Arrow), columnar::arrow(&part, &bytes, sink)?));
-        }
-        let loaded = unpack::load(&place.path, self.source.member.as_deref())?;
-        let format = match (named(&loaded.name)?, self.want) {
+        let text = match content::open(place, self.source.member.as_deref())? {
+            Content::Parquet => {
+                let classes = columnar::parquet(&part, &place.path, sink)?;
+                return Ok((whole(Format::Parquet), classes));
+            }
+            Content::Arrow(bytes) => return Ok((whole(Format::Arrow), columnar::arrow(&part, &bytes, sink)?)),
+            Content::Text(text) => text,
+        };
+        let (bytes, encoding) = (text.bytes(), text.encoding);
+        let format = match (text.format, self.want) {
             (Some(format), _) => format,
             (None, Want::Texts) => Format::Lines,
-            (None, Want::Rows) => bail!("{} has no ending that says its format; set `format`", loaded.name),
+            (None, Want::Rows) => return Err(ReadError::NoEnding { name: text.name.clone() }.into()),
         };
-        let (bytes, encoding) = encoding::decode(&loaded.bytes)?;
         if encoding != Encoding::Utf8 {
             sink.notes.push(format!("read {} as {}", place.name, encoding.name()));
         }
-        part.decoder.encoding = match encoding {
-            Encoding::Windows1252 => Encoding::Windows1252,
-            _ => Encoding::Utf8,
-        };
+        part.decoder.encoding = text.decoded_as();
         let mut delimiter = None;
         match format {
             Format::Covid19 | Format::Csv | Format::Tsv => {
-                let used = delimited::delimited(&part, format, &bytes, sink)?;
+                let used = delimited::delimited(&part, format, bytes, sink)?;
                 delimiter = Some(used);
                 if self.source.delimiter == Some(crate::text::data::declare::spec::Delimiter::Auto) {
                     sink.notes.push(format!("the columns of {} are divided by {}", place.name, sniff::name(used)));
                 }
             }
-            Format::Jsonl => json::lines(&part, &bytes, sink)?,
-            Format::Json => json::array(&part, &bytes, sink)?,
+            Format::Jsonl => json::lines(&part, bytes, sink)?,
+            Format::Json => json::array(&part, bytes, sink)?,
             Format::Lines if self.want == Want::Rows && self.labels.is_none() => bail!(
                 "{} has one text per line and no labels; name the file of its labels with `labels-file`",
                 place.name
             ),
-            Format::Lines => lines::texts(&part, &bytes, sink)?,
+            Format::Lines => lines::texts(&part, bytes, sink)?,
             Format::Folders if part.source.text_pair.is_some() => bail!("{}: {NO_PAIRS}", part.name),
-            Format::Folders if place.label.is_some() || self.want == Want::Texts => lines::whole(&part, &bytes, sink),
+            Format::Folders if place.label.is_some() || self.want == Want::Texts => lines::whole(&part, bytes, sink),
             Format::Folders | Format::Dataset => bail!("{} is a file, but its format is that of a folder", place.name),
             Format::Parquet => bail!("{} is not a parquet file", place.name),
             Format::Arrow => bail!("{} is not an Arrow file", place.name),
@@ -183,21 +175,6 @@ impl Given<'_> {
             names: self.names,
         }
     }
-
-    /// Whether the source's format, if it gives one, is what the file is.
-    fn fits(&self, place: &Place, found: Format) -> Result<()> {
-        let given = place.format.filter(|format| *format != found && *format != Format::Dataset);
-        let (what, name) = if found == Format::Parquet { ("a parquet", "parquet") } else { ("an Arrow", "arrow") };
-        ensure!(given.is_none(), "{} is {what} file; set format = \"{name}\"", place.name);
-        Ok(())
-    }
-}
-
-/// The first bytes of a file.
-fn beginning(path: &Path) -> Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    unpack::open(path)?.take(8).read_to_end(&mut bytes).with_context(|| format!("cannot read {}", path.display()))?;
-    Ok(bytes)
 }
 
 #[cfg(test)]

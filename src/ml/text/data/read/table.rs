@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 
+use super::listed::short;
+use super::missing::MissingColumn;
 use super::raw::{Decoder, Raw};
 use crate::text::data::declare::spec::{Column, Purpose, Source, Splitting};
 use crate::text::data::report::Unusable;
@@ -11,11 +13,8 @@ use crate::text::data::report::Unusable;
 /// The date column of the COVID-19 tweets.
 const DATE: &str = "TweetAt";
 
-/// Number of letters of a name or label that a message shows.
-const SHOWN: usize = 60;
-
-/// Number of columns that a message lists; it only counts the rest.
-const LISTED_COLUMNS: usize = 20;
+/// Why a row is unusable whose split is not known.
+const NO_SPLIT: &str = "its split is none of train, validation and test";
 
 /// What to read of a source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,6 +65,15 @@ pub(crate) struct Values {
     pub others: Vec<String>,
     /// Number of truncated characters in the text, or in both.
     pub cut: u64,
+}
+
+impl Values {
+    /// The bytes that they take in memory.
+    pub(crate) fn bytes(&self) -> usize {
+        let Values { text, pair, label, id, date, split, others, .. } = self;
+        let all = [text, pair, label, id, date, split].into_iter().flatten().chain(others);
+        all.map(|value| value.len() + size_of::<String>()).sum()
+    }
 }
 
 impl<T> Roles<T> {
@@ -151,12 +159,12 @@ impl Sink {
             }
             _ if roles.pair.is_some() && values.pair.is_none() => Some("no second text"),
             _ if roles.id.is_some() && values.id.as_deref().is_none_or(str::is_empty) => Some("no id"),
-            (.., None) => Some("its split is none of train, validation and test"),
+            (.., None) => Some(NO_SPLIT),
             _ => None,
         };
         let (Some(text), Some(label), Some(purpose), None) = (values.text, label, purpose, lacks) else {
             let detail = match (lacks, &values.split) {
-                (Some(reason), Some(split)) if reason.starts_with("its split") => format!("it is `{}`", short(split)),
+                (Some(NO_SPLIT), Some(split)) => format!("it is `{}`", short(split)),
                 _ => String::new(),
             };
             return self.reject(part, line, lacks.unwrap_or("no text"), detail, 1);
@@ -179,64 +187,11 @@ fn named(label: String, names: Option<&[String]>) -> String {
     }
 }
 
-/// The error about a column that is not there; `divided` is what seems to divide a header of one column.
-pub(crate) fn missing(names: &[String], wanted: &Column, role: &str) -> String {
-    let known = listed(names);
-    match wanted {
-        Column::Number(number) => {
-            let noun = if names.len() == 1 { "column" } else { "columns" };
-            format!(
-                "the file has no column {number} for the {role}: it has {} {noun} ({known}), counted from 1",
-                names.len()
-            )
-        }
-        Column::Name(wanted) => {
-            let hint = closest(wanted, names.iter().map(String::as_str))
-                .map_or_else(String::new, |name| format!("; did you mean {role} = \"{}\"?", short(name)));
-            format!("the file has no column `{wanted}` for the {role}; its columns are {known}{hint}")
-        }
-    }
-}
-
-/// The first names.
-pub(crate) fn listed(names: &[String]) -> String {
-    let listed: Vec<String> = names.iter().take(LISTED_COLUMNS).map(|name| format!("`{}`", short(name))).collect();
-    let listed = listed.join(", ");
-    match names.len().saturating_sub(LISTED_COLUMNS) {
-        0 => listed,
-        more => format!("{listed} and {more} more"),
-    }
-}
-
 /// The position of a column by name or number.
-pub(crate) fn position(names: &[String], wanted: &Column, role: &str) -> Result<usize> {
+pub(crate) fn position(names: &[String], wanted: &Column, role: &'static str) -> Result<usize, MissingColumn> {
     let found = match wanted {
         Column::Name(wanted) => names.iter().position(|name| name == wanted),
         Column::Number(number) => number.checked_sub(1).filter(|at| *at < names.len()),
     };
-    match found {
-        Some(at) => Ok(at),
-        None => bail!(missing(names, wanted, role)),
-    }
-}
-
-/// The beginning of a name, fit for a terminal. A name as long as a text would hide the message.
-pub(crate) fn short(name: &str) -> String {
-    let clean = |part: &str| part.replace(|letter: char| letter.is_control(), "\u{FFFD}");
-    match name.char_indices().nth(SHOWN) {
-        Some((at, _)) => format!("{}…", clean(&name[..at])),
-        None => clean(name),
-    }
-}
-
-/// The name that a misspelt one probably means.
-pub(crate) fn closest<'a>(wanted: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let lower = wanted.to_lowercase();
-    // A much longer name is not what the user meant, and comparing it takes long.
-    names
-        .filter(|name| name.len() <= wanted.len() + SHOWN)
-        .map(|name| (strsim::jaro_winkler(&lower, &name.to_lowercase()), name))
-        .filter(|(score, _)| *score > 0.8)
-        .max_by(|one, two| one.0.total_cmp(&two.0))
-        .map(|(_, name)| name)
+    found.ok_or_else(|| MissingColumn::new(names, wanted, role))
 }
