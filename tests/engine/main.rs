@@ -12,6 +12,7 @@ mod log;
 mod memory;
 mod plan;
 mod ports;
+mod repeat;
 mod resources;
 mod schedule;
 mod shelf;
