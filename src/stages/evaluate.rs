@@ -10,10 +10,11 @@ use serde::{Deserialize, Serialize};
 use super::shared::base;
 use super::shared::labels::classifier_for;
 use super::shared::tokenizers;
+use super::shared::training;
 use super::shared::types::{METRICS, MODEL, PREDICTIONS, TOKENS};
 use super::shared::watched::{Watched, finished};
 use pipe_engine::contract::ahead::Ahead;
-use pipe_engine::contract::context::Context;
+use pipe_engine::contract::context::{Context, Input};
 use pipe_engine::contract::kind::{Invalid, Port, Resource, Stage};
 use pipe_ml::compute::allocator::Watermark;
 use pipe_ml::judge::classifier::Size;
@@ -74,6 +75,24 @@ pub struct Cost {
     pub peak_memory_bytes: Option<u64>,
     /// How long the stage that made the model took.
     pub made_seconds: f64,
+    /// The most memory in use while that stage trained. None if it did not train.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub made_peak_memory_bytes: Option<u64>,
+    /// How many parameters it trained.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trained_parameters: Option<u64>,
+}
+
+impl Cost {
+    fn of(model: &Input, peak_memory_bytes: Option<u64>) -> Self {
+        let whole = |fact: &str| model.facts.get(fact).map(|value| value.round() as u64);
+        Self {
+            peak_memory_bytes,
+            made_seconds: model.seconds,
+            made_peak_memory_bytes: whole(training::PEAK_MEMORY),
+            trained_parameters: whole(training::TRAINED_PARAMETERS),
+        }
+    }
 }
 
 impl Scores {
@@ -119,7 +138,8 @@ impl Scores {
 impl Stage for Evaluate {
     const KIND: &'static str = "evaluate";
     // 2: the outcome of each row, peak memory and the time of the model's stage; no speed if it is not requested.
-    const VERSION: u32 = 2;
+    // 3: how many parameters the model's stage trained, and in how much memory.
+    const VERSION: u32 = 3;
     const INPUTS: &'static [Port] = &[Port::one("model", MODEL), Port::one("tokens", TOKENS)];
     const OUTPUTS: &'static [Port] = &[Port::one("metrics", METRICS), Port::one("predictions", PREDICTIONS)];
 
@@ -156,7 +176,7 @@ impl Stage for Evaluate {
         let forward = |ids, mask| classifier.logits(ids, mask);
         let scoring = Scoring { split, pad_id: tokens.pad_id, batch_size: self.batch_size, device: &device.device };
         let logits = finished(scoring.logits(&forward, &Watched::new(cx)))?;
-        let cost = Cost { peak_memory_bytes: watermark.bytes(), made_seconds: model.seconds };
+        let cost = Cost::of(&model, watermark.bytes());
         let budget = Duration::from_secs_f64(self.speed_seconds);
         let scores = Scores {
             metrics: Metrics::of(&logits, split.labels(), &tokens.labels)?,
@@ -237,7 +257,7 @@ mod tests {
             metrics: Metrics::of(&[1.0, 0.0, 1.0, 0.0], &[0, 1], &["no".into(), "yes".into()]).unwrap(),
             size: Size { parameters: 10, non_zero: 9, bytes: 40 },
             speed: Some(speed),
-            cost: Cost { peak_memory_bytes: None, made_seconds: 1.5 },
+            cost: Cost { made_seconds: 1.5, trained_parameters: Some(7), ..Cost::default() },
             outcomes,
         };
         let dir = tempfile::tempdir().unwrap();

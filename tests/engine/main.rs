@@ -13,6 +13,7 @@ mod log;
 mod memory;
 mod plan;
 mod ports;
+mod repeat;
 mod resources;
 mod schedule;
 mod shelf;

@@ -473,6 +473,7 @@ fn the_schema_covers_a_whole_file() {
             "matrix",
             "memory",
             "patience",
+            "repeat",
             "schedule",
             "seed",
             "sources",
@@ -487,7 +488,7 @@ fn the_schema_covers_a_whole_file() {
     assert_eq!(rich["additionalProperties"], false);
     assert_eq!(
         names(&definitions["wrapped"]["properties"]),
-        ["cpus", "exclusive", "export", "gpus", "in", "matrix", "memory", "path", "seed", "time", "use"]
+        ["cpus", "exclusive", "export", "gpus", "in", "matrix", "memory", "path", "repeat", "seed", "time", "use"]
     );
     // A parameter that a matrix or `@` may set is not required unconditionally.
     assert_eq!(rich.get("required"), None);

@@ -162,7 +162,7 @@ const NAMED: [(&str, &str, &str, &str); 8] = [
 
 /// Lines that have the word, but name no value that a parameter of a kind has by default. Some are about options of
 /// commands.
-const OTHER: [(&str, &str); 13] = [
+const OTHER: [(&str, &str); 14] = [
     ("README.md", "by default one slot of `--jobs`"),
     ("docs/architecture.md", "`Device::default()`"),
     ("docs/archive.md", "--archive-mode"),
@@ -175,6 +175,7 @@ const OTHER: [(&str, &str); 13] = [
     ("docs/executors.md", "`pipe run --executor threads` (the default)"),
     ("docs/extending.md", "defaults (`#[serde(default)]`)"),
     ("docs/prune.md", "`learning-rate` has the default of `train`"),
+    ("docs/statistics.md", "NumPy's default divides by n"),
     ("docs/training.md", "defaults follow the Hugging Face"),
 ];
 

@@ -108,6 +108,7 @@ fn common(kinds: &[Kind], ports: &[Port]) -> Map<String, Value> {
         "use": use_of(kinds),
         "in": { "type": "object", "description": "The sources of the inputs.", "additionalProperties": false, "properties": wires },
         "matrix": { "type": "object", "description": "One instance for each value, as in `{ seed = [1, 2, 3] }`.", "additionalProperties": scalars },
+        "repeat": { "type": "integer", "minimum": 1, "description": "How many instances, each with another seed: the stage's seed (by default the pipeline's) and the numbers after it. The short form of `matrix = { seed = [42, 43, …] }`." },
         "exclusive": { "type": "string", "description": "The name of a group; stages of one group never run at the same time in a run." },
         "cpus": {"type": "integer", "minimum": 1, "description": "How many slots of `--jobs` it takes; 1 by default, none for a stage on a GPU."},
         "gpus": {"type": "integer", "minimum": 0, "description": "How many GPUs it takes; 1 by default for a stage that computes on the device, if the device is a GPU."},

@@ -27,6 +27,8 @@ pub struct Input {
     pub digest: String,
     /// How long the stage that made it took. Not part of the fingerprint: it says nothing about the content.
     pub seconds: f64,
+    /// What that stage measured ([`Context::fact`]): `peak-memory-bytes`. Not part of the fingerprint either.
+    pub facts: BTreeMap<String, f64>,
 }
 
 /// The interface of a running stage to the engine.

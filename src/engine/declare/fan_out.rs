@@ -14,7 +14,7 @@ use crate::text::diagnostic::{Diagnostic, listed};
 use crate::text::value::{Item, Value};
 
 /// The most instances of one pipeline. A slip in a matrix asks for a billion, and nobody reads a plan of 100,000 lines.
-const MOST_INSTANCES: usize = 100_000;
+pub(crate) const MOST_INSTANCES: usize = 100_000;
 
 /// The most wires of one pipeline: `many` ports over long axes need the product of both lengths.
 const MOST_WIRES: usize = 1_000_000;
@@ -95,7 +95,7 @@ fn too_many(stage: &Drawn, instances: usize, wires: usize) -> Option<Diagnostic>
         ))
         .at(&stage.place)
         .label("fans out too far")
-        .help("shorten the lists of its `matrix` and of the stages upstream"),
+        .help("shorten the lists of its `matrix`, its `repeat` and those of the stages upstream"),
     )
 }
 

@@ -1,6 +1,7 @@
 //! A pipeline file with a profile and overrides, resolved into typed, wired instances.
 
 pub mod amounts;
+pub(crate) mod axes;
 pub(crate) mod drawn;
 pub mod export;
 pub(crate) mod exports;

@@ -99,7 +99,7 @@ fn resolve_one(
     };
     let before = problems.len();
     let origin = origin_of(&stages, kinds, seed);
-    let drawn = draw(stages, kinds, problems);
+    let drawn = draw(stages, (kinds, seed), problems);
     let order = match graph::stage_order(drawn.len(), drawn.iter().enumerate().flat_map(|(to, d)| d.edges(to))) {
         Ok(order) => order,
         Err(cycles) => {

@@ -11,7 +11,7 @@ use crate::text::diagnostic::{Diagnostics, Place, listed};
 use crate::text::value::{Item, Node, Table, Value};
 
 /// Keys of a stage that are not parameters.
-const NO_PARAMETERS: [&str; 6] = ["use", "in", "out", "matrix", "export", "exclusive"];
+const NO_PARAMETERS: [&str; 7] = ["use", "in", "out", "matrix", "repeat", "export", "exclusive"];
 
 /// A target with everything upstream of it.
 pub(crate) struct Variant {
@@ -91,7 +91,7 @@ impl Pipeline {
 
 fn declare(stages: Table, origin: &Origin) -> Result<Vec<Instance>, Diagnostics> {
     let mut problems = Vec::new();
-    let drawn = draw(stages, &origin.kinds, &mut problems);
+    let drawn = draw(stages, (&origin.kinds, origin.seed), &mut problems);
     // The whole pipeline has no cycle, so its part has none.
     let order = graph::stage_order(drawn.len(), drawn.iter().enumerate().flat_map(|(to, d)| d.edges(to)));
     let instances = fan_out(&drawn, &order.unwrap_or_default(), origin.seed, &mut problems);

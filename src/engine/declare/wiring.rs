@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use super::amounts::take_amounts;
+use super::axes::{Seeds, take_matrix, take_repeat};
 use super::drawn::{Drawn, Plug};
 use super::export::Export;
 use super::layers::{take_seed, take_string};
@@ -12,10 +13,10 @@ use super::readers::take_from_readers;
 use super::templates::find_runs;
 use crate::contract::kind::{Extra, Kind};
 use crate::text::diagnostic::{Diagnostic, Place, listed};
-use crate::text::value::{Node, Table, Value};
+use crate::text::value::{Node, Table};
 
-/// Find the kind of each stage and connect its inputs.
-pub(crate) fn draw(stages: Table, kinds: &[Kind], problems: &mut Vec<Diagnostic>) -> Vec<Drawn> {
+/// Find the kind of each stage and connect its inputs. `default` is the pipeline's seed.
+pub(crate) fn draw(stages: Table, (kinds, default): (&[Kind], u64), problems: &mut Vec<Diagnostic>) -> Vec<Drawn> {
     let mut drawn = Vec::new();
     let mut wires = Vec::new();
     let names: Vec<String> = stages.0.iter().map(|s| s.key.clone()).collect();
@@ -37,12 +38,14 @@ pub(crate) fn draw(stages: Table, kinds: &[Kind], problems: &mut Vec<Diagnostic>
             continue;
         }
         let Some(kind) = take_kind((&item.key, &place), &mut table, (kinds, &names), problems) else { continue };
-        let axes = take_matrix(&mut table, problems);
+        let mut axes = take_matrix(&mut table, problems);
         let export = take_string(&mut table, "export", problems)
             .and_then(|(text, at)| Export::read(text, at).map_err(|problem| problems.push(problem)).ok());
         let exclusive = take_string(&mut table, "exclusive", problems).map(|(group, _)| group);
         let amounts = take_amounts(&mut table, problems);
         let seed = take_seed(&mut table, problems);
+        let seeds = Seeds { kind: &kind, first: seed.unwrap_or(default) };
+        axes.extend(take_repeat(&mut table, &axes, seeds, problems));
         wires.push(table.take("in"));
         let (ports, told) = ports_of((kind, kinds), (&mut table, &axes), &place, problems);
         let (name, parameters, plugs, runs) = (item.key, table, Vec::new(), Vec::new());
@@ -102,48 +105,4 @@ fn take_kind(
         );
     }
     kind
-}
-
-fn take_matrix(table: &mut Table, problems: &mut Vec<Diagnostic>) -> Vec<(String, Vec<Value>)> {
-    let Some(item) = table.take("matrix") else { return Vec::new() };
-    let Node::Table(axes) = item.value.node else {
-        problems.push(
-            Diagnostic::new("`matrix` must be a table of lists")
-                .at(&item.value.place)
-                .label("expected e.g. `{ seed = [1, 2, 3] }`"),
-        );
-        return Vec::new();
-    };
-    let mut out = Vec::new();
-    for axis in axes.0 {
-        match axis.value.node {
-            Node::Array(values) if !values.is_empty() && values.iter().all(|v| v.scalar().is_some()) => {
-                let mut labels: Vec<String> = values.iter().filter_map(Value::scalar).collect();
-                labels.sort();
-                labels.dedup();
-                if labels.len() < values.len() {
-                    problems.push(
-                        Diagnostic::new(format!("matrix axis `{}` contains a value twice", axis.key))
-                            .at(&axis.value.place),
-                    );
-                }
-                if let Some(both) = table.take(&axis.key) {
-                    problems.push(
-                        Diagnostic::new(format!("`{}` is set twice: by `matrix` and by its own line", axis.key))
-                            .at(&both.key_place)
-                            .help("keep one of the two"),
-                    );
-                }
-                out.push((axis.key, values));
-            }
-            _ => problems.push(
-                Diagnostic::new(format!(
-                    "matrix axis `{}` must be a list of one or more numbers, strings or booleans",
-                    axis.key
-                ))
-                .at(&axis.value.place),
-            ),
-        }
-    }
-    out
 }

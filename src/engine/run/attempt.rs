@@ -189,9 +189,9 @@ fn open_inputs(job: &Job<'_>, order: &Order<'_>) -> Result<BTreeMap<&'static str
     let mut inputs: BTreeMap<&'static str, Vec<Input>> = BTreeMap::new();
     for wire in &job.instance(order.at).inputs {
         let made = order.upstream.get(&wire.from);
-        let artifact = made.and_then(|e| Some((e.outputs.get(wire.output)?, e.made.seconds)));
+        let artifact = made.and_then(|e| Some((e.outputs.get(wire.output)?, &e.made)));
         let stage = &job.instance(wire.from).name;
-        let Some((artifact, seconds)) = artifact else {
+        let Some((artifact, made)) = artifact else {
             return Err(Halt::Failed(format!("the result of `{stage}` has no output `{}`", wire.output)));
         };
         let dir = match job.cache.view(artifact) {
@@ -200,7 +200,7 @@ fn open_inputs(job: &Job<'_>, order: &Order<'_>) -> Result<BTreeMap<&'static str
             Err(other) => return Err(other.into()),
         };
         let (stage, label, digest) = (stage.clone(), wire.label.clone(), artifact.digest.clone());
-        let input = Input { stage, label, dir, digest, seconds };
+        let input = Input { stage, label, dir, digest, seconds: made.seconds, facts: made.facts.clone() };
         inputs.entry(wire.port).or_default().push(input);
     }
     Ok(inputs)

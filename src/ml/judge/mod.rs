@@ -5,4 +5,5 @@ pub mod diagnose;
 pub mod inspect;
 pub mod metrics;
 pub mod readable;
+pub mod repeated;
 pub mod significance;

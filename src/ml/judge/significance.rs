@@ -40,18 +40,10 @@ pub struct Interval {
 impl Paired {
     /// Pair the rows by id. Both must have the same rows and labels; the order may differ.
     pub fn of(first: &Outcomes, second: &Outcomes) -> Result<Self> {
-        let (rows, others) = (first.ids.len(), second.ids.len());
-        ensure!(rows == others, "one has {rows} rows, the other {others}");
-        ensure!(rows > 0, "they have no rows");
-        // The usual case: both scored the same split of the same corpus.
-        let order: Vec<usize> = match first.ids == second.ids {
-            true => (0..rows).collect(),
-            false => order(&first.ids, &second.ids)?,
-        };
-        let mut paired = Self { rows: rows as u64, lost: 0, gained: 0 };
+        let order = alignment(first, second)?;
+        let mut paired = Self { rows: order.len() as u64, lost: 0, gained: 0 };
         for (row, &other) in order.iter().enumerate() {
             let label = first.labels[row];
-            ensure!(label == second.labels[other], "row `{}` has a different label in each", first.ids[row]);
             match (first.predicted[row] == label, second.predicted[other] == label) {
                 (true, false) => paired.lost += 1,
                 (false, true) => paired.gained += 1,
@@ -117,6 +109,22 @@ impl Paired {
         }
         sum
     }
+}
+
+/// For each row of the first, its position in the second. Both must have the same rows and labels; the order may differ.
+pub fn alignment(first: &Outcomes, second: &Outcomes) -> Result<Vec<usize>> {
+    let (rows, others) = (first.ids.len(), second.ids.len());
+    ensure!(rows == others, "one has {rows} rows, the other {others}");
+    ensure!(rows > 0, "they have no rows");
+    // The usual case: both scored the same split of the same corpus.
+    let order: Vec<usize> = match first.ids == second.ids {
+        true => (0..rows).collect(),
+        false => order(&first.ids, &second.ids)?,
+    };
+    for (row, &other) in order.iter().enumerate() {
+        ensure!(first.labels[row] == second.labels[other], "row `{}` has a different label in each", first.ids[row]);
+    }
+    Ok(order)
 }
 
 /// The position of each of `ids` in `others`.

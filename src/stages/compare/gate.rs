@@ -3,7 +3,6 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::row::{Comparison, Row};
 use pipe_engine::contract::kind::Invalid;
 
 /// How much worse than the baseline a variant may be. A limit that is left out is not checked.
@@ -16,6 +15,13 @@ pub(super) struct Gate {
     /// The largest accepted drop of the macro F1.
     #[serde(default)]
     macro_f1_drop: Option<f64>,
+    /// The least accepted low end of the interval of the accuracy's change: `-0.01` demands that the accuracy is with 95 %
+    /// confidence at most one point lower, `0` that it is not lower.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    accuracy_low_end: Option<f64>,
+    /// The same for the macro F1; only with `over`, because its change has an interval only there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    macro_f1_low_end: Option<f64>,
     /// The largest accepted size on disk, relative to the baseline.
     #[serde(default)]
     size_ratio: Option<f64>,
@@ -30,14 +36,26 @@ pub(super) struct Gate {
     variants: Option<Vec<String>>,
 }
 
-/// The value that a limit applies to; None if it was not measured.
-type Figure = fn(&Row) -> Option<f64>;
+/// The values of one variant that limits apply to; None if it was not measured.
+#[derive(Debug)]
+pub(super) struct Figures {
+    pub variant: String,
+    pub accuracy_drop: Option<f64>,
+    pub macro_f1_drop: Option<f64>,
+    pub accuracy_low_end: Option<f64>,
+    pub macro_f1_low_end: Option<f64>,
+    pub size_ratio: Option<f64>,
+    pub latency_ratio: Option<f64>,
+    pub speed_up: Option<f64>,
+}
+
+/// The value that a limit applies to.
+type Figure = fn(&Figures) -> Option<f64>;
 
 /// One limit and the value it applies to.
 struct Limit {
     key: &'static str,
     bound: Bound,
-    /// None if it was not measured.
     figure: Figure,
 }
 
@@ -50,9 +68,20 @@ enum Bound {
 const ROUNDING: f64 = 1e-9;
 
 impl Gate {
-    pub(super) fn check(&self) -> Vec<Invalid> {
+    /// `is_repeated` says whether variants are compared over repeated runs.
+    pub(super) fn check(&self, is_repeated: bool) -> Vec<Invalid> {
         let mut wrong = Vec::new();
-        let drops = [("accuracy-drop", self.accuracy_drop), ("macro-f1-drop", self.macro_f1_drop)];
+        if self.macro_f1_low_end.is_some() && !is_repeated {
+            let message = "macro-f1-low-end of the gate needs `over`: without repeated runs, the change of the macro F1 has no \
+                           interval";
+            wrong.push(Invalid::new("gate", message).help("write `over = \"seed\"`, or limit accuracy-low-end"));
+        }
+        let drops = [
+            ("accuracy-drop", self.accuracy_drop),
+            ("macro-f1-drop", self.macro_f1_drop),
+            ("accuracy-low-end", self.accuracy_low_end),
+            ("macro-f1-low-end", self.macro_f1_low_end),
+        ];
         for (key, value) in drops.into_iter().filter_map(|(key, value)| Some((key, value?))) {
             if !(-1.0..=1.0).contains(&value) {
                 let message = format!("{key} of the gate is {value}; it must be from -1 to 1");
@@ -67,10 +96,10 @@ impl Gate {
             }
         }
         if self.limits().is_empty() {
-            wrong.push(
-                Invalid::new("gate", "the gate has no limit")
-                    .help("limits: accuracy-drop, macro-f1-drop, size-ratio, latency-ratio, speed-up"),
-            );
+            wrong.push(Invalid::new("gate", "the gate has no limit").help(
+                "limits: accuracy-drop, macro-f1-drop, accuracy-low-end, macro-f1-low-end, size-ratio, latency-ratio, \
+                     speed-up",
+            ));
         }
         if self.variants.as_ref().is_some_and(Vec::is_empty) {
             let wrong_list = Invalid::new("gate", "`variants` of the gate is empty, so the gate checks nothing");
@@ -96,54 +125,56 @@ impl Gate {
     }
 
     /// Describe the variants that exceed a limit; None if there are none.
-    pub(super) fn shortfall(&self, comparison: &Comparison) -> Option<String> {
+    pub(super) fn shortfall(&self, baseline: &str, all: &[Figures]) -> Option<String> {
         let limits = self.limits();
-        let guarded: Vec<&Row> = comparison.rows.iter().filter(|row| self.guards(row, &comparison.baseline)).collect();
+        let guarded: Vec<&Figures> = all.iter().filter(|figures| self.guards(figures, baseline)).collect();
         let broken: Vec<String> = guarded
             .iter()
-            .filter_map(|row| {
-                let words: Vec<String> = limits.iter().filter_map(|limit| limit.broken(row)).collect();
-                (!words.is_empty()).then(|| format!("\n  {}: {}", row.variant, words.join("; ")))
+            .filter_map(|figures| {
+                let words: Vec<String> = limits.iter().filter_map(|limit| limit.broken(figures)).collect();
+                (!words.is_empty()).then(|| format!("\n  {}: {}", figures.variant, words.join("; ")))
             })
             .collect();
         let (count, of) = (broken.len(), guarded.len());
         let verb = if count == 1 { "fails" } else { "fail" };
         let all = broken.concat();
-        (count > 0)
-            .then(|| format!("{count} of {of} variants {verb} the gate, compared with `{}`:{all}", comparison.baseline))
+        (count > 0).then(|| format!("{count} of {of} variants {verb} the gate, compared with `{baseline}`:{all}"))
     }
 
-    fn guards(&self, row: &Row, baseline: &str) -> bool {
+    fn guards(&self, figures: &Figures, baseline: &str) -> bool {
         match &self.variants {
-            Some(named) => named.contains(&row.variant),
-            None => row.variant != baseline,
+            Some(named) => named.contains(&figures.variant),
+            None => figures.variant != baseline,
         }
     }
 
     fn limits(&self) -> Vec<Limit> {
-        let limit = |key, bound, figure| Limit { key, bound, figure };
-        let at_most: [(_, _, Figure); 4] = [
-            ("accuracy-drop", self.accuracy_drop, |row| row.accuracy_change.map(|change| 0.0 - change)),
-            ("macro-f1-drop", self.macro_f1_drop, |row| row.macro_f1_change.map(|change| 0.0 - change)),
-            ("size-ratio", self.size_ratio, |row| Some(row.size_ratio)),
-            ("latency-ratio", self.latency_ratio, |row| row.latency_ratio),
+        let (most, least) =
+            (|value: Option<f64>| value.map(Bound::AtMost), |value: Option<f64>| value.map(Bound::AtLeast));
+        let all: [(_, _, Figure); 7] = [
+            ("accuracy-drop", most(self.accuracy_drop), |f| f.accuracy_drop),
+            ("macro-f1-drop", most(self.macro_f1_drop), |f| f.macro_f1_drop),
+            ("accuracy-low-end", least(self.accuracy_low_end), |f| f.accuracy_low_end),
+            ("macro-f1-low-end", least(self.macro_f1_low_end), |f| f.macro_f1_low_end),
+            ("size-ratio", most(self.size_ratio), |f| f.size_ratio),
+            ("latency-ratio", most(self.latency_ratio), |f| f.latency_ratio),
+            ("speed-up", least(self.speed_up), |f| f.speed_up),
         ];
-        let at_most = at_most.into_iter().filter_map(|(key, most, f)| Some(limit(key, Bound::AtMost(most?), f)));
-        let at_least = self.speed_up.map(|least| limit("speed-up", Bound::AtLeast(least), |row| row.speed_up));
-        at_most.chain(at_least).collect()
+        all.into_iter().filter_map(|(key, bound, figure)| Some(Limit { key, bound: bound?, figure })).collect()
     }
 }
 
 impl Limit {
-    /// `size-ratio 0.6200, at most 0.5` if a row exceeds the limit. A value that was not measured counts as exceeding
+    /// `size-ratio 0.6200, at most 0.5` if a variant exceeds the limit. A value that was not measured counts as exceeding
     /// it.
-    fn broken(&self, row: &Row) -> Option<String> {
-        let figure = (self.figure)(row);
+    fn broken(&self, figures: &Figures) -> Option<String> {
+        let figure = (self.figure)(figures);
         let (holds, bound) = match self.bound {
             Bound::AtMost(most) => (figure.is_some_and(|f| f <= most + ROUNDING), format!("at most {most}")),
             Bound::AtLeast(least) => (figure.is_some_and(|f| f >= least - ROUNDING), format!("at least {least}")),
         };
-        let found = figure.map_or("not measured (speed-seconds = 0)".into(), |f| format!("{f:.4}"));
+        let why = if self.key.ends_with("-ratio") || self.key == "speed-up" { "speed-seconds = 0" } else { "no pairs" };
+        let found = figure.map_or(format!("not measured ({why})"), |f| format!("{f:.4}"));
         (!holds).then(|| format!("{} {found}, {bound}", self.key))
     }
 }

@@ -6,23 +6,29 @@ use anyhow::{Context as _, Result, bail};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::gate::Gate;
+use super::gate::{Figures, Gate};
+use super::repeated::{Repeated, over};
 use super::row::{Comparison, Row};
-use super::{markdown, plot};
+use super::{markdown, plot, repeated};
 use crate::stages::evaluate::Scores;
 use crate::stages::shared::types::{METRICS, TABLE};
+use crate::stages::shared::watched::{Watched, finished};
 use pipe_engine::contract::context::Context;
 use pipe_engine::contract::kind::{Invalid, Labels, Port, Stage};
 
 /// Compares several models: quality, with McNemar's test and a bootstrap interval for the change from a baseline, and
-/// cost. Writes `comparison.csv`, `comparison.md` and a plot, `comparison.svg`. All models must have scored the same
-/// rows.
+/// cost. Repeated runs of one model can be one row: mean, spread, and tests of the change paired by seed. Writes
+/// `comparison.csv`, `comparison.md` and a plot, `comparison.svg`. All models must have scored the same rows.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Compare {
     /// The model that changes, sizes and speed-ups refer to. Default: the first.
     #[serde(default)]
     baseline: Option<String>,
+    /// The axis of repeated runs, such as `"seed"`: variants that differ only there are one row, with mean, standard deviation
+    /// and intervals, and changes are paired by the axis. Writes `runs.csv` too. Default: each input is a row.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    over: Option<String>,
     /// Limits, such as `{ accuracy-drop = 0.01, size-ratio = 0.5 }`. If a variant exceeds a limit, the stage fails and
     /// writes no files; the error message contains the tables.
     #[serde(default)]
@@ -37,31 +43,71 @@ impl Stage for Compare {
     const OUTPUTS: &'static [Port] = &[Port::one("table", TABLE)];
 
     fn check(&self) -> Vec<Invalid> {
-        self.gate.iter().flat_map(Gate::check).collect()
+        self.gate.iter().flat_map(|gate| gate.check(self.over.is_some())).collect()
     }
 
     fn check_inputs(&self, labels: &Labels) -> Vec<Invalid> {
-        let variants = labels.get("metrics").map_or(&[][..], Vec::as_slice);
+        let labels = labels.get("metrics").map_or(&[][..], Vec::as_slice);
+        let grouped = self.over.as_deref().map(|axis| (over::check(labels, axis), over::variants(labels, axis)));
+        let variants: Vec<&str> = match &grouped {
+            Some((wrong, _)) if !wrong.is_empty() => return wrong.clone(),
+            Some((_, variants)) => variants.iter().map(String::as_str).collect(),
+            None => labels.to_vec(),
+        };
         if let Some(name) = self.baseline.as_deref().filter(|name| !variants.contains(name)) {
             let message = format!("the baseline `{name}` is not among the variants");
             return vec![Invalid::new("baseline", message).help(format!("variants: {}", variants.join(", ")))];
         }
         let baseline = self.baseline.as_deref().or_else(|| variants.first().copied());
-        self.gate.iter().flat_map(|gate| gate.check_variants(variants, baseline)).collect()
+        self.gate.iter().flat_map(|gate| gate.check_variants(&variants, baseline)).collect()
     }
 
     fn run(&self, cx: &mut Context) -> Result<()> {
-        let all: Vec<(String, Scores)> =
-            cx.inputs("metrics").iter().map(|i| Ok((i.label.clone(), Scores::read(&i.dir)?))).collect::<Result<_>>()?;
+        if let Some(axis) = &self.over {
+            return self.run_over(axis, cx);
+        }
+        let all: Vec<(String, Scores)> = read(cx).collect::<Result<_>>()?;
+        let labels: Vec<&str> = all.iter().map(|(label, _)| label.as_str()).collect();
+        over::seeds_as_methods(&labels).into_iter().for_each(|warning| cx.warn(warning));
         let comparison = Comparison::of(&all, self.baseline.as_deref())?;
         let tables = markdown::document(&comparison);
-        if let Some(shortfall) = self.gate.as_ref().and_then(|gate| gate.shortfall(&comparison)) {
-            bail!("{shortfall}\n\n{tables}\nno files were written; leave out `gate` to write them");
-        }
+        let figures: Vec<Figures> = comparison.rows.iter().map(Figures::from).collect();
+        self.pass_gate(&comparison.baseline, &figures, &tables)?;
         let out = cx.output("table")?;
         write(&out.join("comparison.md"), tables.as_bytes())?;
         write(&out.join("comparison.csv"), &csv(&comparison.rows)?)?;
         write(&out.join("comparison.svg"), plot::svg(&comparison).as_bytes())
+    }
+}
+
+/// The scores of all inputs, read one after the other.
+fn read(cx: &Context) -> impl Iterator<Item = Result<(String, Scores)>> {
+    cx.inputs("metrics").iter().map(|input| Ok((input.label.clone(), Scores::read(&input.dir)?)))
+}
+
+impl Compare {
+    /// Compare variants with several runs each.
+    fn run_over(&self, axis: &str, cx: &mut Context) -> Result<()> {
+        let all = finished(Repeated::of(read(cx), (axis, self.baseline.as_deref()), &Watched::new(cx)))?;
+        if all.methods.iter().all(|method| method.runs.len() == 1) {
+            cx.note(format!("each variant has one run over `{axis}`, which shows no spread; `repeat = 5` gives five"));
+        }
+        let tables = repeated::document(&all);
+        self.pass_gate(&all.baseline, &all.figures(), &tables)?;
+        all.facts().into_iter().for_each(|(name, value)| cx.fact(name, value));
+        let out = cx.output("table")?;
+        write(&out.join("comparison.md"), tables.as_bytes())?;
+        write(&out.join("comparison.csv"), &repeated::table(&all)?)?;
+        write(&out.join("runs.csv"), &repeated::runs(&all)?)?;
+        write(&out.join("comparison.svg"), repeated::svg(&all).as_bytes())
+    }
+
+    /// Fail if a variant exceeds a limit.
+    fn pass_gate(&self, baseline: &str, figures: &[Figures], tables: &str) -> Result<()> {
+        match self.gate.as_ref().and_then(|gate| gate.shortfall(baseline, figures)) {
+            Some(shortfall) => bail!("{shortfall}\n\n{tables}\nno files were written; leave out `gate` to write them"),
+            None => Ok(()),
+        }
     }
 }
 

@@ -8,10 +8,10 @@ use super::row::{Comparison, Row};
 type Column = (&'static str, fn(&Row) -> String);
 
 /// Shown if there is no value.
-const NONE: &str = "–";
+pub(super) const NONE: &str = "–";
 
 const QUALITY: [Column; 10] = [
-    ("variant", |r| r.variant.replace('|', "\\|")),
+    ("variant", |r| name(&r.variant)),
     ("accuracy", |r| format!("{:.4}", r.accuracy)),
     ("change", |r| or_none(r.accuracy_change, |v| format!("{v:+.4}"))),
     ("95 % interval", |r| {
@@ -26,7 +26,7 @@ const QUALITY: [Column; 10] = [
 ];
 
 const COST: [Column; 13] = [
-    ("variant", |r| r.variant.replace('|', "\\|")),
+    ("variant", |r| name(&r.variant)),
     ("MB", |r| megabytes(r.bytes)),
     ("size", |r| format!("{:.2}×", r.size_ratio)),
     ("f32 MB", |r| megabytes(r.f32_bytes)),
@@ -53,7 +53,12 @@ pub(super) fn document(comparison: &Comparison) -> String {
     )
 }
 
-fn or_none<T>(value: Option<T>, text: impl Fn(T) -> String) -> String {
+/// A variant's name in a cell.
+pub(super) fn name(variant: &str) -> String {
+    variant.replace('|', "\\|")
+}
+
+pub(super) fn or_none<T>(value: Option<T>, text: impl Fn(T) -> String) -> String {
     value.map_or(NONE.to_owned(), text)
 }
 
@@ -61,29 +66,37 @@ fn megabytes(bytes: u64) -> String {
     format!("{:.2}", bytes as f64 / 1e6)
 }
 
-fn probability(p: f64) -> String {
+pub(super) fn probability(p: f64) -> String {
     if p < 0.0001 { "< 0.0001".into() } else { format!("{p:.4}") }
 }
 
-/// Align the first column to the left and numbers to the right.
 fn table(columns: &[Column], rows: &[Row]) -> String {
     let titles = columns.iter().map(|(title, _)| (*title).to_owned()).collect();
     let cells = rows.iter().map(|row| columns.iter().map(|(_, cell)| cell(row)).collect());
     let lines: Vec<Vec<String>> = std::iter::once(titles).chain(cells).collect();
+    aligned(&lines, 1)
+}
+
+/// A Markdown table of lines, the first of which has the titles. The first `left` columns are names, which start at the left;
+/// numbers end at the right.
+pub(super) fn aligned(lines: &[Vec<String>], left: usize) -> String {
+    let columns = lines.first().map_or(0, Vec::len);
     let widths: Vec<usize> =
-        (0..columns.len()).map(|c| lines.iter().map(|line| line[c].width()).max().unwrap_or(0).max(3)).collect();
+        (0..columns).map(|c| lines.iter().map(|line| line[c].width()).max().unwrap_or(0).max(3)).collect();
     let padded = |line: &Vec<String>| {
         let cells = line.iter().zip(&widths).enumerate().map(|(c, (cell, &width))| {
             let gap = " ".repeat(width - cell.width());
-            if c == 0 { format!(" {cell}{gap} |") } else { format!(" {gap}{cell} |") }
+            if c < left { format!(" {cell}{gap} |") } else { format!(" {gap}{cell} |") }
         });
         format!("|{}\n", cells.collect::<String>())
     };
-    let rule = widths.iter().enumerate().map(|(c, &width)| match c {
-        0 => format!(" {} |", "-".repeat(width)),
-        _ => format!(" {}: |", "-".repeat(width - 1)),
+    let rule = widths.iter().enumerate().map(|(c, &width)| match c < left {
+        true => format!(" {} |", "-".repeat(width)),
+        false => format!(" {}: |", "-".repeat(width - 1)),
     });
-    let mut text = padded(&lines[0]) + &format!("|{}\n", rule.collect::<String>());
-    text.extend(lines[1..].iter().map(padded));
+    let rule = format!("|{}\n", rule.collect::<String>());
+    let mut lines = lines.iter().map(padded);
+    let mut text = lines.next().unwrap_or_default() + &rule;
+    text.extend(lines);
     text
 }

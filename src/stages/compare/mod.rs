@@ -6,6 +6,7 @@ mod kind;
 mod label;
 mod markdown;
 mod plot;
+mod repeated;
 mod row;
 #[cfg(test)]
 mod tests;

@@ -3,8 +3,10 @@
 use anyhow::{Context as _, Result, ensure};
 use serde::Serialize;
 
+use super::gate::Figures;
 use crate::stages::evaluate::Scores;
 use pipe_ml::judge::significance::{Interval, Paired};
+use pipe_ml::text::data::outcomes::Outcomes;
 
 /// Every variant's row, in the order of the inputs.
 #[derive(Debug)]
@@ -71,7 +73,16 @@ impl Comparison {
 }
 
 /// Pair the two variants' results row by row; without the same rows a change means nothing.
-fn pair((baseline, base): (&str, &Scores), (label, scores): (&str, &Scores)) -> Result<Paired> {
+fn pair(base: (&str, &Scores), variant: (&str, &Scores)) -> Result<Paired> {
+    same_rows(base, variant, Paired::of)
+}
+
+/// What `compare` makes of the outcomes of two variants, which must have the same labels and rows.
+pub(super) fn same_rows<T>(
+    (baseline, base): (&str, &Scores),
+    (label, scores): (&str, &Scores),
+    compare: fn(&Outcomes, &Outcomes) -> Result<T>,
+) -> Result<T> {
     let labels =
         |scores: &Scores| -> Vec<String> { scores.metrics.per_class.iter().map(|c| c.label.clone()).collect() };
     let (theirs, ours) = (labels(base), labels(scores));
@@ -81,7 +92,7 @@ fn pair((baseline, base): (&str, &Scores), (label, scores): (&str, &Scores)) -> 
         ours.join(", "),
         theirs.join(", ")
     );
-    Paired::of(&base.outcomes, &scores.outcomes).map_err(|difference| {
+    compare(&base.outcomes, &scores.outcomes).map_err(|difference| {
         anyhow::anyhow!(
             "`{label}` was not scored on the same rows as the baseline `{baseline}` ({difference}), so their accuracies \
              cannot be compared; let `evaluate` score both on one split of one corpus"
@@ -122,6 +133,21 @@ impl Row {
             made_seconds: s.cost.made_seconds,
             lost: paired.map(|p| p.lost),
             gained: paired.map(|p| p.gained),
+        }
+    }
+}
+
+impl From<&Row> for Figures {
+    fn from(row: &Row) -> Self {
+        Self {
+            variant: row.variant.clone(),
+            accuracy_drop: row.accuracy_change.map(|change| 0.0 - change),
+            macro_f1_drop: row.macro_f1_change.map(|change| 0.0 - change),
+            accuracy_low_end: row.accuracy_change_low,
+            macro_f1_low_end: None,
+            size_ratio: Some(row.size_ratio),
+            latency_ratio: row.latency_ratio,
+            speed_up: row.speed_up,
         }
     }
 }

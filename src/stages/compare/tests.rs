@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::gate::Gate;
+use super::gate::{Figures, Gate};
 use super::kind::{Compare, csv};
 use super::row::Comparison;
 use super::{markdown, plot};
@@ -45,7 +45,7 @@ fn scores(right: impl Fn(u32) -> bool, bytes: u64, speed: Option<(f64, f64)>) ->
             samples_per_second: rate,
             batch_size: 32,
         }),
-        cost: Cost { peak_memory_bytes: Some(12_345_678), made_seconds: 35.125 },
+        cost: Cost { peak_memory_bytes: Some(12_345_678), made_seconds: 35.125, ..Cost::default() },
         outcomes: Outcomes { ids: (0..200).map(|row| format!("test:{row}")).collect(), labels, predicted },
     }
 }
@@ -123,7 +123,8 @@ fn variants_that_scored_other_rows_cannot_be_compared() {
 #[test]
 fn a_gate_names_each_variant_that_fails_with_value_and_limit() {
     let comparison = Comparison::of(&variants(), None).unwrap();
-    let says = |text| gate(text).shortfall(&comparison);
+    let figures: Vec<Figures> = comparison.rows.iter().map(Figures::from).collect();
+    let says = |text| gate(text).shortfall(&comparison.baseline, &figures);
     assert_eq!(
         says(r#"{"accuracy-drop": 0.01, "size-ratio": 0.5, "speed-up": 1.2}"#).unwrap(),
         "3 of 4 variants fail the gate, compared with `teacher`:\
@@ -139,6 +140,12 @@ fn a_gate_names_each_variant_that_fails_with_value_and_limit() {
     );
     // A drop of exactly the limit passes: in binary, 0.89 − 0.885 is slightly more than 0.005.
     assert_eq!(says(r#"{"accuracy-drop": 0.005, "macro-f1-drop": 0.005, "variants": ["pruned"]}"#), None);
+    // The accuracy is 0.005 lower, and with 95 % confidence not more than 0.015 lower.
+    assert_eq!(says(r#"{"accuracy-low-end": -0.02, "variants": ["pruned"]}"#), None);
+    assert_eq!(
+        says(r#"{"accuracy-low-end": -0.01, "variants": ["pruned"]}"#).unwrap(),
+        "1 of 1 variants fails the gate, compared with `teacher`:\n  pruned: accuracy-low-end -0.0150, at least -0.01"
+    );
     assert_eq!(
         says(r#"{"accuracy-drop": -0.02, "variants": ["pruned"]}"#).unwrap(),
         "1 of 1 variants fails the gate, compared with `teacher`:\n  pruned: accuracy-drop 0.0050, at most -0.02"
@@ -147,7 +154,15 @@ fn a_gate_names_each_variant_that_fails_with_value_and_limit() {
 
 #[test]
 fn invalid_limits_are_reported_before_anything_runs() {
-    let says = |text: &str| -> Vec<String> { gate(text).check().into_iter().map(|invalid| invalid.message).collect() };
+    let says =
+        |text: &str| -> Vec<String> { gate(text).check(false).into_iter().map(|invalid| invalid.message).collect() };
+    assert_eq!(says(r#"{"accuracy-low-end": -2}"#), ["accuracy-low-end of the gate is -2; it must be from -1 to 1"]);
+    assert_eq!(
+        says(r#"{"macro-f1-low-end": -0.01}"#),
+        [
+            "macro-f1-low-end of the gate needs `over`: without repeated runs, the change of the macro F1 has no interval"
+        ]
+    );
     assert_eq!(says(r#"{"accuracy-drop": 1.5}"#), ["accuracy-drop of the gate is 1.5; it must be from -1 to 1"]);
     assert_eq!(
         says(r#"{"size-ratio": 0, "speed-up": -2}"#),

@@ -71,6 +71,10 @@ pub struct Task<'a> {
     pub device: &'a Chosen,
 }
 
+/// Facts of a stage that trains, which the scores of its model repeat.
+pub const TRAINED_PARAMETERS: &str = "trainable-parameters";
+pub const PEAK_MEMORY: &str = "peak-memory-bytes";
+
 /// Run the training loop on all devices and record its results.
 pub fn run(cx: &mut Context, task: Task, training: &Hyperparameters) -> Result<Fitted> {
     let options = FitOptions::on(task.device, training.clone(), cx.seed())?;
@@ -110,10 +114,10 @@ pub fn run_with(cx: &mut Context, task: Task, options: FitOptions) -> Result<Fit
     }
     cx.fact("steps", fitted.training.steps as f64);
     cx.fact("padding", fitted.training.padding);
-    cx.fact("trainable-parameters", fitted.training.trainable_parameters as f64);
+    cx.fact(TRAINED_PARAMETERS, fitted.training.trainable_parameters as f64);
     cx.fact("samples-per-second", fitted.timings.samples_per_second);
     if let Some(bytes) = fitted.timings.peak_memory_bytes {
-        cx.fact("peak-memory-bytes", bytes as f64);
+        cx.fact(PEAK_MEMORY, bytes as f64);
     }
     if let Some(bytes) = pool_bytes(&device.device) {
         cx.fact("device-memory-bytes", bytes as f64);

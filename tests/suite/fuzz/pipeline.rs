@@ -51,6 +51,8 @@ const PIECES: &[&str] = &[
     "matrix = { seed = [1, 2], text = [\"x\", \"y\"] }\n",
     "matrix = { times = [] }\n",
     "matrix = 1\n",
+    "repeat = 3\n",
+    "repeat = -1\n",
     "seed = -1\n",
     "seed = 99999999999999999999\n",
     "times = 3\n",
@@ -177,7 +179,7 @@ fn a_matrix_of_a_billion_is_refused_before_it_is_built() {
 3 | [stage.b]
   |        ^ fans out too far
   |
-help: shorten the lists of its `matrix` and of the stages upstream
+help: shorten the lists of its `matrix`, its `repeat` and those of the stages upstream
 "
     );
     let axis = |n: usize| (0..n).map(|i| format!("\"v{i}\"")).collect::<Vec<_>>().join(", ");
