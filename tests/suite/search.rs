@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use crate::real::Project;
 
@@ -171,6 +173,47 @@ fn rungs_cut_trials_and_the_rest_end_in_the_bits_of_a_whole_training() {
         let value = row["macro-f1"].parse::<f64>().unwrap();
         assert!(out.contains(&format!("{value}")), "{value}: {out}");
     }
+}
+
+/// How many searches to kill; `PIPE_KILLS` asks for more than the few of a usual run of the tests.
+fn kills() -> u32 {
+    std::env::var("PIPE_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(4)
+}
+
+#[test]
+fn a_killed_search_loses_no_trial_and_ends_in_the_same_bytes() {
+    let right = project(SEARCH);
+    let begin = Instant::now();
+    assert_eq!(run(&right, &[]).0, 0);
+    let (whole, right) = (begin.elapsed(), tables(&right));
+    let (mut killed, mut random) = (0, 0x2545_f491_4f6c_dd1d_u64);
+    while killed < kills() {
+        let p = project(SEARCH);
+        let mut ended: BTreeMap<String, u32> = BTreeMap::new();
+        loop {
+            random ^= random << 13;
+            random ^= random >> 7;
+            random ^= random << 17;
+            let log = fs::File::create(p.path("log")).unwrap();
+            let mut child = p.command(&["run", "p.toml"]).stderr(log).spawn().unwrap();
+            std::thread::sleep(whole.mul_f64((random % 1000) as f64 / 1500.0));
+            child.kill().unwrap();
+            let was_killed = child.wait().unwrap().signal() == Some(9);
+            for line in fs::read_to_string(p.path("log")).unwrap().lines() {
+                if let Some(stage) = line.strip_prefix("done ").and_then(|rest| rest.split_whitespace().next()) {
+                    *ended.entry(stage.to_owned()).or_default() += 1;
+                }
+            }
+            if !was_killed {
+                break;
+            }
+            killed += 1;
+        }
+        // What had ended was never computed again. (A kill may come between the commit of a stage and its line.)
+        assert!(ended.values().all(|times| *times == 1), "{ended:?}");
+        assert!(tables(&p) == right, "after {killed} kills");
+    }
+    println!("{killed} kills");
 }
 
 #[test]
