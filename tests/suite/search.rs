@@ -6,7 +6,8 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use crate::real::Project;
+use crate::crash::{Dice, crashes};
+use crate::project::Project;
 
 const PIPELINE: &str = r#"
 name = "search"
@@ -175,28 +176,20 @@ fn rungs_cut_trials_and_the_rest_end_in_the_bits_of_a_whole_training() {
     }
 }
 
-/// How many searches to kill; `PIPE_KILLS` asks for more than the few of a usual run of the tests.
-fn kills() -> u32 {
-    std::env::var("PIPE_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(4)
-}
-
 #[test]
 fn a_killed_search_loses_no_trial_and_ends_in_the_same_bytes() {
     let right = project(SEARCH);
     let begin = Instant::now();
     assert_eq!(run(&right, &[]).0, 0);
     let (whole, right) = (begin.elapsed(), tables(&right));
-    let (mut killed, mut random) = (0, 0x2545_f491_4f6c_dd1d_u64);
-    while killed < kills() {
+    let (mut killed, mut dice) = (0, Dice(7));
+    while killed < crashes(4) {
         let p = project(SEARCH);
         let mut ended: BTreeMap<String, u32> = BTreeMap::new();
         loop {
-            random ^= random << 13;
-            random ^= random >> 7;
-            random ^= random << 17;
             let log = fs::File::create(p.path("log")).unwrap();
             let mut child = p.command(&["run", "p.toml"]).stderr(log).spawn().unwrap();
-            std::thread::sleep(whole.mul_f64((random % 1000) as f64 / 1500.0));
+            std::thread::sleep(whole.mul_f64(dice.roll() / 1.5));
             child.kill().unwrap();
             let was_killed = child.wait().unwrap().signal() == Some(9);
             for line in fs::read_to_string(p.path("log")).unwrap().lines() {
