@@ -74,10 +74,10 @@ fn start(dir: &Dir) -> Child {
 }
 
 /// Repeatable random numbers from 0 to 1.
-struct Dice(u64);
+pub struct Dice(pub u64);
 
 impl Dice {
-    fn roll(&mut self) -> f64 {
+    pub fn roll(&mut self) -> f64 {
         self.0 += 1;
         let hash = blake3::hash(&self.0.to_le_bytes());
         f64::from(u32::from_le_bytes(hash.as_bytes()[..4].try_into().unwrap())) / f64::from(u32::MAX)
@@ -85,7 +85,7 @@ impl Dice {
 }
 
 /// `$PIPE_CRASHES`, or `usual`.
-fn crashes(usual: usize) -> usize {
+pub fn crashes(usual: usize) -> usize {
     std::env::var("PIPE_CRASHES").ok().and_then(|n| n.parse().ok()).unwrap_or(usual)
 }
 

@@ -2,9 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
-use crate::real::Project;
+use crate::crash::{Dice, crashes};
+use crate::project::Project;
 
 const PIPELINE: &str = r#"
 name = "search"
@@ -171,6 +174,39 @@ fn rungs_cut_trials_and_the_rest_end_in_the_bits_of_a_whole_training() {
         let value = row["macro-f1"].parse::<f64>().unwrap();
         assert!(out.contains(&format!("{value}")), "{value}: {out}");
     }
+}
+
+#[test]
+fn a_killed_search_loses_no_trial_and_ends_in_the_same_bytes() {
+    let right = project(SEARCH);
+    let begin = Instant::now();
+    assert_eq!(run(&right, &[]).0, 0);
+    let (whole, right) = (begin.elapsed(), tables(&right));
+    let (mut killed, mut dice) = (0, Dice(7));
+    while killed < crashes(4) {
+        let p = project(SEARCH);
+        let mut ended: BTreeMap<String, u32> = BTreeMap::new();
+        loop {
+            let log = fs::File::create(p.path("log")).unwrap();
+            let mut child = p.command(&["run", "p.toml"]).stderr(log).spawn().unwrap();
+            std::thread::sleep(whole.mul_f64(dice.roll() / 1.5));
+            child.kill().unwrap();
+            let was_killed = child.wait().unwrap().signal() == Some(9);
+            for line in fs::read_to_string(p.path("log")).unwrap().lines() {
+                if let Some(stage) = line.strip_prefix("done ").and_then(|rest| rest.split_whitespace().next()) {
+                    *ended.entry(stage.to_owned()).or_default() += 1;
+                }
+            }
+            if !was_killed {
+                break;
+            }
+            killed += 1;
+        }
+        // What had ended was never computed again. (A kill may come between the commit of a stage and its line.)
+        assert!(ended.values().all(|times| *times == 1), "{ended:?}");
+        assert!(tables(&p) == right, "after {killed} kills");
+    }
+    println!("{killed} kills");
 }
 
 #[test]
