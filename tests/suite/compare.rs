@@ -86,3 +86,72 @@ fn scores_of_other_rows_are_refused() {
         "{err}"
     );
 }
+
+/// The pipeline with several seeds of its model.
+fn repeated(times: usize, lines: &str) -> String {
+    let one = PIPELINE.replace("learning-rate = 2e-3\n", &format!("learning-rate = 2e-3\nrepeat = {times}\n"));
+    format!("{one}{lines}")
+}
+
+#[test]
+fn runs_that_differ_only_in_the_seed_are_one_row() {
+    let p = project("");
+    p.write("p.toml", &repeated(3, "over = \"seed\"\nbaseline = \"teacher\"\n"));
+    let (code, _, err) = p.pipe(&["run", "p.toml"]);
+    assert_eq!(code, 0, "{err}");
+    let text = fs::read_to_string(p.path("out/comparison.md")).unwrap();
+    assert!(
+        text.starts_with("40 rows. Each variant is one row with all its runs, which differ only in `seed`"),
+        "{text}"
+    );
+    assert!(text.contains("3 pairs cannot go below 0.25 in the sign-flip test."), "{text}");
+    let mut runs = csv::Reader::from_path(p.path("out/runs.csv")).unwrap();
+    let rows: Vec<csv::StringRecord> = runs.records().map(Result::unwrap).collect();
+    let of = |variant: &str, column: usize| -> Vec<String> {
+        rows.iter().filter(|row| &row[0] == variant).map(|row| row[column].to_owned()).collect()
+    };
+    assert_eq!((of("teacher", 1), of("int8", 1).len(), rows.len()), (["7", "8", "9"].map(String::from).to_vec(), 3, 9));
+    let accuracies: Vec<f64> = of("teacher", 2).iter().map(|cell| cell.parse().unwrap()).collect();
+    let mut reader = csv::Reader::from_path(p.path("out/comparison.csv")).unwrap();
+    let columns = reader.headers().unwrap().clone();
+    let teacher = reader.records().next().unwrap().unwrap();
+    let number = |name: &str| teacher[columns.iter().position(|c| c == name).unwrap()].parse::<f64>().unwrap();
+    let mean = accuracies.iter().sum::<f64>() / 3.0;
+    let sd = (accuracies.iter().map(|a| (a - mean) * (a - mean)).sum::<f64>() / 2.0).sqrt();
+    assert!((number("accuracy_mean") - mean).abs() < 1e-12 && (number("accuracy_sd") - sd).abs() < 1e-12);
+    // All parameters of the teacher were trained, and training needs more memory than scoring.
+    assert_eq!(number("trained_parameters_mean"), number("parameters_mean"));
+    assert!(number("made_peak_memory_bytes_mean") > number("peak_memory_bytes_mean"), "{teacher:?}");
+    let metrics = p.pipe(&["metrics", "p.toml", "--stage", "comparison"]).1;
+    assert!(metrics.contains("teacher.accuracy ") && metrics.contains("pruned.accuracy-change-low "), "{metrics}");
+    assert!(fs::read_to_string(p.path("out/comparison.svg")).unwrap().matches("class=\"dot\"").count() >= 12);
+
+    // The written-out matrix has the same results; one seed is allowed, and told.
+    let matrix =
+        repeated(3, "over = \"seed\"\nbaseline = \"teacher\"\n").replace("repeat = 3", "matrix = { seed = [7, 8, 9] }");
+    p.write("p.toml", &matrix);
+    assert_eq!(p.run(&[]), [""; 0]);
+    p.write("p.toml", &repeated(1, "over = \"seed\"\n"));
+    let (code, _, err) = p.pipe(&["run", "p.toml"]);
+    assert_eq!(code, 0, "{err}");
+    assert!(
+        err.contains("each variant has one run over `seed`, which shows no spread; `repeat = 5` gives five"),
+        "{err}"
+    );
+
+    // Side by side as if they were methods.
+    p.write("p.toml", &repeated(3, ""));
+    let (code, _, err) = p.pipe(&["run", "p.toml"]);
+    assert_eq!(code, 0, "{err}");
+    assert!(err.contains("3 runs of `int8` that differ only in the seed are compared as if they were"), "{err}");
+}
+
+#[test]
+fn an_axis_that_is_not_there_is_an_error_before_anything_runs() {
+    let p = project("over = \"seed\"\n");
+    let (code, _, err) = p.pipe(&["run", "p.toml"]);
+    assert_eq!(code, 2, "{err}");
+    assert!(err.contains("error: no variant has an axis `seed`\n"), "{err}");
+    assert!(err.contains("over = \"seed\"") && err.contains("write `repeat = 5` in the stages that train"), "{err}");
+    assert!(!err.contains("run  corpus"), "{err}");
+}
