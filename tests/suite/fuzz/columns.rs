@@ -168,7 +168,10 @@ proptest! {
             0..4 => prop_assert_eq!(rows(&table.unwrap()), all.len() as u64),
             // An empty table has no text of a wrong type.
             _ if all.is_empty() => {}
-            _ => prop_assert!(format!("{:#}", table.unwrap_err()).contains("has no texts but values of type Int64")),
+            _ => {
+                let message = format!("{:#}", table.unwrap_err());
+                prop_assert!(message.contains("has no texts but values of type Int64"), "{}", message);
+            }
         }
     }
 
