@@ -112,7 +112,9 @@ fn batch(rows: &[Row], shape: Shape) -> RecordBatch {
 
 /// The file that another program would write.
 fn written(all: &[Row], shape: Shape) -> Vec<u8> {
-    let batches: Vec<RecordBatch> = all.chunks(shape.batch).map(|rows| batch(rows, shape)).collect();
+    // An Arrow file has one dictionary for all batches, a stream may replace it.
+    let size = if shape.container == 1 { all.len().max(1) } else { shape.batch };
+    let batches: Vec<RecordBatch> = all.chunks(size).map(|rows| batch(rows, shape)).collect();
     let schema = batch(&[], shape).schema();
     let mut bytes = Vec::new();
     if shape.container == 0 {
