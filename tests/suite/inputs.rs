@@ -81,6 +81,25 @@ fn predict_prints_nothing_of_a_file_that_it_cannot_read_whole() {
     let (code, out, err) = predict(&p, &["--input", "a.xlsx"]);
     assert_eq!((code, out.as_str()), (1, ""));
     assert!(err.contains("a.xlsx cannot be read: it is a spreadsheet: save it as CSV"), "{err}");
+    // Each kind of error has the options that help against it.
+    let column = "choose a column with --column; if the file has no header, add --no-header and give its number";
+    let format = "if it is text, name its format with --input-format, such as `--input-format lines`";
+    for (name, text, help) in [
+        ("a.xlsx", "PK", format),
+        ("a.log", "one\n", format),
+        ("semi.csv", "id;text\n1;hello\n", "options: --delimiter \";\", --input-format tsv"),
+        ("other.csv", "id,tweet\n1,hello\n", column),
+        ("lines.json", "{\"text\": \"a\"}\n{\"text\": \"b\"}\n", "option: --input-format jsonl"),
+    ] {
+        p.write(name, text);
+        let (code, out, err) = predict(&p, &["--input", name]);
+        assert_eq!((code, out.as_str()), (1, ""), "{name}");
+        assert!(err.ends_with(&format!("\nhelp: {help}\n")), "{name}: {err}");
+    }
+    // A message that only sounds like it has none.
+    p.write("no column.csv", "text\n\"never closed\n");
+    let (_, _, err) = predict(&p, &["--input", "no column.csv"]);
+    assert!(err.contains("no column.csv:2: a quote opens here") && !err.contains("help:"), "{err}");
 }
 
 /// Run a pipeline of one `preprocess`; its exit code, and what it said.

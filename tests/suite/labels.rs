@@ -1,5 +1,6 @@
 //! What users see of the labels: after `preprocess`, in `show`, as errors before and after the first stage; and `init`.
 
+use std::fs;
 use std::path::Path;
 
 use crate::project::Project;

@@ -1,3 +1,5 @@
+//! Tests of [`super::look`]: formats, columns, splits and labels beside texts.
+
 use super::*;
 use crate::text::data::declare::spec::Delimiter;
 
