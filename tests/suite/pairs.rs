@@ -41,7 +41,7 @@ use = "prune"
 in.model = "teacher"
 in.tokens = "tokens"
 sparsity = 0.5
-structure = "neurons"
+structure = ["ffn"]
 recover-epochs = 1
 [stage.int8]
 use = "quantize@int8"
