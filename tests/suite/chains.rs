@@ -1,7 +1,6 @@
 //! Chains of compression stages, and distillation with every kind of student.
 
 use std::fs;
-use std::path::{Path, PathBuf};
 
 use safetensors::SafeTensors;
 

@@ -40,7 +40,8 @@ epochs = 1
 use = "prune"
 in.model = "teacher"
 in.tokens = "tokens"
-neurons = 0.5
+sparsity = 0.5
+structure = ["ffn"]
 recover-epochs = 1
 [stage.int8]
 use = "quantize@int8"

@@ -12,10 +12,14 @@ use super::state::assert_sound;
 const ARTIFACTS: [&str; 6] =
     ["corpus", "tokens", "teacher", "int8", "scores[teacher].predictions", "scores[int8].predictions"];
 
+fn pipeline() -> String {
+    let int8 = "[stage.int8]\nuse = \"quantize@int8\"\nin.model = \"teacher\"\n";
+    [&trained(3), int8, &scored(&["teacher", "int8"])].concat()
+}
+
 fn project() -> Project {
     let project = Project::new();
-    let int8 = "[stage.int8]\nuse = \"quantize@int8\"\nin.model = \"teacher\"\n";
-    project.write("p.toml", &format!("{}{int8}{}", trained(3), scored(&["teacher", "int8"])));
+    project.write("p.toml", &pipeline());
     project
 }
 
@@ -130,7 +134,7 @@ fn one_stage_of_a_plan_runs_alone_once_its_inputs_are_there() {
     let names: Vec<&str> = events.iter().filter_map(|e| e["event"].as_str()).collect();
     assert_eq!(names, ["run-started", "stage-hit", "run-finished"]);
     // The plan binds, and bad usage is told apart from a stage that failed.
-    p.write("p.toml", &SMALL.replace("tokenize@32", "tokenize@48"));
+    p.write("p.toml", &pipeline().replace("tokenize@32", "tokenize@48"));
     let (code, _, err) = p.pipe(&["stage", "run", "plan.json", "tokens"]);
     assert_eq!(code, 1);
     assert!(err.contains("changed since the plan was made: ") && err.contains("32 → 48"), "{err}");

@@ -1,7 +1,7 @@
 //! Tokenizers, adapters and checkpoints as they come from elsewhere: taken as transformers takes them, or refused.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde_json::Value;
 
