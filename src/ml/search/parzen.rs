@@ -33,8 +33,11 @@ enum Column {
         shapes: Vec<Kernel>,
         shape: Vec<usize>,
     },
-    /// Shares of the choices, kernel by kernel.
-    Choices(Vec<Vec<f64>>),
+    /// Shares of the choices, kernel by kernel, and their logarithms.
+    Choices {
+        shares: Vec<Vec<f64>>,
+        log_shares: Vec<Vec<f64>>,
+    },
 }
 
 /// A normal distribution that is cut off at the bounds of the parameter.
@@ -44,6 +47,8 @@ struct Kernel {
     width: f64,
     /// The logarithm of its mass between the bounds.
     log_inside: f64,
+    /// What a density's logarithm is at the centre.
+    log_peak: f64,
 }
 
 impl<'a> Mixture<'a> {
@@ -99,7 +104,9 @@ impl Column {
                 let own = |choice| if *coordinate == Some(choice as f64) { 1.0 } else { 0.0 };
                 (0..choices).map(|choice| (prior + own(choice)) / sum).collect()
             };
-            return Self::Choices(coordinates.iter().chain([&None]).map(shares).collect());
+            let shares: Vec<Vec<f64>> = coordinates.iter().chain([&None]).map(shares).collect();
+            let log_shares = shares.iter().map(|shares| shares.iter().map(|share| log(*share)).collect()).collect();
+            return Self::Choices { shares, log_shares };
         }
         let bounds = domain.bounds().unwrap_or_default();
         let kernels = kernels(coordinates, bounds);
@@ -127,7 +134,7 @@ impl Column {
     fn sample(&self, domain: &Domain, kernel: usize, (u, digits): (f64, usize)) -> Value {
         let kernel = match self {
             Self::Single(value) => return *value,
-            Self::Choices(shares) => return Value::Category(chosen(&shares[kernel], u)),
+            Self::Choices { shares, .. } => return Value::Category(chosen(&shares[kernel], u)),
             Self::Float(kernels) => kernels[kernel],
             Self::Integer { shapes, shape } => shapes[shape[kernel]],
         };
@@ -143,14 +150,14 @@ impl Column {
         let Some(x) = domain.coordinate(value) else { return };
         match self {
             Self::Single(_) => {}
-            Self::Choices(shares) => {
+            Self::Choices { log_shares, .. } => {
                 let choice = x as usize;
-                terms.iter_mut().zip(shares).for_each(|(term, shares)| *term += log(shares[choice]));
+                terms.iter_mut().zip(log_shares).for_each(|(term, log_shares)| *term += log_shares[choice]);
             }
             Self::Float(kernels) => {
                 for (term, kernel) in terms.iter_mut().zip(kernels) {
                     let scaled = kernel.scaled(x);
-                    *term += -0.5 * scaled * scaled - LOG_ROOT_TWO_PI - kernel.log_inside - log(kernel.width);
+                    *term += kernel.log_peak - 0.5 * scaled * scaled;
                 }
             }
             Self::Integer { shapes, shape } => {
@@ -214,7 +221,8 @@ fn kernels(coordinates: &[Option<f64>], (low, high): (f64, f64)) -> Vec<Kernel> 
 }
 
 fn kernel(centre: f64, width: f64, (low, high): (f64, f64)) -> Kernel {
-    Kernel { centre, width, log_inside: log_mass((low - centre) / width, (high - centre) / width) }
+    let log_inside = log_mass((low - centre) / width, (high - centre) / width);
+    Kernel { centre, width, log_inside, log_peak: -LOG_ROOT_TWO_PI - log(width) - log_inside }
 }
 
 /// The position at a share `u` of weights that sum to one.
