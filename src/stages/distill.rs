@@ -16,7 +16,7 @@ use super::shared::training::{Task, Trained, WithTraining, save_model};
 use super::shared::types::{MODEL, PREDICTIONS, TOKENS};
 use super::shared::watched::{Watched, finished};
 use pipe_engine::contract::context::Context;
-use pipe_engine::contract::kind::{External, Invalid, Labels, Port, Resource, Stage};
+use pipe_engine::contract::kind::{External, Extra, Invalid, Labels, MorePorts, Port, Resource, Stage};
 use pipe_engine::text::other_names::OtherName;
 use pipe_ml::compress::student;
 use pipe_ml::compute::device::Chosen;
@@ -94,11 +94,16 @@ impl Stage for Distill {
         Port::optional("student", MODEL),
     ];
     const OUTPUTS: &'static [Port] = &[Port::one("model", MODEL)];
+    const MORE_PORTS: MorePorts = MorePorts::ByParameters;
     const SEEDED: bool = true;
     const OPERATIONAL: &'static [&'static str] = Hyperparameters::OPERATIONAL;
 
     fn resource(&self) -> Resource {
         Resource::Device
+    }
+
+    fn ports(&self) -> Extra {
+        training::ports(&self.training)
     }
 
     fn check(&self) -> Vec<Invalid> {

@@ -10,6 +10,7 @@ pub mod model;
 pub mod preprocess;
 pub mod prune;
 pub mod quantize;
+pub mod search;
 pub mod tokenize;
 pub mod train;
 
@@ -36,6 +37,7 @@ pub const KINDS: &[Kind] = &[
     Kind::of::<distill::Distill>(),
     Kind::of::<evaluate::Evaluate>(),
     Kind::of::<compare::Compare>(),
+    Kind::of::<search::Search>(),
 ];
 
 /// Schemes of names that stand for folders elsewhere.

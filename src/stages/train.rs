@@ -11,7 +11,7 @@ use super::shared::training;
 use super::shared::training::{ClassWeights, Task, Trained, WithTraining, check_smoothing, save_model};
 use super::shared::types::{MODEL, TOKENS};
 use pipe_engine::contract::context::Context;
-use pipe_engine::contract::kind::{External, Invalid, Port, Resource, Stage};
+use pipe_engine::contract::kind::{External, Extra, Invalid, MorePorts, Port, Resource, Stage};
 use pipe_engine::text::other_names::OtherName;
 use pipe_ml::model::head::HeadKind;
 use pipe_ml::text::data::Tokens;
@@ -52,11 +52,16 @@ impl Stage for Train {
     const OTHER_NAMES: &'static [OtherName] = other_names::TRAIN;
     const INPUTS: &'static [Port] = &[Port::one("tokens", TOKENS)];
     const OUTPUTS: &'static [Port] = &[Port::one("model", MODEL)];
+    const MORE_PORTS: MorePorts = MorePorts::ByParameters;
     const SEEDED: bool = true;
     const OPERATIONAL: &'static [&'static str] = Hyperparameters::OPERATIONAL;
 
     fn resource(&self) -> Resource {
         Resource::Device
+    }
+
+    fn ports(&self) -> Extra {
+        training::ports(&self.training)
     }
 
     fn check(&self) -> Vec<Invalid> {

@@ -287,3 +287,56 @@ fn a_collection_keeps_the_trials_of_an_unfinished_stage() {
     let done = dir.open().cache.collect(Mode::Remove, &|f, _| f == best).unwrap();
     assert_eq!((done.kept_results, done.results.len()), (1, 0));
 }
+
+#[test]
+fn a_series_is_the_same_for_every_number_of_slots() {
+    let wait = "[stage.w]\nuse = \"wait@1\"\n";
+    for parallel in 1..=3 {
+        let hunt = format!(
+            "[stage.best]\nuse = \"hunt\"\ntarget = \"w\"\nkey = \"ticks\"\ncount = 6\nparallel = {parallel}\nexport = \"out\"\n"
+        );
+        let mut all = HashSet::new();
+        for jobs in [1, 2, 4] {
+            let dir = Dir::new(&format!("{wait}{hunt}"));
+            let ran = run_on(&dir, jobs, &["best"], &AtomicBool::new(false), Log::default());
+            assert_eq!((ran.outcome.ran, ran.outcome.failed), (1, 0), "{:?}", ran.summary());
+            let most = most_at_a_time(&ran.events);
+            assert!(most <= parallel.min(jobs), "{most} trials at a time, {parallel} of the series, {jobs} slots");
+            all.insert(dir.read("out/text"));
+        }
+        assert_eq!(all.len(), 1, "{all:?}");
+    }
+}
+
+/// The most trials of `w` that ran at a time.
+fn most_at_a_time(events: &[Event]) -> usize {
+    let (mut running, mut most) = (HashSet::new(), 0);
+    for event in events {
+        match event {
+            Event::StageStarted { stage, .. } if stage.starts_with("w[") => drop(running.insert(stage.clone())),
+            Event::StageDone { stage, .. } => drop(running.remove(stage)),
+            _ => {}
+        }
+        most = most.max(running.len());
+    }
+    most
+}
+
+#[test]
+fn values_that_trials_cannot_have_are_found_when_the_file_is_read() {
+    let said = |file: &str| -> Vec<String> {
+        let Err(problems) = Dir::new(file).resolve(None, &[]) else { return Vec::new() };
+        let place = |p: &pipe_engine::text::diagnostic::Place| p.source.text[p.span.clone()].to_string();
+        problems
+            .0
+            .iter()
+            .map(|d| format!("{} @ {}", d.message, d.place.as_ref().map_or(String::new(), place)))
+            .collect()
+    };
+    let file = format!("{PLAIN}{}", GRID.replace("[1, 2, 3]", "[1, -2]"));
+    assert_eq!(said(&file), ["`shout`: times: expected a whole number from 0 to 4294967295, found -2 @ -2"]);
+    let file = format!("{PLAIN}{}", GRID.replace("\"times\"", "\"tims\""));
+    assert!(said(&file)[0].starts_with("`shout` has no parameter `tims` @ "), "{:?}", said(&file));
+    let hunt = "[stage.n]\nuse = \"count\"\nin.text = \"a\"\n[stage.best]\nuse = \"hunt\"\ntarget = \"n\"\nkey = \"x\"\ncount = 1\n";
+    assert_eq!(said(&format!("{PLAIN}{hunt}")), ["`n` (`count`) gives no text @ \"n\""]);
+}

@@ -22,7 +22,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::trouble::{Heap, Odd, Steps};
-use super::wide::{Cut, Fussy, Grid, Program};
+use super::wide::{Cut, Fussy, Grid, Hunt, Program};
 
 pub const TEXT: Type = Type("text");
 const NUMBER: Type = Type("number");
@@ -42,6 +42,7 @@ pub const KINDS: &[Kind] = &[
     Kind::of::<Program>(),
     Kind::of::<Grid>(),
     Kind::of::<Fussy>(),
+    Kind::of::<Hunt>(),
 ];
 
 /// Writes a text, or the content of a file.

@@ -4,8 +4,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use pipe_engine::contract::context::Context;
-use pipe_engine::contract::kind::{Arity, Extra, MorePorts, Port, Stage, Type};
-use pipe_engine::contract::trial::{Override, Template, Trial, Tried};
+use pipe_engine::contract::kind::{Arity, Extra, Invalid, MorePorts, Port, Stage, Type};
+use pipe_engine::contract::trial::{Override, Sample, Target, Template, Trial, Tried};
 
 use super::toys::TEXT;
 
@@ -95,7 +95,16 @@ impl Stage for Grid {
     const RUNS_TRIALS: bool = true;
 
     fn templates(&self) -> Vec<Template> {
-        vec![Template { key: "target", target: self.target.clone(), varied: vec![self.varied()] }]
+        let sample = |(at, value): (usize, &i64)| Sample {
+            path: vec!["values".into(), at.to_string()],
+            set: Override { stage: self.varied(), key: self.key.clone(), value: (*value).into() },
+        };
+        vec![Template {
+            key: "target",
+            target: self.target.clone(),
+            varied: vec![self.varied()],
+            samples: self.values.iter().enumerate().map(sample).collect(),
+        }]
     }
 
     fn run(&self, cx: &mut Context) -> anyhow::Result<()> {
@@ -103,6 +112,7 @@ impl Stage for Grid {
             label: format!("trial={k}"),
             target: self.target.clone(),
             overrides: vec![Override { stage: self.varied(), key: self.key.clone(), value: (*value).into() }],
+            begin_with: Vec::new(),
         };
         let trials: Vec<Trial> = self.values.iter().enumerate().map(trial).collect();
         let mut best: Option<String> = None;
@@ -117,6 +127,64 @@ impl Stage for Grid {
         }
         let Some(best) = best else { anyhow::bail!("all trials failed") };
         Ok(std::fs::write(cx.output("text")?.join("text"), best)?)
+    }
+}
+
+/// Runs a stage in a series of trials: each value follows from the results that are known by then.
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Hunt {
+    target: String,
+    key: String,
+    count: usize,
+    #[serde(default = "one")]
+    parallel: usize,
+}
+
+fn one() -> usize {
+    1
+}
+
+impl Stage for Hunt {
+    const KIND: &'static str = "hunt";
+    const VERSION: u32 = 1;
+    const INPUTS: &'static [Port] = &[];
+    const OUTPUTS: &'static [Port] = &[Port::one("text", TEXT)];
+    const RUNS_TRIALS: bool = true;
+
+    fn templates(&self) -> Vec<Template> {
+        let (target, varied) = (self.target.clone(), vec![self.target.clone()]);
+        vec![Template { key: "target", target, varied, ..Template::default() }]
+    }
+
+    fn check_target(&self, target: &Target) -> Vec<Invalid> {
+        let is_text = target.outputs.iter().any(|(_, ty)| *ty == "text");
+        let wrong = Invalid::new("target", format!("`{}` (`{}`) gives no text", target.template.target, target.kind));
+        if is_text { Vec::new() } else { vec![wrong] }
+    }
+
+    fn run(&self, cx: &mut Context) -> anyhow::Result<()> {
+        let length = |tried: &Tried| match tried {
+            Tried::Done(found) => std::fs::read_to_string(found.outputs["text"].join("text")).map_or(0, |t| t.len()),
+            Tried::Failed { .. } => 0,
+        };
+        let (mut k, mut all) = (0, Vec::new());
+        let tried = cx.series(self.parallel, &mut |_, known| {
+            if k == self.count {
+                return None;
+            }
+            let value = 1 + k + known.iter().map(length).sum::<usize>();
+            all.push(value.to_string());
+            k += 1;
+            Some(Trial {
+                label: format!("trial={}", k - 1),
+                target: self.target.clone(),
+                overrides: vec![Override { stage: self.target.clone(), key: self.key.clone(), value: value.into() }],
+                begin_with: Vec::new(),
+            })
+        })?;
+        anyhow::ensure!(tried.len() == self.count, "{} of {} trials ended", tried.len(), self.count);
+        Ok(std::fs::write(cx.output("text")?.join("text"), all.join(" "))?)
     }
 }
 

@@ -33,6 +33,7 @@ mod real;
 mod review;
 mod rooms;
 mod saved;
+mod search;
 mod skew;
 #[path = "../engine/state.rs"]
 mod state;

@@ -112,7 +112,11 @@ fn render(plan: &engine::Plan, color: Color) -> String {
             stage.stage.clone(),
             match stage.fetch {
                 Some(bytes) => format!("{}, {} to fetch", line::reasons(&stage.why), format::bytes(bytes)),
-                None => line::reasons(&stage.why),
+                None => [trials(stage), line::reasons(&stage.why)]
+                    .into_iter()
+                    .filter(|s| !s.is_empty())
+                    .collect::<Vec<_>>()
+                    .join("; "),
             },
             seconds.map(format::duration).unwrap_or_default(),
         ]);
@@ -132,6 +136,14 @@ fn render(plan: &engine::Plan, color: Color) -> String {
     text
 }
 
+/// `15 trials × about 4m, 3 known`.
+fn trials(stage: &engine::Planned) -> String {
+    let Some(trials) = &stage.trials else { return String::new() };
+    let each = trials.seconds.map(|each| format!(" × about {}", format::duration(each))).unwrap_or_default();
+    let known = if trials.known > 0 { format!(", {} known", trials.known) } else { String::new() };
+    format!("{}{each}{known}", format::plural(trials.total, "trial"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -146,6 +158,7 @@ mod tests {
             why: why.iter().map(|w| w.to_string()).collect(),
             fetch: None,
             seconds,
+            trials: None,
             fingerprint: None,
             depends_on: Manifest::default(),
             open: Vec::new(),

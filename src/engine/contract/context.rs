@@ -11,6 +11,7 @@ use super::measured::Measured;
 use super::port::Port;
 use super::progress::Progress;
 use super::trial::{Trial, Trials, Tried};
+use crate::store::artifact::Artifact;
 use crate::store::entry::{Curve, Sub};
 use crate::store::partial::Partial;
 
@@ -179,20 +180,51 @@ impl Context<'_> {
     ///
     /// A trial that fails is a value; the error is [`Interrupted`] if the user asked to stop.
     pub fn sub(&mut self, trials: &[Trial]) -> anyhow::Result<Vec<Tried>> {
-        let Some(runner) = self.trials else {
-            anyhow::bail!(
+        let (tried, subs) = self.trials()?.run(trials)?;
+        self.refer(subs);
+        Ok(tried)
+    }
+
+    /// The same for a series of trials of which `parallel` run at a time. `next` gives each trial from how those ended
+    /// that are at least `parallel` before it, whatever the order in which trials end: so the series is the same for
+    /// every number of slots. It ends when `next` gives None.
+    pub fn series(
+        &mut self,
+        parallel: usize,
+        next: &mut dyn FnMut(&Self, &[Tried]) -> Option<Trial>,
+    ) -> anyhow::Result<Vec<Tried>> {
+        let me: &Self = self;
+        let (tried, subs) = me.trials()?.series(parallel, &mut |known| next(me, known))?;
+        self.refer(subs);
+        Ok(tried)
+    }
+
+    /// The parameters of a stage of the pipeline as the file has them, with defaults; None if there is no such stage.
+    pub fn parameters_of(&self, stage: &str) -> anyhow::Result<Option<serde_json::Value>> {
+        Ok(self.trials()?.parameters(stage))
+    }
+
+    /// The folder of an artifact that a trial gave, with verified files.
+    pub fn open(&self, artifact: &Artifact) -> anyhow::Result<PathBuf> {
+        self.trials()?.open(artifact)
+    }
+
+    fn trials(&self) -> anyhow::Result<&dyn Trials> {
+        self.trials.with_context(|| {
+            format!(
                 "`{}` cannot run trials here: it is part of a trial, runs in a process of its own, or its kind does not say \
                  that it runs any",
                 self.stage
-            );
-        };
-        let (tried, subs) = runner.run(trials)?;
+            )
+        })
+    }
+
+    fn refer(&mut self, subs: Vec<Sub>) {
         for sub in subs {
             if !self.subs.contains(&sub) {
                 self.subs.push(sub);
             }
         }
-        Ok(tried)
     }
 
     /// True once the user asked to stop. Long work checks it, saves a checkpoint and returns [`Interrupted`].

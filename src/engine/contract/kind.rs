@@ -7,7 +7,7 @@ use schemars::Schema;
 use super::context::Context;
 use super::needs::Needs;
 pub use super::port::{Arity, Extra, MorePorts, Port, Ports, Type};
-use super::trial::Template;
+use super::trial::{Target, Template};
 use crate::text::diagnostic::{Diagnostic, Place};
 use crate::text::other_names::{OtherName, answer};
 use crate::text::parameters::Parameters;
@@ -141,6 +141,18 @@ pub trait Stage: Parameters {
         Vec::new()
     }
 
+    /// How many trials it would run, as its [`Stage::run`] would choose them; None if it cannot tell. The context has the
+    /// results that the cache has, and ends trials with an error at the first that it lacks. Asked for only if `RUNS_TRIALS`
+    /// is set.
+    fn foresee(&self, _cx: &mut Context) -> Option<usize> {
+        None
+    }
+
+    /// All problems with what a template refers to; asked for only if `RUNS_TRIALS` is set.
+    fn check_target(&self, _target: &Target) -> Vec<Invalid> {
+        Vec::new()
+    }
+
     /// All problems with the parameter values.
     fn check(&self) -> Vec<Invalid> {
         Vec::new()
@@ -170,6 +182,8 @@ pub trait Erased: Send + Sync {
     fn is_seeded(&self) -> bool;
     fn ports(&self) -> Extra;
     fn templates(&self) -> Vec<Template>;
+    fn foresee(&self, cx: &mut Context) -> Option<usize>;
+    fn check_target(&self, target: &Target) -> Vec<Invalid>;
     fn check(&self) -> Vec<Invalid>;
     fn check_inputs(&self, labels: &Labels) -> Vec<Invalid>;
     fn needs(&self) -> Vec<Need>;
@@ -194,6 +208,14 @@ impl<S: Stage> Erased for S {
 
     fn templates(&self) -> Vec<Template> {
         Stage::templates(self)
+    }
+
+    fn foresee(&self, cx: &mut Context) -> Option<usize> {
+        Stage::foresee(self, cx)
+    }
+
+    fn check_target(&self, target: &Target) -> Vec<Invalid> {
+        Stage::check_target(self, target)
     }
 
     fn check(&self) -> Vec<Invalid> {

@@ -11,6 +11,7 @@ pub mod layers;
 pub(crate) mod plugs;
 pub(crate) mod ports;
 pub(crate) mod readers;
+mod rehearse;
 pub mod resolve;
 pub mod templates;
 pub(crate) mod variant;

@@ -7,6 +7,7 @@ use super::fan_out::fan_out;
 use super::graph;
 use super::instance::Instance;
 use super::layers::{Definition, take_seed, take_string};
+use super::rehearse::problems_of_trials;
 use super::wiring::draw;
 use crate::contract::kind::Kind;
 use crate::text::diagnostic::{Diagnostic, Diagnostics, Place, Source};
@@ -107,7 +108,10 @@ fn resolve_one(
         }
     };
     let instances = fan_out(&drawn, &order, seed, problems);
-    (problems.len() == before).then(|| Pipeline {
+    if problems.len() > before {
+        return None;
+    }
+    let pipeline = Pipeline {
         name,
         description,
         profile: profile.map(str::to_string),
@@ -115,7 +119,9 @@ fn resolve_one(
         source: definition.source.clone(),
         instances,
         origin,
-    })
+    };
+    problems.extend(drawn.iter().flat_map(|stage| problems_of_trials(stage, &pipeline)));
+    (problems.len() == before).then_some(pipeline)
 }
 
 /// What a pipeline's variants are built from, if one of its stages runs trials.

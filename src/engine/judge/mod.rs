@@ -2,6 +2,7 @@
 
 pub mod external;
 mod fit;
+mod foresee;
 pub mod history;
 pub mod job;
 pub mod plan;

@@ -74,6 +74,9 @@ pub struct Planned {
     pub fetch: Option<u64>,
     /// How long it took when it last ran.
     pub seconds: Option<f64>,
+    /// The trials that it would run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trials: Option<Foreseen>,
     /// None if it depends on results that do not exist yet.
     pub fingerprint: Option<String>,
     /// The known lines that the result depends on.
@@ -82,6 +85,25 @@ pub struct Planned {
     pub open: Vec<String>,
     /// The source of each input: `in.model`, `teacher`.
     pub inputs: Manifest,
+}
+
+/// The trials that a stage would run.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Foreseen {
+    pub total: usize,
+    /// Trials whose results the cache has, up to the first that it lacks.
+    pub known: usize,
+    /// How long one took: the stages of the file that it varies, when they last ran.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seconds: Option<f64>,
+}
+
+impl Foreseen {
+    /// What is left takes about this long.
+    pub fn left(&self) -> Option<f64> {
+        Some(self.seconds? * self.total.saturating_sub(self.known) as f64)
+    }
 }
 
 /// A stage that differs from its plan.

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use super::history::Latest;
 use super::job::Job;
-use super::plan::{Action, Plan, Planned, Request, VERSION};
+use super::plan::{Action, Foreseen, Plan, Planned, Request, VERSION};
 use crate::contract::context::relative_to_root;
 use crate::store::archive::client::{Held, Wanted};
 use crate::store::entry::Entry;
@@ -216,7 +216,7 @@ impl Job<'_> {
     }
 
     /// How long an instance took when it last ran.
-    fn seconds(&self, at: usize) -> Option<f64> {
+    pub(super) fn seconds(&self, at: usize) -> Option<f64> {
         self.latest(at).and_then(|l| l.seconds)
     }
 
@@ -235,13 +235,18 @@ impl Job<'_> {
                 None => self.seconds(at),
             };
             let instance = self.instance(at);
+            let trials = match verdict.action {
+                Action::Run | Action::MayStop => self.foresee(at),
+                Action::Hit | Action::Blocked => None,
+            };
             Some(Planned {
                 stage: instance.name.clone(),
                 kind: instance.kind.name.into(),
                 action: verdict.action,
                 why: verdict.why,
                 fetch: verdict.fetch,
-                seconds,
+                seconds: trials.as_ref().and_then(Foreseen::left).or(seconds),
+                trials,
                 fingerprint: verdict.fingerprint,
                 depends_on: verdict.manifest,
                 open: verdict.open,

@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Instant, SystemTime};
 
@@ -34,6 +35,8 @@ pub struct Order<'a> {
     pub lease: &'a Lease<'a>,
     /// None for a stage of a trial.
     pub(crate) trials: Option<Box<dyn Trials + Send + Sync + 'a>>,
+    /// The folder of the files to begin the work with, as if an interrupted attempt had left them.
+    pub(crate) begin_with: Option<PathBuf>,
     /// Asked for the result before it is made.
     pub(crate) archived: Option<&'a Archived<'a>>,
 }
@@ -95,6 +98,9 @@ fn try_attempt(job: &Job<'_>, order: &Order<'_>) -> Result<Attempt, Halt> {
     }
     let partial = job.cache.partial(&order.fingerprint);
     partial.prepare()?;
+    if let Some(files) = &order.begin_with {
+        partial.begin_with(files)?;
+    }
 
     let started = Instant::now();
     let mut context = Context {

@@ -1,6 +1,7 @@
 //! Schedules a run: states, what starts when, and cancellation; starts the longest chain first.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::thread;
@@ -65,8 +66,17 @@ pub(super) struct Around<'a> {
     pub(super) lease: &'a Lease<'a>,
     pub(super) pool: &'a Pool,
     pub(super) archived: &'a Archived<'a>,
-    /// Whether it runs the trials of a stage.
-    pub(super) is_of_trials: bool,
+    /// None for the stages of the file.
+    pub(super) trials: Option<&'a Beginnings>,
+}
+
+/// The folders of files with which stages of trials begin their work, by the name of the instance.
+pub(super) type Beginnings = HashMap<String, PathBuf>;
+
+impl Around<'_> {
+    fn is_of_trials(&self) -> bool {
+        self.trials.is_some()
+    }
 }
 
 pub(super) struct Schedule<'a> {
@@ -113,8 +123,7 @@ pub fn run(
     });
     let (lease, pool) = (job.cache.lease(), Pool::new(&options.machine()));
     let archived = Archived::start(job, observer);
-    let around =
-        Around { job, options, observer, stop, lease: &lease, pool: &pool, archived: &archived, is_of_trials: false };
+    let around = Around { job, options, observer, stop, lease: &lease, pool: &pool, archived: &archived, trials: None };
     let mut schedule = Schedule::new(around, Recorder::start(job, options.id, observer));
     let shared = schedule.drive()?;
     schedule.export();
@@ -274,7 +283,7 @@ impl<'a> Schedule<'a> {
     /// Whether an instance runs in this process, whatever the executor: a process of its own has no schedule for its
     /// trials, and knows none of the instances of a trial.
     fn runs_here(&self, at: usize) -> bool {
-        self.around.is_of_trials || self.job.instance(at).kind.runs_trials
+        self.around.is_of_trials() || self.job.instance(at).kind.runs_trials
     }
 
     /// Whether nothing more starts.
@@ -285,7 +294,7 @@ impl<'a> Schedule<'a> {
     /// Whether trials wait for what other stages of the run occupy.
     fn waits_for_others(&self) -> bool {
         let is_queued = |state: &State| matches!(state, State::Queued { .. });
-        self.around.is_of_trials && !self.is_closed() && self.states.iter().any(is_queued)
+        self.around.is_of_trials() && !self.is_closed() && self.states.iter().any(is_queued)
     }
 
     /// Start the most urgent queued instance that gets a slot.
@@ -300,10 +309,11 @@ impl<'a> Schedule<'a> {
         let State::Queued { manifest, fingerprint, why } = self.states[at].clone() else { return None };
         let stage = self.job.instance(at).name.clone();
         let key = Key { run: self.desk.run(), at };
-        let runs_trials = self.job.instance(at).kind.runs_trials && !self.around.is_of_trials;
+        let runs_trials = self.job.instance(at).kind.runs_trials && !self.around.is_of_trials();
         let trials = runs_trials
             .then(|| SubRuns::new(self.around, key, fingerprint.clone(), self.recorder.to()))
             .map(|trials| Box::new(trials) as _);
+        let begin_with = self.around.trials.and_then(|all| all.get(&stage)).cloned();
         self.observer.event(&Event::StageStarted { stage, fingerprint: fingerprint.clone(), why });
         self.set(at, State::Running { fingerprint: fingerprint.clone(), since: Instant::now() });
         Some(Order {
@@ -317,6 +327,7 @@ impl<'a> Schedule<'a> {
             observer: self.observer,
             lease: self.lease,
             trials,
+            begin_with,
             archived: Some(self.archived),
         })
     }

@@ -104,6 +104,7 @@ impl Single<'_> {
             observer: self.observer,
             lease: &lease,
             trials: None,
+            begin_with: None,
             archived: None,
         };
         let attempt = attempt(job, &order);

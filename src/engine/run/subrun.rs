@@ -1,15 +1,18 @@
 //! Runs the trials of a stage: one schedule for all that it asks for at a time, with the slots of the whole run.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::path::PathBuf;
 use std::sync::atomic::Ordering;
+use std::sync::mpsc;
+use std::thread;
 
 use super::recorder::Recorder;
-use super::schedule::{Around, RunOptions, Schedule, info};
+use super::schedule::{Around, Beginnings, RunOptions, Schedule, info};
 use super::slots::Key;
 use super::state::State;
 use crate::contract::context::{Interrupted, relative_to_root};
 use crate::contract::event::{Event, Observer, StageInfo};
-use crate::contract::trial::{Found, Trial, Trials, Tried};
+use crate::contract::trial::{Found, Next, Trial, Trials, Tried};
 use crate::declare::graph::Graph;
 use crate::declare::instance::Instance;
 use crate::declare::resolve::Pipeline;
@@ -17,7 +20,8 @@ use crate::declare::variant::{NoVariant, Variant};
 use crate::judge::external::{Externals, Lookup, Revision};
 use crate::judge::history::History;
 use crate::judge::job::Job;
-use crate::store::entry::Sub;
+use crate::store::artifact::Artifact;
+use crate::store::entry::{Entry, Sub};
 use crate::store::partial::Partial;
 
 /// The trials of one running stage.
@@ -40,6 +44,21 @@ impl Trials for SubRuns<'_> {
         let tried = self.around.pool.lend(self.key, &stopped, || self.run_all(whole));
         if stopped() { Err(Interrupted.into()) } else { tried }
     }
+
+    fn series(&self, parallel: usize, next: &mut Next) -> anyhow::Result<(Vec<Tried>, Vec<Sub>)> {
+        let stopped = || self.around.stop.load(Ordering::Relaxed);
+        let tried = self.around.pool.lend(self.key, &stopped, || self.run_series(parallel.max(1), next, &stopped));
+        if stopped() { Err(Interrupted.into()) } else { tried }
+    }
+
+    fn parameters(&self, stage: &str) -> Option<serde_json::Value> {
+        let instances = &self.around.job.pipeline.instances;
+        instances.iter().find(|i| i.stage == stage).map(|i| i.parameters.clone())
+    }
+
+    fn open(&self, artifact: &Artifact) -> anyhow::Result<PathBuf> {
+        Ok(self.around.job.cache.view(artifact)?)
+    }
 }
 
 /// The instances of all trials; those that no trial changes are there once.
@@ -50,6 +69,9 @@ struct Whole {
     shared: HashMap<String, usize>,
     /// The target of each trial, or why it cannot run.
     trials: Vec<Result<usize, Tried>>,
+    /// The trial of each instance that a trial changed.
+    of_trial: HashMap<usize, usize>,
+    beginnings: Beginnings,
 }
 
 impl Whole {
@@ -63,6 +85,7 @@ impl Whole {
                 continue;
             }
             if is_affected {
+                self.of_trial.insert(self.instances.len(), self.trials.len());
                 instance.name = named(&instance.name, label);
             } else {
                 self.shared.insert(instance.name.clone(), self.instances.len());
@@ -102,7 +125,16 @@ impl<'a> SubRuns<'a> {
         for trial in trials {
             anyhow::ensure!(labels.insert(&trial.label), "two trials have the label `{}`", trial.label);
             match pipeline.variant(&trial.target, &trial.overrides) {
-                Ok(variant) => whole.add(variant, &trial.label),
+                Ok(variant) => {
+                    let before = whole.instances.len();
+                    whole.add(variant, &trial.label);
+                    for instance in &whole.instances[before..] {
+                        if let Some(begin) = trial.begin_with.iter().find(|begin| begin.stage == instance.stage) {
+                            let folder = self.around.job.cache.view(&begin.files)?;
+                            whole.beginnings.insert(instance.name.clone(), folder);
+                        }
+                    }
+                }
                 Err(NoVariant::Unknown(why)) => anyhow::bail!("stage `{parent}` cannot run this trial: {why}"),
                 Err(NoVariant::Invalid(problems)) => {
                     let all: Vec<String> = problems.0.into_iter().map(|d| d.message).collect();
@@ -114,6 +146,55 @@ impl<'a> SubRuns<'a> {
             }
         }
         Ok(whole)
+    }
+
+    /// Run a trial as soon as those are over from which `next` gives it and fewer than `parallel` are running.
+    fn run_series(
+        &self,
+        parallel: usize,
+        next: &mut Next,
+        stopped: &dyn Fn() -> bool,
+    ) -> anyhow::Result<(Vec<Tried>, Vec<Sub>)> {
+        let (send, receive) = mpsc::channel::<(usize, anyhow::Result<(Vec<Tried>, Vec<Sub>)>)>();
+        let mut ended: Vec<Option<Tried>> = Vec::new();
+        let (mut over, mut subs, mut is_last, mut running) = (Vec::new(), Vec::new(), false, 0);
+        let mut error = None;
+        thread::scope(|scope| {
+            loop {
+                // Trial k may know those up to k - parallel: so at most `parallel` run at a time.
+                while !is_last && error.is_none() && !stopped() && ended.len() < over.len() + parallel {
+                    let k = ended.len();
+                    let Some(trial) = next(&over[..(k + 1).saturating_sub(parallel)]) else {
+                        is_last = true;
+                        break;
+                    };
+                    ended.push(None);
+                    running += 1;
+                    let send = send.clone();
+                    scope.spawn(move || {
+                        let ran = self.gather(std::slice::from_ref(&trial)).and_then(|whole| self.run_all(whole));
+                        let _ = send.send((k, ran));
+                    });
+                }
+                if running == 0 {
+                    break;
+                }
+                let Ok((k, ran)) = receive.recv() else { break };
+                running -= 1;
+                match ran {
+                    Ok((mut tried, of_trial)) => {
+                        ended[k] = tried.pop();
+                        subs.extend(of_trial);
+                    }
+                    Err(failed) => error = Some(failed),
+                }
+                over.extend(ended[over.len()..].iter().map_while(Option::clone).collect::<Vec<_>>());
+            }
+        });
+        match error {
+            Some(error) => Err(error),
+            None => Ok((over, subs)),
+        }
     }
 
     fn run_all(&self, mut whole: Whole) -> anyhow::Result<(Vec<Tried>, Vec<Sub>)> {
@@ -158,12 +239,13 @@ impl<'a> SubRuns<'a> {
         let watched = OfTrials { observer, shared: shared_names, partial: &self.partial };
         let options = RunOptions { keep_going: true, plan: None, ..*options };
         let archived = self.around.archived.of_trials(&inner, &watched);
+        let beginnings = std::mem::take(&mut whole.beginnings);
         let around = Around {
             job: &inner,
             options: &options,
             observer: &watched,
             archived: &archived,
-            is_of_trials: true,
+            trials: Some(&beginnings),
             ..self.around
         };
         let mut schedule = Schedule::new(around, Recorder::join(&inner, observer, self.record));
@@ -196,7 +278,8 @@ impl<'a> SubRuns<'a> {
                     match outputs {
                         Ok(outputs) => {
                             let (fingerprint, entry) = (fingerprint.clone(), entry.as_ref().clone());
-                            Tried::Done(Box::new(Found { stage, fingerprint, entry, outputs }))
+                            let (inputs, others) = around(at, whole, states);
+                            Tried::Done(Box::new(Found { stage, fingerprint, entry, outputs, inputs, others }))
                         }
                         Err::<_, crate::store::error::CacheError>(e) => {
                             Tried::Failed { stage, error: relative_to_root(job.root, &e.to_string()) }
@@ -215,6 +298,24 @@ impl<'a> SubRuns<'a> {
         });
         Ok((all, subs.collect()))
     }
+}
+
+/// The inputs of a trial's target, and the other results that the trial gave.
+fn around(
+    target: usize,
+    whole: &Whole,
+    states: &[State],
+) -> (BTreeMap<&'static str, Artifact>, BTreeMap<String, Entry>) {
+    let mut inputs = BTreeMap::new();
+    for wire in &whole.instances[target].inputs {
+        if let Some(artifact) = states[wire.from].entry().and_then(|entry| entry.outputs.get(wire.output)) {
+            inputs.entry(wire.port).or_insert_with(|| artifact.clone());
+        }
+    }
+    let trial = whole.of_trial.get(&target);
+    let others = states.iter().enumerate().filter(|(at, _)| *at != target && whole.of_trial.get(at) == trial);
+    let others = others.filter_map(|(at, state)| Some((whole.instances[at].stage.clone(), state.entry()?.clone())));
+    (inputs, others.collect())
 }
 
 /// Which stage of a trial failed, and why.

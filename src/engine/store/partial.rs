@@ -76,6 +76,21 @@ impl Partial {
         self.folder(&self.out()).map_err(|e| CacheError::io("create", &self.out(), e))
     }
 
+    /// Put files into the work folder, unless an earlier attempt left some there.
+    pub(crate) fn begin_with(&self, files: &Path) -> Result<(), CacheError> {
+        let work = self.work();
+        if fs::read_dir(&work).is_ok_and(|mut found| found.next().is_some()) {
+            return Ok(());
+        }
+        self.folder(&work).map_err(|e| CacheError::io("create", &work, e))?;
+        for file in fs::read_dir(files).map_err(|e| CacheError::io("read", files, e))? {
+            let from = file.map_err(|e| CacheError::io("read", files, e))?.path();
+            let to = work.join(from.file_name().unwrap_or_default());
+            self.disk.change(Change::Copy { from: &from, to: &to }).map_err(|e| CacheError::io("copy", &from, e))?;
+        }
+        Ok(())
+    }
+
     /// Replace a file that has other hard links by a copy: pipe must not make the other links read-only.
     pub(crate) fn own(&self, file: &Path) -> io::Result<()> {
         if fs::symlink_metadata(file)?.nlink() == 1 {

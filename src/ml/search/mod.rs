@@ -13,6 +13,7 @@ mod problem;
 mod random;
 mod sampler;
 mod space;
+pub mod table;
 #[cfg(test)]
 mod tests;
 mod tpe;

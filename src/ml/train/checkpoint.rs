@@ -33,6 +33,9 @@ struct Head<S> {
     tensors: Vec<(String, usize)>,
 }
 
+/// The name of the newest checkpoint in its folder.
+pub const CHECKPOINT: &str = "fit.checkpoint";
+
 impl Checkpoints {
     /// Use `folder`; create it if it does not exist.
     pub fn open(folder: &Path) -> Result<Self> {
@@ -42,7 +45,7 @@ impl Checkpoints {
     }
 
     fn current(&self) -> PathBuf {
-        self.folder.join("fit.checkpoint")
+        self.folder.join(CHECKPOINT)
     }
 
     fn before(&self) -> PathBuf {

@@ -22,8 +22,8 @@ use pipe_ml::train::objective::Objective;
 
 /// The parameter that requests it.
 pub const KEY: &str = "recover-epochs";
-/// The parameter of training that it replaces.
-const EPOCHS: &str = "epochs";
+/// The parameter of training that it replaces, and the one that stops in the middle of these epochs.
+const NOT_HERE: [&str; 2] = ["epochs", "until"];
 
 /// The training parameters of the recovery; without `recover-epochs` none of them may be set.
 pub struct Recovery(Hyperparameters);
@@ -101,14 +101,14 @@ impl Parameters for Recovery {
 
     fn keys() -> Vec<&'static str> {
         let mut keys = [RecoveryParameters::keys(), Hyperparameters::keys()].concat();
-        keys.retain(|key| *key != EPOCHS);
+        keys.retain(|key| !NOT_HERE.contains(key));
         keys
     }
 
     fn schema() -> Schema {
         let mut schema = schema_of_both::<RecoveryParameters, Hyperparameters>();
         if let Some(properties) = schema.get_mut("properties").and_then(|properties| properties.as_object_mut()) {
-            properties.remove(EPOCHS);
+            NOT_HERE.iter().for_each(|key| drop(properties.remove(*key)));
         }
         schema
     }
@@ -118,7 +118,7 @@ impl Parameters for Recovery {
         let Some(training) = self.training() else { return own.to_json() };
         let mut all = json_of_both(&own, training)?;
         if let Some(all) = all.as_object_mut() {
-            all.remove(EPOCHS);
+            NOT_HERE.iter().for_each(|key| drop(all.remove(*key)));
         }
         Ok(all)
     }

@@ -8,9 +8,10 @@ use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Serialize};
 
 use super::lineage::{Lineage, Rows, Scores, Step};
+use super::types::STATE;
 use super::watched::{Watched, finished};
 use pipe_engine::contract::context::Context;
-use pipe_engine::contract::kind::Invalid;
+use pipe_engine::contract::kind::{Extra, Invalid, Port};
 use pipe_engine::text::diagnostic::{Diagnostic, Place};
 use pipe_engine::text::parameters::{Parameters, json_of_both, read_both, schema_of_both};
 use pipe_engine::text::value::Table;
@@ -19,6 +20,7 @@ use pipe_ml::model::adopt::copy;
 use pipe_ml::model::{Initialised, Model};
 use pipe_ml::text::data::{Cleaning, Tokens};
 use pipe_ml::text::tokenizer;
+use pipe_ml::train::checkpoint::CHECKPOINT;
 use pipe_ml::train::fit;
 use pipe_ml::train::fit::{FitOptions, Fitted, Hyperparameters, fit};
 use pipe_ml::train::objective::Objective;
@@ -52,6 +54,15 @@ pub fn check(training: &Hyperparameters) -> Vec<Invalid> {
     training.check().into_iter().map(|problem| Invalid::new(problem.key, problem.message)).collect()
 }
 
+/// The port of the state from which a training that stopped at `until` goes on.
+const STATE_PORT: &str = "state";
+
+/// The output that `until` adds.
+pub fn ports(training: &Hyperparameters) -> Extra {
+    let outputs = training.until.map(|_| Port::one(STATE_PORT, STATE)).into_iter().collect();
+    Extra { inputs: Vec::new(), outputs }
+}
+
 /// What a stage trains, and on what.
 pub struct Task<'a> {
     pub model: Model,
@@ -77,6 +88,10 @@ pub fn run_with(cx: &mut Context, task: Task, options: FitOptions) -> Result<Fit
     let checkpoints = cx.checkpoints()?;
     let fitted =
         finished(fit(model, tokens, objective, &options, Some(&checkpoints), &device.device, &Watched::new(cx)))?;
+    if training.until.is_some() {
+        let (from, to) = (checkpoints.join(CHECKPOINT), cx.output(STATE_PORT)?.join(CHECKPOINT));
+        std::fs::copy(&from, &to).with_context(|| format!("cannot copy {}", from.display()))?;
+    }
     cx.took(fitted.timings.seconds);
     let padding = fitted.training.padding;
     if let Some(best) = fitted.training.best {

@@ -9,4 +9,6 @@ pub const ONNX: Type = Type("onnx model");
 pub const ADAPTER: Type = Type("adapter");
 pub const PREDICTIONS: Type = Type("predictions");
 pub const METRICS: Type = Type("metrics");
+/// The state of a training that stopped at `until`.
+pub const STATE: Type = Type("state");
 pub const TABLE: Type = Type("table");

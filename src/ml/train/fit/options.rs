@@ -27,6 +27,10 @@ const LONGEST: f64 = 525_600.0;
 pub struct Hyperparameters {
     /// Passes over the training rows.
     pub epochs: u32,
+    /// Stop after this many of the epochs; the learning rate still follows its schedule over all of them, and evaluations
+    /// are those of the whole training. The stage then has an output `state`, from which `search` goes on to the next of
+    /// its `rungs`. Default: train all epochs.
+    pub until: Option<u32>,
     /// Rows per batch.
     pub batch_size: usize,
     /// Batches per optimizer step; the gradient is the mean over all their rows.
@@ -84,6 +88,7 @@ impl Default for Hyperparameters {
         let AdamWSettings { beta1, beta2, epsilon, weight_decay } = AdamWSettings::default();
         Self {
             epochs: 3,
+            until: None,
             batch_size: 16,
             accumulation: 1,
             learning_rate: None,
@@ -143,6 +148,10 @@ impl Hyperparameters {
         ];
         for (key, count) in counts {
             must(count > 0, key, format!("{key} is 0; at least 1 is needed"));
+        }
+        if let Some(until) = self.until {
+            let rule = format!("until is {until} of {} epochs; it must be at least 1 and below epochs", self.epochs);
+            must((1..self.epochs).contains(&until), "until", rule);
         }
         for (name, beta) in ["β₁", "β₂"].into_iter().zip(self.betas) {
             must((0.0..1.0).contains(&beta), "betas", format!("{name} is {beta}; it must be at least 0 and below 1"));
@@ -308,6 +317,7 @@ impl Serialize for FitOptions {
         // Without `..`: the compiler asks for a parameter that is neither recorded nor operational.
         let Hyperparameters {
             epochs,
+            until,
             batch_size,
             accumulation,
             learning_rate: _,
@@ -332,6 +342,9 @@ impl Serialize for FitOptions {
         } = &self.training;
         let mut record = serializer.serialize_map(None)?;
         record.serialize_entry("epochs", epochs)?;
+        if let Some(until) = until {
+            record.serialize_entry("until", until)?;
+        }
         record.serialize_entry("batch-size", batch_size)?;
         record.serialize_entry("accumulation", accumulation)?;
         record.serialize_entry("learning-rate", &self.training.rate())?;

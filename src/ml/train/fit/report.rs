@@ -43,6 +43,8 @@ pub enum Stop {
     Finished,
     /// The metric did not improve in `patience` evaluations.
     Early,
+    /// The epochs of `until` are done.
+    Until,
 }
 
 /// The best model so far.

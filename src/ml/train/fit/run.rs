@@ -64,6 +64,14 @@ pub fn fit(
         if run.state.stop.is_some() {
             return Ok(run.finish());
         }
+        if run.state.step == run.end {
+            // A fit with a later `until` goes on from here, so the stop is not saved.
+            if run.saved != Some(run.state.step) {
+                run.save()?;
+            }
+            run.state.stop = Some(Stop::Until);
+            return Ok(run.finish());
+        }
         if watch.stopped() {
             run.save()?;
             return Err(Interrupted.into());
@@ -88,6 +96,8 @@ struct Run<'a> {
     steps_per_epoch: u64,
     /// Number of steps in all epochs.
     total: u64,
+    /// Number of steps of this fit: those up to `until`.
+    end: u64,
     feed: Feed,
     clock: Clock,
     saved_at: Instant,
@@ -116,6 +126,7 @@ impl<'a> Run<'a> {
             state: FitState { identity, ..FitState::default() },
             steps_per_epoch,
             total: steps_per_epoch * u64::from(options.training.epochs),
+            end: steps_per_epoch * u64::from(options.training.until.unwrap_or(options.training.epochs)),
             feed: Feed::start(tokens, options, 0)?,
             clock: Clock::start(0.0),
             saved_at: Instant::now(),
@@ -128,7 +139,7 @@ impl<'a> Run<'a> {
         let (found, warnings) = checkpoints.read::<FitState>();
         warnings.into_iter().for_each(|warning| watch.warn(warning));
         match found {
-            Some(found) if found.0.identity == run.state.identity => {
+            Some(found) if found.0.identity == run.state.identity && found.0.step <= run.end => {
                 let resumed = state::resume(found, run.trainee, &mut run.optimizer)?;
                 (run.state, run.trainee, run.best) = (resumed.state, resumed.trainee, resumed.best);
                 stepper.budget.resume(run.state.parts);

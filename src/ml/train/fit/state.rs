@@ -107,7 +107,10 @@ pub(super) fn identity(
     options: &FitOptions,
 ) -> Result<String> {
     let mut hasher = blake3::Hasher::new();
-    hasher.update(&serde_json::to_vec(options)?);
+    // A fit that stopped at `until` goes on without it: its steps are the same.
+    let mut whole = options.clone();
+    whole.training.until = None;
+    hasher.update(&serde_json::to_vec(&whole)?);
     for named in walk::list(trainee) {
         hasher.update(format!("{} {:?} {}\n", named.name, named.shape, named.trainable).as_bytes());
     }

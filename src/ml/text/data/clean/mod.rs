@@ -1,5 +1,5 @@
 //! How texts are cleaned.
 
-pub mod cleaning;
+pub(crate) mod cleaning;
 pub(crate) mod markup;
 pub(crate) mod text;

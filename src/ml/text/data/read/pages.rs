@@ -10,7 +10,7 @@ const RATIO: usize = 64;
 const DEEPEST: usize = 8;
 
 /// Compare the declared size of every page with the bytes that it has; any page may have `flat` bytes more.
-pub(super) fn check(bytes: &[u8], metadata: &ParquetMetaData, flat: usize) -> Result<()> {
+pub(crate) fn check(bytes: &[u8], metadata: &ParquetMetaData, flat: usize) -> Result<()> {
     let damaged = || anyhow!("the file is damaged or was cut short");
     let size = |number: i64| usize::try_from(number).ok();
     for column in metadata.row_groups().iter().flat_map(|group| group.columns()) {

@@ -275,6 +275,40 @@ fn an_interrupted_fit_ends_in_the_same_bits() {
 }
 
 #[test]
+fn a_fit_in_rungs_ends_in_the_same_bits() {
+    let tokens = tokens(44); // Six steps an epoch.
+    let objective = Objective::cross_entropy();
+    // Between two evaluations too: those of all rungs are those of the whole fit.
+    for eval_steps in [None, Some(4)] {
+        let whole = Hyperparameters { eval_steps, ..options() };
+        let undisturbed = run(model(0.1, 4), &tokens, &whole).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let mut last = None;
+        for until in [Some(1), Some(2), None] {
+            let options = FitOptions::from(Hyperparameters { until, ..whole.clone() });
+            let fitted =
+                fit(model(0.1, 4), &tokens, &objective, &options, Some(folder.path()), &Device::flex(), &Silent)
+                    .unwrap();
+            let stop = if until.is_some() { Stop::Until } else { Stop::Finished };
+            let steps = u64::from(until.unwrap_or(3)) * 6;
+            assert_eq!((fitted.training.stop, fitted.training.steps), (stop, steps));
+            // From the beginning, the rung is the same.
+            let lone = run(model(0.1, 4), &tokens, &options.training).unwrap();
+            assert!(weights(&lone) == weights(&fitted) && story(&lone) == story(&fitted), "until {until:?}");
+            last = Some(fitted);
+        }
+        let last = last.unwrap();
+        assert!(weights(&undisturbed) == weights(&last));
+        assert_eq!(story(&undisturbed), story(&last));
+        // A checkpoint of a later rung is of no use for an earlier one.
+        let options = FitOptions::from(Hyperparameters { until: Some(1), ..whole });
+        let first =
+            fit(model(0.1, 4), &tokens, &objective, &options, Some(folder.path()), &Device::flex(), &Silent).unwrap();
+        assert_eq!(first.training.steps, 6);
+    }
+}
+
+#[test]
 fn frozen_parameters_stay_and_have_no_state() {
     let tokens = tokens(32);
     let start = model(0.0, 5).set_trainable(|name| name.starts_with("classifier"));
