@@ -10,6 +10,9 @@ use super::space::{Point, Space};
 const RECENT: usize = 25;
 /// The narrowest kernel is the range over this, however many points there are.
 const NARROWEST: f64 = 100.0;
+/// Optuna's `narrow` of [`Mixture::of`].
+#[cfg(test)]
+pub(super) const OPTUNA: f64 = 2.0;
 
 /// A density over the points of a space: a weighted sum of kernels, each a product over the parameters.
 ///
@@ -52,8 +55,8 @@ struct Kernel {
 }
 
 impl<'a> Mixture<'a> {
-    /// The density of these points, oldest first.
-    pub(super) fn of(space: &'a Space, points: &[&Point]) -> Self {
+    /// The density of these points, oldest first. A kernel is no narrower than the range over the number of points and `narrow`.
+    pub(super) fn of(space: &'a Space, points: &[&Point], narrow: f64) -> Self {
         let mut weights = weights(points.len());
         weights.push(1.0);
         let sum: f64 = weights.iter().sum();
@@ -61,7 +64,7 @@ impl<'a> Mixture<'a> {
         let column = |(index, domain)| {
             let coordinates: Vec<Option<f64>> =
                 points.iter().map(|point| Domain::coordinate(domain, point[index]?)).collect();
-            Column::of(domain, &coordinates)
+            Column::of(domain, &coordinates, narrow)
         };
         let domains = space.parameters.iter().map(|parameter| &parameter.domain);
         Self { space, weights, columns: domains.enumerate().map(column).collect() }
@@ -93,7 +96,7 @@ impl<'a> Mixture<'a> {
 
 impl Column {
     /// Kernels around the coordinates of the points at which the parameter is active, and the wide one for the others and last.
-    fn of(domain: &Domain, coordinates: &[Option<f64>]) -> Self {
+    fn of(domain: &Domain, coordinates: &[Option<f64>], narrow: f64) -> Self {
         if let (Some(value), true) = (domain.nth(0), domain.is_single()) {
             return Self::Single(value);
         }
@@ -109,7 +112,7 @@ impl Column {
             return Self::Choices { shares, log_shares };
         }
         let bounds = domain.bounds().unwrap_or_default();
-        let kernels = kernels(coordinates, bounds);
+        let kernels = kernels(coordinates, bounds, narrow);
         if matches!(domain, Domain::Float { .. }) {
             return Self::Float(kernels);
         }
@@ -199,14 +202,14 @@ fn weights(points: usize) -> Vec<f64> {
 }
 
 /// A kernel around each coordinate and the wide one, which also stands for `None`.
-fn kernels(coordinates: &[Option<f64>], (low, high): (f64, f64)) -> Vec<Kernel> {
+fn kernels(coordinates: &[Option<f64>], (low, high): (f64, f64), narrow: f64) -> Vec<Kernel> {
     let range = high - low;
     let mut order: Vec<(f64, usize)> =
         coordinates.iter().enumerate().filter_map(|(index, x)| Some(((*x)?, index))).collect();
     order.sort_by(|a, b| a.0.total_cmp(&b.0));
     let wide = kernel((low + high) / 2.0, range, (low, high));
     let mut kernels = vec![wide; coordinates.len() + 1];
-    let narrowest = range / f64::min(NARROWEST, order.len() as f64 + 2.0);
+    let narrowest = range / f64::min(NARROWEST, order.len() as f64 + narrow);
     for (place, &(x, index)) in order.iter().enumerate() {
         let left = place.checked_sub(1).map(|before| x - order[before].0);
         let right = order.get(place + 1).map(|after| after.0 - x);

@@ -210,8 +210,8 @@ fn a_search_finds_what_is_better() {
             .filter(|observed| matches!(observed.point[0], Some(Value::Float(rate)) if rate > 4e-5))
             .count()
     };
-    assert!(last(Method::Tpe) >= 14, "{}", last(Method::Tpe));
-    assert!(last(Method::Random) <= 6, "{}", last(Method::Random));
+    let (guided, random) = (last(Method::Tpe), last(Method::Random));
+    assert!(guided > random + 4, "{guided} of 20, {random} at random");
 }
 
 /// A failed trial, and one that was cut early, do not lead the search, whatever their value was.
@@ -224,9 +224,9 @@ fn trials_without_a_final_value_are_worse() {
         });
         history.iter().filter(|observed| observed.outcome == bad).count()
     };
-    assert!(share(Outcome::Value(0.2)) > 20, "{}", share(Outcome::Value(0.2)));
-    assert!(share(Outcome::Failed) < 10, "{}", share(Outcome::Failed));
-    assert!(share(Outcome::Cut { rung: 2, value: 0.9 }) < 10, "{}", share(Outcome::Cut { rung: 2, value: 0.9 }));
+    let (better, failed, cut) =
+        (share(Outcome::Value(0.2)), share(Outcome::Failed), share(Outcome::Cut { rung: 2, value: 0.9 }));
+    assert!(better > 17 && failed < 13 && cut < 13, "{better}, {failed}, {cut} of 30; about 15 at random");
 }
 
 #[test]
