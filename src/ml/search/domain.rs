@@ -1,6 +1,6 @@
 //! The values that one parameter may have.
 
-use libm::{exp, floor, log, round};
+use libm::{exp, exp10, floor, log, round};
 
 /// Significant digits of a suggested float: enough for any hyper-parameter, and short enough to write by hand.
 pub(super) const DIGITS: usize = 3;
@@ -173,7 +173,7 @@ pub(super) fn rounded(x: f64, (low, high): (f64, f64), digits: usize) -> f64 {
     let text = format!("{inside:e}");
     let exponent = text.split_once('e').and_then(|(_, exponent)| exponent.parse::<i32>().ok()).unwrap_or(0);
     let mut digits = digits.clamp(1, MOST_DIGITS);
-    let spacing = |digits: usize| format!("1e{}", exponent + 1 - digits as i32).parse::<f64>().unwrap_or(0.0);
+    let spacing = |digits: usize| exp10(f64::from(exponent + 1 - digits as i32));
     while digits < MOST_DIGITS && spacing(digits) > (high - low) / STEPS {
         digits += 1;
     }

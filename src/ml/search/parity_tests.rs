@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::parzen::Mixture;
+use super::parzen::{Mixture, OPTUNA};
 use super::*;
 
 #[derive(Deserialize)]
@@ -80,8 +80,8 @@ fn densities_are_those_of_optuna() {
     for (number, case) in cases.iter().enumerate() {
         let space = case.space();
         let observed = points(&space, &case.points);
-        let found =
-            Mixture::of(&space, &observed.iter().collect::<Vec<_>>()).log_densities(&points(&space, &case.queries));
+        let found = Mixture::of(&space, &observed.iter().collect::<Vec<_>>(), OPTUNA)
+            .log_densities(&points(&space, &case.queries));
         assert_eq!(found.len(), case.log_pdf.len());
         for (found, expected) in found.iter().zip(&case.log_pdf) {
             assert!((found - expected).abs() < 1e-9, "case {number}: {found}, Optuna has {expected}");

@@ -10,6 +10,9 @@ use super::space::{Point, Space};
 const RECENT: usize = 25;
 /// The narrowest kernel is the range over this, however many points there are.
 const NARROWEST: f64 = 100.0;
+/// Optuna's `narrow` of [`Mixture::of`].
+#[cfg(test)]
+pub(super) const OPTUNA: f64 = 2.0;
 
 /// A density over the points of a space: a weighted sum of kernels, each a product over the parameters.
 ///
@@ -33,8 +36,11 @@ enum Column {
         shapes: Vec<Kernel>,
         shape: Vec<usize>,
     },
-    /// Shares of the choices, kernel by kernel.
-    Choices(Vec<Vec<f64>>),
+    /// Shares of the choices, kernel by kernel, and their logarithms.
+    Choices {
+        shares: Vec<Vec<f64>>,
+        log_shares: Vec<Vec<f64>>,
+    },
 }
 
 /// A normal distribution that is cut off at the bounds of the parameter.
@@ -44,11 +50,13 @@ struct Kernel {
     width: f64,
     /// The logarithm of its mass between the bounds.
     log_inside: f64,
+    /// What a density's logarithm is at the centre.
+    log_peak: f64,
 }
 
 impl<'a> Mixture<'a> {
-    /// The density of these points, oldest first.
-    pub(super) fn of(space: &'a Space, points: &[&Point]) -> Self {
+    /// The density of these points, oldest first. A kernel is no narrower than the range over the number of points and `narrow`.
+    pub(super) fn of(space: &'a Space, points: &[&Point], narrow: f64) -> Self {
         let mut weights = weights(points.len());
         weights.push(1.0);
         let sum: f64 = weights.iter().sum();
@@ -56,7 +64,7 @@ impl<'a> Mixture<'a> {
         let column = |(index, domain)| {
             let coordinates: Vec<Option<f64>> =
                 points.iter().map(|point| Domain::coordinate(domain, point[index]?)).collect();
-            Column::of(domain, &coordinates)
+            Column::of(domain, &coordinates, narrow)
         };
         let domains = space.parameters.iter().map(|parameter| &parameter.domain);
         Self { space, weights, columns: domains.enumerate().map(column).collect() }
@@ -88,7 +96,7 @@ impl<'a> Mixture<'a> {
 
 impl Column {
     /// Kernels around the coordinates of the points at which the parameter is active, and the wide one for the others and last.
-    fn of(domain: &Domain, coordinates: &[Option<f64>]) -> Self {
+    fn of(domain: &Domain, coordinates: &[Option<f64>], narrow: f64) -> Self {
         if let (Some(value), true) = (domain.nth(0), domain.is_single()) {
             return Self::Single(value);
         }
@@ -99,10 +107,12 @@ impl Column {
                 let own = |choice| if *coordinate == Some(choice as f64) { 1.0 } else { 0.0 };
                 (0..choices).map(|choice| (prior + own(choice)) / sum).collect()
             };
-            return Self::Choices(coordinates.iter().chain([&None]).map(shares).collect());
+            let shares: Vec<Vec<f64>> = coordinates.iter().chain([&None]).map(shares).collect();
+            let log_shares = shares.iter().map(|shares| shares.iter().map(|share| log(*share)).collect()).collect();
+            return Self::Choices { shares, log_shares };
         }
         let bounds = domain.bounds().unwrap_or_default();
-        let kernels = kernels(coordinates, bounds);
+        let kernels = kernels(coordinates, bounds, narrow);
         if matches!(domain, Domain::Float { .. }) {
             return Self::Float(kernels);
         }
@@ -127,7 +137,7 @@ impl Column {
     fn sample(&self, domain: &Domain, kernel: usize, (u, digits): (f64, usize)) -> Value {
         let kernel = match self {
             Self::Single(value) => return *value,
-            Self::Choices(shares) => return Value::Category(chosen(&shares[kernel], u)),
+            Self::Choices { shares, .. } => return Value::Category(chosen(&shares[kernel], u)),
             Self::Float(kernels) => kernels[kernel],
             Self::Integer { shapes, shape } => shapes[shape[kernel]],
         };
@@ -143,14 +153,14 @@ impl Column {
         let Some(x) = domain.coordinate(value) else { return };
         match self {
             Self::Single(_) => {}
-            Self::Choices(shares) => {
+            Self::Choices { log_shares, .. } => {
                 let choice = x as usize;
-                terms.iter_mut().zip(shares).for_each(|(term, shares)| *term += log(shares[choice]));
+                terms.iter_mut().zip(log_shares).for_each(|(term, log_shares)| *term += log_shares[choice]);
             }
             Self::Float(kernels) => {
                 for (term, kernel) in terms.iter_mut().zip(kernels) {
                     let scaled = kernel.scaled(x);
-                    *term += -0.5 * scaled * scaled - LOG_ROOT_TWO_PI - kernel.log_inside - log(kernel.width);
+                    *term += kernel.log_peak - 0.5 * scaled * scaled;
                 }
             }
             Self::Integer { shapes, shape } => {
@@ -192,14 +202,14 @@ fn weights(points: usize) -> Vec<f64> {
 }
 
 /// A kernel around each coordinate and the wide one, which also stands for `None`.
-fn kernels(coordinates: &[Option<f64>], (low, high): (f64, f64)) -> Vec<Kernel> {
+fn kernels(coordinates: &[Option<f64>], (low, high): (f64, f64), narrow: f64) -> Vec<Kernel> {
     let range = high - low;
     let mut order: Vec<(f64, usize)> =
         coordinates.iter().enumerate().filter_map(|(index, x)| Some(((*x)?, index))).collect();
     order.sort_by(|a, b| a.0.total_cmp(&b.0));
     let wide = kernel((low + high) / 2.0, range, (low, high));
     let mut kernels = vec![wide; coordinates.len() + 1];
-    let narrowest = range / f64::min(NARROWEST, order.len() as f64 + 2.0);
+    let narrowest = range / f64::min(NARROWEST, order.len() as f64 + narrow);
     for (place, &(x, index)) in order.iter().enumerate() {
         let left = place.checked_sub(1).map(|before| x - order[before].0);
         let right = order.get(place + 1).map(|after| after.0 - x);
@@ -214,7 +224,8 @@ fn kernels(coordinates: &[Option<f64>], (low, high): (f64, f64)) -> Vec<Kernel> 
 }
 
 fn kernel(centre: f64, width: f64, (low, high): (f64, f64)) -> Kernel {
-    Kernel { centre, width, log_inside: log_mass((low - centre) / width, (high - centre) / width) }
+    let log_inside = log_mass((low - centre) / width, (high - centre) / width);
+    Kernel { centre, width, log_inside, log_peak: -LOG_ROOT_TWO_PI - log(width) - log_inside }
 }
 
 /// The position at a share `u` of weights that sum to one.
