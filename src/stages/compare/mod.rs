@@ -1,6 +1,5 @@
 //! The kind `compare`: several models side by side, checked against limits.
 
-mod axis;
 mod gate;
 mod kind;
 mod label;

@@ -7,9 +7,10 @@ use std::fmt::Write as _;
 
 use unicode_width::UnicodeWidthStr;
 
-use super::axis::Axis;
 use super::label::{Area, Label, Layout};
 use super::row::{Comparison, Row};
+use crate::stages::shared::axis::Axis;
+use crate::stages::shared::drawing::{cut, ends, escaped, line, style};
 
 /// Sizes of the picture and of the field in it, in pixels.
 const WIDTH: f64 = 880.0;
@@ -24,13 +25,12 @@ const ASIDE: f64 = 22.0;
 /// The most characters shown of a name.
 const LONGEST: usize = 28;
 
-const STYLE: &str = "\
-.page{fill:#ffffff}text{fill:#1f2733}.faint{fill:#5d6b7e}.grid{stroke:#e3e8ef}.frame{stroke:#9aa6b6;fill:none}
+const LIGHT: &str = "\
 .level{stroke:#5d6b7e;stroke-dasharray:5 4}.bubble{fill:#2f6fde;fill-opacity:.55;stroke:#1d54b4}
-.base{fill:#8a94a6;fill-opacity:.6;stroke:#5d6b7e}.whisker{stroke:#1d54b4;stroke-width:1.5}.leader{stroke:#9aa6b6}
-@media(prefers-color-scheme:dark){.page{fill:#12171f}text{fill:#e6ebf2}.faint{fill:#a3afbf}.grid{stroke:#2a3340}
-.frame{stroke:#5d6b7e}.level{stroke:#a3afbf}.bubble{fill:#5b93f5;stroke:#9dc0ff}.base{fill:#8a94a6;stroke:#c3ccd8}
-.whisker{stroke:#9dc0ff}.leader{stroke:#5d6b7e}}";
+.base{fill:#8a94a6;fill-opacity:.6;stroke:#5d6b7e}.whisker{stroke:#1d54b4;stroke-width:1.5}.leader{stroke:#9aa6b6}";
+const DARK: &str = "\
+.level{stroke:#a3afbf}.bubble{fill:#5b93f5;stroke:#9dc0ff}.base{fill:#8a94a6;stroke:#c3ccd8}
+.whisker{stroke:#9dc0ff}.leader{stroke:#5d6b7e}";
 
 /// The position of a variant in the plot.
 struct Point<'a> {
@@ -72,11 +72,12 @@ fn head(out: &mut String, baseline: &str) {
         out,
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" width=\"{WIDTH}\" height=\"{HEIGHT}\" \
          font-family=\"system-ui,sans-serif\" font-size=\"12\" role=\"img\">\n<title>Size, accuracy and latency</title>\n\
-         <style>{STYLE}</style>\n<rect class=\"page\" width=\"{WIDTH}\" height=\"{HEIGHT}\"/>\n\
+         <style>{2}</style>\n<rect class=\"page\" width=\"{WIDTH}\" height=\"{HEIGHT}\"/>\n\
          <text x=\"{0}\" y=\"28\" font-size=\"16\" font-weight=\"600\">Size, accuracy and latency</text>\n\
          <text class=\"faint\" x=\"{0}\" y=\"50\">{explained} {1} (grey)</text>\n",
         FIELD.left,
-        escaped(&cut(baseline))
+        escaped(&cut(baseline, LONGEST)),
+        style(LIGHT, DARK)
     );
 }
 
@@ -124,7 +125,7 @@ fn labels(out: &mut String, points: &[Point], level: f64) {
         layout.taken(Area { left: point.x - 5.0, top: high - 1.0, right: point.x + 5.0, bottom: low + 1.0 });
     }
     for point in points {
-        let (name, detail) = (cut(&point.row.variant), detail(point.row));
+        let (name, detail) = (cut(&point.row.variant, LONGEST), detail(point.row));
         let wide = (name.width() as f64 * 7.2).max(detail.width() as f64 * 6.2);
         let Label { x, top, anchor, leader } = layout.place((point.x, point.y), point.radius, (wide, 29.0));
         if let Some((from, to)) = leader {
@@ -201,37 +202,4 @@ fn accuracy_axis(rows: &[Row], level: f64) -> Axis {
     let (least, most) = ends(rows.iter().map(|row| row.accuracy).chain(whiskers));
     let room = 0.15 * (most - least).max(0.02);
     Axis { low: least - room, high: most + room, is_log: false, from: FIELD.bottom, to: FIELD.top }
-}
-
-pub(super) fn ends(values: impl Iterator<Item = f64>) -> (f64, f64) {
-    values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| (low.min(value), high.max(value)))
-}
-
-pub(super) fn line(out: &mut String, class: &str, (x1, y1): (f64, f64), (x2, y2): (f64, f64)) {
-    let _ = writeln!(out, "<line class=\"{class}\" x1=\"{x1:.1}\" y1=\"{y1:.1}\" x2=\"{x2:.1}\" y2=\"{y2:.1}\"/>");
-}
-
-pub(super) fn cut(name: &str) -> String {
-    match name.char_indices().nth(LONGEST) {
-        Some((at, _)) => format!("{}…", &name[..at]),
-        None => name.into(),
-    }
-}
-
-/// Escape text for SVG content and attributes. Characters that XML forbids, such as control characters, become spaces.
-pub(super) fn escaped(text: &str) -> String {
-    let plain: String =
-        text.chars().map(|c| if c.is_control() || "\u{fffe}\u{ffff}".contains(c) { ' ' } else { c }).collect();
-    plain.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn text_is_escaped_and_long_names_are_cut() {
-        assert_eq!(escaped("a<b & \"c\">\u{1}"), "a&lt;b &amp; &quot;c&quot;&gt; ");
-        assert_eq!(cut(&"ä".repeat(29)), "ä".repeat(28) + "…");
-    }
 }

@@ -3,6 +3,7 @@
 mod kind;
 mod objective;
 mod over;
+mod pictures;
 mod range;
 mod report;
 mod rungs;

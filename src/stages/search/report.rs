@@ -9,6 +9,7 @@ use pipe_ml::search::table::{Column, write_parquet};
 use pipe_ml::search::{Observed, Outcome, Point, Study, importances, journal};
 use serde_json::{Value, json};
 
+use super::pictures::{Picture, history, parallel};
 use super::trials::{Attempt, Plan};
 
 /// A finished search. Its files hold no times: equal searches give equal bytes.
@@ -29,6 +30,18 @@ impl Report<'_> {
         put("trials.md", self.markdown(&importances).as_bytes())?;
         put("search.journal", self.journal()?.as_bytes())?;
         put("importance.json", serde_json::to_string_pretty(&json!(importances))?.as_bytes())?;
+        let choices: Vec<Vec<String>> =
+            self.plan.varied.choices.iter().map(|all| all.iter().cloned().map(shown).collect()).collect();
+        let observed = self.observed();
+        let picture = Picture {
+            space: self.space(),
+            choices: &choices,
+            observed: &observed,
+            objective: self.plan.objective.figure,
+            maximize: self.plan.sampler.maximize,
+        };
+        put("history.svg", history(&picture).as_bytes())?;
+        put("parallel.svg", parallel(&picture).as_bytes())?;
         write_parquet(&dir.join("trials.parquet"), &self.columns())
     }
 

@@ -1,7 +1,7 @@
 //! One axis of a plot: its scale and its ticks.
 
 /// Maps values to pixels.
-pub(super) struct Axis {
+pub(crate) struct Axis {
     pub low: f64,
     pub high: f64,
     pub is_log: bool,
@@ -12,14 +12,14 @@ pub(super) struct Axis {
 
 impl Axis {
     /// The pixel of a value.
-    pub(super) fn place(&self, value: f64) -> f64 {
+    pub(crate) fn place(&self, value: f64) -> f64 {
         let scale = |v: f64| if self.is_log { v.ln() } else { v };
         let share = (scale(value) - scale(self.low)) / (scale(self.high) - scale(self.low));
         self.from + share * (self.to - self.from)
     }
 
     /// Round values within the axis, with their labels.
-    pub(super) fn ticks(&self) -> Vec<(f64, String)> {
+    pub(crate) fn ticks(&self) -> Vec<(f64, String)> {
         let within = |v: &f64| (self.low..=self.high).contains(v);
         if self.is_log {
             let tens = (self.low.log10().floor() as i32..=self.high.log10().ceil() as i32).map(|e| (10f64.powi(e), e));

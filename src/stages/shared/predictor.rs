@@ -92,10 +92,8 @@ impl Predictor {
 
     /// Predictions in the order of the texts.
     pub fn predict(&self, texts: &[Texts]) -> Result<Vec<Prediction>> {
-        let texts: Vec<(Cow<str>, Option<Cow<str>>)> = texts
-            .iter()
-            .map(|row| (self.cleaned(row.first), row.second.map(|second| self.cleaned(second))))
-            .collect();
+        let texts: Vec<(Cow<str>, Option<Cow<str>>)> =
+            texts.iter().map(|row| (self.cleaned(row.first), row.second.map(|second| self.cleaned(second)))).collect();
         let rows: Vec<Texts> = texts.iter().map(|(first, second)| Texts { first, second: second.as_deref() }).collect();
         let positions = self.classifier.max_length();
         let longest = self.tokenizer.max_length().map_or(positions, |length| length.min(positions));

@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use super::figure::{ACCURACY, FIGURES, MACRO_F1, MADE_MEMORY, MADE_SECONDS, Unit};
 use super::method::{Method, Repeated};
-use crate::stages::compare::axis::Axis;
-use crate::stages::compare::plot::{cut, ends, escaped, line};
+use crate::stages::shared::axis::Axis;
+use crate::stages::shared::drawing::{cut, ends, escaped, line, style};
 use pipe_ml::judge::repeated::Spread;
 
 /// Sizes in pixels: the picture, the column of names, a variant's band, and what lies above the first one.
@@ -21,16 +21,18 @@ const RIGHT: f64 = 24.0;
 /// Distance of the dots above the middle of the band, and of the mean below it.
 const ASIDE: f64 = 8.0;
 
-/// The figures, one panel each; those that nobody measured are left out.
+/// The figures, one panel each; those that were not measured are left out.
 const PANELS: [usize; 4] = [ACCURACY, MACRO_F1, MADE_SECONDS, MADE_MEMORY];
 
-const STYLE: &str = "\
-.page{fill:#ffffff}text{fill:#1f2733}.faint{fill:#5d6b7e}.grid{stroke:#e3e8ef}.frame{stroke:#9aa6b6;fill:none}
+/// The most characters shown of a name.
+const LONGEST: usize = 28;
+
+const LIGHT: &str = "\
 .level{stroke:#5d6b7e;stroke-dasharray:5 4}.dot{fill:#2f6fde;fill-opacity:.6;stroke:#1d54b4}
-.base{fill:#8a94a6;fill-opacity:.6;stroke:#5d6b7e}.whisker{stroke:#1f2733;stroke-width:1.5}.mean{fill:#1f2733}
-@media(prefers-color-scheme:dark){.page{fill:#12171f}text{fill:#e6ebf2}.faint{fill:#a3afbf}.grid{stroke:#2a3340}
-.frame{stroke:#5d6b7e}.level{stroke:#a3afbf}.dot{fill:#5b93f5;stroke:#9dc0ff}.base{fill:#8a94a6;stroke:#c3ccd8}
-.whisker{stroke:#e6ebf2}.mean{fill:#e6ebf2}}";
+.base{fill:#8a94a6;fill-opacity:.6;stroke:#5d6b7e}.whisker{stroke:#1f2733;stroke-width:1.5}.mean{fill:#1f2733}";
+const DARK: &str = "\
+.level{stroke:#a3afbf}.dot{fill:#5b93f5;stroke:#9dc0ff}.base{fill:#8a94a6;stroke:#c3ccd8}
+.whisker{stroke:#e6ebf2}.mean{fill:#e6ebf2}";
 
 pub(in super::super) fn svg(all: &Repeated) -> String {
     let methods = &all.methods;
@@ -44,7 +46,7 @@ pub(in super::super) fn svg(all: &Repeated) -> String {
             out,
             "<text x=\"{:.1}\" y=\"{y:.1}\" text-anchor=\"end\" font-weight=\"600\">{}</text>",
             NAMES - 12.0,
-            escaped(&cut(&method.variant))
+            escaped(&cut(&method.variant, LONGEST))
         );
     }
     let wide = (WIDTH - NAMES - RIGHT - GAP * (panels.len().max(1) - 1) as f64) / panels.len().max(1) as f64;
@@ -57,11 +59,13 @@ pub(in super::super) fn svg(all: &Repeated) -> String {
 
 fn head(all: &Repeated, height: f64) -> String {
     let title = "Every run, with mean and 95 % interval";
-    let explained = format!("dot: one run · bar: mean and its interval · dashed: mean of {}", cut(&all.baseline));
+    let style = style(LIGHT, DARK);
+    let explained =
+        format!("dot: one run · bar: mean and its interval · dashed: mean of {}", cut(&all.baseline, LONGEST));
     format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" width=\"{WIDTH}\" height=\"{height}\" \
          font-family=\"system-ui,sans-serif\" font-size=\"12\" role=\"img\">\n<title>{title}</title>\n\
-         <style>{STYLE}</style>\n<rect class=\"page\" width=\"{WIDTH}\" height=\"{height}\"/>\n\
+         <style>{style}</style>\n<rect class=\"page\" width=\"{WIDTH}\" height=\"{height}\"/>\n\
          <text x=\"24\" y=\"28\" font-size=\"16\" font-weight=\"600\">{title}</text>\n\
          <text class=\"faint\" x=\"24\" y=\"50\">{}</text>\n",
         escaped(&explained)
