@@ -89,7 +89,7 @@ fn scores_of_other_rows_are_refused() {
 
 /// The pipeline with several seeds of its model.
 fn repeated(times: usize, lines: &str) -> String {
-    let one = PIPELINE.replace("learning-rate = 2e-3\n", &format!("learning-rate = 2e-3\nrepeat = {times}\n"));
+    let one = pipeline().replace("learning-rate = 2e-3\n", &format!("learning-rate = 2e-3\nrepeat = {times}\n"));
     format!("{one}{lines}")
 }
 

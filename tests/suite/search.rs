@@ -228,9 +228,7 @@ export = "out"
     assert_eq!(failed.len(), 1, "{rows:?}");
     assert!(failed[0]["error"].contains("teacher[trial="), "{rows:?}");
     // All fail: so does the search.
-    let p = project(
-        &over.replace("[1e-3, 1e30, 2e-3]", "[1e30, 2e30, 3e30]").replace("\n[stage.search]", "\n[stage.search]"),
-    );
+    let p = project(&over.replace("[1e-3, 1e30, 2e-3]", "[1e30, 2e30, 3e30]"));
     p.write(
         "p.toml",
         &fs::read_to_string(p.path("p.toml")).unwrap().replace("learning-rate = 1e-3", "learning-rate = 1e30"),
