@@ -15,6 +15,7 @@ import scipy
 import scipy.stats as stats
 import statsmodels
 from deepsig.aso import compute_violation_ratio
+from scipy.optimize import brentq
 from statsmodels.stats.power import TTestPower
 
 warnings.filterwarnings("ignore")
@@ -73,7 +74,13 @@ def pairs():
 
 def power():
     test = TTestPower()
-    detectable = [[n, float(test.solve_power(effect_size=None, nobs=n, alpha=0.05, power=0.8))] for n in [3, 4, 5, 8, 10, 15, 20, 50, 200]]
+    # `solve_power` stops at six digits.
+    def solve(n):
+        near = test.solve_power(effect_size=None, nobs=n, alpha=0.05, power=0.8)
+        excess = lambda effect: test.power(effect, n, 0.05) - 0.8
+        return brentq(excess, near - 1e-3, near + 1e-3, xtol=1e-13, rtol=1e-13)
+
+    detectable = [[n, solve(n)] for n in [3, 4, 5, 8, 10, 15, 20, 50, 200]]
     needed = []
     for effect in [2.5, 1.7, 0.9, 0.5, 0.3, 0.15]:
         n = 2

@@ -120,7 +120,7 @@ fn power_is_statsmodels() {
     let Power { detectable: effects, needed } = peers().power;
     assert_eq!((effects[2].0, format!("{:.2}", effects[2].1)), (5, "1.68".into()));
     for (pairs, effect) in effects {
-        assert_close(detectable(pairs).unwrap(), effect, 2e-6, &format!("{pairs} pairs"));
+        assert_close(detectable(pairs).unwrap(), effect, 1e-8, &format!("{pairs} pairs"));
     }
     for (effect, pairs) in needed {
         assert_eq!(pairs_needed(effect), Some(pairs), "{effect}");
