@@ -46,6 +46,8 @@ def main():
                 tokenizer = kind.from_pretrained(place, truncation_side=side)
                 for _ in range(args.pairs if side == "right" else args.pairs // 3):
                     first, second, length = text(), text(), rng.choice(LENGTHS)
+                    if not second:
+                        continue  # A call with one pair takes it for a single text, a call with a list does not.
                     row = tokenizer(first, second, truncation=True, max_length=length)
                     types = row.get("token_type_ids")
                     line = dict(folder=folder, kind=kind.__name__, side=side, max_length=length, first=first, second=second,

@@ -174,14 +174,12 @@ fn a_trial_that_fails_is_a_value() {
             "[stage.a]\nuse = \"write@x\"\n[stage.f]\nuse = \"fussy\"\ntimes = 1\nin.text = \"a\"\n[stage.best]\nuse = \"grid\"\ntarget = \"f\"\nkey = \"times\"\nvalues = {values}\nexport = \"out\"\n"
         )
     };
-    let dir = Dir::new(&file("[2, 13, 3, -1]"));
+    let dir = Dir::new(&file("[2, 13, 3]"));
     let ran = run_on(&dir, 1, &["best"], &AtomicBool::new(false), Log::default());
     assert_eq!((ran.outcome.ran, ran.outcome.failed), (2, 0));
     assert_eq!(dir.read("out/text"), "xxx");
     let failed: Vec<String> = ran.summary().into_iter().filter(|line| line.starts_with("fail")).collect();
-    assert_eq!(failed.len(), 2, "{failed:?}");
-    assert!(failed[0].starts_with("fail f[trial=3]: "), "what is not valid is told first: {failed:?}");
-    assert_eq!(failed[1], "fail f[trial=1]: 13 is unlucky");
+    assert_eq!(failed, ["fail f[trial=1]: 13 is unlucky"]);
     dir.write("p.toml", &file("[13]"));
     let said = run_on(&dir, 1, &["best"], &AtomicBool::new(false), Log::default()).summary();
     assert_eq!(said, ["hit a", "fail f[trial=0]: 13 is unlucky", "fail best: all trials failed"]);
@@ -334,7 +332,7 @@ fn values_that_trials_cannot_have_are_found_when_the_file_is_read() {
             .collect()
     };
     let file = format!("{PLAIN}{}", GRID.replace("[1, 2, 3]", "[1, -2]"));
-    assert_eq!(said(&file), ["`shout`: times: expected a whole number from 0 to 4294967295, found -2 @ -2"]);
+    assert_eq!(said(&file), ["expected a whole number, 0 or more, found the number -2 @ -2"]);
     let file = format!("{PLAIN}{}", GRID.replace("\"times\"", "\"tims\""));
     assert!(said(&file)[0].starts_with("`shout` has no parameter `tims` @ "), "{:?}", said(&file));
     let hunt = "[stage.n]\nuse = \"count\"\nin.text = \"a\"\n[stage.best]\nuse = \"hunt\"\ntarget = \"n\"\nkey = \"x\"\ncount = 1\n";

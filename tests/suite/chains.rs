@@ -89,8 +89,9 @@ speed-seconds = 0
         // Without its own tokens the teacher has to read the student's.
         let text = fs::read_to_string(p.path("p.toml")).unwrap();
         p.write("p.toml", &text.replace("in.teacher-tokens = \"tokens\"\n", ""));
-        let said = p.failure("student");
-        assert!(said.contains("or set `in.teacher-tokens` to tokens of the teacher's tokenizer"), "{said}");
+        let (code, _, said) = p.pipe(&["plan", "p.toml"]);
+        assert_eq!(code, 2, "{said}");
+        assert!(said.contains("help: set `in.teacher-tokens` to tokens of the teacher's tokenizer"), "{said}");
     }
 }
 

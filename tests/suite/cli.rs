@@ -283,7 +283,7 @@ fn mistakes_are_exit_code_2_and_failures_1() {
   |       ^^^^^^^^^ unknown kind
   |
 help: did you mean `write`?
-help: kinds: `write`, `shout`, `join`, `count`, `fail`, `wait`, `gather`, `heap`, `steps`, `odd`, `cut`, `program`, `grid`, `fussy`
+help: kinds: `write`, `shout`, `join`, `count`, `fail`, `wait`, `gather`, `heap`, `steps`, `odd`, `cut`, `program`, `grid`, `fussy`, `hunt`
 
 error: expected the name of a stage, found the number 3
  --> p.toml:5:11

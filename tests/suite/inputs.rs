@@ -82,7 +82,7 @@ fn predict_prints_nothing_of_a_file_that_it_cannot_read_whole() {
     assert_eq!((code, out.as_str()), (1, ""));
     assert!(err.contains("a.xlsx cannot be read: it is a spreadsheet: save it as CSV"), "{err}");
     // Each kind of error has the options that help against it.
-    let column = "choose a column with --column; if the file has no header, add --no-header and give its number";
+    let column = "choose a column with --column (of second texts with --pair-column); if the file has no header, add --no-header and give its number";
     let format = "if it is text, name its format with --input-format, such as `--input-format lines`";
     for (name, text, help) in [
         ("a.xlsx", "PK", format),

@@ -98,7 +98,7 @@ fn pairs_go_through_every_kind() {
     p.run(&[]);
     assert_eq!(p.run(&[]), [""; 0]);
     let corpus = Corpus::open(&p.folder("p.toml", "corpus")).unwrap();
-    assert_eq!(corpus.test[0].text, "the queue was good on day 500");
+    assert_eq!(corpus.test[0].text, "the driver was good on day 500");
     assert_eq!(corpus.test[0].pair.as_deref(), Some("a store was there"));
     let tokens = Tokens::open(&p.folder("p.toml", "tokens")).unwrap();
     assert_eq!((tokens.train.highest_type(), tokens.test.types(0)[0]), (1, 0));
@@ -113,7 +113,7 @@ fn pairs_go_through_every_kind() {
     assert!(card.contains("`input_ids`, `attention_mask` and `token_type_ids`"), "{card}");
 
     // The order of the two texts counts, and a file gives what arguments give.
-    let (a, b) = ("the queue was good on day 500", "a store was there");
+    let (a, b) = ("the driver was good on day 500", "a store was there");
     let [one] = &predicted(&p, &["p.toml:teacher", "--text", a, "--pair", b])[..] else { panic!("one prediction") };
     assert_eq!((&one["text"], &one["text_pair"]), (&a.into(), &b.into()));
     let swapped = &predicted(&p, &["p.toml:teacher", "--text", b, "--pair", a])[0];
@@ -231,8 +231,10 @@ fn families_without_token_types_read_pairs_too() {
     assert_eq!(tokens.train.highest_type(), 0);
     assert!(predicted(&p, &["p.toml:teacher", "--text", "a store", "--pair", "a queue"])[0]["label"].is_string());
     // A model with one token type cannot read tokens with two.
-    p.write("p.toml", &format!("{ROWS}{STAGES}"));
-    p.write("tiny/config.json", &BERT.replace("\"hidden_size\"", "\"type_vocab_size\": 1, \"hidden_size\""));
+    let p = project();
+    fs::create_dir(p.path("narrow")).unwrap();
+    p.write("narrow/config.json", &BERT.replace("\"hidden_size\"", "\"type_vocab_size\": 1, \"hidden_size\""));
+    p.write("p.toml", &format!("{ROWS}{STAGES}").replace("base = \"tiny\"", "base = \"narrow\""));
     assert!(p.failure("teacher").contains(
         "the rows are pairs of texts with token types 0 to 1, but the model has only 1 (`type_vocab_size` of its config.json)"
     ));

@@ -119,7 +119,7 @@ fn predict_labels_texts_from_a_folder_a_stage_and_a_file() {
             1,
             "error: cannot use some.csv: the file has no column `text` for the text; its columns are `id`, `tweet`; did you \
              mean text = \"tweet\"?\n\
-             help: choose a column with --column; if the file has no header, add --no-header and give its number\n"
+             help: choose a column with --column (of second texts with --pair-column); if the file has no header, add --no-header and give its number\n"
         )
     );
     let (code, _, err) = p.pipe(&["predict", "p.toml:techer", "--text", "x"]);

@@ -10,9 +10,8 @@ use crate::cli::context::Context;
 use crate::cli::words::model::{Definition, Wanted};
 use crate::error::Error;
 use crate::report::{Color, color, secret};
-use crate::stages::shared::predictor::{Cleaned, Prediction, Predictor};
+use crate::stages::shared::predictor::{Cleaned, Prediction, Predictor, Texts};
 use crate::stages::shared::texts::{File, Hint, MissingColumn, ReadError};
-use pipe_ml::text::tokenizer::Texts;
 
 /// Label texts with a model.
 ///

@@ -8,18 +8,20 @@ use crate::contract::trial::{Sample, Target, Template};
 use crate::text::diagnostic::{Diagnostic, Place};
 use crate::text::value::{Item, Node, Table};
 
-/// Try each sample of a stage's templates on its own, and let its kind look at the targets.
-pub(crate) fn problems_of_trials(stage: &Drawn, pipeline: &Pipeline) -> Vec<Diagnostic> {
-    let mut problems = Vec::new();
-    for runs in &stage.runs {
-        let template = &runs.template;
-        problems.extend(template.samples.iter().flat_map(|sample| refused(stage, template, sample, pipeline)));
-        problems.extend(wrong_target(stage, template, pipeline).into_iter().map(|wrong| {
-            let place = stage.parameters.get(wrong.key).map_or(&stage.place, |item| &item.value.place);
-            wrong.help.into_iter().fold(Diagnostic::new(wrong.message).at(place), Diagnostic::help)
-        }));
+impl Pipeline {
+    /// Try each sample of a stage's templates on its own, and let its kind look at the targets.
+    pub(crate) fn problems_of_trials(&self, stage: &Drawn) -> Vec<Diagnostic> {
+        let mut problems = Vec::new();
+        for runs in &stage.runs {
+            let template = &runs.template;
+            problems.extend(template.samples.iter().flat_map(|sample| refused(stage, template, sample, self)));
+            problems.extend(wrong_target(stage, template, self).into_iter().map(|wrong| {
+                let place = stage.parameters.get(wrong.key).map_or(&stage.place, |item| &item.value.place);
+                wrong.help.into_iter().fold(Diagnostic::new(wrong.message).at(place), Diagnostic::help)
+            }));
+        }
+        problems
     }
-    problems
 }
 
 fn refused(stage: &Drawn, template: &Template, sample: &Sample, pipeline: &Pipeline) -> Vec<Diagnostic> {

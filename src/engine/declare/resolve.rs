@@ -7,7 +7,6 @@ use super::fan_out::fan_out;
 use super::graph;
 use super::instance::Instance;
 use super::layers::{Definition, take_seed, take_string};
-use super::rehearse::problems_of_trials;
 use super::wiring::draw;
 use crate::contract::kind::Kind;
 use crate::text::diagnostic::{Diagnostic, Diagnostics, Place, Source};
@@ -120,7 +119,7 @@ fn resolve_one(
         instances,
         origin,
     };
-    problems.extend(drawn.iter().flat_map(|stage| problems_of_trials(stage, &pipeline)));
+    problems.extend(drawn.iter().flat_map(|stage| pipeline.problems_of_trials(stage)));
     (problems.len() == before).then_some(pipeline)
 }
 

@@ -1,3 +1,5 @@
+//! Tests of what a search varies, and of its rungs.
+
 use serde_json::json;
 
 use super::over::{Over, Varied};

@@ -11,7 +11,8 @@ use pipe_ml::judge::classifier::Classifier;
 use pipe_ml::judge::metrics::Scoring;
 use pipe_ml::judge::readable::check_types;
 use pipe_ml::text::data::{Cleaning, Split, TokenRow};
-use pipe_ml::text::tokenizer::{Encoded, Texts, Tokenizer};
+pub use pipe_ml::text::tokenizer::Texts;
+use pipe_ml::text::tokenizer::{Encoded, Tokenizer};
 use pipe_ml::watch::Silent;
 
 pub struct Predictor {

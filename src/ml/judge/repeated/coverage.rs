@@ -38,7 +38,6 @@ fn the_t_interval_holds_the_mean_in_95_of_100_cases() {
             let interval = Spread::of(&values).unwrap().interval.unwrap();
             interval.low <= 0.85 && 0.85 <= interval.high
         });
-        println!("t interval, {runs} runs: {:.2} %", 100.0 * found);
         assert!((found - 0.95).abs() < 0.01, "{runs} runs: {found}");
     }
 }
@@ -113,7 +112,6 @@ fn the_two_level_interval_holds_the_change_for_other_seeds_and_rows() {
             interval.low <= 0.0 && 0.0 <= interval.high
         };
         let found = share(simulations, holds);
-        println!("two levels, {}: {:.2} % of {simulations}", world.name, 100.0 * found);
         // Four standard errors of the simulation below, and what is wider than it has to be above.
         let error = (0.95 * 0.05 / simulations as f64).sqrt();
         assert!((0.935 - 4.0 * error..0.985 + 2.0 * error).contains(&found), "{}: {found}", world.name);

@@ -3,6 +3,7 @@
 mod cache;
 mod charsmap;
 mod compare;
+mod encoded;
 mod files;
 pub mod learn;
 mod open;
@@ -18,7 +19,8 @@ mod wordpiece;
 mod words;
 
 pub use self::compare::difference;
+pub use self::encoded::Encoded;
 pub use self::files::{FILES, copy_files, files, is_in};
-pub use self::open::{Encoded, Tokenizer};
+pub use self::open::Tokenizer;
 pub use self::pair::Texts;
 pub use self::save::{Limit, limit, save};

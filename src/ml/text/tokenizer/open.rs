@@ -8,6 +8,7 @@ use regex::Regex;
 use tokenizers::{ModelWrapper, PreTokenizerWrapper, Tokenizer as Library};
 
 use super::cache::{Cache, Caches};
+use super::encoded::Encoded;
 use super::files::Opened;
 use super::pair::{PairEnds, Texts};
 use super::settings::{Settings, Side};
@@ -52,17 +53,6 @@ enum Way {
     WordPiece,
     /// Unigram as sentencepiece computes it.
     Unigram(Box<Unigram>),
-}
-
-/// One encoded text, or pair of texts.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Encoded {
-    pub ids: Vec<u32>,
-    /// The type of each token: 1 if it belongs to the second text of a pair. Empty if all are 0, or if the model has no
-    /// token types.
-    pub types: Vec<u8>,
-    /// Number of ids before truncation, special tokens included.
-    pub full: usize,
 }
 
 impl Tokenizer {

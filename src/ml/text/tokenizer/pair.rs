@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, anyhow, ensure};
 use tokenizers::Tokenizer as Library;
 
-use super::open::Encoded;
+use super::encoded::Encoded;
 use super::settings::Side;
 
 /// What becomes one row: a text, or a pair of texts.
