@@ -109,6 +109,9 @@ impl Stage for Tokenize {
         }
         cx.fact("tokens", (report.train.tokens + report.validation.tokens + report.test.tokens) as f64);
         cx.fact("truncated", (report.train.truncated + report.validation.truncated + report.test.truncated) as f64);
+        if [&tokens.train, &tokens.validation, &tokens.test].into_iter().any(|split| split.highest_type() > 0) {
+            tokenizer::name_types(&out)?;
+        }
         tokens.write(&out)?;
         if let Some(cleaning) = &corpus.cleaning {
             cleaning.write(&out)?;

@@ -102,6 +102,9 @@ fn pairs_go_through_every_kind() {
     assert_eq!(corpus.test[0].pair.as_deref(), Some("a store was there"));
     let tokens = Tokens::open(&p.folder("p.toml", "tokens")).unwrap();
     assert_eq!((tokens.train.highest_type(), tokens.test.types(0)[0]), (1, 0));
+    // Classes of transformers that take a tokenizer.json as it is give token types only if they are asked to.
+    let config = fs::read_to_string(p.folder("p.toml", "teacher").join("tokenizer_config.json")).unwrap();
+    assert!(config.contains("\"token_type_ids\""), "{config}");
     // What a model read travels with it, and so does how to give it pairs.
     for stage in ["teacher", "adapted.model", "pruned", "int8", "student", "served"] {
         let dir = p.folder("p.toml", stage);

@@ -23,4 +23,4 @@ pub use self::encoded::Encoded;
 pub use self::files::{FILES, copy_files, files, is_in};
 pub use self::open::Tokenizer;
 pub use self::pair::Texts;
-pub use self::save::{Limit, limit, save};
+pub use self::save::{Limit, limit, name_types, save};

@@ -67,6 +67,16 @@ pub fn limit(dir: &Path, max_length: usize) -> Result<()> {
     write_json(&path, config)
 }
 
+/// Say in a folder whose rows have token types that the model gets them: the plain class gives none in transformers 5
+/// unless `model_input_names` asks for them.
+pub fn name_types(dir: &Path) -> Result<()> {
+    let path = dir.join(CONFIG);
+    let mut config = read_config(&path)?;
+    let names = ["input_ids", "token_type_ids", "attention_mask"];
+    config.entry("model_input_names").or_insert(names.as_slice().into());
+    write_json(&path, config)
+}
+
 /// Write `tokenizer_config.json` such that transformers uses the `tokenizer.json` of the folder unchanged.
 ///
 /// For BERT and RoBERTa it builds the same pipeline from these settings. Other classes build their own pipeline around
