@@ -9,4 +9,5 @@ pub use pipe_engine::contract::measured::Measured;
 pub use pipe_engine::contract::needs::Needs;
 pub use pipe_engine::contract::port::{Arity, Extra, MorePorts, Port, Type};
 pub use pipe_engine::contract::progress::Progress;
-pub use pipe_engine::contract::trial::{Found, Override, Template, Trial, Tried};
+pub use pipe_engine::contract::trial::{Beginning, Found, Override, Sample, Target, Template, Trial, Tried};
+pub use pipe_engine::store::artifact::Artifact;

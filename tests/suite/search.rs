@@ -7,23 +7,10 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use crate::crash::{Dice, crashes};
-use crate::project::Project;
+use crate::project::{Project, ROWS};
 
-const PIPELINE: &str = r#"
-name = "search"
-seed = 7
-[stage.corpus]
-use = "preprocess"
-sources = [
-  { path = "train.csv", format = "csv" },
-  { path = "test.tsv", format = "tsv", split = "test", text = "words", label = "class" },
-]
-validation = 0.3
-[stage.tokens]
-use = "tokenize@32"
-in.corpus = "corpus"
-tokenizer = "tiny"
-[stage.teacher]
+/// The stages before a search, after the corpus and the tokens of other tests.
+const STAGES: &str = r#"[stage.teacher]
 use = "train"
 in.tokens = "tokens"
 base = "tiny"
@@ -49,9 +36,14 @@ over.teacher.cycles = { low = 1, high = 2, when.teacher.schedule = "cosine-with-
 export = "out"
 "#;
 
+/// The pipeline without a search, with enough validation rows to tell trials apart.
+fn plain() -> String {
+    ROWS.replace("validation = 0.2", "validation = 0.3") + STAGES
+}
+
 fn project(search: &str) -> Project {
     let p = Project::new();
-    p.write("p.toml", &format!("{PIPELINE}{search}"));
+    p.write("p.toml", &(plain() + search));
     p
 }
 
@@ -83,6 +75,18 @@ fn run(p: &Project, more: &[&str]) -> (i32, String) {
     (code, err)
 }
 
+/// The plain pipeline with the values of a trial.
+fn by_hand(row: &BTreeMap<String, String>) -> String {
+    let mut more = format!("schedule = {:?}\n", row["teacher.schedule"]);
+    if !row["teacher.cycles"].is_empty() {
+        more += &format!("cycles = {}\n", row["teacher.cycles"]);
+    }
+    plain()
+        .replace("learning-rate = 1e-3", &format!("learning-rate = {}", row["teacher.learning-rate"]))
+        .replace("batch-size = 8", &format!("batch-size = {}", row["teacher.batch-size"]))
+        .replace("epochs = 4\n", &format!("epochs = 4\n{more}"))
+}
+
 fn folder(p: &Project, stage: &str) -> PathBuf {
     let (code, out, err) = p.pipe(&["cache", "path", "p.toml", stage]);
     assert_eq!(code, 0, "{err}");
@@ -110,22 +114,14 @@ fn a_search_finds_the_best_trial_and_shares_the_cache_with_plain_runs() {
     let best = rows.iter().enumerate().min_by(|a, b| value(a.1).total_cmp(&value(b.1))).unwrap();
     assert!(err.contains(&format!("best of 5 trials: trial {}, loss {:.4}", best.0, value(best.1))), "{err}");
     // The winner's values, written by hand: nothing runs, and the model is the best one.
-    let mut by_hand =
-        PIPELINE.replace("learning-rate = 1e-3", &format!("learning-rate = {}", best.1["teacher.learning-rate"]));
-    by_hand = by_hand.replace("batch-size = 8", &format!("batch-size = {}", best.1["teacher.batch-size"]));
-    let mut more = format!("schedule = {:?}\n", best.1["teacher.schedule"]);
-    if !best.1["teacher.cycles"].is_empty() {
-        more += &format!("cycles = {}\n", best.1["teacher.cycles"]);
-    }
-    by_hand = by_hand.replace("epochs = 4\n", &format!("epochs = 4\n{more}"));
-    p.write("hand.toml", &by_hand);
+    p.write("hand.toml", &by_hand(best.1));
     let (code, _, err) = p.pipe(&["run", "hand.toml"]);
     assert!(code == 0 && err.contains(" 0 run"), "{err}");
     let (_, out, _) = p.pipe(&["cache", "path", "hand.toml", "teacher"]);
     let model = fs::read(Path::new(out.trim()).join("model.safetensors")).unwrap();
     assert!(fs::read(folder(&p, "search.best").join("model.safetensors")).unwrap() == model);
     // More trials: the first ones stay.
-    p.write("p.toml", &format!("{PIPELINE}{}", search.replace("@5", "@7")));
+    p.write("p.toml", &(plain() + &search.replace("@5", "@7")));
     let (code, err) = run(&p, &[]);
     assert_eq!(code, 0, "{err}");
     assert_eq!(csv(&p)[..5], rows[..]);
@@ -161,14 +157,7 @@ fn rungs_cut_trials_and_the_rest_end_in_the_bits_of_a_whole_training() {
     let complete: Vec<_> = rows.iter().enumerate().filter(|(_, row)| row["state"] == "complete").collect();
     for (_, row) in complete {
         let q = project("");
-        let mut by_hand =
-            PIPELINE.replace("learning-rate = 1e-3", &format!("learning-rate = {}", row["teacher.learning-rate"]));
-        by_hand = by_hand.replace("batch-size = 8", &format!("batch-size = {}", row["teacher.batch-size"]));
-        let mut more = format!("schedule = {:?}\n", row["teacher.schedule"]);
-        if !row["teacher.cycles"].is_empty() {
-            more += &format!("cycles = {}\n", row["teacher.cycles"]);
-        }
-        q.write("p.toml", &by_hand.replace("epochs = 4\n", &format!("epochs = 4\n{more}")));
+        q.write("p.toml", &by_hand(row));
         assert_eq!(run(&q, &[]).0, 0);
         let (_, out, _) = q.pipe(&["metrics", "p.toml", "--json"]);
         let value = row["macro-f1"].parse::<f64>().unwrap();

@@ -19,8 +19,8 @@ pub trait Known {
 
 /// A stage before the first one runs.
 ///
-/// Nothing that a stage makes is there yet. What is there are the parameters of all stages, and the files outside the cache
-/// that are on this machine.
+/// A rule can look at the parameters of all stages, and at the files outside the cache that are on this machine. No stage has
+/// made anything yet.
 #[derive(Clone, Copy)]
 pub struct Ahead<'a> {
     known: &'a dyn Known,

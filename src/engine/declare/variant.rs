@@ -66,6 +66,19 @@ impl Pipeline {
         Ok(Variant { instances, target, affected })
     }
 
+    /// A pipeline of these instances, which run under the name of this one.
+    pub(crate) fn of_trials(&self, instances: Vec<Instance>) -> Self {
+        Self {
+            name: self.name.clone(),
+            description: None,
+            profile: self.profile.clone(),
+            profiles: Vec::new(),
+            source: self.source.clone(),
+            instances,
+            origin: None,
+        }
+    }
+
     /// The tables of the stages that an instance depends on, without exports.
     fn upstream_of(&self, at: usize, stages: &Table) -> Table {
         let mut needed = vec![false; self.instances.len()];

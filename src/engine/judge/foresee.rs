@@ -8,11 +8,11 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use super::external::{Externals, Lookup, Revision};
 use super::job::Job;
 use super::plan::{Action, Foreseen};
+use super::trial::around;
 use crate::contract::context::Context;
 use crate::contract::event::{Event, Observer};
 use crate::contract::trial::{Found, Next, Trial, Trials, Tried};
 use crate::declare::graph::Graph;
-use crate::declare::resolve::Pipeline;
 use crate::declare::variant::Variant;
 use crate::store::artifact::Artifact;
 use crate::store::entry::{Curve, Sub};
@@ -55,15 +55,7 @@ impl Job<'_> {
     /// The result of a trial, if the cache has it.
     fn look(&self, trial: &Trial) -> Option<Found> {
         let Variant { instances, target, .. } = self.pipeline.variant(&trial.target, &trial.overrides).ok()?;
-        let pipeline = Pipeline {
-            name: self.pipeline.name.clone(),
-            description: None,
-            profile: self.pipeline.profile.clone(),
-            profiles: Vec::new(),
-            source: self.pipeline.source.clone(),
-            instances,
-            origin: None,
-        };
+        let pipeline = self.pipeline.of_trials(instances);
         let graph = Graph::of(&pipeline.instances);
         let (needed, forced) = (graph.closure(&[target]), vec![false; pipeline.instances.len()]);
         let lookup = Lookup { root: self.root, origins: self.origins, revision: &Revision::new() };
@@ -77,18 +69,7 @@ impl Job<'_> {
         };
         let entry = entry_of(target)?.clone();
         let outputs = entry.outputs.iter().map(|(port, a)| Some((port.clone(), self.cache.view(a).ok()?)));
-        let (mut inputs, mut others) = (BTreeMap::new(), BTreeMap::new());
-        for wire in &pipeline.instances[target].inputs {
-            let artifact = entry_of(wire.from).and_then(|entry| entry.outputs.get(wire.output));
-            if let Some(artifact) = artifact {
-                inputs.entry(wire.port).or_insert_with(|| artifact.clone());
-            }
-        }
-        for at in (0..pipeline.instances.len()).filter(|at| *at != target) {
-            if let Some(entry) = entry_of(at) {
-                others.insert(pipeline.instances[at].stage.clone(), entry.clone());
-            }
-        }
+        let (inputs, others) = around((target, 0..pipeline.instances.len()), &pipeline.instances, &entry_of);
         let fingerprint = verdicts[target].as_ref()?.fingerprint.clone()?;
         let stage = format!("{}[{}]", pipeline.instances[target].stage, trial.label);
         Some(Found { stage, fingerprint, outputs: outputs.collect::<Option<_>>()?, entry, inputs, others })

@@ -1,7 +1,11 @@
-//! Finds the result of a trial by the name under which runs report it: `teacher[trial=3]`.
+//! The results of trials: found by the name under which runs report them, `teacher[trial=3]`, and what surrounds one.
+
+use std::collections::BTreeMap;
 
 use super::project::Project;
+use crate::declare::instance::Instance;
 use crate::declare::resolve::Pipeline;
+use crate::store::artifact::Artifact;
 use crate::store::entry::Entry;
 
 /// The last result of a trial.
@@ -25,6 +29,22 @@ impl Project {
         let entry = self.cache.entry(&fingerprint).ok()??;
         Some(OfTrial { instance, fingerprint, entry })
     }
+}
+
+/// The first artifact on each input port of a trial's target, and the results of these other instances by stage.
+pub(crate) fn around<'a>(
+    (target, others): (usize, impl Iterator<Item = usize>),
+    instances: &[Instance],
+    entry_of: &dyn Fn(usize) -> Option<&'a Entry>,
+) -> (BTreeMap<&'static str, Artifact>, BTreeMap<String, Entry>) {
+    let mut inputs = BTreeMap::new();
+    for wire in &instances[target].inputs {
+        if let Some(artifact) = entry_of(wire.from).and_then(|entry| entry.outputs.get(wire.output)) {
+            inputs.entry(wire.port).or_insert_with(|| artifact.clone());
+        }
+    }
+    let others = others.filter(|at| *at != target);
+    (inputs, others.filter_map(|at| Some((instances[at].stage.clone(), entry_of(at)?.clone()))).collect())
 }
 
 /// The name without its last coordinate: `scores[teacher]` of `scores[teacher, trial=3]`.

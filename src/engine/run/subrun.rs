@@ -15,13 +15,13 @@ use crate::contract::event::{Event, Observer, StageInfo};
 use crate::contract::trial::{Found, Next, Trial, Trials, Tried};
 use crate::declare::graph::Graph;
 use crate::declare::instance::Instance;
-use crate::declare::resolve::Pipeline;
 use crate::declare::variant::{NoVariant, Variant};
 use crate::judge::external::{Externals, Lookup, Revision};
 use crate::judge::history::History;
 use crate::judge::job::Job;
+use crate::judge::trial::around;
 use crate::store::artifact::Artifact;
-use crate::store::entry::{Entry, Sub};
+use crate::store::entry::Sub;
 use crate::store::partial::Partial;
 
 /// The trials of one running stage.
@@ -200,15 +200,7 @@ impl<'a> SubRuns<'a> {
 
     fn run_all(&self, mut whole: Whole) -> anyhow::Result<(Vec<Tried>, Vec<Sub>)> {
         let Around { job, options, observer, lease, .. } = self.around;
-        let pipeline = Pipeline {
-            name: job.pipeline.name.clone(),
-            description: None,
-            profile: job.pipeline.profile.clone(),
-            profiles: Vec::new(),
-            source: job.pipeline.source.clone(),
-            instances: std::mem::take(&mut whole.instances),
-            origin: None,
-        };
+        let pipeline = job.pipeline.of_trials(std::mem::take(&mut whole.instances));
         let count = pipeline.instances.len();
         let graph = Graph::of(&pipeline.instances);
         let targets: Vec<usize> = whole.trials.iter().flatten().copied().collect();
@@ -279,7 +271,9 @@ impl<'a> SubRuns<'a> {
                     match outputs {
                         Ok(outputs) => {
                             let (fingerprint, entry) = (fingerprint.clone(), entry.as_ref().clone());
-                            let (inputs, others) = around(at, whole, states);
+                            let trial = whole.of_trial.get(&at);
+                            let others = (0..states.len()).filter(|other| whole.of_trial.get(other) == trial);
+                            let (inputs, others) = around((at, others), &whole.instances, &|at| states[at].entry());
                             Tried::Done(Box::new(Found { stage, fingerprint, entry, outputs, inputs, others }))
                         }
                         Err::<_, crate::store::error::CacheError>(e) => {
@@ -299,24 +293,6 @@ impl<'a> SubRuns<'a> {
         });
         Ok((all, subs.collect()))
     }
-}
-
-/// The inputs of a trial's target, and the other results that the trial gave.
-fn around(
-    target: usize,
-    whole: &Whole,
-    states: &[State],
-) -> (BTreeMap<&'static str, Artifact>, BTreeMap<String, Entry>) {
-    let mut inputs = BTreeMap::new();
-    for wire in &whole.instances[target].inputs {
-        if let Some(artifact) = states[wire.from].entry().and_then(|entry| entry.outputs.get(wire.output)) {
-            inputs.entry(wire.port).or_insert_with(|| artifact.clone());
-        }
-    }
-    let trial = whole.of_trial.get(&target);
-    let others = states.iter().enumerate().filter(|(at, _)| *at != target && whole.of_trial.get(at) == trial);
-    let others = others.filter_map(|(at, state)| Some((whole.instances[at].stage.clone(), state.entry()?.clone())));
-    (inputs, others.collect())
 }
 
 /// Which stage of a trial failed, and why.

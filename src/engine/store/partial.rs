@@ -99,7 +99,7 @@ impl Partial {
         self.folder(&self.out()).map_err(|e| CacheError::io("create", &self.out(), e))
     }
 
-    /// Put files into the work folder, unless an earlier attempt left some there.
+    /// Put files into the work folder, each whole or not at all, unless an earlier attempt left some there.
     pub(crate) fn begin_with(&self, files: &Path) -> Result<(), CacheError> {
         let work = self.work();
         if fs::read_dir(&work).is_ok_and(|mut found| found.next().is_some()) {
@@ -108,8 +108,12 @@ impl Partial {
         self.folder(&work).map_err(|e| CacheError::io("create", &work, e))?;
         for file in fs::read_dir(files).map_err(|e| CacheError::io("read", files, e))? {
             let from = file.map_err(|e| CacheError::io("read", files, e))?.path();
-            let to = work.join(from.file_name().unwrap_or_default());
-            self.disk.change(Change::Copy { from: &from, to: &to }).map_err(|e| CacheError::io("copy", &from, e))?;
+            let (copy, to) = (&self.dir.join("copy"), &work.join(from.file_name().unwrap_or_default()));
+            let changes =
+                [Change::Remove(copy), Change::Copy { from: &from, to: copy }, Change::Rename { from: copy, to }];
+            for change in changes {
+                self.disk.change(change).map_err(|e| CacheError::io("copy", &from, e))?;
+            }
         }
         Ok(())
     }

@@ -6,6 +6,8 @@ use libm::{erfc, exp, expm1, log, log1p, sqrt};
 
 /// ln √(2π).
 pub(super) const LOG_ROOT_TWO_PI: f64 = 0.918_938_533_204_672_7;
+/// e to this power is below 1e-21: so many of these that a sum changes no search has.
+const NEGLIGIBLE: f64 = -48.5;
 /// Below this, Φ is replaced by its asymptotic series.
 const FAR: f64 = -20.0;
 
@@ -101,7 +103,9 @@ pub(super) fn log_sum_exp(terms: &[f64]) -> f64 {
     if most == f64::NEG_INFINITY {
         return most;
     }
-    log(terms.iter().map(|term| exp(term - most)).sum::<f64>()) + most
+    // Most kernels are far from a point, and what they add is lost in rounding.
+    let counts = terms.iter().map(|term| term - most).filter(|below| *below > NEGLIGIBLE);
+    log(counts.map(exp).sum::<f64>()) + most
 }
 
 #[cfg(test)]

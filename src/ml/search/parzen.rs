@@ -36,11 +36,35 @@ enum Column {
         shapes: Vec<Kernel>,
         shape: Vec<usize>,
     },
-    /// Shares of the choices, kernel by kernel, and their logarithms.
     Choices {
-        shares: Vec<Vec<f64>>,
-        log_shares: Vec<Vec<f64>>,
+        /// The choice of each kernel's point; none for the wide kernel.
+        chosen: Vec<Option<usize>>,
+        /// How many choices there are.
+        count: usize,
+        shares: Shares,
+        log_shares: Shares,
     },
+}
+
+/// The share of a choice in a kernel.
+#[derive(Debug, Clone, Copy)]
+struct Shares {
+    /// Of the choice of the kernel's point.
+    own: f64,
+    /// Of another choice.
+    other: f64,
+    /// Of each choice in the wide kernel.
+    wide: f64,
+}
+
+impl Shares {
+    fn of(self, chosen: Option<usize>, choice: usize) -> f64 {
+        match chosen {
+            Some(own) if own == choice => self.own,
+            Some(_) => self.other,
+            None => self.wide,
+        }
+    }
 }
 
 /// A normal distribution that is cut off at the bounds of the parameter.
@@ -102,14 +126,11 @@ impl Column {
         }
         if let &Domain::Categories(choices) = domain {
             let prior = 1.0 / (coordinates.iter().flatten().count() + 1) as f64;
-            let shares = |coordinate: &Option<f64>| {
-                let sum = prior * choices as f64 + if coordinate.is_some() { 1.0 } else { 0.0 };
-                let own = |choice| if *coordinate == Some(choice as f64) { 1.0 } else { 0.0 };
-                (0..choices).map(|choice| (prior + own(choice)) / sum).collect()
-            };
-            let shares: Vec<Vec<f64>> = coordinates.iter().chain([&None]).map(shares).collect();
-            let log_shares = shares.iter().map(|shares| shares.iter().map(|share| log(*share)).collect()).collect();
-            return Self::Choices { shares, log_shares };
+            let all = prior * choices as f64;
+            let shares = Shares { own: (prior + 1.0) / (all + 1.0), other: prior / (all + 1.0), wide: prior / all };
+            let log_shares = Shares { own: log(shares.own), other: log(shares.other), wide: log(shares.wide) };
+            let chosen = coordinates.iter().chain([&None]).map(|coordinate| coordinate.map(|x| x as usize)).collect();
+            return Self::Choices { chosen, count: choices, shares, log_shares };
         }
         let bounds = domain.bounds().unwrap_or_default();
         let kernels = kernels(coordinates, bounds, narrow);
@@ -137,7 +158,10 @@ impl Column {
     fn sample(&self, domain: &Domain, kernel: usize, (u, digits): (f64, usize)) -> Value {
         let kernel = match self {
             Self::Single(value) => return *value,
-            Self::Choices { shares, .. } => return Value::Category(chosen(&shares[kernel], u)),
+            Self::Choices { chosen: of, count, shares, .. } => {
+                let shares: Vec<f64> = (0..*count).map(|choice| shares.of(of[kernel], choice)).collect();
+                return Value::Category(chosen(&shares, u));
+            }
             Self::Float(kernels) => kernels[kernel],
             Self::Integer { shapes, shape } => shapes[shape[kernel]],
         };
@@ -153,9 +177,9 @@ impl Column {
         let Some(x) = domain.coordinate(value) else { return };
         match self {
             Self::Single(_) => {}
-            Self::Choices { log_shares, .. } => {
+            Self::Choices { chosen, log_shares, .. } => {
                 let choice = x as usize;
-                terms.iter_mut().zip(log_shares).for_each(|(term, log_shares)| *term += log_shares[choice]);
+                terms.iter_mut().zip(chosen).for_each(|(term, chosen)| *term += log_shares.of(*chosen, choice));
             }
             Self::Float(kernels) => {
                 for (term, kernel) in terms.iter_mut().zip(kernels) {

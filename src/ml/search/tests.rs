@@ -234,7 +234,7 @@ fn a_search_goes_on_if_every_trial_fails() {
     assert_eq!(search(&space(), sampler(Method::Tpe), 30, |_, _| Outcome::Failed).len(), 30);
 }
 
-/// Trials that run at the same time are told apart by the pending ones before them.
+/// Trials that run at the same time differ, because each knows the pending ones before it.
 #[test]
 fn pending_trials_keep_others_away() {
     let history = search(&space(), sampler(Method::Tpe), 12, rate);

@@ -181,9 +181,6 @@ impl Stage for Search {
             .collect();
         cx.note(format!("best of {} trials: trial {k}, {figure} {value:.4}: {}", attempts.len(), values.join(", ")));
         cx.keep(format!("best: trial {k} of {}, {figure} {value:.4}: {}", attempts.len(), values.join(", ")));
-        if best.found.is_none() {
-            bail!("internal error: the best trial has no result");
-        }
         copy_model(cx, best)?;
         let name = cx.stage().to_owned();
         Report { name: &name, plan: &plan, attempts: &attempts }.write(&cx.output("trials")?)?;

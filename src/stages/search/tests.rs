@@ -2,9 +2,11 @@
 
 use serde_json::json;
 
+use super::objective::Objective;
 use super::over::{Over, Varied};
 use super::rungs::RungParameters;
-use pipe_ml::search::Value;
+use super::trials::{Attempt, Plan};
+use pipe_ml::search::{Method, Outcome, Sampler, Value};
 
 fn over(json: serde_json::Value) -> Over {
     serde_json::from_value(json).unwrap_or_else(|e| panic!("{e}"))
@@ -77,4 +79,43 @@ fn brackets_leave_one_trial() {
         assert!((1..=2).contains(&left), "{epochs:?} {keep}: {bracket} → {left}");
     }
     assert_eq!((rungs(&[1, 3], 0.5).bracket(), rungs(&[1, 3], 0.5).kept(3)), (4, 2));
+}
+
+#[test]
+fn patience_and_budget_end_a_search() {
+    let plan = |patience, budget, maximize| Plan {
+        objective: Objective::of("scores.macro-f1").unwrap(),
+        varied: Varied::of(&over(json!({ "t": { "a": [1] } }))).unwrap(),
+        sampler: Sampler { method: Method::Random, startup: 5, seed: 0, maximize },
+        trials: 9,
+        parallel: 1,
+        patience,
+        budget,
+        rungs: None,
+        first: vec![None],
+    };
+    let attempts = |outcomes: &[Outcome]| -> Vec<Attempt> {
+        let attempt = |outcome: &Outcome| Attempt { outcome: *outcome, seconds: 40.0, ..Attempt::new(vec![None]) };
+        outcomes.iter().map(attempt).collect()
+    };
+    let values = |all: &[f64]| attempts(&all.iter().map(|x| Outcome::Value(*x)).collect::<Vec<_>>());
+    let patient = plan(Some(2), None, true);
+    assert_eq!(patient.end(&values(&[0.5, 0.4])), None);
+    // An equal value is no better one.
+    assert_eq!(
+        patient.end(&values(&[0.5, 0.4, 0.5])).as_deref(),
+        Some("the search ends: 2 trials without a better macro-f1")
+    );
+    assert_eq!(patient.end(&values(&[0.5, 0.4, 0.6])), None);
+    assert_eq!(plan(Some(2), None, false).end(&values(&[0.5, 0.4, 0.5])), None);
+    // A trial without a value, or one that was cut, is not a better one; if none has a value, there is nothing to wait for.
+    let cut = Outcome::Cut { rung: 0, value: 0.9 };
+    assert!(patient.end(&attempts(&[Outcome::Value(0.5), cut, Outcome::Failed])).is_some());
+    assert_eq!(patient.end(&attempts(&[Outcome::Failed; 5])), None);
+    let thrifty = plan(None, Some(100), true);
+    assert_eq!(thrifty.end(&values(&[0.5, 0.4])), None);
+    assert_eq!(
+        thrifty.end(&values(&[0.5, 0.4, 0.3])).as_deref(),
+        Some("the search ends: its trials took 120 s of the budget of 100 s")
+    );
 }

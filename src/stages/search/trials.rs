@@ -46,7 +46,7 @@ pub(super) struct Attempt {
 }
 
 impl Attempt {
-    fn new(point: Point) -> Self {
+    pub(super) fn new(point: Point) -> Self {
         Self { point, outcome: Outcome::Pending, error: None, found: None, reports: Vec::new(), seconds: 0.0 }
     }
 
@@ -208,19 +208,21 @@ impl Plan<'_> {
         best
     }
 
-    /// Whether a rule ends the search before its last trial.
-    fn is_over(&self, cx: &Context, attempts: &[Attempt]) -> bool {
+    /// Why the search ends before its last trial, if a rule says so.
+    pub(super) fn end(&self, attempts: &[Attempt]) -> Option<String> {
         let since = self.best(attempts).map_or(0, |(k, ..)| attempts.len() - 1 - k);
         if let Some(patience) = self.patience.filter(|patience| since >= *patience) {
-            cx.note(format!("the search ends: {patience} trials without a better {}", self.objective.figure));
-            return true;
+            return Some(format!("the search ends: {patience} trials without a better {}", self.objective.figure));
         }
         let spent: f64 = attempts.iter().map(|attempt| attempt.seconds).sum();
-        if let Some(budget) = self.budget.filter(|budget| spent >= *budget as f64) {
-            cx.note(format!("the search ends: its trials took {spent:.0} s of the budget of {budget} s"));
-            return true;
-        }
-        false
+        let budget = self.budget.filter(|budget| spent >= *budget as f64)?;
+        Some(format!("the search ends: its trials took {spent:.0} s of the budget of {budget} s"))
+    }
+
+    fn is_over(&self, cx: &Context, attempts: &[Attempt]) -> bool {
+        let end = self.end(attempts);
+        end.iter().for_each(|why| cx.note(why.as_str()));
+        end.is_some()
     }
 
     /// Report the last of some trials.

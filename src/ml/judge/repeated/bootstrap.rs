@@ -279,16 +279,4 @@ mod tests {
         let most = watch.most.into_inner();
         assert!((BLOCK..DRAWS / 2).contains(&most), "{most}");
     }
-
-    /// A measurement, not a test: `cargo test --release -p pipe-ml -- --ignored a_million_rows --nocapture`.
-    #[test]
-    #[ignore = "a measurement: it takes a minute to make the rows"]
-    fn a_million_rows_take_seconds() {
-        for classes in [3, 5] {
-            let sample = Sample::new(1_000_000, classes, 5);
-            let start = std::time::Instant::now();
-            let found = two_level(&sample.rows(), &Silent).unwrap();
-            println!("1,000,000 rows, 5 pairs, {classes} classes: {:.2} s, {found:?}", start.elapsed().as_secs_f64());
-        }
-    }
 }

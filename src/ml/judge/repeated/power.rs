@@ -5,7 +5,7 @@ use super::student::{critical, normal};
 
 /// The probability of finding a difference, below which it counts as too small for the number of pairs. The usual choice.
 pub const POWER: f64 = 0.8;
-/// The most pairs that are proposed: nobody trains more, and a smaller difference hardly matters.
+/// The most pairs that are proposed: more runs are hardly ever trained, and a smaller difference hardly matters.
 const MOST: usize = 1000;
 /// Intervals of Simpson's rule; with these the power is accurate to 1e-9, for two pairs too.
 const INTERVALS: usize = 4000;

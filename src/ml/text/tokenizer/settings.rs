@@ -41,7 +41,7 @@ pub(super) struct Settings {
     pub(super) side: Side,
     /// `model_max_length`.
     pub(super) max_length: Option<usize>,
-    /// Whether the model is told which text of a pair a token belongs to (`token_type_ids`).
+    /// Whether the model takes `token_type_ids`, which say to which text of a pair a token belongs.
     pub(super) has_types: bool,
     /// Whether special tokens in a text are read as ordinary text.
     pub(super) splits_special: bool,
