@@ -70,7 +70,7 @@ impl Stage for Tokenize {
     }
 
     fn externals(&self) -> Vec<External> {
-        let what = What::Files(&tokenizer::READ);
+        let what = What::Files(&tokenizer::FILES);
         let external =
             |path: &String| External { name: "tokenizer".into(), key: "tokenizer", path: path.clone(), what };
         self.tokenizer.iter().map(external).collect()

@@ -40,17 +40,6 @@ pub const FILES: [&str; 9] = [
     "added_tokens.json",
 ];
 
-/// Every file that decides what a folder's tokenizer does: `config.json` names its class if `tokenizer_config.json` does not.
-pub const READ: [&str; FILES.len() + 1] = {
-    let mut all = ["config.json"; FILES.len() + 1];
-    let mut at = 0;
-    while at < FILES.len() {
-        all[at] = FILES[at];
-        at += 1;
-    }
-    all
-};
-
 /// The tokenizer files of a folder, in a fixed order.
 pub fn files(dir: &Path) -> Vec<PathBuf> {
     FILES.iter().map(|name| dir.join(name)).filter(|path| path.is_file()).collect()

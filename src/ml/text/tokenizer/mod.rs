@@ -20,7 +20,7 @@ mod words;
 
 pub use self::compare::difference;
 pub use self::encoded::Encoded;
-pub use self::files::{FILES, READ, copy_files, files, is_in};
+pub use self::files::{FILES, copy_files, files, is_in};
 pub use self::open::Tokenizer;
 pub use self::pair::Texts;
 pub use self::save::{Limit, limit, name_types, save};
