@@ -2,7 +2,6 @@
 
 mod gate;
 mod kind;
-mod label;
 mod markdown;
 mod plot;
 mod repeated;

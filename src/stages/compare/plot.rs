@@ -7,10 +7,13 @@ use std::fmt::Write as _;
 
 use unicode_width::UnicodeWidthStr;
 
-use super::label::{Area, Label, Layout};
 use super::row::{Comparison, Row};
-use crate::stages::shared::axis::Axis;
-use crate::stages::shared::drawing::{cut, ends, escaped, line, style};
+use crate::draw::area::Area;
+use crate::draw::axis::Axis;
+use crate::draw::label::{Label, Layout};
+use crate::draw::number::ends;
+use crate::draw::style::style;
+use crate::draw::svg::{cut, escaped, line};
 
 /// Sizes of the picture and of the field in it, in pixels.
 const WIDTH: f64 = 880.0;

@@ -1,9 +1,7 @@
 //! What several kinds, or a kind and a command, have in common.
 
-pub(crate) mod axis;
 pub mod base;
 pub mod card;
-pub(crate) mod drawing;
 pub mod inspector;
 pub mod labels;
 pub mod layers;

@@ -25,6 +25,8 @@ fn write_corpus(dir: &Path, pair: Option<String>) {
         pair: pair.clone(),
         label: (i % 2) as u32,
         source: "train".into(),
+        day: None,
+        made: None,
     };
     let rows: Vec<Example> = (0..20).map(row).collect();
     let labels = vec!["no".into(), "yes".into()];
@@ -183,7 +185,15 @@ fn sizes_that_a_parquet_page_declares_are_held_against_the_file() {
 #[test]
 fn a_text_stored_once_and_used_very_often_is_not_a_corpus() {
     let dir = tempfile::tempdir().unwrap();
-    let row = Example { id: "x".into(), text: "y".repeat(1 << 14), pair: None, label: 0, source: "train".into() };
+    let row = Example {
+        id: "x".into(),
+        text: "y".repeat(1 << 14),
+        pair: None,
+        label: 0,
+        source: "train".into(),
+        day: None,
+        made: None,
+    };
     let labels = vec!["no".into(), "yes".into()];
     Corpus {
         labels,

@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use arrow_array::cast::AsArray;
-use arrow_array::types::Int32Type;
-use arrow_array::{Array, ArrayRef, Int32Array, RecordBatch, StringArray};
-use arrow_schema::{DataType, Field, Schema};
+use arrow_array::types::{Date32Type, Int32Type};
+use arrow_array::{Array, ArrayRef, Date32Array, Int32Array, RecordBatch, StringArray};
+use arrow_schema::{Field, Schema};
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::basic::Compression;
@@ -41,6 +41,28 @@ pub struct Example {
     pub label: u32,
     /// Name of the source that the text comes from.
     pub source: String,
+    /// When it was written, in days since 1970-01-01; None if its source does not say.
+    pub day: Option<i32>,
+    /// Which example it was made from, and how; None for one that was read.
+    pub made: Option<Made>,
+}
+
+impl Example {
+    /// The bytes that it takes in memory.
+    fn size(&self) -> usize {
+        let made = self.made.as_ref().map_or(0, |made| made.origin.len() + made.operation.len());
+        let pair = self.pair.as_ref().map_or(0, String::len);
+        size_of::<Self>() + self.id.len() + self.text.len() + self.source.len() + pair + made
+    }
+}
+
+/// How an example was made from another one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Made {
+    /// The id of the other one, which is in the same split.
+    pub origin: String,
+    /// What was done: `swap`.
+    pub operation: String,
 }
 
 /// Cleaned, labelled and split texts.
@@ -80,15 +102,22 @@ impl Corpus {
         says_so || [&self.train, &self.validation, &self.test].into_iter().flatten().any(|row| row.pair.is_some())
     }
 
+    /// The columns that only some corpora have. All splits of a corpus have the same columns.
+    fn more(&self) -> More {
+        let any =
+            |has: fn(&Example) -> bool| [&self.train, &self.validation, &self.test].into_iter().flatten().any(has);
+        More { pairs: self.has_pairs(), days: any(|row| row.day.is_some()), made: any(|row| row.made.is_some()) }
+    }
+
     /// Write `train.parquet`, `validation.parquet`, `test.parquet`, `corpus.json` and `preprocessing.json`.
     ///
     /// The same corpus gives the same bytes: no times, no versions, a fixed compression.
     pub fn write(&self, dir: &Path) -> Result<()> {
         std::fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
-        let pairs = self.has_pairs();
-        write_split(&dir.join("train.parquet"), &self.train, pairs)?;
-        write_split(&dir.join("validation.parquet"), &self.validation, pairs)?;
-        write_split(&dir.join("test.parquet"), &self.test, pairs)?;
+        let more = self.more();
+        write_split(&dir.join("train.parquet"), &self.train, more)?;
+        write_split(&dir.join("validation.parquet"), &self.validation, more)?;
+        write_split(&dir.join("test.parquet"), &self.test, more)?;
         let path = dir.join("corpus.json");
         let description = Description { labels: self.labels.clone(), report: self.report.clone() };
         let mut text = serde_json::to_string_pretty(&description)?;
@@ -98,29 +127,43 @@ impl Corpus {
     }
 }
 
-/// The column with the second texts, which only a corpus of pairs has.
+/// The columns that only some corpora have: second texts, dates, and what examples were made from.
 const PAIR: &str = "text_pair";
+const DATE: &str = "date";
+const ORIGIN: &str = "origin";
+const OPERATION: &str = "operation";
 
-fn write_split(path: &Path, rows: &[Example], pairs: bool) -> Result<()> {
-    let text =
-        |column: fn(&Example) -> &str| -> ArrayRef { Arc::new(StringArray::from_iter_values(rows.iter().map(column))) };
-    let mut fields = vec![
-        Field::new("text", DataType::Utf8, false),
-        Field::new("label", DataType::Int32, false),
-        Field::new("source", DataType::Utf8, false),
-        Field::new("id", DataType::Utf8, false),
-    ];
-    let mut columns: Vec<ArrayRef> = vec![
-        text(|row| &row.text),
-        Arc::new(Int32Array::from_iter_values(rows.iter().map(|row| row.label as i32))),
-        text(|row| &row.source),
-        text(|row| &row.id),
-    ];
-    if pairs {
-        fields.insert(1, Field::new(PAIR, DataType::Utf8, false));
-        columns.insert(1, text(|row| row.pair.as_deref().unwrap_or_default()));
+/// Which of these columns a corpus has.
+#[derive(Clone, Copy)]
+struct More {
+    pairs: bool,
+    days: bool,
+    made: bool,
+}
+
+fn write_split(path: &Path, rows: &[Example], more: More) -> Result<()> {
+    fn texts<'a>(rows: &'a [Example], value: impl Fn(&'a Example) -> Option<&'a str>) -> ArrayRef {
+        Arc::new(rows.iter().map(value).collect::<StringArray>())
     }
-    write_parquet(path, Arc::new(Schema::new(fields)), columns)
+    let mut columns: Vec<(&str, bool, ArrayRef)> = vec![("text", false, texts(rows, |row| Some(&row.text)))];
+    if more.pairs {
+        columns.push((PAIR, false, texts(rows, |row| Some(row.pair.as_deref().unwrap_or_default()))));
+    }
+    let labels = Int32Array::from_iter_values(rows.iter().map(|row| row.label as i32));
+    columns.push(("label", false, Arc::new(labels)));
+    columns.push(("source", false, texts(rows, |row| Some(&row.source))));
+    columns.push(("id", false, texts(rows, |row| Some(&row.id))));
+    if more.days {
+        columns.push((DATE, true, Arc::new(rows.iter().map(|row| row.day).collect::<Date32Array>())));
+    }
+    if more.made {
+        columns.push((ORIGIN, true, texts(rows, |row| Some(row.made.as_ref()?.origin.as_str()))));
+        columns.push((OPERATION, true, texts(rows, |row| Some(row.made.as_ref()?.operation.as_str()))));
+    }
+    let field =
+        |(name, nullable, column): &(&str, bool, ArrayRef)| Field::new(*name, column.data_type().clone(), *nullable);
+    let schema = Schema::new(columns.iter().map(field).collect::<Vec<_>>());
+    write_parquet(path, Arc::new(schema), columns.into_iter().map(|(.., column)| column).collect())
 }
 
 /// Write one parquet file; the same columns give the same bytes.
@@ -163,8 +206,11 @@ fn read_split(path: &Path, classes: usize) -> Result<Vec<Example>> {
         let text = |name: &str| -> Result<&StringArray> {
             column(batch, name)?.as_string_opt().with_context(|| format!("its column `{name}` is not text"))
         };
+        let text_if = |name: &str| batch.column_by_name(name).map(|_| text(name)).transpose();
         let (texts, sources, ids) = (text("text")?, text("source")?, text("id")?);
-        let pairs = if batch.column_by_name(PAIR).is_some() { Some(text(PAIR)?) } else { None };
+        let (pairs, origins, operations) = (text_if(PAIR)?, text_if(ORIGIN)?, text_if(OPERATION)?);
+        let days = batch.column_by_name(DATE).map(|days| days.as_primitive_opt::<Date32Type>());
+        let days = days.map(|days| days.context("its column `date` is not dates")).transpose()?;
         let labels = column(batch, "label")?
             .as_primitive_opt::<Int32Type>()
             .context("its column `label` is not 32-bit integers")?;
@@ -174,16 +220,19 @@ fn read_split(path: &Path, classes: usize) -> Result<Vec<Example>> {
             if label < 0 || label as usize >= classes || texts.is_null(row) {
                 bail!("row {} has label {label}; corpus.json declares {classes} labels", rows.len());
             }
-            let pair = pairs.map(|pairs| pairs.value(row).to_owned());
-            size += pair.as_ref().map_or(0, String::len);
-            size += texts.value(row).len() + sources.value(row).len() + ids.value(row).len() + size_of::<Example>();
-            rows.push(Example {
+            let value = |column: &StringArray| column.is_valid(row).then(|| column.value(row).to_owned());
+            let made = |origin: String| Made { origin, operation: operations.and_then(value).unwrap_or_default() };
+            let example = Example {
                 id: ids.value(row).to_owned(),
                 text: texts.value(row).to_owned(),
-                pair,
+                pair: pairs.map(|pairs| pairs.value(row).to_owned()),
                 label: label as u32,
                 source: sources.value(row).to_owned(),
-            });
+                day: days.and_then(|days| days.is_valid(row).then(|| days.value(row))),
+                made: origins.and_then(value).map(made),
+            };
+            size += example.size();
+            rows.push(example);
         }
         Ok(size)
     })?;
@@ -201,6 +250,8 @@ mod tests {
             pair: None,
             label,
             source: "train".to_owned(),
+            day: None,
+            made: None,
         };
         Corpus {
             labels: vec!["no".to_owned(), "yes".to_owned()],
@@ -238,6 +289,20 @@ mod tests {
             assert_eq!(columns(name), ["text", "text_pair", "label", "source", "id"], "{name}");
         }
         assert_eq!(Corpus::open(dir.path()).unwrap(), pairs);
+    }
+
+    #[test]
+    fn dates_and_origins_are_columns_only_if_a_row_has_them() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut dated = corpus();
+        dated.validation[0].day = Some(18_337);
+        dated.train[1].made = Some(Made { origin: "train:1".to_owned(), operation: "swap".to_owned() });
+        dated.write(dir.path()).unwrap();
+        let file = File::open(dir.path().join("test.parquet")).unwrap();
+        let schema = ParquetRecordBatchReaderBuilder::try_new(file).unwrap().schema().clone();
+        let names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+        assert_eq!(names, ["text", "label", "source", "id", "date", "origin", "operation"]);
+        assert_eq!(Corpus::open(dir.path()).unwrap(), dated);
     }
 
     #[test]

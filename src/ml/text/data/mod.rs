@@ -16,7 +16,7 @@ pub mod tokenize;
 pub mod tokens;
 
 pub use clean::cleaning::Cleaning;
-pub use corpus::{Corpus, Example};
+pub use corpus::{Corpus, Example, Made};
 pub use declare::spec::Spec;
 pub use preprocess::{preprocess, preprocess_at};
 pub use read::look::{Looked, look};

@@ -123,7 +123,7 @@ fn clean_rows(
                     }
                     let (id, label) = (row_id(raw, &names[at]), labels.id(&raw.label));
                     let label = label.with_context(|| format!("internal error: label `{}` has no id", raw.label))?;
-                    let example = Example { id, text, pair, label, source: names[at].clone() };
+                    let example = Example { id, text, pair, label, source: names[at].clone(), day: None, made: None };
                     rows.push(Row { example, key, source: at, purpose: raw.purpose });
                 }
                 Ok((rows, changed, left))

@@ -126,6 +126,8 @@ mod tests {
             pair: None,
             label,
             source: "train".to_owned(),
+            day: None,
+            made: None,
         };
         let corpus = Corpus {
             labels: vec!["no".to_owned(), "yes".to_owned()],

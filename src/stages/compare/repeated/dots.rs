@@ -4,8 +4,10 @@ use std::fmt::Write as _;
 
 use super::figure::{ACCURACY, FIGURES, MACRO_F1, MADE_MEMORY, MADE_SECONDS, Unit};
 use super::method::{Method, Repeated};
-use crate::stages::shared::axis::Axis;
-use crate::stages::shared::drawing::{cut, ends, escaped, line, style};
+use crate::draw::axis::Axis;
+use crate::draw::number::ends;
+use crate::draw::style::style;
+use crate::draw::svg::{cut, escaped, line};
 use pipe_ml::judge::repeated::Spread;
 
 /// Sizes in pixels: the picture, the column of names, a variant's band, and what lies above the first one.

@@ -5,9 +5,10 @@ use std::fmt::Write as _;
 use pipe_ml::search::Outcome;
 use unicode_width::UnicodeWidthStr;
 
-use super::picture::{Picture, WIDTH, short, text};
-use crate::stages::shared::axis::Axis;
-use crate::stages::shared::drawing::line;
+use super::picture::{Picture, WIDTH, text};
+use crate::draw::axis::Axis;
+use crate::draw::number::short;
+use crate::draw::svg::line;
 
 const HEIGHT: f64 = 340.0;
 const LEFT: f64 = 56.0;

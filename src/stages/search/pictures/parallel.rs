@@ -7,9 +7,10 @@ use std::fmt::Write as _;
 use pipe_ml::search::{Domain, Value};
 use unicode_width::UnicodeWidthStr;
 
-use super::picture::{Picture, WIDTH, short, text};
-use crate::stages::shared::axis::Axis;
-use crate::stages::shared::drawing::{cut, escaped, line};
+use super::picture::{Picture, WIDTH, text};
+use crate::draw::axis::Axis;
+use crate::draw::number::short;
+use crate::draw::svg::{cut, escaped, line};
 
 const LEFT: f64 = 20.0;
 const RIGHT: f64 = WIDTH - 20.0;

@@ -4,10 +4,10 @@ use std::fmt::Write as _;
 
 use pipe_ml::search::{Observed, Outcome, Space};
 
-use crate::stages::shared::drawing::{ends, escaped, style};
-
-/// The width of the pictures in pixels: on a screen of 400, a text is still ten pixels high.
-pub(super) const WIDTH: f64 = 480.0;
+use crate::draw::number::{ends, short, spread};
+pub(super) use crate::draw::style::WIDTH;
+use crate::draw::style::style;
+use crate::draw::svg::escaped;
 
 /// A finished search.
 pub(in crate::stages::search) struct Picture<'a> {
@@ -89,31 +89,6 @@ impl Picture<'_> {
     pub(super) fn named(&self, trial: usize) -> String {
         self.value(trial).map_or(String::new(), |value| format!("{} (trial {trial})", short(value)))
     }
-}
-
-/// A range that is wide enough to divide by.
-fn spread(low: f64, high: f64) -> (f64, f64) {
-    if high - low > 1e-9 * low.abs().max(high.abs()).max(1e-300) {
-        return (low, high);
-    }
-    let room = (low.abs() * 0.01).max(1e-6);
-    (low - room, high + room)
-}
-
-/// A number in a few characters: `0.8714`, `2e-5`, `16`.
-pub(super) fn short(value: f64) -> String {
-    let magnitude = value.abs();
-    if magnitude != 0.0 && !(1e-3..1e6).contains(&magnitude) {
-        let text = format!("{value:.2e}");
-        let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
-        return format!("{}e{exponent}", trimmed(mantissa));
-    }
-    trimmed(&format!("{value:.4}")).to_owned()
-}
-
-/// Without zeros at the end of a fraction.
-fn trimmed(text: &str) -> &str {
-    if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { text }
 }
 
 pub(super) fn text(out: &mut String, class: &str, (x, y): (f64, f64), (anchor, text): (&str, &str)) {

@@ -185,7 +185,15 @@ fn a_pattern_stands_for_the_files_that_it_matches() {
 #[test]
 fn a_corpus_is_a_source() {
     use crate::text::data::{Corpus, Example, Report};
-    let row = |text: &str, label| Example { id: text.into(), text: text.into(), pair: None, label, source: "s".into() };
+    let row = |text: &str, label| Example {
+        id: text.into(),
+        text: text.into(),
+        pair: None,
+        label,
+        source: "s".into(),
+        day: None,
+        made: None,
+    };
     let corpus = Corpus {
         cleaning: None,
         labels: vec!["no".into(), "yes".into()],

@@ -1,36 +1,10 @@
 //! Places the labels of a plot beside their points without overlap.
 
-/// A rectangle, in pixels from the upper left corner.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Area {
-    pub left: f64,
-    pub top: f64,
-    pub right: f64,
-    pub bottom: f64,
-}
-
-/// A position in pixels.
-type At = (f64, f64);
-
-impl Area {
-    pub(super) fn around((x, y): At, wide: f64, tall: f64) -> Self {
-        Self { left: x - wide, top: y - tall, right: x + wide, bottom: y + tall }
-    }
-
-    fn overlap(&self, other: &Self) -> f64 {
-        let wide = self.right.min(other.right) - self.left.max(other.left);
-        let tall = self.bottom.min(other.bottom) - self.top.max(other.top);
-        wide.max(0.0) * tall.max(0.0)
-    }
-
-    fn size(&self) -> f64 {
-        (self.right - self.left) * (self.bottom - self.top)
-    }
-}
+use super::area::{Area, At};
 
 /// A placed label.
 #[derive(Debug, PartialEq)]
-pub(super) struct Label {
+pub(crate) struct Label {
     /// The horizontal position of the label's start, middle or end, depending on `anchor`.
     pub x: f64,
     pub top: f64,
@@ -40,7 +14,7 @@ pub(super) struct Label {
 }
 
 /// The occupied areas so far.
-pub(super) struct Layout {
+pub(crate) struct Layout {
     field: Area,
     taken: Vec<Area>,
 }
@@ -55,16 +29,16 @@ const DISTANCE: f64 = 2.0;
 const OUTSIDE: f64 = 20.0;
 
 impl Layout {
-    pub(super) fn new(field: Area) -> Self {
+    pub(crate) fn new(field: Area) -> Self {
         Self { field, taken: Vec::new() }
     }
 
-    pub(super) fn taken(&mut self, area: Area) {
+    pub(crate) fn taken(&mut self, area: Area) {
         self.taken.push(area);
     }
 
     /// Find the position with the least overlap for a label near a bubble.
-    pub(super) fn place(&mut self, (x, y): At, radius: f64, (wide, tall): At) -> Label {
+    pub(crate) fn place(&mut self, (x, y): At, radius: f64, (wide, tall): At) -> Label {
         let mut best: Option<(f64, Area, Label)> = None;
         for (gap, (dx, dy)) in GAPS.iter().flat_map(|gap| DIRECTIONS.map(|direction| (*gap, direction))) {
             let (px, py) = (x + dx * (radius + gap), y + dy * (radius + gap));

@@ -1,0 +1,8 @@
+//! Draws pictures as SVG in one style: what `compare`, `search` and other kinds show.
+
+pub(crate) mod area;
+pub(crate) mod axis;
+pub(crate) mod label;
+pub(crate) mod number;
+pub(crate) mod style;
+pub(crate) mod svg;
