@@ -8,10 +8,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::shared::base;
-use super::shared::labels::classifier_for;
+use super::shared::labels::scorer_for;
 use super::shared::tokenizers;
 use super::shared::training;
-use super::shared::types::{METRICS, MODEL, PREDICTIONS, TOKENS};
+use super::shared::types::{METRICS, MODEL, ONNX, PREDICTIONS, TOKENS};
 use super::shared::watched::{Watched, finished};
 use pipe_engine::contract::ahead::Ahead;
 use pipe_engine::contract::context::{Context, Input};
@@ -25,7 +25,7 @@ use pipe_ml::text::data::outcomes::Outcomes;
 use pipe_ml::text::data::predictions;
 use pipe_ml::text::data::{Cleaning, Split, Tokens};
 
-/// Scores a model on labelled rows: quality, size, speed and memory, and the outcome of each row.
+/// Scores a model, or its ONNX file, on labelled rows: quality, size, speed and memory, and the outcome of each row.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Evaluate {
@@ -140,7 +140,7 @@ impl Stage for Evaluate {
     // 2: the outcome of each row, peak memory and the time of the model's stage; no speed if it is not requested.
     // 3: how many parameters the model's stage trained, and in how much memory.
     const VERSION: u32 = 3;
-    const INPUTS: &'static [Port] = &[Port::one("model", MODEL), Port::one("tokens", TOKENS)];
+    const INPUTS: &'static [Port] = &[Port::either("model", MODEL, &[ONNX]), Port::one("tokens", TOKENS)];
     const OUTPUTS: &'static [Port] = &[Port::one("metrics", METRICS), Port::one("predictions", PREDICTIONS)];
 
     fn resource(&self) -> Resource {
@@ -168,9 +168,8 @@ impl Stage for Evaluate {
         let tokens = Tokens::open(&cx.input("tokens")?.dir)?;
         let split = self.rows(&tokens)?;
         warn_of_other_cleaning(cx, &model.dir)?;
-        let device = base::device(cx)?;
         let watermark = Watermark::set();
-        let classifier = classifier_for(cx, &model.dir, &tokens, &device, "the model")?;
+        let (classifier, device) = scorer_for(cx, &model.dir, &tokens, "the model")?;
         check_tokens(classifier.config(), &tokens)?;
         base::check_rows(&cx.input("tokens")?.dir, &model.dir, "the model")?;
         let forward = |ids, mask| classifier.logits(ids, mask);

@@ -42,15 +42,33 @@ fn what_has_no_floats_any_more_is_not_converted() {
 }
 
 #[test]
-fn an_onnx_model_is_no_model_to_evaluate() {
-    let project = Project::new();
-    project.write(
-        "p.toml",
-        &format!(
-            "{PIPELINE}[stage.file]\nuse = \"convert@onnx\"\nin.model = \"teacher\"\n\
-             [stage.more]\nuse = \"evaluate\"\nin.model = \"file\"\nin.tokens = \"tokens\"\n"
-        ),
-    );
+fn an_onnx_model_is_evaluated_but_not_compressed() {
+    let project = project();
+    let stages: String = ["f32", "f16", "int8"]
+        .iter()
+        .map(|p| format!("[stage.by-{p}]\nuse = \"evaluate\"\nin.model = \"onnx-{p}\"\nin.tokens = \"tokens\"\n"))
+        .collect();
+    let more = "[stage.by-pipe]\nuse = \"evaluate\"\nin.model = \"teacher\"\nin.tokens = \"tokens\"\n\
+                [stage.table]\nuse = \"compare\"\nin.metrics = [\"by-pipe\", \"by-f32\", \"by-f16\", \"by-int8\"]\n";
+    let text = fs::read_to_string(project.path("p.toml")).unwrap();
+    project.write("p.toml", &format!("{text}{stages}{more}"));
+    project.run(&["table"]);
+    let metrics = |stage: &str| -> serde_json::Value {
+        let path = project.folder("p.toml", &format!("{stage}.metrics")).join("metrics.json");
+        serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap()
+    };
+    let pipe = metrics("by-pipe");
+    for (stage, tolerance) in [("by-f32", 1e-5), ("by-f16", 1e-2), ("by-int8", 0.2)] {
+        let onnx = metrics(stage);
+        let differ = |key: &str| (onnx[key].as_f64().unwrap() - pipe[key].as_f64().unwrap()).abs();
+        assert!(differ("loss") < tolerance, "{stage}: {onnx} {pipe}");
+        assert_eq!(onnx["parameters"], pipe["parameters"], "{stage}");
+        assert!(differ("non_zero") <= pipe["non_zero"].as_f64().unwrap() * 0.02, "{stage}: {onnx} {pipe}");
+        let file = fs::metadata(project.folder("p.toml", &stage.replace("by", "onnx")).join("model.onnx")).unwrap();
+        assert_eq!(onnx["bytes"], file.len());
+        assert!(onnx["latency_p50_ms"].as_f64().unwrap() > 0.0);
+    }
+    project.write("p.toml", &format!("{text}[stage.more]\nuse = \"prune@0.5\"\nin.model = \"onnx-f32\"\n"));
     let (code, _, err) = project.pipe(&["plan", "p.toml"]);
     assert_eq!(code, 2);
     assert!(err.contains("stage `more` gets an onnx model where it needs a model"), "{err}");

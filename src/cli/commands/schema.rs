@@ -99,7 +99,7 @@ fn common(kinds: &[Kind], ports: &[Port]) -> Map<String, Value> {
                 Arity::Optional => "optional; a list makes one instance per element",
                 Arity::Many => "one or more, taken together",
             };
-            let port = json!({ "description": format!("{}: {about}", p.ty.with_article()), "oneOf": [source, { "type": "array", "items": source, "minItems": 1, "uniqueItems": true }] });
+            let port = json!({ "description": format!("{}: {about}", p.with_article()), "oneOf": [source, { "type": "array", "items": source, "minItems": 1, "uniqueItems": true }] });
             (p.name.to_string(), port)
         })
         .collect();

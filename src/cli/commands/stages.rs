@@ -82,10 +82,10 @@ fn document(kind: &Kind) -> String {
             Arity::Optional => "optional",
             Arity::Many => "one or more, taken together",
         };
-        table.row([format!("in.{}", port.name), port.ty.with_article(), note.to_string()]);
+        table.row([format!("in.{}", port.name), port.with_article(), note.to_string()]);
     }
     for port in kind.outputs {
-        table.row([format!("gives {}", port.name), port.ty.with_article(), String::new()]);
+        table.row([format!("gives {}", port.name), port.with_article(), String::new()]);
     }
     out.push_str(&table.render());
     let parameters = parameters(kind);

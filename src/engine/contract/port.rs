@@ -24,6 +24,8 @@ impl Type {
 pub struct Port {
     pub name: &'static str,
     pub ty: Type,
+    /// Other types that an input takes.
+    pub also: &'static [Type],
     pub arity: Arity,
 }
 
@@ -39,20 +41,36 @@ pub enum Arity {
 
 impl Port {
     pub const fn one(name: &'static str, ty: Type) -> Self {
-        Self { name, ty, arity: Arity::One }
+        Self { name, ty, also: &[], arity: Arity::One }
+    }
+
+    /// An input that takes an artifact of this type or of one of the others.
+    pub const fn either(name: &'static str, ty: Type, also: &'static [Type]) -> Self {
+        Self { name, ty, also, arity: Arity::One }
     }
 
     pub const fn optional(name: &'static str, ty: Type) -> Self {
-        Self { name, ty, arity: Arity::Optional }
+        Self { name, ty, also: &[], arity: Arity::Optional }
     }
 
     pub const fn many(name: &'static str, ty: Type) -> Self {
-        Self { name, ty, arity: Arity::Many }
+        Self { name, ty, also: &[], arity: Arity::Many }
     }
 
     /// A port whose name comes from a parameter or from the pipeline file.
     pub fn named(name: &str, ty: Type, arity: Arity) -> Self {
-        Self { name: interned(name), ty, arity }
+        Self { name: interned(name), ty, also: &[], arity }
+    }
+
+    /// Whether the input takes artifacts of this type.
+    pub fn takes(&self, ty: Type) -> bool {
+        self.ty == ty || self.also.contains(&ty)
+    }
+
+    /// `a model or an onnx model`
+    pub fn with_article(&self) -> String {
+        let all: Vec<String> = [self.ty].iter().chain(self.also).map(|ty| ty.with_article()).collect();
+        all.join(" or ")
     }
 }
 

@@ -72,7 +72,7 @@ fn unmet(drawn: &[Drawn], stage: &Drawn, instance: &Instance) -> Vec<Diagnostic>
     let problems = unmet.filter_map(|need| {
         let port = instance.ports.input(need.port)?;
         let place = instance.table.get(need.key).map_or(&stage.place, |item| &item.value.place);
-        let why = format!("`{}` needs {}", need.key, port.ty.with_article());
+        let why = format!("`{}` needs {}", need.key, port.with_article());
         Some(unplugged(drawn, stage, &port).at(place).label(why))
     });
     problems.collect()

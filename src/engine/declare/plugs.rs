@@ -95,7 +95,7 @@ impl Stages<'_> {
             problems.push(unplugged(self.drawn, me, port).at(&me.place).label(format!(
                 "`{}` needs {}",
                 me.kind.name,
-                port.ty.with_article()
+                port.with_article()
             )));
         }
         plugs
@@ -122,20 +122,16 @@ impl Stages<'_> {
             Diagnostic::new(format!(
                 "stage `{}` gets {} where it needs {}",
                 me.name,
-                given.ty.with_article(),
-                port.ty.with_article()
+                given.with_article(),
+                port.with_article()
             ))
             .at(place)
-            .label(format!("`{text}` ({}) gives {}", them.kind.name, given.ty.with_article()))
-            .help(format!(
-                "stages that give {}: {}",
-                port.ty.with_article(),
-                giving(self.drawn, port, me)
-            ))
+            .label(format!("`{text}` ({}) gives {}", them.kind.name, given.with_article()))
+            .help(format!("stages that give {}: {}", port.with_article(), giving(self.drawn, port, me)))
         };
         let found = match output {
             Some(name) => match them.ports.output(name) {
-                Some(found) if found.ty == port.ty => found,
+                Some(found) if port.takes(found.ty) => found,
                 Some(found) => {
                     problems.push(wrong_type(&found));
                     return None;
@@ -153,7 +149,7 @@ impl Stages<'_> {
                 }
             },
             None => {
-                let fitting: Vec<&Port> = them.ports.outputs.iter().filter(|o| o.ty == port.ty).collect();
+                let fitting: Vec<&Port> = them.ports.outputs.iter().filter(|o| port.takes(o.ty)).collect();
                 match (fitting.as_slice(), them.ports.outputs.as_ref()) {
                     ([one], _) => **one,
                     ([], [first, ..]) => {
@@ -206,7 +202,7 @@ pub(crate) fn unplugged(drawn: &[Drawn], me: &Drawn, port: &Port) -> Diagnostic 
     Diagnostic::new(format!("stage `{}` has no input on port `{}`", me.name, port.name)).help(format!(
         "add `in.{} = \"STAGE\"`; stages that give {}: {}",
         port.name,
-        port.ty.with_article(),
+        port.with_article(),
         giving(drawn, port, me)
     ))
 }
@@ -214,7 +210,7 @@ pub(crate) fn unplugged(drawn: &[Drawn], me: &Drawn, port: &Port) -> Diagnostic 
 fn giving(drawn: &[Drawn], port: &Port, but: &Drawn) -> String {
     let names: Vec<&str> = drawn
         .iter()
-        .filter(|d| d.name != but.name && d.ports.outputs.iter().any(|o| o.ty == port.ty))
+        .filter(|d| d.name != but.name && d.ports.outputs.iter().any(|o| port.takes(o.ty)))
         .map(|d| d.name.as_str())
         .collect();
     if names.is_empty() { "none".into() } else { names.join(", ") }

@@ -22,7 +22,7 @@ const IR_VERSION: i64 = 8;
 /// Protobuf's limit; a larger model stores its weights in a second file.
 pub(super) const LARGEST: u64 = (1 << 31) - 1;
 /// Suffix of the second file's name, as Optimum writes it.
-const EXTERNAL: &str = "_data";
+pub(super) const EXTERNAL: &str = "_data";
 /// Tensors in the second file start at multiples of the page size, so that the file can be memory-mapped.
 const PAGE: u64 = 4096;
 

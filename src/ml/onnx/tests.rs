@@ -4,11 +4,10 @@ use std::fs;
 use std::path::Path;
 
 use burn::tensor::{Bool, Device, Tensor, TensorData};
-use rten::{Value, ValueOrView};
 
 use super::convert::convert_within;
 use super::graph::Graph;
-use super::{Converted, MODEL, Precision};
+use super::{Converted, MODEL, Precision, Session};
 use crate::compress::quantize::{Form, MeasuredLayer, Request, Scheme, measure_batches, quantize};
 use crate::compute::dropout::Pass;
 use crate::model::fixture::{Fixture, with_outlier};
@@ -63,27 +62,17 @@ impl Batch {
         model.forward(ids, mask, &mut Pass::Off).into_data().try_into_vec().expect("f32")
     }
 
-    fn by_engine(&self, engine: &rten::Model) -> Vec<f32> {
-        let input = |name, values: &[i32]| -> (rten::NodeId, ValueOrView<'static>) {
-            let value = Value::from_shape(self.shape, values.to_vec()).expect("a tensor");
-            (engine.node_id(name).expect("an input"), value.into())
-        };
-        let mut inputs = vec![input("input_ids", &self.ids), input("attention_mask", &self.mask)];
-        if let Some(types) = engine.find_node("token_type_ids") {
-            let zeros = vec![0; self.ids.len()];
-            let values = if self.types.is_empty() { zeros } else { self.types.clone() };
-            inputs.push((types, Value::from_shape(self.shape, values).expect("a tensor").into()));
-        }
-        let logits = engine.node_id("logits").expect("the output");
-        let [logits] = engine.run_n(inputs, [logits], None).expect("runs");
-        let ([_, labels], values) = logits.into_shape_vec::<f32, 2>().expect("a matrix of f32");
-        assert_eq!(values.len(), self.shape[0] * labels);
-        values
+    fn by_engine(&self, engine: &Session) -> Vec<f32> {
+        let device = Device::flex();
+        let unsigned = |numbers: &[i32]| numbers.iter().map(|number| *number as u32).collect();
+        let ids = Ids::on(&device, self.shape, unsigned(&self.ids), unsigned(&self.types));
+        let mask: Vec<bool> = self.mask.iter().map(|real| *real > 0).collect();
+        engine.logits(ids, Tensor::from_data(TensorData::new(mask, self.shape), &device)).expect("runs")
     }
 }
 
-fn engine(dir: &Path) -> rten::Model {
-    rten::Model::load_file(dir.join(MODEL)).expect("an ONNX file")
+fn engine(dir: &Path) -> Session {
+    Session::open(dir).expect("an ONNX file")
 }
 
 fn largest_difference(a: &[f32], b: &[f32]) -> f32 {
@@ -131,7 +120,7 @@ fn only_models_of_pairs_take_token_types() {
     for (name, takes) in [("bert-pairs", true), ("deberta-pairs", true), ("bert-longest", false)] {
         let dir = tempfile::tempdir().expect("a folder");
         convert(&Fixture::open(name).dir, dir.path(), Precision::F32).expect("converted");
-        assert_eq!(engine(dir.path()).find_node("token_type_ids").is_some(), takes, "{name}");
+        assert_eq!(engine(dir.path()).takes_types(), takes, "{name}");
     }
 }
 
