@@ -1,0 +1,21 @@
+//! From scores to decisions: temperature, thresholds, weights, costs and priors, fitted on labelled rows.
+
+mod counts;
+mod decision;
+mod fit;
+mod folds;
+mod gain;
+#[cfg(test)]
+mod peers;
+mod posteriors;
+mod rule;
+mod scaling;
+mod thresholds;
+mod weights;
+
+pub use decision::{Decided, Decision, FittedOn, Given};
+pub use fit::{Fit, Labelled, Method};
+pub use gain::{Criterion, Figure, Gain, out_of_fold};
+pub use posteriors::Prior;
+pub use rule::Rule;
+pub use scaling::{BOUNDS, temperature};
