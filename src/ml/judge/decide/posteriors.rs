@@ -29,34 +29,32 @@ impl Prior {
             self.trained.len(),
             labels.len()
         );
-        let is_share = |x: &f64| (0.0..=1.0).contains(x);
-        ensure!(self.expected.iter().chain(&self.trained).all(is_share), "a frequency is not from 0 to 1");
         for ((new, old), label) in self.expected.iter().zip(&self.trained).zip(labels) {
             ensure!(
-                *old > 0.0 || *new == 0.0,
-                "the model was trained on no row of label `{label}`, so its probabilities cannot be moved to the frequency \
-                 {new} of that label"
+                *new > 0.0 && *new <= 1.0,
+                "the prior of label `{label}` is {new}; it must be above 0 and at most 1"
+            );
+            ensure!(
+                *old > 0.0 && *old <= 1.0,
+                "the share of label `{label}` in the training rows is {old}, so the probabilities of that label cannot be \
+                 moved to its prior"
             );
         }
         Ok(())
     }
 }
 
-/// Log-probabilities `[N, C]` of `logits` `[N, C]` at a temperature: log softmax(logits / T + shift). The shift of a prior
-/// may be −∞, which makes a probability 0.
+/// Log-probabilities `[N, C]` of `logits` `[N, C]` at a temperature: log softmax(log softmax(logits / T) + shift).
 pub(super) fn posteriors(logits: &[f32], classes: usize, (temperature, shift): (f64, Option<&[f64]>)) -> Vec<f64> {
     let mut out = vec![0.0; logits.len()];
     out.par_chunks_mut(classes).zip(logits.par_chunks(classes)).with_min_len(1024).for_each(|(to, row)| {
-        let scaled: Vec<f64> = match shift {
-            None => row.iter().map(|&z| f64::from(z) / temperature).collect(),
-            Some(shift) => {
-                // A temperature near zero makes huge numbers; the shift counts only if they are compared among themselves.
-                let log_p = log_softmax(&row.iter().map(|&z| f64::from(z) / temperature).collect::<Vec<_>>());
-                // 0 + 0/0 would be NaN: a class that was not trained and is not expected has probability 0.
-                log_p.iter().zip(shift).map(|(l, s)| if s.is_nan() { f64::NEG_INFINITY } else { l + s }).collect()
-            }
-        };
-        to.copy_from_slice(&log_softmax(&scaled));
+        let scaled: Vec<f64> = row.iter().map(|&z| f64::from(z) / temperature).collect();
+        let mut log_p = log_softmax(&scaled);
+        if let Some(shift) = shift {
+            let shifted: Vec<f64> = log_p.iter().zip(shift).map(|(l, s)| l + s).collect();
+            log_p = log_softmax(&shifted);
+        }
+        to.copy_from_slice(&log_p);
     });
     out
 }
@@ -67,16 +65,21 @@ mod tests {
 
     #[test]
     fn a_prior_moves_the_odds_by_its_ratio() {
-        let prior = Prior { expected: vec![0.9, 0.1, 0.0], trained: vec![0.5, 0.5, 0.0] };
-        let labels = ["a", "b", "c"].map(String::from);
+        let prior = Prior { expected: vec![0.9, 0.1], trained: vec![0.5, 0.5] };
+        let labels = ["a", "b"].map(String::from);
         prior.check(&labels).unwrap();
-        let log_p = posteriors(&[2.0, 2.0, 9.0], 3, (2.0, Some(&prior.shift())));
+        let log_p = posteriors(&[2.0, 2.0], 2, (2.0, Some(&prior.shift())));
         let p: Vec<f64> = log_p.iter().map(|l| l.exp()).collect();
-        assert!((p[0] - 0.9).abs() < 1e-12 && (p[1] - 0.1).abs() < 1e-12 && p[2] == 0.0, "{p:?}");
-        let wrong = Prior { expected: vec![0.5, 0.0, 0.5], ..prior };
+        assert!((p[0] - 0.9).abs() < 1e-12 && (p[1] - 0.1).abs() < 1e-12, "{p:?}");
+        let wrong = Prior { trained: vec![1.0, 0.0], ..prior.clone() };
         assert_eq!(
             wrong.check(&labels).unwrap_err().to_string(),
-            "the model was trained on no row of label `c`, so its probabilities cannot be moved to the frequency 0.5 of that label"
+            "the share of label `b` in the training rows is 0, so the probabilities of that label cannot be moved to its prior"
+        );
+        let wrong = Prior { expected: vec![1.0, 0.0], ..prior };
+        assert_eq!(
+            wrong.check(&labels).unwrap_err().to_string(),
+            "the prior of label `b` is 0; it must be above 0 and at most 1"
         );
     }
 }
