@@ -6,6 +6,7 @@ use super::given;
 use super::kind::Decide;
 use pipe_engine::contract::ahead::Ahead;
 use pipe_engine::contract::kind::Invalid;
+use pipe_ml::text::data::declare::spec::COVID19_LABELS;
 
 pub(super) fn check(decide: &Decide, stage: &Ahead) -> Vec<Invalid> {
     let Some(source) = stage.input("predictions").filter(|source| source.kind() == "evaluate") else {
@@ -35,11 +36,16 @@ pub(super) fn test_rows(stage: &str, source: &str) -> String {
     )
 }
 
-/// The labels of the rows that a stage scores, if the file names them.
+/// The labels of the rows that a stage scores, if the file tells them: by name, or by their format.
 fn labels(mut stage: Ahead) -> Option<Vec<String>> {
     while let Some(from) = stage.input("tokens").or_else(|| stage.input("corpus")) {
         stage = from;
     }
-    let names = stage.parameters().get("labels")?.as_array()?;
-    names.iter().map(|name| name.as_str().map(str::to_owned)).collect()
+    let parameters = stage.parameters();
+    if let Some(names) = parameters.get("labels").and_then(Value::as_array) {
+        return names.iter().map(|name| name.as_str().map(str::to_owned)).collect();
+    }
+    let sources = parameters.get("sources")?.as_array()?;
+    let is_covid19 = |source: &Value| source.get("format").and_then(Value::as_str) == Some("covid19");
+    sources.iter().all(is_covid19).then(|| COVID19_LABELS.map(str::to_owned).to_vec())
 }
