@@ -2,13 +2,12 @@
 
 use serde_json::Value;
 
-use super::given;
-use super::kind::Decide;
+use super::given::Given;
 use pipe_engine::contract::ahead::Ahead;
 use pipe_engine::contract::kind::Invalid;
 use pipe_ml::text::data::declare::spec::COVID19_LABELS;
 
-pub(super) fn check(decide: &Decide, stage: &Ahead) -> Vec<Invalid> {
+pub(super) fn check(given: &Given, stage: &Ahead) -> Vec<Invalid> {
     let Some(source) = stage.input("predictions").filter(|source| source.kind() == "evaluate") else {
         return Vec::new();
     };
@@ -22,7 +21,7 @@ pub(super) fn check(decide: &Decide, stage: &Ahead) -> Vec<Invalid> {
         )));
     }
     if let Some(labels) = labels(source) {
-        let problems = given::problems(decide, &labels).into_iter();
+        let problems = given.problems(&labels).into_iter();
         wrong.extend(problems.map(|(key, message)| Invalid::new(key, message)));
     }
     wrong

@@ -4,88 +4,94 @@ use std::collections::BTreeMap;
 
 use anyhow::{Result, bail, ensure};
 
-use super::kind::Decide;
 use pipe_ml::judge::decide::{Fit, Method, Prior};
 
-/// The labels of the predictions, and how many training rows each has.
-pub(super) struct Known<'a> {
-    pub labels: &'a [String],
-    pub train_rows: &'a [u64],
+/// What a file gives for a fit.
+#[derive(Debug)]
+pub(super) struct Given<'a> {
+    pub method: Method,
+    pub temperature: Option<f64>,
+    pub thresholds: &'a BTreeMap<String, f64>,
+    pub frequencies: &'a BTreeMap<String, f64>,
+    pub prior: &'a BTreeMap<String, f64>,
+    pub cost: Option<&'a Vec<Vec<f64>>>,
 }
 
-/// A problem with what is given by label: the parameter and the message.
+/// A problem with what is given: the parameter and the message.
 pub(super) type Problem = (&'static str, String);
 
-/// What is wrong with what the file gives, for these labels.
-pub(super) fn problems(decide: &Decide, labels: &[String]) -> Vec<Problem> {
-    let mut wrong = Vec::new();
-    let given = [("thresholds", &decide.thresholds), ("frequencies", &decide.frequencies), ("prior", &decide.prior)];
-    for (key, values) in given {
-        let unknown = values.keys().filter(|name| !labels.contains(name));
-        wrong.extend(unknown.map(|name| {
-            (
-                key,
-                format!("`{key}` names the label `{name}`, which does not exist; the labels are {}", labels.join(", ")),
-            )
-        }));
-        let lacking: Vec<&str> = labels.iter().filter(|l| !values.contains_key(*l)).map(String::as_str).collect();
-        if key != "thresholds" && !values.is_empty() && !lacking.is_empty() {
-            wrong.push((key, format!("`{key}` lacks {}; it must name every label", lacking.join(", "))));
+impl Given<'_> {
+    /// What is wrong with it for these labels.
+    pub(super) fn problems(&self, labels: &[String]) -> Vec<Problem> {
+        let mut wrong = Vec::new();
+        for (key, values) in [("thresholds", self.thresholds), ("frequencies", self.frequencies), ("prior", self.prior)]
+        {
+            let unknown = values.keys().filter(|name| !labels.contains(name));
+            wrong.extend(unknown.map(|name| {
+                let all = labels.join(", ");
+                (key, format!("`{key}` names the label `{name}`, which does not exist; the labels are {all}"))
+            }));
+            let lacking: Vec<&str> = labels.iter().filter(|l| !values.contains_key(*l)).map(String::as_str).collect();
+            // One of an unknown name is the likely cause.
+            if key != "thresholds"
+                && !values.is_empty()
+                && values.keys().all(|name| labels.contains(name))
+                && !lacking.is_empty()
+            {
+                wrong.push((key, format!("`{key}` lacks {}; it must name every label", lacking.join(", "))));
+            }
         }
+        if let Some(cost) = self.cost.filter(|cost| cost.len() != labels.len()) {
+            let (size, count) = (cost.len(), labels.len());
+            let message =
+                format!("`cost` has {size} rows of {size}, but there are {count} labels: {}", labels.join(", "));
+            wrong.push(("cost", message));
+        }
+        wrong
     }
-    if let Some(cost) = decide.cost.as_ref().filter(|cost| cost.len() != labels.len()) {
-        let (size, count) = (cost.len(), labels.len());
-        let message = format!("`cost` has {size} rows of {size}, but there are {count} labels: {}", labels.join(", "));
-        wrong.push(("cost", message));
-    }
-    wrong
-}
 
-impl Known<'_> {
-    /// What to fit.
-    pub(super) fn fit(&self, decide: &Decide) -> Result<Fit> {
-        if let Some((_, message)) = problems(decide, self.labels).into_iter().next() {
+    /// What to fit, for these labels; `train_rows` is how many training rows each has.
+    pub(super) fn fit(&self, (labels, train_rows): (&[String], &[u64])) -> Result<Fit> {
+        if let Some((_, message)) = self.problems(labels).into_iter().next() {
             bail!("{message}");
         }
-        let method = decide.method();
-        let has_prior = !decide.prior.is_empty();
-        let frequencies = match method == Method::Covid || has_prior {
-            true => Some(self.frequencies(decide)?),
+        let has_prior = !self.prior.is_empty();
+        let frequencies = match self.method == Method::Covid || has_prior {
+            true => Some(self.shares((labels, train_rows))?),
             false => None,
         };
         let prior = match (&frequencies, has_prior) {
             (Some(trained), true) => {
-                let expected = shares(self.in_order(&decide.prior));
-                Some(Prior { expected, trained: trained.clone() })
+                Some(Prior { expected: shares(in_order(self.prior, labels)), trained: trained.clone() })
             }
             _ => None,
         };
         Ok(Fit {
-            method,
-            temperature: decide.temperature,
-            thresholds: self.labels.iter().map(|label| decide.thresholds.get(label).copied()).collect(),
+            method: self.method,
+            temperature: self.temperature,
+            thresholds: labels.iter().map(|label| self.thresholds.get(label).copied()).collect(),
             frequencies,
             prior,
-            cost: decide.cost.clone(),
+            cost: self.cost.cloned(),
         })
     }
 
     /// The shares of the labels in the training rows.
-    fn frequencies(&self, decide: &Decide) -> Result<Vec<f64>> {
-        if !decide.frequencies.is_empty() {
-            return Ok(shares(self.in_order(&decide.frequencies)));
+    fn shares(&self, (labels, train_rows): (&[String], &[u64])) -> Result<Vec<f64>> {
+        if !self.frequencies.is_empty() {
+            return Ok(shares(in_order(self.frequencies, labels)));
         }
         ensure!(
-            self.train_rows.iter().any(|rows| *rows > 0),
+            train_rows.iter().any(|rows| *rows > 0),
             "the tokens that were scored have no training rows, so it is not known how frequent each label was when the model \
              was trained; write `frequencies = {{ LABEL = COUNT, … }}`"
         );
-        Ok(shares(self.train_rows.iter().map(|rows| *rows as f64).collect()))
+        Ok(shares(train_rows.iter().map(|rows| *rows as f64).collect()))
     }
+}
 
-    fn in_order(&self, values: &BTreeMap<String, f64>) -> Vec<f64> {
-        self.labels.iter().map(|label| values.get(label).copied().unwrap_or(0.0)).collect()
-    }
+fn in_order(values: &BTreeMap<String, f64>, labels: &[String]) -> Vec<f64> {
+    labels.iter().map(|label| values.get(label).copied().unwrap_or(0.0)).collect()
 }
 
 /// The values divided by their sum.
@@ -96,7 +102,7 @@ fn shares(values: Vec<f64>) -> Vec<f64> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use crate::stages::decide::Decide;
 
     fn decide(text: &str) -> Decide {
         serde_json::from_str(text).unwrap()
@@ -105,7 +111,8 @@ mod tests {
     #[test]
     fn labels_that_do_not_exist_or_are_missing_and_costs_of_another_shape_are_told() {
         let labels = ["no", "yes"].map(String::from);
-        let says = |text: &str| -> Vec<String> { problems(&decide(text), &labels).into_iter().map(|p| p.1).collect() };
+        let says =
+            |text: &str| -> Vec<String> { decide(text).given().problems(&labels).into_iter().map(|p| p.1).collect() };
         assert_eq!(
             says(r#"{"thresholds": {"yess": 0.5}}"#),
             ["`thresholds` names the label `yess`, which does not exist; the labels are no, yes"]
@@ -121,13 +128,11 @@ mod tests {
     #[test]
     fn frequencies_are_those_of_the_training_rows_or_of_the_file() {
         let labels = ["no", "yes"].map(String::from);
-        let known = Known { labels: &labels, train_rows: &[30, 10] };
-        let frequencies = |text: &str| known.fit(&decide(text)).unwrap().frequencies;
+        let frequencies = |text: &str| decide(text).given().fit((&labels, &[30, 10])).unwrap().frequencies;
         assert_eq!(frequencies(r#"{"method": "covid"}"#), Some(vec![0.75, 0.25]));
         assert_eq!(frequencies(r#"{"method": "covid", "frequencies": {"yes": 9, "no": 1}}"#), Some(vec![0.1, 0.9]));
         assert_eq!(frequencies("{}"), None);
-        let none = Known { labels: &labels, train_rows: &[0, 0] };
-        let error = none.fit(&decide(r#"{"method": "covid"}"#)).unwrap_err().to_string();
+        let error = decide(r#"{"method": "covid"}"#).given().fit((&labels, &[0, 0])).unwrap_err().to_string();
         assert_eq!(
             error,
             "the tokens that were scored have no training rows, so it is not known how frequent each label was when the model was \

@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::given::Known;
+use super::given::Given;
 use super::{ahead, words};
 use crate::stages::shared::lineage::{Lineage, Step};
 use crate::stages::shared::types::{DECISION, MODEL, PREDICTIONS};
@@ -29,33 +29,33 @@ pub struct Decide {
     /// How a label is chosen: `argmax`, `covid`, `macro-f1`, `cost` or `prior`. Default: `cost` if there are costs, `prior`
     /// if there is a prior, otherwise `macro-f1`.
     #[serde(default)]
-    pub(super) method: Option<Method>,
+    method: Option<Method>,
     /// What divides the logits; 1 leaves the probabilities as they are. Default: the one that makes the cross-entropy of the
     /// rows least.
     #[serde(default)]
-    pub(super) temperature: Option<f64>,
+    temperature: Option<f64>,
     /// Thresholds of `covid` that are not to be fitted: `{ Positive = 0.4 }`.
     #[serde(default)]
-    pub(super) thresholds: BTreeMap<String, f64>,
+    thresholds: BTreeMap<String, f64>,
     /// How frequent each label was in the rows that the model was trained on, as counts or shares, for `covid` and `prior`.
     /// Default: in the training rows of the tokens that `evaluate` read.
     #[serde(default)]
-    pub(super) frequencies: BTreeMap<String, f64>,
+    frequencies: BTreeMap<String, f64>,
     /// How frequent each label will be where the model is used, for `prior` and `cost`: `{ negative = 0.7, positive = 0.3 }`.
     #[serde(default)]
-    pub(super) prior: BTreeMap<String, f64>,
+    prior: BTreeMap<String, f64>,
     /// What each mistake costs: a row for each true label, a column for each given label, in the order of the labels.
     #[serde(default)]
-    pub(super) cost: Option<Vec<Vec<f64>>>,
+    cost: Option<Vec<Vec<f64>>>,
     /// Give no label if its probability is below this.
     #[serde(default)]
-    pub(super) abstain: Option<f64>,
+    abstain: Option<f64>,
     /// The gain is measured on this many folds: fitted on all but one, measured on that one, and so on.
     #[serde(default = "five")]
-    pub(super) folds: usize,
+    folds: usize,
     /// Also give the model of `in.model` with the decision beside it, so that `predict` uses it.
     #[serde(default)]
-    pub(super) with_model: bool,
+    with_model: bool,
 }
 
 fn five() -> usize {
@@ -68,12 +68,23 @@ const MOST_FOLDS: usize = 100;
 const ROUNDING: f64 = 1e-3;
 
 impl Decide {
-    pub(super) fn method(&self) -> Method {
+    fn method(&self) -> Method {
         self.method.unwrap_or(match (&self.cost, self.prior.is_empty()) {
             (Some(_), _) => Method::Cost,
             (None, false) => Method::Prior,
             (None, true) => Method::MacroF1,
         })
+    }
+
+    pub(super) fn given(&self) -> Given<'_> {
+        Given {
+            method: self.method(),
+            temperature: self.temperature,
+            thresholds: &self.thresholds,
+            frequencies: &self.frequencies,
+            prior: &self.prior,
+            cost: self.cost.as_ref(),
+        }
     }
 
     /// A parameter that the method does not use, or lacks.
@@ -185,7 +196,7 @@ impl Stage for Decide {
     }
 
     fn check_ahead(&self, stage: &Ahead) -> Vec<Invalid> {
-        ahead::check(self, stage)
+        ahead::check(&self.given(), stage)
     }
 
     fn run(&self, cx: &mut Context) -> Result<()> {
@@ -210,8 +221,7 @@ impl Stage for Decide {
         }
         let rows = Labelled { logits: &predictions.logits, labels: &predictions.labels, classes: predictions.classes };
         rows.check()?;
-        let known = Known { labels: &scored.labels, train_rows: &scored.train_rows };
-        let fit = known.fit(self)?;
+        let fit = self.given().fit((&scored.labels, &scored.train_rows))?;
         let gain = out_of_fold(&fit, &rows, &predictions.ids, (self.folds, cx.seed(), self.abstain))?;
         let mut per_label = vec![0; rows.classes];
         rows.labels.iter().for_each(|&label| per_label[label as usize] += 1);

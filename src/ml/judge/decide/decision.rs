@@ -3,12 +3,13 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
-use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::fit::{Fit, Fitted, Labelled, Method};
+use super::apply::{Decided, Fitted, decide};
+use super::fit::{Fit, Method};
 use super::gain::Gain;
-use super::posteriors::{Prior, posteriors};
+use super::labelled::Labelled;
+use super::posteriors::Prior;
 use super::rule::Rule;
 use crate::text::data::declare::spec::Purpose;
 
@@ -44,17 +45,6 @@ pub struct FittedOn {
     /// The content digest of the model that gave the logits, if it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
-}
-
-/// What several rows are given.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Decided {
-    /// The labels, `[N]`, also of rows where it abstains.
-    pub predicted: Vec<u32>,
-    /// `[N]`
-    pub abstained: Vec<bool>,
-    /// Log-probabilities `[N, C]`, with temperature and prior.
-    pub log_p: Vec<f64>,
 }
 
 /// What one row is given.
@@ -169,17 +159,6 @@ impl Decision {
         self.rule.check(self.labels.len())?;
         self.prior.iter().try_for_each(|prior| prior.check(&self.labels))
     }
-}
-
-/// `logits` `[N, C]` → labels and probabilities.
-pub(super) fn decide(fitted: &Fitted, logits: &[f32], (classes, abstain): (usize, Option<f64>)) -> Decided {
-    let shift = fitted.prior.as_ref().map(Prior::shift);
-    let log_p = posteriors(logits, classes, (fitted.temperature, shift.as_deref()));
-    let predicted: Vec<u32> =
-        log_p.par_chunks(classes).with_min_len(1024).map(|row| fitted.rule.choose(row) as u32).collect();
-    let is_unsure = |(row, &label): (&[f64], &u32)| abstain.is_some_and(|least| row[label as usize].exp() < least);
-    let abstained = log_p.chunks(classes).zip(&predicted).map(is_unsure).collect();
-    Decided { predicted, abstained, log_p }
 }
 
 #[cfg(test)]

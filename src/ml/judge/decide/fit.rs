@@ -1,41 +1,14 @@
 //! Fits a decision on labelled rows: the temperature first, then what the method chooses by.
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Result, bail};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::apply::Fitted;
+use super::labelled::Labelled;
 use super::posteriors::{Prior, posteriors};
 use super::rule::Rule;
 use super::{scaling, thresholds, weights};
-
-/// Rows with logits and labels.
-#[derive(Debug, Clone, Copy)]
-pub struct Labelled<'a> {
-    /// `[N, C]`, finite.
-    pub logits: &'a [f32],
-    /// `[N]`, each below C.
-    pub labels: &'a [u32],
-    /// C
-    pub classes: usize,
-}
-
-impl Labelled<'_> {
-    pub fn check(&self) -> Result<()> {
-        ensure!(!self.labels.is_empty(), "there are no rows to fit a decision on");
-        ensure!(
-            self.classes > 1 && self.logits.len() == self.labels.len() * self.classes,
-            "{} logits for {} rows of {} classes",
-            self.logits.len(),
-            self.labels.len(),
-            self.classes
-        );
-        ensure!(self.logits.iter().all(|z| z.is_finite()), "some logits are not finite");
-        if let Some(label) = self.labels.iter().find(|&&label| label as usize >= self.classes) {
-            bail!("label {label} is out of range: there are {} classes", self.classes);
-        }
-        Ok(())
-    }
-}
 
 /// How labels are chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -80,14 +53,6 @@ pub struct Fit {
     pub prior: Option<Prior>,
     /// `[C, C]`. [`Method::Cost`] needs it.
     pub cost: Option<Vec<Vec<f64>>>,
-}
-
-/// What a fit gives.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct Fitted {
-    pub temperature: f64,
-    pub prior: Option<Prior>,
-    pub rule: Rule,
 }
 
 impl Fit {

@@ -3,10 +3,11 @@
 use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 
+use super::apply::{Decided, decide};
 use super::counts::Counts;
-use super::decision::{Decided, decide};
-use super::fit::{Fit, Labelled, Method};
+use super::fit::{Fit, Method};
 use super::folds::stratified;
+use super::labelled::Labelled;
 use super::rule::Rule;
 use crate::compute::numbers::{argmax, log_softmax};
 use crate::judge::repeated::Spread;

@@ -4,8 +4,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use super::fit::{Fit, Labelled, Method};
-use super::{Decision, Rule, temperature};
+use super::{Decision, Fit, Labelled, Method, Rule, temperature};
 use crate::judge::calibration::Calibration;
 use crate::judge::decide::posteriors::posteriors;
 use crate::judge::metrics::Metrics;

@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::fit::Labelled;
+use super::labelled::Labelled;
 
 /// The logarithm of β = 1 / temperature is sought between these, as scikit-learn does: temperatures from 0.000045 to 22,026.
 pub const BOUNDS: (f64, f64) = (-10.0, 10.0);

@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 use super::counts::Counts;
-use super::fit::Labelled;
+use super::labelled::Labelled;
 
 /// Rounds over all classes. Each round that goes on improves the macro F1; a handful is usual.
 const ROUNDS: usize = 50;
