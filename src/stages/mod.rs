@@ -2,6 +2,7 @@
 
 pub mod compare;
 pub mod convert;
+pub mod decide;
 pub mod distill;
 pub mod evaluate;
 pub mod lora;
@@ -36,6 +37,7 @@ pub const KINDS: &[Kind] = &[
     Kind::of::<convert::Convert>(),
     Kind::of::<distill::Distill>(),
     Kind::of::<evaluate::Evaluate>(),
+    Kind::of::<decide::Decide>(),
     Kind::of::<compare::Compare>(),
     Kind::of::<search::Search>(),
 ];

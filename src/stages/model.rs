@@ -1,5 +1,7 @@
 //! Brings a model that is already trained into a pipeline.
 
+use std::path::Path;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -9,6 +11,7 @@ use super::shared::types::MODEL;
 use pipe_engine::contract::context::Context;
 use pipe_engine::contract::kind::{External, Invalid, Port, Stage};
 use pipe_ml::files::weights;
+use pipe_ml::judge::decide::Decision;
 use pipe_ml::model::adopt::{adopt, copy};
 use pipe_ml::model::relabel::are_numbered;
 use pipe_ml::model::{Config, shortened};
@@ -62,6 +65,7 @@ impl Stage for TrainedModel {
             remarks.into_iter().for_each(|remark| cx.warn(remark));
         }
         copy(&dir, &out, &HISTORY)?;
+        keep_decision(cx, (&dir, &out), &adopted.labels)?;
         Lineage::of_base(&self.model, &dir).write(&out)?;
         if are_numbered(&adopted.labels) {
             let names = shortened(&adopted.labels);
@@ -71,5 +75,16 @@ impl Stage for TrainedModel {
         }
         cx.fact("bytes", weights::bytes(&out)? as f64);
         Ok(())
+    }
+}
+
+/// Take over the decision beside the model. A file of that name may be another program's, or be for labels that were renamed.
+fn keep_decision(cx: &Context, (dir, out): (&Path, &Path), labels: &[String]) -> anyhow::Result<()> {
+    match Decision::beside(dir).and_then(|found| found.map(|decision| decision.for_labels(labels)).transpose()) {
+        Ok(found) => found.map_or(Ok(()), |decision| decision.write(out)),
+        Err(error) => {
+            cx.warn(format!("the {} beside the model is left out: {error:#}", Decision::FILE));
+            Ok(())
+        }
     }
 }

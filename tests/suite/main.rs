@@ -9,6 +9,7 @@ mod collect;
 mod compare;
 mod crash;
 mod custom;
+mod decide;
 mod diff;
 #[path = "../engine/disks.rs"]
 #[expect(dead_code, reason = "the tests of the engine use the rest")]

@@ -10,13 +10,14 @@ use crate::cli::context::Context;
 use crate::cli::words::model::{Definition, Wanted};
 use crate::error::Error;
 use crate::report::{Color, color, secret};
-use crate::stages::shared::predictor::{Cleaned, Prediction, Predictor, Texts};
+use crate::stages::shared::predictor::{Cleaned, Decides, Prediction, Predictor, Texts};
 use crate::stages::shared::texts::{File, Hint, MissingColumn, ReadError};
 
 /// Label texts with a model.
 ///
 /// Texts come from --text, --input or standard input (one per line). They are cleaned as the texts were that the model
-/// was trained on, if its folder says how (preprocessing.json).
+/// was trained on, if its folder says how (preprocessing.json). A decision beside the model (decision.json) gives the labels
+/// and the scores; without one, the highest logit does.
 #[derive(Debug, clap::Args)]
 pub struct Predict {
     /// A model folder, FILE:STAGE for the output of a stage, or hf:OWNER/NAME if that has been downloaded.
@@ -49,6 +50,12 @@ pub struct Predict {
     /// Give texts to the tokenizer as they are, however the model's training texts were cleaned.
     #[arg(long)]
     raw: bool,
+    /// The decision that gives labels and scores: a file or folder, or FILE:STAGE. Default: the one beside the model, if any.
+    #[arg(long, value_name = "DECISION", conflicts_with = "no_decision")]
+    decision: Option<String>,
+    /// Ignore the decision beside the model: the highest logit gives the label.
+    #[arg(long)]
+    no_decision: bool,
     /// The output format.
     #[arg(long, value_enum, default_value_t = Format::Jsonl)]
     format: Format,
@@ -64,6 +71,11 @@ const WANTED: Wanted = Wanted {
     help: "give a model folder, or FILE:STAGE such as `pipelines/roberta_full.toml:teacher`",
 };
 
+const WANTED_DECISION: Wanted = Wanted {
+    types: &["decision"],
+    help: "give a decision.json, a folder that has one, or FILE:STAGE such as `p.toml:rule`",
+};
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Format {
     Jsonl,
@@ -76,7 +88,8 @@ struct Line<'a> {
     /// The second text of a pair.
     #[serde(skip_serializing_if = "Option::is_none")]
     text_pair: Option<&'a str>,
-    label: &'a str,
+    /// Null if the decision gives none.
+    label: Option<&'a str>,
     scores: Scores<'a>,
     logits: &'a [f32],
     /// Tokens cut from the end of the text, or of both of a pair.
@@ -113,12 +126,30 @@ impl Predict {
         let dir = self.definition.find(cx, &self.model, WANTED)?;
         let cleaned = if self.raw { Cleaned::Not } else { Cleaned::AsTrained };
         let mut texts = self.texts()?.peekable();
-        let predictor = Predictor::open(&dir, &self.device, cleaned).map_err(|e| Error::failed(format!("{e:#}")))?;
+        let decision = match &self.decision {
+            Some(word) => Some(self.definition.find_as(cx, ("decision", word), WANTED_DECISION)?),
+            None => None,
+        };
+        let decides = match &decision {
+            Some(path) => Decides::By(path),
+            None if self.no_decision => Decides::Highest,
+            None => Decides::Beside,
+        };
+        let predictor =
+            Predictor::open(&dir, &self.device, (cleaned, decides)).map_err(|e| Error::failed(format!("{e:#}")))?;
         self.check_pairs(&predictor)?;
         predictor.remarks().iter().for_each(|remark| warn(remark));
         if let Some(cleaning) = predictor.cleaning() {
             let done = cleaning.describe();
             note(&format!("texts are cleaned as for training ({done}); --raw leaves them as they are"));
+        }
+        if let Some(decision) = predictor.decision() {
+            let whose = if self.decision.is_some() {
+                "--decision"
+            } else {
+                "decision.json beside the model; --no-decision ignores it"
+            };
+            note(&format!("labels and scores are those of the decision {} ({whose})", decision.describe()));
         }
         if self.format == Format::Csv {
             cx.print_data(&header(&predictor, self.has_pairs())?)?;
@@ -270,7 +301,7 @@ fn note(text: &str) {
 fn json(predictor: &Predictor, row: Texts, p: &Prediction) -> Result<String, Error> {
     let scores = Scores { labels: predictor.labels(), values: &p.scores };
     let Texts { first: text, second: text_pair } = row;
-    let line = Line { text, text_pair, label: &p.label, scores, logits: &p.logits, truncated: p.truncated };
+    let line = Line { text, text_pair, label: p.label.as_deref(), scores, logits: &p.logits, truncated: p.truncated };
     serde_json::to_string(&line).map(|l| l + "\n").map_err(|e| Error::failed(format!("cannot write JSON: {e}")))
 }
 
@@ -284,7 +315,8 @@ fn header(predictor: &Predictor, has_pairs: bool) -> Result<String, Error> {
 
 fn record(row: Texts, p: &Prediction) -> Vec<String> {
     let numbers = p.scores.iter().chain(&p.logits).map(f32::to_string);
-    let texts = [Some(row.first), row.second, Some(&p.label)].into_iter().flatten().map(str::to_owned);
+    let label = p.label.as_deref().unwrap_or_default();
+    let texts = [Some(row.first), row.second, Some(label)].into_iter().flatten().map(str::to_owned);
     texts.chain(numbers).collect()
 }
 

@@ -31,6 +31,11 @@ pub struct Wanted {
 impl Definition {
     /// The path that `word` names; an existing path is taken as it is. Nothing is downloaded.
     pub fn find(&self, cx: &Context<'_>, word: &str, wanted: Wanted) -> Result<PathBuf, Error> {
+        self.find_as(cx, ("model", word), wanted)
+    }
+
+    /// The same for something else than a model; `what` is its name.
+    pub fn find_as(&self, cx: &Context<'_>, (what, word): (&str, &str), wanted: Wanted) -> Result<PathBuf, Error> {
         let path = Path::new(word);
         if path.exists() {
             return Ok(path.to_path_buf());
@@ -44,7 +49,7 @@ impl Definition {
         }
         match word.rsplit_once(':') {
             Some((file, stage)) if Path::new(file).is_file() => self.made_by(cx, file, stage, wanted),
-            _ => Err(Error::usage(format!("there is no model `{word}`")).help(wanted.help)),
+            _ => Err(Error::usage(format!("there is no {what} `{word}`")).help(wanted.help)),
         }
     }
 

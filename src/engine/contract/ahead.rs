@@ -62,7 +62,7 @@ impl<'a> Ahead<'a> {
         self.inputs(port).first().map(|(stage, _)| *stage)
     }
 
-    /// The place of a parameter, or of the stage if the file does not have it, for messages: `pipeline.toml:12`.
+    /// The place of a parameter or a port, or of the stage if the file does not have it, for messages: `pipeline.toml:12`.
     pub fn line(&self, key: &str) -> String {
         self.known.line(self.at, key)
     }

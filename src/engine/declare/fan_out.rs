@@ -279,6 +279,11 @@ fn build(
         parameters,
         seed,
         inputs,
+        plugged: stage
+            .plugs
+            .iter()
+            .filter_map(|plug| Some((plug.port.name, plug.sources.first()?.place.clone())))
+            .collect(),
         export: stage.export.clone(),
         exclusive: stage.exclusive.clone(),
         needs,

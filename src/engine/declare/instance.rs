@@ -27,6 +27,8 @@ pub struct Instance {
     pub parameters: serde_json::Value,
     pub seed: u64,
     pub inputs: Vec<Wire>,
+    /// Where the file wires each port.
+    pub plugged: Vec<(&'static str, Place)>,
     /// Where the outputs are copied to.
     pub export: Option<Export>,
     /// Instances of one group never run at the same time.

@@ -33,10 +33,11 @@ impl Job<'_> {
         Ok((!problems.is_empty()).then(|| Diagnostics::new(problems)))
     }
 
-    /// The place of a parameter, or of the stage if the file does not have it.
+    /// The place of a parameter or a port, or of the stage if the file does not have it.
     fn place(&self, at: usize, key: &str) -> &Place {
         let instance = self.instance(at);
-        instance.table.get(key).map_or(&instance.place, |item| &item.value.place)
+        let of_port = || instance.plugged.iter().find(|(port, _)| *port == key).map(|(_, place)| place);
+        instance.table.get(key).map(|item| &item.value.place).or_else(of_port).unwrap_or(&instance.place)
     }
 }
 

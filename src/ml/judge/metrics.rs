@@ -52,18 +52,30 @@ impl Metrics {
     /// A ratio whose denominator is zero counts as 0, as scikit-learn's `zero_division=0`. The macro means are over
     /// all classes with rows or predictions, as scikit-learn's `average="macro"` takes the labels it sees.
     pub fn of(logits: &[f32], labels: &[u32], names: &[String]) -> Result<Self> {
+        Self::of_decided((logits, None), labels, names)
+    }
+
+    /// The same for rows that a decision has given other labels than those of the highest logits: `predicted` `[N]`. The
+    /// loss and the areas under the curves are those of the logits.
+    pub fn of_decided((logits, predicted): (&[f32], Option<&[u32]>), labels: &[u32], names: &[String]) -> Result<Self> {
         let (rows, classes) = (labels.len(), names.len());
         ensure!(rows > 0, "there are no rows to score");
         ensure!(logits.len() == rows * classes, "{} logits for {rows} rows of {classes} classes", logits.len());
-        if let Some(label) = labels.iter().find(|&&label| label as usize >= classes) {
+        ensure!(
+            predicted.is_none_or(|all| all.len() == rows),
+            "there are predictions for other rows than these {rows}"
+        );
+        if let Some(label) =
+            labels.iter().chain(predicted.unwrap_or_default()).find(|&&label| label as usize >= classes)
+        {
             anyhow::bail!("label {label} is out of range: the model has {classes} classes");
         }
         let mut confusion = vec![vec![0u64; classes]; classes];
         let mut probabilities = vec![Vec::with_capacity(rows); classes];
         let (mut loss, mut correct) = (0.0, 0);
-        for (row, &label) in logits.chunks(classes).zip(labels) {
+        for (at, (row, &label)) in logits.chunks(classes).zip(labels).enumerate() {
             let row: Vec<f64> = row.iter().map(|&x| f64::from(x)).collect();
-            let best = argmax(&row);
+            let best = predicted.map_or_else(|| argmax(&row), |given| given[at] as usize);
             let log_p = log_softmax(&row);
             confusion[label as usize][best] += 1;
             correct += usize::from(best == label as usize);

@@ -1,6 +1,8 @@
 //! What a model is worth and what is in it: inference, metrics, significance, inspection.
 
+pub mod calibration;
 pub mod classifier;
+pub mod decide;
 pub mod diagnose;
 pub mod inspect;
 pub mod metrics;

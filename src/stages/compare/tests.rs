@@ -6,7 +6,7 @@ use super::gate::{Figures, Gate};
 use super::kind::{Compare, csv};
 use super::row::Comparison;
 use super::{markdown, plot};
-use crate::stages::evaluate::{Cost, Scores};
+use crate::stages::evaluate::{Cost, Quality, Scores};
 use pipe_engine::contract::kind::{Labels, Stage};
 use pipe_ml::judge::classifier::Size;
 use pipe_ml::judge::metrics::{ClassMetrics, Metrics, Speed};
@@ -46,6 +46,7 @@ fn scores(right: impl Fn(u32) -> bool, bytes: u64, speed: Option<(f64, f64)>) ->
             batch_size: 32,
         }),
         cost: Cost { peak_memory_bytes: Some(12_345_678), made_seconds: 35.125, ..Cost::default() },
+        quality: Quality::default(),
         outcomes: Outcomes { ids: (0..200).map(|row| format!("test:{row}")).collect(), labels, predicted },
     }
 }

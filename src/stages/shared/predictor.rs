@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result};
 use pipe_ml::compute::device;
 use pipe_ml::compute::numbers::{argmax, log_softmax};
 use pipe_ml::judge::classifier::Classifier;
+use pipe_ml::judge::decide::{Decision, Given};
 use pipe_ml::judge::metrics::Scoring;
 use pipe_ml::judge::readable::check_types;
 use pipe_ml::text::data::{Cleaning, Split, TokenRow};
@@ -22,6 +23,19 @@ pub struct Predictor {
     cleaning: Option<Cleaning>,
     /// Whether the model was trained on pairs of texts; none if its folder does not say it.
     reads_pairs: Option<bool>,
+    /// What turns its logits into labels; none takes the highest.
+    decision: Option<Decision>,
+}
+
+/// Which decision turns logits into labels.
+#[derive(Debug, Clone, Copy)]
+pub enum Decides<'a> {
+    /// The one beside the model, or the highest logit if there is none.
+    Beside,
+    /// The one of this file, or of the folder that has it.
+    By(&'a Path),
+    /// The highest logit.
+    Highest,
 }
 
 /// What happens to texts before the tokenizer sees them.
@@ -36,8 +50,9 @@ pub enum Cleaned {
 /// The prediction for one text.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Prediction {
-    pub label: String,
-    /// Probabilities, by label.
+    /// None if the decision gives no label, because it is not probable enough.
+    pub label: Option<String>,
+    /// Probabilities, by label; with the temperature and the prior of the decision.
     pub scores: Vec<f32>,
     pub logits: Vec<f32>,
     /// Tokens cut from the text because the model has no more positions, or was trained on shorter rows.
@@ -52,7 +67,7 @@ impl Predictor {
     const BATCH: usize = 32;
 
     /// Open a model folder with its tokenizer; `device` as in `--device`.
-    pub fn open(dir: &Path, device: &str, cleaned: Cleaned) -> Result<Self> {
+    pub fn open(dir: &Path, device: &str, (cleaned, decides): (Cleaned, Decides)) -> Result<Self> {
         let device = device::open(&device.parse()?)?;
         let classifier = Classifier::open(dir, &device.device)?;
         let tokenizer = Tokenizer::open(dir)?;
@@ -62,7 +77,14 @@ impl Predictor {
             Cleaned::AsTrained => stored.filter(Cleaning::is_effective),
             Cleaned::Not => None,
         };
-        Ok(Self { classifier, tokenizer, cleaning, reads_pairs })
+        let decision = match decides {
+            Decides::Beside => Decision::beside(dir)?,
+            Decides::By(path) if path.is_dir() => Some(Decision::read(path)?),
+            Decides::By(path) => Some(Decision::read_file(path)?),
+            Decides::Highest => None,
+        };
+        let decision = decision.map(|decision| decision.for_labels(classifier.labels())).transpose()?;
+        Ok(Self { classifier, tokenizer, cleaning, reads_pairs, decision })
     }
 
     /// Whether the model was trained on pairs of texts; none if its folder does not say it.
@@ -78,6 +100,11 @@ impl Predictor {
     /// Contradictions between the tokenizer's files, and what was decided.
     pub fn remarks(&self) -> &[String] {
         self.tokenizer.remarks()
+    }
+
+    /// What turns logits into labels; none if the highest does.
+    pub fn decision(&self) -> Option<&Decision> {
+        self.decision.as_ref()
     }
 
     pub fn labels(&self) -> &[String] {
@@ -120,9 +147,17 @@ impl Predictor {
         let logits = scoring.logits(&|ids, mask| self.classifier.logits(ids, mask), &Silent)?;
         let judge = |((logits, encoded), row): ((&[f32], &Encoded), &Texts)| -> Result<Prediction> {
             let wide: Vec<f64> = logits.iter().map(|&v| f64::from(v)).collect();
-            let label =
-                self.labels().get(argmax(&wide)).context("the model has no label for its highest logit")?.clone();
-            let scores = log_softmax(&wide).iter().map(|l| l.exp() as f32).collect();
+            let given = match &self.decision {
+                Some(decision) => decision.apply_to_one(logits),
+                None => Given {
+                    label: argmax(&wide),
+                    has_abstained: false,
+                    scores: log_softmax(&wide).iter().map(|l| l.exp()).collect(),
+                },
+            };
+            let label = self.labels().get(given.label).context("the model has no label for its highest logit")?.clone();
+            let label = (!given.has_abstained).then_some(label);
+            let scores = given.scores.iter().map(|p| *p as f32).collect();
             let (truncated, is_empty) = (encoded.full - encoded.ids.len(), row.first.trim().is_empty());
             Ok(Prediction { label, scores, logits: logits.to_vec(), truncated, is_empty })
         };

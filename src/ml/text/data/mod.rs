@@ -11,6 +11,7 @@ pub mod predictions;
 pub(crate) mod preprocess;
 pub mod read;
 pub(crate) mod report;
+pub mod scored;
 pub(crate) mod split;
 pub mod tokenize;
 pub mod tokens;

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use arrow_array::builder::{Float32Builder, ListBuilder};
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Float32Type, UInt32Type};
-use arrow_array::{Array, ArrayRef, RecordBatch, StringArray, UInt32Array};
+use arrow_array::{Array, ArrayRef, BooleanArray, RecordBatch, StringArray, UInt32Array};
 use arrow_schema::{DataType, Field, Schema};
 
 use super::corpus::{column, read_parquet, write_parquet};
@@ -16,33 +16,59 @@ use crate::compute::numbers::{argmax, log_softmax};
 
 /// Write id, label, predicted, scores (probabilities) and logits of every row of `split`; `logits` is `[N, C]`.
 pub fn write(path: &Path, split: &Split, logits: &[f32], classes: usize) -> Result<()> {
+    let (mut predicted, mut log_p) = (Vec::new(), Vec::with_capacity(logits.len()));
+    for row in logits.chunks(classes) {
+        let wide: Vec<f64> = row.iter().map(|&v| f64::from(v)).collect();
+        predicted.push(argmax(&wide) as u32);
+        log_p.extend(log_softmax(&wide));
+    }
+    write_decided(path, split, logits, &Given { predicted: &predicted, log_p: &log_p, abstained: None })
+}
+
+/// What the rows are given.
+#[derive(Debug, Clone, Copy)]
+pub struct Given<'a> {
+    /// `[N]`
+    pub predicted: &'a [u32],
+    /// Log-probabilities, `[N, C]`.
+    pub log_p: &'a [f64],
+    /// `[N]`; writes a column `abstained`.
+    pub abstained: Option<&'a [bool]>,
+}
+
+/// The same for rows that a decision gave labels and probabilities. `logits` are those of the model, without temperature.
+pub fn write_decided(path: &Path, split: &Split, logits: &[f32], given: &Given) -> Result<()> {
     let list = || DataType::List(Arc::new(Field::new_list_field(DataType::Float32, true)));
-    let schema = Arc::new(Schema::new(vec![
+    let mut fields = vec![
         Field::new("id", DataType::Utf8, false),
         Field::new("label", DataType::UInt32, false),
         Field::new("predicted", DataType::UInt32, false),
         Field::new("scores", list(), false),
         Field::new("logits", list(), false),
-    ]));
-    let floats = || ListBuilder::new(Float32Builder::new());
-    let (mut predicted, mut scores, mut raw) = (Vec::new(), floats(), floats());
-    for row in logits.chunks(classes) {
-        let wide: Vec<f64> = row.iter().map(|&v| f64::from(v)).collect();
-        predicted.push(argmax(&wide) as u32);
-        let probabilities: Vec<f32> = log_softmax(&wide).iter().map(|l| l.exp() as f32).collect();
-        scores.values().append_slice(&probabilities);
-        scores.append(true);
-        raw.values().append_slice(row);
-        raw.append(true);
-    }
-    let columns: Vec<ArrayRef> = vec![
+    ];
+    let classes = logits.len() / split.len().max(1);
+    let lists = |values: &mut dyn Iterator<Item = f32>| {
+        let mut out = ListBuilder::new(Float32Builder::new());
+        for (at, value) in values.enumerate() {
+            out.values().append_value(value);
+            if (at + 1) % classes == 0 {
+                out.append(true);
+            }
+        }
+        out.finish()
+    };
+    let mut columns: Vec<ArrayRef> = vec![
         Arc::new(StringArray::from_iter_values((0..split.len()).map(|i| split.id(i)))),
         Arc::new(UInt32Array::from(split.labels().to_vec())),
-        Arc::new(UInt32Array::from(predicted)),
-        Arc::new(scores.finish()),
-        Arc::new(raw.finish()),
+        Arc::new(UInt32Array::from(given.predicted.to_vec())),
+        Arc::new(lists(&mut given.log_p.iter().map(|l| l.exp() as f32))),
+        Arc::new(lists(&mut logits.iter().copied())),
     ];
-    write_parquet(path, schema, columns)
+    if let Some(abstained) = given.abstained {
+        fields.push(Field::new("abstained", DataType::Boolean, false));
+        columns.push(Arc::new(BooleanArray::from(abstained.to_vec())));
+    }
+    write_parquet(path, Arc::new(Schema::new(fields)), columns)
 }
 
 /// The predictions of a model for some rows, as [`write()`] wrote them.

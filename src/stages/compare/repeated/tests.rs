@@ -5,7 +5,7 @@ use std::path::Path;
 use super::{Repeated, document, runs, svg, table};
 use crate::stages::compare::gate::Gate;
 use crate::stages::compare::kind::Compare;
-use crate::stages::evaluate::{Cost, Scores};
+use crate::stages::evaluate::{Cost, Quality, Scores};
 use pipe_engine::contract::kind::{Labels, Stage};
 use pipe_ml::judge::classifier::Size;
 use pipe_ml::judge::metrics::{Metrics, Speed};
@@ -35,6 +35,7 @@ fn scores((wrong, from): (u32, u32), seconds: f64, trained: Option<u64>) -> Scor
             made_peak_memory_bytes: trained.map(|trained| 20_000_000 + trained),
             trained_parameters: trained,
         },
+        quality: Quality::default(),
         outcomes: Outcomes { ids: (0..ROWS).map(|row| format!("test:{row}")).collect(), labels, predicted },
     }
 }

@@ -7,12 +7,15 @@ use anyhow::{Context as _, Result, ensure};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::shared::base;
-use super::shared::labels::scorer_for;
-use super::shared::tokenizers;
-use super::shared::training;
-use super::shared::types::{METRICS, MODEL, ONNX, PREDICTIONS, TOKENS};
-use super::shared::watched::{Watched, finished};
+use super::judged;
+use super::judged::Judged;
+use super::quality::Quality;
+use crate::stages::shared::base;
+use crate::stages::shared::labels::scorer_for;
+use crate::stages::shared::tokenizers;
+use crate::stages::shared::training;
+use crate::stages::shared::types::{DECISION, METRICS, MODEL, ONNX, PREDICTIONS, TOKENS};
+use crate::stages::shared::watched::{Watched, finished};
 use pipe_engine::contract::ahead::Ahead;
 use pipe_engine::contract::context::{Context, Input};
 use pipe_engine::contract::kind::{Invalid, Port, Resource, Stage};
@@ -22,10 +25,13 @@ use pipe_ml::judge::metrics::{Metrics, SCORING_ROWS, Scoring, Speed};
 use pipe_ml::judge::readable::check_tokens;
 use pipe_ml::text::data::declare::spec::Purpose;
 use pipe_ml::text::data::outcomes::Outcomes;
-use pipe_ml::text::data::predictions;
+use pipe_ml::text::data::scored::ScoredRows;
 use pipe_ml::text::data::{Cleaning, Split, Tokens};
 
-/// Scores a model, or its ONNX file, on labelled rows: quality, size, speed and memory, and the outcome of each row.
+/// Scores a model, or its ONNX file, on labelled rows: quality, calibration, size, speed and memory, and the outcome of each row.
+///
+/// With a decision (`in.decision`, see `decide`) the figures are those of the labels and probabilities that it gives, with
+/// the figures before it beside them.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Evaluate {
@@ -56,7 +62,7 @@ fn two() -> f64 {
 /// A day; a larger value is probably in the wrong unit.
 const LONGEST: f64 = 86_400.0;
 
-/// The metrics artifact: `metrics.json`, four records in one flat object, and `outcomes.parquet`.
+/// The metrics artifact: `metrics.json`, five records in one flat object, and `outcomes.parquet`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Scores {
     pub metrics: Metrics,
@@ -64,6 +70,7 @@ pub struct Scores {
     /// None if it was not measured.
     pub speed: Option<Speed>,
     pub cost: Cost,
+    pub quality: Quality,
     pub outcomes: Outcomes,
 }
 
@@ -111,6 +118,7 @@ impl Scores {
                 size: Size::deserialize(&all)?,
                 speed: all.get(Speed::MEASURED).map(|_| Speed::deserialize(&all)).transpose()?,
                 cost: Cost::deserialize(&all)?,
+                quality: Quality::deserialize(&all)?,
                 outcomes,
             })
         };
@@ -124,6 +132,7 @@ impl Scores {
             serde_json::to_value(self.size)?,
             serde_json::to_value(&self.speed)?,
             serde_json::to_value(&self.cost)?,
+            serde_json::to_value(&self.quality)?,
         ];
         for part in parts {
             all.extend(part.as_object().into_iter().flatten().map(|(k, v)| (k.clone(), v.clone())));
@@ -139,8 +148,10 @@ impl Stage for Evaluate {
     const KIND: &'static str = "evaluate";
     // 2: the outcome of each row, peak memory and the time of the model's stage; no speed if it is not requested.
     // 3: how many parameters the model's stage trained, and in how much memory.
-    const VERSION: u32 = 3;
-    const INPUTS: &'static [Port] = &[Port::either("model", MODEL, &[ONNX]), Port::one("tokens", TOKENS)];
+    // 4: calibration; what the predictions are of; a decision.
+    const VERSION: u32 = 4;
+    const INPUTS: &'static [Port] =
+        &[Port::either("model", MODEL, &[ONNX]), Port::one("tokens", TOKENS), Port::optional("decision", DECISION)];
     const OUTPUTS: &'static [Port] = &[Port::one("metrics", METRICS), Port::one("predictions", PREDICTIONS)];
 
     fn resource(&self) -> Resource {
@@ -167,6 +178,7 @@ impl Stage for Evaluate {
         let model = cx.input("model")?.clone();
         let tokens = Tokens::open(&cx.input("tokens")?.dir)?;
         let split = self.rows(&tokens)?;
+        let decision = judged::decision(cx, &tokens.labels, self.split)?;
         warn_of_other_cleaning(cx, &model.dir)?;
         let watermark = Watermark::set();
         let (classifier, device) = scorer_for(cx, &model.dir, &tokens, "the model")?;
@@ -177,16 +189,18 @@ impl Stage for Evaluate {
         let logits = finished(scoring.logits(&forward, &Watched::new(cx)))?;
         let cost = Cost::of(&model, watermark.bytes());
         let budget = Duration::from_secs_f64(self.speed_seconds);
-        let scores = Scores {
-            metrics: Metrics::of(&logits, split.labels(), &tokens.labels)?,
-            size: classifier.size(),
-            speed: if budget.is_zero() { None } else { Some(scoring.speed(&forward, budget)?) },
-            cost,
-            outcomes: Outcomes::of(split, &logits, tokens.labels.len()),
-        };
+        let speed = if budget.is_zero() { None } else { Some(scoring.speed(&forward, budget)?) };
+        let judged = Judged::of(decision, (split, &logits), &tokens.labels)?;
+        let (metrics, outcomes, quality) = (judged.metrics.clone(), judged.outcomes.clone(), judged.quality.clone());
+        let scores = Scores { metrics, size: classifier.size(), speed, cost, quality, outcomes };
         self.report(cx, &scores);
-        scores.write(&cx.output("metrics")?)?;
-        predictions::write(&cx.output("predictions")?.join("predictions.parquet"), split, &logits, tokens.labels.len())
+        judged.report(cx);
+        let out = cx.output("metrics")?;
+        scores.write(&out)?;
+        judged.write(&out)?;
+        let out = cx.output("predictions")?;
+        judged.write_predictions(&out.join("predictions.parquet"), split, &logits)?;
+        ScoredRows::of(&tokens, self.split, &model.digest).write(&out)
     }
 }
 
@@ -257,6 +271,7 @@ mod tests {
             size: Size { parameters: 10, non_zero: 9, bytes: 40 },
             speed: Some(speed),
             cost: Cost { made_seconds: 1.5, trained_parameters: Some(7), ..Cost::default() },
+            quality: Quality::default(),
             outcomes,
         };
         let dir = tempfile::tempdir().unwrap();
