@@ -2,6 +2,7 @@
 
 pub mod classifier;
 pub mod diagnose;
+pub mod errors;
 pub mod inspect;
 pub mod metrics;
 pub mod readable;
