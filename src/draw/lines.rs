@@ -146,8 +146,7 @@ fn draw_panel(svg: &mut Svg, panel: &Panel, (across, field): (&Axis, Area)) {
     // The lesser curves first, so that they do not hide the others.
     for is_lesser in [true, false] {
         for series in panel.series.iter().filter(|series| series.is_lesser == is_lesser) {
-            let points: Vec<At> =
-                series.drawn().into_iter().map(|(x, y)| (across.place(x), up.place(y))).collect();
+            let points: Vec<At> = series.drawn().into_iter().map(|(x, y)| (across.place(x), up.place(y))).collect();
             svg.curve(&series.class(), points.iter().copied(), &series.name);
             if series.has_markers || points.len() == 1 {
                 for point in &points {
@@ -243,8 +242,7 @@ mod tests {
     fn long_curves_are_drawn_with_few_points_and_odd_values_are_left_out() {
         let points: Vec<At> =
             (0..100_000).map(|x| (f64::from(x), if x == 7 { f64::NAN } else { 1.0 / f64::from(x + 1) })).collect();
-        let series =
-            Series { name: "a".into(), color: 0, is_lesser: false, has_markers: false, points, kept: None };
+        let series = Series { name: "a".into(), color: 0, is_lesser: false, has_markers: false, points, kept: None };
         assert!(series.drawn().len() <= POINTS + 1);
         assert!(series.drawn().iter().all(|(x, y)| x.is_finite() && y.is_finite()));
     }

@@ -101,12 +101,8 @@ mod tests {
 
     #[test]
     fn an_item_has_heading_figure_and_text() {
-        let item = |share: f64| Item {
-            heading: "no → yes".into(),
-            share,
-            figure: "0.98".into(),
-            text: "a <b> text".into(),
-        };
+        let item =
+            |share: f64| Item { heading: "no → yes".into(), share, figure: "0.98".into(), text: "a <b> text".into() };
         let svg = listing("Errors", "", &[item(0.98), item(f64::NAN)]);
         assert!(svg.contains(">no → yes</text>") && svg.contains(">a &lt;b&gt; text</text>"), "{svg}");
         assert!(!svg.contains("NaN"));

@@ -127,7 +127,8 @@ impl Matrix<'_> {
         svg.rect(&class, area, &cell.said);
         let (wide, tall) = (area.wide(), area.tall());
         // Texts as large as the cell allows, if they are readable then.
-        let font = (wide / (cell.text.chars().count().max(1) as f64 * CHARACTER / 12.0) * 0.9).min(12.0).min(tall * 0.8);
+        let font =
+            (wide / (cell.text.chars().count().max(1) as f64 * CHARACTER / 12.0) * 0.9).min(12.0).min(tall * 0.8);
         if font < 7.0 || cell.text.is_empty() {
             return;
         }
@@ -139,6 +140,12 @@ impl Matrix<'_> {
         if has_second {
             svg.text_with(on, (x, middle + 11.0), ("middle", &cell.second), " font-size=\"10\"");
         }
+    }
+
+    /// The width of the names at the side.
+    pub(crate) fn side(&self) -> f64 {
+        let names = cut_apart(self.rows.iter().copied(), SIDE);
+        names.iter().map(|name| width(name)).fold(0.0, f64::max) + 8.0 + if self.axes.0.is_empty() { 0.0 } else { 18.0 }
     }
 
     /// The lower edge of the matrix drawn there.
@@ -193,7 +200,8 @@ mod tests {
     fn matrices_of_any_size_fit_the_page() {
         for classes in [1, 2, 5, 20, 40] {
             let labels: Vec<String> = (0..classes).map(|i| format!("a very long name of a label {i}")).collect();
-            let counts: Vec<Vec<u64>> = (0..classes).map(|i| (0..classes).map(|j| (i * 31 + j * 7) % 190).collect()).collect();
+            let counts: Vec<Vec<u64>> =
+                (0..classes).map(|i| (0..classes).map(|j| (i * 31 + j * 7) % 190).collect()).collect();
             let matrix = counted(&labels, &counts, ("label", "predicted"));
             let sizes = matrix.sizes((MARGIN, 50.0), WIDTH - MARGIN);
             assert!(sizes.field.right <= WIDTH - MARGIN + 0.5 && sizes.field.left < 190.0, "{classes}");

@@ -48,7 +48,8 @@ pub(crate) fn style(light: &str, dark: &str) -> String {
     let of = |pick: fn(&(&'static str, &'static str)) -> &'static str| -> String {
         let series =
             SERIES.iter().enumerate().map(|(i, color)| format!(".c{i}{{fill:{0}}}.s{i}{{stroke:{0}}}", pick(color)));
-        let scale = SCALE.iter().enumerate().map(|(i, color)| format!(".q{i}{{fill:{0}}}.p{i}{{stroke:{0}}}", pick(color)));
+        let scale =
+            SCALE.iter().enumerate().map(|(i, color)| format!(".q{i}{{fill:{0}}}.p{i}{{stroke:{0}}}", pick(color)));
         series.chain(scale).collect()
     };
     let (bright, dim) = (of(|color| color.0), of(|color| color.1));

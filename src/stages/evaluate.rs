@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use super::shared::base;
 use super::shared::labels::classifier_for;
+use super::shared::pictures::confusion::Confusion;
+use super::shared::pictures::curve::Curve;
 use super::shared::tokenizers;
 use super::shared::training;
 use super::shared::types::{METRICS, MODEL, PREDICTIONS, TOKENS};
@@ -139,7 +141,8 @@ impl Stage for Evaluate {
     const KIND: &'static str = "evaluate";
     // 2: the outcome of each row, peak memory and the time of the model's stage; no speed if it is not requested.
     // 3: how many parameters the model's stage trained, and in how much memory.
-    const VERSION: u32 = 3;
+    // 4: pictures of the confusion and of the model's learning curve, with their tables.
+    const VERSION: u32 = 4;
     const INPUTS: &'static [Port] = &[Port::one("model", MODEL), Port::one("tokens", TOKENS)];
     const OUTPUTS: &'static [Port] = &[Port::one("metrics", METRICS), Port::one("predictions", PREDICTIONS)];
 
@@ -186,7 +189,10 @@ impl Stage for Evaluate {
             outcomes: Outcomes::of(split, &logits, tokens.labels.len()),
         };
         self.report(cx, &scores);
-        scores.write(&cx.output("metrics")?)?;
+        let out = cx.output("metrics")?;
+        scores.write(&out)?;
+        Confusion { labels: &tokens.labels, counts: &scores.metrics.confusion }.write(&out)?;
+        Curve::of_model(&model.dir).map_or(Ok(()), |curve| curve.write(&out))?;
         predictions::write(&cx.output("predictions")?.join("predictions.parquet"), split, &logits, tokens.labels.len())
     }
 }

@@ -3,6 +3,7 @@
 pub mod compare;
 pub mod convert;
 pub mod distill;
+pub mod errors;
 pub mod evaluate;
 pub mod lora;
 pub mod merge;
@@ -36,6 +37,7 @@ pub const KINDS: &[Kind] = &[
     Kind::of::<convert::Convert>(),
     Kind::of::<distill::Distill>(),
     Kind::of::<evaluate::Evaluate>(),
+    Kind::of::<errors::Errors>(),
     Kind::of::<compare::Compare>(),
     Kind::of::<search::Search>(),
 ];

@@ -93,7 +93,8 @@ mod tests {
             scores
         };
         let base = [("a", 0, sure(0, 0.9)), ("b", 1, sure(1, 0.8)), ("c", 2, sure(1, 0.7)), ("d", 0, sure(1, 0.6))];
-        let mut other = [("a", 0, sure(1, 0.5)), ("b", 1, sure(0, 0.8)), ("c", 2, sure(2, 0.7)), ("d", 0, sure(2, 0.6))];
+        let mut other =
+            [("a", 0, sure(1, 0.5)), ("b", 1, sure(0, 0.8)), ("c", 2, sure(2, 0.7)), ("d", 0, sure(2, 0.6))];
         other.reverse();
         let found = disagreements(&scored(&base), &scored(&other)).unwrap();
         let shown: Vec<_> = found.iter().map(|found| (base[found.row].0, found.kind.name())).collect();

@@ -18,8 +18,7 @@ pub enum Mark {
 }
 
 impl Mark {
-    pub const ALL: [Mark; 6] =
-        [Mark::Url, Mark::Mention, Mark::Hashtag, Mark::Emoji, Mark::Negation, Mark::Capitals];
+    pub const ALL: [Mark; 6] = [Mark::Url, Mark::Mention, Mark::Hashtag, Mark::Emoji, Mark::Negation, Mark::Capitals];
 
     /// As columns of tables are called.
     pub fn name(self) -> &'static str {

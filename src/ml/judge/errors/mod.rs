@@ -6,4 +6,5 @@ pub mod marks;
 pub mod scored;
 pub mod slices;
 pub mod suspects;
+pub mod table;
 pub mod wilson;

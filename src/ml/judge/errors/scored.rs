@@ -80,7 +80,11 @@ impl Scored {
             }
             let at = self.ids.len();
             let known = scores.len() - scores.null_count();
-            ensure!(known == self.classes && known > 0, "row {at} has {known} scores, but the first row has {}", self.classes);
+            ensure!(
+                known == self.classes && known > 0,
+                "row {at} has {known} scores, but the first row has {}",
+                self.classes
+            );
             ensure!(scores.values().iter().all(|score| score.is_finite()), "row {at} has a score that is not finite");
             let beyond = [labels.value(row), predicted.value(row)].into_iter().find(|of| *of as usize >= self.classes);
             if let Some(class) = beyond {

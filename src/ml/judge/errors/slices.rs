@@ -201,10 +201,7 @@ mod tests {
         assert!(found.is_surely_worse(&found.slices[0]));
         assert!((found.difference(&found.slices[0]) - (0.25 - 0.77)).abs() < 1e-12);
         assert!((found.lift(&found.slices[0]).unwrap() - 0.75 / 0.23).abs() < 1e-12);
-        assert_eq!(
-            found.empty,
-            ["with mention", "with hashtag", "with emoji", "with negation", "with capitals"]
-        );
+        assert_eq!(found.empty, ["with mention", "with hashtag", "with emoji", "with negation", "with capitals"]);
         assert_eq!(slices(&examples, |_| true).lift(&found.slices[0]), None);
     }
 
@@ -251,7 +248,8 @@ mod tests {
     fn rows_that_were_made_are_apart() {
         let made = Some(Made { origin: "train:1".into(), operation: "swap".into() });
         let found = slices(&[example("a b"), Example { made, ..example("b a") }], |at| at == 0);
-        let shown: Vec<_> = found.slices.iter().filter(|s| s.by == "origin").map(|s| (s.name.as_str(), s.right)).collect();
+        let shown: Vec<_> =
+            found.slices.iter().filter(|s| s.by == "origin").map(|s| (s.name.as_str(), s.right)).collect();
         assert_eq!(shown, [("augmented", 0), ("as read", 1)]);
     }
 }

@@ -84,7 +84,8 @@ fn thresholds(scored: &Scored) -> Vec<Option<f64>> {
 
 /// The class whose threshold the row reaches; of several the most probable class of all. None if it reaches none.
 fn probable(scores: &[f32], thresholds: &[Option<f64>]) -> Option<usize> {
-    let reached = |class: &usize| thresholds[*class].is_some_and(|least| f64::from(scores[*class]) >= least - TOLERANCE);
+    let reached =
+        |class: &usize| thresholds[*class].is_some_and(|least| f64::from(scores[*class]) >= least - TOLERANCE);
     let mut all = (0..scores.len()).filter(reached);
     let first = all.next()?;
     Some(if all.next().is_some() { largest(scores) } else { first })

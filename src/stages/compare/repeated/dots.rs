@@ -36,11 +36,8 @@ pub(in super::super) fn svg(all: &Repeated) -> String {
     let is_measured = |panel: &usize| methods.iter().any(|method| method.spreads[*panel].is_some());
     let panels: Vec<usize> = PANELS.into_iter().filter(is_measured).collect();
     let tall = ABOVE + BAND * methods.len() as f64 + BELOW;
-    let mut svg = Svg::new(
-        "Every run, with mean and 95 % interval",
-        (WIDTH, TOP + tall * panels.len() as f64 + 8.0),
-        ("", ""),
-    );
+    let mut svg =
+        Svg::new("Every run, with mean and 95 % interval", (WIDTH, TOP + tall * panels.len() as f64 + 8.0), ("", ""));
     svg.subtitle("dot: one run · bar: mean and its interval");
     svg.text("faint", (MARGIN, 59.0), ("start", &format!("dashed: mean of {} (orange)", cut(&all.baseline, 40))));
     let names = cut_apart(methods.iter().map(|method| method.variant.as_str()), LONGEST);

@@ -8,9 +8,9 @@ use pipe_ml::search::{Domain, Value};
 use unicode_width::UnicodeWidthStr;
 
 use super::picture::{Picture, WIDTH};
+use crate::draw::area::Area;
 use crate::draw::axis::Axis;
 use crate::draw::number::short;
-use crate::draw::area::Area;
 use crate::draw::style::{CHARACTER, STEPS};
 use crate::draw::svg::{Svg, cut, cut_apart};
 
@@ -59,8 +59,9 @@ pub(in crate::stages::search) fn parallel(picture: &Picture) -> String {
     // The scale's lightest colours are for areas; lines need the darker ones.
     let shade = |place: usize| shade(SHADES - 1 - place * SHADES / ranked.len());
     let lines = without.map(|trial| (trial, "curve level".to_owned()));
-    let lines = lines
-        .chain(ranked.iter().enumerate().skip(1).rev().map(|(place, trial)| (*trial, format!("curve thin p{}", shade(place)))));
+    let lines = lines.chain(
+        ranked.iter().enumerate().skip(1).rev().map(|(place, trial)| (*trial, format!("curve thin p{}", shade(place)))),
+    );
     for (trial, class) in lines.chain(ranked.first().map(|best| (*best, "curve thick s1".to_owned()))) {
         way(&mut svg, picture, &rows, (trial, &class));
     }
