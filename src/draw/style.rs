@@ -12,10 +12,12 @@ pub(crate) const STEPS: usize = 9;
 const LIGHT: &str = "\
 .page{fill:#ffffff}text{fill:#1f2733}.faint{fill:#5d6b7e}.grid{stroke:#e3e8ef}.frame{stroke:#9aa6b6;fill:none}.strong{font-weight:600}
 .level{stroke:#5d6b7e;stroke-dasharray:5 4;fill:none}.whisker{stroke:#1f2733;stroke-width:1.5}.curve{fill:none;stroke-width:2;stroke-linejoin:round}
-.behind{fill:#ffffff;fill-opacity:.8}.on{fill:#ffffff}";
+.behind{fill:#ffffff;fill-opacity:.8}text.on{fill:#ffffff}.hollow{fill:#ffffff;stroke-width:1.5}.halo{stroke:#ffffff;stroke-width:1.5}
+.thin{stroke-width:1.3;stroke-opacity:.85}.thick{stroke-width:2.6}.soft{fill-opacity:.6}.plain{stroke:none}
+.d1{stroke-dasharray:6 3}.d2{stroke-dasharray:2 3}.d3{stroke-dasharray:8 3 2 3}";
 const DARK: &str = "\
 .page{fill:#12171f}text{fill:#e6ebf2}.faint{fill:#a3afbf}.grid{stroke:#2a3340}.frame{stroke:#5d6b7e}
-.level{stroke:#a3afbf}.whisker{stroke:#e6ebf2}.behind{fill:#12171f}.on{fill:#12171f}";
+.level{stroke:#a3afbf}.whisker{stroke:#e6ebf2}.behind{fill:#12171f}text.on{fill:#12171f}.hollow{fill:#12171f}.halo{stroke:#12171f}";
 
 /// Colours of series that also people with a colour deficiency tell apart, on white and on dark: fill `c0`…, stroke `s0`….
 const SERIES: [(&str, &str); COLORS] = [
@@ -28,7 +30,7 @@ const SERIES: [(&str, &str); COLORS] = [
     ("#4a7a8c", "#86b8cb"),
     ("#6b7280", "#a3afbf"),
 ];
-/// From little to much: fill `q0`…. Both ends keep off the page's colour.
+/// From little to much: fill `q0`…, stroke `p0`…. Both ends keep off the page's colour.
 const SCALE: [(&str, &str); STEPS] = [
     ("#eef3fb", "#1b2432"),
     ("#dbe6f7", "#1f3150"),
@@ -46,7 +48,8 @@ pub(crate) fn style(light: &str, dark: &str) -> String {
     let of = |pick: fn(&(&'static str, &'static str)) -> &'static str| -> String {
         let series =
             SERIES.iter().enumerate().map(|(i, color)| format!(".c{i}{{fill:{0}}}.s{i}{{stroke:{0}}}", pick(color)));
-        let scale = SCALE.iter().enumerate().map(|(i, color)| format!(".q{i}{{fill:{}}}", pick(color)));
+        let scale =
+            SCALE.iter().enumerate().map(|(i, color)| format!(".q{i}{{fill:{0}}}.p{i}{{stroke:{0}}}", pick(color)));
         series.chain(scale).collect()
     };
     let (bright, dim) = (of(|color| color.0), of(|color| color.1));
@@ -57,4 +60,9 @@ pub(crate) fn style(light: &str, dark: &str) -> String {
 pub(crate) fn scaled(share: f64) -> (String, &'static str) {
     let step = ((share.clamp(0.0, 1.0) * STEPS as f64) as usize).min(STEPS - 1);
     (format!("q{step}"), if step >= STEPS / 2 + 1 { "on" } else { "" })
+}
+
+/// The class that sets the series `at` apart from those of the same colour: nothing for the first [`COLORS`], dashes after them.
+pub(crate) fn dashes(at: usize) -> &'static str {
+    ["", "d1", "d2", "d3"][(at / COLORS) % 4]
 }

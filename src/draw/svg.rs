@@ -5,7 +5,7 @@
 
 use std::fmt::Write as _;
 
-use unicode_width::UnicodeWidthStr;
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use super::area::{Area, At};
 use super::style::{CHARACTER, style};
@@ -74,6 +74,32 @@ impl Svg {
         self.text_with(class, (x, y), (anchor, text), "");
     }
 
+    /// A text that is turned by so many degrees around its anchor.
+    pub(crate) fn turned(&mut self, class: &str, (x, y): At, (anchor, text): (&str, &str), degrees: f64) {
+        let turn = format!(" transform=\"rotate({degrees} {x:.1} {y:.1})\"");
+        self.text_with(class, (x, y), (anchor, text), &turn);
+    }
+
+    /// A rectangle with round corners.
+    pub(crate) fn round(&mut self, class: &str, area: Area, said: &str) {
+        let Area { left, top, .. } = area;
+        let (wide, tall) = (area.wide().max(0.0), area.tall().max(0.0));
+        let shape = format!(
+            "rect class=\"{class}\" x=\"{left:.1}\" y=\"{top:.1}\" width=\"{wide:.1}\" height=\"{tall:.1}\" rx=\"4\""
+        );
+        self.shape("rect", &shape, said);
+    }
+
+    /// A vertical line through low and high, with caps: an interval. `is_flat` turns it.
+    pub(crate) fn whisker(&mut self, (x, y): At, (low, high): (f64, f64), is_flat: bool) {
+        const CAP: f64 = 4.0;
+        let at = |along: f64, aside: f64| if is_flat { (along, y + aside) } else { (x + aside, along) };
+        self.line("whisker", at(low, 0.0), at(high, 0.0));
+        for end in [low, high] {
+            self.line("whisker", at(end, -CAP), at(end, CAP));
+        }
+    }
+
     /// A text with further attributes, such as ` font-size="10"`.
     pub(crate) fn text_with(&mut self, class: &str, (x, y): At, (anchor, text): (&str, &str), more: &str) {
         let text = escaped(text);
@@ -95,21 +121,52 @@ impl Svg {
     }
 }
 
-pub(crate) fn line(out: &mut String, class: &str, (x1, y1): At, (x2, y2): At) {
-    let _ = writeln!(out, "<line class=\"{class}\" x1=\"{x1:.1}\" y1=\"{y1:.1}\" x2=\"{x2:.1}\" y2=\"{y2:.1}\"/>");
-}
-
 /// Pixels that a text takes.
 pub(crate) fn width(text: &str) -> f64 {
     text.width() as f64 * CHARACTER
 }
 
-/// A name with at most so many characters.
+/// A name in at most so many columns, shortened in the middle: names that stages get by fanning out differ at their ends.
 pub(crate) fn cut(name: &str, longest: usize) -> String {
-    match name.char_indices().nth(longest) {
-        Some((at, _)) => format!("{}…", &name[..at]),
-        None => name.into(),
+    if name.width() <= longest {
+        return name.into();
     }
+    let room = longest.saturating_sub(1);
+    let head = taken(name.chars(), room.div_ceil(2));
+    let tail: String = taken(name.chars().rev(), room / 2).chars().rev().collect();
+    format!("{head}…{tail}")
+}
+
+/// Names in at most about so many columns, which differ if the names do: those that would be cut to the same get numbers.
+pub(crate) fn cut_apart<'a>(names: impl IntoIterator<Item = &'a str>, longest: usize) -> Vec<String> {
+    let names: Vec<&str> = names.into_iter().collect();
+    let mut cuts: Vec<String> = names.iter().map(|name| cut(name, longest)).collect();
+    let is_shared = |at: usize, cuts: &[String]| (0..names.len()).any(|i| cuts[i] == cuts[at] && names[i] != names[at]);
+    let shared: Vec<bool> = (0..names.len()).map(|at| is_shared(at, &cuts)).collect();
+    let mut numbered: Vec<(String, &str)> = Vec::new();
+    for at in (0..names.len()).filter(|at| shared[*at]) {
+        let alike = |(cut, _): &&(String, &str)| *cut == cuts[at];
+        let number = match numbered.iter().filter(alike).position(|(_, name)| *name == names[at]) {
+            Some(known) => known + 1,
+            None => {
+                numbered.push((cuts[at].clone(), names[at]));
+                numbered.iter().filter(alike).count()
+            }
+        };
+        cuts[at] = format!("{} #{number}", cut(names[at], longest.saturating_sub(3)));
+    }
+    cuts
+}
+
+/// The letters that fit into so many columns.
+fn taken(letters: impl Iterator<Item = char>, columns: usize) -> String {
+    let mut wide = 0;
+    letters
+        .take_while(|letter| {
+            wide += letter.width().unwrap_or(0);
+            wide <= columns
+        })
+        .collect()
 }
 
 /// Escape text for SVG content and attributes. Characters that XML forbids, such as control characters, become spaces.
@@ -126,7 +183,21 @@ mod tests {
     #[test]
     fn text_is_escaped_and_long_names_are_cut() {
         assert_eq!(escaped("a<b & \"c\">\u{1}"), "a&lt;b &amp; &quot;c&quot;&gt; ");
-        assert_eq!(cut(&"ä".repeat(29), 28), "ä".repeat(28) + "…");
+        assert_eq!(cut(&"ä".repeat(29), 28), "ä".repeat(14) + "…" + &"ä".repeat(13));
+        assert_eq!((cut("scores[learning-rate=1e-5]", 12), cut("short", 5)), ("scores…1e-5]".into(), "short".into()));
+    }
+
+    #[test]
+    fn names_that_differ_are_cut_to_names_that_differ() {
+        let long = |middle: &str| format!("scores[teacher, {middle}, and more of the same]");
+        let names = [long("rank=8"), long("rank=16"), long("rank=8"), "x".into()];
+        let cuts = cut_apart(names.iter().map(String::as_str), 16);
+        assert_eq!(cuts, ["scores[… same] #1", "scores[… same] #2", "scores[… same] #1", "x"]);
+        let seeds: Vec<String> = (0..12).map(|seed| format!("distilled-student-of-the-teacher[seed={seed}]")).collect();
+        let mut cuts = cut_apart(seeds.iter().map(String::as_str), 20);
+        assert!(cuts.iter().all(|cut| cut.width() <= 20 && cut.ends_with(']')), "{cuts:?}");
+        cuts.dedup();
+        assert_eq!(cuts.len(), 12);
     }
 
     #[test]

@@ -1,14 +1,7 @@
 //! Renders a pipeline's graph for the terminal, Mermaid, Graphviz and as SVG.
 
-use unicode_width::UnicodeWidthStr;
-
-/// Sizes in pixels for the SVG with 13 px text; the letter width is a little more than the real one.
-const LETTER: f64 = 7.5;
-const PADDING: f64 = 12.0;
-const TALL: f64 = 44.0;
-const ACROSS: f64 = 48.0;
-const DOWN: f64 = 14.0;
-const MARGIN: f64 = 12.0;
+use crate::draw::diagram::{Diagram, diagram};
+use crate::draw::layers;
 
 /// A graph to render: nodes in the order of the file, edges by node index.
 #[derive(Debug, Clone, Default)]
@@ -39,7 +32,7 @@ pub struct Class {
 impl Graph {
     /// A tree with every stage once, below its input that is furthest from the start; other inputs follow a `+`.
     pub fn ascii(&self) -> String {
-        let depths = self.depths();
+        let depths = layers::depths(self.nodes.len(), &self.edges);
         // The last of the deepest inputs: everything that the stage waits for is above it.
         let parents: Vec<Option<usize>> =
             (0..self.nodes.len()).map(|n| self.inputs(n).into_iter().max_by_key(|&i| (depths[i], i))).collect();
@@ -109,84 +102,10 @@ impl Graph {
         self.unique_edges().into_iter().filter(|(_, to)| *to == node).map(|(from, _)| from).collect()
     }
 
-    /// The longest path from a stage without inputs. The graph has no cycles; with one, the loop would end after one
-    /// pass per node.
-    fn depths(&self) -> Vec<usize> {
-        let mut depths = vec![0; self.nodes.len()];
-        for _ in 0..self.nodes.len() {
-            let before = depths.clone();
-            for &(from, to) in &self.edges {
-                depths[to] = depths[to].max(depths[from] + 1);
-            }
-            if depths == before {
-                break;
-            }
-        }
-        depths
-    }
-
-    /// Boxes and curves from left to right, in columns by depth.
+    /// Boxes and curves from left to right, in columns by depth. No curve runs under a box.
     pub fn svg(&self) -> String {
-        let columns = self.columns();
-        let wide = self.nodes.iter().map(|n| n.name.width().max(n.kind.width())).max().unwrap_or(0) as f64 * LETTER
-            + 2.0 * PADDING;
-        let rows = columns.iter().map(Vec::len).max().unwrap_or(0) as f64;
-        let (width, height) = (
-            columns.len() as f64 * (wide + ACROSS) - ACROSS + 2.0 * MARGIN,
-            rows * (TALL + DOWN) - DOWN + 2.0 * MARGIN,
-        );
-        let mut corners = vec![(0.0, 0.0); self.nodes.len()];
-        for (c, column) in columns.iter().enumerate() {
-            // Centre shorter columns.
-            let top = MARGIN + (rows - column.len() as f64) * (TALL + DOWN) / 2.0;
-            for (r, &node) in column.iter().enumerate() {
-                corners[node] = (MARGIN + c as f64 * (wide + ACROSS), top + r as f64 * (TALL + DOWN));
-            }
-        }
-        let mut out = format!(
-            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width:.0} {height:.0}\" width=\"{width:.0}\" height=\"{height:.0}\" font-family=\"sans-serif\" font-size=\"13\" text-anchor=\"middle\">\n<title>{}</title>\n",
-            html(&self.name)
-        );
-        for (from, to) in self.unique_edges() {
-            let (x1, y1) = (corners[from].0 + wide, corners[from].1 + TALL / 2.0);
-            let (x2, y2) = (corners[to].0, corners[to].1 + TALL / 2.0);
-            let bend = (x2 - x1) / 2.0;
-            out.push_str(&format!("<path d=\"M{x1:.0} {y1:.0}C{:.0} {y1:.0} {:.0} {y2:.0} {x2:.0} {y2:.0}\" fill=\"none\" stroke=\"#8a94a6\"/>\n", x1 + bend, x2 - bend));
-        }
-        for (Node { name, kind, .. }, (x, y)) in self.nodes.iter().zip(&corners) {
-            let middle = x + wide / 2.0;
-            out.push_str(&format!("<rect x=\"{x:.0}\" y=\"{y:.0}\" width=\"{wide:.0}\" height=\"{TALL:.0}\" rx=\"6\" fill=\"#eef2f8\" stroke=\"#5b6b86\"/>\n"));
-            out.push_str(&format!(
-                "<text x=\"{middle:.0}\" y=\"{:.0}\" fill=\"#1c2534\">{}</text>\n",
-                y + 18.0,
-                html(name)
-            ));
-            out.push_str(&format!(
-                "<text x=\"{middle:.0}\" y=\"{:.0}\" fill=\"#5b6b86\" font-size=\"11\">{}</text>\n",
-                y + 34.0,
-                html(kind)
-            ));
-        }
-        out + "</svg>\n"
-    }
-
-    /// Nodes by depth; each column is ordered by the mean position of the inputs so that fewer edges cross.
-    fn columns(&self) -> Vec<Vec<usize>> {
-        let depths = self.depths();
-        let mut columns: Vec<Vec<usize>> = vec![Vec::new(); depths.iter().max().map_or(0, |d| d + 1)];
-        let mut place = vec![0.0; self.nodes.len()];
-        for (depth, column) in columns.iter_mut().enumerate() {
-            column.extend((0..self.nodes.len()).filter(|&n| depths[n] == depth));
-            let mean = |node: usize| {
-                let inputs = self.inputs(node);
-                inputs.iter().map(|&i| place[i]).sum::<f64>() / inputs.len().max(1) as f64
-            };
-            let means: Vec<f64> = (0..self.nodes.len()).map(mean).collect();
-            column.sort_by(|&a, &b| means[a].total_cmp(&means[b]).then(a.cmp(&b)));
-            let size = column.len() as f64;
-            column.iter().enumerate().for_each(|(row, &node)| place[node] = row as f64 - size / 2.0);
-        }
-        columns
+        let boxes = self.nodes.iter().map(|node| (node.name.as_str(), node.kind.as_str())).collect();
+        diagram(&Diagram { title: &self.name, boxes, edges: &self.unique_edges() })
     }
 }
 
@@ -282,19 +201,50 @@ corpus (preprocess)
         );
     }
 
+    /// The numbers of an attribute of each element that begins so.
+    fn numbers(svg: &str, start: &str, attribute: &str) -> Vec<f64> {
+        let of = |rest: &str| {
+            let rest = rest.split(&format!(" {attribute}=\"")).nth(1).unwrap();
+            rest.split('"').next().unwrap().parse().unwrap()
+        };
+        svg.split(start).skip(1).map(of).collect()
+    }
+
+    #[test]
+    fn no_edge_runs_under_a_box() {
+        let svg = graph().svg();
+        let boxes: Vec<[f64; 4]> = {
+            let [x, y, wide, tall] =
+                ["x", "y", "width", "height"].map(|name| numbers(&svg, "<rect class=\"box\"", name));
+            (0..x.len()).map(|i| [x[i], y[i], x[i] + wide[i], y[i] + tall[i]]).collect()
+        };
+        let mut crossed = 0;
+        for path in svg.split("<path class=\"edge\" d=\"").skip(1).map(|rest| rest.split('"').next().unwrap()) {
+            // Every curve begins and ends at a column's edge; between them it stays between its ends.
+            for part in path.split('H').skip(1) {
+                let before: Vec<f64> = path[..path.find(part).unwrap()]
+                    .split(|c: char| !(c.is_ascii_digit() || c == '.'))
+                    .filter_map(|n| n.parse().ok())
+                    .collect();
+                let [from, y] = before[before.len() - 2..] else { panic!("{path}") };
+                let to: f64 = part.split('C').next().unwrap().parse().unwrap();
+                crossed += 1;
+                let under = |one: &&[f64; 4]| from < one[2] && one[0] < to && one[1] <= y && y <= one[3];
+                assert_eq!(boxes.iter().find(under), None, "{path}");
+            }
+        }
+        assert_eq!(crossed, 1 + 2, "the edges from tokens to the scores pass columns");
+    }
+
     #[test]
     fn svg_has_a_box_a_stage_and_a_curve_an_edge() {
         let svg = graph().svg();
-        assert_eq!(svg.matches("<rect").count(), 8);
+        assert_eq!(svg.matches("<rect class=\"box\"").count(), 8);
         assert_eq!(svg.matches("<path").count(), 10);
         assert!(svg.starts_with("<svg xmlns") && svg.ends_with("</svg>\n"));
         assert!(svg.contains("roberta &quot;full&quot;"));
         assert!(!svg.contains("NaN") && !svg.contains("=\"-"));
+        assert!(svg.contains("prefers-color-scheme:dark"));
         assert!(Graph::default().svg().ends_with("</svg>\n"));
-    }
-
-    #[test]
-    fn columns_put_a_stage_behind_all_its_inputs() {
-        assert_eq!(graph().columns(), [vec![0], vec![1], vec![2, 3], vec![4, 5], vec![6], vec![7]]);
     }
 }

@@ -4,6 +4,7 @@ pub mod compare;
 pub mod convert;
 pub mod decide;
 pub mod distill;
+pub mod errors;
 pub mod evaluate;
 pub mod lora;
 pub mod merge;
@@ -38,6 +39,7 @@ pub const KINDS: &[Kind] = &[
     Kind::of::<distill::Distill>(),
     Kind::of::<evaluate::Evaluate>(),
     Kind::of::<decide::Decide>(),
+    Kind::of::<errors::Errors>(),
     Kind::of::<compare::Compare>(),
     Kind::of::<search::Search>(),
 ];

@@ -124,7 +124,7 @@ fn runs_that_differ_only_in_the_seed_are_one_row() {
     assert!(number("made_peak_memory_bytes_mean") > number("peak_memory_bytes_mean"), "{teacher:?}");
     let metrics = p.pipe(&["metrics", "p.toml", "--stage", "comparison"]).1;
     assert!(metrics.contains("teacher.accuracy ") && metrics.contains("pruned.accuracy-change-low "), "{metrics}");
-    assert!(fs::read_to_string(p.path("out/comparison.svg")).unwrap().matches("class=\"dot\"").count() >= 12);
+    assert!(fs::read_to_string(p.path("out/comparison.svg")).unwrap().matches("class=\"c0 soft\"").count() >= 12);
 
     // The written-out matrix has the same results; one seed is allowed, and told.
     let matrix =

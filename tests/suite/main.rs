@@ -15,6 +15,7 @@ mod diff;
 #[expect(dead_code, reason = "the tests of the engine use the rest")]
 mod disks;
 mod docs;
+mod errors;
 mod families;
 mod fuzz;
 mod house;

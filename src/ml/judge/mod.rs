@@ -4,6 +4,7 @@ pub mod calibration;
 pub mod classifier;
 pub mod decide;
 pub mod diagnose;
+pub mod errors;
 pub mod inspect;
 pub mod metrics;
 pub mod readable;

@@ -9,8 +9,10 @@ use serde::{Deserialize, Serialize};
 use super::gate::{Figures, Gate};
 use super::repeated::{Repeated, over};
 use super::row::{Comparison, Row};
-use super::{markdown, plot, repeated};
+use super::{markdown, plot, quality, repeated};
 use crate::stages::evaluate::Scores;
+use crate::stages::shared::pictures::confusion::{self, Confusion};
+use crate::stages::shared::pictures::curve::{self, Curve, Shown};
 use crate::stages::shared::types::{METRICS, TABLE};
 use crate::stages::shared::watched::{Watched, finished};
 use pipe_engine::contract::context::Context;
@@ -18,7 +20,8 @@ use pipe_engine::contract::kind::{Invalid, Labels, Port, Stage};
 
 /// Compares several models: quality, with McNemar's test and a bootstrap interval for the change from a baseline, and
 /// cost. Repeated runs of one model can be one row: mean, spread, and tests of the change paired by seed. Writes
-/// `comparison.csv`, `comparison.md` and a plot, `comparison.svg`. All models must have scored the same rows.
+/// `comparison.csv`, `comparison.md`, a plot of size, accuracy and latency, `comparison.svg`, and plots of quality, F1 by label,
+/// confusion and learning curves. All models must have scored the same rows.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Compare {
@@ -38,7 +41,8 @@ pub struct Compare {
 impl Stage for Compare {
     const KIND: &'static str = "compare";
     // 2: tests of the change, cost, the plot.
-    const VERSION: u32 = 2;
+    // 3: plots of quality, labels, confusion and learning curves.
+    const VERSION: u32 = 3;
     const INPUTS: &'static [Port] = &[Port::many("metrics", METRICS)];
     const OUTPUTS: &'static [Port] = &[Port::one("table", TABLE)];
 
@@ -76,8 +80,42 @@ impl Stage for Compare {
         let out = cx.output("table")?;
         write(&out.join("comparison.md"), tables.as_bytes())?;
         write(&out.join("comparison.csv"), &csv(&comparison.rows)?)?;
-        write(&out.join("comparison.svg"), plot::svg(&comparison).as_bytes())
+        write(&out.join("comparison.svg"), plot::svg(&comparison).as_bytes())?;
+        write(&out.join("quality.svg"), quality::svg(&comparison).as_bytes())?;
+        write(&out.join("labels.svg"), quality::labels(&all).as_bytes())?;
+        write(&out.join("labels.csv"), &quality::table(&all)?)?;
+        let confusions: Vec<(Vec<String>, &Scores)> = all.iter().map(|(_, scores)| (names(scores), scores)).collect();
+        let confusions = all.iter().zip(&confusions).map(|((variant, _), (labels, scores))| {
+            (variant.as_str(), Confusion { labels, counts: &scores.metrics.confusion })
+        });
+        confusion::write_all(&confusions.collect::<Vec<_>>(), &out)?;
+        curves(cx, &|label| label.to_owned(), &out)
     }
+}
+
+/// The names of the labels.
+fn names(scores: &Scores) -> Vec<String> {
+    scores.metrics.per_class.iter().map(|class| class.label.clone()).collect()
+}
+
+/// Write the learning curves of the models that have one, in one picture. Models of one variant have one colour.
+fn curves(cx: &Context, variant: &dyn Fn(&str) -> String, out: &Path) -> Result<()> {
+    let mut variants: Vec<String> = Vec::new();
+    let mut all: Vec<Shown> = Vec::new();
+    for input in cx.inputs("metrics") {
+        let Some(curve) = Curve::read(&input.dir)? else { continue };
+        // A model made from another one may keep its curve.
+        if all.iter().any(|known| known.curve == curve) {
+            continue;
+        }
+        let name = variant(&input.label);
+        let color = variants.iter().position(|known| *known == name).unwrap_or_else(|| {
+            variants.push(name.clone());
+            variants.len() - 1
+        });
+        all.push(Shown { label: input.label.clone(), name, color, curve });
+    }
+    if all.is_empty() { Ok(()) } else { curve::write_all(&all, out) }
 }
 
 /// The scores of all inputs, read one after the other.
@@ -99,7 +137,8 @@ impl Compare {
         write(&out.join("comparison.md"), tables.as_bytes())?;
         write(&out.join("comparison.csv"), &repeated::table(&all)?)?;
         write(&out.join("runs.csv"), &repeated::runs(&all)?)?;
-        write(&out.join("comparison.svg"), repeated::svg(&all).as_bytes())
+        write(&out.join("comparison.svg"), repeated::svg(&all).as_bytes())?;
+        curves(cx, &|label| over::Point::of(label, axis).map_or(label.to_owned(), |point| point.variant), &out)
     }
 
     /// Fail if a variant exceeds a limit.

@@ -4,6 +4,7 @@ mod gate;
 mod kind;
 mod markdown;
 mod plot;
+mod quality;
 mod repeated;
 mod row;
 #[cfg(test)]

@@ -12,6 +12,8 @@ use super::judged::Judged;
 use super::quality::Quality;
 use crate::stages::shared::base;
 use crate::stages::shared::labels::scorer_for;
+use crate::stages::shared::pictures::confusion::Confusion;
+use crate::stages::shared::pictures::curve::Curve;
 use crate::stages::shared::tokenizers;
 use crate::stages::shared::training;
 use crate::stages::shared::types::{DECISION, METRICS, MODEL, ONNX, PREDICTIONS, TOKENS};
@@ -148,7 +150,7 @@ impl Stage for Evaluate {
     const KIND: &'static str = "evaluate";
     // 2: the outcome of each row, peak memory and the time of the model's stage; no speed if it is not requested.
     // 3: how many parameters the model's stage trained, and in how much memory.
-    // 4: calibration; what the predictions are of; a decision.
+    // 4: calibration; what the predictions are of; a decision; pictures of the confusion and of the learning curve.
     const VERSION: u32 = 4;
     const INPUTS: &'static [Port] =
         &[Port::either("model", MODEL, &[ONNX]), Port::one("tokens", TOKENS), Port::optional("decision", DECISION)];
@@ -198,6 +200,8 @@ impl Stage for Evaluate {
         let out = cx.output("metrics")?;
         scores.write(&out)?;
         judged.write(&out)?;
+        Confusion { labels: &tokens.labels, counts: &scores.metrics.confusion }.write(&out)?;
+        Curve::of_model(&model.dir).map_or(Ok(()), |curve| curve.write(&out))?;
         let out = cx.output("predictions")?;
         judged.write_predictions(&out.join("predictions.parquet"), split, &logits)?;
         ScoredRows::of(&tokens, self.split, &model.digest).write(&out)

@@ -7,6 +7,7 @@ pub mod labels;
 pub mod layers;
 pub mod lineage;
 pub mod other_names;
+pub mod pictures;
 pub mod predictor;
 pub mod recovery;
 pub mod removal;

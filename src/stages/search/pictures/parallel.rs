@@ -7,10 +7,12 @@ use std::fmt::Write as _;
 use pipe_ml::search::{Domain, Value};
 use unicode_width::UnicodeWidthStr;
 
-use super::picture::{Picture, WIDTH, text};
+use super::picture::{Picture, WIDTH};
+use crate::draw::area::Area;
 use crate::draw::axis::Axis;
 use crate::draw::number::short;
-use crate::draw::svg::{cut, escaped, line};
+use crate::draw::style::{CHARACTER, STEPS};
+use crate::draw::svg::{Svg, cut, cut_apart};
 
 const LEFT: f64 = 20.0;
 const RIGHT: f64 = WIDTH - 20.0;
@@ -19,12 +21,15 @@ const TOP: f64 = 92.0;
 const APART: f64 = 58.0;
 /// Room for trials in which a parameter is not set, left of its axis.
 const UNSET: f64 = 46.0;
-/// Pixels that a character of the texts takes.
-const CHARACTER: f64 = 6.4;
 /// The most characters shown of a name.
 const LONGEST: usize = 60;
 /// Shades from the worst fifth to the best.
 const SHADES: usize = 5;
+
+/// The step of the style's scale for a shade.
+fn shade(shade: usize) -> usize {
+    STEPS - 1 - (SHADES - 1 - shade) * 3 / 2
+}
 
 /// One axis.
 struct Row<'a> {
@@ -44,28 +49,30 @@ enum Scale<'a> {
 pub(in crate::stages::search) fn parallel(picture: &Picture) -> String {
     let count = picture.space.parameters.len();
     let height = TOP + APART * count as f64 + 36.0;
-    let mut out = picture.head(&format!("{} by parameter", picture.objective), height);
+    let mut svg = picture.begin(&format!("{} by parameter", picture.objective), height);
     let rows: Vec<Row> = (0..=count).map(|index| Row::of(picture, index)).collect();
     for row in &rows {
-        row.draw_axis(&mut out);
+        row.draw_axis(&mut svg);
     }
     let ranked = picture.ranked();
     let without = (0..picture.observed.len()).filter(|trial| picture.value(*trial).is_none());
-    let shade = |place: usize| SHADES - 1 - place * SHADES / ranked.len();
-    let lines = without.map(|trial| (trial, "none".to_owned()));
-    let lines = lines
-        .chain(ranked.iter().enumerate().skip(1).rev().map(|(place, trial)| (*trial, format!("w{}", shade(place)))));
-    for (trial, class) in lines.chain(ranked.first().map(|best| (*best, "of-best".to_owned()))) {
-        way(&mut out, picture, &rows, (trial, &class));
+    // The scale's lightest colours are for areas; lines need the darker ones.
+    let shade = |place: usize| shade(SHADES - 1 - place * SHADES / ranked.len());
+    let lines = without.map(|trial| (trial, "curve level".to_owned()));
+    let lines = lines.chain(
+        ranked.iter().enumerate().skip(1).rev().map(|(place, trial)| (*trial, format!("curve thin p{}", shade(place)))),
+    );
+    for (trial, class) in lines.chain(ranked.first().map(|best| (*best, "curve thick s1".to_owned()))) {
+        way(&mut svg, picture, &rows, (trial, &class));
     }
     for row in &rows {
-        row.draw_texts(&mut out);
+        row.draw_texts(&mut svg);
     }
-    legend(&mut out, picture, &ranked);
-    out + "</svg>\n"
+    legend(&mut svg, picture, &ranked);
+    svg.finish()
 }
 
-fn way(out: &mut String, picture: &Picture, rows: &[Row], (trial, class): (usize, &str)) {
+fn way(svg: &mut Svg, picture: &Picture, rows: &[Row], (trial, class): (usize, &str)) {
     let mut path = String::new();
     for (index, row) in rows.iter().enumerate() {
         let value = match picture.observed[trial].point.get(index) {
@@ -88,7 +95,7 @@ fn way(out: &mut String, picture: &Picture, rows: &[Row], (trial, class): (usize
     }
     let label = picture.named(trial);
     let label = if label.is_empty() { format!("trial {trial}") } else { label };
-    let _ = writeln!(out, "<path class=\"way {class}\" d=\"{path}\"><title>{}</title></path>", escaped(&label));
+    svg.path(class, &path, &label);
 }
 
 impl<'a> Row<'a> {
@@ -135,20 +142,20 @@ impl<'a> Row<'a> {
         }
     }
 
-    fn draw_axis(&self, out: &mut String) {
+    fn draw_axis(&self, svg: &mut Svg) {
         let left = match &self.scale {
             Scale::Numbers { axis, .. } => axis.from,
             Scale::Choices { left, .. } => *left,
         };
-        line(out, "axis", (left, self.y), (RIGHT, self.y));
+        svg.line("frame", (left, self.y), (RIGHT, self.y));
         if self.has_unset {
-            line(out, "none", (LEFT - 6.0, self.y), (left - 16.0, self.y));
+            svg.line("level", (LEFT - 6.0, self.y), (left - 16.0, self.y));
         }
         if let Scale::Choices { .. } = self.scale {
             return;
         }
         for (x, _) in self.labels() {
-            line(out, "axis", (x, self.y - 3.0), (x, self.y + 3.0));
+            svg.line("frame", (x, self.y - 3.0), (x, self.y + 3.0));
         }
     }
 
@@ -167,7 +174,8 @@ impl<'a> Row<'a> {
                 let wide = (RIGHT - left) / names.len().max(1) as f64;
                 let longest = ((wide / CHARACTER) as usize).saturating_sub(2).max(6);
                 let place = |choice: usize| left + (choice as f64 + 0.5) * wide;
-                names.iter().enumerate().map(|(choice, name)| (place(choice), cut(name, longest))).collect()
+                let names = cut_apart(names.iter().map(String::as_str), longest);
+                names.into_iter().enumerate().map(|(choice, name)| (place(choice), name)).collect()
             }
         };
         let mut end = f64::NEG_INFINITY;
@@ -182,48 +190,42 @@ impl<'a> Row<'a> {
         kept
     }
 
-    fn draw_texts(&self, out: &mut String) {
-        let behind = |out: &mut String, (x, y): (f64, f64), wide: f64| {
-            let _ = writeln!(
-                out,
-                "<rect class=\"behind\" x=\"{x:.1}\" y=\"{:.1}\" width=\"{wide:.1}\" height=\"14\" rx=\"3\"/>",
-                y - 11.0
-            );
+    fn draw_texts(&self, svg: &mut Svg) {
+        let behind = |svg: &mut Svg, (x, y): (f64, f64), wide: f64| {
+            svg.round("behind", Area { left: x, top: y - 11.0, right: x + wide, bottom: y + 3.0 }, "");
         };
         let name = cut(self.name, LONGEST);
         let y = self.y - 9.0;
-        behind(out, (LEFT - 8.0, y), name.width() as f64 * 7.0 + 8.0);
-        let _ =
-            writeln!(out, "<text x=\"{:.1}\" y=\"{y:.1}\" font-weight=\"600\">{}</text>", LEFT - 6.0, escaped(&name));
+        behind(svg, (LEFT - 8.0, y), name.width() as f64 * 7.0 + 8.0);
+        svg.text("strong", (LEFT - 6.0, y), ("start", &name));
         let y = self.y + 17.0;
         let unset = self.has_unset.then(|| (LEFT + 8.0, "not set".to_owned()));
         for (x, label) in unset.into_iter().chain(self.labels()) {
             let half = label.width() as f64 * CHARACTER / 2.0;
             let x = x.clamp(half + 6.0, WIDTH - 6.0 - half);
-            behind(out, (x - half - 2.0, y), 2.0 * half + 4.0);
-            text(out, "faint", (x, y), ("middle", &label));
+            behind(svg, (x - half - 2.0, y), 2.0 * half + 4.0);
+            svg.text("faint", (x, y), ("middle", &label));
         }
     }
 }
 
-fn legend(out: &mut String, picture: &Picture, ranked: &[usize]) {
+fn legend(svg: &mut Svg, picture: &Picture, ranked: &[usize]) {
     let y = 48.0;
-    text(out, "faint", (14.0, y), ("start", "worse"));
+    svg.text("faint", (14.0, y), ("start", "worse"));
     for shade in 0..SHADES {
         let x = 54.0 + 18.0 * shade as f64;
-        let _ =
-            writeln!(out, "<path class=\"way w{shade}\" d=\"M{x:.1} {:.1}h16\" style=\"stroke-width:4\"/>", y - 4.0);
+        svg.path(&format!("curve thick p{}", self::shade(shade)), &format!("M{x:.1} {:.1}h16", y - 4.0), "");
     }
-    text(out, "faint", (148.0, y), ("start", "better"));
+    svg.text("faint", (148.0, y), ("start", "better"));
     let mut x = 196.0;
     if let Some(best) = ranked.first() {
-        let _ = writeln!(out, "<path class=\"way of-best\" d=\"M{x:.1} {:.1}h18\"/>", y - 4.0);
+        svg.path("curve thick s1", &format!("M{x:.1} {:.1}h18", y - 4.0), "");
         let said = format!("best: {}", picture.named(*best));
-        text(out, "faint", (x + 22.0, y), ("start", &said));
+        svg.text("faint", (x + 22.0, y), ("start", &said));
         x += 22.0 + said.width() as f64 * CHARACTER + 12.0;
     }
     if ranked.len() < picture.observed.len() {
-        let _ = writeln!(out, "<path class=\"way none\" d=\"M{x:.1} {:.1}h18\"/>", y - 4.0);
-        text(out, "faint", (x + 22.0, y), ("start", "no value"));
+        svg.path("curve level", &format!("M{x:.1} {:.1}h18", y - 4.0), "");
+        svg.text("faint", (x + 22.0, y), ("start", "no value"));
     }
 }

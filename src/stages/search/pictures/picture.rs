@@ -1,13 +1,10 @@
 //! What a picture shows, and what both pictures have in common.
 
-use std::fmt::Write as _;
-
 use pipe_ml::search::{Observed, Outcome, Space};
 
 use crate::draw::number::{ends, short, spread};
 pub(super) use crate::draw::style::WIDTH;
-use crate::draw::style::style;
-use crate::draw::svg::escaped;
+use crate::draw::svg::Svg;
 
 /// A finished search.
 pub(in crate::stages::search) struct Picture<'a> {
@@ -19,18 +16,6 @@ pub(in crate::stages::search) struct Picture<'a> {
     pub objective: &'a str,
     pub maximize: bool,
 }
-
-const LIGHT: &str = "\
-.dot{fill:#2f6fde}.hollow{fill:#ffffff;stroke:#2f6fde;stroke-width:1.5}.best{fill:#d9480f;stroke:#ffffff}
-.cross{stroke:#8a94a6;stroke-width:1.5}.far{fill:#8a94a6}.so-far{stroke:#d9480f;stroke-width:1.5;fill:none}
-.axis{stroke:#5d6b7e;stroke-width:1.5}.behind{fill:#ffffff;fill-opacity:.8}.way{fill:none;stroke-width:1.3;stroke-opacity:.85}
-.of-best{stroke:#d9480f;stroke-width:2.6}.w0{stroke:#c8d3e6}.w1{stroke:#a3b9dd}.w2{stroke:#7698d2}.w3{stroke:#4775c4}.w4{stroke:#1d4fa8}
-.none{stroke:#b4bcc8;stroke-dasharray:4 3}";
-const DARK: &str = "\
-.dot{fill:#5b93f5}.hollow{fill:#12171f;stroke:#5b93f5}.best{fill:#ff9f5a;stroke:#12171f}
-.cross{stroke:#8a94a6}.far{fill:#8a94a6}.so-far{stroke:#ff9f5a}.axis{stroke:#a3afbf}.behind{fill:#12171f}
-.of-best{stroke:#ff9f5a}.w0{stroke:#2e3a50}.w1{stroke:#3a5079}.w2{stroke:#4a6ba8}.w3{stroke:#6a94dd}.w4{stroke:#a9caff}
-.none{stroke:#5d6878}";
 
 /// What lies farther below the median than this many times what the best one is above it, is drawn at the edge.
 const FAR: f64 = 4.0;
@@ -70,31 +55,13 @@ impl Picture<'_> {
         }
     }
 
-    /// The beginning of a picture of this height.
-    pub(super) fn head(&self, title: &str, height: f64) -> String {
-        let mut out = String::new();
-        let title = escaped(title);
-        let _ = write!(
-            out,
-            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" width=\"{WIDTH}\" height=\"{height}\" \
-             font-family=\"system-ui,sans-serif\" font-size=\"12\" role=\"img\">\n<title>{title}</title>\n\
-             <style>{}</style>\n<rect class=\"page\" width=\"{WIDTH}\" height=\"{height}\"/>\n\
-             <text x=\"14\" y=\"24\" font-size=\"15\" font-weight=\"600\">{title}</text>\n",
-            style(LIGHT, DARK)
-        );
-        out
+    /// A picture of this height that is being drawn.
+    pub(super) fn begin(&self, title: &str, height: f64) -> Svg {
+        Svg::new(title, (WIDTH, height), ("", ""))
     }
 
     /// `0.8714 (trial 11)`
     pub(super) fn named(&self, trial: usize) -> String {
         self.value(trial).map_or(String::new(), |value| format!("{} (trial {trial})", short(value)))
     }
-}
-
-pub(super) fn text(out: &mut String, class: &str, (x, y): (f64, f64), (anchor, text): (&str, &str)) {
-    let _ = writeln!(
-        out,
-        "<text class=\"{class}\" x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"{anchor}\">{}</text>",
-        escaped(text)
-    );
 }

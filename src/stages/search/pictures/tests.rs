@@ -60,10 +60,10 @@ fn the_best_trial_stands_out_and_the_line_never_gets_worse() {
     let outcomes = [0.80, 0.85, 0.82, 0.90, 0.88].map(Outcome::Value);
     let [history, parallel] = both(&outcomes, true);
     assert!(history.contains(">0.9 (trial 3)</text>"), "{history}");
-    assert_eq!(history.matches("class=\"dot\"").count(), 4 + 1); // And one in the legend.
-    assert_eq!(history.matches("class=\"best\"").count(), 1);
+    assert_eq!(history.matches("class=\"c0\"").count(), 4 + 1); // And one in the legend.
+    assert_eq!(history.matches("class=\"c1 halo\"").count(), 1);
     // Three steps: trials 0, 1 and 3.
-    let path = history.split("class=\"so-far\" d=\"").nth(1).unwrap().split('"').next().unwrap();
+    let path = history.split("class=\"curve thin s1\" d=\"").nth(1).unwrap().split('"').next().unwrap();
     assert_eq!(path.matches('V').count(), 2, "{path}");
     assert!(parallel.contains(">best: 0.9 (trial 3)</text>"), "{parallel}");
     let [history, _] = both(&outcomes, false);
