@@ -169,6 +169,10 @@ const OTHER: [(&str, &str); 15] = [
     ("docs/archive.md", "--archive-mode"),
     ("docs/archive.md", "--archive-wait"),
     ("docs/compare.md", "Default: all except the baseline"),
+    (
+        "docs/errors.md",
+        "baseline = \"teacher\"                    # default: the first; the others are compared with it",
+    ),
     ("docs/data.md", "`split` is `\"train\"` (the default)"),
     ("docs/data.md", "Defaults are `text` and `label`"),
     ("docs/diff.md", "with defaults filled in"),
