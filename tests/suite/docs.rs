@@ -162,7 +162,7 @@ const NAMED: [(&str, &str, &str, &str); 8] = [
 
 /// Lines that have the word, but name no value that a parameter of a kind has by default. Some are about options of
 /// commands.
-const OTHER: [(&str, &str); 15] = [
+const OTHER: [(&str, &str); 16] = [
     ("docs/data.md", "is cut as transformers does by default"),
     ("README.md", "by default one slot of `--jobs`"),
     ("docs/architecture.md", "`Device::default()`"),
