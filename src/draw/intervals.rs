@@ -45,7 +45,7 @@ pub(crate) struct Intervals {
 pub(crate) fn intervals(chart: &Intervals) -> String {
     let names = cut_apart(chart.rows.iter().map(|row| row.name.as_str()), LONGEST);
     let widest = |texts: &mut dyn Iterator<Item = f64>| texts.fold(0.0, f64::max);
-    let left = MARGIN + widest(&mut names.iter().map(|name| width(name) * 1.05)) + 12.0;
+    let left = MARGIN + widest(&mut names.iter().map(|name| width(name) * 1.1)) + 12.0;
     let details = chart.rows.iter().map(|row| row.detail.as_str()).chain([chart.detail.as_str()]);
     let detail = widest(&mut details.map(width));
     let right = WIDTH - MARGIN - if detail > 0.0 { detail + 10.0 } else { 0.0 };

@@ -86,8 +86,8 @@ pub(crate) fn lines(chart: &Chart) -> String {
         }
     }
     let cuts = cut_apart(names.iter().map(|(name, _)| *name), LONGEST);
-    let is_direct = (2..=DIRECT).contains(&names.len()) && cuts.iter().all(|name| width(name) <= 110.0);
-    let right = if is_direct { cuts.iter().map(|name| width(name)).fold(0.0, f64::max) + 12.0 } else { 16.0 };
+    let is_direct = (2..=DIRECT).contains(&names.len()) && cuts.iter().all(|name| width(name) <= 115.0);
+    let right = if is_direct { cuts.iter().map(|name| width(name)).fold(0.0, f64::max) + 20.0 } else { 16.0 };
     let entry = |((_, color), name): (&(&str, usize), String)| {
         Entry::new(Mark::Line, format!("curve s{} {}", color % COLORS, dashes(*color)), name)
     };

@@ -6,7 +6,7 @@ use super::svg::{MARGIN, Svg, cut_apart, width};
 
 /// The most columns of names at the side and below.
 const SIDE: usize = 18;
-const BELOW: usize = 16;
+const BELOW: usize = 18;
 /// Limits of a cell's width and height in pixels.
 const WIDEST: f64 = 74.0;
 const TALLEST: f64 = 44.0;
@@ -58,6 +58,17 @@ impl Matrix<'_> {
         let count = self.columns.len().max(1) as f64;
         let title = if self.axes.0.is_empty() { 0.0 } else { 18.0 };
         let side = |font: f64| names.iter().map(|name| width(name)).fold(0.0, f64::max) * font / 12.0 + 8.0 + title;
+        // Turned names of columns begin to the left of them.
+        let slanted = cut_apart(self.columns.iter().copied(), BELOW);
+        let slant = slanted.iter().map(|name| width(name)).fold(0.0, f64::max);
+        let is_narrow = |wide: f64| slant > wide - 4.0;
+        let side = |font: f64| {
+            if is_narrow((right - left) / count) {
+                side(font).max(slant * font / 12.0 * 0.71 - 4.0)
+            } else {
+                side(font)
+            }
+        };
         let mut font = 12.0;
         let mut wide = ((right - left - side(font)) / count).min(WIDEST);
         if wide < LARGE {

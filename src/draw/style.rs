@@ -3,7 +3,7 @@
 /// The usual width of a picture in pixels: on a screen of 400, a text of 12 is still ten pixels high.
 pub(crate) const WIDTH: f64 = 480.0;
 /// Pixels that a character of the usual text (12 px) takes, on the wide side.
-pub(crate) const CHARACTER: f64 = 6.4;
+pub(crate) const CHARACTER: f64 = 7.0;
 /// How many colours there are for series; further ones repeat.
 pub(crate) const COLORS: usize = 8;
 /// How many steps the scale from little to much has.

@@ -233,7 +233,7 @@ corpus (preprocess)
                 assert_eq!(boxes.iter().find(under), None, "{path}");
             }
         }
-        assert_eq!(crossed, 1 + 2, "the edges from tokens to the scores pass columns");
+        assert_eq!(crossed, 4, "edges from tokens to the scores, and from scores to the comparison, pass columns");
     }
 
     #[test]

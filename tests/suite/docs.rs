@@ -162,13 +162,17 @@ const NAMED: [(&str, &str, &str, &str); 8] = [
 
 /// Lines that have the word, but name no value that a parameter of a kind has by default. Some are about options of
 /// commands.
-const OTHER: [(&str, &str); 15] = [
+const OTHER: [(&str, &str); 16] = [
     ("docs/data.md", "is cut as transformers does by default"),
     ("README.md", "by default one slot of `--jobs`"),
     ("docs/architecture.md", "`Device::default()`"),
     ("docs/archive.md", "--archive-mode"),
     ("docs/archive.md", "--archive-wait"),
     ("docs/compare.md", "Default: all except the baseline"),
+    (
+        "docs/errors.md",
+        "baseline = \"teacher\"                    # default: the first; the others are compared with it",
+    ),
     ("docs/data.md", "`split` is `\"train\"` (the default)"),
     ("docs/data.md", "Defaults are `text` and `label`"),
     ("docs/diff.md", "with defaults filled in"),

@@ -114,9 +114,12 @@ fn scores_and_comparisons_have_curves_and_confusions() {
     assert_eq!(curve.matches(",true").count(), 1, "{curve}");
     assert!(read("curve.svg").contains(">validation</text>"));
     assert!(read("confusion.svg").contains("happy predicted as cross: "));
-    // An int8 model was not trained.
+    // An int8 model keeps the curve of the one it was made from, and a comparison draws it once.
     let int8 = p.folders("p.toml", "scores[int8]").into_iter().find(|dir| dir.join("metrics.json").is_file()).unwrap();
-    assert!(!int8.join("curve.csv").exists() && int8.join("confusion.csv").is_file());
+    assert_eq!(fs::read_to_string(int8.join("curve.csv")).unwrap(), curve);
+    assert!(int8.join("confusion.csv").is_file());
+    let curves = fs::read_to_string(p.path("compared/curves.csv")).unwrap();
+    assert_eq!(curves.lines().count(), curve.lines().count(), "{curves}");
     let files =
         ["quality.svg", "labels.svg", "labels.csv", "confusion.svg", "confusion.csv", "curves.svg", "curves.csv"];
     for file in files {

@@ -15,12 +15,17 @@ const FIELD: Area = Area { left: 62.0, top: 76.0, right: WIDTH - 16.0, bottom: H
 const LARGEST: f64 = 20.0;
 const SMALLEST: f64 = 4.0;
 const PLAIN: f64 = 6.0;
+/// More variants than this have numbers in the plot, and their names below it, in lines of this height.
+const NAMED: usize = 6;
+const KEY: f64 = 18.0;
 /// The most columns shown of a name.
 const LONGEST: usize = 24;
 
 /// The position of a variant in the plot: its true size and accuracy.
 struct Point<'a> {
     row: &'a Row,
+    /// In the order of the table, from 1.
+    number: usize,
     name: String,
     x: f64,
     y: f64,
@@ -35,7 +40,9 @@ pub(super) fn svg(comparison: &Comparison) -> String {
     let points = points(rows, &across, &up);
     let is_timed = rows.iter().any(|row| row.latency_p50_ms.is_some());
     let title = if is_timed { "Size, accuracy and latency" } else { "Size and accuracy" };
-    let mut svg = Svg::new(title, (WIDTH, HEIGHT), ("", ""));
+    let is_numbered = rows.len() > NAMED;
+    let key = if is_numbered { KEY * rows.len() as f64 } else { 0.0 };
+    let mut svg = Svg::new(title, (WIDTH, HEIGHT + key), ("", ""));
     svg.subtitle(&format!("dashed: the accuracy of {} (orange)", cut(baseline, LONGEST)));
     if is_timed {
         svg.text("faint", (14.0, 60.0), ("start", timed(rows)));
@@ -50,7 +57,15 @@ pub(super) fn svg(comparison: &Comparison) -> String {
         let class = if row.variant == *baseline { "c1 soft halo" } else { "c0 soft halo" };
         svg.circle(class, (*x, *y), *radius, &format!("{}: {}", row.variant, detail(row)));
     }
-    labels(&mut svg, &points, y);
+    labels(&mut svg, &points, (y, is_numbered));
+    if is_numbered {
+        for point in &points {
+            let y = HEIGHT + 8.0 + KEY * (point.number - 1) as f64;
+            svg.text("strong", (36.0, y), ("end", &point.number.to_string()));
+            svg.text("", (44.0, y), ("start", &point.name));
+            svg.text("faint", (WIDTH - 14.0, y), ("end", &detail(point.row)));
+        }
+    }
     svg.finish()
 }
 
@@ -86,11 +101,22 @@ fn axes(svg: &mut Svg, across: &Axis, up: &Axis) {
     svg.turned("", (18.0, centre), ("middle", "accuracy"), -90.0);
 }
 
-fn labels(svg: &mut Svg, points: &[Point], level: f64) {
+/// Names and figures beside the bubbles, or only numbers.
+fn labels(svg: &mut Svg, points: &[Point], (level, is_numbered): (f64, bool)) {
     let mut layout = Layout::new(FIELD);
     layout.taken(Area { left: FIELD.left, top: level - 1.0, right: FIELD.right, bottom: level + 1.0 });
     points.iter().for_each(|point| layout.taken(Area::around((point.x, point.y), point.radius, point.radius)));
     for point in points {
+        if is_numbered {
+            let number = point.number.to_string();
+            let Label { x, top, anchor, leader } =
+                layout.place((point.x, point.y), point.radius, (width(&number), 13.0));
+            if let Some((from, to)) = leader {
+                svg.line("frame", from, to);
+            }
+            svg.text("strong", (x, top + 11.0), (anchor, &number));
+            continue;
+        }
         let detail = detail(point.row);
         let wide = (width(&point.name) * 1.08).max(width(&detail) * 10.0 / 12.0);
         let Label { x, top, anchor, leader } = layout.place((point.x, point.y), point.radius, (wide, 26.0));
@@ -111,15 +137,17 @@ fn detail(row: &Row) -> String {
 fn points<'a>(rows: &'a [Row], across: &Axis, up: &Axis) -> Vec<Point<'a>> {
     let slowest = rows.iter().filter_map(|row| row.latency_p50_ms).fold(f64::MIN_POSITIVE, f64::max);
     let radius = |ms: f64| (LARGEST * (ms / slowest).sqrt()).max(SMALLEST);
-    let names = cut_apart(rows.iter().map(|row| row.variant.as_str()), LONGEST);
-    let point = |(row, name): (&'a Row, String)| Point {
+    let longest = if rows.len() > NAMED { 2 * LONGEST - 4 } else { LONGEST };
+    let names = cut_apart(rows.iter().map(|row| row.variant.as_str()), longest);
+    let point = |(at, (row, name)): (usize, (&'a Row, String))| Point {
         row,
+        number: at + 1,
         name,
         x: across.place(megabytes(row)),
         y: up.place(row.accuracy),
         radius: row.latency_p50_ms.map_or(PLAIN, radius),
     };
-    let mut points: Vec<Point> = rows.iter().zip(names).map(point).collect();
+    let mut points: Vec<Point> = rows.iter().zip(names).enumerate().map(point).collect();
     points.sort_by(|a, b| a.x.total_cmp(&b.x).then(a.y.total_cmp(&b.y)));
     points
 }

@@ -78,6 +78,9 @@ fn the_files_of_fixed_scores() {
         ("comparison.csv", String::from_utf8(csv(&comparison.rows).unwrap()).unwrap()),
         ("comparison.svg", plot::svg(&comparison)),
     ];
+    if std::env::var_os("PIPE_WRITE_FIXTURES").is_some() {
+        files.iter().for_each(|(name, text)| std::fs::write(folder.join(name), text).unwrap());
+    }
     let differs = |(name, found): &&(&str, String)| std::fs::read_to_string(folder.join(name)).unwrap() != *found;
     let different: Vec<String> =
         files.iter().filter(differs).map(|(name, found)| format!("{name} is\n{found}")).collect();

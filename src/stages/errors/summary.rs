@@ -67,7 +67,7 @@ impl Summary {
     pub(super) fn notes(&self) -> Vec<String> {
         let whole = &self.slices.whole;
         let mut notes = vec![format!(
-            "{} of {} rows are wrong ({:.1} % right); {} labels are suspected",
+            "{} of {} rows are wrong ({:.1} % right); suspected labels: {}",
             self.wrong(),
             whole.rows,
             100.0 * whole.accuracy(),
@@ -88,7 +88,7 @@ impl Summary {
             notes.push(format!("{} slices have no rows: {}", self.slices.empty.len(), self.slices.empty.join(", ")));
         }
         for Counts { variant, lost, gained, neither } in &self.disagreements {
-            notes.push(format!("`{variant}` loses {lost} rows, gains {gained}, and errs otherwise in {neither}"));
+            notes.push(format!("`{variant}`: {lost} lost, {gained} gained, {neither} wrong in another way"));
         }
         notes
     }

@@ -64,10 +64,10 @@ fn the_files_of_fixed_predictions() {
     assert_eq!(
         summary.notes(),
         [
-            "2 of 4 rows are wrong (50.0 % right); 1 labels are suspected",
-            "worst slice: 6 words (length), 0 of 1 rows right (0.0 %), which may be chance",
+            "2 of 4 rows are wrong (50.0 % right); suspected labels: 2",
+            "worst slice: 4 words (length), 0 of 1 rows right (0.0 %), which may be chance",
             "4 slices have no rows: with mention, with hashtag, with emoji, with capitals",
-            "`int8` loses 1 rows, gains 1, and errs otherwise in 0",
+            "`int8`: 1 lost, 1 gained, 0 wrong in another way",
         ]
     );
     let dir = tempfile::tempdir().unwrap();
@@ -79,12 +79,13 @@ fn the_files_of_fixed_predictions() {
         read("errors.csv"),
         "id,text,label,predicted,confidence,label_score,margin,suspect,source,date,words,url,mention,hashtag,emoji,negation,capitals\n\
          test:4,the best day of my life,bad,good,0.96875,0.03125,0.03125,true,tweets,2020-03-16,6,false,false,false,false,false,false\n\
-         test:3,what a day <b>,good,bad,0.625,0.375,0.375,false,tweets,2020-03-16,4,false,false,false,false,false,false\n"
+         test:3,what a day <b>,good,bad,0.625,0.375,0.375,true,tweets,2020-03-16,4,false,false,false,false,false,false\n"
     );
     assert_eq!(
         read("suspects.csv"),
         "id,text,label,probable_label,label_score,margin,source\n\
-         test:4,the best day of my life,bad,good,0.03125,0.03125,tweets\n"
+         test:4,the best day of my life,bad,good,0.03125,0.03125,tweets\n\
+         test:3,what a day <b>,good,bad,0.375,0.375,tweets\n"
     );
     assert_eq!(
         read("disagreements.csv"),

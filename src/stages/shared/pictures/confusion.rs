@@ -78,10 +78,14 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
 /// Shares of the row, one small matrix for each model. The labels stand at the left and below the last ones.
 pub fn multiples(all: &[(&str, Confusion)]) -> String {
     const GAP: f64 = 18.0;
+    /// The most labels of matrices that stand beside each other.
+    const BESIDE: usize = 8;
     /// The most columns of a label's name: the cells need the room.
     const LONGEST: usize = 12;
     let count = all.len();
-    let columns = if count < 2 { 1 } else { 2 };
+    // Matrices of many labels need the width.
+    let is_small = all.iter().all(|(_, confusion)| confusion.labels.len() <= BESIDE);
+    let columns = if count > 1 && is_small { 2 } else { 1 };
     let names = cut_apart(all.iter().map(|(name, _)| *name), 26);
     let labels: Vec<Vec<String>> =
         all.iter().map(|(_, confusion)| cut_apart(confusion.labels.iter().map(String::as_str), LONGEST)).collect();
@@ -108,7 +112,7 @@ pub fn multiples(all: &[(&str, Confusion)]) -> String {
         top = lower.fold(top, f64::max) + 26.0;
     }
     let mut svg = Svg::new("Confusion", (WIDTH, top - 12.0), ("", ""));
-    svg.subtitle("% of the rows with the label at the left that were predicted as below");
+    svg.subtitle("% of the rows with the label at the left, by prediction");
     for (at, name) in names.iter().enumerate() {
         let top = tops[at / columns];
         let indent = if at % columns == 0 { side } else { 8.0 };
