@@ -1,5 +1,6 @@
 //! Texts: from files to a clean corpus, to token ids, to batches.
 
+pub mod augment;
 pub mod batch;
 pub mod data;
 pub mod ids;

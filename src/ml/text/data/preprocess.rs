@@ -7,14 +7,18 @@ use anyhow::{Context, Result, bail};
 use rayon::prelude::*;
 
 use super::corpus::{Corpus, Example};
+use super::fill::{count, fill};
 use super::names;
 use super::report::{Changed, Dropped, Left, Report, SplitReport, Splits};
 use super::split;
+use super::take::{Candidate, Wanted};
+use super::taken::{Taken, TakenOf};
 use crate::compute::numbers::thousands;
 use crate::text::data::clean::markup::look;
-use crate::text::data::clean::text::{clean, key as text_key};
+use crate::text::data::clean::text::{clean, row_key};
 use crate::text::data::declare::problems::two_validations;
 use crate::text::data::declare::spec::{DEFAULT_VALIDATION, Purpose, Spec};
+use crate::text::data::declare::take::{Fill, Take};
 use crate::text::data::labels::merge;
 use crate::text::data::labels::set::{Labels, Remarks};
 use crate::text::data::labels::spelling::{LISTED, listed, quoted};
@@ -81,6 +85,9 @@ pub fn preprocess_at(spec: &Spec, seed: u64, locate: Locate, watch: &dyn Watch) 
     report.notes.extend(empty_seconds(&rows));
     report.test_duplicates = repeated(rows.iter().filter(|row| row.purpose == Purpose::Test));
     stop(watch)?;
+    if let Some(take) = &spec.take {
+        take_rows(take, seed, &labels, &mut rows, &mut report)?;
+    }
     finish(spec, seed, labels, rows, report, watch)
 }
 
@@ -114,13 +121,11 @@ fn clean_rows(
                     }
                     let text = clean(&raw.text, &cleaning, &mut changed);
                     look(&text, &cleaning, &mut left);
-                    let mut key = text_key(&text);
                     let pair = raw.pair.as_ref().map(|pair| clean(pair, &cleaning, &mut changed));
                     if let Some(pair) = &pair {
                         look(pair, &cleaning, &mut left);
-                        // With the length of the first, pairs are equal only if both of their texts are.
-                        key = format!("{} {key}{}", key.len(), text_key(pair));
                     }
+                    let key = row_key(&text, pair.as_deref());
                     let (id, label) = (row_id(raw, &names[at]), labels.id(&raw.label));
                     let label = label.with_context(|| format!("internal error: label `{}` has no id", raw.label))?;
                     let example = Example { id, text, pair, label, source: names[at].clone(), day: None, made: None };
@@ -217,6 +222,44 @@ fn drop_duplicates(rows: &mut Vec<Row>, report: &mut Report) {
     });
 }
 
+/// Drop the rows that `take` does not draw, and note what it got.
+fn take_rows(take: &Take, seed: u64, labels: &Labels, rows: &mut Vec<Row>, report: &mut Report) -> Result<()> {
+    let mut keep = vec![true; rows.len()];
+    for purpose in [Purpose::Train, Purpose::Test] {
+        let Some(per_class) = take.wanted(purpose) else { continue };
+        let places: Vec<usize> = (0..rows.len()).filter(|&at| rows[at].purpose == purpose).collect();
+        let all: Vec<Candidate> = places
+            .iter()
+            .map(|&at| Candidate { id: &rows[at].example.id, label: rows[at].example.label, source: rows[at].source })
+            .collect();
+        let drawn = Wanted { per_class, within: take.within, seed }.draw(&all);
+        let mut of = vec![vec![TakenOf::default(); report.sources.len()]; labels.names().len()];
+        for (row, (&at, drawn)) in all.iter().zip(places.iter().zip(drawn)) {
+            let of = &mut of[row.label as usize][row.source];
+            of.had += 1;
+            of.taken += u64::from(drawn);
+            keep[at] = drawn;
+        }
+        for (label, sources) in labels.names().iter().zip(of) {
+            let named = sources.into_iter().zip(&report.sources).filter(|(of, _)| of.had > 0);
+            let sources = named.map(|(of, source)| TakenOf { name: source.name.clone(), ..of }).collect();
+            let (split, label, wanted) = (purpose.name().to_owned(), label.clone(), per_class as u64);
+            report.taken.push(Taken { split, label, wanted, sources, made: 0 });
+        }
+    }
+    report.notes.extend(Taken::notes(&report.taken, take.within.is_some()));
+    if take.fill == Some(Fill::Error) {
+        Taken::complete(&report.taken)?;
+    }
+    let mut keep = keep.into_iter();
+    rows.retain(|row| {
+        let keep = keep.next() == Some(true);
+        report.sources[row.source].dropped.not_taken += u64::from(!keep);
+        keep
+    });
+    Ok(())
+}
+
 /// The number of rows that repeat the text of an earlier row.
 fn repeated<'a>(rows: impl Iterator<Item = &'a Row>) -> u64 {
     let mut seen = HashSet::new();
@@ -277,7 +320,11 @@ fn finish(
     let warnings = surprises(&names, &report, &learned);
     warnings.iter().for_each(|text| watch.warn(text.clone()));
     report.warnings.extend(warnings);
-    Ok(Corpus { labels: names, train, validation, test, report, cleaning: Some(spec.cleaning()) })
+    let mut corpus = Corpus { labels: names, train, validation, test, report, cleaning: Some(spec.cleaning()) };
+    if let Some(take) = &spec.take {
+        fill(&mut corpus, take, share, seed, watch)?;
+    }
+    Ok(corpus)
 }
 
 /// Fail if there is nothing to learn from the training rows.
@@ -323,11 +370,6 @@ fn surprises(names: &[String], report: &Report, learned: &[Vec<u64>]) -> Vec<Str
     warnings
 }
 
-fn count(rows: &[Example], classes: usize) -> SplitReport {
-    let mut labels = vec![0; classes];
-    rows.iter().for_each(|row| labels[row.label as usize] += 1);
-    SplitReport { rows: rows.len() as u64, labels }
-}
 
 #[cfg(test)]
 #[path = "preprocess_tests.rs"]

@@ -50,7 +50,7 @@ fn assert_accounted(report: &Report) {
         assert_eq!(source.rows, source.kept + source.dropped.total(), "{}", source.name);
     }
     let splits = &report.splits;
-    assert_eq!(report.kept, splits.train.rows + splits.validation.rows + splits.test.rows);
+    assert_eq!(report.kept + report.made, splits.train.rows + splits.validation.rows + splits.test.rows);
 }
 
 #[test]
@@ -76,7 +76,7 @@ fn every_reason_to_drop_a_row_is_counted() {
     assert_eq!(ids(&corpus.test), ["test:1", "test:2"]);
     let report = &corpus.report;
     let expected =
-        Dropped { unusable: 1, filtered: 0, over_limit: 0, empty: 1, leaked: 3, conflicting: 2, duplicate: 1 };
+        Dropped { unusable: 1, filtered: 0, over_limit: 0, empty: 1, leaked: 3, conflicting: 2, duplicate: 1, not_taken: 0 };
     assert_eq!(report.dropped, expected);
     assert_eq!((report.rows, report.kept, report.test_duplicates), (14, 6, 1));
     let reason = Reason {
