@@ -17,6 +17,8 @@ use pipe_engine::contract::ahead::Ahead;
 use pipe_engine::contract::context::{Context, Input};
 use pipe_engine::contract::kind::{Invalid, Port, Resource, Stage};
 use pipe_ml::compute::allocator::Watermark;
+use pipe_ml::compute::numbers::thousands;
+use pipe_ml::judge::by_source::{SourceQuality, by_source};
 use pipe_ml::judge::classifier::Size;
 use pipe_ml::judge::metrics::{Metrics, SCORING_ROWS, Scoring, Speed};
 use pipe_ml::judge::readable::check_tokens;
@@ -65,6 +67,8 @@ pub struct Scores {
     pub speed: Option<Speed>,
     pub cost: Cost,
     pub outcomes: Outcomes,
+    /// The quality on the rows of each source; empty if all have one, or if the tokens do not say it.
+    pub sources: Vec<SourceQuality>,
 }
 
 /// The cost of a model, besides the time per row.
@@ -98,6 +102,9 @@ impl Cost {
 impl Scores {
     const METRICS: &'static str = "metrics.json";
     const OUTCOMES: &'static str = "outcomes.parquet";
+    /// The key of the quality per source in `metrics.json`, and a table of it.
+    const SOURCES: &'static str = "sources";
+    const SOURCES_TABLE: &'static str = "sources.csv";
 
     pub fn read(dir: &Path) -> Result<Self> {
         let path = dir.join(Self::METRICS);
@@ -112,6 +119,7 @@ impl Scores {
                 speed: all.get(Speed::MEASURED).map(|_| Speed::deserialize(&all)).transpose()?,
                 cost: Cost::deserialize(&all)?,
                 outcomes,
+                sources: all.get(Self::SOURCES).map(Vec::deserialize).transpose()?.unwrap_or_default(),
             })
         };
         read().with_context(|| format!("{} was not written by `evaluate`", path.display()))
@@ -128,10 +136,23 @@ impl Scores {
         for part in parts {
             all.extend(part.as_object().into_iter().flatten().map(|(k, v)| (k.clone(), v.clone())));
         }
+        if !self.sources.is_empty() {
+            all.insert(Self::SOURCES.to_owned(), serde_json::to_value(&self.sources)?);
+            self.write_sources(&dir.join(Self::SOURCES_TABLE))?;
+        }
         let path = dir.join(Self::METRICS);
         std::fs::write(&path, serde_json::to_string_pretty(&all)?)
             .with_context(|| format!("cannot write {}", path.display()))?;
         self.outcomes.write(&dir.join(Self::OUTCOMES))
+    }
+
+    fn write_sources(&self, path: &Path) -> Result<()> {
+        let mut lines = vec!["source,rows,accuracy,macro_f1,labels".to_owned()];
+        for of in &self.sources {
+            let name = format!("\"{}\"", of.source.replace('"', "\"\""));
+            lines.push(format!("{name},{},{},{},{}", of.rows, of.accuracy, of.macro_f1, of.labels.len()));
+        }
+        std::fs::write(path, lines.join("\n") + "\n").with_context(|| format!("cannot write {}", path.display()))
     }
 }
 
@@ -178,12 +199,14 @@ impl Stage for Evaluate {
         let logits = finished(scoring.logits(&forward, &Watched::new(cx)))?;
         let cost = Cost::of(&model, watermark.bytes());
         let budget = Duration::from_secs_f64(self.speed_seconds);
+        let outcomes = Outcomes::of(split, &logits, tokens.labels.len());
         let scores = Scores {
             metrics: Metrics::of(&logits, split.labels(), &tokens.labels)?,
             size: classifier.size(),
             speed: if budget.is_zero() { None } else { Some(scoring.speed(&forward, budget)?) },
             cost,
-            outcomes: Outcomes::of(split, &logits, tokens.labels.len()),
+            sources: by_source(split, &outcomes),
+            outcomes,
         };
         self.report(cx, &scores);
         scores.write(&cx.output("metrics")?)?;
@@ -219,6 +242,14 @@ impl Evaluate {
             metrics.rows,
             self.split.name()
         ));
+        for of in &scores.sources {
+            let (rows, labels) = (thousands(of.rows), of.labels.len());
+            let (accuracy, f1) = (of.accuracy, of.macro_f1);
+            cx.note(format!(
+                "source `{}`: accuracy {accuracy:.4}, macro F1 {f1:.4} of its {labels} labels on {rows} rows",
+                of.source
+            ));
+        }
         let quality = [("accuracy", metrics.accuracy), ("macro-f1", metrics.macro_f1), ("loss", metrics.loss)];
         let speed = speed.iter().flat_map(|speed| {
             [("latency-p50-ms", speed.latency_p50_ms), ("samples-per-second", speed.samples_per_second)]
@@ -259,11 +290,15 @@ mod tests {
             speed: Some(speed),
             cost: Cost { made_seconds: 1.5, trained_parameters: Some(7), ..Cost::default() },
             outcomes,
+            sources: vec![SourceQuality { source: "a, b".into(), rows: 2, accuracy: 0.5, macro_f1: 0.4, labels: vec![0, 1] }],
         };
         let dir = tempfile::tempdir().unwrap();
         scores.write(dir.path()).unwrap();
         assert_eq!(Scores::read(dir.path()).unwrap(), scores);
+        let table = std::fs::read_to_string(dir.path().join(Scores::SOURCES_TABLE)).unwrap();
+        assert_eq!(table, "source,rows,accuracy,macro_f1,labels\n\"a, b\",2,0.5,0.4,2\n");
         scores.speed = None;
+        scores.sources.clear();
         scores.write(dir.path()).unwrap();
         assert_eq!(Scores::read(dir.path()).unwrap(), scores);
         std::fs::write(dir.path().join(Scores::METRICS), "{\"accuracy\": 1}").unwrap();

@@ -6,6 +6,7 @@ mod markdown;
 mod plot;
 mod repeated;
 mod row;
+mod sources;
 #[cfg(test)]
 mod tests;
 

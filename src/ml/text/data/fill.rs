@@ -23,6 +23,7 @@ pub(crate) fn fill(corpus: &mut Corpus, take: &Take, share: f64, seed: u64, watc
     let Some(wanted) = take.per_class else { return Ok(()) };
     let target = wanted - (wanted as f64 * share).round() as usize;
     let mut grower = Grower::new(&making, seed, corpus);
+    let mut made = 0;
     for at in 0..corpus.report.taken.len() {
         let taken = &corpus.report.taken[at];
         let label = corpus.labels.iter().position(|label| *label == taken.label);
@@ -31,9 +32,9 @@ pub(crate) fn fill(corpus: &mut Corpus, take: &Take, share: f64, seed: u64, watc
         let line = format!("fill: label {} gets {}", quoted(&corpus.labels[label]), grown.describe());
         corpus.report.notes.push(line);
         corpus.report.taken[at].made = grown.made();
-        corpus.report.made += grown.made();
+        made += grown.made();
     }
-    corpus.report.splits.train = count(&corpus.train, corpus.labels.len());
+    corpus.count_made(made);
     Ok(())
 }
 
@@ -42,4 +43,12 @@ pub(crate) fn count(rows: &[Example], classes: usize) -> SplitReport {
     let mut labels = vec![0; classes];
     rows.iter().for_each(|row| labels[row.label as usize] += 1);
     SplitReport { rows: rows.len() as u64, labels }
+}
+
+impl Corpus {
+    /// Bring the report up to date after `made` rows were added to the training rows.
+    pub fn count_made(&mut self, made: u64) {
+        self.report.made += made;
+        self.report.splits.train = count(&self.train, self.labels.len());
+    }
 }

@@ -36,6 +36,7 @@ fn scores((wrong, from): (u32, u32), seconds: f64, trained: Option<u64>) -> Scor
             trained_parameters: trained,
         },
         outcomes: Outcomes { ids: (0..ROWS).map(|row| format!("test:{row}")).collect(), labels, predicted },
+        sources: Vec::new(),
     }
 }
 
