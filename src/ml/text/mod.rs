@@ -4,4 +4,6 @@ pub mod augment;
 pub mod batch;
 pub mod data;
 pub mod ids;
+pub mod near;
 pub mod tokenizer;
+pub mod words;
