@@ -63,7 +63,8 @@ impl Stage for Augment {
             }
             (Some(0), None) => say("copies", "copies is 0; at least 1 is needed".to_owned(), "or remove the stage"),
             (Some(copies), None) if copies > MOST_COPIES => {
-                let message = format!("copies is {copies}; it is the number of copies of each row, at most {MOST_COPIES}");
+                let message =
+                    format!("copies is {copies}; it is the number of copies of each row, at most {MOST_COPIES}");
                 say("copies", message, "`up-to` says how many rows a class should have");
             }
             (None, Some(0)) => say("up-to", "up-to is 0; at least 1 is needed".to_owned(), "or remove the stage"),

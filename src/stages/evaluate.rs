@@ -290,7 +290,13 @@ mod tests {
             speed: Some(speed),
             cost: Cost { made_seconds: 1.5, trained_parameters: Some(7), ..Cost::default() },
             outcomes,
-            sources: vec![SourceQuality { source: "a, b".into(), rows: 2, accuracy: 0.5, macro_f1: 0.4, labels: vec![0, 1] }],
+            sources: vec![SourceQuality {
+                source: "a, b".into(),
+                rows: 2,
+                accuracy: 0.5,
+                macro_f1: 0.4,
+                labels: vec![0, 1],
+            }],
         };
         let dir = tempfile::tempdir().unwrap();
         scores.write(dir.path()).unwrap();

@@ -57,7 +57,13 @@ mod tests {
     fn a_source_is_judged_by_the_labels_it_has() {
         let mut split = Split::default();
         let rows = [
-            ("imdb", 0, 0), ("tweets", 1, 1), ("imdb", 2, 1), ("imdb", 2, 2), ("tweets", 0, 1), ("tweets", 2, 2), ("imdb", 0, 2),
+            ("imdb", 0, 0),
+            ("tweets", 1, 1),
+            ("imdb", 2, 1),
+            ("imdb", 2, 2),
+            ("tweets", 0, 1),
+            ("tweets", 2, 2),
+            ("imdb", 0, 2),
             ("tweets", 1, 0),
         ];
         for (at, (_, label, _)) in rows.iter().enumerate() {
@@ -73,7 +79,8 @@ mod tests {
         let all = by_source(&split, &outcomes);
         // scikit-learn 1.5: f1_score([0, 2, 2, 0], [0, 1, 2, 2], labels=[0, 2], average="macro") is 0.58333…, and
         // f1_score([1, 0, 2, 1], [1, 1, 2, 0], average="macro") is 0.5.
-        let shown: Vec<_> = all.iter().map(|of| (of.source.as_str(), of.rows, of.accuracy, of.labels.clone())).collect();
+        let shown: Vec<_> =
+            all.iter().map(|of| (of.source.as_str(), of.rows, of.accuracy, of.labels.clone())).collect();
         assert_eq!(shown, [("imdb", 4, 0.5, vec![0, 2]), ("tweets", 4, 0.5, vec![0, 1, 2])]);
         assert!((all[0].macro_f1 - 7.0 / 12.0).abs() < 1e-12, "{all:?}");
         assert!((all[1].macro_f1 - 0.5).abs() < 1e-12, "{all:?}");

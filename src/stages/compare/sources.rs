@@ -44,9 +44,8 @@ impl Sources {
         for source in names {
             for (variant, runs) in &self.variants {
                 let of: Vec<&SourceQuality> = runs.iter().flatten().filter(|of| of.source == source).collect();
-                let spread = |value: fn(&SourceQuality) -> f64| {
-                    Spread::of(&of.iter().map(|of| value(of)).collect::<Vec<_>>())
-                };
+                let spread =
+                    |value: fn(&SourceQuality) -> f64| Spread::of(&of.iter().map(|of| value(of)).collect::<Vec<_>>());
                 let (Some(first), Some(accuracy), Some(macro_f1)) =
                     (of.first(), spread(|of| of.accuracy), spread(|of| of.macro_f1))
                 else {
@@ -95,7 +94,8 @@ impl Sources {
             return Ok(None);
         }
         let mut writer = csv::Writer::from_writer(Vec::new());
-        let columns = ["source", "variant", "runs", "labels", "rows", "accuracy", "accuracy_sd", "macro_f1", "macro_f1_sd"];
+        let columns =
+            ["source", "variant", "runs", "labels", "rows", "accuracy", "accuracy_sd", "macro_f1", "macro_f1_sd"];
         writer.write_record(columns)?;
         for line in &lines {
             let sd = |spread: &Spread| spread.sd.map_or(String::new(), |sd| sd.to_string());

@@ -32,8 +32,7 @@ pub enum Operation {
 }
 
 impl Operation {
-    pub const ALL: [Self; 6] =
-        [Self::Synonym, Self::Swap, Self::Delete, Self::Insert, Self::Punctuation, Self::Typo];
+    pub const ALL: [Self; 6] = [Self::Synonym, Self::Swap, Self::Delete, Self::Insert, Self::Punctuation, Self::Typo];
     /// Those that leave every word in its place, so that what two texts say of each other stays.
     pub const IN_PLACE: [Self; 3] = [Self::Synonym, Self::Punctuation, Self::Typo];
 
@@ -136,7 +135,8 @@ fn delete(words: &mut Vec<Word>, count: usize, draws: &mut Draws) {
 
 fn insert(words: &mut Vec<Word>, count: usize, draws: &mut Draws) {
     let known = places(words, |word| !of_core(word).is_empty());
-    let of: Vec<&'static [&'static str]> = draws.some(&known, count).into_iter().map(|at| of_core(&words[at])).collect();
+    let of: Vec<&'static [&'static str]> =
+        draws.some(&known, count).into_iter().map(|at| of_core(&words[at])).collect();
     for synonyms in of {
         if let Some(other) = draws.one(synonyms) {
             place(words, Word::new(other), draws);

@@ -62,7 +62,8 @@ mod tests {
 
     use super::*;
 
-    const TEXT: &str = "I will NOT purchase the Frozen pizza @user, it is horribly tasteless! #food 😷 5 https://t.co/a";
+    const TEXT: &str =
+        "I will NOT purchase the Frozen pizza @user, it is horribly tasteless! #food 😷 5 https://t.co/a";
 
     fn texts(first: &str) -> Texts {
         Texts { first: first.to_owned(), second: None }
@@ -80,14 +81,8 @@ mod tests {
             .into_iter()
             .filter_map(|operation| Some((operation.name(), copies(TEXT, operation).into_iter().next()?)))
             .collect();
-        let expected: [(&str, &str); 6] = [
-            ("delete", ""),
-            ("insert", ""),
-            ("punctuation", ""),
-            ("swap", ""),
-            ("synonym", ""),
-            ("typo", ""),
-        ];
+        let expected: [(&str, &str); 6] =
+            [("delete", ""), ("insert", ""), ("punctuation", ""), ("swap", ""), ("synonym", ""), ("typo", "")];
         assert_eq!(first.iter().map(|(name, text)| (*name, text.as_str())).collect::<Vec<_>>(), expected);
     }
 

@@ -1,6 +1,6 @@
 //! Tests of [`super::preprocess`]: whole corpora from small files.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use proptest::prelude::*;
 use tempfile::TempDir;
@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::text::data::declare::spec::{Format, OnUnusable, Source, Treatment};
 use crate::text::data::declare::take::Take;
-use crate::text::data::report::{Reason, SourceReport};
+use crate::text::data::report::{Reason, SourceReport, SplitReport};
 use crate::watch::Silent;
 
 fn project(files: &[(&str, &str)]) -> TempDir {
@@ -76,8 +76,7 @@ fn every_reason_to_drop_a_row_is_counted() {
     assert_eq!(ids(&corpus.validation), ["validation:1", "validation:3"]);
     assert_eq!(ids(&corpus.test), ["test:1", "test:2"]);
     let report = &corpus.report;
-    let expected =
-        Dropped { unusable: 1, filtered: 0, over_limit: 0, empty: 1, leaked: 3, conflicting: 2, duplicate: 1, not_taken: 0 };
+    let expected = Dropped { unusable: 1, empty: 1, leaked: 3, conflicting: 2, duplicate: 1, ..Dropped::default() };
     assert_eq!(report.dropped, expected);
     assert_eq!((report.rows, report.kept, report.test_duplicates), (14, 6, 1));
     let reason = Reason {
@@ -125,7 +124,9 @@ fn a_limit_takes_the_same_rows_every_time_and_counts_the_rest() {
 
 /// `count` rows of a label, each with another text.
 fn rows(name: &str, label: &str, count: usize) -> String {
-    (0..count).map(|row| format!("{name} people purchase {label} groceries number {row} terribly quickly,{label}\n")).collect()
+    (0..count)
+        .map(|row| format!("{name} people purchase {label} groceries number {row} terribly quickly,{label}\n"))
+        .collect()
 }
 
 fn take(text: &str) -> Take {
@@ -227,6 +228,34 @@ fn what_take_cannot_do_is_an_error() {
         format!("{:#}", run(&dir, &spec).unwrap_err()),
         "`take` has test-per-class, but no source has test rows; give a source `split = \"test\"`, or leave test-per-class out"
     );
+}
+
+#[test]
+fn near_duplicates_go_from_train_and_are_counted() {
+    let long = "please do not panic buy food today there is enough for every one of us in all of the stores";
+    let near = |word: &str| long.replace("today", word);
+    let train = format!(
+        "text,label\n{long},n\n{},n\n{},p\nthis is a text of its own,p\nand another one is here,n\n",
+        near("now"),
+        near("weekly")
+    );
+    let test = format!(
+        "text,label\n{},n\n",
+        "We ".to_owned() + "this is a text of its own which is long enough to be near another one"
+    );
+    let leak = "this is a text of its own which is long enough to be near another one,p\n";
+    let dir = project(&[("train.csv", &format!("{train}{leak}")), ("test.csv", &test)]);
+    let mut spec = Spec::new(vec![source("train.csv", Purpose::Train), source("test.csv", Purpose::Test)]);
+    (spec.validation, spec.near_duplicates) = (Some(0.0), Some(0.6));
+    let corpus = run(&dir, &spec).unwrap();
+    assert_accounted(&corpus.report);
+    assert_eq!(ids(&corpus.train), ["train:1", "train:3", "train:4", "train:5"]);
+    assert_eq!(corpus.report.dropped.describe(), "1 nearly in test, 1 nearly repeated");
+    let note =
+        "1 pair of nearly equal texts with different labels is kept; look at them: one label of each may be wrong";
+    assert!(corpus.report.notes.contains(&note.to_owned()), "{:?}", corpus.report.notes);
+    spec.near_duplicates = Some(0.0);
+    assert!(format!("{:#}", run(&dir, &spec).unwrap_err()).starts_with("near-duplicates is 0; it must be above 0"));
 }
 
 #[test]

@@ -82,6 +82,12 @@ pub struct Dropped {
     pub conflicting: u64,
     /// The text occurred before with the same label.
     pub duplicate: u64,
+    /// The text is nearly one of test (or, for training rows, of validation).
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub nearly_leaked: u64,
+    /// The text is nearly an earlier one with the same label.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub nearly_duplicate: u64,
     /// Rows beyond what `take` asks for.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub not_taken: u64,
@@ -96,6 +102,8 @@ impl Dropped {
             + self.leaked
             + self.conflicting
             + self.duplicate
+            + self.nearly_leaked
+            + self.nearly_duplicate
             + self.not_taken
     }
 
@@ -109,6 +117,8 @@ impl Dropped {
             (self.leaked, "also in test"),
             (self.conflicting, "repeated with another label"),
             (self.duplicate, "repeated"),
+            (self.nearly_leaked, "nearly in test"),
+            (self.nearly_duplicate, "nearly repeated"),
             (self.not_taken, "not drawn by `take`"),
         ];
         let dropped = counts.iter().filter(|(rows, _)| *rows > 0);
@@ -123,6 +133,8 @@ impl Dropped {
         self.leaked += other.leaked;
         self.conflicting += other.conflicting;
         self.duplicate += other.duplicate;
+        self.nearly_leaked += other.nearly_leaked;
+        self.nearly_duplicate += other.nearly_duplicate;
         self.not_taken += other.not_taken;
     }
 }

@@ -90,8 +90,11 @@ mod tests {
     /// The ids that are taken.
     fn taken(rows: &[(u16, u32, usize)], wanted: Wanted) -> Vec<String> {
         let ids = candidates(rows);
-        let all: Vec<Candidate> =
-            rows.iter().zip(&ids).map(|((_, label, source), id)| Candidate { id, label: *label, source: *source }).collect();
+        let all: Vec<Candidate> = rows
+            .iter()
+            .zip(&ids)
+            .map(|((_, label, source), id)| Candidate { id, label: *label, source: *source })
+            .collect();
         ids.iter().zip(wanted.draw(&all)).filter_map(|(id, taken)| taken.then(|| id.clone())).collect()
     }
 

@@ -57,8 +57,7 @@ impl Taken {
         let short = self.sources.iter().filter(|source| source.taken == source.had && source.taken + 1 < most);
         let short: Vec<String> = short.map(|source| format!("{} has {}", source.name, thousands(source.had))).collect();
         let others = self.sources.iter().filter(|source| source.taken < source.had || source.taken == most);
-        let others: Vec<String> =
-            others.map(|source| format!("{} {}", source.name, thousands(source.taken))).collect();
+        let others: Vec<String> = others.map(|source| format!("{} {}", source.name, thousands(source.taken))).collect();
         (!short.is_empty() && !self.is_short()).then(|| {
             format!(
                 "label {} ({}): {}, less than its share; the others fill it up: {}",

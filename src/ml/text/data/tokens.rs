@@ -326,10 +326,11 @@ fn batches(bytes: &[u8]) -> Result<Vec<RecordBatch>> {
     let footer = body.len().checked_sub(read_footer_length(*tail)?).ok_or_else(damaged)?;
     let footer = root_as_footer(&body[footer..]).map_err(|_| damaged())?;
     let found = Arc::new(try_fb_to_schema(footer.schema().ok_or_else(damaged)?)?);
-    let has_types = found.fields() == schema(true).fields();
-    ensure!(has_types || found.fields() == schema(false).fields(), "its columns are not those of tokens");
+    let mut known = [(false, false), (true, false), (false, true), (true, true)].into_iter();
+    let known = known.any(|(types, sources)| found.fields() == schema(types, sources).fields());
+    ensure!(known, "its columns are not those of tokens");
     // The attention mask (column 1) adds nothing to the offsets.
-    let wanted = if has_types { vec![0, 2, 3, 4] } else { vec![0, 2, 3] };
+    let wanted = (0..found.fields().len()).filter(|column| *column != 1).collect();
     let decoder = FileDecoder::new(found, footer.version()).with_projection(wanted);
     let mut batches = Vec::new();
     for block in footer.recordBatches().ok_or_else(damaged)? {
@@ -417,7 +418,10 @@ mod tests {
         let mut tokens = tokens();
         tokens.train.set_sources(["imdb", "tweets"].into_iter());
         tokens.test.set_sources(["imdb"].into_iter());
-        assert_eq!((tokens.train.source_names(), tokens.train.sources()), (&["imdb".into(), "tweets".into()][..], &[0, 1][..]));
+        assert_eq!(
+            (tokens.train.source_names(), tokens.train.sources()),
+            (&["imdb".into(), "tweets".into()][..], &[0, 1][..])
+        );
         assert!(tokens.test.sources().is_empty());
         tokens.write(dir.path()).unwrap();
         assert_eq!(Tokens::open(dir.path()).unwrap(), tokens);

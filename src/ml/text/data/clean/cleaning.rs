@@ -51,6 +51,7 @@ impl Spec {
             collapse_whitespace,
             dedupe: _,
             leakage: _,
+            near_duplicates: _,
             take: _,
             unusable: _,
         } = self;

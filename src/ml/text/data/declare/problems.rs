@@ -54,6 +54,16 @@ impl Spec {
                 say("validation", two_validations(share), "remove `validation`, or set it to 0");
             }
         }
+        if let Some(threshold) = self.near_duplicates {
+            if !(threshold > 0.0 && threshold <= 1.0) {
+                let message = format!("near-duplicates is {threshold}; it must be above 0 and at most 1");
+                say("near-duplicates", message, "0.8 finds texts that differ in a word or two");
+            } else if !self.dedupe && !self.leakage {
+                let message =
+                    "near-duplicates is set, but dedupe and leakage are off, so it would change nothing".into();
+                say("near-duplicates", message, "leave one of them on, or near-duplicates out");
+            }
+        }
         if let Some(single) = self.sources.iter().find(|source| source.text_pair.is_none() && self.has_pairs()) {
             let message = format!("{} has no `text-pair`, but another source has", single.path.display());
             say("sources", message, "all rows of a corpus are pairs, or none is: set it in every source or in none");
