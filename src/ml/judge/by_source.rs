@@ -77,7 +77,7 @@ mod tests {
         assert_eq!(by_source(&split, &outcomes), []);
         split.set_sources(rows.iter().map(|row| row.0));
         let all = by_source(&split, &outcomes);
-        // scikit-learn 1.5: f1_score([0, 2, 2, 0], [0, 1, 2, 2], labels=[0, 2], average="macro") is 0.58333…, and
+        // scikit-learn 1.9.1: f1_score([0, 2, 2, 0], [0, 1, 2, 2], labels=[0, 2], average="macro") is 0.58333…, and
         // f1_score([1, 0, 2, 1], [1, 1, 2, 0], average="macro") is 0.5.
         let shown: Vec<_> =
             all.iter().map(|of| (of.source.as_str(), of.rows, of.accuracy, of.labels.clone())).collect();
