@@ -28,7 +28,7 @@ FUNCTION = set(
     scarcely rarely seldom little three four five six seven eight nine ten hundred thousand million billion first second third
     fourth fifth sixth seventh eighth ninth tenth dozen twenty thirty forty fifty sixty seventy eighty ninety eleven twelve
     january february march april may june july august september october november december monday tuesday wednesday thursday
-    friday saturday sunday""".split()
+    friday saturday sunday lack lacks lacking""".split()
 )
 # The licence forbids nothing here; these are left out because they insult.
 INSULTS = set("nigger nigra spic wop dago kike chink gook faggot fag queer dyke whore bitch slut cunt cripple retard".split())

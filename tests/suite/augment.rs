@@ -14,7 +14,10 @@ fn project(corpus: &str, more: &str) -> Project {
     let tweets = [rows("tweet", "down", 20), rows("tweet", "up", 20), rows("tweet", "level", 8)];
     p.write("tweets.csv", &format!("text,label\n{}", tweets.concat()));
     for name in ["film", "tweet"] {
-        p.write(&format!("{name}-test.csv"), &format!("text,label\n{}{}", rows("test", "down", 3), rows(name, "up", 3)));
+        p.write(
+            &format!("{name}-test.csv"),
+            &format!("text,label\n{}{}", rows("test", "down", 3), rows(name, "up", 3)),
+        );
     }
     p.write(
         "p.toml",
@@ -84,7 +87,10 @@ fn classes_with_too_few_rows_fail_if_they_shall() {
 
 #[test]
 fn what_cannot_be_is_told_before_anything_runs() {
-    let p = project("take = { per-class = 0 }\nlabels = [\"down\", \"level\", \"up\"]\n", &format!("{MORE}classes = [\"levle\"]\n"));
+    let p = project(
+        "take = { per-class = 0 }\nlabels = [\"down\", \"level\", \"up\"]\n",
+        &format!("{MORE}classes = [\"levle\"]\n"),
+    );
     let (code, _, err) = p.pipe(&["check", "p.toml"]);
     assert_eq!(code, 2, "{err}");
     assert!(err.contains("per-class of `take` is 0, which leaves no rows"), "{err}");

@@ -66,7 +66,7 @@ mod tests {
     }
 
     /// As the first run gave it: other numbers would change every augmented corpus.
-    const FIRST: [usize; 4] = [0, 0, 0, 0];
+    const FIRST: [usize; 4] = [528, 815, 745, 167];
 
     #[test]
     fn some_are_different_and_no_more_than_there_are() {

@@ -50,6 +50,9 @@ impl Operation {
     /// The changed text; None if there is nothing to change. `rate` of the words are changed, at least one.
     pub(super) fn apply(self, text: &str, rate: f64, draws: &mut Draws) -> Option<String> {
         let mut words = split(text);
+        if words.is_empty() {
+            return None;
+        }
         let count = ((words.len() as f64 * rate) as usize).max(1);
         match self {
             Self::Synonym => synonym(&mut words, count, draws),

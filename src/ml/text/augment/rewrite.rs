@@ -81,8 +81,23 @@ mod tests {
             .into_iter()
             .filter_map(|operation| Some((operation.name(), copies(TEXT, operation).into_iter().next()?)))
             .collect();
-        let expected: [(&str, &str); 6] =
-            [("delete", ""), ("insert", ""), ("punctuation", ""), ("swap", ""), ("synonym", ""), ("typo", "")];
+        let expected: [(&str, &str); 6] = [
+            ("delete", "I will NOT purchase the Frozen @user, it is horribly tasteless! #food 😷 5 https://t.co/a"),
+            (
+                "insert",
+                "I will NOT purchase the Frozen pizza @user, it is horribly tasteless! #food 😷 dreadfully 5 https://t.co/a",
+            ),
+            (
+                "punctuation",
+                "I will NOT purchase the Frozen pizza @user, it is horribly tasteless! ; #food 😷 5 https://t.co/a",
+            ),
+            ("swap", "I pizza NOT purchase the Frozen will @user, it is horribly tasteless! #food 😷 5 https://t.co/a"),
+            (
+                "synonym",
+                "I will NOT purchase the Frozen pizza @user, it is dreadfully tasteless! #food 😷 5 https://t.co/a",
+            ),
+            ("typo", "I will NOT purchasr the Frozen pizza @user, it is horribly tasteless! #food 😷 5 https://t.co/a"),
+        ];
         assert_eq!(first.iter().map(|(name, text)| (*name, text.as_str())).collect::<Vec<_>>(), expected);
     }
 
