@@ -91,7 +91,7 @@ fn what_cannot_be_is_told_before_anything_runs() {
         "take = { per-class = 0 }\nlabels = [\"down\", \"level\", \"up\"]\n",
         &format!("{MORE}classes = [\"levle\"]\n"),
     );
-    let (code, _, err) = p.pipe(&["check", "p.toml"]);
+    let (code, _, err) = p.pipe(&["plan", "p.toml"]);
     assert_eq!(code, 2, "{err}");
     assert!(err.contains("per-class of `take` is 0, which leaves no rows"), "{err}");
     let p = project("labels = [\"down\", \"level\", \"up\"]\n", &format!("{MORE}classes = [\"levle\"]\n"));
@@ -109,7 +109,7 @@ fn what_cannot_be_is_told_before_anything_runs() {
     );
     // No parameter names another split.
     let p = project("", &format!("{MORE}split = \"validation\"\n"));
-    let (code, _, err) = p.pipe(&["check", "p.toml"]);
+    let (code, _, err) = p.pipe(&["plan", "p.toml"]);
     assert_eq!(code, 2, "{err}");
     assert!(err.contains("split"), "{err}");
 }
