@@ -1,5 +1,6 @@
 //! The kinds of stages: one file or folder each, listed in `KINDS`.
 
+pub mod augment;
 pub mod compare;
 pub mod convert;
 pub mod decide;
@@ -28,6 +29,7 @@ pub use shared::base::gpus;
 /// Every kind, in the usual order in a pipeline.
 pub const KINDS: &[Kind] = &[
     Kind::of::<preprocess::Preprocess>(),
+    Kind::of::<augment::Augment>(),
     Kind::of::<tokenize::Tokenize>(),
     Kind::of::<train::Train>(),
     Kind::of::<lora::Lora>(),

@@ -34,7 +34,7 @@ fn labels_are_shown_after_the_stage_and_by_show() {
     let (code, lines) = said(&p);
     assert_eq!(code, 0);
     let warning = "label `sideways` comes from source `more` alone (1 row): a model can learn to tell the sources apart instead \
-                   of the classes";
+                   of the classes; `evaluate` and `compare` show the quality for each source";
     let other = "the sources have different labels: `more` lacks `down`";
     assert!(lines.contains(&"note corpus  1,502 rows: 1,502 train, 0 validation, 0 test".to_owned()), "{lines:#?}");
     let labels = "train  down 750  sideways 1  up 751";

@@ -2,6 +2,7 @@
 
 mod adopted;
 mod archive;
+mod augment;
 mod chains;
 mod circles;
 mod cli;

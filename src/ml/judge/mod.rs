@@ -1,5 +1,6 @@
 //! What a model is worth and what is in it: inference, metrics, significance, inspection.
 
+pub mod by_source;
 pub mod calibration;
 pub mod classifier;
 pub mod decide;

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::gate::{Figures, Gate};
 use super::repeated::{Repeated, over};
 use super::row::{Comparison, Row};
+use super::sources::Sources;
 use super::{markdown, plot, quality, repeated};
 use crate::stages::evaluate::Scores;
 use crate::stages::shared::pictures::confusion::{self, Confusion};
@@ -21,7 +22,7 @@ use pipe_engine::contract::kind::{Invalid, Labels, Port, Stage};
 /// Compares several models: quality, with McNemar's test and a bootstrap interval for the change from a baseline, and
 /// cost. Repeated runs of one model can be one row: mean, spread, and tests of the change paired by seed. Writes
 /// `comparison.csv`, `comparison.md`, a plot of size, accuracy and latency, `comparison.svg`, and plots of quality, F1 by label,
-/// confusion and learning curves. All models must have scored the same rows.
+/// confusion and learning curves; and `sources.csv` if the rows have several sources. All models must have scored the same rows.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Compare {
@@ -74,12 +75,15 @@ impl Stage for Compare {
         let labels: Vec<&str> = all.iter().map(|(label, _)| label.as_str()).collect();
         over::seeds_as_methods(&labels).into_iter().for_each(|warning| cx.warn(warning));
         let comparison = Comparison::of(&all, self.baseline.as_deref())?;
-        let tables = markdown::document(&comparison);
+        let mut sources = Sources::default();
+        all.iter().for_each(|(label, scores)| sources.add(label, &scores.sources));
+        let tables = markdown::document(&comparison) + &sources.document();
         let figures: Vec<Figures> = comparison.rows.iter().map(Figures::from).collect();
         self.pass_gate(&comparison.baseline, &figures, &tables)?;
         let out = cx.output("table")?;
         write(&out.join("comparison.md"), tables.as_bytes())?;
         write(&out.join("comparison.csv"), &csv(&comparison.rows)?)?;
+        write_sources(&out, &sources)?;
         write(&out.join("comparison.svg"), plot::svg(&comparison).as_bytes())?;
         write(&out.join("quality.svg"), quality::svg(&comparison).as_bytes())?;
         write(&out.join("labels.svg"), quality::labels(&all).as_bytes())?;
@@ -126,17 +130,25 @@ fn read(cx: &Context) -> impl Iterator<Item = Result<(String, Scores)>> {
 impl Compare {
     /// Compare variants with several runs each.
     fn run_over(&self, axis: &str, cx: &mut Context) -> Result<()> {
-        let all = finished(Repeated::of(read(cx), (axis, self.baseline.as_deref()), &Watched::new(cx)))?;
+        let mut sources = Sources::default();
+        let runs = read(cx).inspect(|run| {
+            if let Ok((label, scores)) = run {
+                let variant = over::Point::of(label, axis).map_or_else(|_| label.clone(), |point| point.variant);
+                sources.add(&variant, &scores.sources);
+            }
+        });
+        let all = finished(Repeated::of(runs, (axis, self.baseline.as_deref()), &Watched::new(cx)))?;
         if all.methods.iter().all(|method| method.runs.len() == 1) {
             cx.note(format!("each variant has one run over `{axis}`, which shows no spread; `repeat = 5` gives five"));
         }
-        let tables = repeated::document(&all);
+        let tables = repeated::document(&all) + &sources.document();
         self.pass_gate(&all.baseline, &all.figures(), &tables)?;
         all.facts().into_iter().for_each(|(name, value)| cx.fact(name, value));
         let out = cx.output("table")?;
         write(&out.join("comparison.md"), tables.as_bytes())?;
         write(&out.join("comparison.csv"), &repeated::table(&all)?)?;
         write(&out.join("runs.csv"), &repeated::runs(&all)?)?;
+        write_sources(&out, &sources)?;
         write(&out.join("comparison.svg"), repeated::svg(&all).as_bytes())?;
         curves(cx, &|label| over::Point::of(label, axis).map_or(label.to_owned(), |point| point.variant), &out)
     }
@@ -148,6 +160,11 @@ impl Compare {
             None => Ok(()),
         }
     }
+}
+
+/// `sources.csv`, if the rows have several sources.
+fn write_sources(out: &Path, sources: &Sources) -> Result<()> {
+    sources.csv()?.map_or(Ok(()), |table| write(&out.join("sources.csv"), &table))
 }
 
 fn write(path: &Path, bytes: &[u8]) -> Result<()> {

@@ -7,6 +7,7 @@ mod plot;
 mod quality;
 mod repeated;
 mod row;
+mod sources;
 #[cfg(test)]
 mod tests;
 

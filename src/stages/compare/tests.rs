@@ -48,6 +48,7 @@ fn scores(right: impl Fn(u32) -> bool, bytes: u64, speed: Option<(f64, f64)>) ->
         cost: Cost { peak_memory_bytes: Some(12_345_678), made_seconds: 35.125, ..Cost::default() },
         quality: Quality::default(),
         outcomes: Outcomes { ids: (0..200).map(|row| format!("test:{row}")).collect(), labels, predicted },
+        sources: Vec::new(),
     }
 }
 

@@ -22,6 +22,8 @@ use pipe_engine::contract::ahead::Ahead;
 use pipe_engine::contract::context::{Context, Input};
 use pipe_engine::contract::kind::{Invalid, Port, Resource, Stage};
 use pipe_ml::compute::allocator::Watermark;
+use pipe_ml::compute::numbers::thousands;
+use pipe_ml::judge::by_source::{SourceQuality, by_source};
 use pipe_ml::judge::classifier::Size;
 use pipe_ml::judge::metrics::{Metrics, SCORING_ROWS, Scoring, Speed};
 use pipe_ml::judge::readable::check_tokens;
@@ -74,6 +76,8 @@ pub struct Scores {
     pub cost: Cost,
     pub quality: Quality,
     pub outcomes: Outcomes,
+    /// The quality on the rows of each source; empty if all have one, or if the tokens do not say it.
+    pub sources: Vec<SourceQuality>,
 }
 
 /// The cost of a model, besides the time per row.
@@ -107,6 +111,9 @@ impl Cost {
 impl Scores {
     const METRICS: &'static str = "metrics.json";
     const OUTCOMES: &'static str = "outcomes.parquet";
+    /// The key of the quality per source in `metrics.json`, and a table of it.
+    const SOURCES: &'static str = "sources";
+    const SOURCES_TABLE: &'static str = "sources.csv";
 
     pub fn read(dir: &Path) -> Result<Self> {
         let path = dir.join(Self::METRICS);
@@ -122,6 +129,7 @@ impl Scores {
                 cost: Cost::deserialize(&all)?,
                 quality: Quality::deserialize(&all)?,
                 outcomes,
+                sources: all.get(Self::SOURCES).map(Vec::deserialize).transpose()?.unwrap_or_default(),
             })
         };
         read().with_context(|| format!("{} was not written by `evaluate`", path.display()))
@@ -139,10 +147,23 @@ impl Scores {
         for part in parts {
             all.extend(part.as_object().into_iter().flatten().map(|(k, v)| (k.clone(), v.clone())));
         }
+        if !self.sources.is_empty() {
+            all.insert(Self::SOURCES.to_owned(), serde_json::to_value(&self.sources)?);
+            self.write_sources(&dir.join(Self::SOURCES_TABLE))?;
+        }
         let path = dir.join(Self::METRICS);
         std::fs::write(&path, serde_json::to_string_pretty(&all)?)
             .with_context(|| format!("cannot write {}", path.display()))?;
         self.outcomes.write(&dir.join(Self::OUTCOMES))
+    }
+
+    fn write_sources(&self, path: &Path) -> Result<()> {
+        let mut lines = vec!["source,rows,accuracy,macro_f1,labels".to_owned()];
+        for of in &self.sources {
+            let name = format!("\"{}\"", of.source.replace('"', "\"\""));
+            lines.push(format!("{name},{},{},{},{}", of.rows, of.accuracy, of.macro_f1, of.labels.len()));
+        }
+        std::fs::write(path, lines.join("\n") + "\n").with_context(|| format!("cannot write {}", path.display()))
     }
 }
 
@@ -194,7 +215,8 @@ impl Stage for Evaluate {
         let speed = if budget.is_zero() { None } else { Some(scoring.speed(&forward, budget)?) };
         let judged = Judged::of(decision, (split, &logits), &tokens.labels)?;
         let (metrics, outcomes, quality) = (judged.metrics.clone(), judged.outcomes.clone(), judged.quality.clone());
-        let scores = Scores { metrics, size: classifier.size(), speed, cost, quality, outcomes };
+        let sources = by_source(split, &outcomes);
+        let scores = Scores { metrics, size: classifier.size(), speed, cost, quality, sources, outcomes };
         self.report(cx, &scores);
         judged.report(cx);
         let out = cx.output("metrics")?;
@@ -236,6 +258,14 @@ impl Evaluate {
             metrics.rows,
             self.split.name()
         ));
+        for of in &scores.sources {
+            let (rows, labels) = (thousands(of.rows), of.labels.len());
+            let (accuracy, f1) = (of.accuracy, of.macro_f1);
+            cx.note(format!(
+                "source `{}`: accuracy {accuracy:.4}, macro F1 {f1:.4} of its {labels} labels on {rows} rows",
+                of.source
+            ));
+        }
         let quality = [("accuracy", metrics.accuracy), ("macro-f1", metrics.macro_f1), ("loss", metrics.loss)];
         let speed = speed.iter().flat_map(|speed| {
             [("latency-p50-ms", speed.latency_p50_ms), ("samples-per-second", speed.samples_per_second)]
@@ -277,11 +307,21 @@ mod tests {
             cost: Cost { made_seconds: 1.5, trained_parameters: Some(7), ..Cost::default() },
             quality: Quality::default(),
             outcomes,
+            sources: vec![SourceQuality {
+                source: "a, b".into(),
+                rows: 2,
+                accuracy: 0.5,
+                macro_f1: 0.4,
+                labels: vec![0, 1],
+            }],
         };
         let dir = tempfile::tempdir().unwrap();
         scores.write(dir.path()).unwrap();
         assert_eq!(Scores::read(dir.path()).unwrap(), scores);
+        let table = std::fs::read_to_string(dir.path().join(Scores::SOURCES_TABLE)).unwrap();
+        assert_eq!(table, "source,rows,accuracy,macro_f1,labels\n\"a, b\",2,0.5,0.4,2\n");
         scores.speed = None;
+        scores.sources.clear();
         scores.write(dir.path()).unwrap();
         assert_eq!(Scores::read(dir.path()).unwrap(), scores);
         std::fs::write(dir.path().join(Scores::METRICS), "{\"accuracy\": 1}").unwrap();

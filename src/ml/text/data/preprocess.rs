@@ -1,18 +1,20 @@
 //! Turns source files into a corpus: reads, cleans, checks labels, drops rows, splits.
 
-use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use rayon::prelude::*;
 
 use super::corpus::{Corpus, Example};
+use super::drops::{self, Row};
+use super::fill::{count, fill};
 use super::names;
-use super::report::{Changed, Dropped, Left, Report, SplitReport, Splits};
+use super::nearly::Rules;
+use super::report::{Changed, Dropped, Left, Report, Splits};
 use super::split;
 use crate::compute::numbers::thousands;
 use crate::text::data::clean::markup::look;
-use crate::text::data::clean::text::{clean, key as text_key};
+use crate::text::data::clean::text::{clean, row_key};
 use crate::text::data::declare::problems::two_validations;
 use crate::text::data::declare::spec::{DEFAULT_VALIDATION, Purpose, Spec};
 use crate::text::data::labels::merge;
@@ -25,15 +27,6 @@ use crate::watch::{Interrupted, Progress, Watch};
 
 /// Rows to clean before checking the watch again.
 const CHUNK: usize = 2048;
-
-/// A cleaned row on its way into a split.
-struct Row {
-    example: Example,
-    /// Equal for texts, or pairs of texts, that count as the same.
-    key: String,
-    source: usize,
-    purpose: Purpose,
-}
 
 /// Read, clean and split the sources. `seed` decides the validation rows and the rows that `limit` keeps.
 ///
@@ -71,16 +64,24 @@ pub fn preprocess_at(spec: &Spec, seed: u64, locate: Locate, watch: &dyn Watch) 
         watch.warn(warning.clone());
         report.warnings.push(warning);
     }
-    drop_empty(&mut rows, &mut report);
+    drops::empty(&mut rows, &mut report);
     if spec.leakage {
-        drop_leaked(&mut rows, &mut report);
+        drops::leaked(&mut rows, &mut report);
     }
     if spec.dedupe {
-        drop_duplicates(&mut rows, &mut report);
+        drops::duplicates(&mut rows, &mut report);
     }
-    report.notes.extend(empty_seconds(&rows));
-    report.test_duplicates = repeated(rows.iter().filter(|row| row.purpose == Purpose::Test));
+    if let Some(threshold) = spec.near_duplicates {
+        stop(watch)?;
+        let rules = Rules { threshold, leakage: spec.leakage, dedupe: spec.dedupe };
+        drops::near(&mut rows, rules, &mut report);
+    }
+    report.notes.extend(drops::empty_seconds(&rows));
+    report.test_duplicates = drops::repeated(rows.iter().filter(|row| row.purpose == Purpose::Test));
     stop(watch)?;
+    if let Some(take) = &spec.take {
+        drops::beyond_take((take, seed), &labels, &mut rows, &mut report)?;
+    }
     finish(spec, seed, labels, rows, report, watch)
 }
 
@@ -114,13 +115,11 @@ fn clean_rows(
                     }
                     let text = clean(&raw.text, &cleaning, &mut changed);
                     look(&text, &cleaning, &mut left);
-                    let mut key = text_key(&text);
                     let pair = raw.pair.as_ref().map(|pair| clean(pair, &cleaning, &mut changed));
                     if let Some(pair) = &pair {
                         look(pair, &cleaning, &mut left);
-                        // With the length of the first, pairs are equal only if both of their texts are.
-                        key = format!("{} {key}{}", key.len(), text_key(pair));
                     }
+                    let key = row_key(&text, pair.as_deref());
                     let (id, label) = (row_id(raw, &names[at]), labels.id(&raw.label));
                     let label = label.with_context(|| format!("internal error: label `{}` has no id", raw.label))?;
                     let example = Example { id, text, pair, label, source: names[at].clone(), day: None, made: None };
@@ -143,84 +142,6 @@ fn clean_rows(
         report.notes.push(note);
     }
     Ok(all)
-}
-
-/// Keep the rows that `keep` accepts, and count the others under `reason`.
-fn retain(rows: &mut Vec<Row>, report: &mut Report, reason: fn(&mut Dropped) -> &mut u64, keep: impl Fn(&Row) -> bool) {
-    rows.retain(|row| {
-        let keep = keep(row);
-        if !keep {
-            *reason(&mut report.sources[row.source].dropped) += 1;
-        }
-        keep
-    });
-}
-
-fn drop_empty(rows: &mut Vec<Row>, report: &mut Report) {
-    retain(rows, report, |dropped| &mut dropped.empty, |row| !row.example.text.trim().is_empty());
-}
-
-/// A note about pairs without a second text. They stay: the first may be enough, as it is for models of single texts.
-fn empty_seconds(rows: &[Row]) -> Option<String> {
-    let is_empty = |row: &&Row| row.example.pair.as_ref().is_some_and(|pair| pair.trim().is_empty());
-    let count = rows.iter().filter(is_empty).count() as u64;
-    let noun = if count == 1 { "pair has" } else { "pairs have" };
-    (count > 0).then(|| format!("{} {noun} an empty second text; they are kept", thousands(count)))
-}
-
-/// Drop training rows that are in validation or test, and validation rows that are in test.
-fn drop_leaked(rows: &mut Vec<Row>, report: &mut Report) {
-    let keys = |purpose: Purpose| -> HashSet<String> {
-        rows.iter().filter(|row| row.purpose == purpose).map(|row| row.key.clone()).collect()
-    };
-    let (test, validation) = (keys(Purpose::Test), keys(Purpose::Validation));
-    let leaked = |row: &Row| match row.purpose {
-        Purpose::Train => test.contains(&row.key) || validation.contains(&row.key),
-        Purpose::Validation => test.contains(&row.key),
-        Purpose::Test => false,
-    };
-    retain(rows, report, |dropped| &mut dropped.leaked, |row| !leaked(row));
-}
-
-/// In train and in validation, drop all rows of texts with contradicting labels, and all but the first row of other
-/// texts.
-fn drop_duplicates(rows: &mut Vec<Row>, report: &mut Report) {
-    // For each text: the row to keep, or none if its labels contradict each other.
-    let mut first: HashMap<(Purpose, &str), (usize, u32, bool)> = HashMap::with_capacity(rows.len());
-    for (at, row) in rows.iter().enumerate().filter(|(_, row)| row.purpose != Purpose::Test) {
-        let entry = first.entry((row.purpose, &row.key)).or_insert((at, row.example.label, true));
-        entry.2 &= entry.1 == row.example.label;
-    }
-    #[derive(Clone, Copy, PartialEq)]
-    enum Fate {
-        Stay,
-        Conflict,
-        Repeat,
-    }
-    let fates: Vec<Fate> = rows
-        .iter()
-        .enumerate()
-        .map(|(at, row)| match first.get(&(row.purpose, row.key.as_str())) {
-            Some((.., false)) => Fate::Conflict,
-            Some((stays, ..)) if *stays != at => Fate::Repeat,
-            _ => Fate::Stay,
-        })
-        .collect();
-    let mut at = 0;
-    rows.retain(|row| {
-        let dropped = &mut report.sources[row.source].dropped;
-        let fate = fates[at];
-        at += 1;
-        dropped.conflicting += u64::from(fate == Fate::Conflict);
-        dropped.duplicate += u64::from(fate == Fate::Repeat);
-        fate == Fate::Stay
-    });
-}
-
-/// The number of rows that repeat the text of an earlier row.
-fn repeated<'a>(rows: impl Iterator<Item = &'a Row>) -> u64 {
-    let mut seen = HashSet::new();
-    rows.filter(|row| !seen.insert(row.key.as_str())).count() as u64
 }
 
 /// Set validation rows aside, add up the report, and check that there is something to learn from.
@@ -277,7 +198,11 @@ fn finish(
     let warnings = surprises(&names, &report, &learned);
     warnings.iter().for_each(|text| watch.warn(text.clone()));
     report.warnings.extend(warnings);
-    Ok(Corpus { labels: names, train, validation, test, report, cleaning: Some(spec.cleaning()) })
+    let mut corpus = Corpus { labels: names, train, validation, test, report, cleaning: Some(spec.cleaning()) };
+    if let Some(take) = &spec.take {
+        fill(&mut corpus, take, share, seed, watch)?;
+    }
+    Ok(corpus)
 }
 
 /// Fail if there is nothing to learn from the training rows.
@@ -321,12 +246,6 @@ fn surprises(names: &[String], report: &Report, learned: &[Vec<u64>]) -> Vec<Str
     let sources: Vec<&str> = report.sources.iter().map(|account| account.name.as_str()).collect();
     warnings.extend(merge::one_sided(&sources, names, learned));
     warnings
-}
-
-fn count(rows: &[Example], classes: usize) -> SplitReport {
-    let mut labels = vec![0; classes];
-    rows.iter().for_each(|row| labels[row.label as usize] += 1);
-    SplitReport { rows: rows.len() as u64, labels }
 }
 
 #[cfg(test)]

@@ -1,13 +1,14 @@
 //! Tests of [`super::preprocess`]: whole corpora from small files.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use proptest::prelude::*;
 use tempfile::TempDir;
 
 use super::*;
 use crate::text::data::declare::spec::{Format, OnUnusable, Source, Treatment};
-use crate::text::data::report::{Reason, SourceReport};
+use crate::text::data::declare::take::Take;
+use crate::text::data::report::{Reason, SourceReport, SplitReport};
 use crate::watch::Silent;
 
 fn project(files: &[(&str, &str)]) -> TempDir {
@@ -50,7 +51,7 @@ fn assert_accounted(report: &Report) {
         assert_eq!(source.rows, source.kept + source.dropped.total(), "{}", source.name);
     }
     let splits = &report.splits;
-    assert_eq!(report.kept, splits.train.rows + splits.validation.rows + splits.test.rows);
+    assert_eq!(report.kept + report.made, splits.train.rows + splits.validation.rows + splits.test.rows);
 }
 
 #[test]
@@ -75,8 +76,7 @@ fn every_reason_to_drop_a_row_is_counted() {
     assert_eq!(ids(&corpus.validation), ["validation:1", "validation:3"]);
     assert_eq!(ids(&corpus.test), ["test:1", "test:2"]);
     let report = &corpus.report;
-    let expected =
-        Dropped { unusable: 1, filtered: 0, over_limit: 0, empty: 1, leaked: 3, conflicting: 2, duplicate: 1 };
+    let expected = Dropped { unusable: 1, empty: 1, leaked: 3, conflicting: 2, duplicate: 1, ..Dropped::default() };
     assert_eq!(report.dropped, expected);
     assert_eq!((report.rows, report.kept, report.test_duplicates), (14, 6, 1));
     let reason = Reason {
@@ -120,6 +120,142 @@ fn a_limit_takes_the_same_rows_every_time_and_counts_the_rest() {
     assert_eq!((corpus.train.len(), corpus.report.dropped.over_limit), (20, 30));
     assert_eq!(corpus.train, run(&dir, &spec).unwrap().train);
     assert_accounted(&corpus.report);
+}
+
+/// `count` rows of a label, each with another text.
+fn rows(name: &str, label: &str, count: usize) -> String {
+    (0..count)
+        .map(|row| format!("{name} people purchase {label} groceries number {row} terribly quickly,{label}\n"))
+        .collect()
+}
+
+fn take(text: &str) -> Take {
+    toml::from_str(text).unwrap()
+}
+
+/// Two sources of `n` and `p`, one of which alone has `o`, and a test.
+fn three_classes() -> (TempDir, Spec) {
+    let many = format!("text,label\n{}{}", rows("many", "n", 60), rows("many", "p", 60));
+    let few = format!("text,label\n{}{}{}", rows("few", "n", 8), rows("few", "p", 30), rows("few", "o", 12));
+    let test = format!("text,label\n{}{}{}", rows("test", "n", 9), rows("test", "p", 3), rows("test", "o", 9));
+    let dir = project(&[("many.csv", &many), ("few.csv", &few), ("test.csv", &test)]);
+    let sources = [("many.csv", Purpose::Train), ("few.csv", Purpose::Train), ("test.csv", Purpose::Test)];
+    let mut spec = Spec::new(sources.map(|(path, split)| source(path, split)).to_vec());
+    spec.validation = Some(0.1);
+    (dir, spec)
+}
+
+#[test]
+fn take_gives_each_class_its_rows_and_tells_what_is_short() {
+    let (dir, mut spec) = three_classes();
+    spec.take = Some(take("per-class = 40\ntest-per-class = 5\nwithin = \"source\""));
+    let corpus = run(&dir, &spec).unwrap();
+    let report = &corpus.report;
+    assert_accounted(report);
+    // Labels are sorted: n, o, p. Validation is a share of the rows taken.
+    assert_eq!(report.splits.validation.labels, [4, 1, 4]);
+    assert_eq!(report.splits.train.labels, [36, 11, 36]);
+    assert_eq!(report.splits.test.labels, [5, 5, 3]);
+    assert_eq!(report.dropped.not_taken, 170 - 92 + 21 - 13);
+    let told: Vec<&str> = report.notes.iter().filter(|note| note.starts_with("label")).map(String::as_str).collect();
+    assert_eq!(
+        told,
+        [
+            "label `o` has 12 of the 40 train rows that `take` asks for (few 12)",
+            "label `p` has 3 of the 5 test rows that `take` asks for (test 3)",
+            "label `n` (train): few has 8, less than its share; the others fill it up: many 32",
+        ]
+    );
+    assert_eq!(report.taken.len(), 6);
+    assert_eq!((report.taken[0].taken(), report.taken[1].taken(), report.taken[2].sources[0].taken), (40, 12, 20));
+    // Without `within`, a class is drawn from all its rows.
+    spec.take = Some(take("per-class = 40"));
+    let corpus = run(&dir, &spec).unwrap();
+    assert!(corpus.report.taken[2].sources[0].taken > 20, "{:?}", corpus.report.taken);
+    assert_eq!(corpus.report.splits.test.rows, 21);
+}
+
+#[test]
+fn classes_are_filled_up_with_training_rows_only_after_validation_is_set_aside() {
+    let (dir, mut spec) = three_classes();
+    for (fill, operation) in [("repeat", true), ("augment", false)] {
+        spec.take = Some(take(&format!("per-class = 40\ntest-per-class = 5\nfill = \"{fill}\"")));
+        let corpus = run(&dir, &spec).unwrap();
+        let report = &corpus.report;
+        assert_accounted(report);
+        assert_eq!(report.splits.train.labels, [36, 36, 36], "{fill}");
+        assert_eq!((report.splits.test.labels[2], report.made, report.taken[1].made), (3, 25, 25));
+        let made: Vec<&Example> = corpus.train.iter().filter(|row| row.made.is_some()).collect();
+        let origins: Vec<&str> = ids(&corpus.train);
+        assert!(made.iter().all(|row| origins.contains(&row.made.as_ref().unwrap().origin.as_str())), "{fill}");
+        assert_eq!(made.iter().all(|row| row.made.as_ref().unwrap().operation == "repeat"), operation);
+        // No text is in two splits.
+        let keys = |rows: &[Example]| rows.iter().map(|row| row_key(&row.text, None)).collect::<HashSet<_>>();
+        let (train, validation, test) = (keys(&corpus.train), keys(&corpus.validation), keys(&corpus.test));
+        assert!(train.is_disjoint(&validation) && train.is_disjoint(&test) && validation.is_disjoint(&test));
+        assert_eq!(corpus, run(&dir, &spec).unwrap());
+    }
+}
+
+#[test]
+fn what_take_cannot_do_is_an_error() {
+    let (dir, mut spec) = three_classes();
+    let mut says = |text: &str| {
+        spec.take = Some(take(text));
+        format!("{:#}", run(&dir, &spec).unwrap_err())
+    };
+    assert_eq!(
+        says("per-class = 40\ntest-per-class = 5\nfill = \"error\""),
+        "label `o` has 12 of the 40 train rows that `take` asks for (few 12)\n\
+         label `p` has 3 of the 5 test rows that `take` asks for (test 3)\n\
+         ask for fewer, add rows, or let `fill` be \"augment\" or \"repeat\" (training rows only)"
+    );
+    assert_eq!(
+        says("per-class = 0"),
+        "per-class of `take` is 0, which leaves no rows; write how many rows of each class to take"
+    );
+    assert_eq!(
+        says("within = \"source\""),
+        "`take` says neither per-class nor test-per-class; write `take = { per-class = 1000 }`"
+    );
+    assert_eq!(
+        says("test-per-class = 3\nfill = \"repeat\""),
+        "`take` has `fill`, but no per-class to fill up to; test rows are never made; add per-class, or leave `fill` out"
+    );
+    spec.sources.pop();
+    spec.take = Some(take("test-per-class = 3"));
+    assert_eq!(
+        format!("{:#}", run(&dir, &spec).unwrap_err()),
+        "`take` has test-per-class, but no source has test rows; give a source `split = \"test\"`, or leave test-per-class out"
+    );
+}
+
+#[test]
+fn near_duplicates_go_from_train_and_are_counted() {
+    let long = "please do not panic buy food today there is enough for every one of us in all of the stores";
+    let near = |word: &str| long.replace("today", word);
+    let train = format!(
+        "text,label\n{long},n\n{},n\n{},p\nthis is a text of its own,p\nand another one is here,n\n",
+        near("now"),
+        near("weekly")
+    );
+    let test = format!(
+        "text,label\n{},n\n",
+        "We ".to_owned() + "this is a text of its own which is long enough to be near another one"
+    );
+    let leak = "this is a text of its own which is long enough to be near another one,p\n";
+    let dir = project(&[("train.csv", &format!("{train}{leak}")), ("test.csv", &test)]);
+    let mut spec = Spec::new(vec![source("train.csv", Purpose::Train), source("test.csv", Purpose::Test)]);
+    (spec.validation, spec.near_duplicates) = (Some(0.0), Some(0.6));
+    let corpus = run(&dir, &spec).unwrap();
+    assert_accounted(&corpus.report);
+    assert_eq!(ids(&corpus.train), ["train:1", "train:3", "train:4", "train:5"]);
+    assert_eq!(corpus.report.dropped.describe(), "1 nearly in test, 1 nearly repeated");
+    let note =
+        "1 pair of nearly equal texts with different labels is kept; look at them: one label of each may be wrong";
+    assert!(corpus.report.notes.contains(&note.to_owned()), "{:?}", corpus.report.notes);
+    spec.near_duplicates = Some(0.0);
+    assert!(format!("{:#}", run(&dir, &spec).unwrap_err()).starts_with("near-duplicates is 0; it must be above 0"));
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::taken::Taken;
 use crate::compute::numbers::thousands;
 use crate::text::data::labels::spelling::shown;
 
@@ -13,7 +14,7 @@ const RARE: u64 = 200;
 /// Labels that a line shows with their rows; it only counts the rest.
 const MOST_LABELS: usize = 30;
 
-/// The report of a whole `preprocess` run: `rows == kept + dropped.total()`.
+/// The report of a whole `preprocess` run: `rows == kept + dropped.total()`, and the splits have `kept + made` rows.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Report {
     /// Rows read from all sources.
@@ -26,6 +27,12 @@ pub struct Report {
     pub test_duplicates: u64,
     pub sources: Vec<SourceReport>,
     pub splits: Splits,
+    /// Training rows that were made from others; they are not among the rows read or kept.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub made: u64,
+    /// What `take` asked for and got, for each split and class.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub taken: Vec<Taken>,
     /// What was understood about the labels, one sentence each.
     #[serde(default)]
     pub notes: Vec<String>,
@@ -75,11 +82,29 @@ pub struct Dropped {
     pub conflicting: u64,
     /// The text occurred before with the same label.
     pub duplicate: u64,
+    /// The text is nearly one of test (or, for training rows, of validation).
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub nearly_leaked: u64,
+    /// The text is nearly an earlier one with the same label.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub nearly_duplicate: u64,
+    /// Rows beyond what `take` asks for.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub not_taken: u64,
 }
 
 impl Dropped {
     pub fn total(&self) -> u64 {
-        self.unusable + self.filtered + self.over_limit + self.empty + self.leaked + self.conflicting + self.duplicate
+        self.unusable
+            + self.filtered
+            + self.over_limit
+            + self.empty
+            + self.leaked
+            + self.conflicting
+            + self.duplicate
+            + self.nearly_leaked
+            + self.nearly_duplicate
+            + self.not_taken
     }
 
     /// `4 unusable, 10 repeated`; empty if nothing was dropped.
@@ -92,6 +117,9 @@ impl Dropped {
             (self.leaked, "also in test"),
             (self.conflicting, "repeated with another label"),
             (self.duplicate, "repeated"),
+            (self.nearly_leaked, "nearly in test"),
+            (self.nearly_duplicate, "nearly repeated"),
+            (self.not_taken, "not drawn by `take`"),
         ];
         let dropped = counts.iter().filter(|(rows, _)| *rows > 0);
         dropped.map(|(rows, what)| format!("{} {what}", thousands(*rows))).collect::<Vec<_>>().join(", ")
@@ -105,6 +133,9 @@ impl Dropped {
         self.leaked += other.leaked;
         self.conflicting += other.conflicting;
         self.duplicate += other.duplicate;
+        self.nearly_leaked += other.nearly_leaked;
+        self.nearly_duplicate += other.nearly_duplicate;
+        self.not_taken += other.not_taken;
     }
 }
 
@@ -243,6 +274,10 @@ pub struct Unusable {
 
 fn one() -> u64 {
     1
+}
+
+fn is_zero(rows: &u64) -> bool {
+    *rows == 0
 }
 
 fn is_one(rows: &u64) -> bool {

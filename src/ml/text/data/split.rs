@@ -3,7 +3,7 @@
 use anyhow::{Result, bail};
 
 /// The sort key of a row in a seeded draw. `purpose` keeps different draws independent.
-fn rank(seed: u64, purpose: &str, id: &str) -> [u8; 32] {
+pub(crate) fn rank(seed: u64, purpose: &str, id: &str) -> [u8; 32] {
     let mut hasher = blake3::Hasher::new();
     hasher.update(&seed.to_le_bytes());
     hasher.update(purpose.as_bytes());

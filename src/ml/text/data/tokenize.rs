@@ -69,6 +69,7 @@ fn encode(tokenizer: &Tokenizer, rows: &[Example], max_length: usize, watch: &dy
         let (label, row_id) = (row.label, row.id.clone());
         split.push_row(TokenRow { ids: &encoded.ids, types: &encoded.types, label, row_id });
     }
+    split.set_sources(rows.iter().map(|row| row.source.as_str()));
     Ok((split, lengths))
 }
 

@@ -1,5 +1,6 @@
 //! The tokens artifact: the token ids of every row, as Arrow IPC files without padding.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
@@ -8,7 +9,7 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use arrow_array::builder::{ListBuilder, UInt8Builder, UInt32Builder};
 use arrow_array::cast::AsArray;
 use arrow_array::types::{UInt8Type, UInt32Type};
-use arrow_array::{ArrayRef, RecordBatch, StringArray, UInt32Array};
+use arrow_array::{Array, ArrayRef, RecordBatch, StringArray, UInt32Array};
 use arrow_ipc::convert::try_fb_to_schema;
 use arrow_ipc::reader::{FileDecoder, read_footer_length};
 use arrow_ipc::writer::FileWriter;
@@ -45,6 +46,9 @@ struct Rows {
     types: Vec<u8>,
     labels: Vec<u32>,
     row_ids: Vec<String>,
+    /// The names of the sources, and the place of each row's among them; empty if the rows do not say it.
+    source_names: Vec<String>,
+    sources: Vec<u16>,
 }
 
 /// One row to add to a [`Split`].
@@ -123,6 +127,40 @@ impl Split {
         &self.0.labels
     }
 
+    /// The names of the sources of the rows; empty if all rows have one source, or if the artifact is of a version that did
+    /// not keep it.
+    pub fn source_names(&self) -> &[String] {
+        &self.0.source_names
+    }
+
+    /// The place of each row's source in [`Split::source_names`]; empty if that is.
+    pub fn sources(&self) -> &[u16] {
+        &self.0.sources
+    }
+
+    /// Say which source each row is of. One source alone, or more than a 16-bit number counts, is not kept.
+    pub fn set_sources<'a>(&mut self, of: impl Iterator<Item = &'a str>) {
+        let mut names: Vec<String> = Vec::new();
+        let mut known: HashMap<&str, u16> = HashMap::new();
+        let mut sources = Vec::with_capacity(self.len());
+        for name in of {
+            let at = match known.get(name) {
+                Some(at) => *at,
+                None => {
+                    let Ok(at) = u16::try_from(names.len()) else { return };
+                    names.push(name.to_owned());
+                    known.insert(name, at);
+                    at
+                }
+            };
+            sources.push(at);
+        }
+        if names.len() > 1 && sources.len() == self.len() {
+            let rows = Arc::make_mut(&mut self.0);
+            (rows.source_names, rows.sources) = (names, sources);
+        }
+    }
+
     /// Number of token ids in all rows.
     pub fn tokens(&self) -> usize {
         self.0.ids.len()
@@ -166,7 +204,10 @@ impl Tokens {
 /// The column with the types of the tokens, which is there only if a type is not 0.
 const TYPES: &str = "token_type_ids";
 
-fn schema(has_types: bool) -> Arc<Schema> {
+/// The column with the source of each row, which is there only if the split has rows of several.
+const SOURCE: &str = "source";
+
+fn schema(has_types: bool, has_sources: bool) -> Arc<Schema> {
     let list = |kind| DataType::List(Arc::new(Field::new_list_field(kind, true)));
     let mut fields = vec![
         Field::new("input_ids", list(DataType::UInt32), false),
@@ -177,12 +218,16 @@ fn schema(has_types: bool) -> Arc<Schema> {
     if has_types {
         fields.push(Field::new(TYPES, list(DataType::UInt8), false));
     }
+    if has_sources {
+        fields.push(Field::new(SOURCE, DataType::Utf8, false));
+    }
     Arc::new(Schema::new(fields))
 }
 
 fn write_split(path: &Path, split: &Split) -> Result<()> {
     let has_types = split.highest_type() > 0;
-    let schema = schema(has_types);
+    let has_sources = !split.sources().is_empty();
+    let schema = schema(has_types, has_sources);
     let write = || -> Result<()> {
         let mut writer = FileWriter::try_new_buffered(File::create(path)?, &schema)?;
         for start in (0..split.len()).step_by(BATCH_ROWS) {
@@ -205,11 +250,15 @@ fn write_split(path: &Path, split: &Split) -> Result<()> {
             ];
             if has_types {
                 let mut types = ListBuilder::new(UInt8Builder::new());
-                for row in rows {
+                for row in rows.clone() {
                     types.values().append_slice(split.types(row));
                     types.append(true);
                 }
                 columns.push(Arc::new(types.finish()));
+            }
+            if has_sources {
+                let names = split.sources()[rows].iter().map(|at| split.source_names()[usize::from(*at)].as_str());
+                columns.push(Arc::new(StringArray::from_iter_values(names)));
             }
             writer.write(&RecordBatch::try_new(schema.clone(), columns)?)?;
         }
@@ -222,6 +271,7 @@ fn write_split(path: &Path, split: &Split) -> Result<()> {
 fn read_split(path: &Path, classes: usize) -> Result<Split> {
     let read = || -> Result<Split> {
         let mut split = Split::default();
+        let mut sources: Vec<String> = Vec::new();
         for batch in batches(&std::fs::read(path)?)? {
             let column = |name: &str| batch.column_by_name(name).with_context(|| format!("it has no column `{name}`"));
             let lists = column("input_ids")?.as_list_opt::<i32>().context("its `input_ids` are not lists")?;
@@ -231,6 +281,10 @@ fn read_split(path: &Path, classes: usize) -> Result<Split> {
                 Some(types) => Some(types.as_list_opt::<i32>().context("its `token_type_ids` are not lists")?),
                 None => None,
             };
+            if let Some(names) = batch.column_by_name(SOURCE) {
+                let names: &StringArray = names.as_string_opt().context("its `source` is not text")?;
+                sources.extend((0..names.len()).map(|row| names.value(row).to_owned()));
+            }
             for row in 0..batch.num_rows() {
                 let types = types.map(|types| types.value(row));
                 let types = match &types {
@@ -256,6 +310,7 @@ fn read_split(path: &Path, classes: usize) -> Result<Split> {
                 split.push_row(TokenRow { ids, types, label, row_id });
             }
         }
+        split.set_sources(sources.iter().map(String::as_str));
         Ok(split)
     };
     catch_panics(read).with_context(|| format!("cannot read {}", path.display()))
@@ -271,10 +326,11 @@ fn batches(bytes: &[u8]) -> Result<Vec<RecordBatch>> {
     let footer = body.len().checked_sub(read_footer_length(*tail)?).ok_or_else(damaged)?;
     let footer = root_as_footer(&body[footer..]).map_err(|_| damaged())?;
     let found = Arc::new(try_fb_to_schema(footer.schema().ok_or_else(damaged)?)?);
-    let has_types = found.fields() == schema(true).fields();
-    ensure!(has_types || found.fields() == schema(false).fields(), "its columns are not those of tokens");
+    let mut known = [(false, false), (true, false), (false, true), (true, true)].into_iter();
+    let known = known.any(|(types, sources)| found.fields() == schema(types, sources).fields());
+    ensure!(known, "its columns are not those of tokens");
     // The attention mask (column 1) adds nothing to the offsets.
-    let wanted = if has_types { vec![0, 2, 3, 4] } else { vec![0, 2, 3] };
+    let wanted = (0..found.fields().len()).filter(|column| *column != 1).collect();
     let decoder = FileDecoder::new(found, footer.version()).with_projection(wanted);
     let mut batches = Vec::new();
     for block in footer.recordBatches().ok_or_else(damaged)? {
@@ -354,6 +410,21 @@ mod tests {
             bytes.windows(TYPES.len()).any(|window| window == TYPES.as_bytes())
         };
         assert_eq!((has_column("train.arrow"), has_column("test.arrow")), (true, false));
+    }
+
+    #[test]
+    fn sources_are_stored_only_if_there_are_several() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut tokens = tokens();
+        tokens.train.set_sources(["imdb", "tweets"].into_iter());
+        tokens.test.set_sources(["imdb"].into_iter());
+        assert_eq!(
+            (tokens.train.source_names(), tokens.train.sources()),
+            (&["imdb".into(), "tweets".into()][..], &[0, 1][..])
+        );
+        assert!(tokens.test.sources().is_empty());
+        tokens.write(dir.path()).unwrap();
+        assert_eq!(Tokens::open(dir.path()).unwrap(), tokens);
     }
 
     #[test]

@@ -37,6 +37,7 @@ fn scores((wrong, from): (u32, u32), seconds: f64, trained: Option<u64>) -> Scor
         },
         quality: Quality::default(),
         outcomes: Outcomes { ids: (0..ROWS).map(|row| format!("test:{row}")).collect(), labels, predicted },
+        sources: Vec::new(),
     }
 }
 

@@ -51,6 +51,8 @@ impl Spec {
             collapse_whitespace,
             dedupe: _,
             leakage: _,
+            near_duplicates: _,
+            take: _,
             unusable: _,
         } = self;
         Cleaning {

@@ -123,6 +123,16 @@ pub(crate) fn key(text: &str) -> String {
     if key.is_empty() { collapse(&lower) } else { key }
 }
 
+/// The key of a row: equal only if its text, or both texts of its pair, count as the same.
+pub(crate) fn row_key(text: &str, pair: Option<&str>) -> String {
+    let first = key(text);
+    match pair {
+        // With the length of the first, pairs are equal only if both of their texts are.
+        Some(pair) => format!("{} {first}{}", first.len(), key(pair)),
+        None => first,
+    }
+}
+
 /// Undo wrong decoding: UTF-8 decoded as Windows-1252 or Latin-1, and Windows-1252 decoded as Latin-1.
 fn repair(text: &str, changed: &mut Changed) -> String {
     let mut out = String::with_capacity(text.len());

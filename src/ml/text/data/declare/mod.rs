@@ -5,4 +5,5 @@ pub(crate) mod problems;
 pub(crate) mod purpose;
 pub mod source;
 pub mod spec;
+pub mod take;
 mod wanted;

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 pub use super::purpose::Purpose;
 pub use super::source::{Column, Delimiter, Splitting};
+use super::take::Take;
 pub use super::wanted::Wanted;
 
 /// Share of the training rows that is set aside by default.
@@ -68,6 +69,14 @@ pub struct Spec {
     /// Drop training rows whose text is also in a test or validation source, and validation rows that are in test.
     #[serde(default = "yes")]
     pub leakage: bool,
+    /// Also treat texts as equal that are nearly so: the least share of sequences of three words that two texts have in common
+    /// (Jaccard, by MinHash), such as 0.8. `leakage` and `dedupe` say which rows go; near texts with different labels stay. Default:
+    /// equal texts only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub near_duplicates: Option<f64>,
+    /// How many rows of each class to take: `{ per-class = 15000, test-per-class = 2000, within = "source" }`. Default: all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub take: Option<Take>,
     /// What to do if rows cannot be used (a wrong number of fields, no label, broken JSON): `"drop"` leaves out any
     /// number of them, `"error"` accepts none. Default: they are left out with a warning, but more than 5 % of a source
     /// are an error.
@@ -220,6 +229,8 @@ impl Spec {
             collapse_whitespace: true,
             dedupe: true,
             leakage: true,
+            near_duplicates: None,
+            take: None,
             unusable: None,
         }
     }

@@ -97,7 +97,8 @@ pub(crate) fn one_sided(sources: &[&str], labels: &[String], rows: &[Vec<u64>]) 
     warnings
 }
 
-const LEARNS: &str = "a model can learn to tell the sources apart instead of the classes";
+const LEARNS: &str = "a model can learn to tell the sources apart instead of the classes; `evaluate` and `compare` show the quality for \
+                      each source";
 
 #[cfg(test)]
 mod tests {

@@ -73,6 +73,10 @@ impl Labels {
         self.ids.get(name).copied()
     }
 
+    pub(crate) fn names(&self) -> &[String] {
+        &self.names
+    }
+
     pub(crate) fn into_names(self) -> Vec<String> {
         self.names
     }

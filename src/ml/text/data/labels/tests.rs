@@ -130,7 +130,7 @@ fn sources_without_a_common_label_are_refused_by_name() {
         corpus.report.warnings,
         [
             "label `neutral` comes from source `tweets` alone (1 row): a model can learn to tell the sources apart instead of \
-             the classes"
+             the classes; `evaluate` and `compare` show the quality for each source"
         ]
     );
 }
