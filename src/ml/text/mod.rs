@@ -3,4 +3,6 @@
 pub mod batch;
 pub mod data;
 pub mod ids;
+pub mod near;
 pub mod tokenizer;
+pub mod words;
