@@ -198,7 +198,7 @@ mod tests {
         };
         let mut texts: Vec<Vec<String>> = Vec::new();
         for at in 0..count {
-            let mut words: Vec<String> = (0..8 + random(30)).map(|_| format!("w{}", random(2000))).collect();
+            let mut words: Vec<String> = (0..8 + random(60)).map(|_| format!("w{}", random(2000))).collect();
             if at > 10 && random(3) == 0 {
                 words = texts[random(at)].clone();
                 for _ in 0..random(4) {
@@ -216,7 +216,7 @@ mod tests {
         let texts = made(3000);
         let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
         let sets: Vec<Vec<u64>> = texts.iter().map(|text| shingles(text)).collect();
-        for threshold in [0.5, 0.7, 0.9] {
+        for threshold in [0.5, 0.6, 0.8] {
             let near = near_duplicates(&texts, threshold);
             let mut all = 0;
             let mut found = near.pairs.iter().peekable();
@@ -233,7 +233,7 @@ mod tests {
                 }
             }
             assert!(found.next().is_none(), "a pair that brute force does not find");
-            assert!(all > 100 && near.pairs.len() as f64 >= 0.99 * f64::from(all), "{} of {all}", near.pairs.len());
+            assert!(all > 50 && near.pairs.len() as f64 >= 0.99 * f64::from(all), "{} of {all}", near.pairs.len());
         }
     }
 
@@ -245,6 +245,6 @@ mod tests {
         let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
         let near = near_duplicates(&texts, 0.6);
         assert!(near.groups().iter().all(|group| *group == 0));
-        assert!(near.pairs.len() < 3000 * BUCKET * 2, "{}", near.pairs.len());
+        assert!(near.pairs.len() < 3000 * 2999 / 2 / 3, "{}", near.pairs.len());
     }
 }
