@@ -4,6 +4,7 @@ pub mod compare;
 pub mod convert;
 pub mod distill;
 pub mod evaluate;
+pub mod explore;
 pub mod lora;
 pub mod merge;
 pub mod model;
@@ -26,6 +27,7 @@ pub use shared::base::gpus;
 /// Every kind, in the usual order in a pipeline.
 pub const KINDS: &[Kind] = &[
     Kind::of::<preprocess::Preprocess>(),
+    Kind::of::<explore::Explore>(),
     Kind::of::<tokenize::Tokenize>(),
     Kind::of::<train::Train>(),
     Kind::of::<lora::Lora>(),

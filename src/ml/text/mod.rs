@@ -2,6 +2,7 @@
 
 pub mod batch;
 pub mod data;
+pub mod explore;
 pub mod ids;
 pub mod near;
 pub mod tokenizer;
