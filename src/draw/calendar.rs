@@ -13,7 +13,7 @@ const WEEKDAYS: [(usize, &str); 4] = [(0, "Mon"), (2, "Wed"), (4, "Fri"), (6, "S
 const MONDAY: i32 = -3;
 /// Where the first column of weeks begins, and the largest cell.
 const LEFT: f64 = 50.0;
-const LARGEST: f64 = 22.0;
+const LARGEST: f64 = 26.0;
 /// The most weeks in a line; beyond, each year has a line of its own.
 const MOST_WEEKS: i32 = 54;
 /// The most years; of more, the last are shown.
@@ -57,7 +57,7 @@ fn subtitle(counts: &BTreeMap<i32, u64>, left_out: usize, unit: &str) -> String 
     let (first, last) = (counts.keys().next().copied().unwrap_or(0), counts.keys().next_back().copied().unwrap_or(0));
     let total: u64 = counts.values().sum();
     let noun = if counts.len() == 1 { "day" } else { "days" };
-    let more = if left_out > 0 { format!(" · {left_out} earlier years not shown") } else { String::new() };
+    let more = if left_out > 0 { format!("; the last {MOST_YEARS} years") } else { String::new() };
     format!("{} {unit} on {} {noun}, {} to {}{more}", grouped(total), counts.len(), iso(first), iso(last))
 }
 
@@ -100,7 +100,7 @@ fn draw(svg: &mut Svg, line: &Line, (top, cell): (f64, f64), of: &dyn Fn(i32) ->
             let name = MONTHS[month as usize - 1];
             let name = if with_year { format!("{name} {year}") } else { name.to_owned() };
             svg.text_with("faint", (left, below - 5.0), ("start", &name), small);
-            free = left + 6.0 * name.len() as f64 + 4.0;
+            free = left + 5.4 * name.len() as f64 + 2.0;
         }
         let (count, class) = of(day);
         let gap = if cell < 12.0 { 1.0 } else { 2.0 };
@@ -216,6 +216,6 @@ mod tests {
         let long = calendar("Tweets a day", &[(10_000, 5), (18_340, 1), (18_900, 1)], "tweets");
         assert_eq!(long.matches("class=\"strong\"").count(), 3, "1997, 2020 and 2021");
         let days: Vec<(i32, u64)> = (0..30).map(|year| (365 * year, 1)).collect();
-        assert!(calendar("t", &days, "rows").contains("earlier years not shown"));
+        assert!(calendar("t", &days, "rows").contains("; the last 12 years"));
     }
 }

@@ -13,7 +13,7 @@ const SMALLEST: f64 = 11.0;
 /// Height of the field; the spiral is as much wider than tall.
 const TALL: f64 = 300.0;
 /// Width of a character and height of a line, by font size, on the wide side: fonts differ.
-const CHARACTER: f64 = 0.62;
+const CHARACTER: f64 = 0.72;
 const LINE: f64 = 1.08;
 /// Pixels between turns of the spiral, and how finely it is followed.
 const TURN: f64 = 3.0;

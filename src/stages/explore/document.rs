@@ -17,7 +17,7 @@ const WORDS: usize = 10;
 
 pub(super) fn of(seen: &Look, pictures: &[Picture], corpus: &Corpus) -> String {
     let mut out = String::from("# What the corpus looks like\n\n");
-    let mut show = |out: &mut String, file: &str| {
+    let show = |out: &mut String, file: &str| {
         if pictures.iter().any(|picture| picture.file == file) {
             let name = file.trim_end_matches(".svg").replace('-', " ");
             let _ = write!(out, "![{name}]({file})\n\n");

@@ -17,7 +17,7 @@ use crate::text::words::words;
 use crate::watch::{Interrupted, Watch};
 
 /// What to look for.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Options<'a> {
     /// The similarity from which on two texts are near-duplicates.
     pub near: f64,
