@@ -14,6 +14,7 @@ mod diff;
 #[expect(dead_code, reason = "the tests of the engine use the rest")]
 mod disks;
 mod docs;
+mod explore;
 mod families;
 mod fuzz;
 mod house;
