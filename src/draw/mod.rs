@@ -2,6 +2,10 @@
 
 pub(crate) mod area;
 pub(crate) mod axis;
+pub(crate) mod bars;
+pub(crate) mod calendar;
+pub(crate) mod cloud;
+pub(crate) mod columns;
 pub(crate) mod diagram;
 pub(crate) mod intervals;
 pub(crate) mod label;

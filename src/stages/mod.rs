@@ -7,6 +7,7 @@ pub mod decide;
 pub mod distill;
 pub mod errors;
 pub mod evaluate;
+pub mod explore;
 pub mod lora;
 pub mod merge;
 pub mod model;
@@ -30,6 +31,7 @@ pub use shared::base::gpus;
 pub const KINDS: &[Kind] = &[
     Kind::of::<preprocess::Preprocess>(),
     Kind::of::<augment::Augment>(),
+    Kind::of::<explore::Explore>(),
     Kind::of::<tokenize::Tokenize>(),
     Kind::of::<train::Train>(),
     Kind::of::<lora::Lora>(),

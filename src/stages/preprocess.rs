@@ -24,7 +24,8 @@ pub struct Preprocess(Spec);
 impl Stage for Preprocess {
     const KIND: &'static str = "preprocess";
     // 2: the corpus says how its texts were cleaned.
-    const VERSION: u32 = 2;
+    // 3: the corpus has the dates of its texts.
+    const VERSION: u32 = 3;
     const OTHER_NAMES: &'static [OtherName] = other_names::PREPROCESS;
     const INPUTS: &'static [Port] = &[];
     const OUTPUTS: &'static [Port] = &[Port::one("corpus", CORPUS)];

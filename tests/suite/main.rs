@@ -17,6 +17,7 @@ mod diff;
 mod disks;
 mod docs;
 mod errors;
+mod explore;
 mod families;
 mod fuzz;
 mod house;

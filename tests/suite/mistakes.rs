@@ -94,7 +94,7 @@ error: unknown kind `trian`
   |       ^^^^^^^ unknown kind
   |
 help: did you mean `train`?
-help: kinds: `preprocess`, `tokenize`, `train`, `lora`, `merge`, `model`, `prune`, `quantize`, `convert`, `distill`, `evaluate`, `decide`, `compare`, `search`
+help: kinds: `preprocess`, `augment`, `explore`, `tokenize`, `train`, `lora`, `merge`, `model`, `prune`, `quantize`, `convert`, `distill`, `evaluate`, `decide`, `errors`, `compare`, `search`
 "#,
     );
 }

@@ -20,6 +20,7 @@ use crate::text::data::declare::spec::{DEFAULT_VALIDATION, Purpose, Spec};
 use crate::text::data::labels::merge;
 use crate::text::data::labels::set::{Labels, Remarks};
 use crate::text::data::labels::spelling::{LISTED, listed, quoted};
+use crate::text::data::read::date::Dating;
 use crate::text::data::read::raw::Raw;
 use crate::text::data::read::reader::Locate;
 use crate::text::data::read::sources::{read, row_id};
@@ -102,6 +103,7 @@ fn clean_rows(
     let cleaning = spec.cleaning();
     let (mut all, mut all_left) = (Vec::with_capacity(total), Left::default());
     for (at, table) in tables.iter().enumerate() {
+        let dating = Dating::of(&spec.sources[at]);
         let before = all.len();
         let chunks: Vec<(Vec<Row>, Changed, Left)> = table
             .par_chunks(CHUNK)
@@ -122,7 +124,8 @@ fn clean_rows(
                     let key = row_key(&text, pair.as_deref());
                     let (id, label) = (row_id(raw, &names[at]), labels.id(&raw.label));
                     let label = label.with_context(|| format!("internal error: label `{}` has no id", raw.label))?;
-                    let example = Example { id, text, pair, label, source: names[at].clone(), day: None, made: None };
+                    let day = raw.date.as_deref().and_then(|date| dating.day(date));
+                    let example = Example { id, text, pair, label, source: names[at].clone(), day, made: None };
                     rows.push(Row { example, key, source: at, purpose: raw.purpose });
                 }
                 Ok((rows, changed, left))

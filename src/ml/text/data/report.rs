@@ -234,13 +234,16 @@ impl Left {
     }
 }
 
-/// First and last day of a covid19 source, as `YYYY-MM-DD`.
+/// First and last day of a source with dates, as `YYYY-MM-DD`; empty if none can be read.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Dates {
     pub first: String,
     pub last: String,
-    /// Rows whose date cannot be parsed; they are used nevertheless.
+    /// Rows whose date cannot be parsed; they are used nevertheless, without a date.
     pub unreadable: u64,
+    /// Rows without a date.
+    #[serde(default)]
+    pub missing: u64,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]

@@ -2,6 +2,7 @@
 
 use super::source::Column;
 use super::spec::{Format, Source};
+use crate::text::data::read::date;
 
 pub(crate) const NO_PAIRS: &str = "a file with one text per line, or one text as a whole, has no second text";
 
@@ -41,6 +42,7 @@ impl Source {
                 (pair, "text-pair"),
                 (Some(&label).filter(|_| is_read), "label"),
                 (self.id.as_ref(), "id"),
+                (self.date.as_ref(), "date"),
             ];
             for (column, role) in roles {
                 if let Some(Column::Name(name)) = column {
@@ -54,6 +56,15 @@ impl Source {
         let fits = |formats: &[Format]| self.format.is_none_or(|format| formats.contains(&format));
         if (self.delimiter.is_some() || !self.header) && !fits(&[Format::Csv, Format::Tsv, Format::Covid19]) {
             add("`delimiter` and `header` are for CSV and TSV".to_owned(), "leave them out");
+        }
+        if let (Some(format), Some(why)) = (&self.date_format, self.date_format.as_deref().and_then(date::mistake)) {
+            add(
+                format!("date-format is `{format}`, but {why}"),
+                "write for example \"%d.%m.%Y\" or \"%Y-%m-%d %H:%M\"",
+            );
+        }
+        if self.date_format.is_some() && self.date_column().is_none() {
+            add("`date-format` is set, but no `date`".to_owned(), "name the column with the dates");
         }
         if self.labels_file.is_some() && !fits(&[Format::Lines]) {
             add("`labels-file` is for files with one text per line".to_owned(), "set format = \"lines\"");

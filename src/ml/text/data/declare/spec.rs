@@ -111,6 +111,13 @@ pub struct Source {
     /// Column with an id for each row. Default: none; rows get the id `FILE:NUMBER`, counted from 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<Column>,
+    /// Column that says when a text was written: the corpus keeps the day. Default: none; for covid19 `TweetAt`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub date: Option<Column>,
+    /// How the dates are written, as in strftime: `"%d.%m.%Y %H:%M"`. Default: ISO 8601 (`2018-10-10T20:19:24Z`), RFC 2822,
+    /// Twitter's `Wed Oct 10 20:19:24 +0000 2018` and epoch seconds are recognised; for covid19's `TweetAt` `%d-%m-%Y`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub date_format: Option<String>,
     /// Whether the first line of CSV or TSV names the columns. If not, name `text` and `label` by number.
     #[serde(default = "yes", skip_serializing_if = "is_yes")]
     pub header: bool,
@@ -262,6 +269,8 @@ impl Source {
             text_pair: None,
             label: None,
             id: None,
+            date: None,
+            date_format: None,
             header: true,
             delimiter: None,
             labels_file: None,
@@ -286,6 +295,11 @@ impl Source {
     pub fn label_column(&self) -> Column {
         let default = if self.is_covid19() { "Sentiment" } else { "label" };
         self.label.clone().unwrap_or_else(|| default.into())
+    }
+
+    /// The column with the dates. That of covid19 may be missing.
+    pub fn date_column(&self) -> Option<Column> {
+        self.date.clone().or_else(|| self.is_covid19().then(|| "TweetAt".into()))
     }
 
     /// The column with the second text of a pair.

@@ -7,11 +7,14 @@ use std::path::Path;
 use anyhow::{Context, Result, ensure};
 use arrow_array::cast::AsArray;
 use arrow_array::types::{
-    Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
+    Date32Type, Date64Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type,
+    TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType, UInt8Type,
+    UInt16Type, UInt32Type, UInt64Type,
 };
 use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_ipc::reader::StreamReader;
-use arrow_schema::{DataType, Field, Schema};
+use arrow_schema::{DataType, Field, Schema, TimeUnit};
+use chrono::NaiveDateTime;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
@@ -283,7 +286,17 @@ fn is_text(data: &DataType) -> bool {
     }
 }
 
-/// A value as text; `None` for null and for lists and the like.
+/// A time stamp, in UTC.
+fn moment(array: &ArrayRef, unit: TimeUnit, row: usize) -> Option<NaiveDateTime> {
+    match unit {
+        TimeUnit::Second => array.as_primitive::<TimestampSecondType>().value_as_datetime(row),
+        TimeUnit::Millisecond => array.as_primitive::<TimestampMillisecondType>().value_as_datetime(row),
+        TimeUnit::Microsecond => array.as_primitive::<TimestampMicrosecondType>().value_as_datetime(row),
+        TimeUnit::Nanosecond => array.as_primitive::<TimestampNanosecondType>().value_as_datetime(row),
+    }
+}
+
+/// A value as text, of a moment its day; `None` for null and for lists and the like.
 fn value(array: &ArrayRef, row: usize) -> Option<String> {
     if array.is_null(row) {
         return None;
@@ -308,6 +321,9 @@ fn value(array: &ArrayRef, row: usize) -> Option<String> {
         DataType::UInt64 => number!(UInt64Type),
         DataType::Float32 => number!(Float32Type),
         DataType::Float64 => number!(Float64Type),
+        DataType::Date32 => Some(array.as_primitive::<Date32Type>().value_as_date(row)?.to_string()),
+        DataType::Date64 => Some(array.as_primitive::<Date64Type>().value_as_date(row)?.to_string()),
+        DataType::Timestamp(unit, _) => moment(array, *unit, row).map(|time| time.date().to_string()),
         DataType::Dictionary(..) => {
             let dictionary = array.as_any_dictionary_opt()?;
             let key = value(&dictionary.keys().slice(row, 1), 0)?.parse().ok()?;

@@ -101,8 +101,8 @@ struct Objects<'a> {
     roles: Roles<Key>,
     /// The fields of the first object.
     keys: Option<Vec<String>>,
-    /// Whether the text, the second text, the label and the id occurred at all.
-    seen: [bool; 4],
+    /// Whether the text, the second text, the label, the id and the date occurred at all.
+    seen: [bool; 5],
 }
 
 /// A field: its name, or the names on the way to it.
@@ -133,7 +133,7 @@ impl<'a> Objects<'a> {
             Column::Name(name) => Ok(Key { whole: name.clone(), role }),
             Column::Number(number) => Err(ReadError::NumberInJson { number: *number, role }.into()),
         })?;
-        Ok(Self { part, roles, keys: None, seen: [false; 4] })
+        Ok(Self { part, roles, keys: None, seen: [false; 5] })
     }
 
     fn object(&mut self, line: u64, value: serde_json::Result<Value>, cut: u64, sink: &mut Sink) {
@@ -145,7 +145,8 @@ impl<'a> Objects<'a> {
         };
         self.keys.get_or_insert_with(|| object.keys().cloned().collect());
         let roles = &self.roles;
-        let wanted = [Some(&roles.text), roles.pair.as_ref(), roles.label.as_ref(), roles.id.as_ref()];
+        let wanted =
+            [Some(&roles.text), roles.pair.as_ref(), roles.label.as_ref(), roles.id.as_ref(), roles.date.as_ref()];
         for (seen, key) in self.seen.iter_mut().zip(wanted) {
             *seen |= key.is_none_or(|key| key.get(&object).is_some());
         }
@@ -167,7 +168,8 @@ impl<'a> Objects<'a> {
     fn finish(self) -> Result<()> {
         let Some(keys) = self.keys else { return Ok(()) };
         let roles = &self.roles;
-        let wanted = [Some(&roles.text), roles.pair.as_ref(), roles.label.as_ref(), roles.id.as_ref()];
+        let wanted =
+            [Some(&roles.text), roles.pair.as_ref(), roles.label.as_ref(), roles.id.as_ref(), roles.date.as_ref()];
         for (seen, key) in self.seen.into_iter().zip(wanted) {
             if let (false, Some(key)) = (seen, key) {
                 return Err(ReadError::from(MissingColumn::new(&keys, &key.whole.as_str().into(), key.role)).into());

@@ -4,6 +4,7 @@ pub(crate) mod card;
 mod columnar;
 mod columns;
 mod content;
+pub mod date;
 mod delimited;
 mod encoding;
 pub mod error;

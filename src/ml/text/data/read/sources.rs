@@ -2,12 +2,13 @@
 
 use anyhow::{Result, bail};
 
+use super::date::{Dating, iso};
 use super::raw::{Cut, Raw};
 use super::reader::{self, Locate};
 use super::unpack;
 use crate::compute::numbers::thousands;
 use crate::text::data::declare::spec::{OnUnusable, Source, Spec};
-use crate::text::data::labels::spelling::tidy;
+use crate::text::data::labels::spelling::{quoted, tidy};
 use crate::text::data::report::{Dates, Reason, Report, SourceReport, Unusable};
 use crate::text::data::split;
 
@@ -32,13 +33,14 @@ pub(crate) fn read(
     let (mut rows, mut unusable) = (table.rows, table.unusable);
     without_label(&mut rows, &mut unusable);
     let broken: u64 = unusable.iter().map(|row| row.rows).sum();
+    let (dates, undated) = dates(&rows, source);
     let mut account = SourceReport {
         name: name.to_owned(),
         split: source.split.name(),
         encoding,
         rows: rows.len() as u64 + broken,
         unusable: Reason::count(&unusable),
-        dates: dates(&rows),
+        dates,
         ..SourceReport::default()
     };
     account.dropped.unusable = broken;
@@ -64,7 +66,7 @@ pub(crate) fn read(
             reasons.join("\n  ")
         );
     }
-    report.warnings.extend(reasons);
+    report.warnings.extend(reasons.into_iter().chain(undated));
     if let Some(only) = &source.only {
         let before = rows.len();
         // The columns are in the order of the map; a row that lacks one is not wanted.
@@ -104,20 +106,41 @@ pub(crate) fn row_id(row: &Raw, source: &str) -> String {
     row.id.clone().unwrap_or_else(|| format!("{source}:{}", row.number))
 }
 
-/// First and last day of `DD-MM-YYYY` dates, with any separator.
-fn dates(rows: &[Raw]) -> Option<Dates> {
-    let read = |date: &str| {
-        let mut parts = date.split(['-', '.', '/']).map(|part| part.parse::<u32>().ok());
-        let (day, month, year) = (parts.next()??, parts.next()??, parts.next()??);
-        let real = (1..=31).contains(&day) && (1..=12).contains(&month) && (1000..=9999).contains(&year);
-        (real && parts.next().is_none()).then_some((year, month, day))
-    };
-    let written: Vec<&str> = rows.iter().filter_map(|row| row.date.as_deref()).collect();
-    let known: Vec<(u32, u32, u32)> = written.iter().filter_map(|date| read(date)).collect();
-    let show = |(year, month, day): &(u32, u32, u32)| format!("{year}-{month:02}-{day:02}");
-    Some(Dates {
-        first: known.iter().min().map(show)?,
-        last: known.iter().max().map(show)?,
-        unreadable: (written.len() - known.len()) as u64,
-    })
+/// How many examples of unreadable dates a warning names.
+const EXAMPLES: usize = 3;
+
+/// First and last day of a source with dates; and a warning, if some cannot be read.
+fn dates(rows: &[Raw], source: &Source) -> (Option<Dates>, Option<String>) {
+    let dating = Dating::of(source);
+    let (mut range, mut unreadable, mut missing) = (None::<(i32, i32)>, Vec::new(), 0);
+    for row in rows {
+        let Some(date) = row.date.as_deref().filter(|date| !date.trim().is_empty()) else {
+            missing += 1;
+            continue;
+        };
+        match dating.day(date) {
+            Some(day) => range = Some(range.map_or((day, day), |(first, last)| (first.min(day), last.max(day)))),
+            None => unreadable.push((date, row)),
+        }
+    }
+    if source.date.is_none() && missing == rows.len() as u64 {
+        return (None, None);
+    }
+    let warning = (!unreadable.is_empty()).then(|| {
+        let shown = unreadable.iter().take(EXAMPLES).map(|(date, row)| format!("{} ({})", quoted(date), row.place()));
+        let more = if unreadable.len() > EXAMPLES { ", …" } else { "" };
+        format!(
+            "{}: {} of {} cannot be read as {}: {}{more}; the rows stay, without a date",
+            source.path.display(),
+            match unreadable.len() {
+                1 => "1 date".to_owned(),
+                count => format!("{} dates", thousands(count as u64)),
+            },
+            thousands(rows.len() as u64 - missing),
+            dating.expected(),
+            shown.collect::<Vec<_>>().join(", ")
+        )
+    });
+    let (first, last) = range.map_or_else(Default::default, |(first, last)| (iso(first), iso(last)));
+    (Some(Dates { first, last, unreadable: unreadable.len() as u64, missing }), warning)
 }

@@ -10,9 +10,6 @@ use super::raw::{Decoder, Raw};
 use crate::text::data::declare::spec::{Column, Purpose, Source, Splitting};
 use crate::text::data::report::Unusable;
 
-/// The date column of the COVID-19 tweets.
-const DATE: &str = "TweetAt";
-
 /// Why a row is unusable whose split is not known.
 const NO_SPLIT: &str = "its split is none of train, validation and test";
 
@@ -86,9 +83,10 @@ impl<T> Roles<T> {
         let label = labelled.then(|| find(&source.label_column(), "label")).transpose()?;
         let is_used = part.want == Want::Rows;
         let id = source.id.as_ref().filter(|_| is_used).map(|column| find(column, "id")).transpose()?;
-        let date = match is_used && source.is_covid19() {
-            true => find(&DATE.into(), "date").ok(),
-            false => None,
+        let date = match source.date_column().filter(|_| is_used).map(|column| find(&column, "date")) {
+            // A file of the COVID-19 tweets without dates is used without.
+            Some(Err(_)) if source.date.is_none() => None,
+            found => found.transpose()?,
         };
         let split = match &source.split {
             Splitting::Column(column) if is_used => Some(find(column, "split")?),
