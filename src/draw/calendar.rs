@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::area::Area;
 use super::style::{STEPS, WIDTH, scaled};
 use super::svg::{MARGIN, Svg};
+use pipe_ml::text::day::{civil, date};
 
 const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 /// The days whose names are shown, from Monday.
@@ -58,7 +59,7 @@ fn subtitle(counts: &BTreeMap<i32, u64>, left_out: usize, unit: &str) -> String 
     let total: u64 = counts.values().sum();
     let noun = if counts.len() == 1 { "day" } else { "days" };
     let more = if left_out > 0 { format!("; the last {MOST_YEARS} years") } else { String::new() };
-    format!("{} {unit} on {} {noun}, {} to {}{more}", grouped(total), counts.len(), iso(first), iso(last))
+    format!("{} {unit} on {} {noun}, {} to {}{more}", grouped(total), counts.len(), date(first), date(last))
 }
 
 /// One line for up to a year; otherwise one for each calendar year with days in it. Also how many years are left out.
@@ -67,7 +68,7 @@ fn lines(counts: &BTreeMap<i32, u64>) -> (Vec<Line>, usize) {
     if last.saturating_sub(first) < 7 * MOST_WEEKS && weeks(first, last) <= MOST_WEEKS {
         return (vec![Line { title: String::new(), first, last }], 0);
     }
-    let mut years: Vec<i32> = counts.keys().map(|day| civil(*day).0).collect();
+    let mut years: Vec<i32> = counts.keys().map(|day| civil(*day).0 as i32).collect();
     years.dedup();
     let left_out = years.len().saturating_sub(MOST_YEARS);
     let line = |year: &i32| {
@@ -105,7 +106,7 @@ fn draw(svg: &mut Svg, line: &Line, (top, cell): (f64, f64), of: &dyn Fn(i32) ->
         let (count, class) = of(day);
         let gap = if cell < 12.0 { 1.0 } else { 2.0 };
         let area = Area { left, top, right: left + cell - gap, bottom: top + cell - gap };
-        svg.rect(&class, area, &format!("{}: {}", iso(day), grouped(count)));
+        svg.rect(&class, area, &format!("{}: {}", date(day), grouped(count)));
     }
 }
 
@@ -160,28 +161,10 @@ fn weeks(first: i32, last: i32) -> i32 {
     (last - (first - (first - MONDAY).rem_euclid(7))) / 7 + 1
 }
 
-/// Year, month and day of the month of a day since 1970-01-01 (Hinnant, "chrono-compatible low-level date algorithms").
-fn civil(day: i32) -> (i32, u32, u32) {
-    let shifted = i64::from(day) + 719_468;
-    let era = shifted.div_euclid(146_097);
-    let of_era = shifted.rem_euclid(146_097);
-    let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted_month = (5 * of_year + 2) / 153;
-    let day = (of_year - (153 * shifted_month + 2) / 5 + 1) as u32;
-    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 } as u32;
-    ((year_of_era + era * 400 + i64::from(month <= 2)) as i32, month, day)
-}
-
 /// The first day of a year.
 fn days_to(year: i32) -> i32 {
     let before = i64::from(year) - 1;
     (365 * before + before.div_euclid(4) - before.div_euclid(100) + before.div_euclid(400) - 719_162) as i32
-}
-
-fn iso(day: i32) -> String {
-    let (year, month, day) = civil(day);
-    format!("{year:04}-{month:02}-{day:02}")
 }
 
 /// `41,157`.
@@ -195,10 +178,10 @@ mod tests {
 
     #[test]
     fn days_have_their_dates() {
-        assert_eq!((iso(0), iso(18_337), iso(-1)), ("1970-01-01".into(), "2020-03-16".into(), "1969-12-31".into()));
+        assert_eq!((date(0), date(18_337), date(-1)), ("1970-01-01".into(), "2020-03-16".into(), "1969-12-31".into()));
         for year in [1900, 1970, 2000, 2024, 2100] {
-            assert_eq!(civil(days_to(year)), (year, 1, 1));
-            assert_eq!(civil(days_to(year) - 1), (year - 1, 12, 31));
+            assert_eq!(civil(days_to(year)), (i64::from(year), 1, 1));
+            assert_eq!(civil(days_to(year) - 1), (i64::from(year) - 1, 12, 31));
         }
     }
 

@@ -169,7 +169,7 @@ fn direct(svg: &mut Svg, panel: &Panel, (field, names, cuts): (Area, &[(&str, us
     let mut labels: Vec<(f64, usize)> = Vec::new();
     for (at, (_, color)) in names.iter().enumerate() {
         let of = panel.series.iter().filter(|series| series.color == *color && !series.is_lesser);
-        if let Some((_, y)) = of.filter_map(|series| series.finite().last()).last() {
+        if let Some((_, y)) = of.rev().find_map(|series| series.finite().last()) {
             labels.push((up.place(y), at));
         }
     }

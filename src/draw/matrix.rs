@@ -75,7 +75,7 @@ impl Matrix<'_> {
             font = (wide * 0.85).clamp(6.5, 12.0);
             wide = ((right - left - side(font)) / count).min(WIDEST);
         }
-        let tall = wide.min(TALLEST).max(LOWEST);
+        let tall = wide.clamp(LOWEST, TALLEST);
         let tall = if self.rows.len() < self.columns.len() { tall.max(20.0) } else { tall };
         let tall = if wide > 40.0 { tall.max(30.0) } else { tall };
         font = font.min((tall * 0.85).clamp(6.5, 12.0));
@@ -184,7 +184,7 @@ pub(crate) fn counted<'a>(labels: &'a [String], counts: &[Vec<u64>], axes: (&'a 
         let all: u64 = row.iter().sum();
         let cell = |(predicted, count): (usize, &u64)| {
             let share = (all > 0).then(|| *count as f64 / all as f64);
-            let percent = share.map_or(String::new(), |share| percent(share));
+            let percent = share.map_or(String::new(), percent);
             let of = |at: usize| names.get(at).copied().unwrap_or_default();
             let said = format!("{} predicted as {}: {count} of {all} ({percent})", of(label), of(predicted));
             Cell { share, text: count.to_string(), second: percent, said }

@@ -59,7 +59,7 @@ pub(crate) fn style(light: &str, dark: &str) -> String {
 /// The class of a share from 0 to 1 on the scale from little to much, and the class of a text on it.
 pub(crate) fn scaled(share: f64) -> (String, &'static str) {
     let step = ((share.clamp(0.0, 1.0) * STEPS as f64) as usize).min(STEPS - 1);
-    (format!("q{step}"), if step >= STEPS / 2 + 1 { "on" } else { "" })
+    (format!("q{step}"), if step > STEPS / 2 { "on" } else { "" })
 }
 
 /// The class that sets the series `at` apart from those of the same colour: nothing for the first [`COLORS`], dashes after them.

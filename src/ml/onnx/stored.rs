@@ -51,18 +51,31 @@ fn tensor(file: &mut Reader, path: &Path, length: u64) -> Result<Counts> {
     let (mut name, mut ty, mut numbers, mut beside) = (String::new(), 0, None, Beside::default());
     let end = file.at + length;
     file.fields(end, |file, field, length| match field {
-        2 => Ok(ty = file.last_number),
-        8 => Ok(name = file.text(length)?),
+        2 => {
+            ty = file.last_number;
+            Ok(())
+        }
+        8 => {
+            name = file.text(length)?;
+            Ok(())
+        }
         // The name comes before the data, as `convert` and ONNX's own writer order fields.
-        9 if is_parameter(&name) => Ok(numbers = Some(file.numbers(bytes_each(ty)?, length)?)),
+        9 if is_parameter(&name) => {
+            numbers = Some(file.numbers(bytes_each(ty)?, length)?);
+            Ok(())
+        }
         13 => {
             let end = file.at + length;
-            let (mut key, mut value) = (String::new(), String::new());
+            // StringStringEntryProto: key and value.
+            let mut entry = [String::new(), String::new()];
             file.fields(end, |file, field, length| match field {
-                1 => Ok(key = file.text(length)?),
-                2 => Ok(value = file.text(length)?),
+                1 | 2 => {
+                    entry[field as usize - 1] = file.text(length)?;
+                    Ok(())
+                }
                 _ => file.skip(length),
             })?;
+            let [key, value] = entry;
             beside.set(&key, value)
         }
         _ => file.skip(length),

@@ -3,6 +3,7 @@
 pub mod augment;
 pub mod batch;
 pub mod data;
+pub mod day;
 pub mod explore;
 pub mod ids;
 pub mod near;

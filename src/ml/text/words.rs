@@ -55,10 +55,12 @@ fn length(text: &str, sign: usize) -> usize {
         let joins = matches!(letter, '\'' | '’' | '-' | '_' | '\u{200C}' | '\u{200D}');
         if is_letter(letter) {
             end = at + letter.len_utf8();
-        } else if !(joins && is_letter(before) && letters.peek().is_some_and(|(_, next)| is_letter(*next)))
-            && !(letter == '_' && sign > 0)
-        {
-            break;
+        } else {
+            let is_within = joins && is_letter(before) && letters.peek().is_some_and(|(_, next)| is_letter(*next));
+            let is_of_name = letter == '_' && sign > 0;
+            if !is_within && !is_of_name {
+                break;
+            }
         }
         if stands_alone(letter) {
             break;

@@ -8,8 +8,11 @@ use crate::stages::evaluate::Scores;
 
 use super::row::{Comparison, Row};
 
+/// A name, the number of a colour, and the value.
+type Figure = (&'static str, usize, fn(&Row) -> f64);
+
 /// The figures, one colour each; accuracy last, so that no other hides it.
-const FIGURES: [(&str, usize, fn(&Row) -> f64); 4] = [
+const FIGURES: [Figure; 4] = [
     ("macro precision", 2, |row| row.macro_precision),
     ("macro recall", 3, |row| row.macro_recall),
     ("macro F1", 1, |row| row.macro_f1),

@@ -1,6 +1,5 @@
 //! Where a classifier is wrong: label errors, slices of rows, disagreements.
 
-pub mod day;
 pub mod disagree;
 pub mod marks;
 pub mod scored;

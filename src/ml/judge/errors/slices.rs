@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::day::{date, monday, month};
 use super::marks::{Mark, length};
 use super::wilson::{at_most, wilson};
 use crate::judge::significance::Interval;
 use crate::text::data::corpus::Example;
+use crate::text::day::{date, monday, month};
 
 /// How many slices by length there are at most.
 const LENGTHS: usize = 10;

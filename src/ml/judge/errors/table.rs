@@ -7,8 +7,8 @@ use anyhow::{Context, Result, ensure};
 use arrow_array::{ArrayRef, BooleanArray, Date32Array, Float64Array, StringArray, UInt64Array};
 use arrow_schema::{Field, Schema};
 
-use super::day::date;
 use crate::text::data::corpus::write_parquet;
+use crate::text::day::date;
 
 /// The values of a column.
 #[derive(Debug, Clone, PartialEq)]

@@ -95,7 +95,7 @@ mod tests {
             .zip(&ids)
             .map(|((_, label, source), id)| Candidate { id, label: *label, source: *source })
             .collect();
-        ids.iter().zip(wanted.draw(&all)).filter_map(|(id, taken)| taken.then(|| id.clone())).collect()
+        ids.iter().zip(wanted.draw(&all)).filter(|(_, taken)| *taken).map(|(id, _)| id.clone()).collect()
     }
 
     #[test]

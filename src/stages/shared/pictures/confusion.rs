@@ -92,7 +92,7 @@ pub fn multiples(all: &[(&str, Confusion)]) -> String {
     // The matrix of one model: its names are empty where a neighbour has them.
     let matrix = |at: usize| {
         let mut matrix = shares(&labels[at], all[at].1);
-        if at % columns > 0 {
+        if !at.is_multiple_of(columns) {
             matrix.rows.iter_mut().for_each(|name| *name = "");
         }
         if at + columns < count {
@@ -102,8 +102,8 @@ pub fn multiples(all: &[(&str, Confusion)]) -> String {
     };
     let side = if count == 0 { 0.0 } else { matrix(0).side() };
     let wide = (WIDTH - 2.0 * MARGIN - side - GAP * (columns - 1) as f64) / columns as f64;
-    let left = |at: usize| if at % columns == 0 { MARGIN } else { MARGIN + side + wide + GAP - 8.0 };
-    let right = |at: usize| if at % columns == 0 { MARGIN + side + wide } else { WIDTH - MARGIN };
+    let left = |at: usize| if at.is_multiple_of(columns) { MARGIN } else { MARGIN + side + wide + GAP - 8.0 };
+    let right = |at: usize| if at.is_multiple_of(columns) { MARGIN + side + wide } else { WIDTH - MARGIN };
     let mut tops = Vec::new();
     let mut top = 84.0;
     for row in (0..count).step_by(columns) {
@@ -115,7 +115,7 @@ pub fn multiples(all: &[(&str, Confusion)]) -> String {
     svg.subtitle("% of the rows with the label at the left, by prediction");
     for (at, name) in names.iter().enumerate() {
         let top = tops[at / columns];
-        let indent = if at % columns == 0 { side } else { 8.0 };
+        let indent = if at.is_multiple_of(columns) { side } else { 8.0 };
         svg.text("strong", (left(at) + indent, top - 8.0), ("start", name));
         matrix(at).draw(&mut svg, (left(at), top), right(at));
     }

@@ -62,7 +62,7 @@ pub(crate) fn mistake(format: &str) -> Option<&'static str> {
     if StrftimeItems::new(format).any(|item| item == Item::Error) {
         return Some("it has a letter after `%` that strftime does not know");
     }
-    let Some(known) = DateTime::from_timestamp(1_539_202_764, 0) else { return None };
+    let known = DateTime::from_timestamp(1_539_202_764, 0)?;
     let written = known.format(format).to_string();
     let back = by_format(&written, format);
     (back != Some(known.date_naive())).then_some("it does not tell year, month and day")
