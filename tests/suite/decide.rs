@@ -181,7 +181,7 @@ speed-seconds = 0
     let (given, err) = says(&["p.toml:teacher", "--decision", "p.toml:unsure"]);
     assert!(given["label"].is_null() && given["logits"] == raw["logits"], "{given}");
     assert_eq!(
-        err.trim(),
+        err.lines().last().unwrap(),
         "note: labels and scores are those of the decision argmax at temperature 50.0000, abstains below 0.9 (--decision)"
     );
     let top = given["scores"].as_object().unwrap().values().map(|p| p.as_f64().unwrap()).fold(0.0, f64::max);

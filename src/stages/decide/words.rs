@@ -10,13 +10,16 @@ const AT: f64 = 1e-6;
 pub(super) fn tell(cx: &mut Context, decision: &Decision, gain: &Gain) {
     temperature(cx, decision);
     rule(cx, decision);
+    let others = [(Criterion::MacroF1, gain.macro_f1), (Criterion::Loss, gain.loss)];
+    let others = others.into_iter().filter(|(criterion, _)| *criterion != gain.criterion);
+    let others: String =
+        others.map(|(criterion, figure)| format!(", {} {}", criterion.name(), shown(figure))).collect();
     cx.note(format!(
-        "gain on rows that it was not fitted on, mean ± standard deviation of {} folds: {} {}, accuracy {}, macro F1 {}",
+        "gain on rows that it was not fitted on, mean ± standard deviation of {} folds: {} {}, accuracy {}{others}",
         gain.folds,
         gain.criterion.name(),
         shown(gain.gain),
-        shown(gain.accuracy),
-        shown(gain.macro_f1)
+        shown(gain.accuracy)
     ));
     if gain.gain.mean <= 0.0 {
         let what = match gain.criterion {
