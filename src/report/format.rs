@@ -127,9 +127,14 @@ pub fn scientific(value: f64) -> String {
 /// How many facts are shown beside a stage; `pipe history` and `pipe metrics` show all.
 const FACTS: usize = 5;
 
-/// The first facts of a stage or an evaluation, each with its name; the second value says whether there are more.
+/// What says most about a result: these facts come first.
+const MATTER: [&str; 6] = ["validation", "macro-f1", "accuracy", "loss", "bytes", "latency-p50-ms"];
+
+/// The facts that matter most of a stage or an evaluation, each with its name; the second value says whether there are more.
 pub(super) fn facts(all: &BTreeMap<String, f64>) -> (Vec<String>, bool) {
-    let shown = all.iter().take(FACTS).map(|(name, value)| format!("{name} {}", fact(name, *value)));
+    let first = MATTER.iter().filter_map(|name| all.get_key_value(*name));
+    let others = all.iter().filter(|(name, _)| !MATTER.contains(&name.as_str()));
+    let shown = first.chain(others).take(FACTS).map(|(name, value)| format!("{name} {}", fact(name, *value)));
     (shown.collect(), all.len() > FACTS)
 }
 

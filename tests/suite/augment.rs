@@ -128,7 +128,7 @@ fn the_quality_of_each_source_is_shown_and_compared() {
         assert!(err.contains(&line), "{line}\n{err}");
         assert!(err.contains("of its 2 labels on 6 rows"), "{err}");
     }
-    assert!(err.contains("label `level` comes from source `tweets` alone (6 rows)"), "{err}");
+    assert!(err.contains("label `level` comes from source `tweets` alone (8 rows)"), "{err}");
     let table = fs::read_to_string(p.path("out/sources.csv")).unwrap();
     assert_eq!(table.lines().count(), 3, "{table}");
     assert!(table.lines().nth(1).unwrap().starts_with("film-test,all,2,2,6,"), "{table}");

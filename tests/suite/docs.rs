@@ -149,7 +149,8 @@ fn the_table_of_distill_has_the_right_defaults() {
 }
 
 /// Every default that a sentence of a page names: the page, the sentence with `{}` for the default, kind and parameter.
-const NAMED: [(&str, &str, &str, &str); 8] = [
+const NAMED: [(&str, &str, &str, &str); 9] = [
+    ("docs/augment.md", "the number after `augment@`; {} by default", "augment", "copies"),
     ("docs/compare.md", "baseline = \"teacher\"                  # default: {}", "compare", "baseline"),
     ("docs/models.md", "The default is {}.", "lora", "targets"),
     ("docs/onnx.md", "or \"{}\" (the default)", "convert", "precision"),
@@ -162,7 +163,10 @@ const NAMED: [(&str, &str, &str, &str); 8] = [
 
 /// Lines that have the word, but name no value that a parameter of a kind has by default. Some are about options of
 /// commands.
-const OTHER: [(&str, &str); 16] = [
+const OTHER: [(&str, &str); 19] = [
+    ("docs/augment.md", "the labels whose rows are copied; all by default"),
+    ("docs/data.md", "By default all its rows are taken"),
+    ("docs/augment.md", "classes = [\"Neutral\"]                 # default: all"),
     ("docs/data.md", "is cut as transformers does by default"),
     ("README.md", "by default one slot of `--jobs`"),
     ("docs/architecture.md", "`Device::default()`"),

@@ -103,7 +103,7 @@ fn dates_are_kept_and_those_that_cannot_be_read_are_named() {
 #[test]
 fn a_format_without_a_day_and_a_column_that_is_not_there_are_errors() {
     let p = dated(", date-format = \"%d.%m.\"");
-    let (code, _, err) = p.pipe(&["check", "p.toml"]);
+    let (code, _, err) = p.pipe(&["plan", "p.toml"]);
     assert!(code == 2 && err.contains("date-format is `%d.%m.`, but it does not tell year, month and day"), "{err}");
     let p = dated("");
     p.write("p.toml", &DATED.replace("FORMAT", "").replace("\"when\"", "\"wenn\""));
@@ -117,7 +117,7 @@ fn leaks_are_a_warning() {
     p.write("p.toml", &DATED.replace("FORMAT", "").replace("use = \"explore\"", "use = \"explore\"\nnear = 0.6"));
     let said = p.run_file("p.toml");
     let warning =
-        "warn look  1 training row is the same as a validation or test row, or nearly: scores come out too good";
+        "warn look    1 training row is the same as a validation or test row, or nearly: scores come out too good";
     assert!(said.contains(warning), "{said}");
     let pairs = fs::read_to_string(p.path("out/duplicates.csv")).unwrap();
     assert!(
@@ -134,6 +134,6 @@ fn wrong_values_and_the_tokens_of_another_corpus_are_errors_before_the_first_sta
     let (code, _, err) = p.pipe(&["run", "p.toml"]);
     assert!(code != 0 && err.contains("`tokens` has the tokens of `corpus`, not of `other`"), "{err}");
     p.write("p.toml", &format!("{ROWS}{LOOK}near = 0\n"));
-    let (code, _, err) = p.pipe(&["check", "p.toml"]);
+    let (code, _, err) = p.pipe(&["plan", "p.toml"]);
     assert!(code == 2 && err.contains("near is 0; it must be above 0 and at most 1"), "{err}");
 }

@@ -11,9 +11,9 @@ use super::judged;
 use super::judged::Judged;
 use super::quality::Quality;
 use crate::stages::shared::base;
-use crate::stages::shared::labels::scorer_for;
 use crate::stages::shared::pictures::confusion::Confusion;
 use crate::stages::shared::pictures::curve::Curve;
+use crate::stages::shared::scorer::scorer_for;
 use crate::stages::shared::tokenizers;
 use crate::stages::shared::training;
 use crate::stages::shared::types::{DECISION, METRICS, MODEL, ONNX, PREDICTIONS, TOKENS};
@@ -210,7 +210,8 @@ impl Stage for Evaluate {
         let forward = |ids, mask| classifier.logits(ids, mask);
         let scoring = Scoring { split, pad_id: tokens.pad_id, batch_size: self.batch_size, device: &device.device };
         let logits = finished(scoring.logits(&forward, &Watched::new(cx)))?;
-        let cost = Cost::of(&model, watermark.bytes());
+        // 0 if another stage that ran before gave back more than this one took: then it is not known.
+        let cost = Cost::of(&model, watermark.bytes().filter(|bytes| *bytes > 0));
         let budget = Duration::from_secs_f64(self.speed_seconds);
         let speed = if budget.is_zero() { None } else { Some(scoring.speed(&forward, budget)?) };
         let judged = Judged::of(decision, (split, &logits), &tokens.labels)?;

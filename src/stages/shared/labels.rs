@@ -5,16 +5,12 @@ use std::path::Path;
 use anyhow::{Result, bail};
 
 use pipe_engine::contract::context::Context;
-use pipe_ml::compute::device;
-use pipe_ml::compute::device::{Chosen, Want};
+use pipe_ml::compute::device::Chosen;
 use pipe_ml::judge::classifier::Classifier;
 use pipe_ml::model::head::HeadKind;
 use pipe_ml::model::relabel::{Correspondence, are_numbered, pairs};
 use pipe_ml::model::{Config, Initialised, Loaded, Model};
-use pipe_ml::onnx::{Scorer, Session};
 use pipe_ml::text::data::Tokens;
-
-use super::base;
 
 /// The order in which a model's logits are those of the tokens' labels; none if it has that order already.
 ///
@@ -39,7 +35,7 @@ pub fn label_order(labels: &[String], tokens: &Tokens, whose: &str) -> Result<Op
     }
 }
 
-fn note(cx: &Context, own: &[String], tokens: &Tokens, order: &[usize], whose: &str) {
+pub fn note(cx: &Context, own: &[String], tokens: &Tokens, order: &[usize], whose: &str) {
     cx.note(format!(
         "{whose} has its labels in another order or spelling than the tokens; they are matched by name: {}",
         pairs(own, &tokens.labels, order)
@@ -53,27 +49,6 @@ pub fn classifier_for(cx: &Context, dir: &Path, tokens: &Tokens, device: &Chosen
     let Some(order) = label_order(&own, tokens, whose)? else { return Ok(classifier) };
     note(cx, &own, tokens, &order, whose);
     classifier.with_label_order(&tokens.labels, &order)
-}
-
-/// Open a trained model, or an ONNX file, to score rows of `tokens`; its logits are in the order of their labels. The device
-/// is the one that batches have to be on.
-pub fn scorer_for(cx: &mut Context, dir: &Path, tokens: &Tokens, whose: &str) -> Result<(Scorer, Chosen)> {
-    if !Session::is_in(dir) {
-        let device = base::device(cx)?;
-        let classifier = classifier_for(cx, dir, tokens, &device, whose)?;
-        return Ok((Scorer::Model(Box::new(classifier)), device));
-    }
-    let session = Session::open(dir)?;
-    cx.note("the ONNX file runs on the CPU, in `rten`");
-    let own = session.labels().to_vec();
-    let session = match label_order(&own, tokens, whose)? {
-        Some(order) => {
-            note(cx, &own, tokens, &order, whose);
-            session.with_label_order(order)
-        }
-        None => session,
-    };
-    Ok((Scorer::Onnx(Box::new(session)), device::open(&Want::Cpu)?))
 }
 
 /// Load a trained model to change or train it on rows of `tokens`; its logits are in the order of their labels.

@@ -11,6 +11,7 @@ pub mod pictures;
 pub mod predictor;
 pub mod recovery;
 pub mod removal;
+pub mod scorer;
 pub mod starter;
 pub mod texts;
 pub mod tokenizers;
