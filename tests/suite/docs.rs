@@ -150,7 +150,7 @@ fn the_table_of_distill_has_the_right_defaults() {
 
 /// Every default that a sentence of a page names: the page, the sentence with `{}` for the default, kind and parameter.
 const NAMED: [(&str, &str, &str, &str); 9] = [
-    ("docs/augment.md", "the number after `augment@`; {} by default", "augment", "copies"),
+    ("docs/augment.md", "the number after `augment@`; default: {}", "augment", "copies"),
     ("docs/compare.md", "baseline = \"teacher\"                  # default: {}", "compare", "baseline"),
     ("docs/models.md", "The default is {}.", "lora", "targets"),
     ("docs/onnx.md", "or \"{}\" (the default)", "convert", "precision"),
