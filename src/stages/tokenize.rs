@@ -33,6 +33,17 @@ pub struct Tokenize {
     learn: Option<usize>,
 }
 
+/// Every file that decides what a folder's tokenizer does: `config.json` names its class if `tokenizer_config.json` does not.
+const READ: [&str; tokenizer::FILES.len() + 1] = {
+    let mut all = ["config.json"; tokenizer::FILES.len() + 1];
+    let mut at = 0;
+    while at < tokenizer::FILES.len() {
+        all[at] = tokenizer::FILES[at];
+        at += 1;
+    }
+    all
+};
+
 impl Stage for Tokenize {
     const KIND: &'static str = "tokenize";
     // 2: writes a `tokenizer.json` if the folder has none.
@@ -70,7 +81,7 @@ impl Stage for Tokenize {
     }
 
     fn externals(&self) -> Vec<External> {
-        let what = What::Files(&tokenizer::FILES);
+        let what = What::Files(&READ);
         let external =
             |path: &String| External { name: "tokenizer".into(), key: "tokenizer", path: path.clone(), what };
         self.tokenizer.iter().map(external).collect()

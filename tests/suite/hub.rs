@@ -138,7 +138,7 @@ fn files_put_where_the_message_says_are_used_and_watched() {
     // Without a commit, their content is digested.
     let config = String::from_utf8(files["config.json"].clone()).unwrap();
     fs::write(p.path(dir).join("config.json"), config + "\n").unwrap();
-    assert_eq!(p.run(&["teacher"]), ["teacher"]);
+    assert_eq!(p.run(&["teacher"]), ["teacher", "tokens"]);
 }
 
 #[test]
