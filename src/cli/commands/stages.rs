@@ -57,7 +57,10 @@ fn ports(ports: &[Port]) -> String {
             Arity::Optional => "?",
             Arity::Many => "…",
         };
-        let ty = if p.name == p.ty.0 { String::new() } else { format!(": {}", p.ty.0) };
+        let ty = match p.also {
+            [] if p.name == p.ty.0 => String::new(),
+            also => format!(": {}", std::iter::once(&p.ty).chain(also).map(|ty| ty.0).collect::<Vec<_>>().join(" or ")),
+        };
         format!("{}{mark}{ty}", p.name)
     };
     if ports.is_empty() { "-".into() } else { ports.iter().map(one).collect::<Vec<_>>().join(", ") }

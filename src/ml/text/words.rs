@@ -18,10 +18,23 @@ pub(crate) fn straight(letter: char) -> char {
     if letter == '’' { '\'' } else { letter }
 }
 
-fn is_link(chunk: &str) -> bool {
+/// Whether a piece of text without white space is a link.
+pub(crate) fn is_link(chunk: &str) -> bool {
     let chunk = chunk.trim_start_matches(|letter: char| !letter.is_alphanumeric());
     let starts = |start: &str| chunk.get(..start.len()).is_some_and(|head| head.eq_ignore_ascii_case(start));
     starts("http://") || starts("https://") || starts("www.")
+}
+
+/// Words that negate. Contractions with `n't` are negators too.
+const NEGATORS: [&str; 30] = [
+    "no", "not", "nor", "neither", "never", "none", "nobody", "nothing", "nowhere", "cannot", "without", "hardly",
+    "barely", "scarcely", "rarely", "seldom", "lack", "lacks", "lacking", "ain't", "aint", "cant", "dont", "doesnt",
+    "didnt", "isnt", "wasnt", "wont", "wouldnt", "shouldnt",
+];
+
+/// Whether a word negates what follows; the word as [`folded`] gives it.
+pub(crate) fn is_negator(word: &str) -> bool {
+    NEGATORS.contains(&word) || word.ends_with("n't")
 }
 
 /// The words of a piece of text without white space.

@@ -38,7 +38,7 @@ fn dozen() -> usize {
     12
 }
 
-/// More texts than this make a picture that nobody reads.
+/// The most texts of each sort in the pictures: longer lists are hard to read.
 const MOST: usize = 200;
 
 impl Stage for Errors {

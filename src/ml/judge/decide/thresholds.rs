@@ -12,7 +12,7 @@ pub(super) fn best(mut rows: Vec<(f64, bool)>) -> f64 {
     let mut right = rows.iter().filter(|(_, has)| *has).count();
     let (mut most, mut threshold) = (None, never(&rows));
     for group in rows.chunk_by(|a, b| a.0 == b.0) {
-        // All rows below this value are told no, all others yes. A threshold of zero would divide by zero.
+        // The rows below this value do not get the label, all others do. The rule divides by the threshold, so it is above 0.
         let value = group[0].0;
         if value > 0.0 && most.is_none_or(|most| right > most) {
             (most, threshold) = (Some(right), value);

@@ -1,5 +1,7 @@
 //! What is in a text that may make it harder: links, mentions, hashtags, emoji, negation, capitals.
 
+use crate::text::words::{folded, is_link, is_negator, words};
+
 /// A property of a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Mark {
@@ -38,10 +40,10 @@ impl Mark {
             Mark::Mention => names(text, '@'),
             Mark::Hashtag => names(text, '#'),
             Mark::Emoji => text.chars().any(is_emoji),
-            Mark::Negation => words(text).any(|word| is_negation(&word.to_lowercase())),
+            Mark::Negation => words(text).any(|word| is_negator(&folded(word))),
             Mark::Capitals => {
-                let plain = text.split_whitespace().filter(|word| !is_url(word) && !word.starts_with(['@', '#']));
-                plain.flat_map(words).filter(|word| is_shouted(word)).count() >= 2
+                let plain = words(text).filter(|word| !word.starts_with(['@', '#']));
+                plain.filter(|word| is_shouted(word)).count() >= 2
             }
         }
     }
@@ -52,16 +54,8 @@ pub fn length(text: &str) -> usize {
     text.split_whitespace().count()
 }
 
-/// Letters, digits and the apostrophes between them.
-fn words(text: &str) -> impl Iterator<Item = &str> {
-    text.split(|c: char| !(c.is_alphanumeric() || "'’".contains(c)))
-        .map(|word| word.trim_matches(['\'', '’']))
-        .filter(|word| !word.is_empty())
-}
-
-fn is_url(word: &str) -> bool {
-    let lower = word.to_ascii_lowercase();
-    lower == "http" || ["http://", "https://", "www."].iter().any(|start| lower.contains(start))
+fn is_url(chunk: &str) -> bool {
+    is_link(chunk) || chunk.eq_ignore_ascii_case("http")
 }
 
 /// Whether a word of the text is this sign and a name. The sign within a word, as in an e-mail address, is none.
@@ -80,15 +74,6 @@ fn names(text: &str, sign: char) -> bool {
 
 fn is_emoji(letter: char) -> bool {
     matches!(u32::from(letter), 0x1F1E6..=0x1F1FF | 0x1F300..=0x1FAFF | 0x2600..=0x27BF | 0x2B50 | 0x2B55 | 0x231A | 0x231B)
-}
-
-/// `word` is in small letters.
-fn is_negation(word: &str) -> bool {
-    const WORDS: [&str; 14] = [
-        "no", "not", "never", "none", "nothing", "nobody", "nowhere", "neither", "nor", "cannot", "without", "hardly",
-        "barely", "dont",
-    ];
-    WORDS.contains(&word) || word.ends_with("n't") || word.ends_with("n’t")
 }
 
 fn is_shouted(word: &str) -> bool {

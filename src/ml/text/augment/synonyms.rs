@@ -23,8 +23,8 @@ pub(super) fn synonyms(word: &str) -> &'static [&'static str] {
 
 #[cfg(test)]
 mod tests {
-    use super::super::words::is_negator;
     use super::*;
+    use crate::text::words::is_negator;
 
     #[test]
     fn the_table_has_the_licence_and_words_of_one_meaning() {

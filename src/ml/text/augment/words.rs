@@ -1,11 +1,6 @@
 //! A text as words, and which of them must stay as they are.
 
-/// Words that negate. Contractions with `n't` are negators too.
-const NEGATORS: [&str; 30] = [
-    "no", "not", "nor", "neither", "never", "none", "nobody", "nothing", "nowhere", "cannot", "without", "hardly",
-    "barely", "scarcely", "rarely", "seldom", "lack", "lacks", "lacking", "ain't", "aint", "cant", "dont", "doesnt",
-    "didnt", "isnt", "wasnt", "wont", "wouldnt", "shouldnt",
-];
+use crate::text::words::{folded, is_negator};
 
 /// How many words after a negator belong to it, unless a clause ends before.
 const SCOPE: usize = 3;
@@ -44,11 +39,6 @@ impl Word {
     }
 }
 
-/// Whether a lower-case word negates what follows.
-pub(super) fn is_negator(word: &str) -> bool {
-    NEGATORS.contains(&word) || word.ends_with("n't")
-}
-
 /// The words of a text. Joined again they are the text.
 pub(super) fn split(text: &str) -> Vec<Word> {
     let mut words: Vec<Word> = Vec::new();
@@ -76,7 +66,7 @@ fn word(space: &str, piece: &str) -> Word {
     let tail = piece.trim_start_matches(BEFORE);
     let core = tail.trim_end_matches(AFTER);
     let (before, after) = (&piece[..piece.len() - tail.len()], &tail[core.len()..]);
-    let lower = core.to_lowercase().replace('’', "'");
+    let lower = folded(core);
     let is_plain = |letter: char| letter.is_alphabetic() || matches!(letter, '\'' | '’' | '-');
     // Single letters are parts of emoticons (`D:`) or function words; `xd` is laughter; `http` stands for a link.
     let is_protected = !core.chars().all(is_plain)
@@ -98,7 +88,7 @@ fn mark_negated(words: &mut [Word]) {
     let mut left = 0;
     for word in words {
         word.is_negated = left > 0;
-        left = match is_negator(&word.core.to_lowercase().replace('’', "'")) {
+        left = match is_negator(&folded(&word.core)) {
             true => SCOPE,
             false => left.saturating_sub(1),
         };

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// The limits for which the share of cut texts is told.
+/// For each of these limits, the share of texts that it would cut is computed.
 pub const LIMITS: [usize; 4] = [64, 128, 200, 256];
 /// The most columns of the histogram.
 const COLUMNS: usize = 48;

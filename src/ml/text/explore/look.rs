@@ -75,7 +75,7 @@ pub struct SourceRows {
     pub dates: Option<(String, String)>,
 }
 
-/// Look at all rows of a corpus; at the words of the training rows only, so that nobody learns from the test set.
+/// Look at all rows of a corpus. Words are counted in the training rows alone: who chooses words or labels by them has not seen the test rows.
 ///
 /// Fails if tokens are given and are of other rows.
 pub fn look(corpus: &Corpus, options: &Options, watch: &dyn Watch) -> Result<Look> {
